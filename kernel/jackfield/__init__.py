@@ -1,0 +1,100 @@
+"""A dataflow kernel made of plugs: tasks, futures, dependencies, and hooks.
+
+import jackfield as jf
+
+@jf.python_app
+def double(x):
+    return 2 * x
+
+with jf.load():
+    print(double(double(1)).result())
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jackfield.abc import Capabilities, Retry, Transfer, Transferred
+from jackfield.apps.decorators import App, bash_app, join_app, python_app
+from jackfield.dataflow.current import clear, dfk, load, wait_for_current_tasks
+from jackfield.dataflow.dependencies import quote
+from jackfield.dataflow.submission import AUTO_LOGNAME
+from jackfield.errors import (
+    AppTimeout,
+    BashExitFailure,
+    ConfigurationError,
+    DependencyError,
+    JackfieldError,
+    KernelClosedError,
+    MissingOutputs,
+    NoDataFlowKernelError,
+    PluginError,
+    TransferError,
+    WorkerDiedError,
+)
+from jackfield.files import File
+from jackfield.futures import AppFuture, DataFuture
+from jackfield.hookspecs import hookimpl
+from jackfield.states import TaskEvent, TaskState, TaskView
+
+if TYPE_CHECKING:
+    from jackfield.config import Config
+    from jackfield.dataflow.dfk import DataFlowKernel
+    from jackfield.facade import KernelExecutor
+
+__all__ = [
+    "AUTO_LOGNAME",
+    "App",
+    "AppFuture",
+    "AppTimeout",
+    "BashExitFailure",
+    "Capabilities",
+    "Config",
+    "ConfigurationError",
+    "DataFlowKernel",
+    "DataFuture",
+    "DependencyError",
+    "File",
+    "JackfieldError",
+    "KernelClosedError",
+    "KernelExecutor",
+    "MissingOutputs",
+    "NoDataFlowKernelError",
+    "PluginError",
+    "Retry",
+    "TaskEvent",
+    "TaskState",
+    "TaskView",
+    "Transfer",
+    "TransferError",
+    "Transferred",
+    "WorkerDiedError",
+    "bash_app",
+    "clear",
+    "dfk",
+    "hookimpl",
+    "join_app",
+    "load",
+    "python_app",
+    "quote",
+    "wait_for_current_tasks",
+]
+
+_LAZY = {
+    "Config": "jackfield.config",
+    "DataFlowKernel": "jackfield.dataflow.dfk",
+    "KernelExecutor": "jackfield.facade",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on use what a script that only decorates functions does not need."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("jackfield")
+    if name in _LAZY:
+        from importlib import import_module
+
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'jackfield' has no attribute {name!r}")

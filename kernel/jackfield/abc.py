@@ -1,0 +1,317 @@
+"""The contracts of plugins that give the kernel an object.
+
+A plugin's hook (see ``hookspecs``) answers with one of these: an ``Executor``, a
+``CheckpointStore``. The hook is how the object is found; this is what it promises.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from threading import Event, local
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from jackfield.errors import TaskExitError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an executor can do. The kernel believes it, and tests hold it true.
+
+    Attributes:
+        isolated: Functions, arguments and results are pickled; a task cannot
+            change the driver's objects.
+        cancels_running: ``Executor.cancel`` stops a task that has begun.
+        walltime: ``"kill"``: the executor itself ends a task at ``work.walltime``,
+            whatever it is doing. ``"soft"``: the kernel wraps the function so that
+            an exception is raised in it; code that never returns to the
+            interpreter goes on. ``"none"``: neither is possible.
+        shared_filesystem: Tasks see the driver's files under the same paths.
+        resources: Names of the resources that a task may ask for.
+        survives_worker_death: A worker's death fails at most the task it ran.
+    """
+
+    isolated: bool = False
+    cancels_running: bool = False
+    walltime: Literal["none", "soft", "kill"] = "soft"
+    shared_filesystem: bool = True
+    resources: frozenset[str] = frozenset()
+    survives_worker_death: bool = False
+
+
+class Work:
+    """One attempt at one task, as an executor gets it.
+
+    Made by the kernel; an executor reads it and gives the same object back in its
+    report. Compared by identity.
+
+    Attributes:
+        id: Number of the task. Attempts at one task share it.
+        attempt: 1 at the first try.
+        name: Name of the app's function, for messages.
+        function: What to call.
+        args: Its positional arguments, futures replaced by their results.
+        kwargs: Its keyword arguments, likewise. Not to be changed.
+        walltime: Seconds that the attempt may take, or ``None``. Only set for
+            executors whose capability is ``"kill"``.
+        resources: Resource name to amount, as the app declares.
+    """
+
+    __slots__ = (
+        "args",
+        "attempt",
+        "function",
+        "id",
+        "kwargs",
+        "name",
+        "resources",
+        "walltime",
+    )
+
+    def __init__(
+        self,
+        id: int,  # noqa: A002  (the attribute's own name)
+        attempt: int,
+        name: str,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        walltime: float | None = None,
+        resources: Mapping[str, float] | None = None,
+    ) -> None:
+        self.id: int = id
+        self.attempt: int = attempt
+        self.name: str = name
+        self.function: Callable[..., Any] = function
+        self.args: tuple[Any, ...] = args
+        self.kwargs: Mapping[str, Any] = kwargs
+        self.walltime: float | None = walltime
+        self.resources: Mapping[str, float] = resources or {}
+
+    def __repr__(self) -> str:
+        """Name task, app and attempt; never the arguments."""
+        return f"<Work {self.id} ({self.name}) attempt {self.attempt}>"
+
+
+Outcome: TypeAlias = tuple[Work, BaseException | None, Any]
+"""``(work, error, value)``: ``error`` is ``None`` where the function returned."""
+
+Report: TypeAlias = Callable[[Sequence[Outcome]], None]
+"""How an executor tells the kernel what became of works. Thread-safe, never raises.
+
+It may be called on any thread of the executor, from inside ``submit`` too, and it
+may run the kernel's scheduling there; users' callbacks run elsewhere. Each work is
+reported once; a second report of a work, or one after a successful ``cancel``, is
+dropped and counted.
+"""
+
+
+_thread = local()
+
+
+def runs_tasks() -> bool:
+    """Tell whether this thread is one on which ``run_work`` has been called."""
+    return hasattr(_thread, "runs_tasks")
+
+
+def run_work(work: Work) -> Outcome:
+    """Call a work's function here and return what to report; never raises.
+
+    Called by executors whose workers are threads of the driver's process.
+    ``SystemExit`` and other exceptions that would end a thread or a program
+    arrive as ``TaskExitError``.
+    """
+    _thread.runs_tasks = True
+    try:
+        value = work.function(*work.args, **work.kwargs)
+    except Exception as error:
+        return work, error, None
+    except BaseException as error:
+        wrapped = TaskExitError(work.name, repr(error))
+        wrapped.__cause__ = error
+        return work, wrapped, None
+    return work, None, value
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorContext:
+    """What the kernel tells an executor when it starts it.
+
+    Attributes:
+        label: The name that apps and messages use for it.
+        run_dir: The run's directory, which exists; an executor may make a
+            directory of its label in it.
+        report: Where outcomes go.
+    """
+
+    label: str
+    run_dir: Path
+    report: Report
+
+
+class Executor(ABC):
+    """Runs works: takes them in batches and reports them in batches.
+
+    A plugin that has no use for batches returns any
+    ``concurrent.futures.Executor`` instead; the kernel adapts it.
+
+    ``start`` is called once, before anything else. ``submit`` and ``cancel`` may
+    then come from several threads at once. ``shutdown`` may come from any thread
+    that is not one of the executor's workers.
+    """
+
+    capabilities: Capabilities = Capabilities()
+    """Read after ``start``; constant from then on."""
+
+    @property
+    @abstractmethod
+    def workers(self) -> int:
+        """How many works can run at once: at least 1. Used to compare loads."""
+
+    @abstractmethod
+    def start(self, context: ExecutorContext) -> None:
+        """Make ready to take works.
+
+        An executor that starts workers may do so later, on first use. On an
+        exception the kernel does not start, and shuts down what had started.
+        """
+
+    @abstractmethod
+    def submit(self, batch: Sequence[Work]) -> None:
+        """Take works, in order, without waiting for any of them.
+
+        Called on a thread of the kernel or on one that reports, not on the
+        user's. Each work is reported sooner or later, also when its arguments
+        cannot be pickled or its worker dies. An exception from here fails every
+        work of the batch, which therefore must not run.
+        """
+
+    def cancel(self, work: Work) -> bool:
+        """Keep a work from running, or stop it where ``cancels_running``.
+
+        Must not wait. Returns:
+            True if the work has not begun and will not, or is being stopped:
+            a report of it will be dropped. False if it runs on or has ended.
+        """
+        del work
+        return False
+
+    @abstractmethod
+    def shutdown(self, *, grace: float | None = None) -> None:
+        """End, and wait for the end.
+
+        Works that have not begun are dropped, if ``grace`` is a number; running
+        ones get ``grace`` seconds, then are stopped where that is possible.
+        ``None`` waits for everything that was submitted. Afterwards nothing is
+        reported any more, and no process, file descriptor or file is left; a
+        thread that runs a task which cannot be stopped may be. A second call does
+        nothing.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """What to do about a failure: the answer of ``jackfield_retry``.
+
+    Attributes:
+        cost: Added to the task's cost so far; it is retried while the sum is not
+            above its ``retries``. ``math.inf`` gives up.
+        delay: Seconds to wait first, or ``None`` for the app's own delay.
+        executor: Label of the executor to use, or ``None`` to choose again.
+    """
+
+    cost: float = 1.0
+    delay: float | None = None
+    executor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointRecord:
+    """One stored result.
+
+    Attributes:
+        key: Memo key: 32 bytes.
+        value: The result, serialized by the kernel.
+        app: Name of the app's function.
+        created: Seconds since the epoch.
+        manifest: What the key was made of: part (``"function"``,
+            ``"argument x"``) to digest in hexadecimal.
+    """
+
+    key: bytes
+    value: bytes
+    app: str = ""
+    created: float = 0.0
+    manifest: Mapping[str, str] = field(default_factory=dict)
+
+
+class CheckpointStore(ABC):
+    """Keeps results across runs.
+
+    Opened by ``jackfield_open_checkpoint``, in time independent of the number of
+    records. ``get`` may be called on several threads at once, ``put_many`` on one
+    at a time. A record that cannot be read is a miss with a warning.
+    """
+
+    @abstractmethod
+    def get(self, key: bytes) -> CheckpointRecord | None:
+        """Return the record of a key, or ``None``."""
+
+    @abstractmethod
+    def put_many(self, records: Sequence[CheckpointRecord]) -> None:
+        """Store records, replacing those of the same key.
+
+        When it returns, they survive the death of this process.
+        """
+
+    @abstractmethod
+    def keys(self) -> Iterator[bytes]:
+        """Give the keys, in no particular order."""
+
+    @abstractmethod
+    def delete(self, keys: Iterable[bytes]) -> None:
+        """Forget the records of keys; unknown keys are no error."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Write what is not written and release the files. Twice is once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transferred:
+    """What a staging provider knows of the file it moved.
+
+    Attributes:
+        size: Bytes the other side declared, or ``None``.
+        etag: The other side's validator, or ``None``.
+    """
+
+    size: int | None = None
+    etag: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """One file to move, as a staging provider gets it.
+
+    Attributes:
+        url: Where the file is (stage in) or goes to (stage out).
+        path: Stage in: a free name, in a directory that exists, to write to; the
+            kernel moves it to its final name. Stage out: the file to read.
+        options: The configuration's ``[staging.SCHEME]`` table.
+        cancelled: Set when nobody wants the file any more; long transfers look.
+    """
+
+    url: str
+    path: Path
+    options: Mapping[str, Any]
+    cancelled: Event
+
+    @property
+    def scheme(self) -> str:
+        """The URL's scheme, in lower case."""
+        return self.url.partition(":")[0].lower()

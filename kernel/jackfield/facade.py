@@ -1,0 +1,81 @@
+"""A kernel in the clothes of a ``concurrent.futures.Executor``."""
+
+from __future__ import annotations
+
+import concurrent.futures
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from jackfield.dataflow.task import AppSpec, checked_labels
+from jackfield.errors import KernelClosedError
+
+if TYPE_CHECKING:
+    from jackfield.dataflow.dfk import DataFlowKernel
+    from jackfield.futures import AppFuture
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class KernelExecutor(concurrent.futures.Executor):
+    """Runs calls as tasks of a kernel; for libraries that want an executor.
+
+    Futures among the arguments are waited for, as with apps.
+
+    Args:
+        kernel: The kernel; it is not ended by ``shutdown``.
+        executors: Labels of its executors that may be used, or ``"all"``.
+    """
+
+    def __init__(
+        self, kernel: DataFlowKernel, executors: list[str] | str = "all"
+    ) -> None:
+        self._kernel: DataFlowKernel = kernel
+        self._labels = checked_labels(executors)
+        self._specs: dict[str, AppSpec] = {}
+        self._unfinished: dict[AppFuture[Any], None] = {}
+        self._down: bool = False
+
+    def submit(
+        self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> AppFuture[R]:
+        """Submit a task; see ``DataFlowKernel.submit``."""
+        if self._down:
+            raise KernelClosedError("cannot schedule new futures after shutdown")
+        name = getattr(fn, "__name__", None) or type(fn).__name__
+        spec = self._specs.get(name)
+        if spec is None:
+            spec = self._specs[name] = AppSpec(name, executors=self._labels)
+        future = self._kernel.submit_app(spec, fn, args, kwargs)
+        self._unfinished[future] = None
+        future.add_done_callback(self._forget)
+        return future
+
+    def map(
+        self,
+        fn: Callable[..., R],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+    ) -> Iterator[R]:
+        """Give results in order; ``chunksize`` is the executor's business here."""
+        del chunksize
+        return super().map(fn, *iterables, timeout=timeout)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more calls; the kernel itself goes on.
+
+        Args:
+            wait: Whether to wait for those that were submitted.
+            cancel_futures: Whether to cancel what has not begun.
+        """
+        self._down = True
+        futures = list(self._unfinished)
+        if cancel_futures:
+            for future in futures:
+                future.cancel()
+        if wait:
+            concurrent.futures.wait(futures)
+
+    def _forget(self, future: AppFuture[Any]) -> None:
+        self._unfinished.pop(future, None)

@@ -1,0 +1,138 @@
+"""Files as values: a name that a task takes or makes, here or far away."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePosixPath
+
+
+class File:
+    """A file, named by a path or a URL.
+
+    Given to an app, a remote one is staged in before the task runs, and the app
+    sees the local copy: ``open(file)`` and f-strings use its local path. Given in
+    ``outputs``, it is staged out afterwards.
+
+    Attributes:
+        url: As given.
+        scheme: The URL's scheme, ``"file"`` for a plain path.
+        netloc: The URL's host part.
+        path: The URL's path, decoded; for a plain path the path as given.
+        local_path: Where the local copy is, once there is one.
+        sha256: Digest that the content must have, in hexadecimal, or ``None``.
+        size: Number of bytes that it must have, or ``None``.
+    """
+
+    __slots__ = ("local_path", "netloc", "path", "scheme", "sha256", "size", "url")
+
+    def __init__(
+        self,
+        url: str | os.PathLike[str],
+        *,
+        sha256: str | None = None,
+        size: int | None = None,
+    ) -> None:
+        text = os.fspath(url)
+        if not isinstance(text, str) or not text:
+            raise ValueError(f"A File needs a path or a URL, not {url!r}.")
+        if "\0" in text:
+            raise ValueError(f"A File's name cannot hold a NUL: {redact(text)!r}.")
+        self.url: str = text
+        self.scheme: str
+        self.netloc: str
+        self.path: str
+        self.scheme, self.netloc, self.path = _split(text)
+        self.local_path: str | None = None
+        self.sha256: str | None = sha256
+        self.size: int | None = size
+
+    @property
+    def remote(self) -> bool:
+        """Whether the file has to be staged."""
+        return self.scheme != "file"
+
+    @property
+    def filename(self) -> str:
+        """The last part of the path."""
+        return PurePosixPath(self.path).name
+
+    @property
+    def filepath(self) -> str:
+        """The path to use on this machine.
+
+        Raises:
+            ValueError: The file is remote and not staged.
+        """
+        if self.local_path is not None:
+            return self.local_path
+        if self.remote:
+            raise ValueError(f"{redact(self.url)} is remote and has no local copy yet.")
+        return self.path
+
+    def cleancopy(self) -> File:
+        """Return the same file, without what is known of a local copy."""
+        return File(self.url, sha256=self.sha256, size=self.size)
+
+    def at(self, local_path: str | os.PathLike[str]) -> File:
+        """Return the same file with a local copy at ``local_path``."""
+        copy = self.cleancopy()
+        copy.local_path = os.fspath(local_path)
+        return copy
+
+    def __fspath__(self) -> str:
+        return self.filepath
+
+    def __str__(self) -> str:
+        return self.filepath
+
+    def __repr__(self) -> str:
+        return f"File({redact(self.url)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, File):
+            return NotImplemented
+        return self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+    def _identity(self) -> tuple[object, ...]:
+        return self.url, self.sha256, self.size
+
+
+def _split(text: str) -> tuple[str, str, str]:
+    """Return scheme, host part and path; a plain path is a file's as it is."""
+    head, mark, _ = text.partition("://")
+    if not mark or not head.replace("+", "").replace("-", "").isalnum():
+        return "file", "", text
+    from urllib.parse import unquote, urlsplit
+
+    parts = urlsplit(text)
+    return parts.scheme, parts.netloc, unquote(parts.path)
+
+
+def redact(url: str) -> str:
+    """Return a URL without its password and query, to be shown."""
+    if "://" not in url:
+        return url
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return f"{url.partition(':')[0]}://..."
+    netloc = parts.netloc
+    if "@" in netloc:
+        user, _, host = netloc.rpartition("@")
+        netloc = f"{user.partition(':')[0]}:***@{host}" if ":" in user else netloc
+    query = "?***" if parts.query else ""
+    return f"{parts.scheme}://{netloc}{parts.path}{query}"
+
+
+def as_file(value: object) -> File:
+    """Return ``value`` as a File; a string or path is taken as its name."""
+    if isinstance(value, File):
+        return value
+    if isinstance(value, str | Path) or hasattr(value, "__fspath__"):
+        return File(value)
+    raise TypeError(f"Expected a File, a path or a URL, not {value!r}.")

@@ -1,0 +1,364 @@
+"""The futures that apps return.
+
+An ``AppFuture`` is a ``concurrent.futures.Future`` and works wherever one does:
+``wait``, ``as_completed``, ``asyncio.wrap_future``. It differs inside, because a
+kernel makes a million of them: the condition that waiters need is made when
+somebody waits, and done-callbacks run on a thread of their own, so that no
+callback can hold up an executor or the kernel.
+
+How a future ends, exactly once: ``settle`` or ``claim_cancel`` take ``_CLAIM``, see
+that the state is still pending, and write it. Whoever wins then calls
+``announce``, without the lock, which wakes the waiters. A waiter first makes the
+condition, then looks at the state under it; the winner first writes the state,
+then looks for a condition: one of them always sees the other.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import CancelledError, Future
+from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+
+if TYPE_CHECKING:
+    from jackfield.dataflow.task import Task
+    from jackfield.files import File
+
+T = TypeVar("T")
+
+_CLAIM: Final = threading.Lock()
+"""Held for the few instructions that decide how a future ends."""
+
+
+class KernelFuture(Future[T]):
+    """What the kernel's futures have in common. Only the kernel makes them."""
+
+    # Class attributes stand for what most futures never need of their own.
+    _state: str = PENDING
+    _result: T | None = None
+    _exception: BaseException | None = None
+    _callbacks: list[Callable[[Any], object]] | None = None
+    _cond: threading.Condition | None = None
+    _waiting: list[Any] | None = None
+
+    def __init__(self, task: Task) -> None:
+        # The base class would make a condition and two lists; see the module.
+        self._task: Task = task
+
+    # -- what concurrent.futures.wait and as_completed reach into
+
+    @property
+    def _condition(self) -> threading.Condition:  # type: ignore[override]  # made on use
+        condition = self._cond
+        if condition is None:
+            with _CLAIM:
+                condition = self._cond
+                if condition is None:
+                    condition = self._cond = threading.Condition()
+        return condition
+
+    @property
+    def _waiters(self) -> list[Any]:  # type: ignore[override]  # made on use
+        # Reached with the condition held, so two threads cannot both make it.
+        if self._waiting is None:
+            self._waiting = []
+        return self._waiting
+
+    # -- the public face
+
+    def done(self) -> bool:
+        """Tell whether the task has ended, in whatever way."""
+        return self._state is not PENDING
+
+    def running(self) -> bool:
+        """Return False: the kernel cannot see a worker pick a task up."""
+        return False
+
+    def cancelled(self) -> bool:
+        """Tell whether the task was cancelled."""
+        return self._state is CANCELLED_AND_NOTIFIED
+
+    def result(self, timeout: float | None = None) -> T:
+        """Wait for the task and return its result, or raise its exception.
+
+        Args:
+            timeout: Seconds; ``None`` waits for ever.
+
+        Raises:
+            TimeoutError: It has not ended in time.
+            CancelledError: It was cancelled.
+            DependencyError: A task that it depends on failed.
+            BaseException: Whatever its function raised, as it was raised.
+        """
+        self._await_end(timeout)
+        if self._exception is not None:
+            try:
+                raise self._exception
+            finally:
+                self = None  # type: ignore[assignment]  # breaks the cycle with the traceback  # noqa: PLW0642
+        return self._result  # type: ignore[return-value]  # settled, so it is a T
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait for the task and return its exception, ``None`` if it succeeded.
+
+        Args:
+            timeout: Seconds; ``None`` waits for ever.
+
+        Raises:
+            TimeoutError: It has not ended in time.
+            CancelledError: It was cancelled.
+        """
+        self._await_end(timeout)
+        return self._exception
+
+    def _await_end(self, timeout: float | None) -> None:
+        if self._state is PENDING:
+            condition = self._condition
+            with condition:
+                ended = condition.wait_for(self.done, timeout)
+            if not ended:
+                raise TimeoutError(f"{self!r} did not end within {timeout} s")
+        if self._state is CANCELLED_AND_NOTIFIED:
+            raise CancelledError(f"{self._task.title} was cancelled")
+
+    def add_done_callback(self, fn: Callable[[Any], object]) -> None:
+        """Have ``fn(self)`` called when the task has ended.
+
+        It runs on the kernel's callback thread, or at once on this one if the task
+        has ended. What it raises is logged.
+        """
+        with _CLAIM:
+            if self._state is PENDING:
+                if self._callbacks is None:
+                    self._callbacks = []
+                self._callbacks.append(fn)
+                return
+        run_callback(self, fn)
+
+    def set_result(self, result: T) -> NoReturn:
+        """Refuse: only the kernel ends a task."""
+        del result
+        raise RuntimeError("The kernel alone sets the result of a task's future.")
+
+    def set_exception(self, exception: BaseException | None) -> NoReturn:
+        """Refuse: only the kernel ends a task."""
+        del exception
+        raise RuntimeError("The kernel alone sets the exception of a task's future.")
+
+    def set_running_or_notify_cancel(self) -> NoReturn:
+        """Refuse: this is for executors, on futures of their own."""
+        raise RuntimeError("The kernel alone changes the state of a task's future.")
+
+    def __await__(self) -> Generator[Any, None, T]:
+        import asyncio
+
+        return asyncio.wrap_future(self).__await__()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"{self!r} cannot be pickled: pass it to an app as an argument, to any "
+            f"depth in lists, dicts and dataclasses, and the app gets its result."
+        )
+
+    def _outcome(self) -> str:
+        if self._state is PENDING:
+            return self._task.state.value
+        if self.cancelled():
+            return "cancelled"
+        if self._exception is not None:
+            return f"raised {type(self._exception).__name__}"
+        return f"returned {type(self._result).__name__}"
+
+
+class AppFuture(KernelFuture[T]):
+    """The result of calling an app: ends when the task and its outputs have.
+
+    ``future[key]`` is a future too: of the item of the result. Attributes of a
+    result are not reached this way: ``hasattr(future, name)`` means the future.
+
+    Attributes:
+        outputs: One ``DataFuture`` for each file in ``outputs=``.
+    """
+
+    @property
+    def tid(self) -> int:
+        """Number of the task in its kernel, from 0."""
+        return self._task.id
+
+    @property
+    def outputs(self) -> list[DataFuture]:
+        """One future for each file that the app was told to make."""
+        return list(self._task.data_futures)
+
+    @property
+    def stdout(self) -> Any:
+        """Where standard output goes, as given; the path for ``AUTO_LOGNAME``."""
+        return self._task.stream("stdout")
+
+    @property
+    def stderr(self) -> Any:
+        """Where standard error goes, as given; the path for ``AUTO_LOGNAME``."""
+        return self._task.stream("stderr")
+
+    def task_status(self) -> str:
+        """Return the name of the task's state, for example ``"submitted"``."""
+        return self._task.state.value
+
+    def cancel(self) -> bool:
+        """Cancel the task if its function has not returned.
+
+        A task that waits is always cancelled; one that was given to an executor,
+        if it has not begun or the executor can stop it. Tasks that depend on it
+        fail with ``DependencyError``.
+
+        Returns:
+            Whether the task is cancelled.
+        """
+        return self._task.kernel.cancel(self._task, self)
+
+    def __getitem__(self, key: Any) -> AppFuture[Any]:
+        return self._task.kernel.lift_item(self, key)
+
+    # Without these, Python would try indices 0, 1, 2, ... and launch tasks for ever.
+    __iter__ = None
+    __contains__ = None
+
+    def __repr__(self) -> str:
+        return f"<AppFuture {self._task.title}: {self._outcome()}>"
+
+
+class DataFuture(KernelFuture["File"]):
+    """A file that an app makes: ends when the file is where it was wanted.
+
+    Attributes:
+        file_obj: The file, as given in ``outputs``.
+        parent: The app's future.
+    """
+
+    def __init__(self, task: Task, parent: AppFuture[Any], file: File) -> None:
+        super().__init__(task)
+        self.parent: AppFuture[Any] = parent
+        self.file_obj: File = file
+
+    @property
+    def tid(self) -> int:
+        """Number of the task that makes the file."""
+        return self._task.id
+
+    @property
+    def filepath(self) -> str:
+        """The file's local path."""
+        return self.file_obj.filepath
+
+    @property
+    def filename(self) -> str:
+        """The last part of the file's path."""
+        return self.file_obj.filename
+
+    def cancel(self) -> bool:
+        """Cancel the app that makes the file."""
+        return self.parent.cancel()
+
+    def __repr__(self) -> str:
+        return (
+            f"<DataFuture {self.file_obj!r} of {self._task.title}: {self._outcome()}>"
+        )
+
+
+# -- for the kernel
+
+
+def settle(
+    endings: Iterable[tuple[KernelFuture[Any] | None, BaseException | None, Any]],
+) -> list[bool]:
+    """End futures: ``(future, error, value)`` each; tell which were still pending.
+
+    A ``CancelledError`` ends a future as cancelled.
+    """
+    with _CLAIM:
+        return [_write(future, error, value) for future, error, value in endings]
+
+
+def _write(
+    future: KernelFuture[Any] | None, error: BaseException | None, value: Any
+) -> bool:
+    if future is None or future._state is not PENDING:
+        return False
+    if error is None:
+        future._result = value
+        future._state = FINISHED
+    elif type(error) is CancelledError:
+        future._state = CANCELLED_AND_NOTIFIED
+    else:
+        future._exception = error
+        future._state = FINISHED
+    return True
+
+
+def claim_cancel(
+    future: KernelFuture[Any], allowed: Callable[[], bool] | None = None
+) -> bool:
+    """End a pending future as cancelled, if ``allowed()`` under the lock."""
+    with _CLAIM:
+        if future._state is not PENDING or (allowed is not None and not allowed()):
+            return False
+        future._state = CANCELLED_AND_NOTIFIED
+        return True
+
+
+def mark_submitted(tasks: Iterable[Task], mark: Callable[[Task], None]) -> list[Task]:
+    """Call ``mark`` on the tasks whose future is pending, and return them.
+
+    After this, ``cancel`` asks the executor instead of just cancelling.
+    """
+    with _CLAIM:
+        pending = [task for task in tasks if _is_pending(task.future)]
+        for task in pending:
+            mark(task)
+        return pending
+
+
+def _is_pending(future: KernelFuture[Any] | None) -> bool:
+    return future is not None and future._state is PENDING
+
+
+def announce(future: KernelFuture[Any]) -> list[Callable[[Any], object]] | None:
+    """Wake those who wait for a future that has ended; return its callbacks."""
+    condition = future._cond
+    if condition is not None:
+        with condition:
+            for waiter in future._waiting or ():
+                _tell(waiter, future)
+            condition.notify_all()
+    callbacks = future._callbacks
+    if callbacks is not None:
+        future._callbacks = None
+    return callbacks
+
+
+def _tell(waiter: Any, future: KernelFuture[Any]) -> None:
+    if future.cancelled():
+        waiter.add_cancelled(future)
+    elif future._exception is not None:
+        waiter.add_exception(future)
+    else:
+        waiter.add_result(future)
+
+
+def run_callback(future: KernelFuture[Any], callback: Callable[[Any], object]) -> None:
+    """Call a done-callback; log what it raises, whatever that is."""
+    try:
+        callback(future)
+    except BaseException:
+        import logging
+
+        logging.getLogger("jackfield").exception(
+            "A done-callback of %r raised; the run goes on", future
+        )
+
+
+def reset_after_fork() -> None:
+    """Make a new claim lock in a forked child: the old one may be held for ever."""
+    global _CLAIM  # noqa: PLW0603  (the one lock of this module)
+    _CLAIM = threading.Lock()  # type: ignore[misc]  # final but for a fork

@@ -1,0 +1,222 @@
+"""Every point at which a plugin can change what the kernel does.
+
+All hooks run in the driver's process. A hook named with a verb answers; the first
+answer that is not ``None`` wins, asked in pluggy's order: last registered first,
+``tryfirst`` before, ``trylast`` after. An exception from it ends the operation it
+was called for: a start-up error for what is made once, a failed future for what is
+asked per task. A hook named with a past participle is told; its result is ignored,
+and an exception is logged with the plugin's name, counted, and goes no further.
+
+A spec may gain arguments, which then have a default: an implementation names only
+those that it uses.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from pluggy import HookimplMarker, HookspecMarker
+
+if TYPE_CHECKING:
+    import concurrent.futures
+    from collections.abc import Callable, Mapping, Sequence
+
+    import click
+
+    from jackfield.abc import (
+        CheckpointStore,
+        Executor,
+        Retry,
+        Transfer,
+        Transferred,
+    )
+    from jackfield.dataflow.dfk import DataFlowKernel
+    from jackfield.states import TaskEvent, TaskView
+
+hookspec: Final[HookspecMarker] = HookspecMarker("jackfield")
+hookimpl: Final[HookimplMarker] = HookimplMarker("jackfield")
+
+
+# -- Executors
+
+
+@hookspec(firstresult=True)
+def jackfield_create_executor(
+    kind: str, label: str, options: Mapping[str, Any]
+) -> Executor | concurrent.futures.Executor | None:
+    """Make the executor of one label.
+
+    Called once per configured executor, on the thread that loads the kernel or
+    calls ``add_executors``, before any task.
+
+    Args:
+        kind: What the configuration names as ``plugin``: an entry-point name.
+            Return ``None`` for one that is not yours.
+        label: What apps and messages call the executor.
+        options: The rest of the executor's table. Check it: an unknown or bad
+            option is a ``ConfigurationError`` that names it.
+
+    Returns:
+        A ``jackfield.abc.Executor``, not started; or any
+        ``concurrent.futures.Executor``, which the kernel adapts and shuts down. A
+        foreign executor may tell its ``Capabilities`` in an attribute
+        ``jackfield_capabilities``; without, it is taken to pickle.
+    """
+
+
+@hookspec(firstresult=True)
+def jackfield_select_executor(
+    task: TaskView, executors: Mapping[str, int]
+) -> str | None:
+    """Choose where a task runs.
+
+    Called per attempt when the task is ready, on a thread of the kernel; compiled,
+    and free when nobody implements it. The kernel's own choice is the executor
+    with the least unfinished work for each of its workers.
+
+    Args:
+        task: The task.
+        executors: Label to number of unfinished tasks there, of those executors
+            that the app allows and that can do what it asks for.
+
+    Returns:
+        One of the labels, or ``None`` to leave the choice to others. Any other
+        answer fails the task.
+    """
+
+
+# -- Failures
+
+
+@hookspec(firstresult=True)
+def jackfield_retry(task: TaskView, error: BaseException, attempt: int) -> Retry | None:
+    """Say what a failure costs and how to go on.
+
+    Called per failed attempt, on a thread of the kernel; not for dependency
+    failures, which are never retried. The kernel's own answer is ``Retry(1.0)``.
+
+    Args:
+        task: The task; ``task.executor`` is where it failed.
+        error: What it raised.
+        attempt: 1 for the first try.
+
+    Returns:
+        A ``Retry``, or ``None``. An exception from here ends the retries and
+        becomes the task's failure, with ``error`` as its cause.
+    """
+
+
+# -- Files
+
+
+@hookspec(firstresult=True)
+def jackfield_stage_in(transfer: Transfer) -> Transferred | None:
+    """Bring one remote file to local disk before the task that wants it.
+
+    Called once per distinct file and kernel, on a thread of the kernel's internal
+    executor. Entry-point plugins are asked only for URLs of the scheme that is
+    their name, registered ones for all.
+
+    Args:
+        transfer: ``transfer.url`` is to be written to ``transfer.path``. The
+            kernel renames it when you return, and removes it when you raise.
+
+    Returns:
+        What the other side told of the file (``Transferred()`` if nothing), or
+        ``None`` if the URL is not yours and nothing was written.
+
+    Raises:
+        TransferError: Or any other exception: the file did not arrive. The tasks
+            that want it fail with it.
+    """
+
+
+@hookspec(firstresult=True)
+def jackfield_stage_out(transfer: Transfer) -> Transferred | None:
+    """Take one output file to its remote place after the task that made it.
+
+    Called once per remote output of a task that succeeded, on a thread of the
+    kernel's internal executor.
+
+    Args:
+        transfer: ``transfer.path`` is to be sent to ``transfer.url``.
+
+    Returns:
+        What the other side told, or ``None`` if the URL is not yours.
+
+    Raises:
+        TransferError: Or any other exception: the task fails with it.
+    """
+
+
+# -- Memo and checkpoints
+
+
+@hookspec(firstresult=True)
+def jackfield_hash_value(value: object) -> bytes | None:
+    """Give the identity of an argument for memo keys.
+
+    Asked for values of types that the kernel does not know. Entry-point plugins
+    of the group ``jackfield.memo`` are asked for types whose root module is their
+    name. Called on a thread of the kernel; compiled.
+
+    Returns:
+        Bytes that are equal if and only if the values may stand for each other,
+        the same in every process; or ``None`` for a value that is not yours.
+    """
+
+
+@hookspec(firstresult=True)
+def jackfield_hash_function(function: Callable[..., Any]) -> bytes | None:
+    """Give the identity of an app's function for memo keys.
+
+    Called once per function, on a thread of the kernel, before the kernel's own
+    rule.
+
+    Returns:
+        Bytes that change whenever the function could return something else; or
+        ``None``.
+    """
+
+
+@hookspec(firstresult=True)
+def jackfield_open_checkpoint(
+    url: str, options: Mapping[str, Any]
+) -> CheckpointStore | None:
+    """Open the store of results that a configuration names.
+
+    Called once per store, on the thread that loads the kernel.
+
+    Args:
+        url: As configured: ``"sqlite:///results.db"``. Its scheme is the
+            entry-point name; return ``None`` for one that is not yours.
+        options: The rest of the ``[checkpoint]`` table.
+    """
+
+
+# -- Being told
+
+
+@hookspec
+def jackfield_kernel_started(kernel: DataFlowKernel) -> None:
+    """A kernel has its executors and takes tasks. On the loading thread."""
+
+
+@hookspec
+def jackfield_task_events(events: Sequence[TaskEvent]) -> None:
+    """Tasks have changed their states.
+
+    Called with batches, in order, from one thread of the kernel that does nothing
+    else. The queue behind it is bounded: an observer that is slower than the tasks
+    loses the oldest events, and the log says how many.
+    """
+
+
+@hookspec
+def jackfield_kernel_closing(kernel: DataFlowKernel) -> None:
+    """All tasks have ended and all events are delivered. On the closing thread."""
+
+
+@hookspec
+def jackfield_register_commands(cli: click.Group) -> None:
+    """Add commands to the ``jackfield`` command line, when it starts."""

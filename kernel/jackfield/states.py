@@ -1,0 +1,110 @@
+"""The states of a task, and what plugins may see of one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class TaskState(Enum):
+    """Where a task is.
+
+    The plain road is ``WAITING -> READY -> SUBMITTED -> SUCCEEDED``. A state in
+    ``FINAL`` never changes again. There is no ``RUNNING``: an executor may be a
+    cluster, and the kernel cannot see a worker pick a task up.
+    """
+
+    WAITING = "waiting"
+    """At least one input future is not done, or a retry's delay is not over."""
+
+    READY = "ready"
+    """Inputs are done; the task is on its way to an executor."""
+
+    SUBMITTED = "submitted"
+    """``Executor.submit`` has been given the task."""
+
+    JOINING = "joining"
+    """A join app's body has returned futures that are not done."""
+
+    FINISHING = "finishing"
+    """The function returned; its outputs or its checkpoint are being stored."""
+
+    SUCCEEDED = "succeeded"
+    """The function returned."""
+
+    MEMOIZED = "memoized"
+    """An earlier result was used; the function was not called."""
+
+    FAILED = "failed"
+    """The function raised, and no retry is left."""
+
+    DEPENDENCY_FAILED = "dependency-failed"
+    """An input failed or was cancelled; the function was not called."""
+
+    CANCELLED = "cancelled"
+    """Cancelled before its function returned."""
+
+
+FINAL: Final[frozenset[TaskState]] = frozenset(
+    {
+        TaskState.SUCCEEDED,
+        TaskState.MEMOIZED,
+        TaskState.FAILED,
+        TaskState.DEPENDENCY_FAILED,
+        TaskState.CANCELLED,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskView:
+    """What a hook sees of a task: a snapshot, never the live record.
+
+    Attributes:
+        id: Number of the task in its kernel, from 0.
+        app: Name of the app's function.
+        label: The user's ``label=``, or ``""``.
+        attempt: 1 at the first try.
+        executors: Labels that the app allows, in the order of configuration.
+        executor: Label of the executor chosen for this attempt, or ``None``.
+        resources: What the app asks for: resource name to amount.
+        key: Memo key, or ``None`` where the app is not cached.
+    """
+
+    id: int
+    app: str
+    label: str
+    attempt: int
+    executors: tuple[str, ...]
+    executor: str | None
+    resources: Mapping[str, float]
+    key: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEvent:
+    """One change of a task's state.
+
+    Attributes:
+        task: Number of the task in its kernel.
+        app: Name of the app's function.
+        state: The state that it entered.
+        attempt: The attempt that this belongs to, from 1.
+        executor: Label of the executor, or ``None`` before one is chosen.
+        wall: Seconds since the epoch; may jump with the clock.
+        monotonic: Seconds on a clock that never goes back; for differences.
+        error: The failure in one line, or ``None``.
+    """
+
+    task: int
+    app: str
+    state: TaskState
+    attempt: int
+    executor: str | None
+    wall: float
+    monotonic: float
+    error: str | None
