@@ -1,0 +1,1 @@
+"""Apps: functions whose call is a task."""

@@ -1,0 +1,175 @@
+"""Running a bash app's command, wherever the executor calls it."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import inspect
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from jackfield.errors import (
+    AppTimeout,
+    BadStdStreamFile,
+    BashAppNoReturn,
+    BashExitFailure,
+    MissingOutputs,
+)
+
+if TYPE_CHECKING:
+    import subprocess
+
+SHELL: Final = "/bin/bash"
+
+_running: Final[set[subprocess.Popen[bytes]]] = set()
+"""Commands that have not ended."""
+
+_TAIL: Final = 2000
+"""Bytes of standard error that a failure shows."""
+
+
+class BashCommand:
+    """What an executor calls for a bash app: builds the command, runs it."""
+
+    def __init__(self, function: Callable[..., Any], name: str) -> None:
+        self.function: Callable[..., Any] = function
+        self.name: str = name
+
+    def __call__(
+        self,
+        *args: Any,
+        stdout: Any = None,
+        stderr: Any = None,
+        walltime: float | None = None,
+        outputs: Any = (),
+        label: Any = None,
+        **kwargs: Any,
+    ) -> int:
+        """Run the command; the named parameters are those that the kernel reads."""
+        read = {
+            "stdout": stdout,
+            "stderr": stderr,
+            "walltime": walltime,
+            "outputs": outputs,
+            "label": label,
+        }
+        command = self._command(args, kwargs, read)
+        self._run(command, stdout, stderr, walltime)
+        missing = [os.fspath(file) for file in outputs if not Path(file).exists()]
+        if missing:
+            raise MissingOutputs(self.name, missing)
+        return 0
+
+    def _command(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], read: dict[str, Any]
+    ) -> str:
+        parameters = inspect.signature(self.function).parameters
+        takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+        given = {
+            name: value
+            for name, value in read.items()
+            if value not in (None, ()) and (takes_all or name in parameters)
+        }
+        command = self.function(*args, **kwargs, **given)
+        if not isinstance(command, str):
+            raise BashAppNoReturn(
+                f"bash app {self.name!r} returned {type(command).__name__}; expected "
+                f"the command line, a str."
+            )
+        return command
+
+    def _run(
+        self, command: str, stdout: Any, stderr: Any, walltime: float | None
+    ) -> None:
+        with (
+            _opened("stdout", stdout, self.name) as out,
+            _opened("stderr", stderr, self.name) as err,
+        ):
+            process = _start(command, out, err)
+            try:
+                code = self._wait(process, walltime)
+            finally:
+                _running.discard(process)
+        if code != 0:
+            exitcode = code if code > 0 else 128 - code
+            raise BashExitFailure(self.name, exitcode, _detail(code, stderr))
+
+    def _wait(self, process: subprocess.Popen[bytes], walltime: float | None) -> int:
+        import subprocess
+
+        try:
+            return process.wait(walltime)
+        except subprocess.TimeoutExpired:
+            raise AppTimeout(self.name, walltime or 0.0) from None
+        finally:
+            if process.poll() is None:  # its time is over, or this thread is stopped
+                _kill_group(process)
+
+
+def _start(command: str, stdout: Any, stderr: Any) -> subprocess.Popen[bytes]:
+    """Start a command in a process group of its own."""
+    import subprocess
+
+    process = subprocess.Popen(
+        [SHELL, "-c", command],
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        process_group=0,
+    )
+    _running.add(process)
+    return process
+
+
+def _kill_running() -> None:
+    """Kill what still runs when the program ends: its thread cannot any more."""
+    for process in list(_running):
+        _kill_group(process)
+
+
+atexit.register(_kill_running)
+os.register_at_fork(after_in_child=_running.clear)  # they are the parent's
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@contextmanager
+def _opened(name: str, spec: Any, app: str) -> Iterator[Any]:
+    """Open a standard stream's file; ``None`` leaves the stream as it is."""
+    if spec is None:
+        yield None
+        return
+    path, mode = spec if isinstance(spec, tuple) else (spec, "a")
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        stream = Path(path).open(mode)  # noqa: SIM115  (closed below, when used up)
+    except (OSError, ValueError, TypeError) as error:
+        raise BadStdStreamFile(
+            f"{name}= of bash app {app!r}, {spec!r}, cannot be opened: {error}"
+        ) from error
+    with stream:
+        yield stream
+
+
+def _detail(code: int, stderr: Any) -> str:
+    """Say how the command ended, and show the end of its standard error."""
+    parts = []
+    if code < 0:
+        with contextlib.suppress(ValueError):
+            parts.append(f"killed by {signal.Signals(-code).name}")
+    if stderr is not None:
+        path = Path(stderr[0] if isinstance(stderr, tuple) else stderr)
+        with contextlib.suppress(OSError):
+            with path.open("rb") as stream:
+                stream.seek(max(0, path.stat().st_size - _TAIL))
+                tail = stream.read().decode(errors="replace").strip()
+            parts.append(f"see {path}" + (f", which ends:\n{tail}" if tail else ""))
+    return "; ".join(parts)

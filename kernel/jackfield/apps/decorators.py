@@ -1,0 +1,284 @@
+"""``python_app``, ``bash_app`` and ``join_app``."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MethodType
+from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar, overload
+
+from jackfield.apps.bash import BashCommand
+from jackfield.dataflow import current
+from jackfield.dataflow.executors import INTERNAL
+from jackfield.dataflow.submission import READ_BY_KERNEL, checked_walltime
+from jackfield.dataflow.task import AppSpec, Kind, checked_labels
+from jackfield.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from jackfield.dataflow.dfk import DataFlowKernel
+    from jackfield.futures import AppFuture
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class App(Generic[P, R]):
+    """A decorated function: calling it submits a task and returns its future.
+
+    ``app.__wrapped__`` is the function itself, to be called without a kernel. An
+    app in a class body is a method as a function is.
+    """
+
+    def __init__(
+        self, function: Callable[P, Any], kind: Kind, options: Mapping[str, Any]
+    ) -> None:
+        if not callable(function):
+            raise TypeError(f"{kind}_app decorates a function, not {function!r}.")
+        self.__wrapped__: Callable[P, Any] = function
+        functools.update_wrapper(self, function)
+        self._kind: Kind = kind
+        self._options: dict[str, Any] = dict(options)
+        self._kernel: DataFlowKernel | None = options.get("data_flow_kernel")
+        self._spec: AppSpec = _spec(function, kind, options)
+        self._target: Callable[..., Any] = function
+        if kind == "bash":
+            self._target = BashCommand(function, self._spec.name)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> AppFuture[R]:
+        """Submit a call; see ``DataFlowKernel.submit``."""
+        kernel = self._kernel or current.dfk()
+        return kernel.submit_app(self._spec, self._target, args, kwargs)
+
+    def map(self, *iterables: Iterable[Any], window: int | None = None) -> Iterator[R]:
+        """Call the app for each item, give results in order.
+
+        See ``DataFlowKernel.map``.
+        """
+        from jackfield.dataflow.dfk import windowed
+
+        return windowed(self, iterables, window)
+
+    def options(self, **changes: Any) -> App[P, R]:
+        """Return the same app with other options: ``app.options(retries=3)(x)``."""
+        return App(self.__wrapped__, self._kind, {**self._options, **_known(changes)})
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        return self if instance is None else MethodType(self, instance)
+
+    def __repr__(self) -> str:
+        return f"<{self._kind}_app {self._spec.name}>"
+
+    def __reduce__(self) -> Any:
+        options = {k: v for k, v in self._options.items() if k != "data_flow_kernel"}
+        return App, (self.__wrapped__, self._kind, options)
+
+
+@overload
+def python_app(function: Callable[P, R], /) -> App[P, R]: ...
+@overload
+def python_app(
+    *,
+    data_flow_kernel: DataFlowKernel | None = None,
+    executors: Sequence[str] | str = "all",
+    cache: bool = False,
+    ignore_for_cache: Sequence[str] = (),
+    retries: float | None = None,
+    retry_delay: float | None = None,
+    retry_backoff: float | None = None,
+    walltime: float | None = None,
+    resources: Mapping[str, float] | None = None,
+) -> Callable[[Callable[P, R]], App[P, R]]: ...
+def python_app(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+    """Make a function an app: its call is a task, run where an executor puts it.
+
+    Used bare or with options. Futures among a call's arguments are waited for, and
+    the function gets their results.
+
+    Args:
+        function: The function.
+        options: ``data_flow_kernel``: the kernel to use instead of the loaded one.
+            ``executors``: labels that may run it, or ``"all"``. ``cache``: equal
+            calls share one execution; ``ignore_for_cache`` names arguments that do
+            not matter for that. ``retries``: how often it is tried again,
+            ``retry_delay`` seconds after the first failure, ``retry_backoff`` times
+            longer after each further one. ``walltime``: seconds for each attempt;
+            a call may say so too. ``resources``: what it needs, by the executor's
+            names.
+
+    Raises:
+        ConfigurationError: An option is unknown or cannot be.
+    """
+    return _decorate("python", function, options)
+
+
+@overload
+def bash_app(function: Callable[P, str], /) -> App[P, int]: ...
+@overload
+def bash_app(
+    *,
+    data_flow_kernel: DataFlowKernel | None = None,
+    executors: Sequence[str] | str = "all",
+    cache: bool = False,
+    ignore_for_cache: Sequence[str] = (),
+    retries: float | None = None,
+    retry_delay: float | None = None,
+    retry_backoff: float | None = None,
+    walltime: float | None = None,
+    resources: Mapping[str, float] | None = None,
+) -> Callable[[Callable[P, str]], App[P, int]]: ...
+def bash_app(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+    """Make a function that returns a command line an app that runs it in bash.
+
+    The call's ``stdout=`` and ``stderr=`` take a path, ``(path, mode)``, a ``File``
+    or ``AUTO_LOGNAME``. The result is 0: any other exit code is a
+    ``BashExitFailure``, a missing file of ``outputs=`` is ``MissingOutputs``, and at
+    the walltime the command is killed with all that it started.
+
+    Args:
+        function: The function; it returns the command line.
+        options: As for ``python_app``.
+    """
+    return _decorate("bash", function, options)
+
+
+@overload
+def join_app(function: Callable[P, Any], /) -> App[P, Any]: ...
+@overload
+def join_app(
+    *,
+    data_flow_kernel: DataFlowKernel | None = None,
+    cache: bool = False,
+    ignore_for_cache: Sequence[str] = (),
+    retries: float | None = None,
+    retry_delay: float | None = None,
+    retry_backoff: float | None = None,
+    walltime: float | None = None,
+) -> Callable[[Callable[P, Any]], App[P, Any]]: ...
+def join_app(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+    """Make a function that calls apps an app that ends with their results.
+
+    The body runs on a thread of the driver and returns a future, or futures in
+    lists, dicts and other containers to any depth. The task ends when they have,
+    with the same structure holding their results; if one fails, with ``JoinError``.
+
+    Args:
+        function: The function.
+        options: As for ``python_app``, without ``executors`` and ``resources``.
+    """
+    return _decorate("join", function, options)
+
+
+_OPTIONS: Final = frozenset(
+    {
+        "cache",
+        "data_flow_kernel",
+        "executors",
+        "ignore_for_cache",
+        "resources",
+        "retries",
+        "retry_backoff",
+        "retry_delay",
+        "walltime",
+    }
+)
+
+
+def _decorate(
+    kind: Kind, function: Callable[..., Any] | None, options: dict[str, Any]
+) -> Any:
+    _known(options)
+    if kind == "join" and ("executors" in options or "resources" in options):
+        raise ConfigurationError(
+            "A join app's body runs in the driver: it takes no executors= and no "
+            "resources=."
+        )
+    if function is None:
+        return lambda function: App(function, kind, options)
+    return App(function, kind, options)
+
+
+def _known(options: dict[str, Any]) -> dict[str, Any]:
+    from jackfield.errors import suggest
+
+    for name in options:
+        if name not in _OPTIONS:
+            raise ConfigurationError(
+                f"Apps have no option {name!r}{suggest(name, _OPTIONS)} "
+                f"Options: {', '.join(sorted(_OPTIONS))}."
+            )
+    return options
+
+
+def _spec(
+    function: Callable[..., Any], kind: Kind, options: Mapping[str, Any]
+) -> AppSpec:
+    name = getattr(function, "__name__", type(function).__name__)
+    accepts, defaults = _read_signature(function)
+    walltime = options.get("walltime")
+    if walltime is not None:
+        walltime = checked_walltime(name, walltime)
+        if kind == "bash":  # the command is killed by the one who started it
+            defaults = {**defaults, "walltime": walltime}
+            walltime = None
+    executors = (INTERNAL,) if kind == "join" else options.get("executors", "all")
+    return AppSpec(
+        name,
+        kind=kind,
+        executors=checked_labels(executors),
+        cache=bool(options.get("cache", False)),
+        ignore_for_cache=tuple(options.get("ignore_for_cache", ())),
+        retries=_number(name, options, "retries", 0.0),
+        retry_delay=_number(name, options, "retry_delay", 0.0),
+        retry_backoff=_number(name, options, "retry_backoff", 1.0),
+        walltime=walltime,
+        resources=_resources(name, options.get("resources")),
+        accepts=READ_BY_KERNEL if kind == "bash" else accepts,
+        defaults=defaults,
+    )
+
+
+def _read_signature(
+    function: Callable[..., Any],
+) -> tuple[frozenset[str], dict[str, Any]]:
+    """Return which of the kernel's arguments a function takes, and their defaults."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # a C function that does not tell
+        return frozenset(), {}
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
+        accepts = READ_BY_KERNEL
+    else:
+        accepts = frozenset(p.name for p in parameters) & READ_BY_KERNEL
+    defaults = {
+        p.name: p.default
+        for p in parameters
+        if p.name in READ_BY_KERNEL and p.default not in (p.empty, None, (), [])
+    }
+    return accepts, defaults
+
+
+def _number(
+    app: str, options: Mapping[str, Any], name: str, least: float
+) -> float | None:
+    value = options.get(name)
+    if value is None:
+        return None
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not value >= least:
+        raise ConfigurationError(
+            f"{name}= of {app!r} is {value!r}; expected a number from {least:g} up."
+        )
+    return float(value)
+
+
+def _resources(app: str, value: Any) -> dict[str, float]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping) or not all(
+        isinstance(amount, int | float) and amount >= 0 for amount in value.values()
+    ):
+        raise ConfigurationError(
+            f"resources= of {app!r} is {value!r}; expected a dict of name to amount."
+        )
+    return dict(value)

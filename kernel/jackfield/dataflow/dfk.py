@@ -1,0 +1,357 @@
+"""The public face of a kernel."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
+
+from jackfield.abc import Executor, runs_tasks
+from jackfield.dataflow import shutdown
+from jackfield.dataflow.callbacks import CallbackRunner
+from jackfield.dataflow.effects import Barrier, Effects
+from jackfield.dataflow.engine import Engine
+from jackfield.dataflow.events import EventStream
+from jackfield.dataflow.executors import INTERNAL, ExecutorPool
+from jackfield.dataflow.memo import Memo
+from jackfield.dataflow.rundir import close_log, make_run_dir, open_log
+from jackfield.dataflow.staging import Staging
+from jackfield.dataflow.submission import submit
+from jackfield.dataflow.task import AppSpec, checked_labels
+from jackfield.errors import KernelClosedError
+from jackfield.plugins.manager import PluginManager
+from jackfield.states import TaskState
+
+if TYPE_CHECKING:
+    import concurrent.futures
+
+    from jackfield.abc import CheckpointStore
+    from jackfield.config import Config
+    from jackfield.dataflow.task import Executors
+    from jackfield.futures import AppFuture
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What became of a kernel's tasks so far.
+
+    Attributes:
+        counts: State to number of tasks; transfers count as tasks.
+        failures: The first failures, one line each.
+        failed: How many tasks failed, without those that depended on them.
+        elapsed: Seconds since the kernel started.
+        run_dir: The run's directory.
+    """
+
+    counts: Mapping[TaskState, int]
+    failures: tuple[str, ...]
+    failed: int
+    elapsed: float
+    run_dir: Path
+
+
+class DataFlowKernel:
+    """Runs tasks when what they depend on is there.
+
+    Most scripts use ``jackfield.load`` and decorated apps instead of making one.
+    All methods may be called on any thread.
+
+    Args:
+        config: The configuration; without one, the defaults.
+        manager: Plugins; without, a manager is made from the configuration.
+
+    Raises:
+        ConfigurationError: Something in the configuration cannot be.
+        PluginError: A plugin that it names is missing or broken.
+        ExecutorError: An executor does not start; those that did are stopped.
+    """
+
+    def __init__(
+        self, config: Config | None = None, *, manager: PluginManager | None = None
+    ) -> None:
+        if config is None:
+            from jackfield.config import Config
+
+            config = Config()
+        self._config: Config = config
+        self._manager: PluginManager = manager or _manager(config)
+        self._started: float = time.monotonic()
+        self._wall: float = time.time()
+        self._pid: int = os.getpid()
+        self._plain_specs: dict[str, AppSpec] = {}
+        self._closing: threading.Lock = threading.Lock()
+        self._ended: threading.Event = threading.Event()
+        self._run_dir: Path = make_run_dir(Path(config.run_dir))
+        self._log = open_log(self._run_dir, config.log_level)
+        self._engine: Engine = Engine(config, self._manager, self._run_dir, self._log)
+        try:
+            self._start()
+        except BaseException:
+            close_log(self._log)
+            raise
+
+    def _start(self) -> None:
+        engine, config = self._engine, self._config
+        self._manager.load_general()
+        engine.callbacks = CallbackRunner()
+        engine.staging = Staging(engine, self._run_dir)
+        engine.memo = Memo(engine, self._open_store())
+        engine.pool = ExecutorPool(
+            self._manager,
+            self._run_dir,
+            engine.report,
+            config.internal_threads,
+            self._log,
+        )
+        engine.pool.add(config.executors)
+        if self._manager.observers:
+            engine.events = EventStream(self._manager.deliver_events, self._log)
+            engine.events.start()
+        engine.scheduler.start()
+        shutdown.watch(self)
+        self._log.info("Kernel started; executors: %s", ", ".join(self.executors))
+        self._manager.notify("jackfield_kernel_started", kernel=self)
+
+    def _open_store(self) -> CheckpointStore | None:
+        options = dict(self._config.checkpoint)
+        url = options.pop("store", None)
+        for own in ("mode", "period"):
+            options.pop(own, None)
+        return None if url is None else self._manager.open_checkpoint(url, options)
+
+    # -- facts
+
+    @property
+    def config(self) -> Config:
+        """The configuration that the kernel was made with."""
+        return self._config
+
+    @property
+    def run_dir(self) -> Path:
+        """The run's own directory."""
+        return self._run_dir
+
+    @property
+    def executors(self) -> tuple[str, ...]:
+        """Labels of the executors."""
+        return tuple(
+            [label for label in self._engine.pool.entries if label != INTERNAL]
+        )
+
+    @property
+    def closed(self) -> bool:
+        """Whether the kernel has stopped taking tasks."""
+        return self._engine.closed is not None
+
+    @property
+    def task_state_counts(self) -> Mapping[TaskState, int]:
+        """How many tasks are, or ended, in each state."""
+        counts = dict.fromkeys(TaskState, 0)
+        counts.update(self._engine.counts)
+        for task in list(self._engine.live.values()):
+            counts[task.state] += 1
+        return MappingProxyType(counts)
+
+    def summary(self) -> Summary:
+        """Return what became of the tasks so far."""
+        engine = self._engine
+        return Summary(
+            counts=self.task_state_counts,
+            failures=tuple(engine.failures),
+            failed=engine.counts[TaskState.FAILED],
+            elapsed=time.monotonic() - self._started,
+            run_dir=self._run_dir,
+        )
+
+    # -- tasks
+
+    def submit(
+        self,
+        func: Callable[..., R],
+        /,
+        *args: Any,
+        executors: Executors | list[str] = "all",
+        cache: bool = False,
+        **kwargs: Any,
+    ) -> AppFuture[R]:
+        """Run ``func(*args, **kwargs)`` when the futures among the arguments are done.
+
+        Args:
+            func: The function; it need not be decorated.
+            args: Positional arguments.
+            executors: Labels of executors that may run it, or ``"all"``.
+            cache: Whether an equal call may share its result.
+            kwargs: Keyword arguments for the function.
+
+        Returns:
+            The task's future.
+
+        Raises:
+            KernelClosedError: The kernel takes no more tasks.
+            ConfigurationError: An executor is unknown or cannot do what is asked.
+        """
+        name = getattr(func, "__name__", None) or type(func).__name__
+        if executors == "all" and not cache:
+            spec = self._plain_specs.get(name)
+            if spec is None:
+                spec = self._plain_specs[name] = AppSpec(name)
+        else:
+            spec = AppSpec(name, executors=checked_labels(executors), cache=cache)
+        return submit(self._engine, spec, func, args, kwargs)
+
+    def submit_app(
+        self,
+        spec: AppSpec,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> AppFuture[Any]:
+        """Submit one call of an app; used by the decorators."""
+        return submit(self._engine, spec, function, args, kwargs)
+
+    def map(
+        self,
+        func: Callable[..., R],
+        /,
+        *iterables: Iterable[Any],
+        window: int | None = None,
+    ) -> Iterator[R]:
+        """Submit a call for each item and give the results in order.
+
+        Args:
+            func: A function or an app.
+            iterables: As for the built-in ``map``; the shortest ends it.
+            window: Calls that may be unfinished or unfetched at a time: with it, a
+                generator of a million items needs the memory of a few. ``None``
+                submits everything at the first ``next``.
+
+        Raises:
+            BaseException: When a result is fetched whose task failed, its error;
+                what was submitted beyond it is cancelled.
+        """
+        return windowed(lambda *items: self.submit(func, *items), iterables, window)
+
+    # -- waiting and ending
+
+    def wait_for_current_tasks(self, timeout: float | None = None) -> None:
+        """Wait until every task submitted so far has ended, however it ends.
+
+        Args:
+            timeout: Seconds; ``None`` waits for ever.
+
+        Raises:
+            TimeoutError: Some have not ended in time.
+            RuntimeError: The caller is itself a task, which would wait for itself.
+        """
+        if runs_tasks():
+            raise RuntimeError("A task cannot wait for all tasks: it is one of them.")
+        barrier = Barrier()
+
+        def lower(effects: Effects) -> None:
+            del effects
+            barrier.left = set(self._engine.live)
+            if barrier.left:
+                self._engine.barriers.append(barrier)
+            else:
+                barrier.done.set()
+
+        self._engine.scheduler.post(lower)
+        if self._ended.is_set():
+            return
+        if not barrier.done.wait(timeout):
+            raise TimeoutError(
+                f"{len(barrier.left)} tasks did not end within {timeout} s"
+            )
+
+    def add_executors(
+        self,
+        executors: Mapping[
+            str, Mapping[str, Any] | Executor | concurrent.futures.Executor
+        ],
+    ) -> None:
+        """Start more executors; tasks that may run anywhere use them at once.
+
+        Args:
+            executors: Label to table or executor, as in the configuration.
+        """
+        from jackfield.config import checked_executors
+
+        if self.closed:
+            raise KernelClosedError(f"cannot add executors: {self._engine.closed}")
+        self._engine.pool.add(checked_executors(executors))
+
+    def register(self, plugin: object, name: str | None = None) -> str:
+        """Register a plugin object; return its name."""
+        return self._manager.register(plugin, name)
+
+    def cleanup(self, *, wait: bool = True) -> None:
+        """End the kernel: once, from any state, on any thread.
+
+        On a thread of the kernel or of a task it only starts, and goes on in the
+        background, because it could not wait for itself.
+
+        Args:
+            wait: Whether to let every task end first. Otherwise what has not begun
+                is cancelled, and what runs gets ``exit_grace`` seconds, then is
+                stopped where the executor can.
+        """
+        shutdown.cleanup(self, wait=wait)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        del error, traceback
+        if self._config.exit_mode == "skip" and kind is None:
+            return
+        self.cleanup(wait=kind is None and self._config.exit_mode == "wait")
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else "open"
+        return f"<DataFlowKernel {self._run_dir} {state}: {', '.join(self.executors)}>"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("A DataFlowKernel cannot be pickled: it lives in the driver.")
+
+
+def windowed(
+    submit_one: Callable[..., AppFuture[R]],
+    iterables: tuple[Iterable[Any], ...],
+    window: int | None,
+) -> Iterator[R]:
+    """Give results in order, with at most ``window`` calls ahead."""
+    if window is not None and window < 1:
+        raise ValueError(f"window= is {window!r}; expected at least 1 or None.")
+    calls = zip(*iterables, strict=False)
+    pending: deque[AppFuture[R]] = deque()
+    try:
+        for items in calls if window is None else itertools.islice(calls, window):
+            pending.append(submit_one(*items))
+        while pending:
+            yield pending.popleft().result()
+            for items in itertools.islice(calls, 1):
+                pending.append(submit_one(*items))
+    finally:
+        for future in pending:
+            future.cancel()
+
+
+def _manager(config: Config) -> PluginManager:
+    return PluginManager(
+        config.plugins, allow=config.allow_plugins, block=config.block_plugins
+    )

@@ -1,0 +1,47 @@
+"""What a step of the engine calls for, and what waits for one."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from jackfield.dataflow.task import Task
+    from jackfield.futures import KernelFuture
+    from jackfield.states import TaskState
+
+Ending: TypeAlias = "tuple[Task, TaskState, BaseException | None, Any]"
+"""``(task, final state, error, value)``."""
+
+
+class Effects:
+    """What a step calls for.
+
+    Attributes:
+        ready: Tasks to launch.
+        joined: Tasks whose inner futures have ended well.
+        ended: Futures to announce.
+        failed: ``(task, error)`` to retry or to end.
+        returned: ``(task, value)`` of tasks with something left to do.
+        freed: Cached tasks that have no result for those of the same key.
+    """
+
+    __slots__ = ("ended", "failed", "freed", "joined", "ready", "returned")
+
+    def __init__(self) -> None:
+        self.ready: list[Task] = []
+        self.joined: list[Task] = []
+        self.ended: list[KernelFuture[Any]] = []
+        self.failed: list[tuple[Task, BaseException]] = []
+        self.returned: list[tuple[Task, Any]] = []
+        self.freed: list[Task] = []
+
+
+class Barrier:
+    """Waits for the tasks that were live when it was set."""
+
+    __slots__ = ("done", "left")
+
+    def __init__(self) -> None:
+        self.left: set[int] = set()
+        self.done: threading.Event = threading.Event()

@@ -1,0 +1,84 @@
+"""The event stream: changes of state, for observers, off the tasks' path."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from jackfield.dataflow.blame import one_line
+from jackfield.states import TaskEvent
+
+if TYPE_CHECKING:
+    from logging import Logger
+
+    from jackfield.dataflow.task import Task
+
+CAPACITY: Final = 100_000
+"""Events kept for observers that are slower than the tasks; then the oldest go."""
+
+PERIOD_S: Final = 0.1
+"""Seconds between two deliveries."""
+
+
+class EventStream:
+    """Collects events on any thread and delivers them in batches from its own."""
+
+    def __init__(
+        self, deliver: Callable[[Sequence[TaskEvent]], None], log: Logger
+    ) -> None:
+        self._deliver: Callable[[Sequence[TaskEvent]], None] = deliver
+        self._log: Logger = log
+        self._raw: deque[tuple[Any, ...]] = deque()
+        self._stop: threading.Event = threading.Event()
+        self.dropped: int = 0
+        self.thread: threading.Thread = threading.Thread(
+            target=self._run, name="jackfield-events", daemon=True
+        )
+
+    def note(self, task: Task, error: BaseException | None) -> None:
+        """Record that a task has entered its present state."""
+        if len(self._raw) >= CAPACITY:
+            self._raw.popleft()
+            self.dropped += 1
+        entry = task.entry
+        self._raw.append(
+            (
+                task.id,
+                task.spec.name,
+                task.state,
+                len(task.failures) + 1,
+                entry.label if entry is not None else None,
+                time.time(),
+                time.monotonic(),
+                error,
+            )
+        )
+
+    def start(self) -> None:
+        """Start delivering."""
+        self.thread.start()
+
+    def stop(self, timeout: float | None) -> None:
+        """Deliver what is left, then end; wait for ``timeout`` seconds at most."""
+        self._stop.set()
+        if self.thread.is_alive() and self.thread is not threading.current_thread():
+            self.thread.join(timeout)
+        if self.dropped:
+            self._log.warning("Observers were too slow: %d events lost", self.dropped)
+
+    def _run(self) -> None:
+        while not self._stop.wait(PERIOD_S):
+            self._flush()
+        self._flush()
+
+    def _flush(self) -> None:
+        raw, batch = self._raw, []
+        while raw:
+            *facts, error = raw.popleft()
+            text = None if error is None else one_line(error)
+            batch.append(TaskEvent(*facts, text))  # type: ignore[call-arg]  # the eight facts of ``note``
+        if batch:
+            self._deliver(batch)

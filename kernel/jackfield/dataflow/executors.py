@@ -1,0 +1,310 @@
+"""The executors of a kernel, and which of them a task may use."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from jackfield.abc import Capabilities, Executor, ExecutorContext, Report, Work
+from jackfield.errors import (
+    ConfigurationError,
+    ExecutorError,
+    JackfieldError,
+    UnsupportedByExecutorError,
+    suggest,
+)
+
+if TYPE_CHECKING:
+    from logging import Logger
+    from pathlib import Path
+
+    from jackfield.dataflow.task import AppSpec, Task
+    from jackfield.plugins.manager import PluginManager
+
+INTERNAL: Final = "_internal"
+"""Label of the executor for join bodies, transfers and ``future[key]``."""
+
+
+class ExecutorEntry:
+    """A started executor and its load.
+
+    Attributes:
+        label: Its name in the configuration.
+        executor: The executor.
+        capabilities: What it can do.
+        workers: How many works it runs at once.
+        given: Works handed to it. Written under ``lock``.
+        returned: Works that came back. Written by the scheduler's role.
+    """
+
+    __slots__ = (
+        "capabilities",
+        "executor",
+        "given",
+        "label",
+        "lock",
+        "returned",
+        "workers",
+    )
+
+    def __init__(self, label: str, executor: Executor) -> None:
+        self.label: str = label
+        self.executor: Executor = executor
+        self.capabilities: Capabilities = executor.capabilities
+        self.workers: int = max(1, executor.workers)
+        self.given: int = 0
+        self.returned: int = 0
+        self.lock: threading.Lock = threading.Lock()
+
+    @property
+    def load(self) -> int:
+        """How many works have not come back."""
+        return self.given - self.returned
+
+    def submit(self, works: Sequence[Work]) -> None:
+        """Hand works over, counting them."""
+        with self.lock:
+            self.given += len(works)
+        self.executor.submit(works)
+
+
+class Route:
+    """The executors that an app may use and that can do what it asks for.
+
+    Attributes:
+        entries: In the order of configuration, at least one.
+        labels: Their labels.
+        version: Of the pool that this was computed for.
+    """
+
+    __slots__ = ("entries", "labels", "version")
+
+    def __init__(self, entries: tuple[ExecutorEntry, ...], version: object) -> None:
+        self.entries: tuple[ExecutorEntry, ...] = entries
+        self.labels: tuple[str, ...] = tuple([entry.label for entry in entries])
+        self.version: object = version
+
+
+class ExecutorPool:
+    """All executors of one kernel, by label."""
+
+    def __init__(
+        self,
+        manager: PluginManager,
+        run_dir: Path,
+        report: Report,
+        internal_threads: int,
+        log: Logger,
+    ) -> None:
+        self._manager: PluginManager = manager
+        self._run_dir: Path = run_dir
+        self._report: Report = report
+        self._internal_threads: int = internal_threads
+        self._log: Logger = log
+        self._lock: threading.Lock = threading.Lock()
+        self._closed: bool = False
+        self.entries: dict[str, ExecutorEntry] = {}
+        self.version: object = object()
+
+    # -- starting and ending
+
+    def add(self, tables: Mapping[str, Any]) -> None:
+        """Start executors; if one fails, stop those that this call has started.
+
+        Args:
+            tables: Label to configuration table, or to an executor.
+        """
+        with self._lock:
+            started: dict[str, ExecutorEntry] = {}
+            try:
+                for label, table in tables.items():
+                    started[label] = self._start(label, table)
+            except BaseException:
+                for entry in started.values():
+                    self._stop(entry, 0.0)
+                raise
+            self.entries = {**self.entries, **started}
+            self.version = object()
+
+    def internal(self) -> ExecutorEntry:
+        """Return the executor of the kernel's own tasks, started on first use."""
+        entry = self.entries.get(INTERNAL)
+        if entry is None:
+            table = {"plugin": "threads", "workers": self._internal_threads}
+            if INTERNAL not in self.entries:
+                self._add_internal(table)
+            entry = self.entries[INTERNAL]
+        return entry
+
+    def _add_internal(self, table: dict[str, Any]) -> None:
+        with self._lock:
+            if INTERNAL not in self.entries:
+                self.entries = {**self.entries, INTERNAL: self._start(INTERNAL, table)}
+
+    def _start(self, label: str, table: Any) -> ExecutorEntry:
+        if self._closed:
+            raise ExecutorError(label, "the kernel is closed")
+        if label in self.entries:
+            raise ConfigurationError(f"There is an executor {label!r} already.")
+        executor = self._create(label, table)
+        context = ExecutorContext(label, self._run_dir, self._report)
+        try:
+            executor.start(context)
+            return ExecutorEntry(label, executor)
+        except BaseException as error:
+            self._shut(executor, label, 0.0)
+            if isinstance(error, JackfieldError) or not isinstance(error, Exception):
+                raise
+            raise ExecutorError(label, f"cannot start: {error!r}") from error
+
+    def _create(self, label: str, table: Any) -> Executor:
+        made = table
+        if isinstance(table, Mapping):
+            options = {key: value for key, value in table.items() if key != "plugin"}
+            made = self._manager.create_executor(str(table["plugin"]), label, options)
+        if isinstance(made, Executor):
+            return made
+        if isinstance(made, concurrent.futures.Executor):
+            from jackfield.dataflow.adapter import adapt
+
+            return adapt(made, label)
+        raise ConfigurationError(
+            f"Executor {label!r} is {made!r}; expected a jackfield.abc.Executor or a "
+            f"concurrent.futures.Executor."
+        )
+
+    def shutdown(self, grace: float | None) -> None:
+        """Shut all executors down, the internal one last; an error stops none.
+
+        Args:
+            grace: Seconds for the tasks that run, for all executors together;
+                ``None`` waits for them.
+        """
+        with self._lock:
+            self._closed = True
+            entries = sorted(
+                self.entries.values(), key=lambda entry: entry.label == INTERNAL
+            )
+        deadline = None if grace is None else time.monotonic() + grace
+        for entry in entries:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            self._stop(entry, left)
+
+    def _stop(self, entry: ExecutorEntry, grace: float | None) -> None:
+        self._shut(entry.executor, entry.label, grace)
+
+    def _shut(self, executor: Executor, label: str, grace: float | None) -> None:
+        try:
+            executor.shutdown(grace=grace)
+        except Exception:
+            self._log.exception("Executor %r raised in shutdown; going on", label)
+
+    # -- choosing
+
+    def route(self, spec: AppSpec, walltime: float | None) -> Route:
+        """Return the executors for an app's task.
+
+        Raises:
+            ConfigurationError: The app names an unknown label.
+            UnsupportedByExecutorError: None of them can do what is asked for.
+        """
+        version = (
+            self.version
+        )  # read first: a pool that grows meanwhile is seen next time
+        if walltime is not None and walltime != spec.walltime:
+            return Route(self._fitting(spec, walltime), version)
+        route = spec.route
+        if route is None or route.version is not version:
+            route = spec.route = Route(self._fitting(spec, walltime), version)
+        return route
+
+    def _fitting(
+        self, spec: AppSpec, walltime: float | None
+    ) -> tuple[ExecutorEntry, ...]:
+        allowed = [self._labelled(spec.name, label) for label in self._labels(spec)]
+        reasons = [unfit(entry, spec, walltime) for entry in allowed]
+        fitting = [e for e, reason in zip(allowed, reasons, strict=True) if not reason]
+        if not fitting:
+            reasons = [r for r in reasons if r] or ["no executor is configured."]
+            raise UnsupportedByExecutorError(spec.name, reasons)
+        return tuple(fitting)
+
+    def _labels(self, spec: AppSpec) -> Sequence[str]:
+        if spec.executors == "all":
+            return [label for label in self.entries if label != INTERNAL]
+        return spec.executors
+
+    def _labelled(self, app: str, label: str) -> ExecutorEntry:
+        if label == INTERNAL:
+            return self.internal()
+        try:
+            return self.entries[label]
+        except KeyError:
+            valid = [known for known in self.entries if known != INTERNAL]
+            raise ConfigurationError(
+                f"App {app!r} asks for an executor {label!r}"
+                f"{suggest(label, valid)} Configured: {', '.join(sorted(valid))}."
+            ) from None
+
+
+def unfit(entry: ExecutorEntry, spec: AppSpec, walltime: float | None) -> str:
+    """Say why an executor cannot run an app's tasks; empty if it can."""
+    can = entry.capabilities
+    if walltime is not None and can.walltime == "none":
+        return f"{entry.label!r} cannot enforce a walltime."
+    unknown = sorted(set(spec.resources) - can.resources)
+    if unknown:
+        known = ", ".join(sorted(can.resources)) or "none"
+        return (
+            f"{entry.label!r} does not know the resource {unknown[0]!r} "
+            f"(it knows: {known})."
+        )
+    return ""
+
+
+def least_loaded(
+    entries: Sequence[ExecutorEntry], extra: Mapping[str, int]
+) -> ExecutorEntry:
+    """Return the executor with the least unfinished work for each worker.
+
+    Args:
+        entries: Candidates; of equals, the first wins.
+        extra: Label to works that are on their way there.
+    """
+    return min(entries, key=lambda e: (e.load + extra.get(e.label, 0)) / e.workers)
+
+
+def select(
+    task: Task,
+    route: Route,
+    hooks: Sequence[Callable[..., Any]],
+    extra: Mapping[str, int],
+) -> ExecutorEntry:
+    """Choose the executor of one attempt: a hook's answer, or the least loaded.
+
+    Raises:
+        ConfigurationError: A hook named a label that was not offered.
+    """
+    if hooks:
+        view = task.view(route.labels)
+        loads = {e.label: e.load + extra.get(e.label, 0) for e in route.entries}
+        for hook in hooks:
+            label = hook(view, loads)
+            if label is not None:
+                return _offered(route, label)
+    if len(route.entries) == 1:
+        return route.entries[0]
+    return least_loaded(route.entries, extra)
+
+
+def _offered(route: Route, label: object) -> ExecutorEntry:
+    for entry in route.entries:
+        if entry.label == label:
+            return entry
+    raise ConfigurationError(
+        f"A plugin's jackfield_select_executor answered {label!r}, which is none of "
+        f"the executors offered: {', '.join(route.labels)}."
+    )

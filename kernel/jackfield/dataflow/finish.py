@@ -1,0 +1,142 @@
+"""What is left to do when a function has returned: join, outputs, memo.
+
+Runs without the scheduler's role, on the thread that worked the report off. The
+plain task never comes here.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import Future
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from jackfield.dataflow import graph
+from jackfield.dataflow.dependencies import futures_in, substitute
+from jackfield.dataflow.launch import fail
+from jackfield.dataflow.retry import handle_failure
+from jackfield.errors import CircularWaitError, MissingOutputs
+from jackfield.futures import DataFuture, KernelFuture, settle
+from jackfield.states import FINAL, TaskState
+
+if TYPE_CHECKING:
+    from jackfield.dataflow.effects import Effects
+    from jackfield.dataflow.engine import Engine
+    from jackfield.dataflow.task import Task
+
+
+def finish(engine: Engine, task: Task, value: Any) -> None:
+    """Do what follows a function's return, then end the task."""
+    try:
+        inner = _inner(engine, task, value)
+    except MissingOutputs as error:
+        handle_failure(engine, task, error)
+    except BaseException as error:
+        fail(engine, task, error)
+    else:
+        if inner:
+            engine.control(partial(_join, engine, task, value, inner))
+        else:
+            _succeed(engine, task, value)
+
+
+def _inner(engine: Engine, task: Task, value: Any) -> list[Future[Any]]:
+    """Return the futures that have to end before the task does."""
+    inner: list[Future[Any]] = []
+    extras = task.extras
+    assert extras is not None
+    if task.spec.kind == "join":
+        inner += _joined_futures(task, value)
+        extras.joining = True
+    if extras.outputs:
+        missing = [
+            file.filepath
+            for file in extras.outputs
+            if not os.path.exists(file.filepath)  # noqa: PTH110  (a str is at hand)
+        ]
+        if missing:
+            raise MissingOutputs(task.spec.name, missing)
+        inner += [engine.staging.send(file) for file in extras.outputs if file.remote]
+    return inner
+
+
+def _joined_futures(task: Task, value: Any) -> list[Future[Any]]:
+    futures = futures_in(value)
+    if not futures and not isinstance(value, list | tuple | dict | set | frozenset):
+        raise TypeError(
+            f"Join app {task.spec.name!r} returned {type(value).__name__}; expected a "
+            f"future, or futures in a list, tuple, dict, set or dataclass."
+        )
+    return futures
+
+
+def _join(
+    engine: Engine,
+    task: Task,
+    value: Any,
+    inner: list[Future[Any]],
+    effects: Effects,
+) -> None:
+    if task.state in FINAL or task.extras is None:
+        return
+    own = engine.own_tasks(inner)
+    blocked = graph.waits_for(task, own)
+    if blocked is not None:
+        error = CircularWaitError(
+            f"Join {task.title} returned a future of task {blocked.title}, which waits "
+            f"for the join itself: neither could ever end."
+        )
+        engine.end(task, TaskState.FAILED, error, None, effects)
+        return
+    foreign = [future for future in inner if not _is_own(engine, future)]
+    task.state = TaskState.JOINING
+    task.extras.value = value
+    task.waiting = len(foreign)
+    failed = graph.add(engine.live, task, own)
+    if failed is not None:
+        engine.doom(failed, [task], effects)
+    elif task.waiting == 0:
+        effects.joined.append(task)
+    else:
+        engine.watch_foreign(task, foreign)
+
+
+def _is_own(engine: Engine, future: Future[Any]) -> bool:
+    return isinstance(future, KernelFuture) and future._task.kernel is engine
+
+
+def complete_join(engine: Engine, task: Task) -> None:
+    """End a task whose inner futures have all ended well."""
+    extras = task.extras
+    assert extras is not None
+    value = extras.value
+    try:
+        if task.spec.kind == "join":
+            (value,), _ = substitute((value,), {}, _result)
+    except BaseException as error:
+        fail(engine, task, error)
+    else:
+        _succeed(engine, task, value)
+
+
+def _result(placeholder: Any) -> Any:
+    return placeholder.result(0) if isinstance(placeholder, Future) else placeholder
+
+
+def _succeed(engine: Engine, task: Task, value: Any) -> None:
+    try:
+        if task.extras is not None and task.extras.key is not None:
+            engine.memo.remember(task, value)
+    except Exception:
+        engine.log.exception("The result of task %s is not checkpointed", task.title)
+
+    def end(effects: Effects) -> None:
+        engine.end(task, TaskState.SUCCEEDED, None, value, effects)
+
+    engine.control(end)
+
+
+def settle_data(task: Task, error: BaseException | None) -> tuple[DataFuture, ...]:
+    """End the futures of a task's outputs; return them."""
+    settle([(future, error, future.file_obj) for future in task.data_futures])
+    return task.data_futures

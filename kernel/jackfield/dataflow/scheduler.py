@@ -1,0 +1,125 @@
+"""Who runs the kernel's transitions, and when: an inbox, a role and one thread.
+
+Everything that happens to a kernel is an item in one inbox: a new task, an
+executor's outcome, or a *control*, a function to call. Whoever puts an item there
+may have it worked off at once: the thread that can take the *role* drains the
+inbox and changes the graph; one that cannot leaves, because the holder looks again
+after giving the role back. So the graph has one writer at any time, nobody ever
+waits for a lock, and an executor's thread that reports a result launches what
+depends on it without a hand-over to another thread.
+
+Users' threads never take the role: they put their task in the inbox, one step that
+Ctrl-C cannot tear, and wake the dispatcher, the kernel's only thread, which also
+keeps the timers. What the transitions call for (handing works to executors, waking
+waiters, asking plugins) is done after the role has been given back, so that no
+code of users or plugins runs inside it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import itertools
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Any, Final
+
+BATCH: Final = 512
+"""Items worked off before what they call for is done."""
+
+Step = Callable[["deque[Any]", int], Callable[[], None]]
+"""Works off up to n items of the inbox and returns what to do without the role."""
+
+
+class Scheduler:
+    """Runs ``step`` on what is posted, on one thread at a time."""
+
+    def __init__(self, step: Step, name: str) -> None:
+        self._step: Step = step
+        self._role: threading.Lock = threading.Lock()
+        self._wake: SimpleQueue[None] = SimpleQueue()
+        self._idle: bool = False
+        self._stopping: bool = False
+        self._timer_lock: threading.Lock = threading.Lock()
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._tickets: itertools.count[int] = itertools.count()
+        self._thread: threading.Thread = threading.Thread(
+            target=self._run, name=f"jackfield-{name}", daemon=True
+        )
+        self.inbox: deque[Any] = deque()
+
+    # -- for users' threads
+
+    def post(self, item: Any) -> None:
+        """Leave an item for the dispatcher."""
+        self.inbox.append(item)
+        if self._idle:
+            self._idle = False
+            self._wake.put(None)
+        elif self._stopping:  # the dispatcher may be gone
+            self.pump()
+
+    # -- for executors' threads and the kernel's own
+
+    def pump(self) -> None:
+        """Work the inbox off, unless another thread is at it."""
+        while self.inbox:
+            if not self._role.acquire(blocking=False):
+                return
+            try:
+                perform = self._step(self.inbox, BATCH)
+            finally:
+                self._role.release()
+            perform()
+
+    def call_later(self, delay: float, action: Callable[[], None]) -> None:
+        """Have ``action`` called on the dispatcher after ``delay`` seconds."""
+        when = time.monotonic() + delay
+        with self._timer_lock:
+            heapq.heappush(self._timers, (when, next(self._tickets), action))
+        self._wake.put(None)
+
+    # -- the dispatcher
+
+    def start(self) -> None:
+        """Start the dispatcher."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the dispatcher; what is in the inbox is worked off first."""
+        self._stopping = True
+        self._wake.put(None)
+        if threading.current_thread() is not self._thread and self._thread.ident:
+            self._thread.join()
+
+    @property
+    def thread(self) -> threading.Thread:
+        """The dispatcher."""
+        return self._thread
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self.pump()
+            timeout = self._fire()
+            self._idle = True
+            if self.inbox:  # posted after the pump, by one who saw no idler to wake
+                self._idle = False
+                continue
+            with contextlib.suppress(Empty):
+                self._wake.get(timeout=timeout)
+            self._idle = False
+        self.pump()
+
+    def _fire(self) -> float | None:
+        """Call the timers that are due; return seconds until the next."""
+        while self._timers:
+            with self._timer_lock:
+                left = self._timers[0][0] - time.monotonic()
+                if left > 0:
+                    return left
+                action = heapq.heappop(self._timers)[2]
+            action()
+        return None

@@ -1,0 +1,183 @@
+"""From a call to a task in the inbox. Runs on the caller's thread.
+
+Only the last step, one ``append``, makes the task known to the kernel; an exception
+or a Ctrl-C before it leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from jackfield.abc import Work
+from jackfield.dataflow.dependencies import find
+from jackfield.dataflow.rundir import stream_path
+from jackfield.dataflow.task import AppSpec, Extras, Task
+from jackfield.errors import BadStdStreamFile, ConfigurationError, KernelClosedError
+from jackfield.files import File, as_file
+from jackfield.futures import AppFuture, DataFuture, KernelFuture
+
+if TYPE_CHECKING:
+    from jackfield.dataflow.dependencies import Found
+    from jackfield.dataflow.engine import Engine
+
+
+class AutoLogName:
+    """The type of ``AUTO_LOGNAME``."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "AUTO_LOGNAME"
+
+    def __reduce__(self) -> str:
+        return "AUTO_LOGNAME"
+
+
+AUTO_LOGNAME: Final = AutoLogName()
+"""For ``stdout=`` and ``stderr=``: a path of its own in the run directory."""
+
+READ_BY_KERNEL: Final = frozenset({"label", "outputs", "stderr", "stdout", "walltime"})
+"""Arguments of a call that the kernel reads; the app gets those that it accepts."""
+
+
+def submit(
+    engine: Engine,
+    spec: AppSpec,
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> AppFuture[Any]:
+    """Make a task of a call and hand it to the dispatcher.
+
+    Raises:
+        KernelClosedError: The kernel takes no more tasks.
+        ConfigurationError: An executor that is asked for is unknown or cannot do
+            what is asked for; or an argument that the kernel reads is bad.
+        NoProviderError: No plugin serves the scheme of a remote file.
+    """
+    if engine.closed is not None and spec.kind != "transfer":
+        raise KernelClosedError(f"cannot submit {spec.name!r}: {engine.closed}")
+    task_id = next(engine.ids)
+    extras: Extras | None = None
+    if spec.special or (kwargs and not READ_BY_KERNEL.isdisjoint(kwargs)):
+        extras, kwargs = _read(engine, spec, task_id, kwargs)
+    engine.pool.route(spec, extras.walltime if extras is not None else None)
+    found = find(args, kwargs, deep=engine.deep)
+    if engine.config.max_pending is not None:
+        engine.throttle(engine.config.max_pending)
+    work = Work(task_id, 1, spec.name, function, args, kwargs, None, spec.resources)
+    task = Task(task_id, spec, engine, work)
+    future = task.future = AppFuture(task)
+    if extras is not None:
+        task.extras = extras
+        if extras.outputs:
+            task.data_futures = tuple(
+                [DataFuture(task, future, file) for file in extras.outputs]
+            )
+    if found is None:
+        engine.scheduler.post(task)
+    else:
+        _post_with_dependencies(engine, task, future, found)
+    return future
+
+
+def _post_with_dependencies(
+    engine: Engine, task: Task, future: AppFuture[Any], found: Found
+) -> None:
+    for file in found.files:
+        fetched = engine.staging.fetch(file)
+        found.files[file] = fetched
+        found.futures[fetched] = None
+    foreign = [
+        dependency
+        for dependency in found.futures
+        if not isinstance(dependency, KernelFuture)
+        or dependency._task.kernel is not engine
+    ]
+    task.found = found
+    task.waiting = len(foreign)
+    engine.scheduler.post(task)
+    if foreign:
+        try:
+            engine.watch_foreign(task, foreign)
+        except BaseException:
+            engine.cancel(task, future)
+            raise
+
+
+def _read(
+    engine: Engine, spec: AppSpec, task_id: int, kwargs: dict[str, Any]
+) -> tuple[Extras, dict[str, Any]]:
+    """Take what the kernel reads out of a call's arguments.
+
+    Returns:
+        What was found, and the arguments for the function: paths resolved, and
+        without those that it does not accept.
+    """
+    values = dict(spec.defaults)
+    values.update({name: kwargs[name] for name in READ_BY_KERNEL & kwargs.keys()})
+    extras = Extras()
+    extras.walltime = spec.walltime
+    if values.get("label") is not None:
+        extras.label = str(values["label"])
+    if values.get("walltime") is not None and spec.kind != "bash":
+        extras.walltime = checked_walltime(spec.name, values["walltime"])
+    for name in ("stdout", "stderr"):
+        if values.get(name) is not None:
+            values[name] = _stream(
+                engine, spec, task_id, extras.label, name, values[name]
+            )
+            extras.streams[name] = values[name]
+    if values.get("outputs"):
+        values["outputs"] = [
+            _output(engine, task_id, as_file(item)) for item in values["outputs"]
+        ]
+        extras.outputs = values["outputs"]
+    rest = {name: kwargs[name] for name in kwargs if name not in READ_BY_KERNEL}
+    accepted = {name: values[name] for name in values if name in spec.accepts}
+    return extras, {**rest, **accepted}
+
+
+def _output(engine: Engine, task_id: int, file: File) -> File:
+    return engine.staging.place_output(file, task_id) if file.remote else file
+
+
+def _stream(
+    engine: Engine, spec: AppSpec, task_id: int, label: str, name: str, value: Any
+) -> Any:
+    """Return where a standard stream goes: a path or ``(path, mode)``."""
+    if name not in spec.accepts:
+        raise ConfigurationError(
+            f"App {spec.name!r} is a {spec.kind} app, whose output is not captured; "
+            f"{name}= is for bash apps, or for functions with a parameter of that name."
+        )
+    if isinstance(value, AutoLogName):
+        return stream_path(engine.run_dir, task_id, spec.name, label, name)
+    path, mode = value if isinstance(value, tuple) and len(value) == 2 else (value, "a")
+    if isinstance(path, File) and path.remote:
+        raise BadStdStreamFile(
+            f"{name}= of {spec.name!r} is remote: {path!r}. Name a local file, and "
+            f"list the remote one in outputs=."
+        )
+    if not isinstance(path, str | os.PathLike) or not isinstance(mode, str):
+        raise BadStdStreamFile(
+            f"{name}= of {spec.name!r} is {value!r}; expected a path, (path, mode), a "
+            f"File or AUTO_LOGNAME."
+        )
+    return value
+
+
+def checked_walltime(app: str, value: Any) -> float:
+    """Return a walltime in seconds.
+
+    Raises:
+        ConfigurationError: It is no number above 0.
+    """
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not value > 0:
+        raise ConfigurationError(
+            f"walltime= of {app!r} is {value!r}; expected seconds, a number above 0."
+        )
+    return float(value)

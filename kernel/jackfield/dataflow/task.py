@@ -1,0 +1,255 @@
+"""The kernel's record of a task, and of the app that it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from jackfield.errors import ConfigurationError
+from jackfield.states import TaskState, TaskView
+
+if TYPE_CHECKING:
+    from jackfield.abc import Work
+    from jackfield.dataflow.dependencies import Found
+    from jackfield.dataflow.engine import Engine
+    from jackfield.dataflow.executors import ExecutorEntry, Route
+    from jackfield.files import File
+    from jackfield.futures import AppFuture, DataFuture
+
+Kind: TypeAlias = Literal["python", "bash", "join", "transfer"]
+Executors: TypeAlias = Literal["all"] | tuple[str, ...]
+
+
+def checked_labels(value: object) -> Executors:
+    """Return ``executors=`` as the kernel keeps it.
+
+    Raises:
+        ConfigurationError: It is neither ``"all"`` nor a list of labels.
+    """
+    if value == "all":
+        return "all"
+    if (
+        isinstance(value, list | tuple | set | frozenset)
+        and value
+        and all(isinstance(label, str) for label in value)
+    ):
+        return tuple(value)
+    raise ConfigurationError(
+        f"executors= is {value!r}; expected a list of labels, as ['cpu'], or 'all'."
+    )
+
+
+class AppSpec:
+    """What an app's decorator says: one object for all of the app's tasks.
+
+    Attributes:
+        name: The function's name.
+        kind: ``"python"``, ``"bash"``, ``"join"``, or ``"transfer"`` for the kernel's
+            own moving of files.
+        executors: Labels that may run it, or ``"all"``.
+        cache: Whether equal calls share one execution.
+        ignore_for_cache: Names of arguments that do not matter for that.
+        retries: Cost of failures that is allowed; ``None``: the configuration's.
+        retry_delay: Seconds before the first retry, or ``None`` likewise.
+        retry_backoff: Factor for each further delay, or ``None`` likewise.
+        walltime: Seconds for each attempt, or ``None``.
+        resources: Resource name to amount.
+        accepts: Names of the function's parameters that the kernel also reads,
+            such as ``stdout``; those it does not accept are kept from it.
+        defaults: Values that the signature gives such parameters.
+        special: Whether every task of the app needs ``Extras``.
+        route: The executors that fit, as last computed.
+    """
+
+    __slots__ = (
+        "accepts",
+        "cache",
+        "defaults",
+        "executors",
+        "ignore_for_cache",
+        "kind",
+        "name",
+        "resources",
+        "retries",
+        "retry_backoff",
+        "retry_delay",
+        "route",
+        "special",
+        "walltime",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        kind: Kind = "python",
+        executors: Executors = "all",
+        cache: bool = False,
+        ignore_for_cache: tuple[str, ...] = (),
+        retries: float | None = None,
+        retry_delay: float | None = None,
+        retry_backoff: float | None = None,
+        walltime: float | None = None,
+        resources: Mapping[str, float] | None = None,
+        accepts: frozenset[str] = frozenset(),
+        defaults: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.name: str = name
+        self.kind: Kind = kind
+        self.executors: Executors = executors
+        self.cache: bool = cache
+        self.ignore_for_cache: tuple[str, ...] = ignore_for_cache
+        self.retries: float | None = retries
+        self.retry_delay: float | None = retry_delay
+        self.retry_backoff: float | None = retry_backoff
+        self.walltime: float | None = walltime
+        self.resources: Mapping[str, float] = resources or {}
+        self.accepts: frozenset[str] = accepts
+        self.defaults: Mapping[str, Any] = defaults or {}
+        self.special: bool = bool(
+            cache or kind == "join" or walltime is not None or self.defaults
+        )
+        self.route: Route | None = None
+
+
+class Extras:
+    """What only some tasks have: outputs, streams, a memo key, a walltime.
+
+    Attributes:
+        label: The user's ``label=``.
+        walltime: Seconds for each attempt, or ``None``.
+        streams: ``"stdout"`` and ``"stderr"`` as the app gets them.
+        outputs: The files that the app is told to make.
+        key: Memo key, once known.
+        value: What the function returned, while the task joins or finishes.
+        joining: Whether a join app's body has returned.
+        forced: Label of the executor that a retry asked for.
+    """
+
+    __slots__ = (
+        "forced",
+        "joining",
+        "key",
+        "label",
+        "outputs",
+        "streams",
+        "value",
+        "walltime",
+    )
+
+    def __init__(self) -> None:
+        self.label: str = ""
+        self.walltime: float | None = None
+        self.streams: dict[str, Any] = {}
+        self.outputs: list[File] = []
+        self.key: bytes | None = None
+        self.value: Any = None
+        self.joining: bool = False
+        self.forced: str | None = None
+
+
+class Task:
+    """One call of an app.
+
+    The fields are written by whichever thread holds the scheduler's role, or by
+    the one that has taken the task out of the ready queue; never by two at once.
+
+    Attributes:
+        id: Number in its kernel.
+        spec: The app.
+        kernel: The kernel.
+        state: Where the task is.
+        work: The attempt that counts; a report of any other is dropped. Holds
+            function and arguments until the task ends.
+        future: What the user holds; dropped at the end, because the future holds
+            the task and a cycle would keep both until the garbage collector comes.
+        found: Futures and files among the arguments; dropped once replaced.
+        waiting: How many dependencies have not ended.
+        dependents: Tasks that wait for this one.
+        entry: The executor of the current attempt.
+        cost: What failures have cost so far.
+        failures: The errors of earlier attempts.
+        extras: What only some tasks have.
+        data_futures: One for each of ``extras.outputs``.
+        error: Why it failed, once it has.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "cost",
+        "data_futures",
+        "dependents",
+        "entry",
+        "error",
+        "extras",
+        "failures",
+        "found",
+        "future",
+        "id",
+        "kernel",
+        "spec",
+        "state",
+        "waiting",
+        "work",
+    )
+
+    def __init__(
+        self,
+        id: int,  # noqa: A002  (the attribute's own name)
+        spec: AppSpec,
+        kernel: Engine,
+        work: Work | None,
+    ) -> None:
+        self.id: int = id
+        self.spec: AppSpec = spec
+        self.kernel: Engine = kernel
+        self.state: TaskState = TaskState.WAITING
+        self.work: Work | None = work
+        self.found: Found | None = None
+        self.waiting: int = 0
+        self.dependents: list[Task] | None = None
+        self.entry: ExecutorEntry | None = None
+        self.cost: float = 0.0
+        self.failures: tuple[BaseException, ...] = ()
+        self.extras: Extras | None = None
+        self.data_futures: tuple[DataFuture, ...] = ()
+        self.error: BaseException | None = None
+        self.future: AppFuture[Any] | None = None
+
+    @property
+    def title(self) -> str:
+        """Number and name, as messages show them: ``7 (total)``."""
+        return f"{self.id} ({self.spec.name})"
+
+    @property
+    def attempt(self) -> int:
+        """Number of the current attempt, from 1."""
+        return len(self.failures) + 1
+
+    def stream(self, name: Literal["stdout", "stderr"]) -> Any:
+        """Return where a standard stream goes, or ``None``."""
+        return self.extras.streams.get(name) if self.extras is not None else None
+
+    def view(self, executors: tuple[str, ...] = ()) -> TaskView:
+        """Return what hooks may see."""
+        extras = self.extras
+        return TaskView(
+            id=self.id,
+            app=self.spec.name,
+            label=extras.label if extras else "",
+            attempt=self.attempt,
+            executors=executors,
+            executor=self.entry.label if self.entry else None,
+            resources=self.spec.resources,
+            key=extras.key if extras else None,
+        )
+
+    def forget(self) -> None:
+        """Drop what only an unfinished task needs."""
+        self.work = None
+        self.found = None
+        self.dependents = None
+        self.entry = None
+        self.future = None
+        if self.extras is not None:
+            self.extras.value = None
