@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 
 class File:
@@ -133,6 +133,6 @@ def as_file(value: object) -> File:
     """Return ``value`` as a File; a string or path is taken as its name."""
     if isinstance(value, File):
         return value
-    if isinstance(value, str | Path) or hasattr(value, "__fspath__"):
+    if isinstance(value, str | os.PathLike):
         return File(value)
     raise TypeError(f"Expected a File, a path or a URL, not {value!r}.")

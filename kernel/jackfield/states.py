@@ -48,6 +48,11 @@ class TaskState(Enum):
     CANCELLED = "cancelled"
     """Cancelled before its function returned."""
 
+    @property
+    def final(self) -> bool:
+        """Whether a task in this state has ended."""
+        return self in FINAL
+
 
 FINAL: Final[frozenset[TaskState]] = frozenset(
     {
@@ -95,6 +100,8 @@ class TaskEvent:
         state: The state that it entered.
         attempt: The attempt that this belongs to, from 1.
         executor: Label of the executor, or ``None`` before one is chosen.
+            ``"_internal"`` is the kernel's own, for bodies of join apps, transfers
+            and ``future[key]``.
         wall: Seconds since the epoch; may jump with the clock.
         monotonic: Seconds on a clock that never goes back; for differences.
         error: The failure in one line, or ``None``.

@@ -1,0 +1,91 @@
+# Each target sets up what it needs in .venv: once, and again when pyproject.toml has
+# changed. That takes Python 3.11 or later with its venv module, and a package index.
+#
+#   make test ARGS="-k memo"          options for the program that the target runs
+#   make test PYTHON=python3.12       another Python, with an environment of its own
+
+VENV := .venv$(addprefix -,$(notdir $(PYTHON)))
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check --quiet
+CANDIDATES := $(or $(PYTHON),python3.13 python3.12 python3.11 python3)
+ARGS :=
+
+ifneq ($(words $(PYTHON)),$(if $(PYTHON),1,0))
+$(error PYTHON is '$(PYTHON)': it must be one name or path, without spaces)
+endif
+
+.PHONY: help demo test lint types check bench clean environment moved
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile
+
+demo: $(VENV)/.installed  ## map Python's standard library: atlas/report.md
+	$(PY) examples/stdlib_atlas.py $(ARGS)
+
+test: $(VENV)/.dev  ## run the tests
+	$(PY) -m pytest $(ARGS)
+
+lint: $(VENV)/.dev  ## look for mistakes, and for files that are not formatted
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+types: $(VENV)/.dev  ## check the types
+	$(PY) -m mypy
+	$(PY) -m pyright --pythonpath $(PY)
+
+check: lint types test  ## all of the three above
+
+bench: $(VENV)/.bench  ## compare with other libraries
+	$(PY) benchmarks/run.py $(ARGS)
+
+clean:  ## remove the environment, the atlas and the tools' caches
+	rm -rf $(VENV) atlas build dist
+	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find kernel plugins tests examples benchmarks -name __pycache__ -prune \
+		-exec rm -rf {} +
+
+# -- The environment ------------------------------------------------------------------
+#
+# One stamp builds on the other, so that no two runs of pip ever work at a time. The
+# tools are installed without the package: a demo may be using it meanwhile. The first
+# stamp holds the path: in a copy of this directory, the installation leads to the other.
+
+STALE := $(shell $(PY) -c "" 2> /dev/null || echo environment; \
+	test "$$(cat $(VENV)/.installed 2> /dev/null)" = "$$(pwd -P)" || echo moved)
+
+environment:
+	@for python in $(CANDIDATES); do \
+		if $$python -c 'import sys, venv, ensurepip; assert sys.version_info >= (3, 11)' \
+			2> /dev/null; then \
+			echo "Making $(VENV) with $$($$python --version)"; \
+			$$python -m venv --clear $(VENV); \
+			exit; \
+		fi; \
+	done; \
+	echo "None of these is a Python 3.11 or later with its venv module: $(CANDIDATES)." >&2; \
+	echo "Install one (on Debian, python3-venv too), or name it: make PYTHON=path" >&2; \
+	exit 1
+
+$(VENV)/.installed: pyproject.toml $(STALE)
+	@echo "Installing Jackfield into $(VENV)"
+	@$(PY) -m pip --version > /dev/null 2>&1 || $(PY) -m ensurepip > /dev/null
+	@$(PIP) install --editable .
+	@pwd -P > $@
+
+$(VENV)/.dev: $(VENV)/.installed
+	@echo "Installing the tools for tests and checks into $(VENV)"
+	@$(call write_extra,dev) > $(VENV)/dev.txt
+	@$(PIP) install --requirement $(VENV)/dev.txt
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.dev
+	@echo "Installing the libraries to compare with into $(VENV)"
+	@$(call write_extra,bench) > $(VENV)/bench.txt
+	@$(PIP) install --requirement $(VENV)/bench.txt
+	@touch $@
+
+define write_extra
+$(PY) -c 'import sys, tomllib; \
+project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+print(*project["optional-dependencies"][sys.argv[1]], sep="\n")' $(1)
+endef

@@ -1,0 +1,177 @@
+"""From all sources to one checked configuration."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from jackfield.config import sources
+from jackfield.config.check import PYTHON, check_names, checked, spelled
+from jackfield.config.merge import DEFAULT, Layer, Merged, leaves
+from jackfield.config.model import Config, changed_values, field_names, field_values
+from jackfield.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from jackfield.config.sources import Profiles
+
+Source: TypeAlias = "Config | str | os.PathLike[str] | Mapping[str, Any] | None"
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A configuration, and where each of its values came from.
+
+    Attributes:
+        config: The configuration.
+        origins: Key as files write it, with dots, to its source: the path of a
+            file, ``"environment variable JACKFIELD_RETRIES"``, ``"Python"``,
+            ``"default"``.
+    """
+
+    config: Config
+    origins: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """What whoever started the program has chosen for its kernels."""
+
+    source: Source = None
+    profile: str | None = None
+    assigned: tuple[Layer, ...] = ()
+    plugins: tuple[object, ...] = ()
+
+
+_chosen = _Chosen()
+
+
+def set_default_source(
+    source: Source = None,
+    /,
+    *,
+    profile: str | None = None,
+    assign: Sequence[str] = (),
+    plugins: Sequence[object] = (),
+) -> None:
+    """Choose, from outside, how the kernels of this process are configured.
+
+    For programs that run other people's scripts. Replaces an earlier choice; call
+    it without arguments to take the choice back. Call it before any kernel loads.
+
+    Args:
+        source: Used wherever a program names none: ``load()``.
+        profile: Used for every kernel, above any profile that a program names.
+        assign: ``"KEY=VALUE"`` texts, for every kernel, above all other sources.
+        plugins: Plugin objects added to those of every kernel.
+
+    Raises:
+        ConfigurationError: A text of ``assign`` is not of that form, or names an
+            unknown key. Nothing is changed then.
+    """
+    global _chosen  # noqa: PLW0603  (a process has one command line)
+    source, profile = _without_profile(source, profile)
+    assigned = tuple(sources.assignments(assign))
+    _chosen = _Chosen(source, profile, assigned, tuple(plugins))
+
+
+def resolve(
+    source: Source = None,
+    /,
+    *,
+    profiles: Profiles,
+    profile: str | None = None,
+    plugins: Sequence[object] = (),
+    directory: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    **overrides: object,
+) -> Resolved:
+    """Put a configuration together from all its sources.
+
+    In rising precedence: defaults, the source, a profile, environment variables,
+    keyword arguments, and what ``set_default_source`` assigns.
+
+    Args:
+        source: A ``Config`` or a mapping in the form of ``jackfield.toml``, which
+            are complete; a path to such a file; the name of a profile (text with
+            no path separator and no ``.toml`` at its end); or ``None``. With the
+            last two, files are searched: see ``jackfield.config.sources.files``.
+        profiles: Gives the object that a profile's entry point names.
+        profile: Name of a profile to lay above the source.
+        plugins: Plugin objects added to those that the source gives.
+        directory: Where to begin the search, or ``None`` for the current one.
+        environ: Environment variables, or ``None`` for the process's.
+        **overrides: Fields of ``Config``; their tables may be partial.
+
+    Raises:
+        ConfigurationError: A file cannot be read, a key is unknown, or a value
+            cannot be. It names key and source.
+        PluginNotFoundError: No profile has that name; raised by ``profiles``.
+    """
+    environ = os.environ if environ is None else environ
+    source, profile = _without_profile(source, profile)
+    source = _chosen.source if source is None else source
+    profile = _chosen.profile or profile or environ.get(sources.PROFILE_VARIABLE)
+
+    merged = Merged()
+    merged.lay(_source_layers(source, directory))
+    if profile:
+        merged.lay([sources.profile(profile, profiles)])
+    merged.lay(sources.environment(environ, merged.values))
+    merged.lay(_override_layers(overrides))
+    merged.lay(_chosen.assigned)
+    added = Config(plugins=plugins).plugins  # checked
+    return _finished(merged, [*added, *_chosen.plugins])
+
+
+def _without_profile(source: Source, profile: str | None) -> tuple[Source, str | None]:
+    """Return a source that names a profile as the profile instead."""
+    if not isinstance(source, str) or source.endswith(".toml") or os.sep in source:
+        return source, profile
+    return None, profile or source
+
+
+def _source_layers(source: Source, directory: Path | None) -> Sequence[Layer]:
+    match source:
+        case None:
+            return sources.files((directory or Path.cwd()).resolve())
+        case Config():
+            return [Layer(PYTHON, changed_values(source))]
+        case Mapping():
+            return [sources.document(source, PYTHON)]
+        case str() | os.PathLike():
+            return [sources.file(Path(source).expanduser())]
+    raise ConfigurationError(
+        f"A configuration is a Config, a table, a profile's name or the path of a "
+        f"TOML file, not {type(source).__name__}."
+    )
+
+
+def _override_layers(overrides: Mapping[str, object]) -> Iterator[Layer]:
+    check_names(overrides, field_names(), PYTHON)
+    if overrides:
+        yield Layer(PYTHON, overrides)
+
+
+def _finished(merged: Merged, plugins: Sequence[object]) -> Resolved:
+    """Check the merged values and make the configuration of them."""
+    _add_default_plugin(merged.values)
+    values = field_values(Config()) | merged.values
+    config = Config(**checked(values, merged.origin))
+    config = replace(config, plugins=(*config.plugins, *plugins))
+    return Resolved(config, _origins(config, merged.origins))
+
+
+def _add_default_plugin(values: Mapping[str, Any]) -> None:
+    """Let a source set an option of the default executor without its plugin."""
+    executors = values.get("executors")
+    for label, default in Config().executors.items():
+        table = executors.get(label) if isinstance(executors, dict) else None
+        if isinstance(table, dict) and isinstance(default, Mapping):
+            table.setdefault("plugin", default["plugin"])
+
+
+def _origins(config: Config, known: Mapping[tuple[str, ...], str]) -> dict[str, str]:
+    return {spelled(key): known.get(key, DEFAULT) for key, _ in leaves(config)}

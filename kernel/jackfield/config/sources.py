@@ -1,0 +1,316 @@
+"""The sources: files, profiles, environment variables, the command line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
+
+from jackfield.config.check import (
+    SPELLED,
+    Key,
+    check_names,
+    is_names,
+    is_text,
+    unknown,
+)
+from jackfield.config.merge import Layer
+from jackfield.config.model import Config, changed_values, field_names
+from jackfield.errors import ConfigurationError
+
+PREFIX: Final = "JACKFIELD_"
+PROFILE_VARIABLE: Final = "JACKFIELD_PROFILE"
+RESERVED: Final = frozenset({PROFILE_VARIABLE, "JACKFIELD_PLUGINS"})
+"""Variables that are no configuration keys."""
+
+COMMAND_LINE: Final = "command line"
+FILE_NAME: Final = "jackfield.toml"
+
+KEYS: Final = tuple(name for name in field_names() if name not in SPELLED)
+"""Top-level keys of files and of the environment."""
+
+Profiles: TypeAlias = Callable[[str], object]
+"""Gives a profile by name: see ``profile``."""
+
+
+@runtime_checkable
+class _Readable(Protocol):
+    """What a profile has in common with the files of ``importlib.resources``."""
+
+    def read_text(self, encoding: str | None = None) -> str: ...
+
+
+# -- Documents ----------------------------------------------------------------------
+
+
+def document(table: Any, source: str) -> Layer:
+    """Return what a table in the form of ``jackfield.toml`` sets.
+
+    Raises:
+        ConfigurationError: It is no table, or has unknown keys.
+    """
+    if not isinstance(table, Mapping):
+        raise ConfigurationError(f"{source} is a {type(table).__name__}, no table.")
+    check_names(table, KEYS, source)
+    values = dict(table)
+    section = values.get("plugins")
+    if isinstance(section, Mapping):
+        del values["plugins"]
+        values |= _plugin_fields(section)
+    return Layer(source, values)
+
+
+def _plugin_fields(section: Mapping[str, Any]) -> dict[str, Any]:
+    options = dict(section)
+    fields = {
+        f"{name}_plugins": options.pop(name)
+        for name in ("allow", "block")
+        if name in options
+    }
+    return fields | ({"plugin_options": options} if options else {})
+
+
+def files(directory: Path) -> Sequence[Layer]:
+    """Return what the nearest configuration files at or above a directory set.
+
+    The first directory counts that has a ``jackfield.toml`` or a
+    ``pyproject.toml`` with a ``[tool.jackfield]`` table; if it has both, the former
+    comes above the latter.
+    """
+    for place in (directory, *directory.parents):
+        layers = [*_project_layers(place / "pyproject.toml")]
+        if os.path.isfile(place / FILE_NAME):  # noqa: PTH113  (False where forbidden)
+            layers.append(file(place / FILE_NAME))
+        if layers:
+            return layers
+    return ()
+
+
+def file(path: Path) -> Layer:
+    """Return what a TOML file sets; of ``pyproject.toml``, its own table.
+
+    Raises:
+        ConfigurationError: It cannot be read, is not TOML, or has unknown keys.
+    """
+    if path.name != "pyproject.toml":
+        return document(_parse(_read(path), str(path)), str(path))
+    for layer in _project_layers(path):
+        return layer
+    raise ConfigurationError(f"{path} has no table [tool.jackfield].")
+
+
+def _project_layers(path: Path) -> Iterator[Layer]:
+    if not os.path.isfile(path):  # noqa: PTH113  (False where forbidden)
+        return
+    text = _read(path)
+    if "jackfield" not in text:
+        return  # other projects' files need not even be valid
+    table = _parse(text, str(path)).get("tool")
+    if isinstance(table, dict) and "jackfield" in table:
+        yield document(table["jackfield"], f"[tool.jackfield] in {path}")
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigurationError(f"{path} cannot be read: {reason}.") from error
+
+
+def _parse(text: str, source: str) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{source} is not valid TOML: {error}.") from error
+
+
+# -- Profiles -----------------------------------------------------------------------
+
+
+def profile(name: str, profiles: Profiles) -> Layer:
+    """Return what a profile sets.
+
+    Args:
+        name: Its name.
+        profiles: Gives the profile: a ``Config``, of which counts what differs
+            from the defaults; a mapping in the form of ``jackfield.toml``; a
+            resource or path to such a file; or a function that returns one.
+
+    Raises:
+        ConfigurationError: The function raised, or the profile is something else.
+    """
+    source = f"profile {name!r}{_provider(name)}"
+    found = profiles(name)
+    if callable(found):
+        found = _called(found, source)
+    match found:
+        case Config():
+            return Layer(source, changed_values(found))
+        case Mapping():
+            return document(found, source)
+        case str() | os.PathLike():
+            return document(_parse(_read(Path(found)), source), source)
+        case _Readable():
+            return document(_parse(found.read_text(encoding="utf-8"), source), source)
+    raise ConfigurationError(
+        f"{source} is of type {type(found).__name__}; it must be a Config, a table, "
+        f"a TOML file, or a function that returns one of these."
+    )
+
+
+def _called(function: Callable[[], object], source: str) -> object:
+    try:
+        return function()
+    except Exception as error:
+        raise ConfigurationError(f"{source} cannot be made: {error!r}.") from error
+
+
+def _provider(name: str) -> str:
+    from jackfield.plugins.scan import find_entry_points
+
+    for entry in find_entry_points():
+        if entry.kind == "profile" and entry.name == name:
+            return f" from {entry.origin}"
+    return ""
+
+
+# -- Environment --------------------------------------------------------------------
+
+
+def environment(
+    environ: Mapping[str, str], below: Mapping[str, Any]
+) -> Iterator[Layer]:
+    """Give what each ``JACKFIELD_`` variable sets; empty ones are as if not there.
+
+    Args:
+        environ: The variables.
+        below: The values of all lower sources, whose names variables can mean:
+            ``CPU`` is ``cpu`` or ``Cpu``, ``MY_CPU`` also ``my-cpu``.
+    """
+    names = (name for name in environ if name.startswith(PREFIX) and environ[name])
+    for name in sorted(names, key=_choices_first):
+        if name not in RESERVED:
+            source = f"environment variable {name}"
+            key = _present(_variable_key(name, source), below, source)
+            yield Layer(source, _nested(key, _value(key, environ[name])))
+
+
+def _choices_first(name: str) -> tuple[bool, str]:
+    """Sort the choice of a plugin first: it drops options of another one."""
+    return not name.endswith(("__PLUGIN", "__STORE")), name
+
+
+def _variable_key(name: str, source: str) -> Key:
+    parts = name.removeprefix(PREFIX).split("__")
+    head = parts[0].lower()
+    if head not in KEYS or not all(parts):
+        raise ConfigurationError(
+            f"{unknown(head, KEYS, source)} Two underscores separate the parts of a "
+            f"key, as in {PREFIX}EXECUTORS__CPU__WORKERS."
+        )
+    return _field_key((head, *parts[1:]))
+
+
+def _field_key(key: Key) -> Key:
+    """Return the key of a ``Config`` field for a key as files write it."""
+    match key:
+        case ("plugins", str(name)) if name.lower() in {"allow", "block"}:
+            return (f"{name.lower()}_plugins",)
+        case ("plugins", _, *_):
+            return ("plugin_options", *key[1:])
+    return key
+
+
+def _present(key: Key, below: Mapping[str, Any], source: str) -> Key:
+    """Return the key with each part as it is written in ``below``."""
+    found = [key[0]]
+    table = below.get(key[0])
+    for part in key[1:]:
+        names = list(table) if isinstance(table, Mapping) else []
+        same = [name for name in names if _folded(name) == _folded(part)]
+        if len(same) > 1:
+            both = " or ".join(map(repr, same))
+            raise ConfigurationError(f"{source} can mean {both}; rename one of them.")
+        found.append(same[0] if same else part.lower())
+        table = table.get(found[-1]) if isinstance(table, Mapping) else None
+    return tuple(found)
+
+
+def _folded(name: object) -> str:
+    return str(name).lower().replace("-", "_")
+
+
+# -- Command line -------------------------------------------------------------------
+
+
+def assignments(texts: Sequence[str]) -> Iterator[Layer]:
+    """Give what each ``KEY=VALUE`` sets; the key is written as in TOML, with dots.
+
+    Raises:
+        ConfigurationError: A text is no assignment, or its key is unknown.
+    """
+    for text in texts:
+        name, mark, value = text.partition("=")
+        key = _dotted(name) if mark else ()
+        if not key:
+            raise ConfigurationError(f"{text!r} is not of the form KEY=VALUE.")
+        check_names(key[:1], KEYS, COMMAND_LINE)
+        field = _field_key(key)
+        yield Layer(COMMAND_LINE, _nested(field, _value(field, value)))
+
+
+def _dotted(text: str) -> Key:
+    """Return the parts of a dotted key; none if it is not one."""
+    table: object = _toml(f"{text} = 0")
+    key: list[str] = []
+    while isinstance(table, dict) and len(table) == 1:
+        name, table = next(iter(table.items()))
+        key.append(name)
+    return tuple(key) if table == 0 else ()
+
+
+# -- Values written as text ---------------------------------------------------------
+
+
+def _value(key: Key, text: str) -> object:
+    """Return the value that a text stands for at a key."""
+    if is_text(key):
+        return text
+    value = _scalar(text)
+    if is_names(key) and not isinstance(value, list):
+        return [name.strip() for name in text.split(",") if name.strip()]
+    return value
+
+
+def _scalar(text: str) -> object:
+    """Read a TOML value, else a JSON one, else take the text itself."""
+    import json
+    from datetime import date, time
+
+    table = _toml(f"value = {text}")
+    if set(table) == {"value"} and not isinstance(table["value"], date | time):
+        return table["value"]  # a time of day is more often meant as text
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _toml(text: str) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return {}
+
+
+def _nested(key: Key, value: object) -> dict[str, Any]:
+    for part in reversed(key):
+        value = {part: value}
+    assert isinstance(value, dict)
+    return value

@@ -1,0 +1,87 @@
+"""Everything the kernel raises on its own account.
+
+An exception raised by a task's function is never wrapped: it comes out of
+``future.result()`` as it was raised. Every class here survives pickling, because
+it may have to cross a process boundary: the facts are attributes, the message is
+made of them in ``__str__``, and ``args`` holds what the constructor takes.
+"""
+
+from __future__ import annotations
+
+from jackfield.errors.base import (
+    JackfieldError,
+    one_line,
+    suggest,
+)
+from jackfield.errors.data import (
+    BadStdStreamFile,
+    BashAppError,
+    BashAppNoReturn,
+    BashExitFailure,
+    CheckpointError,
+    CheckpointWarning,
+    CorruptCheckpointError,
+    MemoKeyError,
+    MissingOutputs,
+    NoProviderError,
+    RemoteError,
+    SerializationError,
+    StagingError,
+    TransferError,
+)
+from jackfield.errors.kernel import (
+    ConfigurationError,
+    DuplicatePluginError,
+    KernelClosedError,
+    NoDataFlowKernelError,
+    PluginError,
+    PluginLoadError,
+    PluginNotFoundError,
+    PluginWarning,
+)
+from jackfield.errors.tasks import (
+    AppTimeout,
+    CircularWaitError,
+    DependencyError,
+    ExecutorError,
+    JoinError,
+    TaskExitError,
+    UnsupportedByExecutorError,
+    WorkerDiedError,
+)
+
+__all__ = [
+    "AppTimeout",
+    "BadStdStreamFile",
+    "BashAppError",
+    "BashAppNoReturn",
+    "BashExitFailure",
+    "CheckpointError",
+    "CheckpointWarning",
+    "CircularWaitError",
+    "ConfigurationError",
+    "CorruptCheckpointError",
+    "DependencyError",
+    "DuplicatePluginError",
+    "ExecutorError",
+    "JackfieldError",
+    "JoinError",
+    "KernelClosedError",
+    "MemoKeyError",
+    "MissingOutputs",
+    "NoDataFlowKernelError",
+    "NoProviderError",
+    "PluginError",
+    "PluginLoadError",
+    "PluginNotFoundError",
+    "PluginWarning",
+    "RemoteError",
+    "SerializationError",
+    "StagingError",
+    "TaskExitError",
+    "TransferError",
+    "UnsupportedByExecutorError",
+    "WorkerDiedError",
+    "one_line",
+    "suggest",
+]

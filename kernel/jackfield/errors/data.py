@@ -1,0 +1,198 @@
+"""Errors of what tasks take and give: pickles, commands, files, stored results."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jackfield.errors.base import JackfieldError, suggest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class SerializationError(JackfieldError, TypeError):
+    """An argument, a function or a result cannot be pickled or unpickled.
+
+    Attributes:
+        task: The app's name.
+        what: Where the trouble is: ``"argument 'x', at x.lock"``, ``"its result"``.
+        reason: The pickler's own words.
+    """
+
+    def __init__(self, task: str, what: str, reason: str) -> None:
+        self.task: str = task
+        self.what: str = what
+        self.reason: str = reason
+        super().__init__(task, what, reason)
+
+    def __str__(self) -> str:
+        """Name the app and the place."""
+        return (
+            f"{self.task}: {self.what} cannot cross to or from a worker: {self.reason}"
+        )
+
+
+class RemoteError(JackfieldError):
+    """Stands for an exception of a task that could not be brought back itself.
+
+    Attributes:
+        type_name: The exception's qualified class name.
+        message: Its ``str``.
+        traceback: The remote traceback as text.
+    """
+
+    def __init__(self, type_name: str, message: str, traceback: str) -> None:
+        self.type_name: str = type_name
+        self.message: str = message
+        self.traceback: str = traceback
+        super().__init__(type_name, message, traceback)
+
+    def __str__(self) -> str:
+        """Show name, message and the remote traceback."""
+        return f"{self.type_name}: {self.message}\n\n{self.traceback}".rstrip()
+
+
+class BashAppError(JackfieldError):
+    """A bash app failed."""
+
+
+class BashExitFailure(BashAppError):  # noqa: N818  (the name Parsl's users catch)
+    """A bash app's command ended with another code than 0.
+
+    Attributes:
+        app_name: The app.
+        exitcode: The command's exit code; above 128, a signal's number plus 128.
+        detail: The end of its standard error, or where to look.
+    """
+
+    def __init__(self, app_name: str, exitcode: int, detail: str = "") -> None:
+        self.app_name: str = app_name
+        self.exitcode: int = exitcode
+        self.detail: str = detail
+        super().__init__(app_name, exitcode, detail)
+
+    def __str__(self) -> str:
+        """Name app and code, and show what the command said."""
+        end = f": {self.detail}" if self.detail else ""
+        return f"bash app {self.app_name!r} failed with exit code {self.exitcode}{end}"
+
+
+class BashAppNoReturn(BashAppError, TypeError):  # noqa: N818  (the name Parsl's users catch)
+    """A bash app's function returned something else than a command line."""
+
+
+class MissingOutputs(BashAppError):  # noqa: N818  (the name Parsl's users catch)
+    """An app ended well, but files that it declared as outputs are not there.
+
+    Attributes:
+        app_name: The app.
+        outputs: The missing paths.
+    """
+
+    def __init__(self, app_name: str, outputs: Iterable[str]) -> None:
+        self.app_name: str = app_name
+        self.outputs: tuple[str, ...] = tuple(outputs)
+        super().__init__(app_name, self.outputs)
+
+    def __str__(self) -> str:
+        """Name the files."""
+        names = ", ".join(repr(path) for path in self.outputs)
+        return f"app {self.app_name!r} did not make its outputs: {names}"
+
+
+class BadStdStreamFile(BashAppError, ValueError):  # noqa: N818  (the name Parsl's users catch)
+    """A value for ``stdout=`` or ``stderr=`` is none that can be opened."""
+
+
+class StagingError(JackfieldError):
+    """A file could not be brought where it was wanted."""
+
+
+class NoProviderError(StagingError, LookupError):
+    """No plugin serves a URL's scheme.
+
+    Attributes:
+        scheme: The scheme.
+        url: The URL, without credentials.
+        installed: The schemes that are served, sorted.
+    """
+
+    def __init__(self, scheme: str, url: str, installed: Iterable[str]) -> None:
+        self.scheme: str = scheme
+        self.url: str = url
+        self.installed: tuple[str, ...] = tuple(sorted(installed))
+        super().__init__(scheme, url, self.installed)
+
+    def __str__(self) -> str:
+        """Name the scheme and those that are served."""
+        names = ", ".join(self.installed) or "none"
+        hint = suggest(self.scheme, self.installed)
+        return (
+            f"No staging plugin serves {self.scheme}: for {self.url}{hint} "
+            f"Schemes served: {names}."
+        )
+
+
+class TransferError(StagingError, OSError):
+    """A transfer failed, or brought something else than was asked for.
+
+    Attributes:
+        url: The URL, without credentials.
+        reason: What went wrong, in a sentence.
+    """
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(url, reason)
+        self.url: str = url
+        self.reason: str = reason
+
+    def __str__(self) -> str:
+        """Name URL and cause."""
+        return f"{self.url}: {self.reason}"
+
+
+class MemoKeyError(JackfieldError, TypeError):
+    """A memo key cannot be made of an argument or a function.
+
+    Attributes:
+        task: The app's name.
+        what: The argument, with the path to the value.
+        reason: Why, and how to teach it.
+    """
+
+    def __init__(self, task: str, what: str, reason: str) -> None:
+        self.task: str = task
+        self.what: str = what
+        self.reason: str = reason
+        super().__init__(task, what, reason)
+
+    def __str__(self) -> str:
+        """Name app, argument and the way out."""
+        return f"{self.task}: no memo key for {self.what}: {self.reason}"
+
+
+class CheckpointError(JackfieldError):
+    """A checkpoint store cannot be opened, read or written.
+
+    Attributes:
+        reason: What went wrong and what to do, in a sentence.
+        path: The file or directory, or ``""``.
+    """
+
+    def __init__(self, reason: str, path: str = "") -> None:
+        self.reason: str = reason
+        self.path: str = path
+        super().__init__(reason, path)
+
+    def __str__(self) -> str:
+        """Name the place."""
+        where = f"Checkpoint store {self.path!r}: " if self.path else ""
+        return f"{where}{self.reason}"
+
+
+class CorruptCheckpointError(CheckpointError):
+    """A checkpoint store is damaged beyond single records; nothing was changed."""
+
+
+class CheckpointWarning(UserWarning):
+    """A stored result, or a store of earlier results, cannot be used; a miss."""

@@ -1,0 +1,65 @@
+"""What all tests share: assertion rewriting, a kernel, and a look for leaks."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import jackfield as jf
+
+pytest.register_assert_rewrite("jackfield.testing")
+
+LIMIT_S = 10.0
+"""Seconds that a test waits for what ought to happen at once."""
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[None]:
+    """Run each test in a directory of its own; see that it ends what it starts."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("cwd"))
+    for name in list(os.environ):
+        if name.startswith("JACKFIELD_"):
+            monkeypatch.delenv(name)
+    before = set(threading.enumerate())
+    yield
+    loaded = _loaded()
+    if loaded is not None:
+        loaded.cleanup(wait=False)
+    assert loaded is None, f"{request.node.name} left a kernel loaded: {loaded!r}"
+    left = [t for t in threading.enumerate() if t not in before and _is_ours(t)]
+    for thread in left:
+        thread.join(LIMIT_S)
+    alive = [thread.name for thread in left if thread.is_alive()]
+    assert not alive, f"{request.node.name} left threads: {alive}"
+
+
+def _loaded() -> jf.DataFlowKernel | None:
+    try:
+        return jf.dfk()
+    except jf.NoDataFlowKernelError:
+        return None
+
+
+def _is_ours(thread: threading.Thread) -> bool:
+    return thread.name.startswith("jackfield") and thread.name != "jackfield-walltime"
+
+
+@pytest.fixture
+def kernel(tmp_path: Path) -> Iterator[jf.DataFlowKernel]:
+    """A loaded kernel with four threads, ended after the test."""
+    options: dict[str, Any] = {
+        "executors": {"threads": {"plugin": "threads", "workers": 4}},
+        "run_dir": tmp_path / "runs",
+        "exit_grace": 1.0,
+    }
+    with jf.load(options) as loaded:
+        yield loaded
