@@ -1,0 +1,1 @@
+"""Plugins for Jackfield, as an example; the entry points are in pyproject.toml."""

@@ -1,0 +1,145 @@
+"""The installed plugins of one kernel: found, chosen among, and quarantined.
+
+What is wrong with one is kept here and told again whenever it is asked for.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from jackfield.errors import (
+    DuplicatePluginError,
+    PluginLoadError,
+    PluginNotFoundError,
+)
+from jackfield.plugins.listing import describe_entry
+from jackfield.plugins.loader import load_object, load_plugin
+from jackfield.plugins.scan import GROUPS, EntryPoint, Kind, find_entry_points
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from jackfield.plugins.hooks import Plugin
+    from jackfield.plugins.listing import PluginInfo
+    from jackfield.plugins.selection import Selection
+
+
+class Catalogue:
+    """Entry points under a selection. Every method may be called on any thread.
+
+    Attributes:
+        selection: Which of them may be used.
+        problems: Those that turned out to be unusable, and why.
+    """
+
+    def __init__(self, selection: Selection) -> None:
+        self.selection: Selection = selection
+        self.problems: dict[EntryPoint, PluginLoadError] = {}
+        self._found: tuple[EntryPoint, ...] | None = None
+        self._objects: dict[tuple[str, str], object] = {}
+        self._lock = Lock()
+
+    def entries(self, kind: Kind | None = None) -> tuple[EntryPoint, ...]:
+        """Return the entry points of a kind or of all, sorted; scans once."""
+        found = self._found
+        if found is None:
+            found = self._found = find_entry_points()
+        if kind is None:
+            return found
+        return tuple(entry for entry in found if entry.kind == kind)
+
+    def names(self, kind: Kind | None = None) -> tuple[str, ...]:
+        """Return the names of a kind or of all, sorted."""
+        return tuple(sorted({entry.name for entry in self.entries(kind)}))
+
+    def usable(self, kind: Kind) -> tuple[EntryPoint, ...]:
+        """Return a kind's entry points that nothing blocks."""
+        return tuple(
+            entry for entry in self.entries(kind) if not self.selection.refusal(entry)
+        )
+
+    def pick(self, kind: Kind, name: str) -> EntryPoint:
+        """Return the one entry point of a name.
+
+        Raises:
+            PluginNotFoundError: There is none.
+            PluginLoadError: It is blocked.
+            DuplicatePluginError: There are several.
+        """
+        found = [entry for entry in self.entries(kind) if entry.name == name]
+        if not found:
+            raise PluginNotFoundError(kind, name, self.names(kind))
+        refusal = self.selection.refusal(found[0])
+        if refusal:
+            raise PluginLoadError(name, found[0].origin, refusal)
+        if len(found) > 1:
+            origins = (entry.origin for entry in found)
+            raise DuplicatePluginError(GROUPS[kind], name, origins)
+        return found[0]
+
+    def plugin_of(self, entry: EntryPoint) -> object:
+        """Import an entry point's object; of a class, an instance.
+
+        Entry points of a distribution that name the same class share its instance.
+
+        Raises:
+            PluginLoadError: It cannot be had.
+        """
+        place = (entry.origin, entry.value)
+        with self._lock:
+            known = self._objects.get(place)
+        if known is None:
+            made = load_plugin(entry)  # outside the lock: it runs the plugin's code
+            with self._lock:
+                known = self._objects.setdefault(place, made)
+        return known
+
+    def profile_of(self, entry: EntryPoint) -> object:
+        """Import the object of a profile, as it is.
+
+        Raises:
+            PluginLoadError: It cannot be had.
+        """
+        return load_object(entry)
+
+    @contextmanager
+    def quarantine(self, entry: EntryPoint) -> Iterator[None]:
+        """Remember a failure to load an entry point; after one, fail at once.
+
+        Raises:
+            PluginLoadError: What was wrong earlier.
+        """
+        earlier = self.problems.get(entry)
+        if earlier:
+            raise PluginLoadError(*earlier.args) from earlier.__cause__
+        try:
+            yield
+        except PluginLoadError as error:
+            self.problems[entry] = error
+            raise
+
+    def listing(self, loaded: Mapping[EntryPoint, Plugin]) -> list[PluginInfo]:
+        """Describe all entry points; ``loaded`` has those that are registered."""
+        return [
+            describe_entry(
+                entry,
+                loaded.get(entry),
+                self.selection.refusal(entry),
+                self._problem(entry),
+            )
+            for entry in self.entries()
+        ]
+
+    def _problem(self, entry: EntryPoint) -> str | None:
+        known = self.problems.get(entry)
+        return known.reason if known else self._rivalry(entry)
+
+    def _rivalry(self, entry: EntryPoint) -> str | None:
+        rivals = " and ".join(
+            other.origin
+            for other in self.entries(entry.kind)
+            if other.name == entry.name and other != entry
+        )
+        return f"{rivals} has a plugin of that name too." if rivals else None

@@ -1,0 +1,203 @@
+"""The hooks of one plugin, checked: what is registered with pluggy.
+
+pluggy compares plugins with ``==`` and puts them in sets, examines their hooks only
+in part, and passes over a hook that lost its decorator. So it never sees a plugin:
+it sees a ``Hooks`` made of one, with the hook functions and nothing else.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final
+
+import pluggy
+
+from jackfield import hookspecs
+from jackfield.errors import PluginLoadError, one_line, suggest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from jackfield.plugins.observers import Observer
+    from jackfield.plugins.scan import Kind
+
+SPECS: Final[Mapping[str, Callable[..., Any]]] = {
+    name: spec
+    for name, spec in vars(hookspecs).items()
+    if name.startswith("jackfield_")
+}
+"""Hook name to its specification."""
+
+SCOPED: Final[Mapping[Kind, tuple[str, ...]]] = {
+    "executor": ("jackfield_create_executor",),
+    "staging": ("jackfield_stage_in", "jackfield_stage_out"),
+    "checkpoint": ("jackfield_open_checkpoint",),
+    "memo": ("jackfield_hash_value",),
+}
+"""Kind to the hooks of which its entry points are asked only their own: an executor
+plugin ``a`` never answers for ``b``."""
+
+NOTIFICATIONS: Final = tuple(
+    name
+    for name, spec in SPECS.items()
+    if not spec.jackfield_spec["firstresult"]  # type: ignore[attr-defined]  # pluggy's mark
+)
+"""The hooks whose results are ignored."""
+
+
+class Hooks:
+    """The hook functions of a plugin, as attributes. Compared by identity.
+
+    Attributes:
+        options: Attribute name to what ``hookimpl`` was told there.
+    """
+
+    def __init__(
+        self,
+        functions: Mapping[str, Callable[..., Any]],
+        options: Mapping[str, pluggy.HookimplOpts],
+    ) -> None:
+        self.options: Mapping[str, pluggy.HookimplOpts] = options
+        vars(self).update(functions)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The hooks that are implemented, sorted."""
+        return tuple(sorted({_hook(*one) for one in self.options.items()}))
+
+
+@dataclass(eq=False, slots=True)
+class Plugin:
+    """A registered plugin.
+
+    Attributes:
+        name: The entry point's name, or what the program called it.
+        origin: Distribution and version, or where the object came from.
+        plugin: The object itself.
+        hooks: What is registered for it.
+        from_program: Whether the program registered it, not an entry point.
+        everywhere: Whether its scoped hooks are asked for every name. Entry points
+            of a scoped kind are asked for their own.
+        observers: Notification to this plugin's implementations of it.
+    """
+
+    name: str
+    origin: str
+    plugin: object
+    hooks: Hooks
+    from_program: bool = False
+    everywhere: bool = False
+    observers: dict[str, tuple[Observer, ...]] = field(default_factory=dict)
+
+    @property
+    def problem(self) -> str | None:
+        """How it fails, in a sentence, if it does."""
+        everyone = (one for group in self.observers.values() for one in group)
+        return next((one.problem for one in everyone if one.problem), None)
+
+    def __str__(self) -> str:
+        return f"plugin {self.name!r} ({self.origin})"
+
+
+class HookRegistry(pluggy.PluginManager):
+    """pluggy's manager, for ``Hooks``."""
+
+    def __init__(self) -> None:
+        super().__init__("jackfield")
+        self.add_hookspecs(hookspecs)
+
+    def parse_hookimpl_opts(
+        self, plugin: object, name: str
+    ) -> pluggy.HookimplOpts | None:
+        """Return the options of one attribute, if it is a hook."""
+        if isinstance(plugin, Hooks):
+            return plugin.options.get(name)
+        return super().parse_hookimpl_opts(plugin, name)
+
+    def find_hooks(self, plugin: object, name: str, origin: str) -> Hooks:
+        """Collect and check the hooks of a plugin; nothing is registered yet.
+
+        Raises:
+            PluginLoadError: It has none, or one that could not work.
+        """
+        try:
+            options = {
+                attribute: found
+                for attribute in dir(plugin)
+                if (found := self.parse_hookimpl_opts(plugin, attribute)) is not None
+            }
+            functions = {attribute: getattr(plugin, attribute) for attribute in options}
+            reason = _what_is_wrong(plugin, options)
+        except Exception as error:  # its __dir__ or __getattribute__ may do anything
+            reason = f"looking for its hooks raised {one_line(error)}"
+            raise PluginLoadError(name, origin, reason) from error
+        if reason:
+            raise PluginLoadError(name, origin, reason)
+        return Hooks(functions, options)
+
+    def add(self, plugin: Plugin, name: str) -> None:
+        """Register a plugin's hooks under a name that is free, or leave no trace.
+
+        Raises:
+            PluginLoadError: A function has an argument that its hook does not.
+        """
+        try:
+            self.register(plugin.hooks, name)
+            self.check_pending()
+        except pluggy.PluginValidationError as error:
+            if self.has_plugin(name):
+                self.unregister(plugin.hooks)
+            reason = " ".join(str(error).split())
+            raise PluginLoadError(plugin.name, plugin.origin, reason) from error
+
+    def free_name(self, wanted: str) -> str:
+        """Return a name that nobody has: the wanted one, or with a number behind."""
+        name, number = wanted, 1
+        while self.has_plugin(name):
+            number += 1
+            name = f"{wanted}-{number}"
+        return name
+
+
+def _hook(attribute: str, options: pluggy.HookimplOpts) -> str:
+    return options.get("specname") or attribute
+
+
+def _what_is_wrong(
+    plugin: object, options: Mapping[str, pluggy.HookimplOpts]
+) -> str | None:
+    for name in SPECS:
+        if name not in options and inspect.getattr_static(plugin, name, None):
+            return f"its {name} is not marked with @jackfield.hookimpl."
+    if not options:
+        return "it has no function that is marked with @jackfield.hookimpl."
+    problems = (_wrong_hook(_hook(*one), one[1]) for one in options.items())
+    return next(filter(None, problems), None)
+
+
+def _wrong_hook(hook: str, options: pluggy.HookimplOpts) -> str | None:
+    if hook not in SPECS:
+        if options.get("optionalhook"):
+            return None
+        return f"it implements {hook!r}, which is no hook{suggest(hook, SPECS)}"
+    if options.get("hookwrapper"):
+        return f"its {hook} is a hookwrapper; write it with wrapper=True."
+    if options.get("wrapper") and hook in NOTIFICATIONS:
+        return f"its {hook} is a wrapper; plugins are told of this one by one."
+    return None
+
+
+def default_name(plugin: object) -> str:
+    """Return what to call a plugin that is given no name."""
+    named = plugin if isinstance(plugin, ModuleType | type) else type(plugin)
+    return named.__name__
+
+
+def home(plugin: object) -> str:
+    """Return where a plugin of the program comes from, as messages have it."""
+    if isinstance(plugin, ModuleType):
+        return "registered by the program"
+    module = (plugin if isinstance(plugin, type) else type(plugin)).__module__
+    return f"registered by the program, from {module}"

@@ -1,0 +1,127 @@
+"""Make a plugin of an entry point.
+
+Nothing is registered here. Whatever goes wrong comes out as a ``PluginLoadError``
+that names plugin, distribution and cause: an import that raises, even
+``SystemExit``, ends neither the program nor the loading of other plugins.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from jackfield.errors import PluginLoadError, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jackfield.plugins.scan import EntryPoint
+
+API_VERSION: Final = "1.0"
+"""Version of the hooks and of ``jackfield.abc``. The minor number counts additions."""
+
+_CLAUSE: Final = r"\s*(>=|<=|==|!=|>|<)\s*(\d+)(?:\.(\d+))?\s*"
+_COMPARE: Final[dict[str, Callable[[Any, Any], bool]]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    "==": operator.eq,
+    "!=": operator.ne,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+
+
+def load_object(entry: EntryPoint) -> object:
+    """Import what an entry point names, and check the API version it asks for.
+
+    Raises:
+        PluginLoadError: It cannot be had, or is made for another Jackfield.
+    """
+    try:
+        found = entry.resolve()
+        required = _required_api(found, entry.module)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise _not_imported(entry, error) from error
+    check_api(entry.name, entry.origin, required)
+    return found
+
+
+def load_plugin(entry: EntryPoint) -> object:
+    """Load an entry point's object; of a class, make an instance.
+
+    Raises:
+        PluginLoadError: As ``load_object``, or the class cannot be called.
+    """
+    found = load_object(entry)
+    if not isinstance(found, type):
+        return found
+    try:
+        return found()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        reason = f"making an instance of {entry.value} raised {one_line(error)}"
+        raise PluginLoadError(entry.name, entry.origin, reason) from error
+
+
+def _not_imported(entry: EntryPoint, error: BaseException) -> PluginLoadError:
+    reason = f"importing {entry.value} raised {one_line(error)}"
+    if isinstance(error, ImportError) and entry.extras:
+        wanted = f"{entry.distribution}[{entry.extras}]"
+        reason += f". It needs an extra: pip install '{wanted}'"
+    return PluginLoadError(entry.name, entry.origin, reason)
+
+
+# -- The API version
+
+
+def _required_api(found: object, module: str) -> object:
+    """Return the object's ``JACKFIELD_API``, else its module's, else ``None``."""
+    of_module = getattr(sys.modules.get(module), "JACKFIELD_API", None)
+    return getattr(found, "JACKFIELD_API", of_module)
+
+
+def check_api(name: str, origin: str, required: object) -> None:
+    """Refuse a plugin whose ``JACKFIELD_API`` excludes this Jackfield's.
+
+    Raises:
+        PluginLoadError: It does, or it is no such text.
+    """
+    if required is None:
+        return
+    try:
+        accepted = accepts(required, API_VERSION)
+    except ValueError as error:
+        raise PluginLoadError(name, origin, str(error)) from error
+    if not accepted:
+        reason = (
+            f"it needs plugin API {required}, and this Jackfield has {API_VERSION}."
+        )
+        raise PluginLoadError(name, origin, reason)
+
+
+def accepts(required: object, version: str) -> bool:
+    """Tell whether a version is in a range such as ``">=1,<2"``.
+
+    A clause is one of ``>= <= > < == !=`` before a major or a major.minor number;
+    a minor number left out is 0.
+
+    Raises:
+        ValueError: ``required`` is no such text.
+    """
+    clauses = required.split(",") if isinstance(required, str) else [""]
+    matches = [re.fullmatch(_CLAUSE, clause) for clause in clauses]
+    have = tuple(map(int, version.split(".")))
+    result = True
+    for match in matches:
+        if match is None:
+            raise ValueError(
+                f"its JACKFIELD_API is {required!r}; write a range such as '>=1,<2'."
+            )
+        comparison, major, minor = match.groups()
+        result &= _COMPARE[comparison](have, (int(major), int(minor or 0)))
+    return result

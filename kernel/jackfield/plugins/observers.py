@@ -1,0 +1,127 @@
+"""Telling plugins what happened, so that no failure of theirs goes any further.
+
+An observer's exception, even ``SystemExit``, is logged with the plugin's name and
+counted. An observer of events that fails ten times in a row is told no more: it is
+unlikely to recover, and each failure costs time and lines in the log.
+"""
+
+from __future__ import annotations
+
+from threading import current_thread, main_thread
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
+
+from jackfield.errors import one_line
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable, Iterable
+
+    from jackfield.plugins.compiled import Compiled
+
+FAILURES_IN_A_ROW: Final = 10
+"""Failures after which an observer of events is disabled."""
+SLOW_S: Final = 5.0
+"""Seconds in one call after which the log says that an observer is slow."""
+
+
+class Observer:
+    """One implementation of a notification, and how it is doing.
+
+    Used by one thread at a time for events; counts may be read from any.
+
+    Attributes:
+        who: Plugin, distribution and hook, for messages.
+        failures: Calls that raised.
+        in_a_row: Those since the last call that did not.
+    """
+
+    __slots__ = ("_function", "_slow", "failures", "in_a_row", "who")
+
+    def __init__(self, compiled: Compiled) -> None:
+        self._function: Callable[..., Any] = compiled.function
+        self.who: str = str(compiled)
+        self._slow: bool = False
+        self.failures: int = 0
+        self.in_a_row: int = 0
+
+    def tell(self, log: logging.Logger, *arguments: object) -> None:
+        """Call the implementation; its exceptions end here, in the log.
+
+        Raises:
+            KeyboardInterrupt: On the main thread, where it is the user's.
+        """
+        began = monotonic()
+        try:
+            self._function(*arguments)
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt) and _is_main():
+                raise
+            self._failed(error, log)
+        else:
+            self.in_a_row = 0
+        self._watch(monotonic() - began, log)
+
+    @property
+    def disabled(self) -> bool:
+        """Whether it has failed too often in a row to be told of events."""
+        return self.in_a_row >= FAILURES_IN_A_ROW
+
+    @property
+    def problem(self) -> str | None:
+        """What there is to say about it, in a sentence."""
+        if self.disabled:
+            return f"disabled after {self.in_a_row} failures in a row."
+        return f"failed {self.failures} times." if self.failures else None
+
+    def _failed(self, error: BaseException, log: logging.Logger) -> None:
+        self.failures += 1
+        self.in_a_row += 1
+        if _worth_a_line(self.failures):
+            log.error(
+                "%s raised %s (failure %d); the run goes on",
+                self.who,
+                one_line(error),
+                self.failures,
+                exc_info=error if self.failures == 1 else None,
+            )
+        if self.in_a_row == FAILURES_IN_A_ROW:
+            log.error(
+                "%s failed %d times in a row and is disabled for this run",
+                self.who,
+                self.in_a_row,
+            )
+
+    def _watch(self, seconds: float, log: logging.Logger) -> None:
+        if seconds > SLOW_S and not self._slow:
+            self._slow = True
+            log.warning("%s is slow: one call took %.1f s", self.who, seconds)
+
+
+def _worth_a_line(failures: int) -> bool:
+    """Whether to log the n-th failure: the first ten, then 16, 32, 64, ..."""
+    return failures <= FAILURES_IN_A_ROW or failures & (failures - 1) == 0
+
+
+def _is_main() -> bool:
+    return current_thread() is main_thread()
+
+
+def tell_all(
+    observers: Iterable[Observer], log: logging.Logger, *arguments: object
+) -> None:
+    """Tell every observer, also when the user interrupts one of them.
+
+    Raises:
+        KeyboardInterrupt: After all have been told; at once if it comes again.
+    """
+    interrupt: KeyboardInterrupt | None = None
+    for observer in observers:
+        try:
+            observer.tell(log, *arguments)
+        except KeyboardInterrupt as error:
+            if interrupt is not None:
+                raise
+            interrupt = error
+    if interrupt is not None:
+        raise interrupt

@@ -1,0 +1,192 @@
+"""The entry points of installed distributions, without importing any.
+
+``importlib.metadata`` gives the same answer, but to import it takes longer than
+all else that starting a kernel does: it brings ``email`` and ``zipfile``. So the
+metadata directories on ``sys.path`` are read here, by its rules: the first
+distribution of a name on the path hides later ones. Where a path entry is an
+archive, or an import hook brings distributions of its own, it is asked after all.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from dataclasses import dataclass
+from functools import reduce
+from importlib import import_module
+from importlib.machinery import PathFinder
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Kind: TypeAlias = Literal[
+    "executor", "staging", "checkpoint", "memo", "plugin", "profile"
+]
+"""What an entry point offers; each kind has its group."""
+
+GROUPS: Final[dict[Kind, str]] = {
+    "executor": "jackfield.executors",
+    "staging": "jackfield.staging",
+    "checkpoint": "jackfield.checkpoint",
+    "memo": "jackfield.memo",
+    "plugin": "jackfield.plugins",
+    "profile": "jackfield.profiles",
+}
+KINDS: Final[dict[str, Kind]] = {group: kind for kind, group in GROUPS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class EntryPoint:
+    """One line of a distribution's ``entry_points.txt``.
+
+    Attributes:
+        distribution: The distribution's name, as it spells it.
+        name: What users write.
+        kind: Which of our groups it is in.
+        value: ``module``, ``module:attribute``, either with `` [extra]`` behind.
+        version: The distribution's version.
+    """
+
+    distribution: str
+    name: str
+    kind: Kind
+    value: str
+    version: str
+
+    @property
+    def origin(self) -> str:
+        """Distribution and version, as messages name them."""
+        return f"{self.distribution} {self.version}"
+
+    @property
+    def module(self) -> str:
+        """The module that is imported."""
+        return self._target.partition(":")[0].strip()
+
+    @property
+    def extras(self) -> str:
+        """The extras that it needs, comma-separated, or nothing."""
+        return self.value.partition("[")[2].rstrip("] ")
+
+    @property
+    def _target(self) -> str:
+        return self.value.partition("[")[0]
+
+    def resolve(self) -> object:
+        """Import the module and return what the entry point names.
+
+        Raises:
+            BaseException: Whatever the module raises.
+        """
+        path = self._target.partition(":")[2].strip()
+        names = path.split(".") if path else []
+        return reduce(getattr, names, cast("object", import_module(self.module)))
+
+
+def find_entry_points() -> tuple[EntryPoint, ...]:
+    """Return every entry point of our groups, sorted by distribution and name.
+
+    Takes a few milliseconds. The order is that of loading; the path's order, which
+    depends on how things were installed, has no influence.
+    """
+    found = _from_importlib() if _needs_importlib() else _from_directories()
+    return tuple(sorted(found, key=lambda one: (one.distribution, one.name, one.kind)))
+
+
+def _needs_importlib() -> bool:
+    """Whether distributions may be elsewhere than in directories of the path."""
+    return any(
+        finder is not PathFinder and hasattr(finder, "find_distributions")
+        for finder in sys.meta_path
+    ) or any(map(_is_archive, _search_path()))
+
+
+def _is_archive(entry: str) -> bool:
+    return entry.endswith(".egg") or os.path.isfile(entry)  # noqa: PTH113  (it never raises)
+
+
+def _search_path() -> list[str]:
+    """Return ``sys.path``; others may have put anything in it."""
+    return [one for one in sys.path if isinstance(one, str)]
+
+
+# -- Read here
+
+
+def _from_directories() -> Iterator[EntryPoint]:
+    for directory in _metadata_directories():
+        text = _read(directory / "entry_points.txt")
+        if "[jackfield." in text:
+            yield from _parse(text, *_identity(directory))
+
+
+def _metadata_directories() -> Iterator[Path]:
+    seen: set[str] = set()
+    for parent in _search_path():
+        for name in _children(parent):
+            stem, dot, suffix = name.rpartition(".")
+            if dot and suffix in {"dist-info", "egg-info"}:
+                project = _normalized(stem.partition("-")[0])
+                if project not in seen:
+                    seen.add(project)
+                    yield Path(parent, name)
+
+
+def _children(parent: str) -> list[str]:
+    try:
+        with os.scandir(parent or ".") as entries:
+            return sorted(entry.name for entry in entries)
+    except (OSError, ValueError):
+        return []  # the path may name what is not there, or not ours to read
+
+
+def _normalized(project: str) -> str:
+    """Spell a project's name as PEP 503 does, with underscores."""
+    return re.sub(r"[-_.]+", "_", project).lower()
+
+
+def _identity(directory: Path) -> tuple[str, str]:
+    """Return name and version, from the metadata or else the directory's name."""
+    name, _, version = directory.name.rpartition(".")[0].partition("-")
+    text = _read(directory / "METADATA") or _read(directory / "PKG-INFO")
+    headers = dict(
+        line.split(": ", 1)
+        for line in text.partition("\n\n")[0].splitlines()
+        if line.startswith(("Name: ", "Version: "))
+    )
+    return headers.get("Name", name), headers.get("Version", version or "unknown")
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""  # a distribution need not have the file
+
+
+def _parse(text: str, distribution: str, version: str) -> Iterator[EntryPoint]:
+    """Give our entry points; a line that is none is passed over, as pip does."""
+    kind: Kind | None = None
+    for line in map(str.strip, text.splitlines()):
+        if line.startswith("["):
+            kind = KINDS.get(line.strip("[]").strip())
+        elif kind and "=" in line and not line.startswith(("#", ";")):
+            name, _, value = line.partition("=")
+            yield EntryPoint(distribution, name.strip(), kind, value.strip(), version)
+
+
+# -- Read by the standard library
+
+
+def _from_importlib() -> Iterator[EntryPoint]:
+    from importlib.metadata import distributions
+
+    seen: set[str] = set()
+    for one in distributions():
+        text = one.read_text("entry_points.txt") or ""
+        if "[jackfield." in text and _normalized(one.name) not in seen:
+            seen.add(_normalized(one.name))
+            yield from _parse(text, one.name, one.version)

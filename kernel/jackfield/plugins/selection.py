@@ -1,0 +1,107 @@
+"""Which installed plugins may be used.
+
+``[plugins] allow`` and ``block``, ``JACKFIELD_PLUGINS`` and ``--no-plugin`` say it.
+``JACKFIELD_PLUGINS`` is a comma-separated list:
+
+==================  ===============================================================
+``-name``           the plugin is not used, whoever asks for it
+``name``            only plugins listed so load without being asked for
+``-*`` or nothing   none loads without being asked for
+not set             all of them load, or those that the configuration allows
+==================  ===============================================================
+
+"Without being asked for" load the groups ``jackfield.plugins``, when a kernel
+starts, and ``jackfield.memo``, when a value of such a type turns up. An executor, a
+store or a profile that the configuration names, and the scheme of a URL, are asked
+for: only ``-name`` keeps those out. What Jackfield itself brings is always allowed,
+and can be blocked. To list a plugin is to ask for it: one that is then missing or
+broken is an error, not a warning. Blocks add up; the variable's list of allowed
+plugins replaces the configuration's.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from jackfield.plugins.scan import EntryPoint, Kind
+
+VARIABLE: Final = "JACKFIELD_PLUGINS"
+OURS: Final = "jackfield"
+"""Name of the distribution whose plugins are built in."""
+UNASKED: Final[frozenset[Kind]] = frozenset({"plugin", "memo"})
+"""Kinds that load without being named in a configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What the lists say, put together.
+
+    Attributes:
+        allow: The only names that load unasked, or ``None`` for all.
+        block: Names that are not used at all.
+        variable_block: Those of them that the environment blocks.
+    """
+
+    allow: frozenset[str] | None
+    block: frozenset[str]
+    variable_block: frozenset[str]
+
+    def refusal(self, entry: EntryPoint) -> str | None:
+        """Say in a sentence why an entry point may not be used, or ``None``."""
+        if entry.name in self.variable_block:
+            return f"it is blocked, by {VARIABLE} or --no-plugin."
+        if entry.name in self.block:
+            return "it is blocked, by the configuration's [plugins] block."
+        if entry.kind in UNASKED and not self._allows(entry):
+            return "it is not among the plugins that are allowed."
+        return None
+
+    def _allows(self, entry: EntryPoint) -> bool:
+        return (
+            self.allow is None or entry.name in self.allow or entry.distribution == OURS
+        )
+
+    def asks_for(self, name: str) -> bool:
+        """Whether a list of allowed plugins has this name."""
+        return self.allow is not None and name in self.allow
+
+
+def read_selection(
+    allow: Collection[str] | None = None, block: Collection[str] = ()
+) -> Selection:
+    """Put the configuration's lists and the environment's together."""
+    configured = None if allow is None else frozenset(allow)
+    words = _words(os.environ.get(VARIABLE))
+    if words is None:
+        return Selection(configured, frozenset(block), frozenset())
+    listed = {word for word in words if not word.startswith("-")}
+    blocked = frozenset(word[1:].strip() for word in words - listed) - {"*"}
+    narrowed = bool(listed) or not words or "-*" in words
+    return Selection(
+        frozenset(listed) if narrowed else configured,
+        frozenset(block) | blocked,
+        blocked,
+    )
+
+
+def _words(value: str | None) -> set[str] | None:
+    if value is None:
+        return None
+    return {word for word in map(str.strip, value.split(",")) if word}
+
+
+def blocking(value: str | None, names: Collection[str]) -> str:
+    """Return what ``VARIABLE`` must be so that ``names`` are blocked as well.
+
+    Args:
+        value: What it is now; ``None`` if it is not set.
+        names: What to block.
+    """
+    words = _words(value)
+    start = ["-*"] if words is not None and not words else sorted(words or ())
+    return ",".join([*start, *(f"-{name}" for name in names)])
