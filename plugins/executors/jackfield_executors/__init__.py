@@ -1,0 +1,1 @@
+"""The executors that ship with Jackfield: one module for each plugin."""

@@ -1,0 +1,22 @@
+"""The processes executor passes the kit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jackfield.testing import ExecutorConformance
+from jackfield_executors.processes import jackfield_create_executor
+
+if TYPE_CHECKING:
+    from jackfield.abc import Executor
+
+
+class TestProcessExecutor(ExecutorConformance):
+    short_cycles = 2
+
+    def make_executor(self, workers: int) -> Executor:
+        executor = jackfield_create_executor(
+            "processes", "tested", {"workers": workers}
+        )
+        assert executor is not None
+        return executor

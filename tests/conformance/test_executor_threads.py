@@ -1,0 +1,170 @@
+"""The threads executor: the kit, then what is particular to it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jackfield.abc import ExecutorContext, Work
+from jackfield.errors import ConfigurationError, ExecutorError
+from jackfield.testing import ExecutorConformance, Harness, tasks
+from jackfield_executors.threads import ThreadsExecutor, jackfield_create_executor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from jackfield.abc import Outcome
+
+WAIT_S = 30.0
+
+
+class TestThreadsExecutor(ExecutorConformance):
+    short_cycles = 200
+
+    def make_executor(self, workers: int) -> ThreadsExecutor:
+        return ThreadsExecutor(workers)
+
+
+def harness(tmp_path: Path, workers: int) -> Harness:
+    return Harness(ThreadsExecutor(workers), tmp_path, "io").start()
+
+
+def of_label(label: str) -> list[threading.Thread]:
+    return [
+        t for t in threading.enumerate() if t.name.startswith(f"jackfield-{label}-")
+    ]
+
+
+# -- Options
+
+
+def test_the_plugin_makes_its_own_kind_alone() -> None:
+    assert jackfield_create_executor("processes", "cpu", {}) is None
+
+
+def test_the_number_of_workers_is_what_is_asked_for() -> None:
+    executor = jackfield_create_executor("threads", "io", {"workers": 7})
+
+    assert executor is not None
+    assert executor.workers == 7
+
+
+def test_without_a_number_there_are_more_workers_than_cores_but_not_too_many() -> None:
+    executor = jackfield_create_executor("threads", "io", {})
+
+    assert executor is not None
+    assert 5 <= executor.workers <= 32
+
+
+@pytest.mark.parametrize("value", [0, -1, "4", 2.0, True])
+def test_a_bad_number_of_workers_is_named(value: object) -> None:
+    with pytest.raises(ConfigurationError, match=f"'io': option 'workers'.*{value!r}"):
+        jackfield_create_executor("threads", "io", {"workers": value})
+
+
+def test_an_unknown_option_is_named_with_the_nearest_one() -> None:
+    with pytest.raises(ConfigurationError, match="'worker'; did you mean 'workers'"):
+        jackfield_create_executor("threads", "io", {"worker": 4})
+
+
+# -- Threads
+
+
+def test_threads_start_when_there_is_work_for_them(tmp_path: Path) -> None:
+    with harness(tmp_path, 8) as io:
+        assert of_label("io") == []
+
+        io.wait(io.submit_each(tasks.identity, range(3)))
+
+        assert len(of_label("io")) == 3
+
+
+def test_there_are_never_more_threads_than_workers(tmp_path: Path) -> None:
+    with harness(tmp_path, 2) as io:
+        io.wait(io.submit_each(tasks.identity, range(100)))
+
+        assert len(of_label("io")) == 2
+
+
+def test_threads_carry_the_label_and_keep_no_program_alive(tmp_path: Path) -> None:
+    with harness(tmp_path, 1) as io:
+        thread = io.value(io.submit(threading.current_thread))
+
+        assert thread.name == "jackfield-io-0"
+        assert thread.daemon
+
+
+def test_a_thread_that_is_left_is_logged_with_its_task(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    running, release = threading.Event(), threading.Event()
+
+    def obstinate() -> None:
+        running.set()
+        release.wait(WAIT_S)
+
+    with harness(tmp_path, 1) as io:
+        io.submit(obstinate)
+        assert running.wait(WAIT_S)
+        (thread,) = of_label("io")
+
+        with caplog.at_level(logging.WARNING, "jackfield.executors.threads"):
+            io.executor.shutdown(grace=0)
+
+        assert "'io' leaves thread jackfield-io-0" in caplog.text
+        assert "task 0 (obstinate)" in caplog.text
+    release.set()
+    thread.join(WAIT_S)
+    assert io.count == 0
+
+
+def test_a_report_that_raises_does_not_end_the_thread(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def explode(_: Sequence[Outcome]) -> None:
+        io.on_report = None
+        raise SystemExit("from a report")
+
+    with harness(tmp_path, 1) as io:
+        io.on_report = explode
+        first = io.submit(tasks.add, 1)
+        second = io.submit(tasks.add, 2)
+
+        assert io.values([first, second]) == [1, 2]
+        assert len(of_label("io")) == 1
+    assert "from a report" in caplog.text
+
+
+class Nameless(Work):
+    """Raises where the executor does not expect it."""
+
+    @property
+    def name(self) -> str:
+        raise RuntimeError("no name")
+
+    @name.setter
+    def name(self, _: str) -> None:
+        """Accept what the constructor sets."""
+
+
+def test_a_work_that_is_lost_between_two_steps_is_reported_as_failed(
+    tmp_path: Path,
+) -> None:
+    reports: SimpleQueue[Sequence[Outcome]] = SimpleQueue()
+    executor = ThreadsExecutor(1)
+    executor.start(ExecutorContext("io", tmp_path, reports.put))
+    nameless = Nameless(0, 1, "", tasks.leave, (), {})
+    plain = Work(1, 1, "add", tasks.add, (1,), {})
+
+    executor.submit([nameless, plain])
+
+    ((work, error, _),) = reports.get(timeout=WAIT_S)
+    assert work is nameless
+    assert isinstance(error, ExecutorError)
+    assert reports.get(timeout=WAIT_S) == ((plain, None, 1),)
+    executor.shutdown()
