@@ -1,0 +1,174 @@
+"""Apps that return futures."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+import jackfield as jf
+from jackfield.errors import CircularWaitError, JoinError
+
+LIMIT_S = 10.0
+
+
+@jf.python_app
+def double(x: int) -> int:
+    return 2 * x
+
+
+@jf.python_app
+def boom() -> None:
+    raise ValueError("boom")
+
+
+@dataclass
+class Pair:
+    left: Any
+    right: Any
+
+
+def as_join(body: Any) -> Any:
+    return jf.join_app(lambda: body())()
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (lambda: double(1), 2),
+        (lambda: [double(1), double(2)], [2, 4]),
+        (lambda: (double(1), 7), (2, 7)),
+        (lambda: {"a": double(1), "b": [double(2)]}, {"a": 2, "b": [4]}),
+        (lambda: Pair(double(1), Pair(double(2), None)), Pair(2, Pair(4, None))),
+        (list, []),
+        (lambda: as_join(lambda: [double(4)]), [8]),
+    ],
+    ids=["one", "list", "tuple", "dict", "dataclass", "nothing", "join"],
+)
+def test_a_join_ends_with_the_results(
+    kernel: jf.DataFlowKernel, body: Any, expected: Any
+) -> None:
+    assert as_join(body).result(LIMIT_S) == expected
+
+
+def test_joins_may_be_recursive(kernel: jf.DataFlowKernel) -> None:
+    @jf.python_app
+    def add(a: int, b: int) -> int:
+        return a + b
+
+    @jf.join_app
+    def fib(n: int) -> Any:
+        return one() if n < 2 else add(fib(n - 1), fib(n - 2))
+
+    @jf.python_app
+    def one() -> int:
+        return 1
+
+    assert fib(10).result(LIMIT_S) == 89
+
+
+def test_what_is_no_future_is_an_error(kernel: jf.DataFlowKernel) -> None:
+    with pytest.raises(TypeError, match="returned NoneType; expected a future"):
+        as_join(lambda: None).result(LIMIT_S)
+
+
+def test_a_failure_inside_fails_the_join(kernel: jf.DataFlowKernel) -> None:
+    with pytest.raises(JoinError, match="boom") as info:
+        as_join(lambda: [double(1), boom()]).result(LIMIT_S)
+
+    assert isinstance(info.value.__cause__, ValueError)
+
+
+def test_a_failure_of_the_body_is_the_joins(kernel: jf.DataFlowKernel) -> None:
+    def body() -> None:
+        raise KeyError("body")
+
+    with pytest.raises(KeyError, match="body"):
+        as_join(body).result(LIMIT_S)
+
+
+def test_a_body_is_retried(kernel: jf.DataFlowKernel) -> None:
+    tries: list[int] = []
+
+    @jf.join_app(retries=2)
+    def flaky() -> Any:
+        tries.append(1)
+        if len(tries) < 3:
+            raise ValueError("not yet")
+        return double(1)
+
+    assert flaky().result(LIMIT_S) == 2
+
+
+def test_a_join_that_waits_for_itself_is_an_error(kernel: jf.DataFlowKernel) -> None:
+    handed: list[Any] = []
+    ready = threading.Event()
+
+    @jf.join_app
+    def loop() -> Any:
+        assert ready.wait(LIMIT_S)
+        return handed[0]
+
+    join = loop()
+    handed.append(double(join))
+    ready.set()
+
+    with pytest.raises(CircularWaitError, match="waits for the join itself"):
+        join.result(LIMIT_S)
+    with pytest.raises(jf.DependencyError):
+        handed[0].result(LIMIT_S)
+
+
+def test_two_joins_that_wait_for_each_other_are_an_error(
+    kernel: jf.DataFlowKernel,
+) -> None:
+    handed: dict[str, Any] = {}
+    ready = threading.Event()
+
+    @jf.join_app
+    def other(name: str) -> Any:
+        assert ready.wait(LIMIT_S)
+        return [handed[name]]
+
+    handed["a"] = other("b")
+    handed["b"] = other("a")
+    ready.set()
+    errors = [handed[name].exception(LIMIT_S) for name in "ab"]
+
+    assert sorted(type(error).__name__ for error in errors) == [
+        "CircularWaitError",
+        "JoinError",
+    ]
+
+
+def test_a_join_can_be_cancelled_while_it_waits(kernel: jf.DataFlowKernel) -> None:
+    gate = threading.Event()
+    inner = kernel.submit(gate.wait, LIMIT_S)
+    returned = threading.Event()
+
+    @jf.join_app
+    def join() -> Any:
+        returned.set()
+        return inner
+
+    future = join()
+    assert returned.wait(LIMIT_S)
+    while future.task_status() != "joining":
+        threading.Event().wait(0.001)
+
+    assert future.cancel()
+    gate.set()
+    assert inner.result(LIMIT_S) is True
+    assert future.cancelled()
+
+
+def test_futures_of_others_may_be_joined(kernel: jf.DataFlowKernel) -> None:
+    nothing: Any = 3
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        assert as_join(lambda: [pool.submit(len, "abc")]).result(LIMIT_S) == [3]
+
+        with pytest.raises(JoinError, match="TypeError"):
+            as_join(lambda: [pool.submit(len, nothing)]).result(LIMIT_S)

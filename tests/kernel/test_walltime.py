@@ -1,0 +1,101 @@
+"""Walltimes on threads: an exception raised in the function."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+import jackfield as jf
+from jackfield.apps.walltime import soft_walltime, without_walltime
+
+LIMIT_S = 10.0
+
+
+def spin(stop: threading.Event) -> str:
+    while not stop.is_set():
+        pass
+    return "stopped"
+
+
+def test_a_busy_loop_is_stopped(kernel: jf.DataFlowKernel) -> None:
+    future = jf.python_app(spin)(threading.Event(), walltime=0.2)
+
+    with pytest.raises(jf.AppTimeout, match=r"spin .* walltime of 0\.2 s"):
+        future.result(LIMIT_S)
+
+
+def test_the_apps_own_walltime_counts(kernel: jf.DataFlowKernel) -> None:
+    future = jf.python_app(walltime=0.2)(spin)(threading.Event())
+
+    with pytest.raises(TimeoutError):
+        future.result(LIMIT_S)
+
+
+def test_what_ends_in_time_is_left_alone(kernel: jf.DataFlowKernel) -> None:
+    app = jf.python_app(walltime=LIMIT_S)(len)
+
+    assert [app("ab").result(LIMIT_S) for _ in range(50)] == [2] * 50
+
+
+def test_a_limit_never_fires_after_the_end() -> None:
+    """Many functions end just about when their time is over: one or the other."""
+    ends = {"value": 0, "timeout": 0}
+    for _ in range(300):
+        until = time.monotonic() + 0.002
+        limited = soft_walltime(_until, "f", 0.002)
+        try:
+            limited(until)
+            ends["value"] += 1
+        except jf.AppTimeout:
+            ends["timeout"] += 1
+        for _ in range(1000):  # a late exception would be raised here
+            pass
+
+    assert sum(ends.values()) == 300
+
+
+def _until(when: float) -> None:
+    while time.monotonic() < when:
+        pass
+
+
+def test_a_function_that_catches_everything_goes_on() -> None:
+    seen: list[str] = []
+
+    def stubborn() -> str:
+        try:
+            spin(threading.Event())
+        except BaseException as error:
+            seen.append(type(error).__name__)
+        return "done"
+
+    assert soft_walltime(stubborn, "f", 0.05)() == "done"
+    assert seen == ["_Expired"]
+
+
+def test_the_inner_of_two_limits_is_told() -> None:
+    inner = soft_walltime(spin, "inner", 0.05)
+    outer = soft_walltime(inner, "outer", LIMIT_S)
+
+    with pytest.raises(jf.AppTimeout, match="inner"):
+        outer(threading.Event())
+
+
+def test_a_timeout_is_retried(kernel: jf.DataFlowKernel) -> None:
+    tries: list[int] = []
+
+    @jf.python_app(walltime=0.2, retries=1)
+    def slow_at_first() -> int:
+        tries.append(1)
+        if len(tries) == 1:
+            spin(threading.Event())
+        return len(tries)
+
+    assert slow_at_first().result(LIMIT_S) == 2
+
+
+def test_a_limit_can_be_taken_off() -> None:
+    assert without_walltime(soft_walltime(len, "len", 1.0)) is len
+    assert without_walltime(len) is len
