@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from threading import Event, local
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from jackfield.errors import TaskExitError
+from jackfield.errors import TaskExitError, one_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -114,8 +114,15 @@ _thread = local()
 
 
 def runs_tasks() -> bool:
-    """Tell whether this thread is one on which ``run_work`` has been called."""
-    return hasattr(_thread, "runs_tasks")
+    """Tell whether this thread is inside ``run_work``."""
+    return getattr(_thread, "runs_tasks", False)
+
+
+def _without_first_frame(error: Exception) -> Exception:
+    # The first frame is that of ``run_work``, which would keep the arguments alive. A
+    # variable there could not hold the traceback either: they would form a cycle.
+    traceback = error.__traceback__
+    return error.with_traceback(traceback.tb_next if traceback else None)
 
 
 def run_work(work: Work) -> Outcome:
@@ -125,15 +132,18 @@ def run_work(work: Work) -> Outcome:
     ``SystemExit`` and other exceptions that would end a thread or a program
     arrive as ``TaskExitError``.
     """
+    outer = getattr(_thread, "runs_tasks", False)
     _thread.runs_tasks = True
     try:
         value = work.function(*work.args, **work.kwargs)
     except Exception as error:
-        return work, error, None
+        return work, _without_first_frame(error), None
     except BaseException as error:
-        wrapped = TaskExitError(work.name, repr(error))
+        wrapped = TaskExitError(work.name, one_line(error))
         wrapped.__cause__ = error
         return work, wrapped, None
+    finally:
+        _thread.runs_tasks = outer
     return work, None, value
 
 
@@ -235,7 +245,8 @@ class CheckpointRecord:
 
     Attributes:
         key: Memo key: 32 bytes.
-        value: The result, serialized by the kernel.
+        value: The result, serialized and signed by the kernel. A store does not
+            look into it.
         app: Name of the app's function.
         created: Seconds since the epoch.
         manifest: What the key was made of: part (``"function"``,
@@ -249,12 +260,44 @@ class CheckpointRecord:
     manifest: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class CheckpointEntry:
+    """What a store tells of a record without its value.
+
+    Attributes:
+        key: As in the record, like ``app``, ``created`` and ``manifest``.
+        app: See there.
+        created: See there.
+        size: Length of the value in bytes.
+        manifest: See there.
+    """
+
+    key: bytes
+    app: str
+    created: float
+    size: int
+    manifest: Mapping[str, str]
+
+
 class CheckpointStore(ABC):
     """Keeps results across runs.
 
     Opened by ``jackfield_open_checkpoint``, in time independent of the number of
-    records. ``get`` may be called on several threads at once, ``put_many`` on one
-    at a time. A record that cannot be read is a miss with a warning.
+    records. Several stores, in one process or many, may be open on the same place;
+    each sees what the others have put. ``get``, ``keys`` and ``scan`` may be called
+    on several threads at once and during ``put_many``; ``put_many`` and ``delete``
+    by one thread at a time. ``close`` comes last, on any thread. A process that is
+    forked off must not use its parent's store, and the store must not let it.
+
+    A record that is damaged is a miss: it is told once, by a ``CheckpointWarning``
+    with the place, and costs no other record. Every method raises
+    ``CheckpointError``, naming the place and the cause, if the store as a whole
+    cannot be used: unreadable, locked, removed, closed.
+
+    Two options mean the same for every store: with ``read_only = true`` nothing is
+    created or changed, and a place that does not exist is an error; with ``sync =
+    "power"`` records also survive a loss of power, where the default, ``"process"``,
+    promises that for the death of the process alone.
     """
 
     @abstractmethod
@@ -263,18 +306,39 @@ class CheckpointStore(ABC):
 
     @abstractmethod
     def put_many(self, records: Sequence[CheckpointRecord]) -> None:
-        """Store records, replacing those of the same key.
+        """Store records, replacing those of the same key; the last one counts.
 
-        When it returns, they survive the death of this process.
+        When it returns, they survive the death of this process. If it raises, any
+        of them may be stored, each as a whole or not at all, and what was stored
+        before still is; the kernel decides what follows.
         """
 
     @abstractmethod
     def keys(self) -> Iterator[bytes]:
-        """Give the keys, in no particular order."""
+        """Give each key once, in no particular order.
+
+        What is put or deleted meanwhile may be given or not.
+        """
+
+    def scan(self) -> Iterator[CheckpointEntry]:
+        """Give each record without its value, as ``keys`` gives the keys.
+
+        Override it where that is possible without reading the values.
+        """
+        for key in self.keys():
+            record = self.get(key)
+            if record is not None:
+                size = len(record.value)
+                yield CheckpointEntry(
+                    key, record.app, record.created, size, record.manifest
+                )
 
     @abstractmethod
     def delete(self, keys: Iterable[bytes]) -> None:
-        """Forget the records of keys; unknown keys are no error."""
+        """Forget the records of keys; unknown keys are no error.
+
+        Disk space is given back when that is cheap in relation.
+        """
 
     @abstractmethod
     def close(self) -> None:

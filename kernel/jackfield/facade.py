@@ -6,6 +6,7 @@ import concurrent.futures
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from jackfield.dataflow.submission import READ_BY_KERNEL
 from jackfield.dataflow.task import AppSpec, checked_labels
 from jackfield.errors import KernelClosedError
 
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+def _call(
+    function: Callable[..., R], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> R:
+    return function(*args, **kwargs)
 
 
 class KernelExecutor(concurrent.futures.Executor):
@@ -39,14 +46,18 @@ class KernelExecutor(concurrent.futures.Executor):
     def submit(
         self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
     ) -> AppFuture[R]:
-        """Submit a task; see ``DataFlowKernel.submit``."""
+        """Submit a task: ``fn(*args, **kwargs)``, whatever the arguments are called."""
         if self._down:
             raise KernelClosedError("cannot schedule new futures after shutdown")
         name = getattr(fn, "__name__", None) or type(fn).__name__
         spec = self._specs.get(name)
         if spec is None:
             spec = self._specs[name] = AppSpec(name, executors=self._labels)
-        future = self._kernel.submit_app(spec, fn, args, kwargs)
+        future: AppFuture[R]
+        if READ_BY_KERNEL.isdisjoint(kwargs):
+            future = self._kernel.submit_app(spec, fn, args, kwargs)
+        else:  # to the library these names mean something else
+            future = self._kernel.submit_app(spec, _call, (fn, args, kwargs), {})
         self._unfinished[future] = None
         future.add_done_callback(self._forget)
         return future

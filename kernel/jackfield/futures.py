@@ -7,10 +7,12 @@ somebody waits, and done-callbacks run on a thread of their own, so that no
 callback can hold up an executor or the kernel.
 
 How a future ends, exactly once: ``settle`` or ``claim_cancel`` take ``_CLAIM``, see
-that the state is still pending, and write it. Whoever wins then calls
-``announce``, without the lock, which wakes the waiters. A waiter first makes the
-condition, then looks at the state under it; the winner first writes the state,
-then looks for a condition: one of them always sees the other.
+that the state is still pending, and write it. Where somebody has made the
+condition, they hold it first and wake the waiters before they let it go:
+``concurrent.futures.wait`` counts on it that a state which it sees, with the
+condition held, is one that its waiter will not be told of again. Where nobody has,
+nobody waits: a waiter makes the condition, under ``_CLAIM``, before it looks at the
+state. Callbacks are left to whoever ends the task, who calls ``take_callbacks``.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ import threading
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import CancelledError, Future
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeVar
+
+from jackfield.dataflow.locks import Condition, Latch
 
 if TYPE_CHECKING:
     from jackfield.dataflow.task import Task
@@ -27,8 +31,28 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_CLAIM: Final = threading.Lock()
-"""Held for the few instructions that decide how a future ends."""
+_CLAIM: Final = threading.RLock()
+"""Held for the few instructions that decide how a future ends.
+
+Reentrant: the garbage collector may call a ``__del__`` of a user's at any
+instruction, and that may cancel another future. Taken after a future's condition.
+"""
+
+
+class Cancellation(CancelledError):  # noqa: N818  (what the user asked for is no error)
+    """Ends a future as cancelled; a task's own CancelledError is a failure."""
+
+
+class _Sleeper(Latch):
+    """A thread that waits for one future, told as ``concurrent.futures`` tells."""
+
+    __slots__ = ()
+
+    def add_result(self, future: object) -> None:
+        del future
+        self.open()
+
+    add_exception = add_cancelled = add_result
 
 
 class KernelFuture(Future[T]):
@@ -39,7 +63,7 @@ class KernelFuture(Future[T]):
     _result: T | None = None
     _exception: BaseException | None = None
     _callbacks: list[Callable[[Any], object]] | None = None
-    _cond: threading.Condition | None = None
+    _cond: Condition | None = None
     _waiting: list[Any] | None = None
 
     def __init__(self, task: Task) -> None:
@@ -48,22 +72,24 @@ class KernelFuture(Future[T]):
 
     # -- what concurrent.futures.wait and as_completed reach into
 
-    @property
-    def _condition(self) -> threading.Condition:  # type: ignore[override]  # made on use
-        condition = self._cond
-        if condition is None:
-            with _CLAIM:
-                condition = self._cond
-                if condition is None:
-                    condition = self._cond = threading.Condition()
-        return condition
+    if not TYPE_CHECKING:  # type checkers take them for the base class's attributes
 
-    @property
-    def _waiters(self) -> list[Any]:  # type: ignore[override]  # made on use
-        # Reached with the condition held, so two threads cannot both make it.
-        if self._waiting is None:
-            self._waiting = []
-        return self._waiting
+        @property
+        def _condition(self) -> Condition:
+            condition = self._cond
+            if condition is None:
+                with _CLAIM:
+                    condition = self._cond
+                    if condition is None:
+                        condition = self._cond = Condition()
+            return condition
+
+        @property
+        def _waiters(self) -> list[Any]:
+            # Reached with the condition held, so two threads cannot both make it.
+            if self._waiting is None:
+                self._waiting = []
+            return self._waiting
 
     # -- the public face
 
@@ -113,16 +139,30 @@ class KernelFuture(Future[T]):
         return self._exception
 
     def _await_end(self, timeout: float | None) -> None:
-        if self._state is PENDING:
-            condition = self._condition
-            with condition:
-                ended = condition.wait_for(self.done, timeout)
-            if not ended:
-                raise TimeoutError(f"{self!r} did not end within {timeout} s")
+        if self._state is PENDING and not self._sleep(timeout):
+            raise TimeoutError(f"{self!r} did not end within {timeout} s")
         if self._state is CANCELLED_AND_NOTIFIED:
             raise CancelledError(f"{self._task.title} was cancelled")
 
-    def add_done_callback(self, fn: Callable[[Any], object]) -> None:
+    def _sleep(self, timeout: float | None) -> bool:
+        """Wait until the task has ended; tell whether it has.
+
+        Not by ``Condition.wait``, in which Ctrl-C may lose the lock.
+        """
+        sleeper = _Sleeper()
+        condition = self._condition
+        with condition:
+            if self._state is not PENDING:
+                return True
+            waiters: list[Any] = self._waiters
+            waiters.append(sleeper)
+        try:
+            return sleeper.wait(timeout)
+        finally:
+            with condition:
+                waiters.remove(sleeper)
+
+    def add_done_callback(self, fn: Callable[[Self], object]) -> None:
         """Have ``fn(self)`` called when the task has ended.
 
         It runs on the kernel's callback thread, or at once on this one if the task
@@ -161,6 +201,9 @@ class KernelFuture(Future[T]):
             f"depth in lists, dicts and dataclasses, and the app gets its result."
         )
 
+    def _succeeded(self) -> bool:
+        return self._state is FINISHED and self._exception is None
+
     def _outcome(self) -> str:
         if self._state is PENDING:
             return self._task.state.value
@@ -189,16 +232,21 @@ class AppFuture(KernelFuture[T]):
     @property
     def outputs(self) -> list[DataFuture]:
         """One future for each file that the app was told to make."""
-        return list(self._task.data_futures)
+        extras = self._task.extras
+        number = len(extras.outputs) if extras is not None else 0
+        return list(self._task.data_futures[:number])
 
     @property
     def stdout(self) -> Any:
-        """Where standard output goes, as given; the path for ``AUTO_LOGNAME``."""
+        """Where standard output goes: as given; for ``AUTO_LOGNAME`` the path.
+
+        For a ``File`` it is a ``DataFuture``, which other apps can depend on.
+        """
         return self._task.stream("stdout")
 
     @property
     def stderr(self) -> Any:
-        """Where standard error goes, as given; the path for ``AUTO_LOGNAME``."""
+        """Where standard error goes; like ``stdout``."""
         return self._task.stream("stderr")
 
     def task_status(self) -> str:
@@ -274,21 +322,33 @@ def settle(
 ) -> list[bool]:
     """End futures: ``(future, error, value)`` each; tell which were still pending.
 
-    A ``CancelledError`` ends a future as cancelled.
+    A ``Cancellation`` ends a future as cancelled.
     """
+    wins: list[bool] = []
+    watched: list[tuple[int, KernelFuture[Any], BaseException | None, Any]] = []
     with _CLAIM:
-        return [_write(future, error, value) for future, error, value in endings]
+        for future, error, value in endings:
+            if future is not None and future._cond is not None:
+                watched.append((len(wins), future, error, value))
+                wins.append(False)
+            else:
+                wins.append(future is not None and _write(future, error, value))
+    for place, future, error, value in watched:
+        with future._condition:
+            with _CLAIM:
+                wins[place] = _write(future, error, value)
+            if wins[place]:
+                _wake(future)
+    return wins
 
 
-def _write(
-    future: KernelFuture[Any] | None, error: BaseException | None, value: Any
-) -> bool:
-    if future is None or future._state is not PENDING:
+def _write(future: KernelFuture[Any], error: BaseException | None, value: Any) -> bool:
+    if future._state is not PENDING:
         return False
     if error is None:
         future._result = value
         future._state = FINISHED
-    elif type(error) is CancelledError:
+    elif type(error) is Cancellation:
         future._state = CANCELLED_AND_NOTIFIED
     else:
         future._exception = error
@@ -300,10 +360,12 @@ def claim_cancel(
     future: KernelFuture[Any], allowed: Callable[[], bool] | None = None
 ) -> bool:
     """End a pending future as cancelled, if ``allowed()`` under the lock."""
-    with _CLAIM:
-        if future._state is not PENDING or (allowed is not None and not allowed()):
-            return False
-        future._state = CANCELLED_AND_NOTIFIED
+    with future._condition:
+        with _CLAIM:
+            if future._state is not PENDING or (allowed is not None and not allowed()):
+                return False
+            future._state = CANCELLED_AND_NOTIFIED
+        _wake(future)
         return True
 
 
@@ -323,27 +385,25 @@ def _is_pending(future: KernelFuture[Any] | None) -> bool:
     return future is not None and future._state is PENDING
 
 
-def announce(future: KernelFuture[Any]) -> list[Callable[[Any], object]] | None:
-    """Wake those who wait for a future that has ended; return its callbacks."""
-    condition = future._cond
-    if condition is not None:
-        with condition:
-            for waiter in future._waiting or ():
-                _tell(waiter, future)
-            condition.notify_all()
+def _wake(future: KernelFuture[Any]) -> None:
+    """Wake those who wait for a future that has ended; its condition is held."""
+    for waiter in future._waiting or ():
+        if future.cancelled():
+            waiter.add_cancelled(future)
+        elif future._exception is not None:
+            waiter.add_exception(future)
+        else:
+            waiter.add_result(future)
+
+
+def take_callbacks(
+    future: KernelFuture[Any],
+) -> list[Callable[[Any], object]] | None:
+    """Return the callbacks of a future that has ended, once."""
     callbacks = future._callbacks
     if callbacks is not None:
         future._callbacks = None
     return callbacks
-
-
-def _tell(waiter: Any, future: KernelFuture[Any]) -> None:
-    if future.cancelled():
-        waiter.add_cancelled(future)
-    elif future._exception is not None:
-        waiter.add_exception(future)
-    else:
-        waiter.add_result(future)
 
 
 def run_callback(future: KernelFuture[Any], callback: Callable[[Any], object]) -> None:
@@ -361,4 +421,10 @@ def run_callback(future: KernelFuture[Any], callback: Callable[[Any], object]) -
 def reset_after_fork() -> None:
     """Make a new claim lock in a forked child: the old one may be held for ever."""
     global _CLAIM  # noqa: PLW0603  (the one lock of this module)
-    _CLAIM = threading.Lock()  # type: ignore[misc]  # final but for a fork
+    _CLAIM = threading.RLock()  # type: ignore[misc]  # final but for a fork
+
+
+def strand(future: KernelFuture[Any], error: BaseException) -> None:
+    """End a future in a forked child, where no thread is left that waits for it."""
+    future._cond = None  # it may be held for ever, too
+    _write(future, error, None)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import jackfield as jf
+from jackfield.dataflow.rundir import stream_path
 from jackfield.errors import BadStdStreamFile, BashAppNoReturn
 
 LIMIT_S = 10.0
@@ -35,7 +36,7 @@ def test_an_exit_code_is_a_failure_with_what_was_said(
     future = run("echo no such thing >&2; exit 3", stderr=str(tmp_path / "err"))
 
     with pytest.raises(
-        jf.BashExitFailure, match="(?s)exit code 3.*no such thing"
+        jf.BashExitFailure, match=r"(?s)exit code 3.*no such thing"
     ) as info:
         future.result(LIMIT_S)
     assert info.value.exitcode == 3
@@ -136,6 +137,117 @@ def test_futures_of_files_lead_from_app_to_app(
     last = copy(inputs=[make.outputs[0]], outputs=[tmp_path / "c"])
 
     assert Path(last.outputs[0].result(LIMIT_S)).read_text() == "data\n"
+
+
+def test_futures_among_the_arguments_are_waited_for(
+    kernel: jf.DataFlowKernel, tmp_path: Path
+) -> None:
+    @jf.bash_app
+    def echo(*words: Any, numbers: Any, stdout: Any) -> str:
+        return f"echo {' '.join(words)} {sum(numbers)}"
+
+    word, number = kernel.submit(str, "text"), kernel.submit(int, "4")
+    echo("a", word, numbers=[1, number], stdout=tmp_path / "out").result(LIMIT_S)
+
+    assert (tmp_path / "out").read_text() == "a text 5\n"
+
+
+def test_the_command_is_bashs_own_language(
+    kernel: jf.DataFlowKernel, tmp_path: Path
+) -> None:
+    command = """
+        set -o pipefail
+        words=(one 'two  three' "four's")
+        printf '%s|' "${words[@]}" | tr a-z A-Z
+        [[ ${#words[@]} == 3 ]]
+    """
+
+    assert run(command, stdout=tmp_path / "out").result(LIMIT_S) == 0
+    assert (tmp_path / "out").read_text() == "ONE|TWO  THREE|FOUR'S|"
+
+
+def test_a_pipeline_may_fail_at_any_part(kernel: jf.DataFlowKernel) -> None:
+    assert run("false | true").result(LIMIT_S) == 0
+    with pytest.raises(jf.BashExitFailure, match="exit code 1"):
+        run("set -o pipefail; false | true").result(LIMIT_S)
+
+
+def test_a_command_reads_nothing_from_the_drivers_input(
+    kernel: jf.DataFlowKernel,
+) -> None:
+    assert run("! read line").result(LIMIT_S) == 0
+
+
+def test_the_end_of_a_long_standard_error_is_shown(
+    kernel: jf.DataFlowKernel, tmp_path: Path
+) -> None:
+    future = run("seq 100000 >&2; exit 2", stderr=(tmp_path / "err", "w"))
+
+    with pytest.raises(jf.BashExitFailure, match="99999\n100000") as info:
+        future.result(LIMIT_S)
+    assert str(tmp_path / "err") in str(info.value)
+    assert len(str(info.value)) < 3000
+
+
+def test_an_unknown_command_is_bashs_127(kernel: jf.DataFlowKernel) -> None:
+    with pytest.raises(jf.BashExitFailure, match="exit code 127"):
+        run("no-such-command-anywhere 2> /dev/null").result(LIMIT_S)
+
+
+def test_a_failed_command_can_be_retried(
+    kernel: jf.DataFlowKernel, tmp_path: Path
+) -> None:
+    flaky = run.options(retries=2)
+    count = tmp_path / "count"
+    command = f"echo x >> {count}; [ $(wc -l < {count}) = 3 ]"
+
+    assert flaky(command).result(LIMIT_S) == 0
+    assert count.read_text() == "x\n" * 3
+
+
+def test_missing_outputs_can_be_retried(
+    kernel: jf.DataFlowKernel, tmp_path: Path
+) -> None:
+    first, made = tmp_path / "first", tmp_path / "made"
+    command = f"[ -e {first} ] && touch {made}; touch {first}"
+
+    app = run.options(retries=1)
+    assert app(command, outputs=[made]).result(LIMIT_S) == 0
+
+
+def test_task_logs_come_in_directories_of_ten_thousand(tmp_path: Path) -> None:
+    paths = [
+        Path(stream_path(tmp_path, task, "f", label, "stderr"))
+        for task, label in [(9_999, ""), (10_000, "a/b c"), (123_456_789, "x" * 300)]
+    ]
+
+    assert [str(path.relative_to(tmp_path / "task_logs")) for path in paths] == [
+        "0000/task_9999_f.stderr",
+        "0001/task_10000_f_a_b_c.stderr",
+        f"12345/task_123456789_f_{'x' * 99}.stderr",
+    ]
+    assert all(path.parent.is_dir() for path in paths)
+
+
+@pytest.mark.parametrize("walltime", [0, -1, "5", True], ids=repr)
+def test_a_bad_walltime_is_an_error_at_once(
+    kernel: jf.DataFlowKernel, walltime: Any
+) -> None:
+    with pytest.raises(jf.ConfigurationError, match="walltime= of 'run'"):
+        run("true", walltime=walltime)
+
+
+def test_the_function_may_take_what_the_kernel_reads(kernel: jf.DataFlowKernel) -> None:
+    seen: list[Any] = []
+
+    @jf.bash_app
+    def curious(label: str, outputs: Any = (), stdout: Any = None) -> str:
+        seen.append((label, [file.filename for file in outputs], stdout))
+        return f"touch {outputs[0]}"
+
+    curious(label="l", outputs=["o"], stdout="s").result(LIMIT_S)
+
+    assert seen == [("l", ["o"], "s")]
 
 
 def test_the_walltime_kills_the_command_and_its_children(

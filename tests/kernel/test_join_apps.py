@@ -32,7 +32,7 @@ class Pair:
 
 
 def as_join(body: Any) -> Any:
-    return jf.join_app(lambda: body())()
+    return jf.join_app(body)()
 
 
 @pytest.mark.parametrize(
@@ -172,3 +172,125 @@ def test_futures_of_others_may_be_joined(kernel: jf.DataFlowKernel) -> None:
 
         with pytest.raises(JoinError, match="TypeError"):
             as_join(lambda: [pool.submit(len, nothing)]).result(LIMIT_S)
+
+
+def test_a_future_of_others_that_cannot_be_watched_fails_the_join(
+    kernel: jf.DataFlowKernel,
+) -> None:
+    class Deaf(concurrent.futures.Future[Any]):
+        def add_done_callback(self, fn: object) -> None:
+            raise OSError("deaf")
+
+    with pytest.raises(OSError, match="deaf"):
+        as_join(lambda: [double(1), Deaf()]).result(LIMIT_S)
+    assert double(1).result(LIMIT_S) == 2
+
+
+def test_a_future_of_others_that_is_cancelled_fails_the_join(
+    kernel: jf.DataFlowKernel,
+) -> None:
+    foreign: concurrent.futures.Future[int] = concurrent.futures.Future()
+    join = as_join(lambda: {"a": foreign})
+    foreign.cancel()
+
+    with pytest.raises(JoinError) as info:
+        join.result(LIMIT_S)
+    assert isinstance(info.value.__cause__, concurrent.futures.CancelledError)
+
+
+def test_a_cancellation_inside_fails_the_join(kernel: jf.DataFlowKernel) -> None:
+    gate = threading.Event()
+    inner = kernel.submit(double, kernel.submit(gate.wait, LIMIT_S))
+    join = as_join(lambda: inner)
+
+    inner.cancel()
+
+    with pytest.raises(JoinError, match="cancelled"):
+        join.result(LIMIT_S)
+    gate.set()
+
+
+def test_a_join_of_what_has_ended_ends(kernel: jf.DataFlowKernel) -> None:
+    good, bad = double(1), boom()
+    good.result(LIMIT_S)
+    bad.exception(LIMIT_S)
+
+    assert as_join(lambda: [good, good]).result(LIMIT_S) == [2, 2]
+    with pytest.raises(JoinError, match="boom"):
+        as_join(lambda: [good, bad]).result(LIMIT_S)
+
+
+def test_a_body_that_has_returned_is_not_run_again(kernel: jf.DataFlowKernel) -> None:
+    runs: list[int] = []
+
+    @jf.join_app(retries=3)
+    def once() -> Any:
+        runs.append(1)
+        return boom()
+
+    with pytest.raises(JoinError, match="boom"):
+        once().result(LIMIT_S)
+    assert runs == [1]
+
+
+def test_a_dependent_gets_the_results_of_a_join(kernel: jf.DataFlowKernel) -> None:
+    assert kernel.submit(sum, as_join(lambda: [double(1), double(2)])).result(10) == 6
+
+
+def test_a_join_deeper_than_the_interpreters_stack_ends(
+    kernel: jf.DataFlowKernel,
+) -> None:
+    @jf.join_app
+    def down(n: int) -> Any:
+        return down(n - 1) if n else double(1)
+
+    assert down(2000).result(LIMIT_S) == 2
+
+
+def test_a_cached_join_that_calls_itself_alike_is_an_error(
+    kernel: jf.DataFlowKernel,
+) -> None:
+    """The inner call would wait for the result of the outer one, its equal."""
+
+    @jf.join_app(cache=True)
+    def loop(x: int) -> Any:
+        return [double(x), loop(x)]
+
+    futures = [loop(x) for x in (1, 1, 2)]
+
+    for future in futures:
+        with pytest.raises(JoinError, match="is the same call") as info:
+            future.result(LIMIT_S)
+        assert isinstance(info.value.__cause__, CircularWaitError)
+
+
+def test_two_cached_joins_that_call_each_other_are_an_error(
+    kernel: jf.DataFlowKernel,
+) -> None:
+    @jf.join_app(cache=True)
+    def ping() -> Any:
+        return pong()
+
+    @jf.join_app(cache=True)
+    def pong() -> Any:
+        return ping()
+
+    for future in [ping(), pong(), ping()]:
+        with pytest.raises(JoinError, match="is the same call"):
+            future.result(LIMIT_S)
+
+
+def test_cached_joins_may_be_recursive(kernel: jf.DataFlowKernel) -> None:
+    calls: list[int] = []
+
+    @jf.python_app
+    def add(a: int, b: int) -> int:
+        return a + b
+
+    @jf.join_app(cache=True)
+    def fib(n: int) -> Any:
+        calls.append(n)
+        return add(n, 0) if n < 2 else add(fib(n - 1), fib(n - 2))
+
+    assert fib(30).result(LIMIT_S) == 832_040
+    assert sorted(calls) == list(range(31))

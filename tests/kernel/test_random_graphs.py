@@ -11,6 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -103,7 +104,7 @@ def test_every_future_ends_once_in_the_state_of_the_model(
     ends: Counter[int] = Counter()
     futures = submit_all(kernel, nodes, attempts)
     for number, future in enumerate(futures):
-        future.add_done_callback(lambda _, n=number: ends.update([n]))
+        future.add_done_callback(partial(lambda n, _: ends.update([n]), number))
     # Nothing has begun but for those the four threads hold at the gate; a root there
     # cannot be cancelled any more, which the model is told.
     actual = [

@@ -101,6 +101,69 @@ def test_a_plugin_may_choose(tmp_path: Path) -> None:
     assert names == {"b"}
 
 
+def test_a_plugin_that_chooses_what_was_not_offered_fails_the_task(
+    tmp_path: Path,
+) -> None:
+    class Elsewhere:
+        @jf.hookimpl
+        def jackfield_select_executor(self) -> str:
+            return "elsewhere"
+
+    with two_pools(tmp_path, plugins=[Elsewhere()]) as kernel:
+        future = kernel.submit(where)
+
+        with pytest.raises(jf.ConfigurationError, match=r"'elsewhere'.*offered: a, b"):
+            future.result(LIMIT_S)
+
+
+def test_a_plugin_that_raises_fails_the_task_only(tmp_path: Path) -> None:
+    class Broken:
+        @jf.hookimpl
+        def jackfield_select_executor(self, task: jf.TaskView) -> None:
+            if task.app != "where":
+                raise SystemExit("broken")
+
+    with two_pools(tmp_path, plugins=[Broken()]) as kernel:
+        broken = [kernel.submit(int) for _ in range(5)]
+
+        assert all("broken" in str(f.exception(LIMIT_S)) for f in broken)
+        assert kernel.submit(where).result(LIMIT_S)
+
+
+def test_an_unknown_label_is_told_with_the_valid_ones(tmp_path: Path) -> None:
+    with (
+        two_pools(tmp_path) as kernel,
+        pytest.raises(jf.ConfigurationError, match=r"'where'.*'c'.*Configured: a, b\."),
+    ):
+        kernel.submit(where, executors=["c"])
+
+
+def test_an_unknown_resource_is_told_with_who_knows_which(tmp_path: Path) -> None:
+    big = Inline(jf.Capabilities(resources=frozenset({"memory"})))
+    app = jf.python_app(resources={"gpu": 1})(where)
+
+    with (
+        jf.load(executors={"big": big}, run_dir=tmp_path),
+        pytest.raises(UnsupportedByExecutorError, match=r"'big'.*'gpu'.*knows: memory"),
+    ):
+        app()
+
+
+def test_resources_reach_the_executor(tmp_path: Path) -> None:
+    seen: list[Any] = []
+
+    class Big(Inline):
+        def submit(self, batch: Sequence[Work]) -> None:
+            seen.extend(work.resources for work in batch)
+            super().submit(batch)
+
+    big = Big(jf.Capabilities(resources=frozenset({"memory"})))
+    with jf.load(executors={"big": big}, run_dir=tmp_path):
+        jf.python_app(resources={"memory": 10})(where)().result(LIMIT_S)
+
+    assert seen == [{"memory": 10}]
+
+
 def test_executors_can_be_added_while_it_runs(kernel: jf.DataFlowKernel) -> None:
     @jf.python_app(executors=["late"])
     def run() -> str:
@@ -138,6 +201,24 @@ def test_what_is_asked_for_leads_to_who_can_do_it(tmp_path: Path) -> None:
         names = {app().result(LIMIT_S) for _ in range(5)}
 
     assert not any(name.startswith("plain") for name in names)
+
+
+def test_a_long_chain_of_calls_that_hit_the_memo_ends(
+    kernel: jf.DataFlowKernel,
+) -> None:
+    gate = threading.Event()
+
+    @jf.python_app(cache=True)
+    def same(x: object) -> int:
+        gate.wait(LIMIT_S)
+        return 0
+
+    future: Any = 0
+    for _ in range(3_000):
+        future = same(future)
+    gate.set()
+
+    assert future.result(LIMIT_S) == 0
 
 
 def test_an_executor_that_runs_in_submit_takes_a_long_chain(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 
@@ -81,6 +82,46 @@ def test_the_inner_of_two_limits_is_told() -> None:
 
     with pytest.raises(jf.AppTimeout, match="inner"):
         outer(threading.Event())
+
+
+def test_the_outer_of_two_limits_is_told() -> None:
+    inner = soft_walltime(spin, "inner", LIMIT_S)
+    outer = soft_walltime(inner, "outer", 0.05)
+
+    with pytest.raises(jf.AppTimeout, match="outer"):
+        outer(threading.Event())
+
+
+def test_an_inner_limit_may_be_caught_inside_an_outer_one() -> None:
+    def tries_twice() -> str:
+        with pytest.raises(jf.AppTimeout, match="inner"):
+            soft_walltime(spin, "inner", 0.02)(threading.Event())
+        return "second"
+
+    assert soft_walltime(tries_twice, "outer", LIMIT_S)() == "second"
+
+
+@pytest.mark.parametrize("endless", [math.inf, 1e300])
+def test_an_endless_walltime_hurts_no_other_limit(endless: float) -> None:
+    assert soft_walltime(len, "len", endless)("ab") == 2
+    with pytest.raises(jf.AppTimeout, match="short"):
+        soft_walltime(spin, "short", 0.05)(threading.Event())
+
+
+def test_a_functions_own_error_comes_through() -> None:
+    with pytest.raises(TypeError, match="len"):
+        soft_walltime(len, "f", LIMIT_S)(3)
+
+
+def test_many_limits_at_once_end_each_their_own(kernel: jf.DataFlowKernel) -> None:
+    app = jf.python_app(spin)
+    stop = threading.Event()
+    short = [app(stop, walltime=0.05 + n / 100) for n in range(3)]
+    long = app(stop, walltime=LIMIT_S)
+
+    assert all(isinstance(f.exception(LIMIT_S), jf.AppTimeout) for f in short)
+    stop.set()
+    assert long.result(LIMIT_S) == "stopped"
 
 
 def test_a_timeout_is_retried(kernel: jf.DataFlowKernel) -> None:

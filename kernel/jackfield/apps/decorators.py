@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from types import MethodType
-from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar, overload
+from types import FunctionType, MethodType
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    Generic,
+    ParamSpec,
+    TypeVar,
+    cast,
+    overload,
+)
 
 from jackfield.apps.bash import BashCommand
 from jackfield.dataflow import current
 from jackfield.dataflow.executors import INTERNAL
+from jackfield.dataflow.mapping import windowed
 from jackfield.dataflow.submission import READ_BY_KERNEL, checked_walltime
 from jackfield.dataflow.task import AppSpec, Kind, checked_labels
 from jackfield.errors import ConfigurationError
@@ -28,6 +39,9 @@ class App(Generic[P, R]):
 
     ``app.__wrapped__`` is the function itself, to be called without a kernel. An
     app in a class body is a method as a function is.
+
+    Type checkers know the result's type. They do not check a call's arguments, for
+    any of them may be, or hold, a future of what the function takes.
     """
 
     def __init__(
@@ -35,7 +49,8 @@ class App(Generic[P, R]):
     ) -> None:
         if not callable(function):
             raise TypeError(f"{kind}_app decorates a function, not {function!r}.")
-        self.__wrapped__: Callable[P, Any] = function
+        self.__wrapped__: Callable[..., Any] = function
+        self.__name__: str = _name(function)
         functools.update_wrapper(self, function)
         self._kind: Kind = kind
         self._options: dict[str, Any] = dict(options)
@@ -44,34 +59,63 @@ class App(Generic[P, R]):
         self._target: Callable[..., Any] = function
         if kind == "bash":
             self._target = BashCommand(function, self._spec.name)
+        self._unbound: App[Any, R] | None = None  # set in a method of an object
+        self._bound: tuple[Any, ...] = ()
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> AppFuture[R]:
+    def __call__(self, *args: Any, **kwargs: Any) -> AppFuture[R]:
         """Submit a call; see ``DataFlowKernel.submit``."""
-        kernel = self._kernel or current.dfk()
-        return kernel.submit_app(self._spec, self._target, args, kwargs)
+        return self.submit_to(self._kernel or current.dfk(), args, kwargs)
+
+    def submit_to(
+        self, kernel: DataFlowKernel, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> AppFuture[R]:
+        """Submit a call to a certain kernel."""
+        return kernel.submit_app(self._spec, self._target, self._bound + args, kwargs)
 
     def map(self, *iterables: Iterable[Any], window: int | None = None) -> Iterator[R]:
         """Call the app for each item, give results in order.
 
         See ``DataFlowKernel.map``.
         """
-        from jackfield.dataflow.dfk import windowed
-
         return windowed(self, iterables, window)
 
     def options(self, **changes: Any) -> App[P, R]:
         """Return the same app with other options: ``app.options(retries=3)(x)``."""
+        if self._unbound is not None:
+            bound = _bind(self._unbound.options(**changes), *self._bound)
+            return cast("App[P, R]", bound)
         return App(self.__wrapped__, self._kind, {**self._options, **_known(changes)})
 
-    def __get__(self, instance: object, owner: type | None = None) -> Any:
-        return self if instance is None else MethodType(self, instance)
+    def _is_importable(self) -> bool:
+        """Whether another process finds this app by its module and name."""
+        found: Any = sys.modules.get(self.__wrapped__.__module__)
+        for name in getattr(self.__wrapped__, "__qualname__", "?").split("."):
+            found = getattr(found, name, None)
+        return found is self and self.__wrapped__.__module__ != "__main__"
+
+    def __get__(self, instance: object, owner: type | None = None) -> App[..., R]:
+        method = isinstance(self.__wrapped__, FunctionType)
+        return _bind(self, instance) if method and instance is not None else self
 
     def __repr__(self) -> str:
         return f"<{self._kind}_app {self._spec.name}>"
 
     def __reduce__(self) -> Any:
+        if self._unbound is not None:
+            return _bind, (self._unbound, *self._bound)
+        if self._is_importable():
+            return self.__wrapped__.__qualname__
         options = {k: v for k, v in self._options.items() if k != "data_flow_kernel"}
         return App, (self.__wrapped__, self._kind, options)
+
+
+def _bind(app: App[Any, R], instance: object) -> App[..., R]:
+    """Return an app as a method of an object."""
+    bound: App[..., R] = object.__new__(App)
+    bound.__dict__.update(app.__dict__)
+    bound.__wrapped__ = MethodType(app.__wrapped__, instance)
+    bound._unbound, bound._bound = app, (instance,)
+    return bound
 
 
 @overload
@@ -131,9 +175,12 @@ def bash_app(function: Callable[..., Any] | None = None, /, **options: Any) -> A
     """Make a function that returns a command line an app that runs it in bash.
 
     The call's ``stdout=`` and ``stderr=`` take a path, ``(path, mode)``, a ``File``
-    or ``AUTO_LOGNAME``. The result is 0: any other exit code is a
-    ``BashExitFailure``, a missing file of ``outputs=`` is ``MissingOutputs``, and at
-    the walltime the command is killed with all that it started.
+    or ``AUTO_LOGNAME``; without a mode the stream is appended to what the file has.
+    Given a ``File``, ``future.stdout`` is a future of it. The result is 0: any other
+    exit code is a ``BashExitFailure``, a missing file of ``outputs=`` is
+    ``MissingOutputs``, and at the walltime the command is killed with all that it
+    started. As ever in bash, a pipeline succeeds when its last part does, unless it
+    begins ``set -o pipefail``.
 
     Args:
         function: The function; it returns the command line.
@@ -213,8 +260,8 @@ def _known(options: dict[str, Any]) -> dict[str, Any]:
 def _spec(
     function: Callable[..., Any], kind: Kind, options: Mapping[str, Any]
 ) -> AppSpec:
-    name = getattr(function, "__name__", type(function).__name__)
-    accepts, defaults = _read_signature(function)
+    name = _name(function)
+    accepts, defaults = read_signature(function)
     walltime = options.get("walltime")
     if walltime is not None:
         walltime = checked_walltime(name, walltime)
@@ -226,8 +273,8 @@ def _spec(
         name,
         kind=kind,
         executors=checked_labels(executors),
-        cache=bool(options.get("cache", False)),
-        ignore_for_cache=tuple(options.get("ignore_for_cache", ())),
+        cache=_flag(name, options, "cache"),
+        ignore_for_cache=_names(name, options, "ignore_for_cache"),
         retries=_number(name, options, "retries", 0.0),
         retry_delay=_number(name, options, "retry_delay", 0.0),
         retry_backoff=_number(name, options, "retry_backoff", 1.0),
@@ -238,7 +285,12 @@ def _spec(
     )
 
 
-def _read_signature(
+def _name(function: Callable[..., Any]) -> str:
+    name = getattr(function, "__name__", None)
+    return name if isinstance(name, str) else type(function).__name__
+
+
+def read_signature(
     function: Callable[..., Any],
 ) -> tuple[frozenset[str], dict[str, Any]]:
     """Return which of the kernel's arguments a function takes, and their defaults."""
@@ -256,6 +308,26 @@ def _read_signature(
         if p.name in READ_BY_KERNEL and p.default not in (p.empty, None, (), [])
     }
     return accepts, defaults
+
+
+def _flag(app: str, options: Mapping[str, Any], name: str) -> bool:
+    value = options.get(name, False)
+    if not isinstance(value, bool):
+        raise ConfigurationError(
+            f"{name}= of {app!r} is {value!r}; expected True or False."
+        )
+    return value
+
+
+def _names(app: str, options: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    value = options.get(name) or ()
+    if not isinstance(value, list | tuple | set | frozenset) or not all(
+        isinstance(one, str) for one in value
+    ):
+        raise ConfigurationError(
+            f"{name}= of {app!r} is {value!r}; expected a list of names of arguments."
+        )
+    return tuple(value)
 
 
 def _number(

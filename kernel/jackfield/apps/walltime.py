@@ -44,6 +44,8 @@ class SoftWalltime:
                 for _ in range(100):  # an exception on its way arrives here, not later
                     pass
         except _Expired:
+            if not limit.fired:  # it is that of a limit around this one
+                raise
             raise AppTimeout(self.name, self.seconds) from None
 
 
@@ -62,11 +64,12 @@ def without_walltime(function: Callable[..., Any]) -> Callable[..., Any]:
 class _Limit:
     """One call's limit; fires at most once, and never after ``disarm``."""
 
-    __slots__ = ("_lock", "armed", "thread")
+    __slots__ = ("_lock", "armed", "fired", "thread")
 
     def __init__(self, thread: int) -> None:
         self.thread: int = thread
         self.armed: bool = True
+        self.fired: bool = False
         self._lock: threading.Lock = threading.Lock()
 
     def fire(self) -> None:
@@ -74,6 +77,7 @@ class _Limit:
 
         with self._lock:
             if self.armed:
+                self.fired = True
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(
                     ctypes.c_ulong(self.thread), ctypes.py_object(_Expired)
                 )
@@ -116,12 +120,15 @@ class _Watchdog:
                     continue
                 left = self._due[0][0] - time.monotonic()
                 if left > 0:
-                    self._changed.wait(left)
+                    self._changed.wait(min(left, _LONGEST_SLEEP_S))
                 else:
                     heapq.heappop(self._due)[2].fire()
 
 
 _LINGER_S: Final = 5.0
 """Seconds that the watchdog stays without anything to watch."""
+
+_LONGEST_SLEEP_S: Final = 3600.0
+"""Seconds that the watchdog sleeps at most: no system's clock takes any number."""
 
 _WATCHDOG: Final = _Watchdog()

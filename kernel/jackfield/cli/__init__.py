@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 BUILT_IN: Final = {
     "config": "jackfield.cli.config",
+    "memo": "jackfield.cli.memo",
     "plugins": "jackfield.cli.plugins",
     "run": "jackfield.cli.run",
 }

@@ -5,7 +5,8 @@ from __future__ import annotations
 from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, Any, Final
 
-from jackfield.errors import DependencyError, JoinError
+from jackfield.errors import DependencyError, JoinError, one_line
+from jackfield.futures import Cancellation
 from jackfield.states import TaskState
 
 if TYPE_CHECKING:
@@ -18,15 +19,16 @@ _ENDS: Final = 3
 def blame(task: Task, blamed: Task) -> tuple[BaseException, TaskState]:
     """Return the error and final state of ``task``, whose dependency has failed."""
     cause = blamed.error
-    if cause is None or type(cause) is CancelledError:
+    if cause is None or isinstance(cause, Cancellation):
         cause = CancelledError(f"task {blamed.title} was cancelled")
     if blamed.spec.kind == "transfer":  # its file did not arrive: that is the failure
+        task.reason = blamed.reason
         return cause, TaskState.FAILED
     if isinstance(cause, DependencyError):
         path, reason = _longer(cause.path, blamed.title), cause.reason
         cause = cause.__cause__ or cause
     else:
-        path, reason = (blamed.title,), one_line(cause)
+        path, reason = (blamed.title,), blamed.reason or one_line(cause)
     return _error(task, path, reason, cause)
 
 
@@ -55,13 +57,3 @@ def _longer(path: tuple[str, ...], last: str) -> tuple[str, ...]:
     if len(path) <= 2 * _ENDS + 1:
         return path
     return (*path[:_ENDS], "...", *path[-_ENDS:])
-
-
-def one_line(error: BaseException) -> str:
-    """Return an exception in one line, whatever its ``__str__`` does."""
-    try:
-        text = str(error).strip().split("\n", 1)[0]
-    except Exception:
-        text = "(its __str__ raises)"
-    name = type(error).__name__
-    return f"{name}: {text}" if text else name

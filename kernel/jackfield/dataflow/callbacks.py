@@ -17,20 +17,32 @@ class CallbackRunner:
 
     def __init__(self) -> None:
         self._queue: SimpleQueue[Batch | None] = SimpleQueue()
-        self._lock: threading.Lock = threading.Lock()
+        self._lock: threading.RLock = threading.RLock()  # a signal may come in between
         self.thread: threading.Thread | None = None
 
     def put(
         self, future: KernelFuture[Any], callbacks: list[Callable[[Any], object]]
     ) -> None:
         """Have callbacks called with a future that has ended."""
-        with self._lock:
-            if self.thread is None:
-                self.thread = threading.Thread(
-                    target=self._run, name="jackfield-callbacks", daemon=True
-                )
-                self.thread.start()
         self._queue.put((future, callbacks))
+        if self.thread is None:
+            self._start()
+
+    def _start(self) -> None:
+        with self._lock:
+            if self.thread is not None:
+                return
+            self.thread = threading.Thread(
+                target=self._run, name="jackfield-callbacks", daemon=True
+            )
+            try:
+                self.thread.start()
+            except RuntimeError:  # none is to be had, as at the interpreter's exit
+                self.thread = None
+            else:
+                return
+        self._queue.put(None)
+        self._run()
 
     def stop(self, timeout: float | None) -> bool:
         """Let the thread end after what is queued; tell whether it has.

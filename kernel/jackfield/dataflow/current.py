@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from jackfield.config import Config
     from jackfield.dataflow.dfk import DataFlowKernel
 
-_lock = threading.Lock()
+_lock = threading.RLock()
 _loaded: DataFlowKernel | None = None
+_loading: bool = False
 
 
 def load(
@@ -31,7 +32,8 @@ def load(
         config: A ``Config``; a mapping as in ``jackfield.toml``; the name of a
             profile; the path of a TOML file. ``None`` searches for
             ``jackfield.toml`` and ``[tool.jackfield]``, then takes the defaults.
-        options: Single options, over all other sources.
+        options: Single options of ``Config``, over all other sources; ``profile=``
+            names a profile to use besides; ``plugins=`` adds to the others' plugins.
 
     Raises:
         ConfigurationError: Something in the configuration cannot be, or a kernel is
@@ -39,7 +41,7 @@ def load(
         PluginError: A plugin that it names is missing or broken.
         ExecutorError: An executor does not start.
     """
-    global _loaded  # noqa: PLW0603  (the one kernel of this process)
+    global _loaded, _loading  # noqa: PLW0603  (the one kernel of this process)
     from jackfield.config import resolve
     from jackfield.dataflow.dfk import DataFlowKernel
     from jackfield.plugins.manager import PluginManager
@@ -50,9 +52,19 @@ def load(
                 f"A kernel is loaded already ({_loaded.run_dir}): end it with "
                 f"jackfield.dfk().cleanup() before loading another."
             )
-        resolved = resolve(config, profiles=PluginManager().profile, **options)
-        _loaded = DataFlowKernel(resolved.config)
-        return _loaded
+        if _loading:
+            raise ConfigurationError(
+                "A kernel is being loaded, and a plugin that is told of it cannot load "
+                "another."
+            )
+        _loading = True
+        try:
+            resolved = resolve(config, profiles=PluginManager().profile, **options)
+            kernel = DataFlowKernel(resolved.config)
+            _loaded = None if kernel.closed else kernel  # a plugin may have ended it
+        finally:
+            _loading = False
+        return kernel
 
 
 def dfk() -> DataFlowKernel:

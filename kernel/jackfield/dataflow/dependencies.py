@@ -6,9 +6,9 @@ gives back the argument with futures replaced by results. A container that holds
 nothing to replace is passed on as the very same object.
 
 Shapes that are looked into: ``list``, ``tuple`` (named ones too), ``dict`` with its
-keys, ``set``, ``frozenset``, subclasses of these, and dataclass instances. The walk
-of ``find`` uses no recursion and visits an object once, so depth and cycles are
-harmless as long as no future lies below them.
+keys, ``set``, ``frozenset``, subclasses of these, and dataclass instances. Neither
+pass uses recursion, and both visit an object once: depth and shared parts are
+harmless, and so are cycles in which no future lies.
 """
 
 from __future__ import annotations
@@ -62,6 +62,9 @@ def quote(value: T) -> T:
     app gets ``value`` itself.
     """
     return Quote(value)  # type: ignore[return-value]  # the app is called with the value
+
+
+_LEAVES: Final = (Future, File, Quote)
 
 
 class Found:
@@ -121,7 +124,7 @@ def futures_in(value: Any) -> list[Future[Any]]:
 
 
 def _walk(stack: list[Any], found: Found) -> None:
-    seen: set[int] = set()
+    seen: dict[int, Any] = {}  # holds the values, so that no id is used twice
     stack.reverse()
     while stack:
         value = stack.pop()
@@ -129,7 +132,7 @@ def _walk(stack: list[Any], found: Found) -> None:
             continue
         children = _children(value)
         if children:
-            seen.add(id(value))
+            seen[id(value)] = value
             stack.extend(reversed(children))
 
 
@@ -187,6 +190,8 @@ def substitute(
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Put values in the place of futures, staged files and quotes.
 
+    A container that is met twice is the same one in the result too.
+
     Args:
         args: Positional arguments.
         kwargs: Keyword arguments.
@@ -195,63 +200,103 @@ def substitute(
 
     Raises:
         ValueError: A container holds a future and, somewhere below, itself.
-        RecursionError: A future lies too deep in nested containers.
     """
     if deep:
-        path: set[int] = set()
+        done = _rebuilt_within([*args, *kwargs.values()], replace)
         return (
-            tuple([_replaced(value, replace, path) for value in args]),
-            {key: _replaced(value, replace, path) for key, value in kwargs.items()},
+            tuple([_new(value, replace, done) for value in args]),
+            {key: _new(value, replace, done) for key, value in kwargs.items()},
         )
-    new_args = tuple([_single(value, replace) for value in args])
-    new_kwargs = {key: _single(value, replace) for key, value in kwargs.items()}
+    new_args = tuple([_new(value, replace, {}) for value in args])
+    new_kwargs = {key: _new(value, replace, {}) for key, value in kwargs.items()}
     inputs = new_kwargs.get("inputs")
     if isinstance(inputs, list | tuple):
         new_kwargs["inputs"] = _rebuilt(
-            inputs, [_single(item, replace) for item in inputs]
+            inputs, [_new(item, replace, {}) for item in inputs]
         )
     return new_args, new_kwargs
 
 
-def _single(value: Any, replace: Callable[[Any], Any]) -> Any:
+def _new(value: Any, replace: Callable[[Any], Any], done: dict[int, Any]) -> Any:
+    """Return what stands in a value's place; ``done`` has the rebuilt containers."""
     if isinstance(value, Quote):
         return value.value
     if isinstance(value, Future) or (isinstance(value, File) and value.remote):
         return replace(value)
-    return value
+    return done.get(id(value), value)
 
 
-def _replaced(value: Any, replace: Callable[[Any], Any], path: set[int]) -> Any:
-    if type(value) in ATOMIC:
-        return value
-    if isinstance(value, Future | File | Quote):
-        return _single(value, replace)
-    if not isinstance(value, _CONTAINERS) and not _is_data(value):
-        return value
-    if not _children(value):
-        return value
-    if id(value) in path:
-        raise ValueError(
-            f"A {type(value).__name__} among the arguments contains itself and a "
-            f"future; wrap it in jackfield.quote()."
-        )
-    path.add(id(value))
-    try:
-        return _container(value, replace, path)
-    finally:
-        path.remove(id(value))
+def _rebuilt_within(values: list[Any], replace: Callable[[Any], Any]) -> dict[int, Any]:
+    """Rebuild each container that holds something to replace, the inner ones first.
+
+    Returns:
+        ``{id(container): its replacement}``.
+    """
+    holders, known = _holders(values)
+    inside = dict.fromkeys(known, 0)  # containers in each that are yet to be rebuilt
+    for container in known:
+        for holder in holders.get(container, ()):
+            inside[holder] += 1
+    done: dict[int, Any] = {}
+    ready = [container for container, number in inside.items() if number == 0]
+    while ready:
+        container = ready.pop()
+        done[container] = _container(known[container], replace, done)
+        for holder in holders.get(container, ()):
+            inside[holder] -= 1
+            if inside[holder] == 0:
+                ready.append(holder)
+    for container, value in known.items():
+        if container not in done:
+            raise ValueError(
+                f"A {type(value).__name__} among the arguments contains itself and a "
+                f"future; wrap it in jackfield.quote()."
+            )
+    return done
 
 
-def _container(value: Any, replace: Callable[[Any], Any], path: set[int]) -> Any:
+def _holders(values: list[Any]) -> tuple[dict[int, list[int]], dict[int, Any]]:
+    """Walk through containers, each once.
+
+    Returns:
+        ``{id: ids of the containers around it}``, and ``{id: container}`` of those
+        that hold something to replace, directly or not.
+    """
+    holders: dict[int, list[int]] = {}
+    seen: dict[int, Any] = {}
+    marked: list[int] = []
+    stack = [value for value in values if type(value) not in ATOMIC]
+    while stack:
+        value = stack.pop()
+        if id(value) in seen or isinstance(value, _LEAVES):
+            continue
+        seen[id(value)] = value
+        for child in _children(value):
+            if isinstance(child, _LEAVES):
+                if not isinstance(child, File) or child.remote:
+                    marked.append(id(value))
+            else:
+                holders.setdefault(id(child), []).append(id(value))
+                stack.append(child)
+    known: dict[int, Any] = {}
+    while marked:
+        container = marked.pop()
+        if container not in known:
+            known[container] = seen[container]
+            marked.extend(holders.get(container, ()))
+    return holders, known
+
+
+def _container(value: Any, replace: Callable[[Any], Any], done: dict[int, Any]) -> Any:
     if isinstance(value, dict):
-        return _dict(value, replace, path)
+        return _dict(value, replace, done)
     if isinstance(value, list | tuple):
-        return _rebuilt(value, [_replaced(item, replace, path) for item in value])
+        return _rebuilt(value, [_new(item, replace, done) for item in value])
     if isinstance(value, set | frozenset):
         items = list(value)
-        new = [_replaced(item, replace, path) for item in items]
+        new = [_new(item, replace, done) for item in items]
         return value if _same(items, new) else type(value)(new)
-    return _dataclass(value, replace, path)
+    return _dataclass(value, replace, done)
 
 
 def _rebuilt(old: Any, new: list[Any]) -> Any:
@@ -263,28 +308,33 @@ def _rebuilt(old: Any, new: list[Any]) -> Any:
         return tuple(new)
     if hasattr(old, "_make"):  # a named tuple takes its items one by one
         return old._make(new)
-    return type(old)(new)
+    if isinstance(old, tuple):
+        return type(old)(new)
+    result = copy.copy(old)  # keeps what a subclass adds, and asks no __init__
+    result[:] = new
+    return result
 
 
-def _dict(value: Any, replace: Callable[[Any], Any], path: set[int]) -> Any:
-    keys = [_replaced(key, replace, path) for key in value]
-    items = [_replaced(item, replace, path) for item in value.values()]
+def _dict(value: Any, replace: Callable[[Any], Any], done: dict[int, Any]) -> Any:
+    keys = [_new(key, replace, done) for key in value]
+    items = [_new(item, replace, done) for item in value.values()]
     if _same(list(value), keys) and _same(list(value.values()), items):
         return value
     if type(value) is dict:
         return dict(zip(keys, items, strict=True))
     result = copy.copy(value)  # keeps a defaultdict's factory, a Counter's class
     result.clear()
-    result.update(zip(keys, items, strict=True))
+    for key, item in zip(keys, items, strict=True):  # a Counter's update would count
+        result[key] = item
     return result
 
 
-def _dataclass(value: Any, replace: Callable[[Any], Any], path: set[int]) -> Any:
+def _dataclass(value: Any, replace: Callable[[Any], Any], done: dict[int, Any]) -> Any:
     changed: dict[str, Any] = {}
     for field in dataclasses.fields(value):
         if hasattr(value, field.name):
             old = getattr(value, field.name)
-            new = _replaced(old, replace, path)
+            new = _new(old, replace, done)
             if new is not old:
                 changed[field.name] = new
     if not changed:

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 
-from jackfield.abc import Executor, runs_tasks
+from jackfield.apps.decorators import App, read_signature
 from jackfield.dataflow import shutdown
 from jackfield.dataflow.callbacks import CallbackRunner
-from jackfield.dataflow.effects import Barrier, Effects
+from jackfield.dataflow.effects import Barrier
 from jackfield.dataflow.engine import Engine
 from jackfield.dataflow.events import EventStream
 from jackfield.dataflow.executors import INTERNAL, ExecutorPool
+from jackfield.dataflow.mapping import windowed
 from jackfield.dataflow.memo import Memo
-from jackfield.dataflow.rundir import close_log, make_run_dir, open_log
+from jackfield.dataflow.rundir import make_run_dir, open_log
 from jackfield.dataflow.staging import Staging
-from jackfield.dataflow.submission import submit
+from jackfield.dataflow.submission import READ_BY_KERNEL, submit
 from jackfield.dataflow.task import AppSpec, checked_labels
 from jackfield.errors import KernelClosedError
 from jackfield.plugins.manager import PluginManager
@@ -32,7 +32,7 @@ from jackfield.states import TaskState
 if TYPE_CHECKING:
     import concurrent.futures
 
-    from jackfield.abc import CheckpointStore
+    from jackfield.abc import CheckpointStore, Executor
     from jackfield.config import Config
     from jackfield.dataflow.task import Executors
     from jackfield.futures import AppFuture
@@ -89,15 +89,17 @@ class DataFlowKernel:
         self._wall: float = time.time()
         self._pid: int = os.getpid()
         self._plain_specs: dict[str, AppSpec] = {}
-        self._closing: threading.Lock = threading.Lock()
+        self._starting: threading.Lock = threading.Lock()
+        self._closer: dict[str, int] = {}
         self._ended: threading.Event = threading.Event()
         self._run_dir: Path = make_run_dir(Path(config.run_dir))
         self._log = open_log(self._run_dir, config.log_level)
+        self._manager.log = self._log
         self._engine: Engine = Engine(config, self._manager, self._run_dir, self._log)
         try:
             self._start()
         except BaseException:
-            close_log(self._log)
+            shutdown.abort(self)
             raise
 
     def _start(self) -> None:
@@ -114,13 +116,19 @@ class DataFlowKernel:
             self._log,
         )
         engine.pool.add(config.executors)
-        if self._manager.observers:
-            engine.events = EventStream(self._manager.deliver_events, self._log)
-            engine.events.start()
+        self._observe()
         engine.scheduler.start()
         shutdown.watch(self)
         self._log.info("Kernel started; executors: %s", ", ".join(self.executors))
         self._manager.notify("jackfield_kernel_started", kernel=self)
+
+    def _observe(self) -> None:
+        """Start the event stream, once there is somebody to observe it."""
+        with self._starting:
+            if self._manager.observers and self._engine.events is None:
+                events = EventStream(self._manager.deliver_events, self._log)
+                events.start()
+                self._engine.events = events
 
     def _open_store(self) -> CheckpointStore | None:
         options = dict(self._config.checkpoint)
@@ -175,6 +183,17 @@ class DataFlowKernel:
 
     # -- tasks
 
+    @overload
+    def submit(
+        self,
+        func: App[..., R],
+        /,
+        *args: Any,
+        executors: Executors | list[str] = "all",
+        cache: bool = False,
+        **kwargs: Any,
+    ) -> AppFuture[R]: ...
+    @overload
     def submit(
         self,
         func: Callable[..., R],
@@ -183,15 +202,25 @@ class DataFlowKernel:
         executors: Executors | list[str] = "all",
         cache: bool = False,
         **kwargs: Any,
-    ) -> AppFuture[R]:
+    ) -> AppFuture[R]: ...
+    def submit(
+        self,
+        func: Callable[..., Any],
+        /,
+        *args: Any,
+        executors: Executors | list[str] = "all",
+        cache: bool = False,
+        **kwargs: Any,
+    ) -> AppFuture[Any]:
         """Run ``func(*args, **kwargs)`` when the futures among the arguments are done.
 
         Args:
-            func: The function; it need not be decorated.
+            func: A function, or an app, which keeps its options.
             args: Positional arguments.
             executors: Labels of executors that may run it, or ``"all"``.
             cache: Whether an equal call may share its result.
-            kwargs: Keyword arguments for the function.
+            kwargs: Keyword arguments for the function; ``label``, ``walltime``,
+                ``outputs``, ``stdout`` and ``stderr`` mean what they do for apps.
 
         Returns:
             The task's future.
@@ -200,14 +229,25 @@ class DataFlowKernel:
             KernelClosedError: The kernel takes no more tasks.
             ConfigurationError: An executor is unknown or cannot do what is asked.
         """
+        if isinstance(func, App):
+            changes: dict[str, Any] = {"cache": True} if cache else {}
+            if executors != "all":
+                changes["executors"] = executors
+            app = func.options(**changes) if changes else func
+            return app.submit_to(self, args, kwargs)
         name = getattr(func, "__name__", None) or type(func).__name__
-        if executors == "all" and not cache:
-            spec = self._plain_specs.get(name)
-            if spec is None:
-                spec = self._plain_specs[name] = AppSpec(name)
-        else:
-            spec = AppSpec(name, executors=checked_labels(executors), cache=cache)
-        return submit(self._engine, spec, func, args, kwargs)
+        if executors != "all" or cache or not READ_BY_KERNEL.isdisjoint(kwargs):
+            spec = AppSpec(
+                name,
+                executors=checked_labels(executors),
+                cache=cache,
+                accepts=read_signature(func)[0],
+            )
+            return submit(self._engine, spec, func, args, kwargs)
+        plain = self._plain_specs.get(name)
+        if plain is None:
+            plain = self._plain_specs[name] = AppSpec(name)
+        return submit(self._engine, plain, func, args, kwargs)
 
     def submit_app(
         self,
@@ -219,13 +259,29 @@ class DataFlowKernel:
         """Submit one call of an app; used by the decorators."""
         return submit(self._engine, spec, function, args, kwargs)
 
+    @overload
+    def map(
+        self,
+        func: App[..., R],
+        /,
+        *iterables: Iterable[Any],
+        window: int | None = None,
+    ) -> Iterator[R]: ...
+    @overload
     def map(
         self,
         func: Callable[..., R],
         /,
         *iterables: Iterable[Any],
         window: int | None = None,
-    ) -> Iterator[R]:
+    ) -> Iterator[R]: ...
+    def map(
+        self,
+        func: Callable[..., Any],
+        /,
+        *iterables: Iterable[Any],
+        window: int | None = None,
+    ) -> Iterator[Any]:
         """Submit a call for each item and give the results in order.
 
         Args:
@@ -253,25 +309,22 @@ class DataFlowKernel:
             TimeoutError: Some have not ended in time.
             RuntimeError: The caller is itself a task, which would wait for itself.
         """
-        if runs_tasks():
+        engine = self._engine
+        if engine.serves():
             raise RuntimeError("A task cannot wait for all tasks: it is one of them.")
-        barrier = Barrier()
-
-        def lower(effects: Effects) -> None:
-            del effects
-            barrier.left = set(self._engine.live)
-            if barrier.left:
-                self._engine.barriers.append(barrier)
-            else:
-                barrier.done.set()
-
-        self._engine.scheduler.post(lower)
         if self._ended.is_set():
             return
-        if not barrier.done.wait(timeout):
-            raise TimeoutError(
-                f"{len(barrier.left)} tasks did not end within {timeout} s"
-            )
+        barrier = Barrier()
+        engine.scheduler.post(partial(engine.set_barrier, barrier))
+        down = False
+        try:
+            down = barrier.down.wait(timeout)
+        finally:
+            if not down:
+                engine.scheduler.post(partial(engine.drop_barrier, barrier))
+        if not down:
+            number = len(barrier.left)
+            raise TimeoutError(f"{number} tasks did not end within {timeout} s")
 
     def add_executors(
         self,
@@ -292,7 +345,9 @@ class DataFlowKernel:
 
     def register(self, plugin: object, name: str | None = None) -> str:
         """Register a plugin object; return its name."""
-        return self._manager.register(plugin, name)
+        registered = self._manager.register(plugin, name)
+        self._observe()
+        return registered
 
     def cleanup(self, *, wait: bool = True) -> None:
         """End the kernel: once, from any state, on any thread.
@@ -327,28 +382,6 @@ class DataFlowKernel:
 
     def __reduce__(self) -> Any:
         raise TypeError("A DataFlowKernel cannot be pickled: it lives in the driver.")
-
-
-def windowed(
-    submit_one: Callable[..., AppFuture[R]],
-    iterables: tuple[Iterable[Any], ...],
-    window: int | None,
-) -> Iterator[R]:
-    """Give results in order, with at most ``window`` calls ahead."""
-    if window is not None and window < 1:
-        raise ValueError(f"window= is {window!r}; expected at least 1 or None.")
-    calls = zip(*iterables, strict=False)
-    pending: deque[AppFuture[R]] = deque()
-    try:
-        for items in calls if window is None else itertools.islice(calls, window):
-            pending.append(submit_one(*items))
-        while pending:
-            yield pending.popleft().result()
-            for items in itertools.islice(calls, 1):
-                pending.append(submit_one(*items))
-    finally:
-        for future in pending:
-            future.cancel()
 
 
 def _manager(config: Config) -> PluginManager:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from jackfield.dataflow.locks import Latch
+
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from jackfield.dataflow.task import Task
     from jackfield.futures import KernelFuture
     from jackfield.states import TaskState
@@ -24,9 +27,20 @@ class Effects:
         failed: ``(task, error)`` to retry or to end.
         returned: ``(task, value)`` of tasks with something left to do.
         freed: Cached tasks that have no result for those of the same key.
+        watches: ``(task, futures)``: tasks that wait for futures of others.
+        warnings: Lines for the log.
     """
 
-    __slots__ = ("ended", "failed", "freed", "joined", "ready", "returned")
+    __slots__ = (
+        "ended",
+        "failed",
+        "freed",
+        "joined",
+        "ready",
+        "returned",
+        "warnings",
+        "watches",
+    )
 
     def __init__(self) -> None:
         self.ready: list[Task] = []
@@ -35,13 +49,15 @@ class Effects:
         self.failed: list[tuple[Task, BaseException]] = []
         self.returned: list[tuple[Task, Any]] = []
         self.freed: list[Task] = []
+        self.watches: list[tuple[Task, list[Future[Any]]]] = []
+        self.warnings: list[str] = []
 
 
 class Barrier:
     """Waits for the tasks that were live when it was set."""
 
-    __slots__ = ("done", "left")
+    __slots__ = ("down", "left")
 
     def __init__(self) -> None:
         self.left: set[int] = set()
-        self.done: threading.Event = threading.Event()
+        self.down: Latch = Latch()

@@ -9,28 +9,30 @@ from __future__ import annotations
 
 import itertools
 import operator
-import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from jackfield.abc import Outcome, runs_tasks
-from jackfield.dataflow import finish, graph, launch, retry
-from jackfield.dataflow.blame import blame, blame_foreign, one_line
+from jackfield.abc import Outcome, Work, runs_tasks
+from jackfield.dataflow import finish, foreign, graph, launch, retry
+from jackfield.dataflow.blame import blame
 from jackfield.dataflow.effects import Barrier, Effects, Ending
 from jackfield.dataflow.executors import INTERNAL
-from jackfield.dataflow.scheduler import Scheduler
+from jackfield.dataflow.locks import Latch
+from jackfield.dataflow.scheduler import Scheduler, is_interrupt
 from jackfield.dataflow.submission import submit
 from jackfield.dataflow.task import AppSpec, Task
-from jackfield.errors import KernelClosedError
+from jackfield.errors import ExecutorError, one_line
 from jackfield.futures import (
     AppFuture,
+    Cancellation,
     KernelFuture,
-    announce,
     claim_cancel,
     settle,
+    take_callbacks,
 )
 from jackfield.states import FINAL, TaskState
 
@@ -55,7 +57,7 @@ class Engine:
         counts: Final state to number of tasks.
         failures: The first failures, one line each.
         strays: Reports that were dropped: repeated, late or unknown.
-        room: Notified when tasks end and a submitter waits for room.
+        room: One for each submitter that waits until tasks have ended.
         closed: Set when no further task is taken; says why.
     """
 
@@ -78,44 +80,56 @@ class Engine:
         self.ids: itertools.count[int] = itertools.count()
         self.deep: bool = config.dependencies == "deep"
         self.run_dir: Path = run_dir
-        self.room: threading.Condition = threading.Condition()
-        self.throttled: int = 0
+        self.room: deque[Latch] = deque()
         self.closed: str | None = None
         self.barriers: list[Barrier] = []
-        self.scheduler: Scheduler = Scheduler(self.step, "dispatcher")
+        self.scheduler: Scheduler = Scheduler(self.step, "dispatcher", self.fault)
 
     # -- coming in
 
     def report(self, outcomes: Sequence[Outcome]) -> None:
         """Take outcomes from an executor; see ``jackfield.abc.Report``."""
-        self.scheduler.inbox.extend(outcomes)
-        self.pump()
+        try:
+            self.scheduler.inbox.extend(outcomes)
+        except TypeError:
+            kind = type(outcomes).__name__
+            self.log.exception("An executor reported %s, no list of outcomes", kind)
+        self.scheduler.pump()
 
     def control(self, action: Callable[[Effects], None]) -> None:
         """Have ``action`` change the graph, from a thread of the kernel."""
         self.scheduler.inbox.append(action)
-        self.pump()
+        self.scheduler.pump()
 
-    def pump(self) -> None:
-        """Work the inbox off; a fault of the kernel is logged, never raised."""
-        try:
-            self.scheduler.pump()
-        except Exception:
-            self.log.critical("Fault in the kernel", exc_info=True)
+    def fault(self, error: BaseException) -> None:
+        """Log what ought not to happen. No thread of the kernel ends by it.
+
+        Raises:
+            KeyboardInterrupt: It is the user's, on the main thread.
+        """
+        if is_interrupt(error):
+            raise error
+        self.log.critical("Fault in the kernel", exc_info=error)
 
     def cancel(self, task: Task, future: AppFuture[Any]) -> bool:
         """Cancel a task on any thread; see ``AppFuture.cancel``."""
-        if future.done():
+        if not claim_cancel(future, partial(_cancellable, task)) and not (
+            self._stopped(task) and claim_cancel(future)
+        ):
             return future.cancelled()
-        work, entry = task.work, task.entry
-        if not claim_cancel(future, lambda: task.state in _CANCELLABLE):
-            if task.state is not TaskState.SUBMITTED or work is None or entry is None:
-                return future.cancelled()
-            if not entry.executor.cancel(work) or not claim_cancel(future):
-                return future.cancelled()
-        self.scheduler.post(partial(self._on_cancelled, task))
-        self._announce(future)
+        self.scheduler.post(partial(self.on_cancelled, task))
         return True
+
+    def _stopped(self, task: Task) -> bool:
+        """Have a task's executor cancel it; tell whether it will not report it."""
+        work, entry = task.work, task.entry
+        if task.state is not TaskState.SUBMITTED or work is None or entry is None:
+            return False
+        try:
+            return entry.executor.cancel(work)
+        except Exception:
+            self.log.exception("Executor %r raised in cancel", entry.label)
+            return False
 
     def submit_internal(
         self, spec: AppSpec, action: Callable[[], Any]
@@ -131,17 +145,19 @@ class Engine:
         """Wait until fewer than ``limit`` tasks are unfinished.
 
         Threads that run tasks do not wait: what they submit may be what the others
-        wait for.
+        wait for. Nor do those that work for the kernel, whom the tasks wait for.
         """
-        if self.unfinished() < limit or runs_tasks():
+        if self.unfinished() < limit or self.serves():
             return
-        with self.room:
-            self.throttled += 1
-            try:
-                while self.unfinished() >= limit and self.closed is None:
-                    self.room.wait(timeout=_ROOM_CHECK_S)
-            finally:
-                self.throttled -= 1
+        while self.unfinished() >= limit and self.closed is None:
+            latch = Latch()
+            self.room.append(latch)
+            if self.unfinished() >= limit:  # else nobody may come to open it
+                latch.wait(_ROOM_CHECK_S)
+
+    def serves(self) -> bool:
+        """Tell whether tasks wait for this thread: it runs one, or ends one."""
+        return runs_tasks() or self.scheduler.busy
 
     def unfinished(self) -> int:
         """Return how many tasks have not ended, those in the inbox included."""
@@ -162,6 +178,8 @@ class Engine:
                 self._on_outcome(item, endings, effects)
             elif kind is Task:
                 self._admit(item, effects)
+            elif not callable(item):
+                self._on_nonsense(item, endings, effects)
             else:
                 if endings:  # keep the order of what came in
                     self._end(endings, effects)
@@ -174,14 +192,13 @@ class Engine:
     def _run_control(self, action: Callable[[Effects], None], effects: Effects) -> None:
         try:
             action(effects)
-        except Exception:
-            self.log.critical("Fault in the kernel", exc_info=True)
+        except BaseException as error:
+            self.fault(error)
 
     def _admit(self, task: Task, effects: Effects) -> None:
         if self.closed is not None and task.spec.kind != "transfer":
-            error = KernelClosedError(self.closed)
-            self.live[task.id] = task
-            self._end([(task, TaskState.FAILED, error, None)], effects)
+            self.live[task.id] = task  # submitted before, but too late to begin
+            self.on_cancelled(task, effects)
             return
         found = task.found
         if found is None:
@@ -207,8 +224,12 @@ class Engine:
     def _on_outcome(
         self, outcome: Outcome, endings: list[Ending], effects: Effects
     ) -> None:
-        work, error, value = outcome
-        task = self.live.get(work.id)
+        try:
+            work, error, value = outcome
+            task = self.live.get(work.id)
+        except (AttributeError, TypeError, ValueError):
+            self._on_nonsense(outcome, endings, effects)
+            return
         if (
             task is None
             or task.work is not work
@@ -219,6 +240,10 @@ class Engine:
             return
         task.entry.returned += 1
         if error is not None:
+            if not isinstance(error, BaseException):
+                kind = type(error).__name__
+                reason = f"it reported {kind} as the error of task {task.title}"
+                error = ExecutorError(task.entry.label, reason)
             task.state = TaskState.FINISHING
             effects.failed.append((task, error))
         elif task.extras is None:
@@ -228,12 +253,29 @@ class Engine:
             task.state = TaskState.FINISHING
             effects.returned.append((task, value))
 
-    def _on_cancelled(self, task: Task, effects: Effects) -> None:
+    def _on_nonsense(
+        self, report: Any, endings: list[Ending], effects: Effects
+    ) -> None:
+        """Fail the work that a malformed report is about, or drop the report."""
+        if isinstance(report, tuple) and type(report) is not tuple:  # a named one
+            self._on_outcome(tuple(report), endings, effects)
+            return
+        work = report[0] if isinstance(report, tuple | list) and report else None
+        task = self.live.get(work.id) if isinstance(work, Work) else None
+        if task is None or task.entry is None or not isinstance(work, Work):
+            self.strays += 1
+            return
+        reason = f"it reported no (work, error, value) for task {task.title}"
+        error = ExecutorError(task.entry.label, reason)
+        self._on_outcome((work, error, None), endings, effects)
+
+    def on_cancelled(self, task: Task, effects: Effects) -> None:
+        """End a task whose future is cancelled. A control."""
         if task.state in FINAL:
             return
         if task.state is TaskState.SUBMITTED and task.entry is not None:
             task.entry.returned += 1
-        self._end([(task, TaskState.CANCELLED, CancelledError(), None)], effects)
+        self._end([(task, TaskState.CANCELLED, Cancellation(), None)], effects)
 
     # -- ends
 
@@ -255,13 +297,13 @@ class Engine:
         )
         for (task, state, error, _), won in zip(endings, wins, strict=True):
             if not won:  # the user's cancel came first
-                state, error = TaskState.CANCELLED, CancelledError()  # noqa: PLW2901
+                state, error = TaskState.CANCELLED, Cancellation()  # noqa: PLW2901
             dependents = graph.end(self.live, task, state)
             self._conclude(task, error, effects)
             if not dependents:
                 continue
             if error is None:
-                self._release(dependents, effects)
+                self.release(dependents, effects)
             else:
                 self.doom(task, dependents, effects)
 
@@ -279,14 +321,15 @@ class Engine:
                 effects.freed.append(task)
         if error is not None:
             task.error = error
-            self._note_failure(task, error)
+            self._note_failure(task, error, effects)
         if self.events is not None:
             self.events.note(task, error)
         if self.barriers:
             self._lower_barriers(task)
         task.forget()
 
-    def _release(self, dependents: Sequence[Task], effects: Effects) -> None:
+    def release(self, dependents: Sequence[Task], effects: Effects) -> None:
+        """Count a success on tasks that wait for it. Called by controls."""
         for task in graph.release(dependents):
             if task.state is TaskState.JOINING:
                 effects.joined.append(task)
@@ -299,21 +342,36 @@ class Engine:
             error: BaseException
             error, doomed.state = blame(doomed, blamed)
             if not settle([(doomed.future, error, None)])[0]:
-                error, doomed.state = CancelledError(), TaskState.CANCELLED
+                error, doomed.state = Cancellation(), TaskState.CANCELLED
             self._conclude(doomed, error, effects)
+
+    def set_barrier(self, barrier: Barrier, effects: Effects) -> None:
+        """Have a barrier wait for the tasks that are live now. A control."""
+        del effects
+        barrier.left = set(self.live)
+        if barrier.left:
+            self.barriers.append(barrier)
+        else:
+            barrier.down.open()
+
+    def drop_barrier(self, barrier: Barrier, effects: Effects) -> None:
+        """Forget a barrier that nobody waits at any more. A control."""
+        del effects
+        if barrier in self.barriers:
+            self.barriers.remove(barrier)
 
     def _lower_barriers(self, task: Task) -> None:
         for barrier in list(self.barriers):
             barrier.left.discard(task.id)
             if not barrier.left:
                 self.barriers.remove(barrier)
-                barrier.done.set()
+                barrier.down.open()
 
-    def _note_failure(self, task: Task, error: BaseException) -> None:
+    def _note_failure(self, task: Task, error: BaseException, effects: Effects) -> None:
         if task.state is not TaskState.FAILED:
             return
-        line = f"Task {task.title} failed: {one_line(error)}"
-        self.log.warning("%s", line)
+        line = f"Task {task.title} failed: {task.reason or one_line(error)}"
+        effects.warnings.append(line)
         if len(self.failures) < _KEPT_FAILURES:
             self.failures.append(line)
         if not self.config.lazy_errors and self.closed is None:
@@ -323,19 +381,20 @@ class Engine:
     def cancel_unsubmitted(self, effects: Effects) -> None:
         """Cancel what has not been given to an executor. A control."""
         for task in list(self.live.values()):
-            if task.state in _CANCELLABLE:
-                self._end(
-                    [(task, TaskState.CANCELLED, CancelledError(), None)], effects
-                )
+            if task.future is not None and claim_cancel(
+                task.future, partial(_cancellable, task)
+            ):
+                self.on_cancelled(task, effects)
 
     def cancel_rest(self, effects: Effects) -> None:
         """End what the executors have not reported and no longer will. A control."""
         rest = list(self.live.values())
         if rest:
             titles = ", ".join(task.title for task in rest[:10])
-            self.log.warning("Ended with %d unfinished tasks: %s", len(rest), titles)
+            line = f"Ended with {len(rest)} unfinished tasks: {titles}"
+            effects.warnings.append(line)
         for task in rest:
-            self.end(task, TaskState.CANCELLED, CancelledError(), None, effects)
+            self.end(task, TaskState.CANCELLED, Cancellation(), None, effects)
 
     # -- what a step called for, without the role
 
@@ -344,47 +403,42 @@ class Engine:
             launch.launch(self, effects.ready)
         for future in effects.ended:
             self._announce(future)
-        if self.throttled:
-            with self.room:
-                self.room.notify_all()
+        while self.room:
+            with suppress(IndexError):  # another thread may be at it
+                self.room.popleft().open()
+        for line in effects.warnings:
+            self.log.warning("%s", line)
         for task, error in effects.failed:
-            retry.handle_failure(self, task, error)
+            self._do(retry.handle_failure, task, error)
         for task, value in effects.returned:
-            finish.finish(self, task, value)
+            self._do(finish.finish, task, value)
+        for task, futures in effects.watches:
+            self._do(foreign.watch, task, futures)
         for task in effects.joined:
-            finish.complete_join(self, task)
+            self._do(finish.complete_join, task)
         for task in effects.freed:
-            self.memo.free(task)
+            self._do(_free, task)
+
+    def _do(self, action: Callable[..., None], task: Task, *arguments: Any) -> None:
+        """Do one thing; what it raises ends the task and neither thread nor batch."""
+        try:
+            action(self, task, *arguments)
+        except BaseException as error:
+            launch.fail(self, task, error)
+            self.fault(error)
 
     def _announce(self, future: KernelFuture[Any]) -> None:
-        callbacks = announce(future)
+        callbacks = take_callbacks(future)
         if callbacks:
             self.callbacks.put(future, callbacks)
 
-    # -- dependencies that are not tasks of this kernel
 
-    def watch_foreign(self, task: Task, futures: Sequence[Future[Any]]) -> None:
-        """Have other futures release ``task``; ``task.waiting`` counts them already."""
-        for future in futures:
-            future.add_done_callback(partial(self._foreign_done, task))
+def _cancellable(task: Task) -> bool:
+    return task.state in _CANCELLABLE
 
-    def _foreign_done(self, task: Task, future: Future[Any]) -> None:
-        # May run on a user's thread, which never takes the role.
-        self.scheduler.post(partial(self._on_foreign, task, future))
 
-    def _on_foreign(self, task: Task, future: Future[Any], effects: Effects) -> None:
-        if task.state in FINAL:
-            return
-        error: BaseException | None
-        if future.cancelled():
-            error = CancelledError("a future that it depends on was cancelled")
-        else:
-            error = future.exception()
-        if error is None:
-            self._release([task], effects)
-            return
-        dependency_error, state = blame_foreign(task, future, error)
-        self.end(task, state, dependency_error, None, effects)
+def _free(engine: Engine, task: Task) -> None:
+    engine.memo.free(task)
 
 
 _GET_ITEM = AppSpec("getitem", executors=(INTERNAL,))

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from jackfield.dataflow.blame import one_line
+from jackfield.errors import one_line
 from jackfield.states import TaskEvent
 
 if TYPE_CHECKING:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import concurrent.futures
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.abc import Capabilities, Executor, ExecutorContext, Report, Work
+from jackfield.dataflow.asking import ask
+from jackfield.dataflow.scheduler import is_interrupt
 from jackfield.errors import (
     ConfigurationError,
     ExecutorError,
     JackfieldError,
     UnsupportedByExecutorError,
+    one_line,
     suggest,
 )
 
@@ -23,6 +27,9 @@ if TYPE_CHECKING:
 
     from jackfield.dataflow.task import AppSpec, Task
     from jackfield.plugins.manager import PluginManager
+
+END_S: Final = 10.0
+"""Twice what the kernel itself gives a foreign executor."""
 
 INTERNAL: Final = "_internal"
 """Label of the executor for join bodies, transfers and ``future[key]``."""
@@ -53,11 +60,25 @@ class ExecutorEntry:
     def __init__(self, label: str, executor: Executor) -> None:
         self.label: str = label
         self.executor: Executor = executor
-        self.capabilities: Capabilities = executor.capabilities
-        self.workers: int = max(1, executor.workers)
+        self.capabilities: Capabilities = Capabilities()
+        self.workers: int = 1
         self.given: int = 0
         self.returned: int = 0
         self.lock: threading.Lock = threading.Lock()
+
+    def look(self) -> None:
+        """Take over what a started executor says of itself.
+
+        Raises:
+            ExecutorError: Its capabilities are none.
+        """
+        capabilities: object = self.executor.capabilities
+        if not isinstance(capabilities, Capabilities):
+            kind = type(capabilities).__name__
+            reason = f"its capabilities are a {kind}, not jackfield.Capabilities"
+            raise ExecutorError(self.label, reason)
+        self.capabilities = capabilities
+        self.workers = max(1, int(self.executor.workers))
 
     @property
     def load(self) -> int:
@@ -89,7 +110,13 @@ class Route:
 
 
 class ExecutorPool:
-    """All executors of one kernel, by label."""
+    """All executors of one kernel, by label.
+
+    Attributes:
+        margin: Seconds that an executor gets to end, beyond the grace of its tasks.
+        entries: Label to executor.
+        version: Another object after each change of ``entries``.
+    """
 
     def __init__(
         self,
@@ -106,6 +133,7 @@ class ExecutorPool:
         self._log: Logger = log
         self._lock: threading.Lock = threading.Lock()
         self._closed: bool = False
+        self.margin: float = END_S
         self.entries: dict[str, ExecutorEntry] = {}
         self.version: object = object()
 
@@ -117,17 +145,19 @@ class ExecutorPool:
         Args:
             tables: Label to configuration table, or to an executor.
         """
-        with self._lock:
-            started: dict[str, ExecutorEntry] = {}
-            try:
-                for label, table in tables.items():
-                    started[label] = self._start(label, table)
-            except BaseException:
-                for entry in started.values():
-                    self._stop(entry, 0.0)
-                raise
-            self.entries = {**self.entries, **started}
-            self.version = object()
+        started: dict[str, ExecutorEntry] = {}
+        try:
+            for label, table in tables.items():  # without the lock: plugins' code
+                started[label] = self._start(label, table)
+            with self._lock:
+                for label in started:
+                    self._check_free(label)
+                self.entries = {**self.entries, **started}
+                self.version = object()
+        except BaseException:
+            for entry in started.values():
+                self._shut(entry, 0.0)
+            raise
 
     def internal(self) -> ExecutorEntry:
         """Return the executor of the kernel's own tasks, started on first use."""
@@ -144,21 +174,26 @@ class ExecutorPool:
             if INTERNAL not in self.entries:
                 self.entries = {**self.entries, INTERNAL: self._start(INTERNAL, table)}
 
-    def _start(self, label: str, table: Any) -> ExecutorEntry:
+    def _check_free(self, label: str) -> None:
         if self._closed:
             raise ExecutorError(label, "the kernel is closed")
         if label in self.entries:
             raise ConfigurationError(f"There is an executor {label!r} already.")
+
+    def _start(self, label: str, table: Any) -> ExecutorEntry:
+        self._check_free(label)
         executor = self._create(label, table)
-        context = ExecutorContext(label, self._run_dir, self._report)
+        entry = ExecutorEntry(label, executor)
         try:
-            executor.start(context)
-            return ExecutorEntry(label, executor)
+            executor.start(ExecutorContext(label, self._run_dir, self._report))
+            entry.look()
+            return entry
         except BaseException as error:
-            self._shut(executor, label, 0.0)
-            if isinstance(error, JackfieldError) or not isinstance(error, Exception):
+            self._shut(entry, 0.0)
+            if isinstance(error, JackfieldError) or is_interrupt(error):
                 raise
-            raise ExecutorError(label, f"cannot start: {error!r}") from error
+            reason = f"cannot start: {one_line(error)}"
+            raise ExecutorError(label, reason) from error
 
     def _create(self, label: str, table: Any) -> Executor:
         made = table
@@ -177,30 +212,50 @@ class ExecutorPool:
         )
 
     def shutdown(self, grace: float | None) -> None:
-        """Shut all executors down, the internal one last; an error stops none.
+        """Shut all executors down; an error of one stops no other.
 
         Args:
-            grace: Seconds for the tasks that run, for all executors together;
-                ``None`` waits for them.
+            grace: Seconds for the tasks that run. ``None`` waits for them, one
+                executor after the other, the internal one last.
         """
         with self._lock:
             self._closed = True
             entries = sorted(
                 self.entries.values(), key=lambda entry: entry.label == INTERNAL
             )
-        deadline = None if grace is None else time.monotonic() + grace
+        if grace is not None:
+            self._shut_together(entries, grace)
+            return
         for entry in entries:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            self._stop(entry, left)
+            self._shut(entry, None)
 
-    def _stop(self, entry: ExecutorEntry, grace: float | None) -> None:
-        self._shut(entry.executor, entry.label, grace)
+    def _shut_together(self, entries: Sequence[ExecutorEntry], grace: float) -> None:
+        """Shut executors down side by side; leave those that do not end in time."""
+        threads: list[tuple[ExecutorEntry, threading.Thread]] = []
+        for entry in entries:
+            name = f"jackfield-{entry.label}-end"
+            thread = threading.Thread(
+                target=self._shut, args=(entry, grace), name=name, daemon=True
+            )
+            try:
+                thread.start()
+            except RuntimeError:  # no thread is to be had, as at the interpreter's exit
+                self._shut(entry, grace)
+            else:
+                threads.append((entry, thread))
+        deadline = time.monotonic() + grace + self.margin
+        for entry, thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.is_alive():
+                self._log.error("Executor %r does not end; it is left", entry.label)
 
-    def _shut(self, executor: Executor, label: str, grace: float | None) -> None:
+    def _shut(self, entry: ExecutorEntry, grace: float | None) -> None:
         try:
-            executor.shutdown(grace=grace)
-        except Exception:
-            self._log.exception("Executor %r raised in shutdown; going on", label)
+            entry.executor.shutdown(grace=grace)
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            self._log.exception("Executor %r raised in shutdown; going on", entry.label)
 
     # -- choosing
 
@@ -278,23 +333,20 @@ def least_loaded(
 
 
 def select(
-    task: Task,
-    route: Route,
-    hooks: Sequence[Callable[..., Any]],
-    extra: Mapping[str, int],
+    task: Task, route: Route, manager: PluginManager, extra: Mapping[str, int]
 ) -> ExecutorEntry:
     """Choose the executor of one attempt: a hook's answer, or the least loaded.
 
     Raises:
         ConfigurationError: A hook named a label that was not offered.
     """
-    if hooks:
+    if manager.select_executor:
         view = task.view(route.labels)
         loads = {e.label: e.load + extra.get(e.label, 0) for e in route.entries}
-        for hook in hooks:
-            label = hook(view, loads)
-            if label is not None:
-                return _offered(route, label)
+        offered = partial(_offered, route)
+        entry = ask(manager, manager.select_executor, offered, view, loads)
+        if entry is not None:
+            return entry
     if len(route.entries) == 1:
         return route.entries[0]
     return least_loaded(route.entries, extra)

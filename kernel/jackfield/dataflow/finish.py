@@ -93,12 +93,36 @@ def _join(
     task.extras.value = value
     task.waiting = len(foreign)
     failed = graph.add(engine.live, task, own)
+    if engine.memo.joins_followed:
+        _refuse_circles(engine, task, effects)
     if failed is not None:
         engine.doom(failed, [task], effects)
     elif task.waiting == 0:
         effects.joined.append(task)
-    else:
-        engine.watch_foreign(task, foreign)
+    elif foreign:
+        effects.watches.append((task, foreign))
+
+
+def _refuse_circles(engine: Engine, task: Task, effects: Effects) -> None:
+    followers = engine.memo.followers
+    for leader in list(graph.downstream(task, followers)):
+        for follower in followers(leader):
+            refuse_circle(engine, follower, leader, effects)
+
+
+def refuse_circle(engine: Engine, task: Task, leader: Task, effects: Effects) -> None:
+    """End a task that waits for an equal call, if that is a join waiting for it.
+
+    Not the join, whose end would have the equal call executed and join in its place.
+    """
+    if task.state in FINAL:
+        return
+    if graph.waits_for(task, [leader], engine.memo.followers) is not None:
+        error = CircularWaitError(
+            f"Task {task.title} is the same call as join {leader.title}, which waits "
+            f"for it: neither could ever end."
+        )
+        engine.end(task, TaskState.FAILED, error, None, effects)
 
 
 def _is_own(engine: Engine, future: Future[Any]) -> bool:
@@ -110,6 +134,8 @@ def complete_join(engine: Engine, task: Task) -> None:
     extras = task.extras
     assert extras is not None
     value = extras.value
+    if task.state in FINAL:  # cancelled; then the value may be gone, so in this order
+        return
     try:
         if task.spec.kind == "join":
             (value,), _ = substitute((value,), {}, _result)
@@ -127,7 +153,7 @@ def _succeed(engine: Engine, task: Task, value: Any) -> None:
     try:
         if task.extras is not None and task.extras.key is not None:
             engine.memo.remember(task, value)
-    except Exception:
+    except BaseException:  # a pickler or a store may raise anything
         engine.log.exception("The result of task %s is not checkpointed", task.title)
 
     def end(effects: Effects) -> None:

@@ -22,7 +22,7 @@ gives ``[c]``, which is ``READY``. Had ``b`` failed, ``doom(b)`` would have give
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from jackfield.states import FINAL, TaskState
@@ -97,19 +97,39 @@ def doom(
     return ended
 
 
-def waits_for(task: Task, targets: Iterable[Task]) -> Task | None:
+def _none(task: Task) -> Iterable[Task]:
+    del task
+    return ()
+
+
+def waits_for(
+    task: Task,
+    targets: Iterable[Task],
+    followers: Callable[[Task], Iterable[Task]] = _none,
+) -> Task | None:
     """Return a target that waits for ``task``, directly or not, or is it."""
     wanted = {target for target in targets if target.state not in FINAL}
     if not wanted:
         return None
+    found = (other for other in downstream(task, followers) if other in wanted)
+    return next(found, None)
+
+
+def downstream(
+    task: Task, followers: Callable[[Task], Iterable[Task]] = _none
+) -> Iterator[Task]:
+    """Give ``task`` and all that wait for it, each once.
+
+    Args:
+        task: The task.
+        followers: Gives those that wait for the result of an equal call.
+    """
     seen: set[Task] = {task}
     stack = [task]
     while stack:
         current = stack.pop()
-        if current in wanted:
-            return current
-        for dependent in current.dependents or ():
+        yield current
+        for dependent in (*(current.dependents or ()), *followers(current)):
             if dependent not in seen:
                 seen.add(dependent)
                 stack.append(dependent)
-    return None

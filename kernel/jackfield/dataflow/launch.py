@@ -11,10 +11,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jackfield.apps.walltime import soft_walltime, without_walltime
-from jackfield.dataflow.blame import one_line
 from jackfield.dataflow.dependencies import substitute
 from jackfield.dataflow.executors import ExecutorEntry, select
-from jackfield.errors import ExecutorError
+from jackfield.errors import ExecutorError, TaskExitError, one_line
 from jackfield.futures import KernelFuture, mark_submitted
 from jackfield.states import TaskState
 
@@ -44,11 +43,25 @@ def launch(engine: Engine, tasks: Sequence[Task]) -> None:
         group.append(task)
         extra[entry.label] = len(group)
     for entry, group in groups.items():
-        _hand_over(engine, entry, group)
+        try:
+            _hand_over(engine, entry, group)
+        except BaseException as error:
+            for task in group:
+                fail(engine, task, error)
 
 
 def fail(engine: Engine, task: Task, error: BaseException) -> None:
-    """End a task with an error that a retry would only meet again."""
+    """End a task with an error that a retry would only meet again.
+
+    One that would end the program of who asks for the result, such as a plugin's
+    ``SystemExit``, is wrapped.
+    """
+    # The notes name the plugin, where one is to blame.
+    task.reason = " ".join([one_line(error), *getattr(error, "__notes__", ())])
+    if not isinstance(error, Exception):
+        wrapped = TaskExitError(task.spec.name, task.reason)
+        wrapped.__cause__ = error
+        error, task.reason = wrapped, str(wrapped)
 
     def end(effects: Effects) -> None:
         engine.end(task, TaskState.FAILED, error, None, effects)
@@ -81,8 +94,13 @@ def _value(files: dict[Any, Any], placeholder: Any) -> Any:
         future = files.get(placeholder)
         if future is None:  # a file with a local copy, or one that staging inhibits
             return placeholder
-    if isinstance(future, KernelFuture):
+    if isinstance(future, KernelFuture) and future._succeeded():
         return future._result
+    if not future.done():
+        raise ValueError(
+            f"{future!r} was put into an argument after the call: a task waits for "
+            f"the futures that are there when it is submitted."
+        )
     return future.result(0)
 
 
@@ -98,10 +116,9 @@ def _choose(engine: Engine, task: Task, extra: dict[str, int]) -> ExecutorEntry:
             f"asked for by a retry of {task.title}, "
             f"is none of those that fit: {', '.join(route.labels)}",
         )
-    hooks = engine.manager.select_executor
-    if not hooks and len(route.entries) == 1:
+    if len(route.entries) == 1 and not engine.manager.select_executor:
         return route.entries[0]
-    return select(task, route, hooks, extra)
+    return select(task, route, engine.manager, extra)
 
 
 def _hand_over(engine: Engine, entry: ExecutorEntry, tasks: Sequence[Task]) -> None:
@@ -110,10 +127,13 @@ def _hand_over(engine: Engine, entry: ExecutorEntry, tasks: Sequence[Task]) -> N
         task.state = TaskState.SUBMITTED
 
     submitted = mark_submitted(tasks, mark)
+    if len(submitted) < len(tasks):
+        _drop_cancelled(engine, tasks)
     works = []
     for task in submitted:
         work = task.work
-        assert work is not None
+        if work is None:  # the kernel is being closed, and has given it up
+            continue
         if task.extras is not None or task.spec.walltime is not None:
             _limit(task, entry)
         works.append(work)
@@ -126,6 +146,14 @@ def _hand_over(engine: Engine, entry: ExecutorEntry, tasks: Sequence[Task]) -> N
         reason = ExecutorError(entry.label, f"submit raised {one_line(error)}")
         reason.__cause__ = error
         engine.report([(work, reason, None) for work in works])
+
+
+def _drop_cancelled(engine: Engine, tasks: Sequence[Task]) -> None:
+    """End those whose future was cancelled on the way here."""
+    for task in tasks:
+        if task.state is not TaskState.SUBMITTED:
+            engine.memo.free(task)
+            engine.control(partial(engine.on_cancelled, task))
 
 
 def _limit(task: Task, entry: ExecutorEntry) -> None:

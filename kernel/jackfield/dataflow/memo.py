@@ -24,6 +24,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jackfield.abc import CheckpointRecord, CheckpointStore
+from jackfield.dataflow.asking import ask
+from jackfield.dataflow.finish import refuse_circle
 from jackfield.errors import MemoKeyError
 from jackfield.files import File
 from jackfield.states import TaskState
@@ -58,6 +60,7 @@ class Memo:
         )
         self._lasting: set[bytes] = set()
         self._tickets: itertools.count[int] = itertools.count()
+        self.joins_followed: bool = False  # ever: only then can calls wait in a circle
 
     # -- a task's way
 
@@ -74,13 +77,18 @@ class Memo:
         key = self._key(task)
         with self._lock:
             hit = key in self._results
-            flight = self._flights.get(key)
-            if not hit and flight is not None:
+            flight = None if hit else self._flights.get(key)
+            if flight is not None:
                 flight.followers.append(task)
-                return False
-            if not hit:
+            elif not hit:
                 self._flights[key] = _Flight(task)
                 extras.key = key
+        if flight is not None:
+            if flight.leader.spec.kind == "join":
+                self.joins_followed = True
+                refuse = partial(refuse_circle, self._engine, task, flight.leader)
+                self._engine.control(refuse)
+            return False
         if hit:
             self._end_as_hit(task, self._results[key])
             return False
@@ -96,11 +104,13 @@ class Memo:
         extras = task.extras
         assert extras is not None
         assert extras.key is not None
-        self._keep(extras.key, value)
-        if self._store is not None and extras.key in self._lasting:
-            data = pickle.dumps(value, protocol=5)
-            record = CheckpointRecord(extras.key, data, task.spec.name, time.time())
-            self._store.put_many([record])
+        try:  # what can be had from here is in the store
+            if self._store is not None and extras.key in self._lasting:
+                data = pickle.dumps(value, protocol=5)
+                record = CheckpointRecord(extras.key, data, task.spec.name, time.time())
+                self._store.put_many([record])
+        finally:
+            self._keep(extras.key, value)
 
     def free(self, task: Task) -> None:
         """Let those that waited for a task that failed be executed themselves."""
@@ -114,6 +124,16 @@ class Memo:
             del self._flights[extras.key]
         if flight.followers:
             self._engine.control(partial(_launch_again, flight.followers))
+
+    def followers(self, task: Task) -> tuple[Task, ...]:
+        """Return the calls that wait for the result of ``task``, equal ones."""
+        if task.extras is None or task.extras.key is None:
+            return ()
+        with self._lock:
+            flight = self._flights.get(task.extras.key)
+            if flight is None or flight.leader is not task:
+                return ()
+            return tuple(flight.followers)
 
     def close(self) -> None:
         """Close the store."""
@@ -161,10 +181,10 @@ class Memo:
         return key
 
     def _function_identity(self, function: Callable[..., Any]) -> tuple[bytes, bool]:
-        for hook in self._engine.manager.hash_function:
-            answer = hook(function)
-            if answer is not None:
-                return bytes(answer), True
+        manager = self._engine.manager
+        answer = ask(manager, manager.hash_function, _checked, function)
+        if answer is not None:
+            return answer, True
         with self._lock:
             if function not in self._functions:
                 ticket = next(self._tickets)
@@ -200,16 +220,20 @@ class _ValuePickler(pickle.Pickler):
             return ("file", obj.url, obj.sha256, obj.size, _stat(obj))
         if isinstance(obj, set | frozenset):
             return (type(obj).__qualname__, sorted(self._digest(item) for item in obj))
-        for hook in self._engine.manager.value_hashers(type(obj)):
-            answer = hook(obj)
-            if answer is not None:
-                return ("hash", type(obj).__qualname__, bytes(answer))
-        return None
+        manager = self._engine.manager
+        answer = ask(manager, manager.value_hashers(type(obj)), _checked, obj)
+        return None if answer is None else ("hash", type(obj).__qualname__, answer)
 
     def _digest(self, value: Any) -> bytes:
         buffer = io.BytesIO()
         _ValuePickler(buffer, self._engine).dump(value)
         return hashlib.blake2b(buffer.getbuffer(), digest_size=16).digest()
+
+
+def _checked(answer: Any) -> bytes:
+    if not isinstance(answer, bytes):
+        raise TypeError(f"a plugin answered {type(answer).__name__}, not bytes")
+    return answer
 
 
 def _stat(file: File) -> tuple[int, int] | None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import random
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jackfield.abc import Retry, Work
-from jackfield.dataflow.blame import one_line
+from jackfield.dataflow.asking import ask
 from jackfield.dataflow.launch import fail
 from jackfield.dataflow.task import Extras
+from jackfield.errors import one_line
 from jackfield.states import FINAL, TaskState
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ def handle_failure(engine: Engine, task: Task, error: BaseException) -> None:
     try:
         answer = _ask(engine, task, error)
         task.cost += answer.cost
-        if task.cost > _allowed(engine, task):
+        if _stopped(engine) or task.cost > _allowed(engine, task):
             fail(engine, task, error)
             return
         delay = _delay(engine, task, answer)
@@ -36,23 +38,37 @@ def handle_failure(engine: Engine, task: Task, error: BaseException) -> None:
         fault.__cause__ = error
         fail(engine, task, fault)
         return
+    what = one_line(error)
+    engine.log.info("Task %s: attempt %d failed: %s", task.title, task.attempt, what)
     engine.control(partial(_again, engine, task, error, delay, answer.executor))
 
 
+def _stopped(engine: Engine) -> bool:
+    """Tell whether the run is being cut short: nothing is tried again then."""
+    first_failure = engine.closed is not None and not engine.config.lazy_errors
+    return first_failure or engine.staging.cancelled.is_set()
+
+
 def _ask(engine: Engine, task: Task, error: BaseException) -> Retry:
-    hooks = engine.manager.retry
-    if hooks and task.spec.kind != "transfer":
-        view = task.view()
-        for hook in hooks:
-            answer = hook(view, error, view.attempt)
-            if answer is not None:
-                if not isinstance(answer, Retry):
-                    raise TypeError(
-                        f"A plugin's jackfield_retry answered {answer!r}; "
-                        f"expected a jackfield.Retry or None."
-                    )
-                return answer
-    return Retry()
+    manager = engine.manager
+    if not manager.retry or task.spec.kind == "transfer":
+        return Retry()
+    view = task.view()
+    return ask(manager, manager.retry, _checked, view, error, view.attempt) or Retry()
+
+
+def _checked(answer: Any) -> Retry:
+    if not isinstance(answer, Retry):
+        raise TypeError(
+            f"A plugin's jackfield_retry answered {answer!r}; expected a "
+            f"jackfield.Retry or None."
+        )
+    for name, number in (("cost", answer.cost), ("delay", answer.delay or 0.0)):
+        if not isinstance(number, int | float) or math.isnan(number):
+            raise TypeError(
+                f"A plugin's jackfield_retry answered {answer!r}; {name} is no number."
+            )
+    return answer
 
 
 def _allowed(engine: Engine, task: Task) -> float:
@@ -90,8 +106,6 @@ def _again(
     old = task.work
     if task.state in FINAL or old is None:
         return
-    what = one_line(error)
-    engine.log.info("Task %s: attempt %d failed: %s", task.title, task.attempt, what)
     task.failures = (*task.failures, error)
     task.work = Work(
         old.id, task.attempt, old.name, old.function, old.args, old.kwargs,

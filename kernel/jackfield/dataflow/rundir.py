@@ -40,6 +40,16 @@ def make_run_dir(parent: Path) -> Path:
         ) from error
 
 
+class _Log(logging.Logger):
+    """A logger for the kernel's threads: a handler that raises is told of and left."""
+
+    def handle(self, record: logging.LogRecord) -> None:
+        try:
+            super().handle(record)
+        except Exception:
+            logging.Handler().handleError(record)  # as the standard handlers do
+
+
 def open_log(run_dir: Path, level: str) -> logging.Logger:
     """Return the logger of one kernel, which writes ``jackfield.log``.
 
@@ -53,7 +63,7 @@ def open_log(run_dir: Path, level: str) -> logging.Logger:
             f"log_level is {level!r}{suggest(name, _LEVELS)} "
             f"Levels: {', '.join(_LEVELS)}."
         )
-    log = logging.Logger("jackfield.kernel")  # noqa: LOG001  (see above)
+    log = _Log("jackfield.kernel")
     log.parent = logging.getLogger("jackfield")
     if not log.parent.handlers:
         log.parent.addHandler(logging.NullHandler())  # a library is silent by default

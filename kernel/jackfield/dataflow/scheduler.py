@@ -30,19 +30,33 @@ from typing import Any, Final
 BATCH: Final = 512
 """Items worked off before what they call for is done."""
 
+LONGEST_SLEEP_S: Final = 3600.0
+"""Seconds that the dispatcher sleeps at most: no system's clock takes any number."""
+
 Step = Callable[["deque[Any]", int], Callable[[], None]]
 """Works off up to n items of the inbox and returns what to do without the role."""
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Tell whether an exception is the user's Ctrl-C, and not somebody's own."""
+    on_main = threading.current_thread() is threading.main_thread()
+    return on_main and isinstance(error, KeyboardInterrupt)
 
 
 class Scheduler:
     """Runs ``step`` on what is posted, on one thread at a time."""
 
-    def __init__(self, step: Step, name: str) -> None:
+    def __init__(
+        self, step: Step, name: str, on_fault: Callable[[BaseException], None]
+    ) -> None:
         self._step: Step = step
+        self._on_fault: Callable[[BaseException], None] = on_fault
+        self._here: threading.local = threading.local()
         self._role: threading.Lock = threading.Lock()
         self._wake: SimpleQueue[None] = SimpleQueue()
-        self._idle: bool = False
+        self._idle: list[None] = []
         self._stopping: bool = False
+        self._held: bool = False
         self._timer_lock: threading.Lock = threading.Lock()
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._tickets: itertools.count[int] = itertools.count()
@@ -56,24 +70,55 @@ class Scheduler:
     def post(self, item: Any) -> None:
         """Leave an item for the dispatcher."""
         self.inbox.append(item)
-        if self._idle:
-            self._idle = False
-            self._wake.put(None)
-        elif self._stopping:  # the dispatcher may be gone
+        if not self._wake_idle() and self._stopping:  # the dispatcher may be gone
             self.pump()
+
+    def _wake_idle(self) -> bool:
+        """Wake the dispatcher if it sleeps, or is about to; tell whether."""
+        # The list is new for each sleep. So an interrupt between the two steps costs
+        # a vain wake-up, and clearing late cannot touch the sleep after this one.
+        idle = self._idle
+        if not idle:
+            return False
+        self._wake.put(None)
+        idle.clear()
+        return True
 
     # -- for executors' threads and the kernel's own
 
     def pump(self) -> None:
-        """Work the inbox off, unless another thread is at it."""
-        while self.inbox:
-            if not self._role.acquire(blocking=False):
-                return
-            try:
-                perform = self._step(self.inbox, BATCH)
-            finally:
-                self._role.release()
-            perform()
+        """Work the inbox off, unless this thread or another one is at it.
+
+        A thread that comes here again while it does what a step called for, as an
+        executor does that reports from inside its ``submit``, leaves too: it looks
+        at the inbox again afterwards, so that no chain of tasks becomes a chain of
+        calls. A fault of the kernel goes to ``on_fault``, and the rest goes on.
+        """
+        here = self._here
+        if getattr(here, "busy", False):
+            return
+        here.busy = True
+        try:
+            while self.inbox:
+                if not self._role.acquire(blocking=False):
+                    return
+                try:
+                    try:
+                        perform = self._step(self.inbox, BATCH)
+                    finally:
+                        self._role.release()
+                    if self.inbox:  # what others left, if this thread is long about it
+                        self._wake_idle()
+                    perform()
+                except BaseException as error:
+                    self._on_fault(error)
+        finally:
+            here.busy = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether this thread is doing what a step called for."""
+        return getattr(self._here, "busy", False)
 
     def call_later(self, delay: float, action: Callable[[], None]) -> None:
         """Have ``action`` called on the dispatcher after ``delay`` seconds."""
@@ -88,12 +133,29 @@ class Scheduler:
         """Start the dispatcher."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """End the dispatcher; what is in the inbox is worked off first."""
+    def stop(self, timeout: float | None) -> None:
+        """End the dispatcher; what is in the inbox is worked off first.
+
+        Args:
+            timeout: Seconds to wait for it. A plugin may hold it up for ever; then
+                the inbox is worked off here.
+        """
         self._stopping = True
         self._wake.put(None)
         if threading.current_thread() is not self._thread and self._thread.ident:
-            self._thread.join()
+            self._thread.join(timeout)
+        self.pump()
+
+    def hold(self) -> None:
+        """Keep the graph as it is, for a fork; not for long."""
+        self._held = self._role.acquire(timeout=1.0)
+
+    def let_go(self) -> None:
+        """Go on after ``hold``."""
+        if self._held:
+            self._held = False
+            self._role.release()
+            self._wake.put(None)  # others may have left items while it was held
 
     @property
     def thread(self) -> threading.Thread:
@@ -104,13 +166,12 @@ class Scheduler:
         while not self._stopping:
             self.pump()
             timeout = self._fire()
-            self._idle = True
-            if self.inbox:  # posted after the pump, by one who saw no idler to wake
-                self._idle = False
-                continue
-            with contextlib.suppress(Empty):
-                self._wake.get(timeout=timeout)
-            self._idle = False
+            self._idle = [None]
+            # Posted after the pump, by one who saw no idler to wake?
+            if not self.inbox:
+                with contextlib.suppress(Empty):
+                    self._wake.get(timeout=timeout)
+            self._idle = []
         self.pump()
 
     def _fire(self) -> float | None:
@@ -119,7 +180,7 @@ class Scheduler:
             with self._timer_lock:
                 left = self._timers[0][0] - time.monotonic()
                 if left > 0:
-                    return left
+                    return min(left, LONGEST_SLEEP_S)
                 action = heapq.heappop(self._timers)[2]
             action()
         return None

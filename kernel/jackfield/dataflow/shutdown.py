@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from jackfield import futures
-from jackfield.abc import runs_tasks
 from jackfield.dataflow import current
 from jackfield.dataflow.rundir import close_log
+from jackfield.dataflow.scheduler import is_interrupt
+from jackfield.dataflow.task import Task
 from jackfield.errors import KernelClosedError
 
 if TYPE_CHECKING:
     from jackfield.dataflow.dfk import DataFlowKernel
     from jackfield.dataflow.engine import Engine
 
-_CALLBACKS_S = 5.0
-"""Seconds that queued done-callbacks and events get at the end."""
+_THREADS_S = 5.0
+"""Seconds that plugins and users' callbacks get to let go of the kernel's threads."""
 
 _open: set[DataFlowKernel] = set()
 """Kernels that have not ended. Held, so that nothing but an end ends one."""
@@ -43,19 +46,28 @@ def cleanup(kernel: DataFlowKernel, *, wait: bool) -> None:
             name="jackfield-cleanup",
         ).start()
         return
-    if not kernel._closing.acquire(blocking=False):
+    # One step that Ctrl-C cannot tear. After one just behind it, the thread finds its
+    # own number there when it comes again.
+    here = threading.get_ident()
+    if kernel._closer.setdefault("thread", here) != here:
+        if not wait:
+            _cut_short(kernel)
         kernel._ended.wait()
-        return
-    try:
+    elif "began" not in kernel._closer:  # else a plugin that is told of the end is here
+        kernel._closer["began"] = here
         _cleanup(kernel, wait=wait)
-    except BaseException:  # a second Ctrl-C: leave at once
+
+
+def abort(kernel: DataFlowKernel) -> None:
+    """Stop what a kernel that could not start has started."""
+    if hasattr(kernel._engine, "pool"):  # the last part to be made
         _finish(kernel, grace=0.0)
-        raise
+    else:
+        close_log(kernel._engine.log)
 
 
 def _is_own_thread(engine: Engine) -> bool:
-    current = threading.current_thread()
-    return runs_tasks() or current in (
+    return engine.serves() or threading.current_thread() in (
         engine.scheduler.thread,
         engine.callbacks.thread,
         engine.events.thread if engine.events is not None else None,
@@ -63,55 +75,97 @@ def _is_own_thread(engine: Engine) -> bool:
 
 
 def _cleanup(kernel: DataFlowKernel, *, wait: bool) -> None:
+    grace: float | None = kernel.config.exit_grace
+    try:
+        if wait:
+            _wait(kernel)
+            grace = None
+    finally:  # Ctrl-C while we wait does what it does inside `with`
+        if grace is not None:
+            _cancel(kernel)
+        _finish(kernel, grace=grace)
+
+
+def _wait(kernel: DataFlowKernel) -> None:
     engine = kernel._engine
-    if wait:
-        while engine.unfinished():  # tasks may submit tasks while we wait
-            kernel.wait_for_current_tasks()
-        engine.closed = engine.closed or "it is closed"
-        kernel.wait_for_current_tasks()  # for one that was submitted just before
-        _finish(kernel, grace=None)
-    else:
-        engine.closed = engine.closed or "it is closed"
-        engine.staging.cancelled.set()
-        engine.scheduler.post(engine.cancel_unsubmitted)
-        _finish(kernel, grace=kernel.config.exit_grace)
+    # First, since a task that is just being admitted is neither in the inbox nor live.
+    kernel.wait_for_current_tasks()
+    while engine.unfinished():  # tasks may submit tasks while we wait
+        kernel.wait_for_current_tasks()
+    _close(engine)
+    kernel.wait_for_current_tasks()  # for one that was submitted just before
+
+
+def _close(engine: Engine) -> None:
+    engine.closed = engine.closed or "it is closed"
+
+
+def _cancel(kernel: DataFlowKernel) -> None:
+    engine = kernel._engine
+    _close(engine)
+    engine.staging.cancelled.set()
+    engine.scheduler.post(engine.cancel_unsubmitted)
+
+
+def _cut_short(kernel: DataFlowKernel) -> None:
+    """End the tasks that another thread's ``cleanup`` waits for."""
+    _cancel(kernel)
+    kernel._engine.pool.shutdown(kernel.config.exit_grace)
+    kernel._engine.scheduler.post(kernel._engine.cancel_rest)
 
 
 def _finish(kernel: DataFlowKernel, *, grace: float | None) -> None:
-    """Stop everything, whatever goes wrong on the way."""
-    engine = kernel._engine
-    engine.closed = engine.closed or "it is closed"
-    events = engine.events
-    steps: list[Callable[[], Any]] = [
-        lambda: engine.pool.shutdown(grace),
-        lambda: engine.scheduler.post(engine.cancel_rest),
-        engine.scheduler.stop,
-        lambda: events.stop(_CALLBACKS_S) if events is not None else None,
-        lambda: kernel._manager.notify("jackfield_kernel_closing", kernel=kernel),
-        engine.memo.close,
-        lambda: _stop_callbacks(engine),
-        lambda: _log_summary(kernel),
-    ]
+    """Stop everything, whatever goes wrong on the way.
+
+    Ctrl-C ends the step at which it comes, and leaves the others no time.
+    """
+    interrupts: list[BaseException] = []
     try:
-        for step in steps:
-            _guarded(engine, step)
+        for step in _steps(kernel, grace, interrupts):
+            try:
+                step()
+            except BaseException as error:
+                if is_interrupt(error):
+                    interrupts.append(error)
+                else:
+                    kernel._log.exception("Closing went wrong; going on")
     finally:
-        close_log(engine.log)
+        close_log(kernel._log)
         _open.discard(kernel)
         current.forget(kernel)
         kernel._ended.set()
+    if interrupts:
+        raise interrupts[0]
 
 
-def _stop_callbacks(engine: Engine) -> None:
-    if not engine.callbacks.stop(_CALLBACKS_S):
-        engine.log.warning("A done-callback still runs after %g s; left", _CALLBACKS_S)
+def _steps(
+    kernel: DataFlowKernel, grace: float | None, interrupts: list[BaseException]
+) -> Iterator[Callable[[], Any]]:
+    engine, events = kernel._engine, kernel._engine.events
+
+    def left() -> float:
+        return 0.0 if interrupts else max(0.0, deadline - time.monotonic())
+
+    _close(engine)
+    yield lambda: engine.pool.shutdown(grace)
+    if interrupts:
+        yield lambda: engine.pool.shutdown(0.0)
+    yield lambda: engine.scheduler.post(engine.cancel_rest)
+    limit = _THREADS_S if grace is None else min(_THREADS_S, max(1.0, grace))
+    deadline = time.monotonic() + limit
+    yield lambda: engine.scheduler.stop(left())
+    if events is not None:
+        yield lambda: events.stop(left())
+    if kernel in _open:  # else it has never been started
+        yield lambda: kernel._manager.notify("jackfield_kernel_closing", kernel=kernel)
+    yield engine.memo.close
+    yield lambda: _stop_callbacks(engine, left())
+    yield lambda: _log_summary(kernel)
 
 
-def _guarded(engine: Engine, action: Callable[[], Any]) -> None:
-    try:
-        action()
-    except Exception:
-        engine.log.exception("Closing went wrong; going on")
+def _stop_callbacks(engine: Engine, timeout: float) -> None:
+    if not engine.callbacks.stop(timeout):
+        engine.log.warning("A done-callback still runs after %.1f s; left", timeout)
 
 
 def _log_summary(kernel: DataFlowKernel) -> None:
@@ -137,25 +191,46 @@ def _at_exit() -> None:
     for kernel in list(_open):
         unfinished = kernel._engine.unfinished()
         if unfinished:
-            sys.stderr.write(
+            text = (
                 f"jackfield: the program ends with {unfinished} unfinished tasks; "
                 f"those that run get {kernel.config.exit_grace:g} s. Use `with "
                 f"jackfield.load():`, or wait_for_current_tasks(), to wait for all.\n"
             )
+            with contextlib.suppress(Exception):  # it may be closed, or None
+                sys.stderr.write(text)
         cleanup(kernel, wait=False)
 
 
-def _after_fork() -> None:
+def _before_fork() -> None:
+    for kernel in _open:
+        kernel._engine.scheduler.hold()
+
+
+def _after_fork_in_parent() -> None:
+    for kernel in _open:
+        kernel._engine.scheduler.let_go()
+
+
+def _after_fork_in_child() -> None:
     """Make the parent's kernels inert in the child: they have no threads here."""
     futures.reset_after_fork()
-    for kernel in list(_open):
+    for kernel in _open:
         engine = kernel._engine
         engine.closed = f"it belongs to process {kernel._pid}; this is a fork of it"
         error = KernelClosedError(engine.closed)
-        futures.settle([(task.future, error, None) for task in engine.live.values()])
+        inbox = [item for item in engine.scheduler.inbox if isinstance(item, Task)]
+        for task in (*engine.live.values(), *inbox):
+            for future in filter(None, (task.future, *task.data_futures)):
+                futures.strand(future, error)
+        kernel._ended = threading.Event()  # the old one's lock may be held for ever
+        kernel._ended.set()
     _open.clear()
     current.forget(None)
 
 
 atexit.register(_at_exit)
-os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(
+    before=_before_fork,
+    after_in_parent=_after_fork_in_parent,
+    after_in_child=_after_fork_in_child,
+)

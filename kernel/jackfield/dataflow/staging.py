@@ -10,20 +10,23 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import threading
 from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote, urlsplit
 
 from jackfield.abc import Transfer, Transferred
+from jackfield.dataflow.asking import ask
 from jackfield.dataflow.executors import INTERNAL
 from jackfield.dataflow.task import AppSpec
-from jackfield.errors import NoProviderError, TransferError
+from jackfield.errors import NoProviderError, TransferError, one_line
 from jackfield.files import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Literal
 
     from jackfield.dataflow.engine import Engine
@@ -76,9 +79,12 @@ class Staging:
     def _providers(self, file: File, way: Literal["in", "out"]) -> Sequence[Provider]:
         providers = self._engine.manager.staging(file.scheme, way)
         if not providers:
-            installed = self._engine.manager.installed("staging")
-            raise NoProviderError(file.scheme, redact(file.url), installed)
+            raise self._unserved(file)
         return providers
+
+    def _unserved(self, file: File) -> NoProviderError:
+        installed = self._engine.manager.installed("staging")
+        return NoProviderError(file.scheme, redact(file.url), installed)
 
     def _stage_in(self, providers: Sequence[Provider], file: File) -> File:
         self._directory.mkdir(parents=True, exist_ok=True)
@@ -90,8 +96,7 @@ class Staging:
             _verify(file, part, moved)
             part.replace(target)
         except BaseException:
-            part.unlink(missing_ok=True)
-            directory.rmdir()
+            shutil.rmtree(directory, ignore_errors=True)
             raise
         return file.at(target)
 
@@ -104,11 +109,59 @@ class Staging:
     ) -> Transferred:
         options: dict[str, Any] = dict(self._engine.config.staging.get(file.scheme, {}))
         transfer = Transfer(file.url, path, options, self.cancelled)
-        for provider in providers:
-            moved = provider(transfer)
-            if moved is not None:
-                return moved
-        raise TransferError(redact(file.url), "every staging plugin declined it")
+        try:
+            checked = partial(_checked, file)
+            moved = ask(self._engine.manager, providers, checked, transfer)
+        except BaseException as error:
+            harmless = _without_secrets(file.url, error)
+            if harmless is None and isinstance(error, Exception):
+                raise
+            if harmless is None:
+                notes = getattr(error, "__notes__", ())
+                reason = " ".join([one_line(error), *notes])
+                raise TransferError(redact(file.url), reason) from error
+        else:
+            if moved is None:
+                raise self._unserved(file)
+            return moved
+        raise harmless  # outside, so that the other is not its context
+
+
+def _checked(file: File, moved: object) -> Transferred:
+    if not isinstance(moved, Transferred):
+        kind = type(moved).__name__
+        reason = f"a staging plugin answered {kind}, not a jackfield.Transferred"
+        raise TransferError(redact(file.url), reason)
+    return moved
+
+
+def _without_secrets(url: str, error: BaseException) -> TransferError | None:
+    """Return what stands for an error that gives a URL's secrets away, if it does."""
+    secrets = _secrets(url)
+    if not any(secret in text for text in _texts(error) for secret in secrets):
+        return None
+    reason = one_line(error)
+    for secret in secrets:
+        reason = reason.replace(secret, "***")
+    return TransferError(redact(url), reason)
+
+
+def _secrets(url: str) -> list[str]:
+    """List what ``redact`` hides of a URL, longest first."""
+    if redact(url) == url:
+        return []
+    parts = urlsplit(url)
+    password = parts.password or ""
+    return sorted({parts.query, password, unquote(password)} - {""}, key=len)[::-1]
+
+
+def _texts(error: BaseException | None) -> Iterator[str]:
+    """Give what a traceback would show of an error and of those behind it."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield from (str(error), repr(error), *getattr(error, "__notes__", ()))
+        error = error.__cause__ or error.__context__
 
 
 def _failed(future: AppFuture[File]) -> bool:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.abc import Work
 from jackfield.dataflow.dependencies import find
+from jackfield.dataflow.foreign import watch
 from jackfield.dataflow.rundir import stream_path
-from jackfield.dataflow.task import AppSpec, Extras, Task
+from jackfield.dataflow.task import AppSpec, Extras, Task, stream_file
 from jackfield.errors import BadStdStreamFile, ConfigurationError, KernelClosedError
 from jackfield.files import File, as_file
 from jackfield.futures import AppFuture, DataFuture, KernelFuture
@@ -65,17 +66,17 @@ def submit(
         extras, kwargs = _read(engine, spec, task_id, kwargs)
     engine.pool.route(spec, extras.walltime if extras is not None else None)
     found = find(args, kwargs, deep=engine.deep)
-    if engine.config.max_pending is not None:
+    if engine.config.max_pending is not None and spec.kind != "transfer":
         engine.throttle(engine.config.max_pending)
     work = Work(task_id, 1, spec.name, function, args, kwargs, None, spec.resources)
     task = Task(task_id, spec, engine, work)
     future = task.future = AppFuture(task)
     if extras is not None:
         task.extras = extras
-        if extras.outputs:
-            task.data_futures = tuple(
-                [DataFuture(task, future, file) for file in extras.outputs]
-            )
+        files = [*extras.outputs, *map(stream_file, extras.streams.values())]
+        task.data_futures = tuple(
+            [DataFuture(task, future, file) for file in files if file is not None]
+        )
     if found is None:
         engine.scheduler.post(task)
     else:
@@ -98,13 +99,12 @@ def _post_with_dependencies(
     ]
     task.found = found
     task.waiting = len(foreign)
-    engine.scheduler.post(task)
-    if foreign:
-        try:
-            engine.watch_foreign(task, foreign)
-        except BaseException:
-            engine.cancel(task, future)
-            raise
+    try:
+        engine.scheduler.post(task)
+        watch(engine, task, foreign)
+    except BaseException:  # else it would wait for what nobody watches
+        engine.cancel(task, future)
+        raise
 
 
 def _read(
@@ -122,8 +122,10 @@ def _read(
     extras.walltime = spec.walltime
     if values.get("label") is not None:
         extras.label = str(values["label"])
-    if values.get("walltime") is not None and spec.kind != "bash":
-        extras.walltime = checked_walltime(spec.name, values["walltime"])
+    if values.get("walltime") is not None:
+        values["walltime"] = checked_walltime(spec.name, values["walltime"])
+        if spec.kind != "bash":  # there, who started the command also kills it
+            extras.walltime = values["walltime"]
     for name in ("stdout", "stderr"):
         if values.get(name) is not None:
             values[name] = _stream(

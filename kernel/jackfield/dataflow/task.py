@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from jackfield.errors import ConfigurationError
+from jackfield.files import File
 from jackfield.states import TaskState, TaskView
 
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from jackfield.dataflow.dependencies import Found
     from jackfield.dataflow.engine import Engine
     from jackfield.dataflow.executors import ExecutorEntry, Route
-    from jackfield.files import File
     from jackfield.futures import AppFuture, DataFuture
 
 Kind: TypeAlias = Literal["python", "bash", "join", "transfer"]
@@ -24,10 +24,12 @@ def checked_labels(value: object) -> Executors:
     """Return ``executors=`` as the kernel keeps it.
 
     Raises:
-        ConfigurationError: It is neither ``"all"`` nor a list of labels.
+        ConfigurationError: It is neither ``"all"`` nor a label nor a list of them.
     """
     if value == "all":
         return "all"
+    if isinstance(value, str) and value:
+        return (value,)
     if (
         isinstance(value, list | tuple | set | frozenset)
         and value
@@ -35,7 +37,7 @@ def checked_labels(value: object) -> Executors:
     ):
         return tuple(value)
     raise ConfigurationError(
-        f"executors= is {value!r}; expected a list of labels, as ['cpu'], or 'all'."
+        f"executors= is {value!r}; expected a label, a list of labels, or 'all'."
     )
 
 
@@ -112,6 +114,13 @@ class AppSpec:
         self.route: Route | None = None
 
 
+def stream_file(value: Any) -> File | None:
+    """Return the file of a ``stdout=`` or ``stderr=`` that was given as a ``File``."""
+    if isinstance(value, tuple):
+        value = value[0]
+    return value if isinstance(value, File) else None
+
+
 class Extras:
     """What only some tasks have: outputs, streams, a memo key, a walltime.
 
@@ -170,8 +179,10 @@ class Task:
         cost: What failures have cost so far.
         failures: The errors of earlier attempts.
         extras: What only some tasks have.
-        data_futures: One for each of ``extras.outputs``.
+        data_futures: One for each of ``extras.outputs``, then those of the streams
+            that were given as files.
         error: Why it failed, once it has.
+        reason: The same in one line, where that takes calling code of users.
     """
 
     __slots__ = (
@@ -187,6 +198,7 @@ class Task:
         "future",
         "id",
         "kernel",
+        "reason",
         "spec",
         "state",
         "waiting",
@@ -214,6 +226,7 @@ class Task:
         self.extras: Extras | None = None
         self.data_futures: tuple[DataFuture, ...] = ()
         self.error: BaseException | None = None
+        self.reason: str = ""
         self.future: AppFuture[Any] | None = None
 
     @property
@@ -227,8 +240,13 @@ class Task:
         return len(self.failures) + 1
 
     def stream(self, name: Literal["stdout", "stderr"]) -> Any:
-        """Return where a standard stream goes, or ``None``."""
-        return self.extras.streams.get(name) if self.extras is not None else None
+        """Return where a standard stream goes, or ``None``; of a file, its future."""
+        value = self.extras.streams.get(name) if self.extras is not None else None
+        file = stream_file(value)
+        for future in self.data_futures:
+            if file is not None and future.file_obj is file:
+                return future
+        return value
 
     def view(self, executors: tuple[str, ...] = ()) -> TaskView:
         """Return what hooks may see."""

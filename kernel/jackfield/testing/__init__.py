@@ -9,12 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jackfield.testing.checkpoints import CheckpointStoreConformance
     from jackfield.testing.executors import ExecutorConformance
     from jackfield.testing.harness import Harness
 
-__all__ = ["ExecutorConformance", "Harness"]
+__all__ = ["CheckpointStoreConformance", "ExecutorConformance", "Harness"]
 
-_HOMES = {"ExecutorConformance": "executors", "Harness": "harness"}
+_HOMES = {
+    "CheckpointStoreConformance": "checkpoints",
+    "ExecutorConformance": "executors",
+    "Harness": "harness",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -135,6 +135,7 @@ class Shutdown(ExecutorCase):
 
             ending = threading.Thread(target=within_limit, args=(harness, WAIT_S))
             ending.start()
+            assert settled(lambda: _refuses(harness), WAIT_S)  # it has begun to end
             gate.open()
             ending.join(WAIT_S)
 
@@ -331,3 +332,12 @@ def join_all(threads: set[threading.Thread]) -> None:
     for thread in threads:
         thread.join(WAIT_S)
         assert not thread.is_alive(), thread
+
+
+def _refuses(harness: Harness) -> bool:
+    """Tell whether the executor takes no more works."""
+    try:
+        harness.submit(tasks.add, 1)
+    except Exception:
+        return True
+    return False

@@ -1,0 +1,168 @@
+"""Pickling single values so that another process of this program can load them.
+
+Two picklers, tried in this order: the standard one, which is the fastest, and
+cloudpickle for what it cannot do. Both refuse references that a worker could not
+follow: functions and classes of ``__main__``, of notebooks and of modules that no
+import path leads to go by value.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from functools import cache
+from pathlib import Path
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+PROTOCOL: Final = 5
+
+Buffers: TypeAlias = list[pickle.PickleBuffer]
+
+_ATOMS: Final = frozenset({int, float, complex, str, bytes, bool, type(None)})
+_COPIED_SIZE: Final = 4096
+"""Up to here, copying a string is cheaper than setting up a pickler."""
+
+_SEPARATE_SIZE: Final = 16_384
+"""From here on, a buffer is worth travelling by itself."""
+
+_MAIN: Final = frozenset({"__main__", "__mp_main__"})
+
+
+def dumps(value: object, buffers: Buffers | None = None) -> bytes:
+    """Pickle a value so that a worker, or the driver, can load it.
+
+    Args:
+        value: What to pickle.
+        buffers: If given, large contiguous buffers that objects offer (NumPy
+            arrays, ``PickleBuffer``) are appended to it instead of being copied.
+
+    Raises:
+        Exception: Whatever the pickler or the value's own methods raise.
+    """
+    return b"".join(dump_parts(value, buffers))
+
+
+def loads(data: bytes | bytearray | memoryview, buffers: Iterable[Any] = ()) -> Any:
+    """Undo ``dumps``; runs code of the value's classes, and raises what it raises."""
+    return pickle.loads(data, buffers=buffers)
+
+
+def dump_parts(value: object, buffers: Buffers | None = None) -> list[bytes]:
+    """Pickle like ``dumps``, into pieces to be written one after another.
+
+    A large ``bytes`` object inside the value is a piece as it is, not a copy.
+    """
+    if type(value) in _ATOMS and (
+        not isinstance(value, bytes | str) or len(value) <= _COPIED_SIZE
+    ):
+        return [pickle.dumps(value, PROTOCOL)]
+    try:
+        return _run_pickler(_PlainPickler, value, buffers)
+    except Exception:
+        if buffers is not None:
+            buffers.clear()
+        return _run_pickler(_cloud_pickler(), value, buffers)
+
+
+def _run_pickler(
+    pickler: Callable[..., pickle.Pickler], value: object, buffers: Buffers | None
+) -> list[bytes]:
+    sink = _Sink()
+    keep = None if buffers is None else _keep_large(buffers)
+    pickler(sink, PROTOCOL, buffer_callback=keep).dump(value)
+    return sink.parts
+
+
+def _keep_large(buffers: Buffers) -> Callable[[pickle.PickleBuffer], bool]:
+    def keep(buffer: pickle.PickleBuffer) -> bool:
+        """Take the buffer, or return true to have it copied into the pickle."""
+        with memoryview(buffer) as view:
+            small = view.nbytes < _SEPARATE_SIZE or not view.contiguous
+        if not small:
+            buffers.append(buffer)
+        return small
+
+    return keep
+
+
+class _Sink:
+    """A file for picklers that keeps what is written, without joining it."""
+
+    __slots__ = ("parts", "write")
+
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+        self.write: Callable[[bytes], object] = self.parts.append
+
+
+class _NotImportableError(Exception):
+    """Plain pickle would make a reference that a worker cannot follow."""
+
+
+class _PlainPickler(pickle.Pickler):
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, type | FunctionType) and not travels(obj.__module__):
+            raise _NotImportableError
+        return NotImplemented
+
+
+@cache
+def _cloud_pickler() -> type[pickle.Pickler]:
+    import cloudpickle
+
+    class CloudPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is untyped
+        def reducer_override(self, obj: Any) -> Any:
+            if isinstance(obj, type | FunctionType):
+                _send_by_value(obj.__module__)
+            return super().reducer_override(obj)
+
+    return CloudPickler
+
+
+def travels(module: str | None) -> bool:
+    """Whether a worker that imports ``module`` gets the module that we have."""
+    if module is None or module not in sys.modules:
+        return True
+    return module not in _MAIN and _importable(module)
+
+
+def _send_by_value(module: str | None) -> None:
+    # Registered for good: that no other process can import the module stays true.
+    if module is not None and module not in _MAIN and not travels(module):
+        import cloudpickle
+
+        cloudpickle.register_pickle_by_value(sys.modules[module])
+
+
+@cache
+def _importable(name: str) -> bool:
+    if name.partition(".")[0] in sys.stdlib_module_names:
+        return True
+    parent = name.rpartition(".")[0]
+    if parent and not travels(parent):
+        return False
+    path = getattr(sys.modules.get(parent), "__path__", None) if parent else None
+    file = getattr(sys.modules[name], "__file__", None)
+    return _same_origin(_find_origin(name, path), file)
+
+
+def _find_origin(name: str, path: Any) -> str | None:
+    """Where an import of ``name`` would look, ``""`` for no file, ``None`` nowhere."""
+    for finder in sys.meta_path:
+        try:
+            spec = finder.find_spec(name, path)
+        except Exception:  # noqa: S112  (a finder that cannot answer is no answer)
+            continue
+        if spec is not None:
+            return spec.origin if spec.has_location and spec.origin else ""
+    return None
+
+
+def _same_origin(found: str | None, file: str | None) -> bool:
+    if not found or not file:
+        return found is not None and not file
+    return Path(found).resolve() == Path(file).resolve()

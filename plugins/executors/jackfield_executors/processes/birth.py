@@ -1,0 +1,86 @@
+"""Starting one worker: its socket, its page, its pipes, and what it is told."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import socket
+import sys
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Final
+
+from jackfield import serialize
+from jackfield_executors.processes import progress
+from jackfield_executors.processes.handle import WorkerHandle
+from jackfield_executors.processes.wire import Kind, large_frame
+
+if TYPE_CHECKING:
+    from jackfield_executors.processes.launcher import ForkServer
+    from jackfield_executors.processes.options import Options
+    from jackfield_executors.processes.output import Output
+    from jackfield_executors.processes.setup import Setup
+
+SOCKET_BUFFER: Final = 1 << 20
+
+
+def start_worker(
+    number: int, options: Options, server: ForkServer, output: Output
+) -> WorkerHandle:
+    """Ask for a worker, and send it what it needs to get ready.
+
+    Raises:
+        OSError: No descriptor can be had, or the fork server is gone.
+        SerializationError: The initializer cannot be sent.
+    """
+    setup = pickle.dumps(_setup(number, options))
+    with ExitStack() as to_close, ExitStack() as on_error:
+        ours, theirs = socket.socketpair()
+        to_close.enter_context(theirs)
+        on_error.enter_context(ours)
+        for end in (ours, theirs):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER)
+        ours.setblocking(False)
+        page_fd = progress.create()
+        to_close.callback(os.close, page_fd)
+        page = progress.Page(page_fd)
+        on_error.callback(page.close)
+        stdout, stderr, pipes = output.open()
+        to_close.callback(os.close, stdout)
+        to_close.callback(os.close, stderr)
+        on_error.callback(output.end, pipes)
+        server.start_worker(number, [theirs.fileno(), page_fd, stdout, stderr])
+        on_error.pop_all()
+    worker = WorkerHandle(number, ours, page, pipes)
+    worker.send(large_frame(Kind.SETUP, [setup]))
+    return worker
+
+
+def _setup(number: int, options: Options) -> Setup:
+    return {
+        "name": f"{options.label}-{number}",
+        "path": sys.path[:],
+        "argv": sys.argv[:],
+        "levels": _log_levels(),
+        "nice": options.nice,
+        "initializer": _initializer(options),
+        "initargs": serialize.dump_call(options.label, None, options.initargs, {}),
+    }
+
+
+def _initializer(options: Options) -> bytes | None:
+    initializer = options.initializer
+    if isinstance(initializer, str):
+        return serialize.dump_reference(*initializer.split(":"))
+    if initializer is None:
+        return None
+    return serialize.dump_function(options.label, initializer)
+
+
+def _log_levels() -> dict[str, int]:
+    """The levels that are set here, so that workers send no more than is wanted."""
+    levels = {"": logging.getLogger().level}
+    for name, logger in list(logging.Logger.manager.loggerDict.items()):
+        if isinstance(logger, logging.Logger) and logger.level != logging.NOTSET:
+            levels[name] = logger.level
+    return levels

@@ -1,0 +1,186 @@
+"""The options of a process executor, checked."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from jackfield.errors import ConfigurationError, suggest
+from jackfield_executors.processes import machine
+
+Initializer = Callable[..., object]
+
+THREAD_VARIABLES: Final = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
+"""What the usual numeric libraries read, when they are loaded, to size their pools."""
+
+_UNITS: Final = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12} | {
+    "ki": 2**10,
+    "mi": 2**20,
+    "gi": 2**30,
+    "ti": 2**40,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Options of one executor; see ``docs/executors-processes.md``.
+
+    Attributes:
+        label: The executor's label.
+        workers: Number of worker processes.
+        max_tasks_per_worker: Tasks after which a worker is replaced, or ``None``.
+        max_memory_per_worker: Bytes above which a worker is replaced between tasks.
+        memory_limit_per_worker: Bytes above which a worker is killed.
+        initializer: Called in each worker before its first task, or its
+            ``"module:function"``.
+        initargs: Arguments of the initializer.
+        env: Environment variables that workers have beyond the driver's.
+        threads_per_worker: Threads that BLAS and OpenMP may start in a worker; 0
+            leaves it to the libraries.
+        nice: Added to the driver's niceness: 0 to 19.
+    """
+
+    label: str
+    workers: int
+    max_tasks_per_worker: int | None = None
+    max_memory_per_worker: int | None = None
+    memory_limit_per_worker: int | None = None
+    initializer: Initializer | str | None = None
+    initargs: tuple[Any, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    threads_per_worker: int = 1
+    nice: int = 0
+
+    def environment(self) -> dict[str, str]:
+        """The variables that workers start with."""
+        merged = {**os.environ, **self.env}
+        if self.threads_per_worker:
+            for name in THREAD_VARIABLES:
+                merged.setdefault(name, str(self.threads_per_worker))
+        return merged
+
+
+def parse_options(label: str, options: Mapping[str, Any]) -> Options:
+    """Check an executor's table.
+
+    Raises:
+        ConfigurationError: Names the executor, the option and what it takes.
+    """
+    if os.name != "posix":
+        raise ConfigurationError(
+            f"Executor {label!r}: 'processes' needs a POSIX system."
+        )
+    checked: dict[str, Any] = {}
+    for name, value in options.items():
+        check = _CHECKS.get(name)
+        if check is None:
+            raise ConfigurationError(
+                f"Executor {label!r} has no option {name!r}"
+                f"{suggest(name, _CHECKS)} Options: {', '.join(_CHECKS)}."
+            )
+        try:
+            checked[name] = check(value)
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(
+                f"Executor {label!r}: option {name!r} must be {error}, not {value!r}."
+            ) from error
+    _check_memory(label, checked)
+    cores = machine.available_cores()
+    workers = checked.setdefault("workers", cores)
+    checked.setdefault("threads_per_worker", max(1, cores // workers))
+    return Options(label, **checked)
+
+
+def _check_memory(label: str, checked: Mapping[str, Any]) -> None:
+    wanted = [name for name in checked if "memory" in name and checked[name]]
+    if wanted and not machine.measures_memory():
+        raise ConfigurationError(
+            f"Executor {label!r}: option {wanted[0]!r} needs /proc, "
+            "which this system does not have."
+        )
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or value < 1:
+        raise ValueError("an integer above 0")
+    return value
+
+
+def _optional_count(value: Any) -> int | None:
+    return None if value is None else _count(value)
+
+
+def _threads(value: Any) -> int:
+    if value is None:
+        return 0
+    if type(value) is not int or value < 0:
+        raise ValueError("an integer, 0 for no limit")
+    return value
+
+
+def _nice(value: Any) -> int:
+    if type(value) is not int or not 0 <= value <= 19:
+        raise ValueError("an integer from 0 to 19")
+    return value
+
+
+def _size(value: Any) -> int | None:
+    """Bytes, as an integer or as text: ``"500 MB"``, ``"2GiB"``."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?", value.strip().lower())
+        if match and float(match[1]) > 0:
+            return int(float(match[1]) * _UNITS[match[2] or ""])
+    elif type(value) is int and value > 0:
+        return value
+    raise ValueError("a number of bytes, or a size such as '2 GB'")
+
+
+def _env(value: Any) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        raise TypeError("a table of texts")
+    for name, text in value.items():
+        if not isinstance(name, str) or not isinstance(text, str):
+            raise TypeError("a table of texts")
+        if not name or "=" in name or "\0" in name + text:
+            raise ValueError("a table of texts without NUL, whose names have no '='")
+    return dict(value)
+
+
+def _initializer(value: Any) -> Initializer | str | None:
+    if value is None or callable(value):
+        return value  # type: ignore[no-any-return]  # `callable` narrows Any to Any
+    if isinstance(value, str) and re.fullmatch(r"[\w.]+:[\w.]+", value):
+        return value
+    raise TypeError("a function, or its name as 'module:function'")
+
+
+def _arguments(value: Any) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise TypeError("a list of arguments")
+    return tuple(value)
+
+
+_CHECKS: Final[dict[str, Callable[[Any], Any]]] = {
+    "workers": _count,
+    "max_tasks_per_worker": _optional_count,
+    "max_memory_per_worker": _size,
+    "memory_limit_per_worker": _size,
+    "initializer": _initializer,
+    "initargs": _arguments,
+    "env": _env,
+    "threads_per_worker": _threads,
+    "nice": _nice,
+}

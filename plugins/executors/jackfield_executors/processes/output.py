@@ -1,0 +1,208 @@
+"""Passing on what workers print and log.
+
+Each worker has a pipe for each stream, so that nothing of one worker can come into
+the middle of another's line. One thread reads them, puts whole lines together and
+writes them to whatever ``sys.stdout`` and ``sys.stderr`` are at that time. Log
+records come with the outcomes and are handled here too, so that a slow terminal or
+handler holds up nobody else.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import selectors
+import sys
+import threading
+from collections import deque
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from jackfield_executors.processes.wire import Data
+
+log = logging.getLogger("jackfield.executors.processes")
+
+READ_SIZE: Final = 65_536
+
+PARTIAL_S: Final = 0.2
+"""A line without an end, such as a prompt or a progress bar, is shown after this."""
+
+MOST_RECORDS: Final = 10_000
+"""Log records that may wait for slow handlers; the rest are counted and dropped."""
+
+LAST_WORDS_S: Final = 2.0
+"""How long the end of an executor waits for its workers' output to be shown."""
+
+
+class _Stream:
+    """One pipe of one worker."""
+
+    __slots__ = ("fd", "partial", "since", "target")
+
+    def __init__(self, fd: int, target: str) -> None:
+        self.fd = fd
+        self.target = target
+        self.partial = b""
+        self.since = 0.0
+
+
+class Output:
+    """The thread that passes workers' output on."""
+
+    def __init__(self, label: str) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._wake_fd, self._signal_fd = os.pipe()
+        for fd in (self._wake_fd, self._signal_fd):
+            os.set_blocking(fd, False)
+        self._selector.register(self._wake_fd, selectors.EVENT_READ)
+        self._records: deque[bytes] = deque()
+        self._dropped = 0
+        self._new: deque[_Stream] = deque()
+        self._streams: dict[int, _Stream] = {}
+        self._ended: deque[tuple[int, int]] = deque()
+        self._closing = False
+        # Not with the first worker: as the interpreter ends, no thread can be started.
+        self._thread = threading.Thread(
+            target=self._run, name=f"{label}-output", daemon=True
+        )
+        self._thread.start()
+
+    def open(self) -> tuple[int, int, tuple[int, int]]:
+        """Make the two pipes of a new worker.
+
+        Returns:
+            The ends that the worker gets, and what to give to ``end``.
+
+        Raises:
+            OSError: No more descriptors.
+        """
+        out_read, out_write = os.pipe()
+        try:
+            err_read, err_write = os.pipe()
+        except OSError:
+            os.close(out_read)
+            os.close(out_write)
+            raise
+        for fd, target in ((out_read, "stdout"), (err_read, "stderr")):
+            os.set_blocking(fd, False)
+            self._new.append(_Stream(fd, target))
+        self._wake()
+        return out_write, err_write, (out_read, err_read)
+
+    def end(self, pipes: tuple[int, int]) -> None:
+        """A worker has ended: show the rest of its output and close its pipes."""
+        self._ended.append(pipes)
+        self._wake()
+
+    def log(self, record: Data) -> None:
+        """Have a record handled that a worker has logged."""
+        if len(self._records) >= MOST_RECORDS:
+            self._dropped += 1
+            return
+        self._records.append(bytes(record))
+        self._wake()
+
+    def close(self) -> None:
+        """Show what there is, as far as that can be done soon, and end."""
+        if self._closing:
+            return
+        self._closing = True
+        self._wake()
+        self._thread.join(LAST_WORDS_S)
+        if self._thread.is_alive():  # whoever reads our output has stopped
+            return
+        self._selector.close()
+        for fd in (*self._streams, self._wake_fd, self._signal_fd):
+            os.close(fd)
+
+    def _wake(self) -> None:
+        try:
+            os.write(self._signal_fd, b"\0")
+        except BlockingIOError:  # it is full, so it wakes
+            return
+
+    # -- On the thread ---------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._step():
+            pass
+
+    def _step(self) -> bool:
+        closing = self._closing
+        for key, _ in self._selector.select(0 if closing else self._patience()):
+            if key.fd == self._wake_fd:
+                os.read(self._wake_fd, 4096)
+            else:
+                self._read(key.data)
+        while self._new:
+            stream = self._new.popleft()
+            self._streams[stream.fd] = stream
+            self._selector.register(stream.fd, selectors.EVENT_READ, stream)
+        while self._ended:
+            for fd in self._ended.popleft():
+                self._finish(fd)
+        self._show_partial()
+        self._handle_records()
+        return closing
+
+    def _patience(self) -> float | None:
+        waiting = any(stream.partial for stream in self._streams.values())
+        return PARTIAL_S if waiting else None
+
+    def _read(self, stream: _Stream) -> bool:
+        """Read once; false at the end, or if there is nothing now."""
+        try:
+            data = os.read(stream.fd, READ_SIZE)
+        except BlockingIOError:
+            return False
+        if not data:
+            self._selector.unregister(stream.fd)
+            return False
+        lines, mark, rest = (stream.partial + data).rpartition(b"\n")
+        if mark:
+            _show(stream.target, lines + mark)
+        if not stream.partial or mark:
+            stream.since = monotonic()
+        stream.partial = rest
+        return True
+
+    def _finish(self, fd: int) -> None:
+        stream = self._streams.pop(fd)
+        if fd in self._selector.get_map():
+            while self._read(stream):
+                pass
+        if fd in self._selector.get_map():
+            self._selector.unregister(fd)
+        if stream.partial:
+            _show(stream.target, stream.partial)
+        os.close(fd)
+
+    def _show_partial(self) -> None:
+        for stream in self._streams.values():
+            if stream.partial and monotonic() - stream.since > PARTIAL_S:
+                _show(stream.target, stream.partial)
+                stream.partial = b""
+
+    def _handle_records(self) -> None:
+        while self._records:
+            try:
+                record = logging.makeLogRecord(pickle.loads(self._records.popleft()))
+                logger = logging.getLogger(record.name)
+                if logger.isEnabledFor(record.levelno):
+                    logger.handle(record)
+            except Exception:
+                log.exception("A log record of a worker could not be handled")
+        if self._dropped:
+            dropped, self._dropped = self._dropped, 0
+            log.warning("%d log records of workers came too fast", dropped)
+
+
+def _show(target: str, data: bytes) -> None:
+    stream = getattr(sys, target)
+    try:
+        stream.write(data.decode(errors="backslashreplace"))
+        stream.flush()
+    except Exception:  # there is no such stream, or it is closed
+        return

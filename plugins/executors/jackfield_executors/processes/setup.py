@@ -1,0 +1,117 @@
+"""Making a fresh process a worker: streams, paths, logging, the user's initializer."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import pickle
+import signal
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TextIO, TypedDict
+
+from jackfield import serialize
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Setup(TypedDict):
+    """What the driver tells a new worker."""
+
+    name: str
+    path: list[str]
+    argv: list[str]
+    levels: dict[str, int]
+    nice: int
+    initializer: bytes | None
+    initargs: bytes
+
+
+def take_streams(stdout_fd: int, stderr_fd: int) -> None:
+    """Make two pipes to the driver the standard output and error of this process."""
+    for fd, target in ((stdout_fd, 1), (stderr_fd, 2)):
+        os.dup2(fd, target)
+        os.close(fd)
+    sys.stdout = _line_writer(1)
+    sys.stderr = _line_writer(2)
+
+
+def _line_writer(fd: int) -> TextIO:
+    return open(fd, "w", 1, "utf-8", "backslashreplace", closefd=False)
+
+
+def flush_streams() -> None:
+    """Send what tasks have printed, before the news that they have ended."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:  # noqa: S112  (a task may have put anything in their place)
+            continue
+
+
+def apply(setup: Setup, send_log: Callable[[bytes], bool]) -> None:
+    """Set up the process; raises what the user's initializer raises."""
+    import faulthandler
+
+    faulthandler.enable()
+    # Ctrl-C is the driver's affair. A handler, unlike SIG_IGN, is not inherited by
+    # the programs that tasks start.
+    signal.signal(signal.SIGINT, lambda *_: None)
+    sys.modules["__main__"] = ModuleType("__main__")
+    follow_path(setup["path"])
+    sys.argv[:] = setup["argv"]
+    if setup["nice"]:
+        os.nice(setup["nice"])
+    _forward_logs(setup["name"], setup["levels"], send_log)
+    if setup["initializer"] is not None:
+        initializer = serialize.load_function(setup["initializer"])
+        args, _ = serialize.load_call(setup["initargs"])
+        initializer(*args)
+
+
+def follow_path(path: list[str]) -> None:
+    """Import from where the driver imports."""
+    sys.path[:] = path
+    importlib.invalidate_caches()
+
+
+def _forward_logs(
+    name: str, levels: dict[str, int], send: Callable[[bytes], bool]
+) -> None:
+    root = logging.getLogger()
+    for handler in root.handlers[:]:
+        root.removeHandler(handler)
+    root.addHandler(_ToDriver(name, send))
+    for logger, level in levels.items():
+        logging.getLogger(logger).setLevel(level)
+
+
+class _ToDriver(logging.Handler):
+    """Sends records to the driver, as built-in types only."""
+
+    def __init__(self, name: str, send: Callable[[bytes], bool]) -> None:
+        super().__init__()
+        self._worker = name
+        self._send = send
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            if not self._send(self._dump(record)):
+                sys.stderr.write(f"{self.format(record)}\n")
+        except Exception:
+            self.handleError(record)
+
+    def _dump(self, record: logging.LogRecord) -> bytes:
+        text = self.format(record)
+        fields = {name: _plain(value) for name, value in vars(record).items()}
+        fields |= {"msg": record.getMessage(), "args": None, "exc_info": None}
+        fields |= {"processName": self._worker, "exc_text": record.exc_text}
+        del text  # formatting has filled `exc_text`, which is what was wanted
+        return pickle.dumps(fields, 5)
+
+
+def _plain(value: Any) -> Any:
+    """A value that any process can unpickle."""
+    return value if type(value) in {int, float, bool, str, type(None)} else repr(value)

@@ -1,0 +1,545 @@
+"""Ctrl-C, SIGTERM, the interpreter's end and forks, in programs of their own."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Start = Callable[[str], Any]
+Run = Callable[[str], Any]
+
+LIMIT_S = 20.0
+SECONDS = 5.0
+"""What "within seconds" may mean on a busy machine; graces here are 0.3 s."""
+
+APPS = """
+gate = threading.Event()
+
+@jf.python_app
+def endless():
+    while True:
+        gate.wait(0.05)
+
+@jf.python_app
+def identity(value):
+    return value
+
+@jf.python_app
+def begin():
+    say("begun")
+    while True:
+        gate.wait(0.05)
+"""
+
+
+def assert_one_interrupt(end: Any) -> None:
+    assert end.code == -signal.SIGINT, end
+    assert end.err.count("Traceback (most recent call last)") == 1, end.err
+    assert end.err.rstrip().endswith("KeyboardInterrupt"), end.err
+    assert end.err.count("KeyboardInterrupt") == 1, end.err
+
+
+# -- Ctrl-C ---------------------------------------------------------------------------
+
+
+def test_ctrl_c_during_a_burst_of_submits_ends_the_program(start: Start) -> None:
+    program = start(
+        APPS
+        + """
+with load():
+    say("ready")
+    while True:
+        identity(identity(1))
+"""
+    )
+    program.wait_for("ready")
+    program.signal()
+
+    assert_one_interrupt(program.end())
+
+
+def test_ctrl_c_while_waiting_for_a_result_ends_the_program(start: Start) -> None:
+    program = start(
+        APPS
+        + """
+with load():
+    queued = [endless() for _ in range(20)]
+    begin_last = identity(queued[0])
+    say("ready")
+    begin_last.result()
+"""
+    )
+    program.wait_for("ready")
+    begun = time.monotonic()
+    program.signal()
+
+    assert_one_interrupt(program.end())
+    assert time.monotonic() - begun < SECONDS
+
+
+def test_ctrl_c_while_leaving_waits_cancels_what_has_not_begun(start: Start) -> None:
+    program = start(
+        APPS
+        + """
+try:
+    with load():
+        running = begin()
+        waiting = identity(running)
+except KeyboardInterrupt:
+    say("waiting", waiting.cancelled(), "running", running.done())
+    raise
+"""
+    )
+    program.wait_for("begun")
+    begun = time.monotonic()
+    program.signal()
+    end = program.end()
+
+    assert_one_interrupt(end)
+    assert "waiting True running True" in end.out
+    assert time.monotonic() - begun < SECONDS
+
+
+SLOW_TO_END = """
+from jackfield.abc import Executor
+
+class Slow(Executor):
+    workers = 1
+
+    def __init__(self):
+        self.over = threading.Event()
+
+    def start(self, context):
+        pass
+
+    def submit(self, batch):
+        say("begun")
+
+    def shutdown(self, *, grace=None):
+        say("shutdown", grace)
+        if grace:
+            self.over.wait(grace)
+        self.over.set()
+
+"""
+
+
+def test_a_second_ctrl_c_leaves_at_once(start: Start) -> None:
+    program = start(
+        SLOW_TO_END
+        + """
+with load(executors={"slow": Slow()}, exit_grace=60.0) as kernel:
+    kernel.submit(abs, 1)
+"""
+    )
+    program.wait_for("begun")
+    program.signal()
+    program.wait_for("shutdown 60.0")
+    begun = time.monotonic()
+    program.signal()
+    end = program.end()
+
+    assert end.out[-1] == "shutdown 0.0"
+    assert end.code == -signal.SIGINT
+    assert time.monotonic() - begun < SECONDS
+
+
+def test_futures_have_ended_after_a_second_ctrl_c_too(start: Start) -> None:
+    program = start(
+        SLOW_TO_END
+        + """
+try:
+    with load(executors={"slow": Slow()}, exit_grace=60.0) as kernel:
+        futures = [kernel.submit(abs, 1)]
+        futures.append(kernel.submit(abs, futures[0]))
+except KeyboardInterrupt:
+    say(*[future.cancelled() for future in futures])
+"""
+    )
+    program.wait_for("begun")
+    program.signal()
+    program.wait_for("shutdown 60.0")
+    program.signal()
+
+    assert program.end().out[-1] == "True True"
+
+
+PROGRAM_OF_ROUNDS = """
+import random
+from concurrent.futures import Future
+from jackfield.abc import Transferred
+
+class Provider:
+    @jf.hookimpl
+    def jackfield_stage_in(self, transfer):
+        transfer.path.write_bytes(b"x")
+        return Transferred()
+
+def work(kernel, dice, until):
+    recent = []
+    while time.monotonic() < until:
+        match dice.randrange(8):
+            case 0:
+                recent.append(identity(1))
+            case 1 if recent:
+                recent.append(identity(recent[-1]))
+            case 2:
+                foreign = Future()
+                foreign.set_result(1)  # first: nothing may wait for it in vain
+                recent.append(identity([foreign]))
+            case 3:
+                recent.append(identity(jf.File(f"mem://host/{dice.randrange(9)}")))
+            case 4 if recent:
+                dice.choice(recent).cancel()
+            case 5 if recent:
+                recent[-1].exception() if not recent[-1].cancelled() else None
+            case 6:
+                kernel.wait_for_current_tasks()
+            case 7:
+                list(kernel.map(abs, range(3)))
+        del recent[:-20]
+
+with load(plugins=[Provider()], log_level="OFF") as kernel:
+    for number in range(ROUNDS):
+        faulthandler.dump_traceback_later(15, exit=True)
+        try:
+            say("ready")
+            try:
+                work(kernel, random.Random(number), time.monotonic() + 5)
+            except jf.futures.CancelledError:
+                pass
+            time.sleep(5)
+        except KeyboardInterrupt:
+            pass
+        assert kernel.submit(abs, -3).result(10) == 3
+        kernel.wait_for_current_tasks(10)
+        assert not kernel._engine.live, kernel._engine.live
+say("usable to the end")
+"""
+
+
+def test_a_kernel_is_usable_after_ctrl_c_at_any_moment(start: Start) -> None:
+    rounds, dice = 40, random.Random(7)
+    program = start(APPS + f"ROUNDS = {rounds}\n" + PROGRAM_OF_ROUNDS)
+
+    for _ in range(rounds):
+        program.wait_for("ready")
+        time.sleep(dice.uniform(0.0, 0.05))
+        program.signal()
+    end = program.end()
+
+    assert end.out[-1] == "usable to the end", end.err
+    assert end.code == 0
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_ctrl_c_at_a_random_moment_ends_the_program(start: Start, seed: int) -> None:
+    program = start(
+        APPS
+        + """
+say("ready")
+with load():
+    futures = [identity(number) for number in range(200)]
+    endless()
+    for future in futures[:100]:
+        futures.append(identity(future))
+    futures[-1].result()
+    say("leaving")
+"""
+    )
+    program.wait_for("ready")
+    time.sleep(random.Random(seed).uniform(0.0, 0.12))
+    program.signal()
+
+    assert_one_interrupt(program.end())
+
+
+# -- SIGTERM --------------------------------------------------------------------------
+
+
+@pytest.mark.xfail(strict=True, reason="`jackfield run` leaves SIGTERM to Python")
+def test_sigterm_ends_a_run_like_ctrl_c_with_143(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        """
+import jackfield as jf
+import time
+
+@jf.python_app
+def endless():
+    print("begun", flush=True)
+    while True:
+        time.sleep(0.05)
+
+with jf.load(exit_grace=0.3):
+    endless().result()
+"""
+    )
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "from jackfield.cli import main; main()",
+            "run",
+            "script.py",
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        begun = time.monotonic()
+        process.terminate()
+        _, err = process.communicate(timeout=LIMIT_S)
+    finally:
+        process.kill()
+        process.communicate()
+
+    assert process.returncode == 143, err
+    assert time.monotonic() - begun < SECONDS
+    assert "1 cancelled" in err
+
+
+# -- The interpreter's end ------------------------------------------------------------
+
+
+def test_a_program_may_end_with_unfinished_tasks_and_is_told_so(run: Run) -> None:
+    begun = time.monotonic()
+    end = run(
+        APPS
+        + """
+load()
+first = endless()
+for _ in range(10):
+    endless()
+identity(first)
+"""
+    )
+
+    assert end.code == 0
+    assert "the program ends with 12 unfinished tasks" in end.err
+    assert "with jackfield.load()" in end.err
+    assert "Traceback" not in end.err
+    assert time.monotonic() - begun < SECONDS
+
+
+def test_a_program_that_has_waited_ends_silently(run: Run) -> None:
+    end = run(
+        APPS
+        + """
+load()
+identity(1).result()
+"""
+    )
+
+    assert end == (0, [], "")
+
+
+def test_the_exit_code_of_a_program_stays_its_own(run: Run) -> None:
+    end = run(
+        APPS
+        + """
+load()
+endless()
+sys.exit(7)
+"""
+    )
+
+    assert end.code == 7
+
+
+def test_sys_exit_inside_with_cancels_and_keeps_the_code(run: Run) -> None:
+    begun = time.monotonic()
+    end = run(
+        APPS
+        + """
+with load():
+    identity(endless())
+    sys.exit(7)
+"""
+    )
+
+    assert end == (7, [], "")
+    assert time.monotonic() - begun < SECONDS
+
+
+def test_callbacks_are_called_at_the_interpreters_end(run: Run) -> None:
+    end = run(
+        APPS
+        + """
+load()
+identity(endless()).add_done_callback(lambda future: say("called"))
+"""
+    )
+
+    assert end.out == ["called"]
+    assert end.code == 0
+
+
+def test_a_closed_standard_error_does_not_keep_the_end(run: Run) -> None:
+    end = run(
+        APPS
+        + """
+import atexit
+load()
+endless()
+atexit.register(lambda: sys.stderr.close())
+atexit.register(lambda: say("closing"))
+"""
+    )
+
+    assert end == (0, ["closing"], "")
+
+
+def test_a_daemon_thread_that_submits_does_not_keep_the_program(run: Run) -> None:
+    end = run(
+        APPS
+        + """
+load(max_pending=1000)
+
+def submit():
+    try:
+        while True:
+            identity(1)
+    except jf.KernelClosedError:
+        pass
+
+threading.Thread(target=submit, daemon=True).start()
+identity(1).result()
+"""
+    )
+
+    assert end.code == 0
+    assert "Traceback" not in end.err
+
+
+# -- Forks ----------------------------------------------------------------------------
+
+
+FORK = (
+    APPS
+    + """
+def child(action):
+    pid = os.fork()
+    if pid == 0:
+        try:
+            action()
+            code = 0
+        except BaseException as error:
+            say("child:", type(error).__name__, error)
+            code = 1
+        os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+"""
+)
+
+
+def test_futures_fail_in_a_fork_and_the_parent_goes_on(run: Run) -> None:
+    end = run(
+        FORK
+        + """
+def look():
+    for future in futures:
+        error = future.exception(5)
+        assert isinstance(error, jf.KernelClosedError), error
+    say(error)
+
+with load() as kernel:
+    futures = [endless()]
+    while not futures[0].task_status() == "submitted":
+        time.sleep(0.001)
+    futures += [identity(futures[0]) for _ in range(100)]
+    say(child(look))
+    say(identity(4).result())
+    kernel.cleanup(wait=False)
+"""
+    )
+
+    text = next(line for line in end.out if "this is a fork" in line)
+    assert "belongs to process" in text
+    assert end.out[-2:] == ["0", "4"], end
+
+
+def test_a_kernel_in_a_fork_is_inert_whenever_the_fork_comes(run: Run) -> None:
+    end = run(
+        FORK
+        + """
+def use():
+    for future in futures:
+        future.exception(5)
+    try:
+        kernel.submit(abs, 1)
+    except jf.KernelClosedError:
+        pass
+    else:
+        raise AssertionError("submitted in a fork")
+    kernel.wait_for_current_tasks(5)
+    kernel.cleanup()
+    assert not futures[0].cancel()
+    try:
+        jf.dfk()
+    except jf.NoDataFlowKernelError:
+        pass
+    else:
+        raise AssertionError("loaded in a fork")
+
+with load() as kernel:
+    codes = []
+    for number in range(30):
+        futures = [identity(item) for item in range(100)]
+        codes.append(child(use))
+    assert [future.result(5) for future in futures] == list(range(100))
+say(*set(codes))
+"""
+    )
+
+    assert end.out == ["0"], end
+
+
+def test_a_fork_may_load_a_kernel_of_its_own(run: Run) -> None:
+    end = run(
+        FORK
+        + """
+def own():
+    with load():
+        say(identity(5).result(5))
+
+with load():
+    endless_one = endless()
+    child(own)
+    jf.dfk().cleanup(wait=False)
+"""
+    )
+
+    assert end.out == ["5"], end
+
+
+def test_a_fork_that_leaves_the_with_block_ends_nothing_of_its_parent(run: Run) -> None:
+    end = run(
+        APPS
+        + """
+with load() as kernel:
+    futures = [identity(number) for number in range(50)]
+    faulthandler.cancel_dump_traceback_later()  # hangs a forked child at its exit
+    pid = os.fork()
+    if pid:
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3
+        say(identity(6).result(5))
+if not pid:
+    sys.exit(3)
+"""
+    )
+
+    assert end == (0, ["6"], "")

@@ -1,0 +1,67 @@
+"""Every error keeps its facts and its text on the way through a pickle."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import pytest
+
+from jackfield import errors
+
+EXAMPLES: dict[str, Any] = {
+    "AppTimeout": errors.AppTimeout("slow", 2.5),
+    "BashExitFailure": errors.BashExitFailure("align", 3, "see err.txt"),
+    "CheckpointError": errors.CheckpointError("cannot open"),
+    "DependencyError": errors.DependencyError(
+        "7 (c)", ("1 (a)", "4 (b)"), "ValueError: x"
+    ),
+    "DuplicatePluginError": errors.DuplicatePluginError("g", "n", ["a 1", "b 2"]),
+    "ExecutorError": errors.ExecutorError("cpu", "cannot start"),
+    "JoinError": errors.JoinError("7 (c)", ("1 (a)",), "ValueError: x"),
+    "MemoKeyError": errors.MemoKeyError("app", "argument 1", "no"),
+    "MissingOutputs": errors.MissingOutputs("app", ["a", "b"]),
+    "NoProviderError": errors.NoProviderError("s4", "s4://x", ["s3", "ftp"]),
+    "PluginLoadError": errors.PluginLoadError("x", "dist 1.0", "ImportError: y"),
+    "PluginNotFoundError": errors.PluginNotFoundError(
+        "executor", "thread", ["threads"]
+    ),
+    "RemoteError": errors.RemoteError("my.Error", "text", "Traceback ..."),
+    "SerializationError": errors.SerializationError("app", "argument 'x'", "no"),
+    "TaskExitError": errors.TaskExitError("app", "SystemExit(3)"),
+    "TransferError": errors.TransferError("http://x", "cut short"),
+    "UnsupportedByExecutorError": errors.UnsupportedByExecutorError("app", ["no."]),
+    "WorkerDiedError": errors.WorkerDiedError("cpu", "7 (c)", -9, "killed"),
+}
+CLASSES = [
+    value
+    for value in vars(errors).values()
+    if isinstance(value, type) and issubclass(value, errors.JackfieldError)
+]
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+def test_an_error_survives_pickling(kind: type[errors.JackfieldError]) -> None:
+    error = EXAMPLES.get(kind.__name__)
+    if error is None:
+        error = kind() if kind is errors.NoDataFlowKernelError else kind("text")
+
+    copy = pickle.loads(pickle.dumps(error))
+
+    assert type(copy) is kind
+    assert str(copy) == str(error)
+    assert vars(copy) == vars(error)
+    assert str(error)
+
+
+def test_a_missing_plugin_suggests_the_nearest() -> None:
+    assert str(EXAMPLES["PluginNotFoundError"]) == (
+        "No executor plugin is named 'thread'; did you mean 'threads'? "
+        "Installed: threads."
+    )
+
+
+def test_a_dependency_error_tells_the_way() -> None:
+    assert str(EXAMPLES["DependencyError"]) == (
+        "Task 7 (c) was not run, because task 1 (a) -> 4 (b) failed with ValueError: x"
+    )

@@ -1,0 +1,94 @@
+"""The directory of a run and its log."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import jackfield as jf
+from jackfield.dataflow.rundir import make_run_dir, stream_path
+
+LIMIT_S = 10.0
+
+
+def test_runs_are_numbered(tmp_path: Path) -> None:
+    for number in ("000", "001"):
+        with jf.load(run_dir=tmp_path / "runs") as kernel:
+            assert kernel.run_dir == tmp_path / "runs" / number
+
+
+def test_a_number_is_never_given_twice(tmp_path: Path) -> None:
+    """Eight processes at once."""
+    code = (
+        "import sys, pathlib; from jackfield.dataflow.rundir import make_run_dir\n"
+        "for _ in range(20): print(make_run_dir(pathlib.Path(sys.argv[1])))"
+    )
+    children = [
+        subprocess.Popen([sys.executable, "-c", code, tmp_path], stdout=subprocess.PIPE)
+        for _ in range(8)
+    ]
+    lines = [
+        line
+        for child in children
+        for line in child.communicate(timeout=LIMIT_S)[0].decode().split()
+    ]
+
+    assert len(set(lines)) == len(lines) == 160
+
+
+def test_what_is_no_number_does_not_count(tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "007").mkdir()
+
+    assert make_run_dir(tmp_path).name == "008"
+
+
+def test_a_run_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(jf.ConfigurationError, match=r"file.*\(run_dir\)"):
+        jf.load(run_dir=tmp_path / "file")
+
+
+def test_the_log_tells_of_the_run(tmp_path: Path) -> None:
+    with jf.load(run_dir=tmp_path) as kernel:
+        with pytest.raises(TypeError):
+            kernel.submit(len, 3).result(LIMIT_S)
+    text = (kernel.run_dir / "jackfield.log").read_text()
+
+    assert "Kernel started; executors: threads" in text
+    assert "Task 0 (len) failed: TypeError" in text
+    assert "failed 1" in text
+
+
+def test_the_log_can_be_switched_off(tmp_path: Path) -> None:
+    with jf.load(run_dir=tmp_path, log_level="OFF") as kernel:
+        kernel.submit(len, "a").result(LIMIT_S)
+
+    assert not (kernel.run_dir / "jackfield.log").exists()
+
+
+def test_an_application_may_show_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "jackfield"), jf.load(run_dir=tmp_path):
+        pass
+
+    assert any("Kernel started" in message for message in caplog.messages)
+
+
+def test_a_directory_of_task_logs_holds_ten_thousand(tmp_path: Path) -> None:
+    assert Path(stream_path(tmp_path, 9_999, "f", "", "stdout")).parent.name == "0000"
+    assert Path(stream_path(tmp_path, 10_000, "f", "", "stdout")).parent.name == "0001"
+
+
+def test_a_label_cannot_leave_its_directory(tmp_path: Path) -> None:
+    path = Path(stream_path(tmp_path, 1, "f", "../../etc/x y\n" + "z" * 300, "stderr"))
+
+    assert path.parent == tmp_path / "task_logs" / "0000"
+    assert len(path.name) < 160
+    assert " " not in path.name
