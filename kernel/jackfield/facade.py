@@ -12,6 +12,7 @@ from jackfield.errors import KernelClosedError
 
 if TYPE_CHECKING:
     from jackfield.dataflow.dfk import DataFlowKernel
+    from jackfield.dataflow.task import Executors
     from jackfield.futures import AppFuture
 
 P = ParamSpec("P")
@@ -38,7 +39,7 @@ class KernelExecutor(concurrent.futures.Executor):
         self, kernel: DataFlowKernel, executors: list[str] | str = "all"
     ) -> None:
         self._kernel: DataFlowKernel = kernel
-        self._labels = checked_labels(executors)
+        self._labels: Executors = checked_labels(executors)
         self._specs: dict[str, AppSpec] = {}
         self._unfinished: dict[AppFuture[Any], None] = {}
         self._down: bool = False

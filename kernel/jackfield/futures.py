@@ -4,25 +4,17 @@ An ``AppFuture`` is a ``concurrent.futures.Future`` and works wherever one does:
 ``wait``, ``as_completed``, ``asyncio.wrap_future``. It differs inside, because a
 kernel makes a million of them: the condition that waiters need is made when
 somebody waits, and done-callbacks run on a thread of their own, so that no
-callback can hold up an executor or the kernel.
-
-How a future ends, exactly once: ``settle`` or ``claim_cancel`` take ``_CLAIM``, see
-that the state is still pending, and write it. Where somebody has made the
-condition, they hold it first and wake the waiters before they let it go:
-``concurrent.futures.wait`` counts on it that a state which it sees, with the
-condition held, is one that its waiter will not be told of again. Where nobody has,
-nobody waits: a waiter makes the condition, under ``_CLAIM``, before it looks at the
-state. Callbacks are left to whoever ends the task, who calls ``take_callbacks``.
+callback can hold up an executor or the kernel. ``dataflow.claims`` tells how one ends.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator
 from concurrent.futures import CancelledError, Future
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
+from jackfield.dataflow import claims
 from jackfield.dataflow.locks import Condition, Latch
 
 if TYPE_CHECKING:
@@ -30,17 +22,6 @@ if TYPE_CHECKING:
     from jackfield.files import File
 
 T = TypeVar("T")
-
-_CLAIM: Final = threading.RLock()
-"""Held for the few instructions that decide how a future ends.
-
-Reentrant: the garbage collector may call a ``__del__`` of a user's at any
-instruction, and that may cancel another future. Taken after a future's condition.
-"""
-
-
-class Cancellation(CancelledError):  # noqa: N818  (what the user asked for is no error)
-    """Ends a future as cancelled; a task's own CancelledError is a failure."""
 
 
 class _Sleeper(Latch):
@@ -78,7 +59,7 @@ class KernelFuture(Future[T]):
         def _condition(self) -> Condition:
             condition = self._cond
             if condition is None:
-                with _CLAIM:
+                with claims.CLAIM:
                     condition = self._cond
                     if condition is None:
                         condition = self._cond = Condition()
@@ -168,13 +149,13 @@ class KernelFuture(Future[T]):
         It runs on the kernel's callback thread, or at once on this one if the task
         has ended. What it raises is logged.
         """
-        with _CLAIM:
+        with claims.CLAIM:
             if self._state is PENDING:
                 if self._callbacks is None:
                     self._callbacks = []
                 self._callbacks.append(fn)
                 return
-        run_callback(self, fn)
+        claims.run_callback(self, fn)
 
     def set_result(self, result: T) -> NoReturn:
         """Refuse: only the kernel ends a task."""
@@ -312,119 +293,3 @@ class DataFuture(KernelFuture["File"]):
         return (
             f"<DataFuture {self.file_obj!r} of {self._task.title}: {self._outcome()}>"
         )
-
-
-# -- for the kernel
-
-
-def settle(
-    endings: Iterable[tuple[KernelFuture[Any] | None, BaseException | None, Any]],
-) -> list[bool]:
-    """End futures: ``(future, error, value)`` each; tell which were still pending.
-
-    A ``Cancellation`` ends a future as cancelled.
-    """
-    wins: list[bool] = []
-    watched: list[tuple[int, KernelFuture[Any], BaseException | None, Any]] = []
-    with _CLAIM:
-        for future, error, value in endings:
-            if future is not None and future._cond is not None:
-                watched.append((len(wins), future, error, value))
-                wins.append(False)
-            else:
-                wins.append(future is not None and _write(future, error, value))
-    for place, future, error, value in watched:
-        with future._condition:
-            with _CLAIM:
-                wins[place] = _write(future, error, value)
-            if wins[place]:
-                _wake(future)
-    return wins
-
-
-def _write(future: KernelFuture[Any], error: BaseException | None, value: Any) -> bool:
-    if future._state is not PENDING:
-        return False
-    if error is None:
-        future._result = value
-        future._state = FINISHED
-    elif type(error) is Cancellation:
-        future._state = CANCELLED_AND_NOTIFIED
-    else:
-        future._exception = error
-        future._state = FINISHED
-    return True
-
-
-def claim_cancel(
-    future: KernelFuture[Any], allowed: Callable[[], bool] | None = None
-) -> bool:
-    """End a pending future as cancelled, if ``allowed()`` under the lock."""
-    with future._condition:
-        with _CLAIM:
-            if future._state is not PENDING or (allowed is not None and not allowed()):
-                return False
-            future._state = CANCELLED_AND_NOTIFIED
-        _wake(future)
-        return True
-
-
-def mark_submitted(tasks: Iterable[Task], mark: Callable[[Task], None]) -> list[Task]:
-    """Call ``mark`` on the tasks whose future is pending, and return them.
-
-    After this, ``cancel`` asks the executor instead of just cancelling.
-    """
-    with _CLAIM:
-        pending = [task for task in tasks if _is_pending(task.future)]
-        for task in pending:
-            mark(task)
-        return pending
-
-
-def _is_pending(future: KernelFuture[Any] | None) -> bool:
-    return future is not None and future._state is PENDING
-
-
-def _wake(future: KernelFuture[Any]) -> None:
-    """Wake those who wait for a future that has ended; its condition is held."""
-    for waiter in future._waiting or ():
-        if future.cancelled():
-            waiter.add_cancelled(future)
-        elif future._exception is not None:
-            waiter.add_exception(future)
-        else:
-            waiter.add_result(future)
-
-
-def take_callbacks(
-    future: KernelFuture[Any],
-) -> list[Callable[[Any], object]] | None:
-    """Return the callbacks of a future that has ended, once."""
-    callbacks = future._callbacks
-    if callbacks is not None:
-        future._callbacks = None
-    return callbacks
-
-
-def run_callback(future: KernelFuture[Any], callback: Callable[[Any], object]) -> None:
-    """Call a done-callback; log what it raises, whatever that is."""
-    try:
-        callback(future)
-    except BaseException:
-        import logging
-
-        logging.getLogger("jackfield").exception(
-            "A done-callback of %r raised; the run goes on", future
-        )
-
-
-def reset_after_fork() -> None:
-    """Make a new claim lock in a forked child: the old one may be held for ever."""
-    global _CLAIM  # noqa: PLW0603  (the one lock of this module)
-    _CLAIM = threading.RLock()  # type: ignore[misc]  # final but for a fork
-
-
-def strand(future: KernelFuture[Any], error: BaseException) -> None:
-    """End a future in a forked child, where no thread is left that waits for it."""
-    future._cond = None  # it may be held for ever, too
-    _write(future, error, None)

@@ -139,7 +139,7 @@ def test_an_executor_may_add_others_and_may_end_the_kernel_while_it_starts(
     late = AddsAndEnds()
     kernel = load(first=Inline())
 
-    with pytest.raises(ExecutorError, match="the kernel is closed"):
+    with pytest.raises(jf.KernelClosedError, match="the kernel has been closed"):
         kernel.add_executors({"late": late})
 
     assert kernel.executors == ("first", "more")

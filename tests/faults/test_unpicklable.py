@@ -1,11 +1,11 @@
-"""What cannot cross to a worker and back: named, and nobody else's trouble."""
+"""What cannot be pickled: named, alone in its misfortune, and no danger to the pool."""
 
 from __future__ import annotations
 
+import concurrent.futures
 import multiprocessing
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,116 +14,241 @@ import pytest
 import jackfield as jf
 from jackfield.errors import RemoteError, SerializationError, TaskExitError
 
-LIMIT_S = 20.0
+LIMIT_S = 30.0
 
 
-def _pool() -> Any:
-    return ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("forkserver"))
+class Holder:
+    """Keeps something that may not be picklable."""
 
-
-@pytest.fixture(params=["processes", "pool"], scope="module")
-def isolated(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[jf.DataFlowKernel]:
-    """A kernel whose tasks run in processes: ours, or a standard pool's."""
-    executor = (
-        _pool() if request.param == "pool" else {"plugin": "processes", "workers": 2}
-    )
-    run_dir = tmp_path_factory.mktemp("runs")
-    config = jf.Config(executors={"x": executor}, run_dir=run_dir)
-    with jf.DataFlowKernel(config) as kernel:
-        yield kernel
-        assert kernel.submit(len, "alive").result(LIMIT_S) == 5
+    def __init__(self, held: Any) -> None:
+        self.held = held
 
 
 class TwoArguments(Exception):
+    """Pickles, and does not unpickle."""
+
     def __init__(self, first: str, second: str) -> None:
         super().__init__(f"{first} and {second}")
 
 
-class Holder:
-    def __init__(self) -> None:
-        self.parts = {"lock": threading.Lock()}
+def refuse_to_load() -> Any:
+    raise RuntimeError("it refuses to be loaded")
 
 
-class ComesBackBroken:
+class DoesNotLoad:
+    """Pickles, and raises when it is unpickled."""
+
     def __reduce__(self) -> Any:
-        return int, ("x",)
+        return refuse_to_load, ()
 
 
-def raise_two() -> None:
-    raise TwoArguments("a", "b")
+class RaisesInReduce:
+    def __reduce__(self) -> Any:
+        raise ValueError("raised in __reduce__")
 
 
-def raise_lock() -> None:
-    raise ValueError("text", threading.Lock())
+class ExitsInReduce:
+    def __reduce__(self) -> Any:
+        raise SystemExit("raised in __reduce__")
 
 
-def exits() -> None:
+def first(value: Any, *_: Any) -> Any:
+    return value
+
+
+def give_lock() -> Any:
+    return Holder({"inner": [threading.Lock()]})
+
+
+def give_unloadable() -> Any:
+    return DoesNotLoad()
+
+
+def give_what_raises() -> Any:
+    return RaisesInReduce()
+
+
+def raise_two_arguments() -> None:
+    raise TwoArguments("one", "two")
+
+
+def raise_with_lock() -> None:
+    raise ValueError("it holds a lock", threading.Lock())
+
+
+def raise_system_exit() -> None:
     raise SystemExit(3)
 
 
-def test_an_argument_is_named_with_the_way_to_the_trouble(
-    isolated: jf.DataFlowKernel,
-) -> None:
-    def take(number: int, holder: Any) -> None:
+def nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[concurrent.futures.ProcessPoolExecutor]:
+    context = multiprocessing.get_context("forkserver")
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
+        yield pool
+
+
+class Shared(concurrent.futures.Executor):
+    """Another's pool, which outlives the kernels that use it."""
+
+    def __init__(self, pool: concurrent.futures.ProcessPoolExecutor) -> None:
+        self._pool = pool
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+        return self._pool.submit(fn, *args, **kwargs)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         pass
 
-    bystander = isolated.submit(len, "ab")
-    with pytest.raises(SerializationError, match=r"argument 'holder'.*parts\['lock'\]"):
-        isolated.submit(take, 1, Holder()).result(LIMIT_S)
-    assert bystander.result(LIMIT_S) == 2
+
+@pytest.fixture(params=["adapted", "processes"])
+def isolated(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[jf.DataFlowKernel]:
+    """A kernel whose one executor pickles."""
+    executor: Any = {"plugin": "processes", "workers": 1}
+    if request.param == "adapted":
+        executor = Shared(request.getfixturevalue("pool"))
+    options: dict[str, Any] = {"executors": {"isolated": executor}, "exit_grace": 1.0}
+    with jf.load(options, run_dir=tmp_path / "runs") as kernel:
+        before = kernel.submit(first, "before")
+        yield kernel
+        after = kernel.submit(first, "after")
+        assert before.result(LIMIT_S) == "before"
+        assert after.result(LIMIT_S) == "after"
 
 
-def test_a_function_is_named(isolated: jf.DataFlowKernel) -> None:
-    lock = threading.Lock()
-
-    with pytest.raises(SerializationError, match="its function"):
-        isolated.submit(lambda: lock.locked() or None).result(LIMIT_S)
-
-
-def test_a_result_that_cannot_be_pickled(isolated: jf.DataFlowKernel) -> None:
-    with pytest.raises(SerializationError, match="its result"):
-        isolated.submit(Holder).result(LIMIT_S)
-
-
-def test_a_result_that_cannot_be_unpickled(isolated: jf.DataFlowKernel) -> None:
-    with pytest.raises(SerializationError, match="its result"):
-        isolated.submit(ComesBackBroken).result(LIMIT_S)
-
-
-def test_an_exception_that_cannot_be_unpickled(isolated: jf.DataFlowKernel) -> None:
-    with pytest.raises(RemoteError, match=r"(?s)TwoArguments: a and b.*raise_two"):
-        isolated.submit(raise_two).result(LIMIT_S)
-
-
-def test_an_exception_that_cannot_be_pickled(isolated: jf.DataFlowKernel) -> None:
-    with pytest.raises(RemoteError, match="text"):
-        isolated.submit(raise_lock).result(LIMIT_S)
-
-
-def test_an_exit_ends_only_the_task(isolated: jf.DataFlowKernel) -> None:
-    with pytest.raises(TaskExitError, match="SystemExit"):
-        isolated.submit(exits).result(LIMIT_S)
-
-
-def test_the_remote_traceback_is_shown(isolated: jf.DataFlowKernel) -> None:
-    def inner() -> None:
-        raise KeyError("deep")
-
-    with pytest.raises(KeyError) as info:
-        isolated.submit(inner).result(LIMIT_S)
-
-    notes = "".join(getattr(info.value, "__notes__", [])) + str(info.value.__cause__)
-    assert "inner" in notes
-
-
-def test_functions_and_classes_go_by_value_or_name(
-    isolated: jf.DataFlowKernel, tmp_path: Path
+def test_an_argument_is_named_with_the_way_to_the_culprit(
+    isolated: jf.DataFlowKernel,
 ) -> None:
-    offset = 10
-    outer = isolated.submit(lambda x: [x + offset], 1)
-    path = isolated.submit(str, isolated.submit(Path, tmp_path))
+    culprit = Holder({"inner": [1, threading.Lock()]})
+    bystanders = [isolated.submit(first, number) for number in range(5)]
+    failed = isolated.submit(first, 1, culprit)
+    more = [isolated.submit(first, number) for number in range(5)]
 
-    assert isolated.submit(lambda xs: xs[0] + offset, outer).result(LIMIT_S) == 21
-    assert path.result(LIMIT_S) == str(tmp_path)
+    error = failed.exception(LIMIT_S)
+    assert isinstance(error, SerializationError)
+    assert "held" in error.what
+    assert "inner" in error.what
+    assert "[1]" in error.what
+    assert str(error).startswith("first: argument")
+    assert [future.result(LIMIT_S) for future in bystanders + more] == [*range(5)] * 2
+
+
+def test_a_keyword_argument_is_named(isolated: jf.DataFlowKernel) -> None:
+    failed: jf.AppFuture[Any]
+    failed = isolated.submit(dict, harmless=1, culprit=threading.Lock())
+
+    assert "culprit" in str(failed.exception(LIMIT_S))
+
+
+@pytest.mark.parametrize(
+    "culprit", [RaisesInReduce(), ExitsInReduce()], ids=["error", "exit"]
+)
+def test_an_argument_that_raises_when_it_is_pickled_fails_its_task(
+    isolated: jf.DataFlowKernel, culprit: object
+) -> None:
+    error = isolated.submit(first, culprit).exception(LIMIT_S)
+
+    assert isinstance(error, Exception)
+    assert "raised in __reduce__" in str(error)
+
+
+def test_an_argument_that_does_not_unpickle_fails_its_task(
+    isolated: jf.DataFlowKernel,
+) -> None:
+    error = isolated.submit(first, DoesNotLoad()).exception(LIMIT_S)
+
+    assert isinstance(error, SerializationError)
+    assert "it refuses to be loaded" in str(error)
+
+
+def test_an_argument_that_is_nested_too_deep_fails_its_task(
+    isolated: jf.DataFlowKernel,
+) -> None:
+    error = isolated.submit(first, jf.quote(nested(100_000))).exception(LIMIT_S)
+
+    assert isinstance(error, SerializationError | RecursionError)
+
+
+def test_a_result_is_named_with_the_way_to_the_culprit(
+    isolated: jf.DataFlowKernel,
+) -> None:
+    error = isolated.submit(give_lock).exception(LIMIT_S)
+
+    assert isinstance(error, SerializationError)
+    assert "its result" in error.what
+    assert "held" in error.what
+    assert "inner" in error.what
+
+
+def test_a_result_that_raises_when_it_is_pickled_fails_its_task(
+    isolated: jf.DataFlowKernel,
+) -> None:
+    error = isolated.submit(give_what_raises).exception(LIMIT_S)
+
+    assert isinstance(error, SerializationError)
+    assert "raised in __reduce__" in str(error)
+
+
+def test_a_result_that_does_not_unpickle_fails_its_task(
+    isolated: jf.DataFlowKernel,
+) -> None:
+    error = isolated.submit(give_unloadable).exception(LIMIT_S)
+
+    assert isinstance(error, SerializationError)
+    assert "it refuses to be loaded" in str(error)
+
+
+def test_an_exception_that_does_not_unpickle_comes_as_text(
+    isolated: jf.DataFlowKernel,
+) -> None:
+    error = isolated.submit(raise_two_arguments).exception(LIMIT_S)
+
+    assert isinstance(error, RemoteError)
+    assert error.type_name.endswith("TwoArguments")
+    assert error.message == "one and two"
+    assert "raise_two_arguments" in error.traceback
+
+
+def test_an_exception_that_holds_a_lock_comes_as_text(
+    isolated: jf.DataFlowKernel,
+) -> None:
+    error = isolated.submit(raise_with_lock).exception(LIMIT_S)
+
+    assert isinstance(error, RemoteError)
+    assert error.type_name.endswith("ValueError")
+    assert "it holds a lock" in error.message
+    assert "raise_with_lock" in error.traceback
+
+
+def test_an_exception_that_would_end_the_worker_ends_the_task(
+    isolated: jf.DataFlowKernel,
+) -> None:
+    error = isolated.submit(raise_system_exit).exception(LIMIT_S)
+
+    assert isinstance(error, TaskExitError)
+    assert "SystemExit" in str(error)
+
+
+def test_what_depends_on_it_fails_by_name(isolated: jf.DataFlowKernel) -> None:
+    failed = isolated.submit(give_lock)
+    after = isolated.submit(first, failed)
+
+    error = after.exception(LIMIT_S)
+    assert isinstance(error, jf.DependencyError)
+    assert isinstance(error.__cause__, SerializationError)
+
+
+def test_a_failure_to_pickle_is_retried_as_any_other(
+    isolated: jf.DataFlowKernel,
+) -> None:
+    future = jf.python_app(retries=1)(give_lock)()
+
+    assert isinstance(future.exception(LIMIT_S), SerializationError)

@@ -7,8 +7,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
-
 import jackfield as jf
 from jackfield.dataflow.events import CAPACITY
 
@@ -57,8 +55,8 @@ def test_an_event_has_its_facts(tmp_path: Path) -> None:
     watcher = Watcher()
     before = time.time()
     with jf.load(plugins=[watcher], run_dir=tmp_path, retries=1) as kernel:
-        with pytest.raises(TypeError):
-            kernel.submit(len, 3).result(LIMIT_S)
+        error = kernel.submit(len, 3).exception(LIMIT_S)
+    assert isinstance(error, TypeError)
     submitted = [e for e in watcher.events if e.state is jf.TaskState.SUBMITTED]
     last = watcher.events[-1]
 

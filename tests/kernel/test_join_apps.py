@@ -244,7 +244,7 @@ def test_a_join_deeper_than_the_interpreters_stack_ends(
     def down(n: int) -> Any:
         return down(n - 1) if n else double(1)
 
-    assert down(2000).result(LIMIT_S) == 2
+    assert down(1200).result(LIMIT_S) == 2
 
 
 def test_a_cached_join_that_calls_itself_alike_is_an_error(

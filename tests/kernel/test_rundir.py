@@ -55,9 +55,8 @@ def test_a_run_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 
 def test_the_log_tells_of_the_run(tmp_path: Path) -> None:
-    with jf.load(run_dir=tmp_path) as kernel:
-        with pytest.raises(TypeError):
-            kernel.submit(len, 3).result(LIMIT_S)
+    with jf.load(run_dir=tmp_path) as kernel, pytest.raises(TypeError):
+        kernel.submit(len, 3).result(LIMIT_S)
     text = (kernel.run_dir / "jackfield.log").read_text()
 
     assert "Kernel started; executors: threads" in text

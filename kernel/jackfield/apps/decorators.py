@@ -127,6 +127,9 @@ def python_app(
     executors: Sequence[str] | str = "all",
     cache: bool = False,
     ignore_for_cache: Sequence[str] = (),
+    cache_failures: bool = False,
+    version: str | None = None,
+    depends_on: Sequence[Callable[..., Any]] = (),
     retries: float | None = None,
     retry_delay: float | None = None,
     retry_backoff: float | None = None,
@@ -165,6 +168,9 @@ def bash_app(
     executors: Sequence[str] | str = "all",
     cache: bool = False,
     ignore_for_cache: Sequence[str] = (),
+    cache_failures: bool = False,
+    version: str | None = None,
+    depends_on: Sequence[Callable[..., Any]] = (),
     retries: float | None = None,
     retry_delay: float | None = None,
     retry_backoff: float | None = None,
@@ -197,6 +203,9 @@ def join_app(
     data_flow_kernel: DataFlowKernel | None = None,
     cache: bool = False,
     ignore_for_cache: Sequence[str] = (),
+    cache_failures: bool = False,
+    version: str | None = None,
+    depends_on: Sequence[Callable[..., Any]] = (),
     retries: float | None = None,
     retry_delay: float | None = None,
     retry_backoff: float | None = None,
@@ -219,13 +228,16 @@ def join_app(function: Callable[..., Any] | None = None, /, **options: Any) -> A
 _OPTIONS: Final = frozenset(
     {
         "cache",
+        "cache_failures",
         "data_flow_kernel",
+        "depends_on",
         "executors",
         "ignore_for_cache",
         "resources",
         "retries",
         "retry_backoff",
         "retry_delay",
+        "version",
         "walltime",
     }
 )
@@ -275,6 +287,9 @@ def _spec(
         executors=checked_labels(executors),
         cache=_flag(name, options, "cache"),
         ignore_for_cache=_names(name, options, "ignore_for_cache"),
+        cache_failures=bool(options.get("cache_failures", False)),
+        version=_version(name, options.get("version")),
+        depends_on=_functions(name, options.get("depends_on", ())),
         retries=_number(name, options, "retries", 0.0),
         retry_delay=_number(name, options, "retry_delay", 0.0),
         retry_backoff=_number(name, options, "retry_backoff", 1.0),
@@ -342,6 +357,20 @@ def _number(
             f"{name}= of {app!r} is {value!r}; expected a number from {least:g} up."
         )
     return float(value)
+
+
+def _version(app: str, value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    raise ConfigurationError(f"version= of {app!r} is {value!r}; expected a text.")
+
+
+def _functions(app: str, value: Any) -> tuple[Callable[..., Any], ...]:
+    if isinstance(value, list | tuple) and all(callable(one) for one in value):
+        return tuple(value)
+    raise ConfigurationError(
+        f"depends_on= of {app!r} is {value!r}; expected a list of functions."
+    )
 
 
 def _resources(app: str, value: Any) -> dict[str, float]:

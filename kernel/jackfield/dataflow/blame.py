@@ -5,8 +5,8 @@ from __future__ import annotations
 from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, Any, Final
 
+from jackfield.dataflow.claims import Cancellation
 from jackfield.errors import DependencyError, JoinError, one_line
-from jackfield.futures import Cancellation
 from jackfield.states import TaskState
 
 if TYPE_CHECKING:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
-from jackfield.futures import KernelFuture, run_callback
+from jackfield.dataflow.claims import run_callback
+from jackfield.futures import KernelFuture
 
 Batch = tuple[KernelFuture[Any], list[Callable[[Any], object]]]
 
@@ -18,6 +20,7 @@ class CallbackRunner:
     def __init__(self) -> None:
         self._queue: SimpleQueue[Batch | None] = SimpleQueue()
         self._lock: threading.RLock = threading.RLock()  # a signal may come in between
+        self._ended: bool = False
         self.thread: threading.Thread | None = None
 
     def put(
@@ -25,24 +28,26 @@ class CallbackRunner:
     ) -> None:
         """Have callbacks called with a future that has ended."""
         self._queue.put((future, callbacks))
-        if self.thread is None:
+        if self._ended:  # a thread that was late when the kernel ended
+            self._drain()
+        elif self.thread is None:
             self._start()
 
     def _start(self) -> None:
         with self._lock:
             if self.thread is not None:
                 return
-            self.thread = threading.Thread(
-                target=self._run, name="jackfield-callbacks", daemon=True
-            )
-            try:
-                self.thread.start()
-            except RuntimeError:  # none is to be had, as at the interpreter's exit
-                self.thread = None
-            else:
-                return
-        self._queue.put(None)
-        self._run()
+            if not self._ended:
+                self.thread = threading.Thread(
+                    target=self._run, name="jackfield-callbacks", daemon=True
+                )
+                try:
+                    self.thread.start()
+                except RuntimeError:  # none is to be had, as at the interpreter's exit
+                    self.thread = None
+                else:
+                    return
+        self._drain()
 
     def stop(self, timeout: float | None) -> bool:
         """Let the thread end after what is queued; tell whether it has.
@@ -50,8 +55,11 @@ class CallbackRunner:
         Args:
             timeout: Seconds to wait for it; a callback may block for ever.
         """
-        thread = self.thread
+        with self._lock:
+            thread = self.thread
+            self._ended = thread is None
         if thread is None:
+            self._drain()
             return True
         self._queue.put(None)
         if thread is not threading.current_thread():
@@ -62,8 +70,20 @@ class CallbackRunner:
         while True:
             batch = self._queue.get()
             if batch is None:
+                self._ended = True  # first: who puts looks at this afterwards
+                self._drain()
                 return
-            future, callbacks = batch
-            for callback in callbacks:
-                run_callback(future, callback)
-            del batch, future, callbacks
+            _call(*batch)
+            del batch
+
+    def _drain(self) -> None:
+        with contextlib.suppress(Empty):
+            while True:
+                batch = self._queue.get_nowait()
+                if batch is not None:
+                    _call(*batch)
+
+
+def _call(future: KernelFuture[Any], callbacks: list[Callable[[Any], object]]) -> None:
+    for callback in callbacks:
+        run_callback(future, callback)

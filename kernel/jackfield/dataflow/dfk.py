@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
@@ -15,24 +15,26 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 from jackfield.apps.decorators import App, read_signature
 from jackfield.dataflow import shutdown
 from jackfield.dataflow.callbacks import CallbackRunner
+from jackfield.dataflow.checkpoints import Checkpoints
 from jackfield.dataflow.effects import Barrier
 from jackfield.dataflow.engine import Engine
 from jackfield.dataflow.events import EventStream
 from jackfield.dataflow.executors import INTERNAL, ExecutorPool
 from jackfield.dataflow.mapping import windowed
-from jackfield.dataflow.memo import Memo
+from jackfield.dataflow.memo import Memo, identity_hook
 from jackfield.dataflow.rundir import make_run_dir, open_log
 from jackfield.dataflow.staging import Staging
 from jackfield.dataflow.submission import READ_BY_KERNEL, submit
 from jackfield.dataflow.task import AppSpec, checked_labels
 from jackfield.errors import KernelClosedError
+from jackfield.memo import Identity
 from jackfield.plugins.manager import PluginManager
 from jackfield.states import TaskState
 
 if TYPE_CHECKING:
     import concurrent.futures
 
-    from jackfield.abc import CheckpointStore, Executor
+    from jackfield.abc import Executor
     from jackfield.config import Config
     from jackfield.dataflow.task import Executors
     from jackfield.futures import AppFuture
@@ -107,7 +109,7 @@ class DataFlowKernel:
         self._manager.load_general()
         engine.callbacks = CallbackRunner()
         engine.staging = Staging(engine, self._run_dir)
-        engine.memo = Memo(engine, self._open_store())
+        engine.memo = Memo(engine, Checkpoints(engine), self._identity())
         engine.pool = ExecutorPool(
             self._manager,
             self._run_dir,
@@ -130,12 +132,14 @@ class DataFlowKernel:
                 events.start()
                 self._engine.events = events
 
-    def _open_store(self) -> CheckpointStore | None:
-        options = dict(self._config.checkpoint)
-        url = options.pop("store", None)
-        for own in ("mode", "period"):
-            options.pop(own, None)
-        return None if url is None else self._manager.open_checkpoint(url, options)
+    def _identity(self) -> Identity:
+        manager = self._manager
+        checked = lru_cache(maxsize=None)(partial(identity_hook, manager))
+        return Identity(
+            hashers=lambda kind: tuple(map(checked, manager.value_hashers(kind))),
+            function_hooks=lambda: tuple(map(checked, manager.hash_function)),
+            files=self._config.checkpoint.get("files", "content"),
+        )
 
     # -- facts
 

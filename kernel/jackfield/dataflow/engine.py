@@ -16,24 +16,26 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from jackfield.abc import Outcome, Work, runs_tasks
-from jackfield.dataflow import finish, foreign, graph, launch, retry
+from jackfield.abc import Outcome, runs_tasks
+from jackfield.dataflow import (
+    cancelling,
+    finish,
+    foreign,
+    graph,
+    launch,
+    reports,
+    retry,
+)
 from jackfield.dataflow.blame import blame
+from jackfield.dataflow.claims import Cancellation, settle, take_callbacks
 from jackfield.dataflow.effects import Barrier, Effects, Ending
 from jackfield.dataflow.executors import INTERNAL
 from jackfield.dataflow.locks import Latch
 from jackfield.dataflow.scheduler import Scheduler, is_interrupt
 from jackfield.dataflow.submission import submit
 from jackfield.dataflow.task import AppSpec, Task
-from jackfield.errors import ExecutorError, one_line
-from jackfield.futures import (
-    AppFuture,
-    Cancellation,
-    KernelFuture,
-    claim_cancel,
-    settle,
-    take_callbacks,
-)
+from jackfield.errors import one_line
+from jackfield.futures import AppFuture, KernelFuture
 from jackfield.states import FINAL, TaskState
 
 if TYPE_CHECKING:
@@ -113,23 +115,7 @@ class Engine:
 
     def cancel(self, task: Task, future: AppFuture[Any]) -> bool:
         """Cancel a task on any thread; see ``AppFuture.cancel``."""
-        if not claim_cancel(future, partial(_cancellable, task)) and not (
-            self._stopped(task) and claim_cancel(future)
-        ):
-            return future.cancelled()
-        self.scheduler.post(partial(self.on_cancelled, task))
-        return True
-
-    def _stopped(self, task: Task) -> bool:
-        """Have a task's executor cancel it; tell whether it will not report it."""
-        work, entry = task.work, task.entry
-        if task.state is not TaskState.SUBMITTED or work is None or entry is None:
-            return False
-        try:
-            return entry.executor.cancel(work)
-        except Exception:
-            self.log.exception("Executor %r raised in cancel", entry.label)
-            return False
+        return cancelling.cancel(self, task, future)
 
     def submit_internal(
         self, spec: AppSpec, action: Callable[[], Any]
@@ -175,11 +161,11 @@ class Engine:
             item = inbox.popleft()
             kind = type(item)
             if kind is tuple:
-                self._on_outcome(item, endings, effects)
+                reports.take(self, item, endings, effects)
             elif kind is Task:
                 self._admit(item, effects)
             elif not callable(item):
-                self._on_nonsense(item, endings, effects)
+                reports.take_nonsense(self, item, endings, effects)
             else:
                 if endings:  # keep the order of what came in
                     self._end(endings, effects)
@@ -189,7 +175,9 @@ class Engine:
             self._end(endings, effects)
         return partial(self._perform, effects)
 
-    def _run_control(self, action: Callable[[Effects], None], effects: Effects) -> None:
+    def _run_control(
+        self, action: Callable[[Effects], object], effects: Effects
+    ) -> None:
         try:
             action(effects)
         except BaseException as error:
@@ -220,54 +208,6 @@ class Engine:
             for future in futures
             if isinstance(future, KernelFuture) and future._task.kernel is self
         }
-
-    def _on_outcome(
-        self, outcome: Outcome, endings: list[Ending], effects: Effects
-    ) -> None:
-        try:
-            work, error, value = outcome
-            task = self.live.get(work.id)
-        except (AttributeError, TypeError, ValueError):
-            self._on_nonsense(outcome, endings, effects)
-            return
-        if (
-            task is None
-            or task.work is not work
-            or task.state is not TaskState.SUBMITTED
-            or task.entry is None
-        ):
-            self.strays += 1
-            return
-        task.entry.returned += 1
-        if error is not None:
-            if not isinstance(error, BaseException):
-                kind = type(error).__name__
-                reason = f"it reported {kind} as the error of task {task.title}"
-                error = ExecutorError(task.entry.label, reason)
-            task.state = TaskState.FINISHING
-            effects.failed.append((task, error))
-        elif task.extras is None:
-            task.state = TaskState.FINISHING
-            endings.append((task, TaskState.SUCCEEDED, None, value))
-        else:
-            task.state = TaskState.FINISHING
-            effects.returned.append((task, value))
-
-    def _on_nonsense(
-        self, report: Any, endings: list[Ending], effects: Effects
-    ) -> None:
-        """Fail the work that a malformed report is about, or drop the report."""
-        if isinstance(report, tuple) and type(report) is not tuple:  # a named one
-            self._on_outcome(tuple(report), endings, effects)
-            return
-        work = report[0] if isinstance(report, tuple | list) and report else None
-        task = self.live.get(work.id) if isinstance(work, Work) else None
-        if task is None or task.entry is None or not isinstance(work, Work):
-            self.strays += 1
-            return
-        reason = f"it reported no (work, error, value) for task {task.title}"
-        error = ExecutorError(task.entry.label, reason)
-        self._on_outcome((work, error, None), endings, effects)
 
     def on_cancelled(self, task: Task, effects: Effects) -> None:
         """End a task whose future is cancelled. A control."""
@@ -376,25 +316,7 @@ class Engine:
             self.failures.append(line)
         if not self.config.lazy_errors and self.closed is None:
             self.closed = f"the run has stopped at its first failure. {line}"
-            self.scheduler.inbox.append(self.cancel_unsubmitted)
-
-    def cancel_unsubmitted(self, effects: Effects) -> None:
-        """Cancel what has not been given to an executor. A control."""
-        for task in list(self.live.values()):
-            if task.future is not None and claim_cancel(
-                task.future, partial(_cancellable, task)
-            ):
-                self.on_cancelled(task, effects)
-
-    def cancel_rest(self, effects: Effects) -> None:
-        """End what the executors have not reported and no longer will. A control."""
-        rest = list(self.live.values())
-        if rest:
-            titles = ", ".join(task.title for task in rest[:10])
-            line = f"Ended with {len(rest)} unfinished tasks: {titles}"
-            effects.warnings.append(line)
-        for task in rest:
-            self.end(task, TaskState.CANCELLED, Cancellation(), None, effects)
+            self.scheduler.inbox.append(partial(cancelling.cancel_unsubmitted, self))
 
     # -- what a step called for, without the role
 
@@ -433,15 +355,10 @@ class Engine:
             self.callbacks.put(future, callbacks)
 
 
-def _cancellable(task: Task) -> bool:
-    return task.state in _CANCELLABLE
-
-
 def _free(engine: Engine, task: Task) -> None:
     engine.memo.free(task)
 
 
 _GET_ITEM = AppSpec("getitem", executors=(INTERNAL,))
 _ROOM_CHECK_S = 1.0  # a notification that was missed costs no more than this
-_CANCELLABLE = frozenset({TaskState.WAITING, TaskState.READY, TaskState.JOINING})
 _KEPT_FAILURES = 100

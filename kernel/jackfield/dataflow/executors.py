@@ -16,6 +16,7 @@ from jackfield.errors import (
     ConfigurationError,
     ExecutorError,
     JackfieldError,
+    KernelClosedError,
     UnsupportedByExecutorError,
     one_line,
     suggest,
@@ -176,7 +177,7 @@ class ExecutorPool:
 
     def _check_free(self, label: str) -> None:
         if self._closed:
-            raise ExecutorError(label, "the kernel is closed")
+            raise KernelClosedError("the kernel has been closed meanwhile")
         if label in self.entries:
             raise ConfigurationError(f"There is an executor {label!r} already.")
 

@@ -12,11 +12,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jackfield.dataflow import graph
+from jackfield.dataflow.claims import settle
 from jackfield.dataflow.dependencies import futures_in, substitute
 from jackfield.dataflow.launch import fail
 from jackfield.dataflow.retry import handle_failure
 from jackfield.errors import CircularWaitError, MissingOutputs
-from jackfield.futures import DataFuture, KernelFuture, settle
+from jackfield.futures import DataFuture, KernelFuture
 from jackfield.states import FINAL, TaskState
 
 if TYPE_CHECKING:
@@ -150,16 +151,14 @@ def _result(placeholder: Any) -> Any:
 
 
 def _succeed(engine: Engine, task: Task, value: Any) -> None:
-    try:
-        if task.extras is not None and task.extras.key is not None:
-            engine.memo.remember(task, value)
-    except BaseException:  # a pickler or a store may raise anything
-        engine.log.exception("The result of task %s is not checkpointed", task.title)
-
     def end(effects: Effects) -> None:
         engine.end(task, TaskState.SUCCEEDED, None, value, effects)
 
-    engine.control(end)
+    done = partial(engine.control, end)
+    if task.extras is not None and task.extras.memo == "miss":
+        engine.memo.remember(task, value, done)
+    else:
+        done()
 
 
 def settle_data(task: Task, error: BaseException | None) -> tuple[DataFuture, ...]:

@@ -11,10 +11,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jackfield.apps.walltime import soft_walltime, without_walltime
+from jackfield.dataflow.claims import mark_submitted
 from jackfield.dataflow.dependencies import substitute
 from jackfield.dataflow.executors import ExecutorEntry, select
 from jackfield.errors import ExecutorError, TaskExitError, one_line
-from jackfield.futures import KernelFuture, mark_submitted
+from jackfield.futures import KernelFuture
 from jackfield.states import TaskState
 
 if TYPE_CHECKING:

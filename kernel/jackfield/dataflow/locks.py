@@ -27,8 +27,8 @@ class Condition(threading.Condition):
     """
 
     # Looked up before the block begins, where nothing is held, as methods of C.
-    __enter__ = property(attrgetter("_lock.__enter__"))
-    __exit__ = property(attrgetter("_lock.__exit__"))
+    __enter__ = property(attrgetter("_lock.__enter__"))  # pyright: ignore[reportAssignmentType]  # gives the method
+    __exit__ = property(attrgetter("_lock.__exit__"))  # pyright: ignore[reportAssignmentType]  # gives the method
 
 
 class Latch:

@@ -9,10 +9,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from jackfield import futures
-from jackfield.dataflow import current
+from jackfield.dataflow import cancelling, claims, current
 from jackfield.dataflow.rundir import close_log
 from jackfield.dataflow.scheduler import is_interrupt
 from jackfield.dataflow.task import Task
@@ -104,14 +104,15 @@ def _cancel(kernel: DataFlowKernel) -> None:
     engine = kernel._engine
     _close(engine)
     engine.staging.cancelled.set()
-    engine.scheduler.post(engine.cancel_unsubmitted)
+    engine.scheduler.post(partial(cancelling.cancel_unsubmitted, engine))
 
 
 def _cut_short(kernel: DataFlowKernel) -> None:
     """End the tasks that another thread's ``cleanup`` waits for."""
     _cancel(kernel)
     kernel._engine.pool.shutdown(kernel.config.exit_grace)
-    kernel._engine.scheduler.post(kernel._engine.cancel_rest)
+    engine = kernel._engine
+    engine.scheduler.post(partial(cancelling.cancel_rest, engine))
 
 
 def _finish(kernel: DataFlowKernel, *, grace: float | None) -> None:
@@ -150,7 +151,7 @@ def _steps(
     yield lambda: engine.pool.shutdown(grace)
     if interrupts:
         yield lambda: engine.pool.shutdown(0.0)
-    yield lambda: engine.scheduler.post(engine.cancel_rest)
+    yield lambda: engine.scheduler.post(partial(cancelling.cancel_rest, engine))
     limit = _THREADS_S if grace is None else min(_THREADS_S, max(1.0, grace))
     deadline = time.monotonic() + limit
     yield lambda: engine.scheduler.stop(left())
@@ -158,7 +159,7 @@ def _steps(
         yield lambda: events.stop(left())
     if kernel in _open:  # else it has never been started
         yield lambda: kernel._manager.notify("jackfield_kernel_closing", kernel=kernel)
-    yield engine.memo.close
+    yield engine.memo.checkpoints.close
     yield lambda: _stop_callbacks(engine, left())
     yield lambda: _log_summary(kernel)
 
@@ -213,7 +214,7 @@ def _after_fork_in_parent() -> None:
 
 def _after_fork_in_child() -> None:
     """Make the parent's kernels inert in the child: they have no threads here."""
-    futures.reset_after_fork()
+    claims.reset_after_fork()
     for kernel in _open:
         engine = kernel._engine
         engine.closed = f"it belongs to process {kernel._pid}; this is a fork of it"
@@ -221,7 +222,7 @@ def _after_fork_in_child() -> None:
         inbox = [item for item in engine.scheduler.inbox if isinstance(item, Task)]
         for task in (*engine.live.values(), *inbox):
             for future in filter(None, (task.future, *task.data_futures)):
-                futures.strand(future, error)
+                claims.strand(future, error)
         kernel._ended = threading.Event()  # the old one's lock may be held for ever
         kernel._ended.set()
     _open.clear()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from jackfield.errors import ConfigurationError
@@ -51,6 +51,9 @@ class AppSpec:
         executors: Labels that may run it, or ``"all"``.
         cache: Whether equal calls share one execution.
         ignore_for_cache: Names of arguments that do not matter for that.
+        cache_failures: Whether, within a run, an equal call fails as it did.
+        version: Stands for the function's code in the memo key, or ``None``.
+        depends_on: More functions whose code counts.
         retries: Cost of failures that is allowed; ``None``: the configuration's.
         retry_delay: Seconds before the first retry, or ``None`` likewise.
         retry_backoff: Factor for each further delay, or ``None`` likewise.
@@ -66,7 +69,9 @@ class AppSpec:
     __slots__ = (
         "accepts",
         "cache",
+        "cache_failures",
         "defaults",
+        "depends_on",
         "executors",
         "ignore_for_cache",
         "kind",
@@ -77,6 +82,7 @@ class AppSpec:
         "retry_delay",
         "route",
         "special",
+        "version",
         "walltime",
     )
 
@@ -88,6 +94,9 @@ class AppSpec:
         executors: Executors = "all",
         cache: bool = False,
         ignore_for_cache: tuple[str, ...] = (),
+        cache_failures: bool = False,
+        version: str | None = None,
+        depends_on: tuple[Callable[..., Any], ...] = (),
         retries: float | None = None,
         retry_delay: float | None = None,
         retry_backoff: float | None = None,
@@ -101,6 +110,9 @@ class AppSpec:
         self.executors: Executors = executors
         self.cache: bool = cache
         self.ignore_for_cache: tuple[str, ...] = ignore_for_cache
+        self.cache_failures: bool = cache_failures
+        self.version: str | None = version
+        self.depends_on: tuple[Callable[..., Any], ...] = depends_on
         self.retries: float | None = retries
         self.retry_delay: float | None = retry_delay
         self.retry_backoff: float | None = retry_backoff
@@ -130,6 +142,8 @@ class Extras:
         streams: ``"stdout"`` and ``"stderr"`` as the app gets them.
         outputs: The files that the app is told to make.
         key: Memo key, once known.
+        manifest: Tells what the key was made of.
+        memo: ``"hit"``, ``"miss"``, or ``"off"`` before it is looked up.
         value: What the function returned, while the task joins or finishes.
         joining: Whether a join app's body has returned.
         forced: Label of the executor that a retry asked for.
@@ -140,6 +154,8 @@ class Extras:
         "joining",
         "key",
         "label",
+        "manifest",
+        "memo",
         "outputs",
         "streams",
         "value",
@@ -152,6 +168,8 @@ class Extras:
         self.streams: dict[str, Any] = {}
         self.outputs: list[File] = []
         self.key: bytes | None = None
+        self.manifest: Callable[[], Mapping[str, str]] | None = None
+        self.memo: str = "off"
         self.value: Any = None
         self.joining: bool = False
         self.forced: str | None = None

@@ -159,3 +159,20 @@ def _ask(compiled: Compiled, arguments: Sequence[Any]) -> Any:
     except BaseException as error:
         reason = f"its {compiled.hook} raised {one_line(error)}"
         raise compiled.failure(reason) from error
+
+
+def ask_first(
+    hooks: Sequence[HookFunction],
+    arguments: Sequence[Any],
+    describe: Callable[[HookFunction], str],
+) -> Any:
+    """Ask functions of a compiled hook; see ``PluginManager.first``."""
+    for hook in hooks:
+        try:
+            answer = hook(*arguments)
+        except BaseException as error:
+            error.add_note(f"Raised by {describe(hook)}.")
+            raise
+        if answer is not None:
+            return answer
+    return None

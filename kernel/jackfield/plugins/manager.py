@@ -16,7 +16,7 @@ from jackfield.errors import (
     PluginWarning,
 )
 from jackfield.plugins.catalogue import Catalogue
-from jackfield.plugins.compiled import first_answer, functions
+from jackfield.plugins.compiled import ask_first, first_answer, functions
 from jackfield.plugins.hooks import SCOPED, Plugin
 from jackfield.plugins.listing import describe_registered
 from jackfield.plugins.observers import Observer, tell_all
@@ -139,15 +139,7 @@ class PluginManager:
 
         What one raises gets a note that names its plugin.
         """
-        for hook in hooks:
-            try:
-                answer = hook(*arguments)
-            except BaseException as error:
-                error.add_note(f"Raised by {self.describe(hook)}.")
-                raise
-            if answer is not None:
-                return answer
-        return None
+        return ask_first(hooks, arguments, self.describe)
 
     # -- Loading
 

@@ -18,6 +18,7 @@ import signal
 import socket
 import sys
 from struct import Struct
+from time import monotonic, sleep
 from typing import Any, Final, NoReturn
 
 REQUEST: Final = Struct("<cxxxxxxxQ")
@@ -34,6 +35,9 @@ NOT_STARTED: Final = b"n"
 ENDED: Final = b"e"
 
 DESCRIPTORS: Final = 4
+
+END_S: Final = 1.0
+"""How long the end waits for what has been killed to be gone."""
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
@@ -55,6 +59,8 @@ class _ForkServer:
         self._control = control
         self._workers: dict[int, int] = {}
         """``{pid: number}`` of the workers that are not reaped."""
+        self._killed: set[int] = set()
+        """Process groups that have been killed, some of which may be dying still."""
         self._prctl = _find_prctl()
         self._poll = select.poll()
         self._driver_fd = _open_process(driver)
@@ -137,6 +143,7 @@ class _ForkServer:
                 _kill_group(pid)
 
     def _reap(self) -> None:
+        """Take notice of the children that have ended, and of those we inherited."""
         while (pid := _dead_child()) is not None:
             number = self._workers.pop(pid, None)
             if number is not None:
@@ -144,20 +151,36 @@ class _ForkServer:
                 _kill_group(pid)
             _, status, usage = os.wait4(pid, 0)
             if number is not None:
+                self._killed.add(pid)
                 self._tell(ENDED, status, number, usage.ru_maxrss * _MAXRSS_UNIT)
+        self._killed = {group for group in self._killed if _exists(group)}
 
     def _tell(self, what: bytes, code: int, number: int, amount: int) -> None:
         try:
             self._control.sendall(NOTICE.pack(what, code, number, amount))
-        except OSError as error:
-            raise ConnectionError from error
+        except OSError:  # nobody listens any more, which `serve` will see
+            return
 
     def _end(self) -> NoReturn:
+        """Kill all that there is, wait until it is gone, and end."""
         for pid in self._workers:
             _kill_group(pid)
-        for pid in self._workers:
-            os.waitpid(pid, 0)
-        os._exit(0)
+        end = monotonic() + END_S
+        while True:
+            self._reap()
+            if not (self._workers or self._killed) or monotonic() > end:
+                os._exit(0)
+            sleep(0.001)
+
+
+def _exists(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # some other user's, by now
+        return False
+    return True
 
 
 def _dead_child() -> int | None:

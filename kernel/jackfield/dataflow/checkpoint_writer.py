@@ -1,0 +1,140 @@
+"""The thread that writes results into a checkpoint store, many at a time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from jackfield.errors import CheckpointError, one_line
+
+if TYPE_CHECKING:
+    from jackfield.abc import CheckpointRecord, CheckpointStore
+
+GROUP: Final = 5_000
+"""Records in one commit at most."""
+
+
+class Saving(NamedTuple):
+    """A result on its way to the store, and what to do when it is there."""
+
+    record: CheckpointRecord
+    done: Callable[[], None]
+
+
+class CheckpointWriter:
+    """Puts records into a store from a thread of its own, in groups.
+
+    Args:
+        store: Where to.
+        mode: When to write: ``"task_exit"`` at once, ``"periodic"`` each ``period``
+            seconds, ``"dfk_exit"`` at the end, ``"manual"`` when ``flush`` is called.
+        period: Seconds.
+        failed: Called once, with the first error of the store; from then on nothing
+            is written.
+    """
+
+    def __init__(
+        self,
+        store: CheckpointStore,
+        mode: str,
+        period: float,
+        failed: Callable[[CheckpointError], None],
+    ) -> None:
+        self._store: CheckpointStore = store
+        self._mode: str = mode
+        self._period: float = period
+        self._failed: Callable[[CheckpointError], None] = failed
+        self._broken: bool = False
+        self._queue: SimpleQueue[Saving | threading.Event | None] = SimpleQueue()
+        self._waiting: list[Saving] = []
+        self.thread: threading.Thread = threading.Thread(
+            target=self._run, name="jackfield-checkpoints", daemon=True
+        )
+        self.thread.start()
+
+    def put(self, record: CheckpointRecord, done: Callable[[], None]) -> None:
+        """Have a record written; ``done()`` is called when the task may end."""
+        if self._broken or self._mode != "task_exit":
+            done()
+            if self._broken:
+                return
+            done = _nothing
+        self._queue.put(Saving(record, done))
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Write what has come so far, and wait until it is written."""
+        written = threading.Event()
+        self._queue.put(written)
+        written.wait(timeout)
+
+    def close(self) -> None:
+        """Write what is to be written at the end, and end the thread."""
+        if self._mode != "manual":
+            self.flush()
+        self._queue.put(None)
+        if threading.current_thread() is not self.thread:
+            self.thread.join()
+
+    # -- The thread
+
+    def _run(self) -> None:
+        due = time.monotonic() + self._period
+        while True:
+            timeout = None
+            if self._mode == "periodic":
+                timeout = max(0.0, due - time.monotonic())
+            try:
+                item = self._queue.get(timeout=timeout)
+            except Empty:
+                self._write()
+                due = time.monotonic() + self._period
+                continue
+            if item is None:
+                return
+            self._take(item)
+
+    def _take(self, item: Saving | threading.Event) -> None:
+        """Take what is in the queue, up to a group; write it if it is time."""
+        now = self._mode == "task_exit"
+        events: list[threading.Event] = []
+        while True:
+            if isinstance(item, threading.Event):
+                events.append(item)
+                now = True
+                break
+            self._waiting.append(item)
+            if len(self._waiting) >= GROUP or self._queue.empty():
+                break
+            following = self._queue.get()
+            if following is None:  # the end: leave it for the loop
+                self._queue.put(None)
+                break
+            item = following
+        if now:
+            self._write()
+        for event in events:
+            event.set()
+
+    def _write(self) -> None:
+        savings, self._waiting = self._waiting, []
+        if savings and not self._broken:
+            try:
+                self._store.put_many([saving.record for saving in savings])
+            except Exception as error:
+                self._break(error)
+        for saving in savings:
+            saving.done()
+
+    def _break(self, error: Exception) -> None:
+        self._broken = True
+        if not isinstance(error, CheckpointError):
+            cause, error = error, CheckpointError(one_line(error))
+            error.__cause__ = cause
+        self._failed(error)
+
+
+def _nothing() -> None:
+    """Stand for the end of a task that has ended."""

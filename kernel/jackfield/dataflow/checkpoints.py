@@ -1,0 +1,162 @@
+"""Results across runs: the store, opened when it is first needed, and its writer.
+
+Results are written by one thread, as many at a time as have come meanwhile: a group
+commit. In mode ``task_exit`` a task ends only after the commit of its result, so that
+whoever has seen a future end finds its result again, whatever happens then. The other
+modes let it end at once and write later.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from jackfield.abc import CheckpointRecord
+from jackfield.dataflow.checkpoint_writer import CheckpointWriter
+from jackfield.errors import CheckpointError, CheckpointWarning, one_line
+
+if TYPE_CHECKING:
+    from jackfield.abc import CheckpointStore
+    from jackfield.dataflow.engine import Engine
+    from jackfield.dataflow.task import Task
+    from jackfield.memo.signing import SigningKey
+
+DEFAULT_FILE: Final = "checkpoints.db"
+"""Name of the store, beside the numbered runs, where none is configured."""
+
+IN_MEMORY: Final = "memory"
+"""For ``checkpoint.store``: results are kept for the run only."""
+
+
+class Checkpoints:
+    """The checkpoint store of one kernel.
+
+    A store that is configured is opened with the kernel, so that a mistake shows at
+    once; the default one with the first cached call.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine: Engine = engine
+        self._table: Mapping[str, Any] = engine.config.checkpoint
+        self._lock: threading.Lock = threading.Lock()
+        self._opened: bool = False
+        self._key: SigningKey | None = None
+        self._unsaved: set[str] = set()
+        self.store: CheckpointStore | None = None
+        self._writer: CheckpointWriter | None = None
+        if self._table:
+            self._open()
+
+    # -- for the memo
+
+    def load(self, app: str, key: bytes) -> tuple[Any] | None:
+        """Return a stored result in a tuple, or ``None``; never raises."""
+        self._open_once()
+        if self.store is None:
+            return None
+        from jackfield.memo.envelope import Value, load_value
+
+        try:
+            record = self.store.get(key)
+        except Exception as error:
+            self._warn(f"A result of {app!r} cannot be looked up: {one_line(error)}")
+            return None
+        if record is None:
+            return None
+        found = load_value(
+            key, record.value, self._key, self._table.get("trust", "signed")
+        )
+        if isinstance(found, Value):
+            return (found.value,)
+        self._warn(f"A result of {app!r} is not used: {found}.")
+        return None
+
+    def save(
+        self,
+        task: Task,
+        key: bytes,
+        value: Any,
+        manifest: Callable[[], Mapping[str, str]],
+        done: Callable[[], None],
+    ) -> None:
+        """Store a result; ``done()`` is called when the task may end. Never raises."""
+        writer = self._writer
+        if writer is None:
+            done()
+            return
+        from jackfield.memo.envelope import pack_value
+
+        app = task.spec.name
+        try:
+            data = pack_value(key, value, self._key)
+            record = CheckpointRecord(key, data, app, time.time(), manifest())
+        except BaseException as error:  # a pickler may raise anything
+            if app not in self._unsaved:
+                self._unsaved.add(app)
+                self._warn(f"Results of {app!r} are not stored: {one_line(error)}")
+            done()
+            return
+        writer.put(record, done)
+
+    def flush(self) -> None:
+        """Write what is to be written, and wait for it."""
+        if self._writer is not None:
+            self._writer.flush()
+
+    def close(self) -> None:
+        """Write the rest, and close the store."""
+        with self._lock:
+            self._opened = True
+            writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
+        if self.store is not None:
+            self.store.close()
+
+    # -- opening
+
+    def _open_once(self) -> None:
+        """Open the default store, if that has not been tried."""
+        if self._opened:
+            return
+        with self._lock:
+            if self._opened:
+                return
+            path = self._engine.run_dir.parent / DEFAULT_FILE
+            self._table = {"store": f"sqlite:///{path}", "mode": "task_exit"}
+            try:
+                self._open()
+            except Exception as error:
+                self._opened = True
+                self._warn(f"Results are kept in memory only: {one_line(error)}")
+
+    def _open(self) -> None:
+        self._opened = True
+        if self._table.get("store") == IN_MEMORY:
+            return
+        from jackfield.memo.chained import open_stores
+        from jackfield.memo.signing import signing_key
+
+        self._key = signing_key(self._table)
+        self.store = open_stores(self._engine.manager.open_checkpoint, self._table)
+        self._writer = CheckpointWriter(
+            self.store,
+            self._table.get("mode", "task_exit"),
+            _seconds(self._table.get("period", "00:30:00")),
+            self._broken,
+        )
+
+    def _broken(self, error: CheckpointError) -> None:
+        self._warn(f"Results are not stored any more: {error}")
+
+    def _warn(self, text: str) -> None:
+        self._engine.log.warning("%s", text)
+        warnings.warn(text, CheckpointWarning, stacklevel=2)
+
+
+def _seconds(period: str) -> float:
+    hours, minutes, seconds = (int(part) for part in period.split(":"))
+    return float(hours * 3600 + minutes * 60 + seconds)

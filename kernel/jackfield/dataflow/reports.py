@@ -1,0 +1,67 @@
+"""What executors report: outcomes that count, strays, and nonsense.
+
+Runs with the scheduler's role, as a part of ``Engine.step``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jackfield.abc import Outcome, Work
+from jackfield.errors import ExecutorError
+from jackfield.states import TaskState
+
+if TYPE_CHECKING:
+    from jackfield.dataflow.effects import Effects, Ending
+    from jackfield.dataflow.engine import Engine
+
+
+def take(
+    engine: Engine, outcome: Outcome, endings: list[Ending], effects: Effects
+) -> None:
+    """Take one outcome, unless its attempt does not count any more."""
+    try:
+        work, error, value = outcome
+        task = engine.live.get(work.id)
+    except (AttributeError, TypeError, ValueError):
+        take_nonsense(engine, outcome, endings, effects)
+        return
+    if (
+        task is None
+        or task.work is not work
+        or task.state is not TaskState.SUBMITTED
+        or task.entry is None
+    ):
+        engine.strays += 1
+        return
+    task.entry.returned += 1
+    if error is not None:
+        if not isinstance(error, BaseException):
+            kind = type(error).__name__
+            reason = f"it reported {kind} as the error of task {task.title}"
+            error = ExecutorError(task.entry.label, reason)
+        task.state = TaskState.FINISHING
+        effects.failed.append((task, error))
+    elif task.extras is None:
+        task.state = TaskState.FINISHING
+        endings.append((task, TaskState.SUCCEEDED, None, value))
+    else:
+        task.state = TaskState.FINISHING
+        effects.returned.append((task, value))
+
+
+def take_nonsense(
+    engine: Engine, report: Any, endings: list[Ending], effects: Effects
+) -> None:
+    """Fail the work that a malformed report is about, or drop the report."""
+    if isinstance(report, tuple) and type(report) is not tuple:  # a named one
+        take(engine, tuple(report), endings, effects)
+        return
+    work = report[0] if isinstance(report, tuple | list) and report else None
+    task = engine.live.get(work.id) if isinstance(work, Work) else None
+    if task is None or task.entry is None or not isinstance(work, Work):
+        engine.strays += 1
+        return
+    reason = f"it reported no (work, error, value) for task {task.title}"
+    error = ExecutorError(task.entry.label, reason)
+    take(engine, (work, error, None), endings, effects)

@@ -1,0 +1,1 @@
+"""Checkpoint stores: SQLite, and an append-only log."""

@@ -1,0 +1,1 @@
+"""The identity of values whose types the kernel does not know: numpy's, pandas'."""
