@@ -9,6 +9,7 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
 CANDIDATES := $(or $(PYTHON),python3.13 python3.12 python3.11 python3)
 ARGS :=
+PACKAGES := jackfield jackfield_checkpoint jackfield_executors jackfield_memo
 
 ifneq ($(words $(PYTHON)),$(if $(PYTHON),1,0))
 $(error PYTHON is '$(PYTHON)': it must be one name or path, without spaces)
@@ -32,6 +33,8 @@ lint: $(VENV)/.dev  ## look for mistakes, and for files that are not formatted
 types: $(VENV)/.dev  ## check the types
 	$(PY) -m mypy
 	$(PY) -m pyright --pythonpath $(PY)
+	for package in $(PACKAGES); do PATH="$(CURDIR)/$(VENV)/bin:$$PATH" \
+		pyright --ignoreexternal --verifytypes $$package || exit 1; done
 
 check: lint types test  ## all of the three above
 

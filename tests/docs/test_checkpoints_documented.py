@@ -45,6 +45,7 @@ NAMES = run_examples()
 class TestExample(CheckpointStoreConformance):
     private_files = NAMES["TestFileStore"].private_files
     short_kills = 3
+    short_flips = 20
 
     def make_store(self, directory: Path, **options: Any) -> CheckpointStore:
         store: CheckpointStore = NAMES["TestFileStore"]().make_store(
@@ -105,7 +106,16 @@ def test_every_option_is_in_the_table_with_its_default(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "attribute", ["local_damage", "private_files", "short_kills", "kills", "million"]
+    "attribute",
+    [
+        "local_damage",
+        "private_files",
+        "short_kills",
+        "kills",
+        "short_flips",
+        "flips",
+        "million",
+    ],
 )
 def test_the_kits_attributes_are_told_with_their_defaults(attribute: str) -> None:
     default = getattr(CheckpointStoreConformance, attribute)

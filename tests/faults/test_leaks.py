@@ -1,11 +1,12 @@
-"""After a kernel has ended, nothing of it is left."""
+"""Two hundred kernels in one process leave it as they found it."""
 
 from __future__ import annotations
 
 import gc
 import logging
 import threading
-import weakref
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,82 +14,132 @@ import psutil
 import pytest
 
 import jackfield as jf
+from jackfield.dataflow import shutdown
+from jackfield.testing._footprint import settled
 
+KERNELS = 200
 LIMIT_S = 10.0
 
 
-class Big:
-    """A value whose life can be watched."""
+class Watches:
+    """An observer, a provider and a policy, so that every part is in use."""
+
+    @jf.hookimpl
+    def jackfield_task_events(self) -> None: ...
+
+    @jf.hookimpl
+    def jackfield_retry(self) -> None: ...
+
+    @jf.hookimpl
+    def jackfield_stage_in(self, transfer: jf.Transfer) -> jf.Transferred:
+        transfer.path.write_bytes(b"x")
+        return jf.Transferred()
 
 
-def use(tmp_path: Path) -> None:
-    @jf.join_app
-    def fan() -> Any:
-        return [kernel.submit(len, "a") for _ in range(3)]
-
-    with jf.load(run_dir=tmp_path) as kernel:
-        assert fan().result(LIMIT_S) == [1, 1, 1]
-        done = threading.Event()
-        kernel.submit(len, "a").add_done_callback(lambda _: done.set())
-        assert done.wait(LIMIT_S)
+@jf.python_app
+def identity(value: Any, *_: Any) -> Any:
+    return value
 
 
-@pytest.mark.parametrize("rounds", [50, pytest.param(2000, marks=pytest.mark.slow)])
-def test_kernels_leave_nothing(tmp_path: Path, rounds: int) -> None:
-    for _ in range(5):
-        use(tmp_path)
-    me = psutil.Process()
+@jf.python_app(retries=1)
+def fail() -> None:
+    raise ValueError("failed")
+
+
+@jf.join_app
+def join(number: int) -> list[jf.AppFuture[int]]:
+    return [identity(item) for item in range(number)]
+
+
+def use(run_dir: Path) -> None:
+    """Load a kernel, use all it has, and end it."""
+    options: dict[str, Any] = {
+        "executors": {"threads": {"plugin": "threads", "workers": 2}},
+        "run_dir": run_dir,
+        "plugins": [Watches()],
+        "checkpoint": {"store": "memory"},
+    }
+    with jf.load(jf.Config(**options)) as kernel:
+        called = threading.Event()
+        joined = join(3)
+        joined.add_done_callback(lambda _: called.set())
+        staged = identity(jf.File("mem://host/x"))
+        cached = [kernel.submit(abs, -1, cache=True) for _ in range(2)]
+        failed = identity(fail())
+        cancelled = identity(joined)
+        cancelled.cancel()
+        assert isinstance(failed.exception(LIMIT_S), jf.DependencyError)
+        assert [future.result(LIMIT_S) for future in cached] == [1, 1]
+        assert joined.result(LIMIT_S) == [0, 1, 2]
+        staged.result(LIMIT_S)
+        assert called.wait(LIMIT_S)
+
+
+def end_badly(run_dir: Path) -> None:
+    """Leave a kernel by an error, with tasks that run and tasks that wait."""
+    gate = threading.Event()
+    kernel = jf.load(jf.Config(run_dir=run_dir, exit_grace=0.0))
+    kernel.submit(abs, kernel.submit(gate.wait, LIMIT_S))
+    kernel.cleanup(wait=False)
+    gate.set()
+
+
+def fail_to_start(run_dir: Path) -> None:
+    """Load a kernel whose second executor does not exist."""
+    tables = {"good": {"plugin": "threads"}, "bad": {"plugin": "no-such-plugin"}}
+    with pytest.raises(jf.PluginError):
+        jf.load(jf.Config(run_dir=run_dir, executors=tables))
+
+
+def count_objects() -> Counter[str]:
     gc.collect()
-    before = (
-        me.num_fds(),
-        threading.active_count(),
-        len(logging.root.manager.loggerDict),
+    return Counter(
+        f"{type(item).__module__}.{type(item).__qualname__}"
+        for item in gc.get_objects()
     )
-    objects = len(gc.get_objects())
-
-    for _ in range(rounds):
-        use(tmp_path)
-    gc.collect()
-
-    after = me.num_fds(), threading.active_count(), len(logging.root.manager.loggerDict)
-    assert after == before
-    assert len(gc.get_objects()) - objects < 100 + rounds
 
 
-def test_arguments_and_results_go_without_the_garbage_collector(
-    kernel: jf.DataFlowKernel,
+@pytest.mark.parametrize(
+    ("life", "number"),
+    [(use, KERNELS), (end_badly, 30), (fail_to_start, 50)],
+    ids=lambda value: getattr(value, "__name__", str(value)),
+)
+def test_nothing_is_left_of_many_kernels(
+    tmp_path: Path, life: Callable[[Path], None], number: int
 ) -> None:
-    gc.disable()
-    try:
-        argument = Big()
-        future = kernel.submit(lambda x: Big(), argument)
-        result = weakref.ref(future.result(LIMIT_S))
-        gone = weakref.ref(argument)
-        del argument
-        kernel.wait_for_current_tasks(LIMIT_S)
-        kernel.submit(len, "a").result(LIMIT_S)  # the worker holds this one now
-        assert gone() is None
-        assert result() is not None
-        del future
-        assert result() is None
-    finally:
-        gc.enable()
+    process = psutil.Process()
+    for _ in range(5):  # caches fill, modules are imported
+        life(tmp_path / "warm-up")
+    settled(lambda: not _task_threads(), LIMIT_S)
+    threads, descriptors = process.num_threads(), process.num_fds()
+    loggers = set(logging.root.manager.loggerDict)
+    objects = count_objects()
+
+    for _ in range(number):
+        life(tmp_path / "runs")
+
+    assert settled(lambda: process.num_threads() <= threads, LIMIT_S)
+    assert process.num_fds() <= descriptors
+    assert set(logging.root.manager.loggerDict) == loggers
+    assert not shutdown._open
+    assert not process.children(recursive=True)
+    grown = count_objects() - objects
+    assert {kind: more for kind, more in grown.items() if more >= number / 2} == {}
 
 
-def test_the_last_of_a_chain_does_not_hold_the_chain(kernel: jf.DataFlowKernel) -> None:
-    seen: list[weakref.ref[Big]] = []
+def _task_threads() -> list[str]:
+    return [t.name for t in threading.enumerate() if t.name.startswith("jackfield-")]
 
-    def step(_: Big | None) -> Big:
-        made = Big()
-        seen.append(weakref.ref(made))
-        return made
 
-    future = kernel.submit(step, None)
-    for _ in range(500):
-        future = kernel.submit(step, future)
-    future.result(LIMIT_S)
-    kernel.wait_for_current_tasks(LIMIT_S)
-    kernel.submit(len, "a").result(LIMIT_S)
+def test_memory_stays_flat(tmp_path: Path) -> None:
+    process = psutil.Process()
+    for _ in range(20):
+        use(tmp_path / "runs")
+    gc.collect()
+    before = process.memory_info().rss
+
+    for _ in range(KERNELS):
+        use(tmp_path / "runs")
     gc.collect()
 
-    assert sum(ref() is not None for ref in seen) <= 1 + 4  # the last; workers' locals
+    assert process.memory_info().rss - before < 10_000_000

@@ -51,8 +51,8 @@ def memo() -> None:
     """
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-sign_option = click.option(
+json_option: Final = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+sign_option: Final = click.option(
     "--sign",
     is_flag=True,
     help="Sign all with your key, whoever has signed it: only what you trust as you "

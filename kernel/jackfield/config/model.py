@@ -59,7 +59,8 @@ class Config:
         exit_grace: Seconds that running tasks get when a run is cut short.
         internal_threads: Threads for join apps' bodies and transfers.
         checkpoint: ``store`` (a URL), ``mode``, ``period`` (``"HH:MM:SS"``), and
-            the store's options. Empty: results are kept in memory only.
+            the store's options. Empty: SQLite in ``run_dir``, opened at the first
+            cached call. ``store = "memory"``: results are kept for the run only.
         staging: URL scheme to the options of its provider.
         plugins: Plugin objects or modules to register, from Python only.
         allow_plugins: Names of the only plugins to use, or ``None`` for all.

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from jackfield.dataflow.locks import Latch
 from jackfield.errors import CheckpointError, one_line
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class CheckpointWriter:
             seconds, ``"dfk_exit"`` at the end, ``"manual"`` when ``flush`` is called.
         period: Seconds.
         failed: Called once, with the first error of the store; from then on nothing
-            is written.
+            is written. It and what is called when a record is there never raise.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class CheckpointWriter:
         self._period: float = period
         self._failed: Callable[[CheckpointError], None] = failed
         self._broken: bool = False
-        self._queue: SimpleQueue[Saving | threading.Event | None] = SimpleQueue()
+        self._queue: SimpleQueue[Saving | Latch | None] = SimpleQueue()
         self._waiting: list[Saving] = []
         self.thread: threading.Thread = threading.Thread(
             target=self._run, name="jackfield-checkpoints", daemon=True
@@ -66,7 +67,7 @@ class CheckpointWriter:
 
     def flush(self, timeout: float | None = None) -> None:
         """Write what has come so far, and wait until it is written."""
-        written = threading.Event()
+        written = Latch()
         self._queue.put(written)
         written.wait(timeout)
 
@@ -96,14 +97,13 @@ class CheckpointWriter:
                 return
             self._take(item)
 
-    def _take(self, item: Saving | threading.Event) -> None:
+    def _take(self, item: Saving | Latch) -> None:
         """Take what is in the queue, up to a group; write it if it is time."""
         now = self._mode == "task_exit"
-        events: list[threading.Event] = []
+        flushed: Latch | None = None
         while True:
-            if isinstance(item, threading.Event):
-                events.append(item)
-                now = True
+            if isinstance(item, Latch):
+                flushed = item
                 break
             self._waiting.append(item)
             if len(self._waiting) >= GROUP or self._queue.empty():
@@ -113,22 +113,22 @@ class CheckpointWriter:
                 self._queue.put(None)
                 break
             item = following
-        if now:
+        if now or flushed is not None:
             self._write()
-        for event in events:
-            event.set()
+        if flushed is not None:
+            flushed.open()
 
     def _write(self) -> None:
         savings, self._waiting = self._waiting, []
         if savings and not self._broken:
             try:
                 self._store.put_many([saving.record for saving in savings])
-            except Exception as error:
+            except BaseException as error:  # tasks wait for this thread: it stays
                 self._break(error)
         for saving in savings:
             saving.done()
 
-    def _break(self, error: Exception) -> None:
+    def _break(self, error: BaseException) -> None:
         self._broken = True
         if not isinstance(error, CheckpointError):
             cause, error = error, CheckpointError(one_line(error))

@@ -12,6 +12,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.abc import CheckpointRecord
@@ -49,6 +50,7 @@ class Checkpoints:
         self._writer: CheckpointWriter | None = None
         if self._table:
             self._open()
+            self._opened = True
 
     # -- for the memo
 
@@ -61,7 +63,7 @@ class Checkpoints:
 
         try:
             record = self.store.get(key)
-        except Exception as error:
+        except BaseException as error:
             self._warn(f"A result of {app!r} cannot be looked up: {one_line(error)}")
             return None
         if record is None:
@@ -130,11 +132,11 @@ class Checkpoints:
             try:
                 self._open()
             except Exception as error:
-                self._opened = True
                 self._warn(f"Results are kept in memory only: {one_line(error)}")
+            finally:  # and not before: others would take it that there is no store
+                self._opened = True
 
     def _open(self) -> None:
-        self._opened = True
         if self._table.get("store") == IN_MEMORY:
             return
         from jackfield.memo.chained import open_stores
@@ -154,7 +156,8 @@ class Checkpoints:
 
     def _warn(self, text: str) -> None:
         self._engine.log.warning("%s", text)
-        warnings.warn(text, CheckpointWarning, stacklevel=2)
+        with suppress(CheckpointWarning):  # made an error: but nobody could catch it
+            warnings.warn(text, CheckpointWarning, stacklevel=2)
 
 
 def _seconds(period: str) -> float:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cache, partial
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
@@ -27,7 +27,6 @@ from jackfield.dataflow.staging import Staging
 from jackfield.dataflow.submission import READ_BY_KERNEL, submit
 from jackfield.dataflow.task import AppSpec, checked_labels
 from jackfield.errors import KernelClosedError
-from jackfield.memo import Identity
 from jackfield.plugins.manager import PluginManager
 from jackfield.states import TaskState
 
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from jackfield.config import Config
     from jackfield.dataflow.task import Executors
     from jackfield.futures import AppFuture
+    from jackfield.memo import Identity
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -109,7 +109,7 @@ class DataFlowKernel:
         self._manager.load_general()
         engine.callbacks = CallbackRunner()
         engine.staging = Staging(engine, self._run_dir)
-        engine.memo = Memo(engine, Checkpoints(engine), self._identity())
+        engine.memo = Memo(engine, Checkpoints(engine), cache(self._identity))
         engine.pool = ExecutorPool(
             self._manager,
             self._run_dir,
@@ -133,8 +133,10 @@ class DataFlowKernel:
                 self._engine.events = events
 
     def _identity(self) -> Identity:
+        from jackfield.memo import Identity
+
         manager = self._manager
-        checked = lru_cache(maxsize=None)(partial(identity_hook, manager))
+        checked = cache(partial(identity_hook, manager))
         return Identity(
             hashers=lambda kind: tuple(map(checked, manager.value_hashers(kind))),
             function_hooks=lambda: tuple(map(checked, manager.hash_function)),

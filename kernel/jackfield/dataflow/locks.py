@@ -14,7 +14,7 @@ from __future__ import annotations
 import threading
 import time
 from operator import attrgetter
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 NAP_S: Final = 1.0
 """Seconds after which a thread that sleeps looks for signals."""
@@ -27,8 +27,9 @@ class Condition(threading.Condition):
     """
 
     # Looked up before the block begins, where nothing is held, as methods of C.
-    __enter__ = property(attrgetter("_lock.__enter__"))  # pyright: ignore[reportAssignmentType]  # gives the method
-    __exit__ = property(attrgetter("_lock.__exit__"))  # pyright: ignore[reportAssignmentType]  # gives the method
+    if not TYPE_CHECKING:  # type checkers take them for the base class's methods
+        __enter__ = property(attrgetter("_lock.__enter__"))
+        __exit__ = property(attrgetter("_lock.__exit__"))
 
 
 class Latch:

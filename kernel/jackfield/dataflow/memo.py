@@ -9,10 +9,12 @@ for later ones (``checkpoints``). Failures are kept only where the app says
 
 from __future__ import annotations
 
+import hashlib
+import os
 import threading
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.dataflow.asking import ask
 from jackfield.dataflow.finish import refuse_circle
@@ -22,9 +24,13 @@ if TYPE_CHECKING:
     from jackfield.dataflow.checkpoints import Checkpoints
     from jackfield.dataflow.effects import Effects
     from jackfield.dataflow.engine import Engine
-    from jackfield.dataflow.task import Task
+    from jackfield.dataflow.task import Extras, Task
     from jackfield.memo import Identity
     from jackfield.plugins.manager import PluginManager
+
+
+_NO_MATTER: Final = ("label", "walltime")
+"""Arguments of a call that never change its result."""
 
 
 class _Flight:
@@ -41,10 +47,10 @@ class Memo:
     """The results of one kernel's cached apps, by key."""
 
     def __init__(
-        self, engine: Engine, checkpoints: Checkpoints, identity: Identity
+        self, engine: Engine, checkpoints: Checkpoints, identity: Callable[[], Identity]
     ) -> None:
         self._engine: Engine = engine
-        self._identity: Identity = identity
+        self._identity: Callable[[], Identity] = identity  # made on use
         self._lock: threading.Lock = threading.Lock()
         self._flights: dict[bytes, _Flight] = {}
         self._results: dict[bytes, tuple[BaseException | None, Any]] = {}
@@ -67,6 +73,8 @@ class Memo:
         flight: _Flight | None = None
         with self._lock:
             known = self._results.get(extras.key)
+            if not outputs_exist(extras):
+                known = None
             if known is None:
                 flight = self._flights.setdefault(extras.key, _Flight(task))
                 if flight.leader is not task:
@@ -78,7 +86,9 @@ class Memo:
                 self._engine.control(refuse)
             return False
         if known is None:
-            stored = self.checkpoints.load(spec.name, extras.key)
+            stored = None
+            if outputs_exist(extras):
+                stored = self.checkpoints.load(spec.name, extras.key)
             if stored is None:
                 extras.memo = "miss"
                 return True
@@ -160,12 +170,26 @@ class Memo:
     def _key(self, task: Task) -> tuple[bytes, Any]:
         work, spec = task.work, task.spec
         assert work is not None
-        function = self._identity.function(
+        assert task.extras is not None
+        identity = self._identity()
+        function = identity.function(
             work.function, version=spec.version, depends_on=spec.depends_on
         )
-        return self._identity.key(
-            spec.name, function, work.args, work.kwargs, spec.ignore_for_cache
+        ignore = (*spec.ignore_for_cache, *task.extras.ignored, *_NO_MATTER)
+        key, manifest = identity.key(
+            spec.name, function, work.args, work.kwargs, ignore
         )
+        if spec.kind == "join":  # what it returns is joined: another result
+            key = hashlib.sha256(b"join" + key).digest()
+        return key, manifest
+
+
+def outputs_exist(extras: Extras) -> bool:
+    """Tell whether the files that a task is to make are there already.
+
+    Remote ones are taken to be: whether they are is for the one who wants them to say.
+    """
+    return all(file.remote or os.path.exists(file.filepath) for file in extras.outputs)  # noqa: PTH110  (a str is at hand)
 
 
 def identity_hook(

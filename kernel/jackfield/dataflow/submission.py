@@ -128,6 +128,8 @@ def _read(
             extras.walltime = values["walltime"]
     for name in ("stdout", "stderr"):
         if values.get(name) is not None:
+            if values[name] is AUTO_LOGNAME:
+                extras.ignored = (*extras.ignored, name)
             values[name] = _stream(
                 engine, spec, task_id, extras.label, name, values[name]
             )

@@ -141,6 +141,7 @@ class Extras:
         walltime: Seconds for each attempt, or ``None``.
         streams: ``"stdout"`` and ``"stderr"`` as the app gets them.
         outputs: The files that the app is told to make.
+        ignored: Names of arguments of this call that the memo key leaves out.
         key: Memo key, once known.
         manifest: Tells what the key was made of.
         memo: ``"hit"``, ``"miss"``, or ``"off"`` before it is looked up.
@@ -151,6 +152,7 @@ class Extras:
 
     __slots__ = (
         "forced",
+        "ignored",
         "joining",
         "key",
         "label",
@@ -167,6 +169,7 @@ class Extras:
         self.walltime: float | None = None
         self.streams: dict[str, Any] = {}
         self.outputs: list[File] = []
+        self.ignored: tuple[str, ...] = ()
         self.key: bytes | None = None
         self.manifest: Callable[[], Mapping[str, str]] | None = None
         self.memo: str = "off"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jackfield.errors.base import JackfieldError
 from jackfield.errors.kernel import ConfigurationError
@@ -140,7 +140,10 @@ class WorkerDiedError(ExecutorError):
         super().__init__(label, reason)
         self.task: str = task
         self.exitcode: int | None = exitcode
-        self.args = (label, task, exitcode, reason)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        facts = (self.label, self.task, self.exitcode, self.reason)
+        return type(self), facts, self.__dict__
 
     def __str__(self) -> str:
         """Name task, executor and cause."""

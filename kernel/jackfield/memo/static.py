@@ -78,6 +78,7 @@ class StaticModule:
         for statement in text.tree.body:
             self._sort(statement)
         self.aliases: dict[str, list[Import]]
+        self.stars: set[Import]
         self.aliases, self.stars = import_aliases(
             one
             for one in text.tree.body

@@ -135,10 +135,7 @@ class PluginManager:
         return self._registrations.describe(function)
 
     def first(self, hooks: Sequence[HookFunction], *arguments: Any) -> Any:
-        """Ask the functions of a compiled hook until one answers; else ``None``.
-
-        What one raises gets a note that names its plugin.
-        """
+        """Ask a compiled hook until one answers; name the plugin that raises."""
         return ask_first(hooks, arguments, self.describe)
 
     # -- Loading

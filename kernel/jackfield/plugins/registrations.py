@@ -20,6 +20,7 @@ from jackfield.plugins.observers import Observer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
 
     from jackfield.plugins.compiled import Compiled, HookFunction
 
@@ -32,7 +33,7 @@ class Registrations:
     """
 
     def __init__(self, changed: Callable[[], None]) -> None:
-        self.lock = RLock()
+        self.lock: AbstractContextManager[bool] = RLock()
         self._changed: Callable[[], None] = changed
         self._registry = HookRegistry()
         self._plugins: list[Plugin] = []

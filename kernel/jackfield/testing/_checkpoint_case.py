@@ -47,6 +47,12 @@ class CheckpointStoreCase(ABC):
     short_kills: ClassVar[int] = 12
     """Processes killed in its short form."""
 
+    flips: ClassVar[int] = 20_000
+    """Bits flipped in the long form of that test (``-m slow``)."""
+
+    short_flips: ClassVar[int] = 60
+    """Bits flipped in its short form."""
+
     million: ClassVar[int] = 1_000_000
     """Records in the test of a large store (``-m slow``)."""
 

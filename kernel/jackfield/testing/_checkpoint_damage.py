@@ -13,7 +13,6 @@ from jackfield.testing._checkpoint_case import CheckpointStoreCase, needs
 from jackfield.testing._checkpoint_child import key_of, record_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
 EARLIER = range(8)
@@ -23,8 +22,6 @@ LAST_SIZE = 6000
 
 SHORT_CUTS = 40
 FLIPPED = range(64)
-SHORT_FLIPS = 100
-LONG_FLIPS = 20_000
 GARBAGE = {
     "nothing": b"",
     "text": b"This is not a store.\n" * 500,
@@ -76,29 +73,34 @@ class Damage(CheckpointStoreCase):
         shutil.rmtree(copy)
 
     def test_a_flipped_bit_gives_no_wrong_value(self, tmp_path: Path) -> None:
-        self._flip(tmp_path, SHORT_FLIPS)
+        self._flip(tmp_path, self.short_flips)
 
     @pytest.mark.slow
     def test_thousands_of_flipped_bits_give_no_wrong_value(
         self, tmp_path: Path
     ) -> None:
-        self._flip(tmp_path, LONG_FLIPS)
+        self._flip(tmp_path, self.flips)
 
     def _flip(self, tmp_path: Path, count: int) -> None:
         """Flip bits all over the files, one at a time, but more often where data is."""
-        whole = tmp_path / "whole"
-        whole.mkdir()
-        self.fill(whole, FLIPPED)
-        copy = tmp_path / "copy"
-        for path, offset, bit in _places(self.files(whole), count):
-            shutil.copytree(whole, copy)
-            _flip_bit(copy / path.relative_to(whole), offset, bit)
-            found, told = self.survivors(copy, FLIPPED)
+        self.fill(tmp_path, FLIPPED)
+        whole = {path: path.read_bytes() for path in self.files(tmp_path)}
+        for path, offset, bit in _places(whole, count):
+            _flip_bit(path, offset, bit)
+            found, told = self.survivors(tmp_path, FLIPPED)
             where = f"bit {bit} of byte {offset} of {path.name}: {told}"
             if self.local_damage:
                 assert len(found) >= len(FLIPPED) - 1, where
                 assert told or len(found) == len(FLIPPED), where
-            shutil.rmtree(copy)
+            self._restore(tmp_path, whole)
+
+    def _restore(self, directory: Path, whole: dict[Path, bytes]) -> None:
+        for path in {*self.files(directory), *whole}:
+            if path not in whole:
+                path.unlink()
+            elif not path.exists() or path.read_bytes() != whole[path]:
+                path.write_bytes(whole[path])
+                path.chmod(0o600)
 
     @pytest.mark.parametrize("garbage", GARBAGE)
     def test_a_file_of_garbage_is_an_error_or_costs_nothing(
@@ -156,18 +158,14 @@ class Damage(CheckpointStoreCase):
         assert str(tmp_path) in str(caught[0].message)
 
 
-def _places(files: Iterable[Path], count: int) -> list[tuple[Path, int, int]]:
-    """Choose bytes and bits: half of them where the bytes are not zero."""
+def _places(files: dict[Path, bytes], count: int) -> list[tuple[Path, int, int]]:
+    """Choose bytes and bits: most of them where the bytes are not zero."""
     dice = random.Random(7)
-    everywhere = [(path, n) for path in files for n in range(path.stat().st_size)]
-    filled = [place for path in files for place in _filled(path)]
+    everywhere = [(path, n) for path, data in files.items() for n in range(len(data))]
+    filled = [(path, n) for path, n in everywhere if files[path][n]]
     chosen = [dice.choice(everywhere) for _ in range(count // 4)]
     chosen += [dice.choice(filled) for _ in range(count - len(chosen))]
     return [(path, offset, dice.randrange(8)) for path, offset in chosen]
-
-
-def _filled(path: Path) -> list[tuple[Path, int]]:
-    return [(path, n) for n, byte in enumerate(path.read_bytes()) if byte]
 
 
 def _flip_bit(path: Path, offset: int, bit: int) -> None:

@@ -25,5 +25,7 @@ class CheckpointStoreConformance(Contract, Sharing, Damage, Limits):
         private_files: Whether the store is made of files, for its user alone.
         kills: Processes killed while they write, in the long form (``-m slow``).
         short_kills: The same in the short form.
+        flips: Bits flipped, one at a time, in the long form.
+        short_flips: The same in the short form.
         million: Records in the test of a large store (``-m slow``).
     """

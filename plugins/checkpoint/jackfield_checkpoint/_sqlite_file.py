@@ -106,6 +106,7 @@ def _make(options: Options) -> None:
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {FORMAT}")
             connection.executescript(_SCHEMA)
+            _use_wal(connection, options)  # now, as nobody else has it open
         finally:
             connection.close()
         _guard.publish(made, options.path)
@@ -220,7 +221,7 @@ def _use_wal(connection: sqlite3.Connection, options: Options) -> bool:
         wanted = "rollback" if shared_kind(options.path) else "wal"
     mode = "WAL" if wanted == "wal" else "DELETE"
     (chosen,) = connection.execute(f"PRAGMA journal_mode = {mode}").fetchone()
-    return bytes(chosen).lower() == b"wal"
+    return chosen in ("wal", b"wal")
 
 
 def _has_log(path: Path) -> bool:

@@ -94,7 +94,7 @@ def test_a_death_is_noticed_at_once(pool: Any) -> None:
 
     pool.error(pool.submit(kill_self))
 
-    assert time.monotonic() - begin < 1.0
+    assert time.monotonic() - begin < 5.0
 
 
 def test_the_workers_of_others_go_on(pool: Any, tmp_path: Path) -> None:

@@ -193,7 +193,7 @@ def test_grace_stops_what_runs_too_long(
 
     pool.executor.shutdown(grace=0.2)
 
-    assert 0.2 <= time.monotonic() - begin < 2
+    assert 0.2 <= time.monotonic() - begin < 10
     assert not any(map(is_alive, pids))
     assert not pool.outcomes
 
@@ -378,7 +378,7 @@ def test_a_killed_driver_leaves_no_process(
         driver.kill()
 
     for pid in pids:
-        wait_until(lambda pid=pid: not is_alive(pid), 2)
+        wait_until(lambda pid=pid: not is_alive(pid), 5)
 
 
 def test_a_driver_killed_while_its_fork_lives_on_leaves_no_worker(
@@ -395,7 +395,7 @@ def test_a_driver_killed_while_its_fork_lives_on_leaves_no_worker(
 
         driver.kill()
         for pid in pids:
-            wait_until(lambda pid=pid: not is_alive(pid), 2)
+            wait_until(lambda pid=pid: not is_alive(pid), 5)
 
         os.kill(fork, signal.SIGKILL)
 
@@ -411,7 +411,7 @@ def test_a_killed_driver_and_fork_server_leave_no_worker(
         os.kill(server, signal.SIGKILL)
         driver.kill()
 
-    wait_until(lambda: not is_alive(worker), 2)
+    wait_until(lambda: not is_alive(worker), 5)
     os.kill(child, signal.SIGKILL)
 
 
@@ -451,7 +451,7 @@ def test_a_signal_to_the_terminals_group_ends_the_run_once(
     assert driver.returncode == -number
     assert errors.count("Traceback") == (number == signal.SIGINT)
     for pid in pids:
-        wait_until(lambda pid=pid: not is_alive(pid), 2)
+        wait_until(lambda pid=pid: not is_alive(pid), 5)
 
 
 def test_a_worker_ignores_an_interrupt_and_its_children_do_not(pool: Any) -> None:

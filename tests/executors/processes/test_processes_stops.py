@@ -61,7 +61,7 @@ def test_a_walltime_ends_the_task_and_its_children(
 
     assert isinstance(error, AppTimeout)
     assert error.walltime == 0.8
-    assert 0.8 <= took < 2.0
+    assert 0.8 <= took < 5.0
     for pid in pids_in(file, wait_until):
         wait_until(lambda pid=pid: not is_alive(pid))
     assert pool.call(abs, -1) == 1
@@ -134,7 +134,7 @@ def test_cancelling_a_running_task_ends_it_and_its_children(
 
     for pid in pids:
         wait_until(lambda pid=pid: not is_alive(pid))
-    assert time.monotonic() - begin < 1.0
+    assert time.monotonic() - begin < 5.0
     assert pool.call(abs, -1) == 1
     assert work not in pool.outcomes
 
@@ -148,7 +148,7 @@ def test_cancelling_does_not_wait(
 
     pool.executor.cancel(work)
 
-    assert time.monotonic() - begin < 0.1
+    assert time.monotonic() - begin < 1.0
 
 
 def test_a_task_that_waits_is_cancelled_without_a_trace(
@@ -206,7 +206,7 @@ def test_many_can_be_cancelled_quickly(
 
     assert all(pool.executor.cancel(work) for work in reversed(works))
 
-    assert time.monotonic() - begin < 2.0
+    assert time.monotonic() - begin < 5.0
     (tmp_path / "go").touch()
     assert pool.call(abs, -1) == 1
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jackfield_executors.processes.handle import WorkerHandle
     from jackfield_executors.processes.pool import Pool
 
-log = logging.getLogger("jackfield.executors.processes")
+log: Final = logging.getLogger("jackfield.executors.processes")
 
 MOST_DELIVERIES: Final = 3
 """Workers may die so many times while they receive a work, then it is blamed."""

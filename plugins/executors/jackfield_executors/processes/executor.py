@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from jackfield.abc import ExecutorContext, Work
     from jackfield_executors.processes.options import Options
 
-log = logging.getLogger("jackfield.executors.processes")
+log: Final = logging.getLogger("jackfield.executors.processes")
 
 MEMORY_PERIOD_S: Final = 0.1
 """How often the memory of running tasks is measured, if it is limited."""
@@ -48,7 +48,7 @@ MEMORY_PERIOD_S: Final = 0.1
 class ProcessExecutor(Executor):
     """Runs works in processes of this machine."""
 
-    capabilities = Capabilities(
+    capabilities: Capabilities = Capabilities(
         isolated=True,
         cancels_running=True,
         walltime="kill",

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from jackfield_executors.processes.pool import Pool
     from jackfield_executors.processes.wire import Frame
 
-log = logging.getLogger("jackfield.executors.processes")
+log: Final = logging.getLogger("jackfield.executors.processes")
 
 MOST_STARTING: Final = 64
 """Workers that are being started at any time."""

@@ -52,6 +52,7 @@ class ForkServer:
         Raises:
             OSError: No process or no descriptor can be had.
         """
+        self.control: socket.socket
         self.control, theirs = socket.socketpair()
         self._rest = b""
         with theirs:

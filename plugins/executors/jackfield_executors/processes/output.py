@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from jackfield_executors.processes.wire import Data
 
-log = logging.getLogger("jackfield.executors.processes")
+log: Final = logging.getLogger("jackfield.executors.processes")
 
 READ_SIZE: Final = 65_536
 
