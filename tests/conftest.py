@@ -29,6 +29,10 @@ def _nothing_is_left(
     for name in list(os.environ):
         if name.startswith("JACKFIELD_"):
             monkeypatch.delenv(name)
+    # The key that signs results is the user's; tests have one of their own.
+    monkeypatch.setenv(
+        "XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "config")
+    )
     before = set(threading.enumerate())
     yield
     loaded = _loaded()

@@ -91,7 +91,8 @@ class Program:
 
     def signal(self, number: int = signal.SIGINT) -> None:
         """Send a signal to its process group, as a terminal does for Ctrl-C."""
-        os.killpg(self.process.pid, number)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, number)
 
     def end(self) -> End:
         """Wait for its end."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 Start = Callable[[str], Any]
@@ -170,6 +172,82 @@ except KeyboardInterrupt:
     program.signal()
 
     assert program.end().out[-1] == "True True"
+
+
+def workers_of(program: Any) -> list[Any]:
+    return list(psutil.Process(program.process.pid).children(recursive=True))
+
+
+def assert_gone(processes: list[Any]) -> None:
+    _, alive = psutil.wait_procs(processes, timeout=SECONDS)
+    assert not alive
+
+
+SPIN = """
+import os
+import pathlib
+import time
+
+def spin(seconds):
+    pathlib.Path(f"begun-{os.getpid()}").touch()
+    time.sleep(seconds)
+"""
+
+
+@pytest.fixture
+def spinning(start: Start, tmp_path: Path) -> Callable[[float], Any]:
+    """Start a program whose two worker processes run a task for a minute."""
+
+    def spinning(grace: float) -> Any:
+        (tmp_path / "spin.py").write_text(SPIN)
+        program = start(
+            f"""
+from spin import spin
+executors = {{"cpu": {{"plugin": "processes", "workers": 2}}}}
+with load(executors=executors, exit_grace={grace}) as kernel:
+    futures = [kernel.submit(spin, 60) for _ in range(6)]
+    say("submitted")
+"""
+        )
+        program.wait_for("submitted")
+        deadline = time.monotonic() + LIMIT_S
+        while len(list(tmp_path.glob("begun-*"))) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        return program
+
+    return spinning
+
+
+def test_ctrl_c_ends_worker_processes_and_they_say_nothing(
+    spinning: Callable[[float], Any],
+) -> None:
+    program = spinning(0.3)
+    workers = workers_of(program)
+    begun = time.monotonic()
+    program.signal()
+
+    assert_one_interrupt(program.end())
+    assert time.monotonic() - begun < SECONDS
+    assert len(workers) >= 2
+    assert_gone(workers)
+
+
+def test_more_of_ctrl_c_ends_worker_processes_at_once(
+    spinning: Callable[[float], Any],
+) -> None:
+    program = spinning(60.0)
+    workers = workers_of(program)
+    begun = time.monotonic()
+    while program.process.poll() is None:  # nobody says when the grace begins
+        program.signal()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            program.process.wait(0.3)
+    end = program.end()
+
+    assert end.code == -signal.SIGINT, end
+    assert time.monotonic() - begun < SECONDS
+    assert_gone(workers)
 
 
 PROGRAM_OF_ROUNDS = """

@@ -182,5 +182,8 @@ class Scheduler:
                 if left > 0:
                     return min(left, LONGEST_SLEEP_S)
                 action = heapq.heappop(self._timers)[2]
-            action()
+            try:
+                action()
+            except BaseException as error:
+                self._on_fault(error)
         return None

@@ -1,0 +1,215 @@
+"""The scheduler goes on, whatever its steps and timers do."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from jackfield.dataflow.locks import Condition, Latch
+from jackfield.dataflow.scheduler import Scheduler
+
+LIMIT_S = 10.0
+
+
+class Bench:
+    """A scheduler whose items are calls: ``(while holding the role, afterwards)``."""
+
+    def __init__(self) -> None:
+        self.faults: list[BaseException] = []
+        self.scheduler = Scheduler(self.step, "tested", self.faults.append)
+        self.scheduler.start()
+
+    def step(self, inbox: deque[Any], limit: int) -> Callable[[], None]:
+        now, afterwards = inbox.popleft()
+        now()
+        return afterwards  # type: ignore[no-any-return]  # it was put there so
+
+    def post(
+        self,
+        now: Callable[[], object] = lambda: None,
+        afterwards: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.scheduler.post((now, afterwards))
+
+    def settle(self) -> None:
+        """Wait until all that was posted before is worked off."""
+        done = threading.Event()
+        self.post(afterwards=done.set)
+        assert done.wait(LIMIT_S)
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    bench = Bench()
+    yield bench
+    bench.scheduler.stop(LIMIT_S)
+    assert not bench.scheduler.thread.is_alive()
+
+
+def raises(error: BaseException) -> Callable[[], None]:
+    def act() -> None:
+        raise error
+
+    return act
+
+
+ERRORS = [ValueError(), SystemExit(), KeyboardInterrupt(), GeneratorExit()]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("when", ["now", "afterwards"])
+def test_an_error_is_told_and_the_next_item_has_its_turn(
+    bench: Bench, when: str, error: BaseException
+) -> None:
+    bench.post(**{when: raises(error)})
+    bench.settle()
+
+    assert bench.faults == [error]
+    assert bench.scheduler.thread.is_alive()
+
+
+def test_a_timer_that_raises_stops_no_other(bench: Bench) -> None:
+    fired = threading.Event()
+    bench.scheduler.call_later(0.0, raises(ValueError()))
+    bench.scheduler.call_later(0.01, fired.set)
+
+    assert fired.wait(LIMIT_S)
+    bench.settle()
+
+
+def test_a_timer_may_be_set_for_any_time(bench: Bench) -> None:
+    fired = threading.Event()
+    for delay in (float("inf"), 1e300, 1e10, -1.0):
+        bench.scheduler.call_later(delay, fired.set)
+    bench.settle()
+
+    assert fired.wait(LIMIT_S)
+
+
+def test_what_is_posted_by_what_follows_a_step_is_no_call_within_a_call(
+    bench: Bench,
+) -> None:
+    depth, deepest = 0, 0
+    left = 5_000
+
+    def follow() -> None:
+        nonlocal depth, deepest, left
+        depth += 1
+        deepest = max(deepest, depth)
+        if left:
+            left -= 1
+            bench.scheduler.inbox.append((lambda: None, follow))
+            bench.scheduler.pump()
+        depth -= 1
+
+    bench.post(afterwards=follow)
+    bench.settle()
+
+    assert left == 0
+    assert deepest == 1
+
+
+def test_threads_that_post_at_once_lose_nothing(bench: Bench) -> None:
+    seen: list[int] = []
+    together = threading.Barrier(4)
+
+    def post(first: int) -> None:
+        together.wait(LIMIT_S)
+        for number in range(first, first + 2_000):
+            bench.post(lambda number=number: seen.append(number))  # type: ignore[misc]  # bound now
+            if number % 3 == 0:
+                bench.scheduler.pump()
+
+    threads = [threading.Thread(target=post, args=(n * 2_000,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LIMIT_S)
+    bench.settle()
+
+    assert sorted(seen) == list(range(8_000))
+
+
+def test_what_is_posted_after_the_end_is_worked_off_at_once() -> None:
+    bench = Bench()
+    bench.scheduler.stop(LIMIT_S)
+    done = threading.Event()
+
+    bench.post(done.set)
+
+    assert done.is_set()
+
+
+def test_a_dispatcher_that_is_stuck_does_not_keep_the_inbox_from_being_worked_off() -> (
+    None
+):
+    bench, gate, stuck = Bench(), threading.Event(), threading.Event()
+
+    def block() -> None:
+        stuck.set()
+        gate.wait(LIMIT_S)
+
+    bench.post(afterwards=block)
+    assert stuck.wait(LIMIT_S)
+    done = threading.Event()
+    bench.post(done.set)
+
+    bench.scheduler.stop(0.05)
+
+    assert done.is_set()
+    gate.set()
+    bench.scheduler.thread.join(LIMIT_S)
+
+
+# -- Locks ----------------------------------------------------------------------------
+
+
+def test_a_latch_that_is_open_keeps_nobody() -> None:
+    latch = Latch()
+    latch.open()
+
+    assert latch.wait(None)
+
+
+@pytest.mark.parametrize("timeout", [-1.0, 0.0, 0.01])
+def test_a_latch_that_stays_closed_is_waited_for_no_longer(timeout: float) -> None:
+    assert not Latch().wait(timeout)
+
+
+def test_a_latch_may_be_waited_for_any_time() -> None:
+    latch = Latch()
+    opener = threading.Timer(0.05, latch.open)
+    opener.start()
+
+    assert latch.wait(1e300)
+    opener.join()
+
+
+def test_a_condition_is_entered_and_left_without_a_call_in_python() -> None:
+    """So Ctrl-C has no moment at which the lock is held and the block not begun."""
+    condition = Condition()
+
+    enter, leave = condition.__enter__, condition.__exit__
+
+    assert type(enter).__name__ == type(leave).__name__ == "builtin_function_or_method"
+    with condition:
+        assert not _free(condition)
+    assert _free(condition)
+
+
+def _free(condition: Condition) -> bool:
+    free: list[bool] = []
+
+    def look() -> None:
+        free.append(condition.acquire(blocking=False))
+        if free[0]:
+            condition.release()
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join(LIMIT_S)
+    return free[0]
