@@ -89,6 +89,10 @@ def once(name: str, work: str, n: int) -> dict[str, float] | None:
         text=True,
         timeout=600,
         check=False,
+        env={
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        },
     )
     if done.returncode:
         print(

@@ -49,11 +49,12 @@ class EventStream:
                 task.id,
                 task.spec.name,
                 task.state,
-                len(task.failures) + 1,
+                task.attempt,
                 entry.label if entry is not None else None,
                 time.time(),
                 time.monotonic(),
-                error,
+                # Not the error itself, which holds the frames that it came through.
+                None if error is None else task.reason or one_line(error),
             )
         )
 
@@ -66,6 +67,9 @@ class EventStream:
         self._stop.set()
         if self.thread.is_alive() and self.thread is not threading.current_thread():
             self.thread.join(timeout)
+            if self.thread.is_alive():
+                left = len(self._raw)
+                self._log.warning("An observer does not return; %d events wait", left)
         if self.dropped:
             self._log.warning("Observers were too slow: %d events lost", self.dropped)
 
@@ -77,8 +81,6 @@ class EventStream:
     def _flush(self) -> None:
         raw, batch = self._raw, []
         while raw:
-            *facts, error = raw.popleft()
-            text = None if error is None else one_line(error)
-            batch.append(TaskEvent(*facts, text))  # type: ignore[call-arg]  # the eight facts of ``note``
+            batch.append(TaskEvent(*raw.popleft()))
         if batch:
             self._deliver(batch)

@@ -88,7 +88,7 @@ def _delay(engine: Engine, task: Task, answer: Retry) -> float:
     if first <= 0:
         return 0.0
     try:
-        delay = first * factor ** len(task.failures)
+        delay = first * factor ** (task.attempt - 1)
     except OverflowError:
         delay = config.retry_max_delay
     delay = min(delay, max(first, config.retry_max_delay))
@@ -106,7 +106,7 @@ def _again(
     old = task.work
     if task.state in FINAL or old is None:
         return
-    task.failures = (*task.failures, error)
+    task.attempt += 1
     task.work = Work(
         old.id, task.attempt, old.name, old.function, old.args, old.kwargs,
         old.walltime, old.resources,

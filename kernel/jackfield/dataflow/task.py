@@ -198,7 +198,7 @@ class Task:
         dependents: Tasks that wait for this one.
         entry: The executor of the current attempt.
         cost: What failures have cost so far.
-        failures: The errors of earlier attempts.
+        attempt: Number of the current attempt, from 1.
         extras: What only some tasks have.
         data_futures: One for each of ``extras.outputs``, then those of the streams
             that were given as files.
@@ -243,7 +243,7 @@ class Task:
         self.dependents: list[Task] | None = None
         self.entry: ExecutorEntry | None = None
         self.cost: float = 0.0
-        self.failures: tuple[BaseException, ...] = ()
+        self.attempt: int = 1
         self.extras: Extras | None = None
         self.data_futures: tuple[DataFuture, ...] = ()
         self.error: BaseException | None = None
@@ -254,11 +254,6 @@ class Task:
     def title(self) -> str:
         """Number and name, as messages show them: ``7 (total)``."""
         return f"{self.id} ({self.spec.name})"
-
-    @property
-    def attempt(self) -> int:
-        """Number of the current attempt, from 1."""
-        return len(self.failures) + 1
 
     def stream(self, name: Literal["stdout", "stderr"]) -> Any:
         """Return where a standard stream goes, or ``None``; of a file, its future."""
