@@ -40,7 +40,7 @@ def handle_failure(engine: Engine, task: Task, error: BaseException) -> None:
         return
     what = one_line(error)
     engine.log.info("Task %s: attempt %d failed: %s", task.title, task.attempt, what)
-    engine.control(partial(_again, engine, task, error, delay, answer.executor))
+    engine.control(partial(_again, engine, task, delay, answer.executor))
 
 
 def _stopped(engine: Engine) -> bool:
@@ -98,7 +98,6 @@ def _delay(engine: Engine, task: Task, answer: Retry) -> float:
 def _again(
     engine: Engine,
     task: Task,
-    error: BaseException,
     delay: float,
     executor: str | None,
     effects: Effects,

@@ -27,6 +27,8 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
+from jackfield.dataflow.locks import NAP_S
+
 BATCH: Final = 512
 """Items worked off before what they call for is done."""
 
@@ -144,7 +146,20 @@ class Scheduler:
         self._wake.put(None)
         if threading.current_thread() is not self._thread and self._thread.ident:
             self._thread.join(timeout)
-        self.pump()
+        self._drain()
+
+    def _drain(self) -> None:
+        """Work the inbox off beside a dispatcher that is stuck or has much to do.
+
+        The role is never held for long: it is what follows a step that may be stuck.
+        """
+        while not self.busy:
+            self.pump()
+            if not self._role.acquire(timeout=NAP_S):
+                return
+            self._role.release()
+            if not self.inbox:  # and nobody is at the last of it any more
+                return
 
     def hold(self) -> None:
         """Keep the graph as it is, for a fork; not for long."""

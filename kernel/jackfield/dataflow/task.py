@@ -208,13 +208,13 @@ class Task:
 
     __slots__ = (
         "__weakref__",
+        "attempt",
         "cost",
         "data_futures",
         "dependents",
         "entry",
         "error",
         "extras",
-        "failures",
         "found",
         "future",
         "id",
