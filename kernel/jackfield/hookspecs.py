@@ -190,7 +190,8 @@ def jackfield_open_checkpoint(
     Args:
         url: As configured: ``"sqlite:///results.db"``. Its scheme is the
             entry-point name; return ``None`` for one that is not yours.
-        options: The rest of the ``[checkpoint]`` table.
+        options: The ``[checkpoint]`` table without ``store``, ``read``, ``mode``,
+            ``period`` and ``key_file``. ``read_only = true`` may be among them.
     """
 
 

@@ -46,6 +46,8 @@ class TestExample(CheckpointStoreConformance):
     private_files = NAMES["TestFileStore"].private_files
     short_kills = 3
     short_flips = 20
+    flips = 500
+    million = 10_000  # files
 
     def make_store(self, directory: Path, **options: Any) -> CheckpointStore:
         store: CheckpointStore = NAMES["TestFileStore"]().make_store(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -310,3 +311,20 @@ def test_what_is_ignored_does_not_count(kernel: jf.DataFlowKernel) -> None:
     assert work(1, verbose=True).result(LIMIT_S) == 1
     assert work(1).result(LIMIT_S) == 1
     assert ran == [1]
+
+
+def test_a_file_may_count_by_size_and_time(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("one")
+    table = {"store": f"sqlite:///{tmp_path}/results.db", "files": "stat"}
+
+    @jf.python_app(cache=True)
+    def read(path: Any) -> str:
+        return Path(path).read_text()
+
+    with jf.load({"checkpoint": table}):
+        assert read(jf.File(path)).result(LIMIT_S) == "one"
+        status = path.stat()
+        path.write_text("two")
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        assert read(jf.File(path)).result(LIMIT_S) == "one"

@@ -13,7 +13,7 @@ from jackfield.errors import CheckpointError, CheckpointWarning, ConfigurationEr
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-KERNELS_OWN: Final = ("store", "read", "mode", "period", "key_file")
+KERNELS_OWN: Final = ("store", "read", "mode", "period", "key_file", "files")
 """Keys of the ``[checkpoint]`` table that no store gets to see."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -186,6 +187,7 @@ class Limits(CheckpointStoreCase):
         answer = self.answer(
             self.start(tmp_path, "look_up", count=self.million), LONG_LIMIT_S
         )
+        shutil.rmtree(tmp_path)  # pytest would keep it for two more sessions
 
         assert answer["wrong"] == 0
         assert answer["open_s"] < OPEN_LIMIT_S
