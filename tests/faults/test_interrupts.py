@@ -343,7 +343,6 @@ with load():
 # -- SIGTERM --------------------------------------------------------------------------
 
 
-@pytest.mark.xfail(strict=True, reason="`jackfield run` leaves SIGTERM to Python")
 def test_sigterm_ends_a_run_like_ctrl_c_with_143(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
@@ -621,3 +620,30 @@ if not pid:
     )
 
     assert end == (0, ["6"], "")
+
+
+def test_a_fork_leaves_workers_and_store_to_its_parent(
+    run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "slow.py").write_text(
+        "import time\ndef slow(value):\n    time.sleep(0.01)\n    return value\n"
+    )
+    end = run(
+        """
+from slow import slow
+executors = {"cpu": {"plugin": "processes", "workers": 2}}
+store = {"store": f"sqlite:///{os.getcwd()}/results.db"}
+with load(executors=executors, checkpoint=store) as kernel:
+    futures = [kernel.submit(slow, number, cache=True) for number in range(20)]
+    futures[0].result(10)
+    faulthandler.cancel_dump_traceback_later()  # hangs a forked child at its exit
+    pid = os.fork()
+    if pid:
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3
+        say(*[future.result(10) for future in futures])
+if not pid:
+    sys.exit(3)
+"""
+    )
+
+    assert end == (0, [" ".join(map(str, range(20)))], "")

@@ -27,7 +27,14 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 and the signal's number, as shells count."""
 
+TERMINATED = 143
+"""Exit code after SIGTERM, counted the same way."""
+
 SHOWN_FAILURES = 5
+
+
+class _Terminated(KeyboardInterrupt):
+    """Raised in the main thread by SIGTERM, which ends a run as Ctrl-C does."""
 
 
 class _Kernels:
@@ -76,7 +83,8 @@ def run(
     With --load, one kernel is loaded first, for a script that loads none of its
     own.
 
-    Exit code: the script's own; 1 if it raised or a task failed; 130 on Ctrl-C.
+    Exit code: the script's own; 1 if it raised or a task failed; 130 on Ctrl-C, 143 on
+    SIGTERM.
     """
     from jackfield.config import set_default_source
     from jackfield.plugins.selection import VARIABLE, blocking
@@ -89,6 +97,7 @@ def run(
     if blocked:
         os.environ[VARIABLE] = blocking(os.environ.get(VARIABLE), blocked)
     module = _become_main(script, args)
+    signal.signal(signal.SIGTERM, _terminate)
     if load:
         _load()
     code = _execute(module, kernels)
@@ -170,13 +179,20 @@ def _report(error: BaseException | None) -> int:
             return _exit_code(error.code)
         case KeyboardInterrupt():
             signal.signal(signal.SIGINT, _leave)
-            click.echo("Interrupted.", err=True)
-            return INTERRUPTED
+            terminated = isinstance(error, _Terminated)
+            click.echo("Terminated." if terminated else "Interrupted.", err=True)
+            return TERMINATED if terminated else INTERRUPTED
     error.__traceback__ = _without_our_frames(error.__traceback__)
     sys.excepthook(type(error), error, error.__traceback__)
     if isinstance(error, NoDataFlowKernelError):
         click.echo("With `jackfield run --load`, one is loaded first.", err=True)
     return 1
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    """Raise what ends the run; a scheduler sends SIGTERM before it kills."""
+    del number, frame
+    raise _Terminated
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

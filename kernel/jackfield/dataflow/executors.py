@@ -240,8 +240,10 @@ class ExecutorPool:
             )
             try:
                 thread.start()
-            except RuntimeError:  # no thread is to be had, as at the interpreter's exit
-                self._shut(entry, grace)
+            except RuntimeError as error:
+                if thread.ident is not None:  # started: a Ctrl-C that Event.wait masked
+                    raise KeyboardInterrupt from error
+                self._shut(entry, grace)  # no thread is to be had at the very end
             else:
                 threads.append((entry, thread))
         deadline = time.monotonic() + grace + self.margin
