@@ -149,7 +149,7 @@ with load(executors={"slow": Slow()}, exit_grace=60.0) as kernel:
     program.signal()
     end = program.end()
 
-    assert end.out[-1] == "shutdown 0.0"
+    assert end.out[-1] == "shutdown 0.0", end
     assert end.code == -signal.SIGINT
     assert time.monotonic() - begun < SECONDS
 
