@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from jackfield.abc import Capabilities, Retry, Transfer, Transferred
+from jackfield.abc import Capabilities, Retry
 from jackfield.apps.decorators import App, bash_app, join_app, python_app
 from jackfield.dataflow.current import clear, dfk, load, wait_for_current_tasks
 from jackfield.dataflow.dependencies import quote
@@ -33,14 +33,18 @@ from jackfield.errors import (
     WorkerDiedError,
 )
 from jackfield.files import File
-from jackfield.futures import AppFuture, DataFuture
+from jackfield.futures import AppFuture, DataFuture, MemoInfo
 from jackfield.hookspecs import hookimpl
-from jackfield.states import TaskEvent, TaskState, TaskView
+from jackfield.staging.remote import Remote, RemoteInfo, Timeouts
+from jackfield.staging.transfer import Transfer
+from jackfield.states import TaskEvent, TaskState, TaskView, TransferEvent
 
 if TYPE_CHECKING:
     from jackfield.config import Config
     from jackfield.dataflow.dfk import DataFlowKernel
+    from jackfield.dataflow.explaining import explain
     from jackfield.facade import KernelExecutor
+    from jackfield.memo.explanation import Explanation
 
 __all__ = [
     "AUTO_LOGNAME",
@@ -54,24 +58,30 @@ __all__ = [
     "DataFlowKernel",
     "DataFuture",
     "DependencyError",
+    "Explanation",
     "File",
     "JackfieldError",
     "KernelClosedError",
     "KernelExecutor",
+    "MemoInfo",
     "MissingOutputs",
     "NoDataFlowKernelError",
     "PluginError",
+    "Remote",
+    "RemoteInfo",
     "Retry",
     "TaskEvent",
     "TaskState",
     "TaskView",
+    "Timeouts",
     "Transfer",
     "TransferError",
-    "Transferred",
+    "TransferEvent",
     "WorkerDiedError",
     "bash_app",
     "clear",
     "dfk",
+    "explain",
     "hookimpl",
     "join_app",
     "load",
@@ -83,7 +93,9 @@ __all__ = [
 _LAZY = {
     "Config": "jackfield.config",
     "DataFlowKernel": "jackfield.dataflow.dfk",
+    "Explanation": "jackfield.memo.explanation",
     "KernelExecutor": "jackfield.facade",
+    "explain": "jackfield.dataflow.explaining",
 }
 
 

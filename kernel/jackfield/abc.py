@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from threading import Event, local
+from threading import local
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from jackfield.errors import TaskExitError, one_line
@@ -320,14 +320,19 @@ class CheckpointStore(ABC):
         What is put or deleted meanwhile may be given or not.
         """
 
-    def scan(self) -> Iterator[CheckpointEntry]:
+    def scan(self, app: str | None = None) -> Iterator[CheckpointEntry]:
         """Give each record without its value, as ``keys`` gives the keys.
 
-        Override it where that is possible without reading the values.
+        Override it where that is possible without reading the values, and the records
+        of one app can be found without looking at all.
+
+        Args:
+            app: Only records of this app, the newest first, as far as the store knows
+                which these are.
         """
         for key in self.keys():
             record = self.get(key)
-            if record is not None:
+            if record is not None and app in (None, record.app):
                 size = len(record.value)
                 yield CheckpointEntry(
                     key, record.app, record.created, size, record.manifest
@@ -343,39 +348,3 @@ class CheckpointStore(ABC):
     @abstractmethod
     def close(self) -> None:
         """Write what is not written and release the files. Twice is once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Transferred:
-    """What a staging provider knows of the file it moved.
-
-    Attributes:
-        size: Bytes the other side declared, or ``None``.
-        etag: The other side's validator, or ``None``.
-    """
-
-    size: int | None = None
-    etag: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Transfer:
-    """One file to move, as a staging provider gets it.
-
-    Attributes:
-        url: Where the file is (stage in) or goes to (stage out).
-        path: Stage in: a free name, in a directory that exists, to write to; the
-            kernel moves it to its final name. Stage out: the file to read.
-        options: The configuration's ``[staging.SCHEME]`` table.
-        cancelled: Set when nobody wants the file any more; long transfers look.
-    """
-
-    url: str
-    path: Path
-    options: Mapping[str, Any]
-    cancelled: Event
-
-    @property
-    def scheme(self) -> str:
-        """The URL's scheme, in lower case."""
-        return self.url.partition(":")[0].lower()

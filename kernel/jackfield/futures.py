@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from concurrent.futures import CancelledError, Future
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING
-from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TypeAlias, TypeVar
 
 from jackfield.dataflow import claims
 from jackfield.dataflow.locks import Condition, Latch
@@ -22,6 +23,25 @@ if TYPE_CHECKING:
     from jackfield.files import File
 
 T = TypeVar("T")
+
+MemoStatus: TypeAlias = Literal["hit", "miss", "off", "pending"]
+
+
+@dataclass(frozen=True, slots=True)
+class MemoInfo:
+    """Whether an earlier result is used for a task: ``future.memo``.
+
+    Attributes:
+        status: ``"hit"``: the result of an equal call is used, an earlier one or one
+            that was being executed. ``"miss"``: the function is, or was, executed.
+            ``"off"``: neither, because the app is not cached or the task ended before
+            it was looked up. ``"pending"``: not known yet.
+        key: The memo key in hexadecimal, as ``jackfield memo show`` takes it;
+            ``None`` where it is not known.
+    """
+
+    status: MemoStatus
+    key: str | None
 
 
 class _Sleeper(Latch):
@@ -229,6 +249,19 @@ class AppFuture(KernelFuture[T]):
     def stderr(self) -> Any:
         """Where standard error goes; like ``stdout``."""
         return self._task.stream("stderr")
+
+    @property
+    def memo(self) -> MemoInfo:
+        """Whether an earlier result is used; ``jackfield.explain`` tells why."""
+        ended, task = self.done(), self._task  # in this order: it is noted before
+        extras = task.extras
+        status: MemoStatus = extras.memo if extras is not None else "off"
+        if status == "off" and task.spec.cache and task.kernel.config.app_cache:
+            status = "off" if ended else "pending"
+        elif status == "hit" and self.cancelled():  # just before it got the result
+            status = "off"
+        key = extras.key if extras is not None else None
+        return MemoInfo(status, key.hex() if key is not None else None)
 
     def task_status(self) -> str:
         """Return the name of the task's state, for example ``"submitted"``."""

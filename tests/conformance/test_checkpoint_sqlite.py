@@ -21,7 +21,8 @@ from jackfield.errors import (
 )
 from jackfield.testing import CheckpointStoreConformance
 from jackfield_checkpoint._mounts import shared_kind
-from jackfield_checkpoint.sqlite import PART_SIZE, jackfield_open_checkpoint
+from jackfield_checkpoint._sqlite_rows import PART_SIZE
+from jackfield_checkpoint.sqlite import jackfield_open_checkpoint
 
 if TYPE_CHECKING:
     from jackfield.abc import CheckpointStore

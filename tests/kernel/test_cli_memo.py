@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -388,3 +389,87 @@ def test_earlier_stores_that_are_configured_are_listed_too(url: str) -> None:
 def test_mistakes_are_told_in_a_sentence(args: list[str], told: str, code: int) -> None:
     assert told in memo(*args, wanted=code).output
     assert [path.name for path in Path().iterdir() if path.name != "config"] == []
+
+
+# -- explain
+
+OLD = {"function m.f (m.py:1)": "1", "global m.RATE (m.py:9)": "1", "argument x": "1"}
+
+
+@pytest.fixture(params=STORES)
+def calls(request: pytest.FixtureRequest) -> str:
+    """A store with four calls of one app, put one after another."""
+    edited = {"function m.f (m.py:4)": "2", "global m.RATE (m.py:9)": "1"}
+    manifests = [OLD, OLD | {"argument x": "2"}, edited | {"argument x": "2"}, OLD]
+    records = [
+        dataclasses.replace(record(n, n, app="fit", age=100 - n), manifest=manifest)
+        for n, manifest in enumerate(manifests)
+    ]
+    put(request.param, [*records, record(7, 7, app="other", age=200)])
+    return str(request.param)
+
+
+def test_a_stored_call_is_explained(calls: str) -> None:
+    lines = memo("explain", "0202", calls).output.splitlines()
+
+    assert lines[0] == f"fit: miss, key {key(2).hex()}"
+    assert lines[1].startswith(f"nearest stored call: {key(1).hex()}, 20")
+    assert lines[1].endswith(calls)
+    assert lines[2:] == ["  function m.f (m.py:4) has changed"]
+    assert memo("explain", "0101", calls).output.splitlines()[2:] == [
+        "  argument x has changed"
+    ]
+
+
+def test_the_first_call_has_nothing_to_be_compared_with(calls: str) -> None:
+    assert "no earlier call of this app" in memo("explain", "00", calls).output
+    assert "no earlier call of this app" in memo("explain", "07", calls).output
+
+
+def test_a_call_of_which_nothing_differs_is_explained_all_the_same(calls: str) -> None:
+    assert "nothing that is noted has changed" in memo("explain", "03", calls).output
+
+
+def test_the_latest_call_of_an_app_is_explained(calls: str) -> None:
+    for args in (("--app", "fit", calls), (calls, "--app", "fit")):
+        assert f"key {key(3).hex()}" in memo("explain", *args).output
+
+
+def test_an_explanation_can_be_json(calls: str) -> None:
+    told = json.loads(memo("explain", "02", "--json", calls).output)
+
+    assert told["app"] == "fit"
+    assert told["status"] == "miss"
+    assert told["reasons"] == ["function m.f (m.py:4) has changed"]
+    assert told["nearest"] == key(1).hex()
+    assert told["store"] == calls
+
+
+@pytest.mark.parametrize(
+    ("args", "told", "code"),
+    [
+        (["020203"], "did you mean '0202020202020202'", 1),
+        (["ff"], "`jackfield memo ls` lists them", 1),
+        (["--app", "fitt"], "no call of 'fitt' is stored; did you mean 'fit'?", 1),
+        (["02", "--app", "fit"], "Name a key, or an app", 2),
+    ],
+)
+def test_what_cannot_be_explained_is_told(
+    calls: str, args: list[str], told: str, code: int
+) -> None:
+    assert told in memo("explain", *args, calls, wanted=code).output
+
+
+def test_what_is_to_be_explained_must_be_named() -> None:
+    assert "Name a key, or an app" in memo("explain", wanted=2).output
+
+
+def test_an_explanation_cannot_command_the_terminal() -> None:
+    evil = {"argument x": "1", "argument \x1b[2J": "2"}
+    records = [
+        dataclasses.replace(record(n, n, age=9 - n), manifest=manifest)
+        for n, manifest in enumerate([OLD, evil])
+    ]
+    put(STORES[0], records)
+
+    assert "\x1b" not in memo("explain", "01", STORES[0]).output

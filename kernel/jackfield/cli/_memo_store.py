@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -14,7 +14,10 @@ from jackfield.errors import CheckpointWarning, JackfieldError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from jackfield.abc import CheckpointStore
+    from jackfield.abc import CheckpointRecord, CheckpointStore
+
+ALIKE: Final = 4
+"""Digits that a key must begin with to be offered for one that is not there."""
 
 
 def _parse_options(
@@ -32,6 +35,7 @@ def _parse_options(
     return table
 
 
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 store_argument = click.argument("store", required=False)
 store_options = click.option(
     "-o",
@@ -79,6 +83,42 @@ def opened(table: dict[str, Any], *, write: bool = False) -> Iterator[Checkpoint
         yield store
     finally:
         store.close()
+
+
+def find(store: CheckpointStore, prefix: str) -> CheckpointRecord:
+    """Return the record whose key begins so.
+
+    Raises:
+        click.ClickException: There is none, or there are several.
+    """
+    wanted = prefix.lower()
+    found: list[bytes] = []
+    nearest = ""
+    for key in store.keys():  # noqa: SIM118  (no dictionary)
+        name = key.hex()
+        if name.startswith(wanted):
+            found.append(key)
+        elif _common(name, wanted) > max(_common(nearest, wanted), ALIKE - 1):
+            nearest = name
+    if len(found) > 1:
+        names = ", ".join(key.hex()[: len(prefix) + 8] for key in found[:5])
+        raise click.ClickException(f"{len(found)} keys begin with {prefix!r}: {names}")
+    record = store.get(found[0]) if found else None
+    if record is None:
+        hint = "`jackfield memo ls` lists them"
+        if nearest:
+            hint = f"did you mean {nearest[: max(16, len(wanted))]!r}?"
+        raise click.ClickException(
+            f"no result that can be read has a key {prefix!r}; {hint}"
+        )
+    return record
+
+
+def _common(name: str, other: str) -> int:
+    """Return how many digits two keys have in common at their beginning."""
+    pairs = enumerate(zip(name, other, strict=False))
+    short = min(len(name), len(other))
+    return next((place for place, (a, b) in pairs if a != b), short)
 
 
 @contextmanager

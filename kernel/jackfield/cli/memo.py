@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
 
+from jackfield.cli._memo_explain import explain
 from jackfield.cli._memo_filters import (
     Filter,
     filters,
@@ -24,6 +25,8 @@ from jackfield.cli._memo_filters import (
 )
 from jackfield.cli._memo_store import (
     checkpoint_table,
+    find,
+    json_option,
     opened,
     store_argument,
     store_options,
@@ -51,7 +54,6 @@ def memo() -> None:
     """
 
 
-json_option: Final = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 sign_option: Final = click.option(
     "--sign",
     is_flag=True,
@@ -61,6 +63,8 @@ sign_option: Final = click.option(
 
 
 # -- Looking
+
+memo.add_command(explain)
 
 
 @memo.command()
@@ -125,7 +129,7 @@ def show(key: str, store: str | None, options: dict[str, Any], as_json: bool) ->
     with telling():
         table = checkpoint_table(store, options)
         with opened(table) as results:
-            record = _find(results, key)
+            record = find(results, key)
         facts = _facts(record) | _envelope_facts(record, table)
     if as_json:
         click.echo(json.dumps(facts, indent=2))
@@ -137,18 +141,6 @@ def show(key: str, store: str | None, options: dict[str, Any], as_json: bool) ->
     for name in ("versions", "manifest"):
         for part, value in facts.get(name, {}).items():
             click.echo(f"{name + ':':<12} {plain(part)}: {plain(str(value))}")
-
-
-def _find(store: CheckpointStore, prefix: str) -> CheckpointRecord:
-    every = store.keys()
-    found = [key for key in every if key.hex().startswith(prefix.lower())]
-    if len(found) > 1:
-        names = ", ".join(key.hex()[: len(prefix) + 8] for key in found[:5])
-        raise click.ClickException(f"{len(found)} keys begin with {prefix!r}: {names}")
-    record = store.get(found[0]) if found else None
-    if record is None:
-        raise click.ClickException(f"no result that can be read has a key {prefix!r}")
-    return record
 
 
 def _facts(record: CheckpointRecord) -> dict[str, Any]:

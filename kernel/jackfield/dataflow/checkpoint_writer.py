@@ -8,7 +8,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from jackfield.dataflow.locks import Latch
+from jackfield.dataflow.locks import NAP_S, Latch
 from jackfield.errors import CheckpointError, one_line
 
 if TYPE_CHECKING:
@@ -18,11 +18,22 @@ GROUP: Final = 5_000
 """Records in one commit at most."""
 
 
+Done = Callable[[CheckpointError | None], None]
+"""Called when a task may end: well, or because its result could not be stored."""
+
+
 class Saving(NamedTuple):
     """A result on its way to the store, and what to do when it is there."""
 
     record: CheckpointRecord
-    done: Callable[[], None]
+    done: Done
+
+
+def again(error: CheckpointError) -> CheckpointError:
+    """Return an error for one more who is told of it: tracebacks are not shared."""
+    fresh = CheckpointError(error.reason, error.path)
+    fresh.__cause__ = error
+    return fresh
 
 
 class CheckpointWriter:
@@ -35,6 +46,10 @@ class CheckpointWriter:
         period: Seconds.
         failed: Called once, with the first error of the store; from then on nothing
             is written. It and what is called when a record is there never raise.
+        fails_tasks: Whether tasks that wait for their record get that error.
+
+    Attributes:
+        error: What the store could not do, once it has failed.
     """
 
     def __init__(
@@ -43,12 +58,15 @@ class CheckpointWriter:
         mode: str,
         period: float,
         failed: Callable[[CheckpointError], None],
+        *,
+        fails_tasks: bool = False,
     ) -> None:
         self._store: CheckpointStore = store
         self._mode: str = mode
         self._period: float = period
         self._failed: Callable[[CheckpointError], None] = failed
-        self._broken: bool = False
+        self._fails_tasks: bool = fails_tasks
+        self.error: CheckpointError | None = None
         self._queue: SimpleQueue[Saving | Latch | None] = SimpleQueue()
         self._waiting: list[Saving] = []
         self.thread: threading.Thread = threading.Thread(
@@ -56,25 +74,34 @@ class CheckpointWriter:
         )
         self.thread.start()
 
-    def put(self, record: CheckpointRecord, done: Callable[[], None]) -> None:
-        """Have a record written; ``done()`` is called when the task may end."""
-        if self._broken or self._mode != "task_exit":
-            done()
-            if self._broken:
-                return
+    def put(self, record: CheckpointRecord, done: Done) -> None:
+        """Have a record written; ``done`` is called when the task may end."""
+        if self._mode != "task_exit":
+            done(None)
             done = _nothing
-        self._queue.put(Saving(record, done))
+        if self.error is not None:
+            done(self._verdict())
+        else:
+            self._queue.put(Saving(record, done))
 
-    def flush(self, timeout: float | None = None) -> None:
-        """Write what has come so far, and wait until it is written."""
+    def flush(self) -> None:
+        """Write what has come so far, and wait until it is written.
+
+        Raises:
+            RuntimeError: The caller is the thread that writes: it would wait for
+                itself.
+        """
+        if threading.current_thread() is self.thread:
+            raise RuntimeError("The thread that writes checkpoints cannot wait for it.")
         written = Latch()
         self._queue.put(written)
-        written.wait(timeout)
+        while not written.wait(NAP_S) and self.thread.is_alive():
+            pass
 
     def close(self) -> None:
         """Write what is to be written at the end, and end the thread."""
         if self._mode != "manual":
-            self.flush()
+            self._queue.put(Latch())
         self._queue.put(None)
         if threading.current_thread() is not self.thread:
             self.thread.join()
@@ -120,21 +147,28 @@ class CheckpointWriter:
 
     def _write(self) -> None:
         savings, self._waiting = self._waiting, []
-        if savings and not self._broken:
+        if savings and self.error is None:
             try:
                 self._store.put_many([saving.record for saving in savings])
             except BaseException as error:  # tasks wait for this thread: it stays
                 self._break(error)
         for saving in savings:
-            saving.done()
+            saving.done(self._verdict())
+
+    def _verdict(self) -> CheckpointError | None:
+        """Return what a task gets whose record is not, or was to be, written."""
+        if self.error is None or not self._fails_tasks:
+            return None
+        return again(self.error)
 
     def _break(self, error: BaseException) -> None:
-        self._broken = True
         if not isinstance(error, CheckpointError):
             cause, error = error, CheckpointError(one_line(error))
             error.__cause__ = cause
+        self.error = error
         self._failed(error)
 
 
-def _nothing() -> None:
+def _nothing(error: CheckpointError | None) -> None:
     """Stand for the end of a task that has ended."""
+    del error

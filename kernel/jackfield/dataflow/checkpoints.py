@@ -8,22 +8,33 @@ modes let it end at once and write later.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 import warnings
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.abc import CheckpointRecord
-from jackfield.dataflow.checkpoint_writer import CheckpointWriter
-from jackfield.errors import CheckpointError, CheckpointWarning, one_line
+from jackfield.dataflow import cancelling
+from jackfield.dataflow.checkpoint_writer import CheckpointWriter, again
+from jackfield.errors import (
+    CheckpointError,
+    CheckpointWarning,
+    KernelClosedError,
+    one_line,
+)
 
 if TYPE_CHECKING:
     from jackfield.abc import CheckpointStore
+    from jackfield.dataflow.checkpoint_writer import Done
     from jackfield.dataflow.engine import Engine
     from jackfield.dataflow.task import Task
     from jackfield.memo.signing import SigningKey
+
+    Known = tuple[BaseException | None, Any]
 
 DEFAULT_FILE: Final = "checkpoints.db"
 """Name of the store, beside the numbered runs, where none is configured."""
@@ -37,6 +48,10 @@ class Checkpoints:
 
     A store that is configured is opened with the kernel, so that a mistake shows at
     once; the default one with the first cached call.
+
+    Attributes:
+        started: When the kernel was made, in seconds since the epoch.
+        store: The store, once it is opened, and if there is one.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -46,6 +61,9 @@ class Checkpoints:
         self._opened: bool = False
         self._key: SigningKey | None = None
         self._unsaved: set[str] = set()
+        self.started: float = time.time()
+        self._closed: bool = False
+        self._homeless: str = ""
         self.store: CheckpointStore | None = None
         self._writer: CheckpointWriter | None = None
         if self._table:
@@ -54,27 +72,37 @@ class Checkpoints:
 
     # -- for the memo
 
-    def load(self, app: str, key: bytes) -> tuple[Any] | None:
-        """Return a stored result in a tuple, or ``None``; never raises."""
+    def load(self, app: str, key: bytes, missing: str = "") -> tuple[Known | None, str]:
+        """Look a result up; never raises.
+
+        Args:
+            app: The app's name, for warnings.
+            key: The memo key.
+            missing: Why a result would be of no use, if it would not be.
+
+        Returns:
+            What the memo keeps of it, or ``None``; and why a result that is stored
+            is not used, or ``""``.
+        """
         self._open_once()
         if self.store is None:
-            return None
-        from jackfield.memo.envelope import Value, load_value
-
+            return None, ""
         try:
             record = self.store.get(key)
         except BaseException as error:
             self._warn(f"A result of {app!r} cannot be looked up: {one_line(error)}")
-            return None
-        if record is None:
-            return None
+            return None, f"the store cannot be read: {one_line(error)}"
+        if record is None or missing:
+            return None, missing if record is not None else ""
+        from jackfield.memo.envelope import Value, load_value
+
         found = load_value(
             key, record.value, self._key, self._table.get("trust", "signed")
         )
         if isinstance(found, Value):
-            return (found.value,)
+            return (None, found.value), ""
         self._warn(f"A result of {app!r} is not used: {found}.")
-        return None
+        return None, str(found)
 
     def save(
         self,
@@ -82,12 +110,16 @@ class Checkpoints:
         key: bytes,
         value: Any,
         manifest: Callable[[], Mapping[str, str]],
-        done: Callable[[], None],
+        done: Done,
     ) -> None:
-        """Store a result; ``done()`` is called when the task may end. Never raises."""
+        """Store a result; ``done(None)`` is called when the task may end.
+
+        It gets an error where the result is not stored and the task must not end
+        well. Never raises.
+        """
         writer = self._writer
         if writer is None:
-            done()
+            done(None)
             return
         from jackfield.memo.envelope import pack_value
 
@@ -99,19 +131,49 @@ class Checkpoints:
             if app not in self._unsaved:
                 self._unsaved.add(app)
                 self._warn(f"Results of {app!r} are not stored: {one_line(error)}")
-            done()
+            done(None)
             return
         writer.put(record, done)
 
-    def flush(self) -> None:
-        """Write what is to be written, and wait for it."""
-        if self._writer is not None:
-            self._writer.flush()
+    def checkpoint(self) -> None:
+        """Write what is to be written, and wait for it.
+
+        Raises:
+            CheckpointError: It is not written; or results are kept in memory only.
+            KernelClosedError: The store is closed.
+        """
+        if self._closed:
+            raise KernelClosedError("cannot checkpoint: the kernel has ended")
+        if self._homeless:
+            raise CheckpointError(self._homeless)
+        writer = self._writer
+        if writer is None:  # nothing has been looked up, so there is no result
+            return
+        writer.flush()
+        if writer.error is not None:
+            raise again(writer.error)
+
+    @contextmanager
+    def reading(self) -> Iterator[list[tuple[str, CheckpointStore]]]:
+        """Give the stores with their URLs; opened once more if they are closed.
+
+        Raises:
+            CheckpointError: They cannot be opened.
+        """
+        from jackfield.memo.chained import named_stores, open_stores
+
+        with ExitStack() as opened:
+            store = self.store
+            if store is not None and self._closed:
+                table = {**self._table, "read_only": True}
+                store = open_stores(self._engine.manager.open_checkpoint, table)
+                opened.callback(store.close)
+            yield named_stores(store, self._table) if store is not None else []
 
     def close(self) -> None:
         """Write the rest, and close the store."""
         with self._lock:
-            self._opened = True
+            self._opened = self._closed = True
             writer, self._writer = self._writer, None
         if writer is not None:
             writer.close()
@@ -132,12 +194,14 @@ class Checkpoints:
             try:
                 self._open()
             except Exception as error:
+                self._homeless = f"results are kept in memory only: {one_line(error)}"
                 self._warn(f"Results are kept in memory only: {one_line(error)}")
             finally:  # and not before: others would take it that there is no store
                 self._opened = True
 
     def _open(self) -> None:
         if self._table.get("store") == IN_MEMORY:
+            self._homeless = f"results are kept in memory only: store = {IN_MEMORY!r}."
             return
         from jackfield.memo.chained import open_stores
         from jackfield.memo.signing import signing_key
@@ -149,13 +213,22 @@ class Checkpoints:
             self._table.get("mode", "task_exit"),
             _seconds(self._table.get("period", "00:30:00")),
             self._broken,
+            fails_tasks=self._stops,
         )
 
-    def _broken(self, error: CheckpointError) -> None:
-        self._warn(f"Results are not stored any more: {error}")
+    @property
+    def _stops(self) -> bool:
+        return bool(self._table.get("on_failure") == "stop")
 
-    def _warn(self, text: str) -> None:
-        self._engine.log.warning("%s", text)
+    def _broken(self, error: CheckpointError) -> None:
+        self._warn(f"Results are not stored any more: {error}", logging.ERROR)
+        engine = self._engine
+        if self._stops and engine.closed is None:
+            engine.closed = f"the run has stopped: results cannot be stored. {error}"
+            engine.control(partial(cancelling.cancel_unsubmitted, engine))
+
+    def _warn(self, text: str, level: int = logging.WARNING) -> None:
+        self._engine.log.log(level, "%s", text)
         with suppress(CheckpointWarning):  # made an error: but nobody could catch it
             warnings.warn(text, CheckpointWarning, stacklevel=2)
 

@@ -6,8 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
@@ -19,12 +18,14 @@ from jackfield.dataflow.checkpoints import Checkpoints
 from jackfield.dataflow.effects import Barrier
 from jackfield.dataflow.engine import Engine
 from jackfield.dataflow.events import EventStream
-from jackfield.dataflow.executors import INTERNAL, ExecutorPool
+from jackfield.dataflow.executors import ExecutorPool
 from jackfield.dataflow.mapping import windowed
-from jackfield.dataflow.memo import Memo, identity_hook
+from jackfield.dataflow.memo import Memo
+from jackfield.dataflow.own_executors import own_executors
 from jackfield.dataflow.rundir import make_run_dir, open_log
 from jackfield.dataflow.staging import Staging
 from jackfield.dataflow.submission import READ_BY_KERNEL, submit
+from jackfield.dataflow.summary import Summary
 from jackfield.dataflow.task import AppSpec, checked_labels
 from jackfield.errors import KernelClosedError
 from jackfield.plugins.manager import PluginManager
@@ -37,29 +38,9 @@ if TYPE_CHECKING:
     from jackfield.config import Config
     from jackfield.dataflow.task import Executors
     from jackfield.futures import AppFuture
-    from jackfield.memo import Identity
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What became of a kernel's tasks so far.
-
-    Attributes:
-        counts: State to number of tasks; transfers count as tasks.
-        failures: The first failures, one line each.
-        failed: How many tasks failed, without those that depended on them.
-        elapsed: Seconds since the kernel started.
-        run_dir: The run's directory.
-    """
-
-    counts: Mapping[TaskState, int]
-    failures: tuple[str, ...]
-    failed: int
-    elapsed: float
-    run_dir: Path
 
 
 class DataFlowKernel:
@@ -109,12 +90,12 @@ class DataFlowKernel:
         self._manager.load_general()
         engine.callbacks = CallbackRunner()
         engine.staging = Staging(engine, self._run_dir)
-        engine.memo = Memo(engine, Checkpoints(engine), cache(self._identity))
+        engine.memo = Memo(engine, Checkpoints(engine))
         engine.pool = ExecutorPool(
             self._manager,
             self._run_dir,
             engine.report,
-            config.internal_threads,
+            own_executors(config),
             self._log,
         )
         engine.pool.add(config.executors)
@@ -127,21 +108,15 @@ class DataFlowKernel:
     def _observe(self) -> None:
         """Start the event stream, once there is somebody to observe it."""
         with self._starting:
-            if self._manager.observers and self._engine.events is None:
-                events = EventStream(self._manager.deliver_events, self._log)
-                events.start()
-                self._engine.events = events
-
-    def _identity(self) -> Identity:
-        from jackfield.memo import Identity
-
-        manager = self._manager
-        checked = cache(partial(identity_hook, manager))
-        return Identity(
-            hashers=lambda kind: tuple(map(checked, manager.value_hashers(kind))),
-            function_hooks=lambda: tuple(map(checked, manager.hash_function)),
-            files=self._config.checkpoint.get("files", "content"),
-        )
+            engine, manager = self._engine, self._manager
+            stream = engine.events or engine.staging.events
+            if stream is None and (manager.observers or manager.transfer_observers):
+                stream = EventStream(manager.deliver_events, self._log)
+                stream.start()
+            if manager.observers:
+                engine.events = stream
+            if manager.transfer_observers:
+                engine.staging.events = stream
 
     # -- facts
 
@@ -158,9 +133,7 @@ class DataFlowKernel:
     @property
     def executors(self) -> tuple[str, ...]:
         """Labels of the executors."""
-        return tuple(
-            [label for label in self._engine.pool.entries if label != INTERNAL]
-        )
+        return tuple(self._engine.pool.labels)
 
     @property
     def closed(self) -> bool:
@@ -331,6 +304,18 @@ class DataFlowKernel:
         if not down:
             number = len(barrier.left)
             raise TimeoutError(f"{number} tasks did not end within {timeout} s")
+
+    def checkpoint(self) -> None:
+        """Write the results of cached apps that are not written yet, and wait for it.
+
+        What ended tasks gave then survives the death of this process. In mode
+        ``"manual"`` nothing else writes.
+
+        Raises:
+            CheckpointError: They cannot be written, or are kept in memory only.
+            KernelClosedError: The kernel has ended.
+        """
+        self._engine.memo.checkpoints.checkpoint()
 
     def add_executors(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,7 +33,10 @@ END_S: Final = 10.0
 """Twice what the kernel itself gives a foreign executor."""
 
 INTERNAL: Final = "_internal"
-"""Label of the executor for join bodies, transfers and ``future[key]``."""
+"""Label of the executor for join bodies and ``future[key]``."""
+
+TRANSFERS: Final = "_transfers"
+"""Label of the executor for remote files."""
 
 
 class ExecutorEntry:
@@ -117,6 +120,14 @@ class ExecutorPool:
         margin: Seconds that an executor gets to end, beyond the grace of its tasks.
         entries: Label to executor.
         version: Another object after each change of ``entries``.
+
+    Args:
+        manager: Who makes executors.
+        run_dir: The run's directory.
+        report: Where outcomes go.
+        own: Labels of the executors for the kernel's own tasks, to what makes the
+            executor or its configuration table.
+        log: The run's log.
     """
 
     def __init__(
@@ -124,13 +135,13 @@ class ExecutorPool:
         manager: PluginManager,
         run_dir: Path,
         report: Report,
-        internal_threads: int,
+        own: Mapping[str, Callable[[], Any]],
         log: Logger,
     ) -> None:
         self._manager: PluginManager = manager
         self._run_dir: Path = run_dir
         self._report: Report = report
-        self._internal_threads: int = internal_threads
+        self._own: Mapping[str, Callable[[], Any]] = own
         self._log: Logger = log
         self._lock: threading.Lock = threading.Lock()
         self._closed: bool = False
@@ -160,20 +171,19 @@ class ExecutorPool:
                 self._shut(entry, 0.0)
             raise
 
-    def internal(self) -> ExecutorEntry:
-        """Return the executor of the kernel's own tasks, started on first use."""
-        entry = self.entries.get(INTERNAL)
-        if entry is None:
-            table = {"plugin": "threads", "workers": self._internal_threads}
-            if INTERNAL not in self.entries:
-                self._add_internal(table)
-            entry = self.entries[INTERNAL]
-        return entry
+    @property
+    def labels(self) -> list[str]:
+        """The labels of the users' executors, in the order of configuration."""
+        return [label for label in self.entries if label not in self._own]
 
-    def _add_internal(self, table: dict[str, Any]) -> None:
-        with self._lock:
-            if INTERNAL not in self.entries:
-                self.entries = {**self.entries, INTERNAL: self._start(INTERNAL, table)}
+    def own(self, label: str) -> ExecutorEntry:
+        """Return an executor for the kernel's own tasks, started on first use."""
+        if label not in self.entries:
+            with self._lock:
+                if label not in self.entries:
+                    entry = self._start(label, self._own[label]())
+                    self.entries = {**self.entries, label: entry}
+        return self.entries[label]
 
     def _check_free(self, label: str) -> None:
         if self._closed:
@@ -217,12 +227,12 @@ class ExecutorPool:
 
         Args:
             grace: Seconds for the tasks that run. ``None`` waits for them, one
-                executor after the other, the internal one last.
+                executor after the other, the kernel's own last.
         """
         with self._lock:
             self._closed = True
             entries = sorted(
-                self.entries.values(), key=lambda entry: entry.label == INTERNAL
+                self.entries.values(), key=lambda entry: entry.label in self._own
             )
         if grace is not None:
             self._shut_together(entries, grace)
@@ -292,16 +302,16 @@ class ExecutorPool:
 
     def _labels(self, spec: AppSpec) -> Sequence[str]:
         if spec.executors == "all":
-            return [label for label in self.entries if label != INTERNAL]
+            return self.labels
         return spec.executors
 
     def _labelled(self, app: str, label: str) -> ExecutorEntry:
-        if label == INTERNAL:
-            return self.internal()
+        if label in self._own:
+            return self.own(label)
         try:
             return self.entries[label]
         except KeyError:
-            valid = [known for known in self.entries if known != INTERNAL]
+            valid = self.labels
             raise ConfigurationError(
                 f"App {app!r} asks for an executor {label!r}"
                 f"{suggest(label, valid)} Configured: {', '.join(sorted(valid))}."

@@ -12,22 +12,32 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+import time
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.dataflow.asking import ask
+from jackfield.dataflow.executors import INTERNAL
 from jackfield.dataflow.finish import refuse_circle
-from jackfield.states import TaskState
+from jackfield.dataflow.launch import fail
+from jackfield.dataflow.task import AppSpec, Lookup
+from jackfield.states import FINAL, TaskState
 
 if TYPE_CHECKING:
+    from jackfield.abc import Work
     from jackfield.dataflow.checkpoints import Checkpoints
     from jackfield.dataflow.effects import Effects
     from jackfield.dataflow.engine import Engine
     from jackfield.dataflow.task import Extras, Task
-    from jackfield.memo import Identity
+    from jackfield.errors import CheckpointError
+    from jackfield.memo import FunctionIdentity, Identity
+    from jackfield.memo.keys import Manifest
     from jackfield.plugins.manager import PluginManager
 
+
+LOOK_UP: Final = AppSpec("memo_look_up", kind="transfer", executors=(INTERNAL,))
+"""Making the key of a call whose arguments would hold the kernel's threads up."""
 
 _NO_MATTER: Final = ("label", "walltime")
 """Arguments of a call that never change its result."""
@@ -46,11 +56,9 @@ class _Flight:
 class Memo:
     """The results of one kernel's cached apps, by key."""
 
-    def __init__(
-        self, engine: Engine, checkpoints: Checkpoints, identity: Callable[[], Identity]
-    ) -> None:
+    def __init__(self, engine: Engine, checkpoints: Checkpoints) -> None:
         self._engine: Engine = engine
-        self._identity: Callable[[], Identity] = identity  # made on use
+        self._identity: Callable[[], Identity] = cache(partial(_identity, engine))
         self._lock: threading.Lock = threading.Lock()
         self._flights: dict[bytes, _Flight] = {}
         self._results: dict[bytes, tuple[BaseException | None, Any]] = {}
@@ -60,42 +68,79 @@ class Memo:
     # -- a task's way
 
     def begin(self, task: Task) -> bool:
-        """Look a ready task up; tell whether it has to be executed.
+        """Look a ready task up; tell whether it has to be executed now.
+
+        Where the arguments are big, or user code has to be asked about them, the
+        task is looked up on the internal executor, and launched again if need be.
 
         Raises:
             MemoKeyError: No key can be made of its function or arguments.
         """
-        extras, spec = task.extras, task.spec
+        extras, spec, work = task.extras, task.spec, task.work
         assert extras is not None
-        if extras.memo == "miss":  # a retry: it leads its flight already
+        if extras.memo == "miss":  # looked up before: it leads its flight already
             return True
-        extras.key, extras.manifest = self._key(task)
+        if work is None:  # cancelled meanwhile
+            return False
+        identity = self._identity()
+        function = identity.function(
+            work.function, version=spec.version, depends_on=spec.depends_on
+        )
+        if identity.is_costly(work.args, work.kwargs):
+            action = partial(self._begin_elsewhere, task, work, function)
+            self._engine.submit_internal(LOOK_UP, action)
+            return False
+        return self._look_up(task, work, function)
+
+    def _begin_elsewhere(
+        self, task: Task, work: Work, function: FunctionIdentity
+    ) -> None:
+        try:
+            execute = self._look_up(task, work, function)
+        except BaseException as error:
+            fail(self._engine, task, error)
+        else:
+            if execute:
+                self._engine.control(partial(_launch_again, [task]))
+
+    def _look_up(self, task: Task, work: Work, function: FunctionIdentity) -> bool:
+        """Find a task's result, or an equal call to follow; else have it executed."""
+        extras = task.extras
+        assert extras is not None
+        key, manifest = self._key(task, work, function)
+        lookup = extras.lookup = Lookup(manifest, time.time())
+        extras.key = key
+        missing = missing_output(extras)
         flight: _Flight | None = None
         with self._lock:
-            known = self._results.get(extras.key)
-            if not outputs_exist(extras):
+            known = self._results.get(key)
+            if known is not None and missing:
+                lookup.refusal = missing
                 known = None
             if known is None:
-                flight = self._flights.setdefault(extras.key, _Flight(task))
+                flight = self._flights.setdefault(key, _Flight(task))
                 if flight.leader is not task:
                     flight.followers.append(task)
         if flight is not None and flight.leader is not task:
-            if flight.leader.spec.kind == "join":
-                self.joins_followed = True
-                refuse = partial(refuse_circle, self._engine, task, flight.leader)
-                self._engine.control(refuse)
+            self._follow(task, flight.leader)
             return False
-        if known is None:
-            stored = None
-            if outputs_exist(extras):
-                stored = self.checkpoints.load(spec.name, extras.key)
-            if stored is None:
-                extras.memo = "miss"
-                return True
-            known = None, stored[0]
-            self._land(extras.key, known)
-        self._end_as_hit(task, known)
-        return False
+        if known is None and not lookup.refusal:
+            known, lookup.refusal = self.checkpoints.load(task.spec.name, key, missing)
+            if known is not None:
+                self._land(key, known)
+        if known is not None:
+            self._end_as_hit(task, known)
+            return False
+        extras.memo = "miss"
+        if task.state in FINAL:  # cancelled before anybody could know that it leads
+            self.free(task)
+            return False
+        return True
+
+    def _follow(self, task: Task, leader: Task) -> None:
+        if leader.spec.kind == "join":
+            self.joins_followed = True
+            self._engine.control(partial(refuse_circle, self._engine, task, leader))
 
     def remember(self, task: Task, value: Any, done: Callable[[], None]) -> None:
         """Keep a result, give it to the calls that waited for it, and store it.
@@ -109,11 +154,21 @@ class Memo:
         extras = task.extras
         assert extras is not None
         assert extras.key is not None
-        assert extras.manifest is not None
-        stored = partial(self._stored, extras.key, value, done)
-        self.checkpoints.save(task, extras.key, value, extras.manifest, stored)
+        assert extras.lookup is not None
+        stored = partial(self._stored, task, extras.key, value, done)
+        self.checkpoints.save(task, extras.key, value, extras.lookup.manifest, stored)
 
-    def _stored(self, key: bytes, value: Any, done: Callable[[], None]) -> None:
+    def _stored(
+        self,
+        task: Task,
+        key: bytes,
+        value: Any,
+        done: Callable[[], None],
+        error: CheckpointError | None,
+    ) -> None:
+        if error is not None:
+            fail(self._engine, task, error)
+            return
         self._land(key, (None, value))
         done()
 
@@ -167,16 +222,13 @@ class Memo:
 
         self._engine.control(end)
 
-    def _key(self, task: Task) -> tuple[bytes, Any]:
-        work, spec = task.work, task.spec
-        assert work is not None
+    def _key(
+        self, task: Task, work: Work, function: FunctionIdentity
+    ) -> tuple[bytes, Manifest]:
+        spec = task.spec
         assert task.extras is not None
-        identity = self._identity()
-        function = identity.function(
-            work.function, version=spec.version, depends_on=spec.depends_on
-        )
         ignore = (*spec.ignore_for_cache, *task.extras.ignored, *_NO_MATTER)
-        key, manifest = identity.key(
+        key, manifest = self._identity().key(
             spec.name, function, work.args, work.kwargs, ignore
         )
         if spec.kind == "join":  # what it returns is joined: another result
@@ -184,15 +236,30 @@ class Memo:
         return key, manifest
 
 
-def outputs_exist(extras: Extras) -> bool:
-    """Tell whether the files that a task is to make are there already.
+def missing_output(extras: Extras) -> str:
+    """Tell which of the files that a task is to make is not there; ``""``: none.
 
     Remote ones are taken to be: whether they are is for the one who wants them to say.
     """
-    return all(file.remote or os.path.exists(file.filepath) for file in extras.outputs)  # noqa: PTH110  (a str is at hand)
+    for file in extras.outputs:
+        if not file.remote and not os.path.exists(file.filepath):  # noqa: PTH110  (a str is at hand)
+            return f"outputs are missing: {file.filepath}"
+    return ""
 
 
-def identity_hook(
+def _identity(engine: Engine) -> Identity:
+    from jackfield.memo import Identity
+
+    manager = engine.manager
+    checked = cache(partial(_hook, manager))
+    return Identity(
+        hashers=lambda kind: tuple(map(checked, manager.value_hashers(kind))),
+        function_hooks=lambda: tuple(map(checked, manager.hash_function)),
+        files=engine.config.checkpoint.get("files", "content"),
+    )
+
+
+def _hook(
     manager: PluginManager, hook: Callable[[Any], object]
 ) -> Callable[[Any], bytes | None]:
     """Return a hook for identities that checks its answers and names its plugin."""

@@ -133,6 +133,23 @@ def stream_file(value: Any) -> File | None:
     return value if isinstance(value, File) else None
 
 
+class Lookup:
+    """How a cached call was looked up; kept for those who ask why it was no hit.
+
+    Attributes:
+        manifest: Tells what the key was made of.
+        time: When, in seconds since the epoch.
+        refusal: Why a stored result was not used, or ``""``.
+    """
+
+    __slots__ = ("manifest", "refusal", "time")
+
+    def __init__(self, manifest: Callable[[], Mapping[str, str]], time: float) -> None:
+        self.manifest: Callable[[], Mapping[str, str]] = manifest
+        self.time: float = time
+        self.refusal: str = ""
+
+
 class Extras:
     """What only some tasks have: outputs, streams, a memo key, a walltime.
 
@@ -143,20 +160,22 @@ class Extras:
         outputs: The files that the app is told to make.
         ignored: Names of arguments of this call that the memo key leaves out.
         key: Memo key, once known.
-        manifest: Tells what the key was made of.
+        lookup: How it was looked up, since it is known.
         memo: ``"hit"``, ``"miss"``, or ``"off"`` before it is looked up.
         value: What the function returned, while the task joins or finishes.
         joining: Whether a join app's body has returned.
         forced: Label of the executor that a retry asked for.
+        in_task: Whether the task moves its remote files itself.
     """
 
     __slots__ = (
         "forced",
         "ignored",
+        "in_task",
         "joining",
         "key",
         "label",
-        "manifest",
+        "lookup",
         "memo",
         "outputs",
         "streams",
@@ -171,11 +190,21 @@ class Extras:
         self.outputs: list[File] = []
         self.ignored: tuple[str, ...] = ()
         self.key: bytes | None = None
-        self.manifest: Callable[[], Mapping[str, str]] | None = None
-        self.memo: str = "off"
+        self.lookup: Lookup | None = None
+        self.memo: Literal["hit", "miss", "off"] = "off"
         self.value: Any = None
         self.joining: bool = False
         self.forced: str | None = None
+        self.in_task: bool = False
+
+    def files(self) -> list[File]:
+        """Return the files that the task makes: outputs, then streams."""
+        streams = filter(None, map(stream_file, self.streams.values()))
+        return [*self.outputs, *streams]
+
+    def remote_outputs(self) -> list[File]:
+        """Return those of them that have to be staged out."""
+        return [file for file in self.files() if file.local_path is not None]
 
 
 class Task:

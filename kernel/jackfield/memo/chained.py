@@ -13,7 +13,15 @@ from jackfield.errors import CheckpointError, CheckpointWarning, ConfigurationEr
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-KERNELS_OWN: Final = ("store", "read", "mode", "period", "key_file", "files")
+KERNELS_OWN: Final = (
+    "store",
+    "read",
+    "mode",
+    "period",
+    "on_failure",
+    "key_file",
+    "files",
+)
 """Keys of the ``[checkpoint]`` table that no store gets to see."""
 
 
@@ -38,6 +46,11 @@ class ChainedStore(CheckpointStore):
         self._earlier: tuple[CheckpointStore, ...] = tuple(earlier)
         self._usable: tuple[CheckpointStore, ...] = self._earlier
         self._lock: threading.Lock = threading.Lock()
+
+    @property
+    def stores(self) -> tuple[CheckpointStore, ...]:
+        """The stores, in the order in which they are asked."""
+        return self._first, *self._earlier
 
     def get(self, key: bytes) -> CheckpointRecord | None:
         """See ``CheckpointStore``."""
@@ -72,9 +85,9 @@ class ChainedStore(CheckpointStore):
         """See ``CheckpointStore``; holds the keys in memory."""
         return self._distinct(lambda store: store.keys(), lambda key: key)
 
-    def scan(self) -> Iterator[CheckpointEntry]:
+    def scan(self, app: str | None = None) -> Iterator[CheckpointEntry]:
         """See ``CheckpointStore``; holds the keys in memory."""
-        return self._distinct(lambda store: store.scan(), lambda entry: entry.key)
+        return self._distinct(lambda store: store.scan(app), lambda entry: entry.key)
 
     def _distinct(
         self,
@@ -138,3 +151,11 @@ def open_stores(
         first = open_checkpoint(table["store"], options)
         opened.pop_all()
     return ChainedStore(first, earlier) if earlier else first
+
+
+def named_stores(
+    store: CheckpointStore, table: Mapping[str, Any]
+) -> list[tuple[str, CheckpointStore]]:
+    """Return what ``open_stores`` has opened, each store with its URL."""
+    stores = store.stores if isinstance(store, ChainedStore) else (store,)
+    return list(zip((table["store"], *table.get("read", ())), stores, strict=True))

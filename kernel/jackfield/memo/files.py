@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Final, Literal
@@ -77,6 +78,22 @@ def path_identity(path: str, by: FilesBy) -> bytes:
         raise UnknownValueError(f"the file cannot be read: {error}.") from error
 
 
+def unread_bytes(file: File, by: FilesBy) -> int:
+    """Tell how many bytes ``file_identity`` would have to read, about.
+
+    Of a directory nobody knows, so that it counts as endless.
+    """
+    if file.remote and file.local_path is None:
+        return 0
+    try:
+        found = os.stat(file.filepath)  # noqa: PTH116  (a str is at hand)
+    except OSError:
+        return 0
+    if stat.S_ISDIR(found.st_mode):
+        return sys.maxsize
+    return 0 if by == "stat" or _known(found) is not None else found.st_size
+
+
 def _content_identity(sha256: bytes) -> bytes:
     return b"c" + sha256
 
@@ -112,14 +129,19 @@ def _tree_identity(
 
 
 def _content(path: str, found: os.stat_result) -> bytes:
-    known = _digests.get(_place(found))
-    if known is not None and known[0] == _stamp(found):
-        return known[1]
+    known = _known(found)
+    if known is not None:
+        return known
     for _ in range(_ATTEMPTS):
         digest = _read(path)
         if digest is not None:
             return digest
     raise UnknownValueError("the file was being written while it was read.")
+
+
+def _known(found: os.stat_result) -> bytes | None:
+    known = _digests.get(_place(found))
+    return known[1] if known is not None and known[0] == _stamp(found) else None
 
 
 def _read(path: str) -> bytes | None:

@@ -23,8 +23,10 @@ from jackfield.memo import static
 from jackfield.memo.atoms import sized
 from jackfield.memo.functions import Code, code_of, holdings, members
 from jackfield.memo.labels import (
+    class_label,
     free_label,
     function_label,
+    global_label,
     shown,
     type_alone,
 )
@@ -50,6 +52,9 @@ if TYPE_CHECKING:
 Hashers = Callable[[type], tuple[Callable[[object], bytes | None], ...]]
 
 _HEADER: Final = repr(("jackfield code", 1, sys.version_info[:2], __debug__)).encode()
+_PYTHON: Final = (
+    f"Python {sys.version_info[0]}.{sys.version_info[1]}{'' if __debug__ else ' -O'}"
+)
 
 
 class Graph(NamedTuple):
@@ -57,7 +62,8 @@ class Graph(NamedTuple):
 
     Attributes:
         digest: Identity of the whole: 32 bytes.
-        parts: Label to the digest, in hexadecimal, of what each node is itself.
+        parts: Label to the digest, in hexadecimal, of what each node is itself; and
+            Python, which counts for all.
         blind: What could not be seen, or only in part.
         watch: Whether it is still so.
     """
@@ -101,13 +107,14 @@ class GraphBuilder:
         digest = hashlib.sha256(_HEADER + self.refer(root))
         parts: dict[str, str] = {}
         for label, describe in self._nodes:  # which grows meanwhile
-            self._label = label
+            self._label = label.partition(" ")[2]
             own, references = describe()
             content = _encoded(self._linked, own)
             digest.update(hashlib.sha256(content).digest())
             digest.update(hashlib.sha256(b"".join(references)).digest())
             alone = hashlib.sha256(_encoded(self._alone, own)).hexdigest()
             parts[free_label(label, parts)] = alone
+        parts[_PYTHON] = hashlib.sha256(_HEADER).hexdigest()
         self._state.leave_out()
         return Graph(digest.digest(), parts, tuple(self._blind), self._watch)
 
@@ -144,7 +151,7 @@ class GraphBuilder:
             return self._node(id(function), function, label, describe)
         if "<locals>" in code.co_qualname:  # a decorator's wrapper, say
             describe = partial(self._describe_outer, function, whose, name)
-            return self._node(id(function), function, name, describe)
+            return self._node(id(function), function, f"function {name}", describe)
         return self._outside(whose, name)
 
     def _class(self, owner: type) -> bytes:
@@ -152,14 +159,15 @@ class GraphBuilder:
         whose = origin_by_name(home_of(owner))
         if whose.kind != "project" and not made_here(owner):
             return self._outside(whose, name)
-        return self._node(id(owner), owner, name, partial(self._describe_class, owner))
+        describe = partial(self._describe_class, owner)
+        return self._node(id(owner), owner, class_label(owner), describe)
 
     def _module(self, module: ModuleType) -> bytes:
         whose = origin_of_module(module)
         if whose.kind != "project":
             return self._outside(whose, module.__name__)
         describe = partial(self._describe_module, module)
-        label = f"{module.__name__} (as a whole)"
+        label = f"module {module.__name__} (as a whole)"
         return self._node(id(module), module, label, describe)
 
     def _c_function(self, function: Any) -> bytes:
@@ -169,7 +177,8 @@ class GraphBuilder:
         if whose.kind != "project":
             return self._outside(whose, name)
         version = compiled_version(module)
-        return self._node(("c", name), None, name, lambda: ((name, version), []))
+        label = f"function {name}"
+        return self._node(("c", name), None, label, lambda: ((name, version), []))
 
     def _outside(self, whose: Origin, name: str) -> bytes:
         return self._package(whose) + sized(b"y", name.encode())
@@ -179,7 +188,8 @@ class GraphBuilder:
         version = whose.version
         if whose.kind == "python":
             return PYTHONS
-        return self._node(("package", version), None, version, lambda: (version, []))
+        label = f"package {version}"
+        return self._node(("package", version), None, label, lambda: (version, []))
 
     # -- Nodes
 
@@ -261,7 +271,7 @@ class GraphBuilder:
 
     def _data(self, namespace: Mapping[str, Any], name: str, value: Any) -> bytes:
         self._watch.content(value)
-        label = f"{namespace.get('__name__', '')}.{name}"
+        label = global_label(namespace, name)
         key = "data", id(namespace), name
         return self._node(key, namespace, label, lambda: (value, []))
 
@@ -275,10 +285,10 @@ class GraphBuilder:
         if module is None:
             self._note(f"{self._label} imports {name}, which is not found here")
             return UNBOUND
-        label = f"{module.name} (as a whole)"
+        label = f"module {module.name} (as a whole)"
         if name != static.WHOLE:
             place = f"({shown(module.file)}:{module.line(name)})"
-            label = f"{module.name}.{name or '<import>'} {place}"
+            label = f"{module.kind(name)} {module.name}.{name or '<import>'} {place}"
         key = "static", module.name, name
         describe = partial(self._describe_static, module, name)
         return self._node(key, module, label, describe)

@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Any, Final
 from jackfield.errors import MemoKeyError
 from jackfield.memo.atoms import ATOMS, UnknownValueError, sized
 from jackfield.memo.calls import Parameters, parameters_of
-from jackfield.memo.files import FilesBy, file_identity, file_name
+from jackfield.memo.effort import is_costly
+from jackfield.memo.files import FilesBy, file_identity, file_name, unread_bytes
 from jackfield.memo.functions import holdings
 from jackfield.memo.known import Known, KnownCode, is_code
 from jackfield.memo.labels import type_alone
 from jackfield.memo.looking import plain_name
+from jackfield.memo.manifests import make_manifest
 from jackfield.memo.values import Encoder, Policy
 from jackfield.memo.watch import MISSING
 
@@ -45,8 +47,8 @@ class FunctionIdentity:
 
     Attributes:
         digest: 32 bytes that change when its code does.
-        parts: ``"module.qualname (file:line)"`` of what it reaches, to a digest in
-            hexadecimal of what that is itself.
+        parts: ``"function module.qualname (file:line)"`` and the like, for all that
+            it reaches, to a digest in hexadecimal of what that is itself.
         blind: Sentences on what could not be seen: dynamic code, values that count
             by their type only.
         parameters: What it takes.
@@ -78,6 +80,7 @@ class Identity:
         files: FilesBy = "content",
     ) -> None:
         file: Callable[[File], bytes] = partial(file_identity, by=files)
+        self._unread: Callable[[File], int] = partial(unread_bytes, by=files)
         self._function_hooks: FunctionHooks = function_hooks
         self._known: KnownCode[FunctionIdentity] = KnownCode(hashers, file)
         self._policy: Policy = Policy(self._refer, _refuse, hashers, file)
@@ -157,8 +160,8 @@ class Identity:
             ignore: Names of parameters that do not count.
 
         Returns:
-            32 bytes; and a function that gives ``"function f (file:line)"`` and
-            ``"argument x"`` to digests in hexadecimal.
+            32 bytes; and a function that gives the manifest: the parts of the
+            function and ``"argument x"`` to digests in hexadecimal.
 
         Raises:
             MemoKeyError: An argument has no identity.
@@ -174,7 +177,12 @@ class Identity:
             encoded.append((mark + name, part))
             pieces += (text(mark + name), part)
         key = hashlib.sha256(b"".join(pieces)).digest()
-        return key, partial(_manifest, function, encoded)
+        return key, partial(make_manifest, function.parts, encoded)
+
+    def is_costly(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+        """Tell whether ``key`` may take milliseconds, or wait for code of users."""
+        read = {k: v for k, v in kwargs.items() if k not in _WRITTEN}
+        return is_costly(args, read, self._policy.hashers, self._unread)
 
     # -- Arguments
 
@@ -235,14 +243,14 @@ class Identity:
         name = plain_name(function)
         hooked = self._from_plugin(function, name)
         if hooked is not None:
-            parts = {name: hooked.hex()}
+            parts = {f"function {name}": hooked.hex()}
             return FunctionIdentity(hooked, parts, (), parameters, defaults)
         if version is not None:
             pieces = [b"version", ATOMS[str](name), ATOMS[str](version), held]
             if name.endswith("<lambda>"):
                 pieces.append(known.graph(function).digest)
             digest = hashlib.sha256(b"".join(pieces)).digest()
-            parts = {f"{name} (version {version!r})": digest.hex()}
+            parts = {f"function {name} (version {version!r})": digest.hex()}
             return FunctionIdentity(digest, parts, (), parameters, defaults)
         graph = known.graph(function)
         return FunctionIdentity(
@@ -286,8 +294,8 @@ class Identity:
         elif isinstance(function, partial):
             inner = function.func
         if not is_code(inner):
-            return {str(type(function).__qualname__): digest.hex()}
-        name = f"{type(function).__qualname__} of {plain_name(inner)}"
+            return {f"function {type(function).__qualname__}": digest.hex()}
+        name = f"function {type(function).__qualname__} of {plain_name(inner)}"
         return {name: digest.hex(), **self._known.look_up(inner).graph(inner).parts}
 
 
@@ -330,37 +338,3 @@ def _refuse(value: object, reason: str) -> bytes:
 
 def _by_name(thing: Any) -> bytes:
     return sized(b"y", plain_name(thing).encode())
-
-
-def _manifest(
-    function: FunctionIdentity, arguments: Sequence[tuple[str, bytes]]
-) -> dict[str, str]:
-    parts = {f"function {name}": digest for name, digest in function.parts.items()}
-    for name, encoded in arguments:
-        parts[f"argument {name}"] = hashlib.sha256(encoded).hexdigest()
-    return parts
-
-
-def changes(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
-    """Compare the manifests of two calls, and tell what differs.
-
-    Functions are compared by name, wherever in their file they stand.
-
-    Returns:
-        Sentences: ``"function helpers.clean (helpers.py:23) has changed"``.
-    """
-    before = {_nameof(part): (part, digest) for part, digest in old.items()}
-    after = {_nameof(part): (part, digest) for part, digest in new.items()}
-    told = []
-    for name, (part, digest) in after.items():
-        if name not in before:
-            told.append(f"{part} is new")
-        elif before[name][1] != digest:
-            told.append(f"{part} has changed")
-    told += [f"{before[name][0]} is gone" for name in before if name not in after]
-    return told
-
-
-def _nameof(part: str) -> str:
-    name, bracket, _ = part.rpartition(" (")
-    return name if bracket and part.endswith(")") else part

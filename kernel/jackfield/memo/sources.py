@@ -36,6 +36,7 @@ class Text:
     def __init__(self, text: str, filename: str) -> None:
         self.tree: ast.Module = ast.parse(text)
         self._by_code: dict[tuple[Any, ...], list[_Candidate]] = defaultdict(list)
+        self._lines: dict[str, int] | None = None
         code = compile(text, filename, "exec", dont_inherit=True)
         nodes = _by_place(self.tree)
         for found in _functions_in(code):
@@ -55,6 +56,24 @@ class Text:
         line = code.co_firstlineno
         nearest = min(fitting, key=lambda one: abs(one.code.co_firstlineno - line))
         return nearest.node
+
+    def line_of(self, name: str) -> int | None:
+        """Return the line that first binds a name; of a class in one, ``"A.B"``."""
+        if self._lines is None:
+            self._lines = dict(_lines(self.tree.body, ""))
+        return self._lines.get(name)
+
+
+def _lines(statements: list[ast.stmt], prefix: str) -> Iterator[tuple[str, int]]:
+    """Give names and lines, the first line of a name last."""
+    for statement in reversed(statements):
+        if isinstance(statement, ast.ClassDef):
+            yield from _lines(statement.body, f"{prefix}{statement.name}.")
+            yield f"{prefix}{statement.name}", statement.lineno
+        elif not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+            for node in ast.walk(statement):
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                    yield f"{prefix}{node.id}", node.lineno
 
 
 def find_source(

@@ -103,6 +103,15 @@ class StaticModule:
         """Return the line where a name's first statement begins."""
         return min((one.lineno for one in self.statements(name)), default=1)
 
+    def kind(self, name: str) -> str:
+        """Return what kind of thing a name stands for, as labels have it."""
+        first = next(iter(self.statements(name)), None)
+        if name == EFFECTS:
+            return "module"
+        if isinstance(first, ast.ClassDef):
+            return "class"
+        return "function" if isinstance(first, _DEFINITIONS) else "global"
+
 
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _SILENT = (*_DEFINITIONS, ast.Assign, ast.AnnAssign, ast.AugAssign)

@@ -96,6 +96,30 @@ class Contract(CheckpointStoreCase):
             assert (entry.created, entry.size) == (record.created, len(record.value))
             assert entry.manifest == record.manifest
 
+    def test_the_records_of_one_app_can_be_listed(self, tmp_path: Path) -> None:
+        names = ["fit", "fit2", 'f"i\\t', "größe", "\udce9", ""]
+
+        with self.opened(tmp_path) as store:
+            for number in range(0, 600, 60):
+                store.put_many(
+                    [
+                        replace(record_of(n), app=names[n % len(names)])
+                        for n in range(number, number + 60)
+                    ]
+                )
+            store.delete([key_of(6)])
+            for place, name in enumerate(names):
+                keys = {entry.key for entry in store.scan(name)}
+                numbers = set(range(place, 600, len(names))) - {6}
+                assert keys == {key_of(n) for n in numbers}, name
+            assert list(store.scan("unknown")) == []
+            found = store.get(key_of(0))
+            assert found is not None
+            entry = next(one for one in store.scan("fit") if one.key == key_of(0))
+            assert entry.manifest == found.manifest
+            assert entry.created == found.created
+            assert entry.size == len(found.value)
+
     # -- replacing and deleting
 
     def test_a_key_put_again_has_the_new_record(self, tmp_path: Path) -> None:

@@ -75,13 +75,21 @@ class Damage(NamedTuple):
 
 def frame_of(record: CheckpointRecord, offset: int) -> list[bytes]:
     """Return the pieces of the frame that puts a record at an offset."""
-    app = record.app.encode("utf-8", "backslashreplace").decode()
-    facts = to_json([app, dict(record.manifest)])
+    facts = to_json([_shown(record.app), dict(record.manifest)])
     total = crc32(record.value, crc32(facts))
     head = _head(
         PUT, len(facts), len(record.value), record.created, record.key, total, offset
     )
     return [head + facts, record.value]
+
+
+def facts_begin(app: str) -> bytes:
+    """Return what the facts of an app's records begin with, and no others'."""
+    return to_json([_shown(app)])[:-1] + b","
+
+
+def _shown(app: str) -> str:
+    return app.encode("utf-8", "backslashreplace").decode()
 
 
 def deletion_of(key: bytes, offset: int) -> bytes:

@@ -53,6 +53,7 @@ CREATE TABLE records (
     value BLOB NOT NULL
 );
 CREATE INDEX records_by_hash ON records (hash);
+CREATE INDEX records_by_app ON records (app, created);
 CREATE TABLE parts (
     record INTEGER NOT NULL,
     number INTEGER NOT NULL,

@@ -126,21 +126,35 @@ class PickleLogStore(CheckpointStore):
         """See ``CheckpointStore``."""
         return (head.key for _, head in self._heads())
 
-    def scan(self) -> Iterator[CheckpointEntry]:
+    def scan(self, app: str | None = None) -> Iterator[CheckpointEntry]:
         """See ``CheckpointStore``."""
-        for files, head in self._heads():
+        heads = self._heads() if app is None else self._heads_of(app)
+        for files, head in heads:
             facts = self._read(files, head.start + _frames.HEAD.size, head.facts)
             try:
-                app, manifest = json.loads(facts)
+                name, manifest = json.loads(facts)
             except ValueError:
                 self._tell_damage(head.start, head.key)
             else:
-                yield CheckpointEntry(head.key, app, head.created, head.size, manifest)
+                yield CheckpointEntry(head.key, name, head.created, head.size, manifest)
 
     def _heads(self) -> Iterator[tuple[Files, Head]]:
         files, locations = self._locations()
         for location in locations:
             head = self._head(files, location)
+            if head is not None:
+                yield files, head
+
+    def _heads_of(self, app: str) -> Iterator[tuple[Files, Head]]:
+        """Give the heads of an app's frames, the last one first.
+
+        Of the others' only the first bytes of the facts are read, where the app is.
+        """
+        files, locations = self._locations()
+        begin = _frames.facts_begin(app)
+        for location in reversed(locations):
+            found = self._read(files, location + _frames.HEAD.size, len(begin))
+            head = self._head(files, location) if found == begin else None
             if head is not None:
                 yield files, head
 

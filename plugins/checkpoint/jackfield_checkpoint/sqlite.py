@@ -9,6 +9,7 @@ from being used anew. A value too large for a row is cut into parts.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sqlite3
 import threading
@@ -21,8 +22,9 @@ from jackfield.abc import CheckpointEntry, CheckpointRecord, CheckpointStore
 from jackfield.errors import CheckpointError
 from jackfield.hookspecs import hookimpl
 from jackfield_checkpoint import _sqlite_file as database
+from jackfield_checkpoint import _sqlite_rows as _rows
 from jackfield_checkpoint._guard import unusable
-from jackfield_checkpoint._meta import check_record, checksum, to_json, to_manifest
+from jackfield_checkpoint._meta import check_record, checksum, to_manifest
 from jackfield_checkpoint._notices import Notices, log
 from jackfield_checkpoint._options import COMMON, Options, parse
 
@@ -30,11 +32,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-PART_SIZE: Final = 4 * 2**20
-"""Bytes of a value in one row; SQLite refuses rows of a thousand million."""
-
 PAGE_ROWS: Final = 1_000
 """Rows that one transaction of a scan reads."""
+
+FIRST_ROWS: Final = 50
+"""Rows of an app that are read at first: who asks for them often wants the last."""
 
 LAST_ID: Final = 2**63 - 1
 SINGLE_STEPS: Final = 1_000
@@ -42,20 +44,14 @@ DOUBLE_STEPS: Final = 40
 FREE_PART: Final = 4
 """Free pages are given back when they are more than one in so many."""
 
-_ADD: Final = (
-    "INSERT INTO records (hash, key, app, created, size, parts, checksum, manifest, "
-    "value) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
 _FORGET: Final = "DELETE FROM records WHERE hash = ? AND key = ?"
-_FIND: Final = (
-    "SELECT id, key, app, created, parts, checksum, manifest, value FROM records "
-    "WHERE hash = ?"
-)
-_PARTS_COLUMN: Final = 4
-_PARTS: Final = "SELECT data FROM parts WHERE record = ? ORDER BY number"
 _LIST: Final = (
     "SELECT id, hash, key, app, created, size, manifest FROM records WHERE id >= ? "
     "ORDER BY id LIMIT ?"
+)
+_LIST_APP: Final = (
+    "SELECT id, hash, key, app, created, size, manifest FROM records WHERE app = ? "
+    "AND (created, id) < (?, ?) ORDER BY created DESC, id DESC LIMIT ?"
 )
 
 
@@ -103,9 +99,9 @@ class SqliteStore(CheckpointStore):
         """See ``CheckpointStore``."""
         try:
             with self._reading() as connection:
-                rows = connection.execute(_FIND, (crc32(key),)).fetchall()
-                if any(row[_PARTS_COLUMN] for row in rows):
-                    rows = _with_parts(connection, crc32(key))
+                rows = connection.execute(_rows.FIND, (crc32(key),)).fetchall()
+                if any(row[_rows.PARTS_COLUMN] for row in rows):
+                    rows = _rows.with_parts(connection, crc32(key))
         except database.ERRORS as error:
             self._tell_unreadable(key, error)
             return None
@@ -139,17 +135,39 @@ class SqliteStore(CheckpointStore):
         """See ``CheckpointStore``."""
         return (row[2] for row in self._rows())
 
-    def scan(self) -> Iterator[CheckpointEntry]:
+    def scan(self, app: str | None = None) -> Iterator[CheckpointEntry]:
         """See ``CheckpointStore``."""
-        for row_id, _, key, app, created, size, manifest in self._rows():
+        rows = self._rows() if app is None else self._rows_of(app)
+        for row_id, _, key, name, created, size, manifest in rows:
             try:
                 entry = CheckpointEntry(
-                    key, app.decode(), created, size, to_manifest(manifest)
+                    key, name.decode(), created, size, to_manifest(manifest)
                 )
             except Exception as error:  # see _checked
                 self._notices.damaged(f"row {row_id} is damaged: {error}")
             else:
                 yield entry
+
+    def _rows_of(self, app: str) -> Iterator[Any]:
+        """Give the rows of one app, the newest first; up to what is damaged."""
+        name = app.encode("utf-8", "backslashreplace").decode()
+        last, limit = (math.inf, LAST_ID), FIRST_ROWS
+        while True:
+            try:
+                with self._reading() as connection:
+                    rows = connection.execute(
+                        _LIST_APP, (name, *last, limit)
+                    ).fetchall()
+            except database.ERRORS as error:
+                if not database.is_damage(error):
+                    raise database.failure(self._path, "read", error) from error
+                self._notices.damaged(f"rows of {app!r} are out of reach: {error}")
+                return
+            yield from filter(self._has_its_key, rows)
+            before, last = last, (rows[-1][4], rows[-1][0]) if rows else last
+            if len(rows) < limit or type(last[0]) is not float or last >= before:
+                return
+            limit = PAGE_ROWS
 
     def _rows(self) -> Iterator[Any]:
         """Give all rows but for their values, stepping over what is damaged.
@@ -217,13 +235,15 @@ class SqliteStore(CheckpointStore):
         for record in records:
             check_record(record)
         latest = {record.key: record for record in records}
-        rows = sorted(map(_row, latest.values()))  # neighbours in the index together
+        rows = sorted(
+            map(_rows.row_of, latest.values())
+        )  # neighbours in the index together
         with self._writing("write") as connection:
             connection.executemany(_FORGET, [(row[0], row[1]) for row in rows])
-            connection.executemany(_ADD, [row for row in rows if row[5] == 0])
+            connection.executemany(_rows.ADD, [row for row in rows if row[5] == 0])
             for row in rows:
                 if row[5]:
-                    _add_large(connection, row, latest[row[1]].value)
+                    _rows.add_large(connection, row, latest[row[1]].value)
 
     def delete(self, keys: Iterable[bytes]) -> None:
         """See ``CheckpointStore``."""
@@ -304,52 +324,6 @@ class SqliteStore(CheckpointStore):
         _inherited.extend(self._readers)
         if self._writer is not None:
             _inherited.append(self._writer)
-
-
-def _row(record: CheckpointRecord) -> tuple[Any, ...]:
-    """Return the columns as ``_ADD`` wants them, without the value of a large one."""
-    key, value = record.key, record.value
-    app = record.app.encode("utf-8", "backslashreplace")
-    manifest = to_json(dict(record.manifest))
-    parts = 0 if len(value) <= PART_SIZE else -(-len(value) // PART_SIZE)
-    return (
-        crc32(key),
-        key,
-        app.decode(),
-        record.created,
-        len(value),
-        parts,
-        checksum(key, app, record.created, manifest, value),
-        manifest.decode(),
-        b"" if parts else value,
-    )
-
-
-def _add_large(
-    connection: sqlite3.Connection, row: tuple[Any, ...], value: bytes
-) -> None:
-    record = connection.execute(_ADD, row).lastrowid
-    whole = memoryview(value)
-    for number, start in enumerate(range(0, len(value), PART_SIZE)):
-        part = whole[start : start + PART_SIZE]
-        connection.execute("INSERT INTO parts VALUES (?, ?, ?)", (record, number, part))
-
-
-def _with_parts(connection: sqlite3.Connection, hashed: int) -> list[Any]:
-    """Return the rows of a hash with the values whole."""
-    connection.execute("BEGIN")  # rows and parts as of one moment
-    try:
-        rows = connection.execute(_FIND, (hashed,)).fetchall()
-        return [
-            (*row[:-1], _joined(connection, row) if row[_PARTS_COLUMN] else row[-1])
-            for row in rows
-        ]
-    finally:
-        connection.execute("COMMIT")
-
-
-def _joined(connection: sqlite3.Connection, row: Any) -> bytes:
-    return b"".join(part for (part,) in connection.execute(_PARTS, (row[0],)))
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:

@@ -739,7 +739,7 @@ def test_what_is_named_by_hand_counts(identity: Identity, project: Importer) -> 
         ),
         (
             "import threading as t\nLOCK = t.Lock()\ndef f():\n    return LOCK\n",
-            "app.LOCK holds a _thread.lock, which counts by its type only",
+            "app.LOCK (app.py:2) holds a _thread.lock, which counts by its type only",
         ),
         (
             "from importlib import import_module\ndef f(n):\n    import_module(n)\n",

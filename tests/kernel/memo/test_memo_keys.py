@@ -226,8 +226,9 @@ def test_a_manifest_names_every_part(identity: Identity, project: Importer) -> N
 
     assert [name.partition(" (")[0] for name in manifest()] == [
         "function app.f",
-        "function app.RATE",
+        "global app.RATE",
         "function helpers.clean",
+        f"Python {sys.version_info[0]}.{sys.version_info[1]}",
         "argument x",
         "argument y",
     ]
@@ -257,7 +258,7 @@ def test_a_manifest_tells_what_has_changed(
         sentence.split(" (")[0].removesuffix(" has changed")
         for sentence in changes(base, edited)
     ]
-    assert told == ["function app.RATE", "function helpers.clean", "argument x"]
+    assert told == ["global app.RATE", "function helpers.clean", "argument x"]
 
 
 def test_a_manifest_tells_what_is_new_and_gone() -> None:
