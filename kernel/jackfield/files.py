@@ -21,9 +21,20 @@ class File:
         local_path: Where the local copy is, once there is one.
         sha256: Digest that the content must have, in hexadecimal, or ``None``.
         size: Number of bytes that it must have, or ``None``.
+        verified: Of a file that was staged in, how it is known that the copy is
+            right: ``"digest"``, ``"etag"``, ``"size"`` or ``"none"``; else ``None``.
     """
 
-    __slots__ = ("local_path", "netloc", "path", "scheme", "sha256", "size", "url")
+    __slots__ = (
+        "local_path",
+        "netloc",
+        "path",
+        "scheme",
+        "sha256",
+        "size",
+        "url",
+        "verified",
+    )
 
     def __init__(
         self,
@@ -45,11 +56,34 @@ class File:
         self.local_path: str | None = None
         self.sha256: str | None = sha256
         self.size: int | None = size
+        self.verified: str | None = None
 
     @property
     def remote(self) -> bool:
         """Whether the file has to be staged."""
         return self.scheme != "file"
+
+    @property
+    def stageable(self) -> bool:
+        """Whether a task may get another file in its place.
+
+        A remote one; one with a declared size or digest, which is verified first; a
+        ``file:`` URL, which the configuration may want copied.
+        """
+        declared = self.sha256 is not None or self.size is not None
+        return self.remote or declared or self.url.startswith("file:")
+
+    @property
+    def tree(self) -> bool:
+        """Whether a remote one stands for many: a directory, or a pattern.
+
+        A directory's URL ends with ``/``. A pattern has a ``*`` in its path; a name
+        with a star in it is written ``%2A``.
+        """
+        if not self.remote:
+            return False
+        path = raw_path(self.url)
+        return path.endswith("/") or "*" in path
 
     @property
     def filename(self) -> str:
@@ -73,10 +107,13 @@ class File:
         """Return the same file, without what is known of a local copy."""
         return File(self.url, sha256=self.sha256, size=self.size)
 
-    def at(self, local_path: str | os.PathLike[str]) -> File:
+    def at(
+        self, local_path: str | os.PathLike[str], verified: str | None = None
+    ) -> File:
         """Return the same file with a local copy at ``local_path``."""
         copy = self.cleancopy()
         copy.local_path = os.fspath(local_path)
+        copy.verified = verified
         return copy
 
     def __fspath__(self) -> str:
@@ -109,6 +146,13 @@ def _split(text: str) -> tuple[str, str, str]:
 
     parts = urlsplit(text)
     return parts.scheme, parts.netloc, unquote(parts.path)
+
+
+def raw_path(url: str) -> str:
+    """Return the path of a URL as it is written, not decoded."""
+    from urllib.parse import urlsplit
+
+    return urlsplit(url).path
 
 
 def redact(url: str) -> str:

@@ -1,6 +1,7 @@
 """Every point at which a plugin can change what the kernel does.
 
-All hooks run in the driver's process. A hook named with a verb answers; the first
+Hooks run in the driver's process, those of staging also in workers that share no
+file system with it. A hook named with a verb answers; the first
 answer that is not ``None`` wins, asked in pluggy's order: last registered first,
 ``tryfirst`` before, ``trylast`` after. An exception from it ends the operation it
 was called for: a start-up error for what is made once, a failed future for what is
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
         CheckpointStore,
         Executor,
         Retry,
-        Transfer,
-        Transferred,
     )
     from jackfield.dataflow.dfk import DataFlowKernel
-    from jackfield.states import TaskEvent, TaskView
+    from jackfield.staging.remote import Remote, RemoteInfo
+    from jackfield.staging.transfer import Transfer
+    from jackfield.states import TaskEvent, TaskView, TransferEvent
 
 hookspec: Final[HookspecMarker] = HookspecMarker("jackfield")
 hookimpl: Final[HookimplMarker] = HookimplMarker("jackfield")
@@ -110,42 +111,130 @@ def jackfield_retry(task: TaskView, error: BaseException, attempt: int) -> Retry
 
 
 @hookspec(firstresult=True)
-def jackfield_stage_in(transfer: Transfer) -> Transferred | None:
+def jackfield_stage_in(transfer: Transfer) -> RemoteInfo | None:
     """Bring one remote file to local disk before the task that wants it.
 
-    Called once per distinct file and kernel, on a thread of the kernel's internal
-    executor. Entry-point plugins are asked only for URLs of the scheme that is
-    their name, registered ones for all.
+    Called for each attempt at a file, on one of the kernel's transfer threads, or
+    in the task's worker where that shares no file system with the driver. Entry-point
+    plugins are asked only for URLs of the scheme that is their name (one named
+    ``any``: for those that nobody else's name is), registered ones for all.
+
+    All that a provider does is move bytes, best through ``transfer.receive``. The
+    kernel verifies the file, renames it when you return and removes it when you
+    raise, tries again, and lets tasks that want the same file share it.
 
     Args:
-        transfer: ``transfer.url`` is to be written to ``transfer.path``. The
-            kernel renames it when you return, and removes it when you raise.
+        transfer: ``transfer.url`` is to be written to ``transfer.path``.
 
     Returns:
-        What the other side told of the file (``Transferred()`` if nothing), or
+        What the other side told of the file (``RemoteInfo()`` if nothing), or
         ``None`` if the URL is not yours and nothing was written.
 
     Raises:
-        TransferError: Or any other exception: the file did not arrive. The tasks
-            that want it fail with it.
+        TransferError: Or any other exception: the file did not arrive. A transient
+            one, a ``ConnectionError`` or a ``TimeoutError`` leads to another attempt;
+            the tasks that want the file fail with any other.
     """
 
 
 @hookspec(firstresult=True)
-def jackfield_stage_out(transfer: Transfer) -> Transferred | None:
+def jackfield_stage_out(transfer: Transfer) -> RemoteInfo | None:
     """Take one output file to its remote place after the task that made it.
 
-    Called once per remote output of a task that succeeded, on a thread of the
-    kernel's internal executor.
+    Called for each attempt at a remote output of a task that succeeded, on the same
+    threads as ``jackfield_stage_in``. The other side shall show the whole file or
+    what was there before: send to another name and rename where it is not so by
+    itself.
 
     Args:
-        transfer: ``transfer.path`` is to be sent to ``transfer.url``.
+        transfer: ``transfer.path`` is to be sent to ``transfer.url``, best through
+            ``transfer.open()``.
 
     Returns:
-        What the other side told, or ``None`` if the URL is not yours.
+        What the other side tells of what it has now, which the kernel compares with
+        the file; or ``None`` if the URL is not yours.
 
     Raises:
-        TransferError: Or any other exception: the task fails with it.
+        TransferError: Or any other exception, as in ``jackfield_stage_in``: the task
+            fails with it.
+    """
+
+
+@hookspec(firstresult=True)
+def jackfield_stat_file(remote: Remote) -> RemoteInfo | None:
+    """Tell of a remote file without moving it. Optional.
+
+    Called on the same threads as ``jackfield_stage_in``: before a transfer if there
+    is a cache, and after one whose answer was not ``settled``, to see whether the
+    file was changed meanwhile.
+
+    Args:
+        remote: ``remote.url`` is what to look at.
+
+    Returns:
+        What is known, with the same fields as ``jackfield_stage_in`` gives; or
+        ``None`` if the URL is not yours.
+
+    Raises:
+        RemoteNotFoundError: There is no such file.
+        TransferError: Or any other exception: it cannot be told.
+    """
+
+
+@hookspec(firstresult=True)
+def jackfield_list_files(remote: Remote) -> Mapping[str, RemoteInfo] | None:
+    """List the files below a remote directory, to any depth. Optional.
+
+    Called on the same threads as ``jackfield_stage_in``, for a ``File`` whose URL
+    ends with ``/`` or has a ``*`` in it.
+
+    Args:
+        remote: ``remote.url`` is a directory; it ends with ``/``.
+
+    Returns:
+        The URL of each file, which begins with ``remote.url``, to what is known of
+        it; or ``None`` if the URL is not yours.
+
+    Raises:
+        RemoteNotFoundError: There is no such directory.
+        TransferError: Or any other exception: it cannot be listed.
+    """
+
+
+@hookspec(firstresult=True)
+def jackfield_serves_scheme(scheme: str) -> bool | None:
+    """Tell whether URLs of a scheme are served. Optional.
+
+    Asked of the entry-point plugin named ``any``, on the thread that submits a task
+    with a file of a scheme that no plugin is named like, once per scheme. Without
+    it, that plugin is asked for every file, and a misspelt scheme is found when the
+    task is to run.
+
+    Returns:
+        False if it will not serve such a URL; then the call of the app raises
+        ``NoProviderError``.
+    """
+
+
+@hookspec(firstresult=True)
+def jackfield_credentials(name: str) -> Mapping[str, str] | None:
+    """Give what ``credentials = "name"`` in the configuration stands for.
+
+    Called once per name and process, on a transfer thread, before environment and
+    files are looked at. For keyrings and vaults.
+
+    Returns:
+        Such as ``{"user": ..., "password": ...}``, which is never logged, stored or
+        sent; or ``None`` for a name that you do not know.
+    """
+
+
+@hookspec
+def jackfield_transfer_events(events: Sequence[TransferEvent]) -> None:
+    """Learn how transfers go.
+
+    Called on the thread of ``jackfield_task_events``, with batches, in order for
+    each transfer; not called in workers.
     """
 
 
@@ -191,7 +280,7 @@ def jackfield_open_checkpoint(
         url: As configured: ``"sqlite:///results.db"``. Its scheme is the
             entry-point name; return ``None`` for one that is not yours.
         options: The ``[checkpoint]`` table without ``store``, ``read``, ``mode``,
-            ``period`` and ``key_file``. ``read_only = true`` may be among them.
+            ``period``, ``key_file``, ``files`` and ``on_failure``. ``read_only = true`` may be among them.
     """
 
 

@@ -115,3 +115,39 @@ class TaskEvent:
     wall: float
     monotonic: float
     error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TransferEvent:
+    """How far a transfer is.
+
+    Attributes:
+        transfer: Its number in its kernel; all attempts share it.
+        url: The URL without secrets.
+        direction: ``"in"`` or ``"out"``.
+        stage: ``"started"``, ``"progress"`` (about each half second), ``"retrying"``
+            (an attempt failed), or how it ended: ``"done"``, ``"failed"``,
+            ``"cancelled"``.
+        attempt: The attempt that this belongs to, from 1.
+        moved: Bytes moved so far.
+        size: Bytes in all, or ``None`` if that is not known.
+        rate: Bytes per second, since the attempt began.
+        verified: For ``"done"``: how it is known that the file is right:
+            ``"digest"``, ``"etag"``, ``"size"`` or ``"none"``.
+        wall: Seconds since the epoch; may jump with the clock.
+        monotonic: Seconds on a clock that never goes back; for differences.
+        error: The failure in one line, or ``None``.
+    """
+
+    transfer: int
+    url: str
+    direction: str
+    stage: str
+    attempt: int
+    moved: int
+    size: int | None
+    rate: float
+    verified: str | None
+    wall: float
+    monotonic: float
+    error: str | None

@@ -253,13 +253,13 @@ def test_more_of_ctrl_c_ends_worker_processes_at_once(
 PROGRAM_OF_ROUNDS = """
 import random
 from concurrent.futures import Future
-from jackfield.abc import Transferred
+from jackfield import RemoteInfo
 
 class Provider:
     @jf.hookimpl
     def jackfield_stage_in(self, transfer):
         transfer.path.write_bytes(b"x")
-        return Transferred()
+        return RemoteInfo()
 
 def work(kernel, dice, until):
     recent = []

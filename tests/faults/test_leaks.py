@@ -31,9 +31,9 @@ class Watches:
     def jackfield_retry(self) -> None: ...
 
     @jf.hookimpl
-    def jackfield_stage_in(self, transfer: jf.Transfer) -> jf.Transferred:
+    def jackfield_stage_in(self, transfer: jf.Transfer) -> jf.RemoteInfo:
         transfer.path.write_bytes(b"x")
-        return jf.Transferred()
+        return jf.RemoteInfo()
 
 
 @jf.python_app

@@ -441,9 +441,9 @@ class StagesIn:
         return self.action(transfer)
 
 
-def write(transfer: jf.Transfer, text: str = "abc") -> jf.Transferred:
+def write(transfer: jf.Transfer, text: str = "abc") -> jf.RemoteInfo:
     transfer.path.write_text(text)
-    return jf.Transferred()
+    return jf.RemoteInfo()
 
 
 def write_and_answer(transfer: jf.Transfer) -> bool:
@@ -451,27 +451,27 @@ def write_and_answer(transfer: jf.Transfer) -> bool:
     return True
 
 
-def link(transfer: jf.Transfer) -> jf.Transferred:
+def link(transfer: jf.Transfer) -> jf.RemoteInfo:
     transfer.path.symlink_to("/etc/passwd")
-    return jf.Transferred()
+    return jf.RemoteInfo()
 
 
-def make_directory(transfer: jf.Transfer) -> jf.Transferred:
+def make_directory(transfer: jf.Transfer) -> jf.RemoteInfo:
     transfer.path.mkdir()
     (transfer.path / "x").write_text("abc")
-    return jf.Transferred()
+    return jf.RemoteInfo()
 
 
-def declare_more(transfer: jf.Transfer) -> jf.Transferred:
+def declare_more(transfer: jf.Transfer) -> jf.RemoteInfo:
     write(transfer)
-    return jf.Transferred(size=4)
+    return jf.RemoteInfo(size=4)
 
 
 WRONG: list[tuple[Callable[[jf.Transfer], Any], dict[str, Any], str]] = [
-    (lambda _: jf.Transferred(), {}, "wrote no file"),
+    (lambda _: jf.RemoteInfo(), {}, "wrote no file"),
     (link, {}, "wrote no file"),
     (make_directory, {}, "wrote no file"),
-    (write_and_answer, {}, "answered bool, not a jackfield.Transferred"),
+    (write_and_answer, {}, "answered bool, not a jackfield.RemoteInfo"),
     (declare_more, {}, "3 bytes arrived, the server declares 4"),
     (write, {"size": 2}, "3 bytes arrived, size= declares 2"),
     (write, {"sha256": "0" * 64}, "its sha256 is ba7816bf"),

@@ -7,26 +7,36 @@ to pass. The validation libraries cost 25 to 55 ms to import and tell less.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor as FuturesExecutor
 from datetime import time
-from pathlib import Path
-from typing import Any, Final, Literal, NoReturn, TypeAlias, get_args
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 from jackfield.abc import Executor
+from jackfield.config.primitives import (
+    Check,
+    Key,
+    Wrong,
+    directory,
+    flag,
+    integer,
+    names,
+    number,
+    objects,
+    one_of,
+    refuse,
+    refuse_type,
+    table,
+    tables,
+)
+from jackfield.config.transfers import staging_tables, transfers_table
 from jackfield.errors import ConfigurationError, suggest
-
-Key: TypeAlias = tuple[str, ...]
-"""A key as its parts, beginning with the name of a ``Config`` field."""
-
-Check: TypeAlias = Callable[[Key, Any], object]
-"""Takes a key and its value; returns the value to keep, or raises ``_Wrong``."""
 
 Dependencies: TypeAlias = Literal["deep", "shallow"]
 ExitMode: TypeAlias = Literal["wait", "cancel", "skip"]
 CheckpointMode: TypeAlias = Literal["task_exit", "periodic", "dfk_exit", "manual"]
+OnFailure: TypeAlias = Literal["warn", "stop"]
 LogLevel: TypeAlias = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "OFF"]
 
 PYTHON: Final = "Python"
@@ -59,18 +69,6 @@ _ELSEWHERE: Final[Mapping[str, str]] = {
 }
 """Names that are right somewhere else (in ``Config``, in Parsl), and what to do."""
 
-_DATA: Final = (str, bytes, int, float, Mapping, type(None))
-"""Types of values that are no plugins."""
-
-
-class _Wrong(Exception):  # noqa: N818  (never leaves this module)
-    """A value that cannot be: its key and the rest of the sentence."""
-
-    def __init__(self, key: Key, verdict: str) -> None:
-        super().__init__(key, verdict)
-        self.key: Key = key
-        self.verdict: str = verdict
-
 
 def checked(
     values: Mapping[str, object], origin: Callable[[Key], str] = lambda _: PYTHON
@@ -92,7 +90,7 @@ def checked(
     """
     try:
         return {name: _CHECKS[name]((name,), value) for name, value in values.items()}
-    except _Wrong as wrong:
+    except Wrong as wrong:
         source = origin(wrong.key)
         raise ConfigurationError(
             f"{spelled(wrong.key, source)} (from {source}) {wrong.verdict}"
@@ -152,113 +150,14 @@ def is_names(key: Key) -> bool:
     return key in {("allow_plugins",), ("block_plugins",)}
 
 
-# -- Plain values -------------------------------------------------------------------
-
-
-def _refuse(key: Key, expected: str, value: object) -> NoReturn:
-    raise _Wrong(key, f"must be {expected}, not {value!r}.")
-
-
-def _refuse_type(key: Key, expected: str, value: object) -> NoReturn:
-    """Refuse without showing the value, which may hold a secret."""
-    raise _Wrong(key, f"must be {expected}, not {type(value).__name__}.")
-
-
-def _number(least: float) -> Check:
-    def check(key: Key, value: Any) -> object:
-        fits = isinstance(value, int | float) and not isinstance(value, bool)
-        if not fits or not least <= value < math.inf:  # NaN is neither
-            _refuse(key, f"a number of at least {least:g}", value)
-        return value
-
-    return check
-
-
-def _integer(least: int, *, none: bool = False) -> Check:
-    def check(key: Key, value: Any) -> object:
-        if none and value is None:
-            return None
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            _refuse(key, f"an integer of at least {least}", value)
-        return value
-
-    return check
-
-
-def _flag(key: Key, value: Any) -> object:
-    if not isinstance(value, bool):
-        _refuse(key, "true or false", value)
-    return value
-
-
-def _one_of(choices: tuple[str, ...], fold: Callable[[str], str] = str) -> Check:
-    names = f"{', '.join(map(repr, choices[:-1]))} or {choices[-1]!r}"
-
-    def check(key: Key, value: Any) -> object:
-        if not isinstance(value, str):
-            _refuse(key, names, value)
-        if fold(value) not in choices:
-            hint = suggest(fold(value), choices)
-            raise _Wrong(key, f"must be {names}, not {value!r}{hint}")
-        return fold(value)
-
-    return check
-
-
-def _directory(key: Key, value: Any) -> object:
-    if not isinstance(value, str | Path) or not str(value):
-        _refuse(key, "a path", value)
-    if not str(value).startswith("~"):
-        return value
-    try:
-        return Path(value).expanduser()
-    except RuntimeError as error:
-        raise _Wrong(key, f"names the home of an unknown user: {value!r}.") from error
-
-
-def _names(*, none: bool = False) -> Check:
-    def check(key: Key, value: Any) -> object:
-        if none and value is None:
-            return None
-        fits = isinstance(value, list | tuple)
-        if not fits or not all(isinstance(name, str) and name for name in value):
-            _refuse(key, "a list of names", value)
-        return tuple(value)
-
-    return check
-
-
-def _objects(key: Key, value: Any) -> object:
-    fits = isinstance(value, list | tuple)
-    if not fits or any(isinstance(one, _DATA) for one in value):
-        _refuse(key, "a table, or in Python a list of objects or modules", value)
-    return tuple(value)
-
-
 # -- Tables -------------------------------------------------------------------------
-
-
-def _table(key: Key, value: Any) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        _refuse_type(key, "a table", value)
-    for name in value:
-        if not isinstance(name, str):
-            _refuse(key, "a table whose names are text", name)
-    return dict(value)
-
-
-def _tables(key: Key, value: Any) -> dict[str, Any]:
-    return {
-        name: _table((*key, name), options)
-        for name, options in _table(key, value).items()
-    }
 
 
 def _executors(key: Key, value: Any) -> object:
     if not isinstance(value, Mapping):
         example = "{'cpu': {'plugin': 'processes'}}"
-        _refuse_type(key, f"a table of labels, such as {example}", value)
-    executors = _table(key, value)
+        refuse_type(key, f"a table of labels, such as {example}", value)
+    executors = table(key, value)
     for label in executors:
         _check_label((*key, label), label)
     return {label: _executor((*key, label), one) for label, one in executors.items()}
@@ -266,21 +165,21 @@ def _executors(key: Key, value: Any) -> object:
 
 def _check_label(key: Key, label: str) -> None:
     if label == "all":
-        raise _Wrong(key, "cannot have this label: it stands for all executors.")
+        raise Wrong(key, "cannot have this label: it stands for all executors.")
     if not label or label.startswith("_"):
-        raise _Wrong(key, f"cannot have the label {label!r}: empty or with '_' first.")
+        raise Wrong(key, f"cannot have the label {label!r}: empty or with '_' first.")
 
 
 def _executor(key: Key, value: Any) -> object:
     if isinstance(value, Executor | FuturesExecutor):
         return value
     if not isinstance(value, Mapping):
-        _refuse_type(key, "a table with a plugin, or in Python an executor", value)
-    options = _table(key, value)
+        refuse_type(key, "a table with a plugin, or in Python an executor", value)
+    options = table(key, value)
     if "plugin" not in options:
-        raise _Wrong(key, f"has no plugin{_typo('plugin', options)}")
+        raise Wrong(key, f"has no plugin{_typo('plugin', options)}")
     if not isinstance(options["plugin"], str) or not options["plugin"]:
-        _refuse((*key, "plugin"), "the name of an executor plugin", options["plugin"])
+        refuse((*key, "plugin"), "the name of an executor plugin", options["plugin"])
     return options
 
 
@@ -293,15 +192,17 @@ def _typo(name: str, given: Iterable[str]) -> str:
 
 
 def _checkpoint(key: Key, value: Any) -> object:
-    options = _table(key, value)
+    options = table(key, value)
     if not options:
         return options
     if "store" not in options:
-        raise _Wrong(key, f"has no store{_typo('store', options)}")
+        raise Wrong(key, f"has no store{_typo('store', options)}")
     store, mode = options["store"], options.setdefault("mode", "task_exit")
     if not isinstance(store, str) or not store:
-        _refuse_type((*key, "store"), "a URL such as 'sqlite:///results.db'", store)
-    _one_of(get_args(CheckpointMode))((*key, "mode"), mode)
+        refuse_type((*key, "store"), "a URL such as 'sqlite:///results.db'", store)
+    one_of(get_args(CheckpointMode))((*key, "mode"), mode)
+    if "on_failure" in options:
+        one_of(get_args(OnFailure))((*key, "on_failure"), options["on_failure"])
     if mode == "periodic" or "period" in options:
         period = options.get("period", DEFAULT_PERIOD)
         options["period"] = _period((*key, "period"), period)
@@ -312,37 +213,30 @@ def _period(key: Key, value: Any) -> str:
     text = value.isoformat("seconds") if isinstance(value, time) else value
     fits = isinstance(text, str) and re.fullmatch(r"\d+:[0-5]\d:[0-5]\d", text)
     if not fits or not text.strip("0:"):
-        _refuse(key, "hours, minutes and seconds such as '00:30:00'", value)
+        refuse(key, "hours, minutes and seconds such as '00:30:00'", value)
     return str(text)
-
-
-def _staging(key: Key, value: Any) -> object:
-    tables = _tables(key, value)
-    for scheme in tables:
-        if not re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme):
-            _refuse((*key, scheme), "a URL scheme in lower case", scheme)
-    return tables
 
 
 _CHECKS: Final[Mapping[str, Check]] = {
     "executors": _executors,
-    "run_dir": _directory,
-    "retries": _number(0),
-    "retry_delay": _number(0),
-    "retry_backoff": _number(1),
-    "retry_max_delay": _number(0),
-    "max_pending": _integer(1, none=True),
-    "lazy_errors": _flag,
-    "app_cache": _flag,
-    "dependencies": _one_of(get_args(Dependencies)),
-    "exit_mode": _one_of(get_args(ExitMode)),
-    "exit_grace": _number(0),
-    "internal_threads": _integer(1),
+    "run_dir": directory,
+    "retries": number(0),
+    "retry_delay": number(0),
+    "retry_backoff": number(1),
+    "retry_max_delay": number(0),
+    "max_pending": integer(1, none=True),
+    "lazy_errors": flag,
+    "app_cache": flag,
+    "dependencies": one_of(get_args(Dependencies)),
+    "exit_mode": one_of(get_args(ExitMode)),
+    "exit_grace": number(0),
+    "internal_threads": integer(1),
     "checkpoint": _checkpoint,
-    "staging": _staging,
-    "plugins": _objects,
-    "allow_plugins": _names(none=True),
-    "block_plugins": _names(),
-    "plugin_options": _tables,
-    "log_level": _one_of(get_args(LogLevel), str.upper),
+    "staging": staging_tables,
+    "transfers": transfers_table,
+    "plugins": objects,
+    "allow_plugins": names(none=True),
+    "block_plugins": names(),
+    "plugin_options": tables,
+    "log_level": one_of(get_args(LogLevel), str.upper),
 }

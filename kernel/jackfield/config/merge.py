@@ -10,7 +10,7 @@ from jackfield.config.model import field_values
 from jackfield.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from jackfield.config.check import Key
+    from jackfield.config.primitives import Key
     from jackfield.config.model import Config
 
 DEFAULT: Final = "default"

@@ -58,10 +58,19 @@ class Config:
             ``"cancel"`` what is unfinished, or ``"skip"``: leave the kernel running.
         exit_grace: Seconds that running tasks get when a run is cut short.
         internal_threads: Threads for join apps' bodies and transfers.
-        checkpoint: ``store`` (a URL), ``mode``, ``period`` (``"HH:MM:SS"``), and
-            the store's options. Empty: SQLite in ``run_dir``, opened at the first
-            cached call. ``store = "memory"``: results are kept for the run only.
-        staging: URL scheme to the options of its provider.
+        checkpoint: ``store`` (a URL), ``mode``, ``period`` (``"HH:MM:SS"``),
+            ``on_failure``, and the store's options. Empty: SQLite in ``run_dir``,
+            opened at the first cached call. ``store = "memory"``: results are kept for
+            the run only.
+        staging: URL scheme to the options of its provider, and to those of
+            ``transfers`` that are other for it; ``hosts`` in it has a table of the
+            same for single hosts.
+        transfers: How files are moved: ``attempts``, ``backoff``, ``max_delay``,
+            ``deadline``, ``connect_timeout``, ``idle_timeout``, ``connections`` (per
+            host), ``max_bytes``, ``sync``, ``in_task``, ``credentials`` (a name);
+            ``threads``; ``schemes`` (the only ones that are allowed); ``cache`` (a
+            directory; none by default) and ``cache_quota``; ``credentials_file``.
+            docs/staging.md explains them.
         plugins: Plugin objects or modules to register, from Python only.
         allow_plugins: Names of the only plugins to use, or ``None`` for all.
         block_plugins: Names of plugins not to use.
@@ -88,6 +97,7 @@ class Config:
     internal_threads: int = 10
     checkpoint: Mapping[str, Any] = field(default_factory=dict)
     staging: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    transfers: Mapping[str, Any] = field(default_factory=dict)
     plugins: Sequence[object] = ()
     allow_plugins: tuple[str, ...] | None = None
     block_plugins: tuple[str, ...] = ()

@@ -9,7 +9,6 @@ from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from jackfield.config.check import (
     SPELLED,
-    Key,
     check_names,
     is_names,
     is_text,
@@ -17,12 +16,17 @@ from jackfield.config.check import (
 )
 from jackfield.config.merge import Layer
 from jackfield.config.model import Config, changed_values, field_names
+from jackfield.config.primitives import Key
 from jackfield.errors import ConfigurationError
+from jackfield.staging.credentials import PREFIX as CREDENTIALS
 
 PREFIX: Final = "JACKFIELD_"
 PROFILE_VARIABLE: Final = "JACKFIELD_PROFILE"
 RESERVED: Final = frozenset({PROFILE_VARIABLE, "JACKFIELD_PLUGINS"})
 """Variables that are no configuration keys."""
+
+RESERVED_PREFIXES: Final = (CREDENTIALS, "JACKFIELD_TEST_")
+"""Beginnings of such: secrets by name, and what this project's tests are told."""
 
 COMMAND_LINE: Final = "command line"
 FILE_NAME: Final = "jackfield.toml"
@@ -193,7 +197,7 @@ def environment(
     """
     names = (name for name in environ if name.startswith(PREFIX) and environ[name])
     for name in sorted(names, key=_choices_first):
-        if name not in RESERVED:
+        if name not in RESERVED and not name.startswith(RESERVED_PREFIXES):
             source = f"environment variable {name}"
             key = _present(_variable_key(name, source), below, source)
             yield Layer(source, _nested(key, _value(key, environ[name])))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from jackfield.plugins.compiled import ask_first
+
 if TYPE_CHECKING:
     from jackfield.plugins.manager import PluginManager
 
@@ -22,7 +24,7 @@ def ask(
     An exception, of a hook or of ``check``, gets a note that names the plugin.
     """
     for hook in hooks:
-        answer = manager.first((hook,), *arguments)
+        answer = ask_first((hook,), arguments, manager.describe)
         if answer is not None:
             try:
                 return check(answer)

@@ -72,14 +72,16 @@ class Found:
 
     Attributes:
         futures: Each future once, in the order met.
-        files: Each remote file once, in the order met; later with the future of
-            its local copy.
+        files: Each file to be staged once, in the order met; later with the future
+            of its local copy.
         quoted: Whether there is a ``Quote`` to open.
+        copies: Whether ``file:`` URLs are staged like those of other schemes.
     """
 
-    __slots__ = ("files", "futures", "quoted")
+    __slots__ = ("copies", "files", "futures", "quoted")
 
-    def __init__(self) -> None:
+    def __init__(self, *, copies: bool = False) -> None:
+        self.copies: bool = copies
         self.futures: dict[Future[Any], None] = {}
         self.files: dict[File, Future[Any] | None] = {}
         self.quoted: bool = False
@@ -89,7 +91,11 @@ class Found:
 
 
 def find(
-    args: tuple[Any, ...], kwargs: dict[str, Any], *, deep: bool = True
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    *,
+    deep: bool = True,
+    copies: bool = False,
 ) -> Found | None:
     """List what a task must wait for; ``None`` if there is nothing.
 
@@ -98,13 +104,14 @@ def find(
         kwargs: Keyword arguments.
         deep: Whether to look into containers. Otherwise only the arguments
             themselves and the items of ``inputs`` are looked at.
+        copies: See ``Found``.
     """
     candidates = [value for value in args if type(value) not in ATOMIC]
     if kwargs:
         candidates += [value for value in kwargs.values() if type(value) not in ATOMIC]
     if not candidates:
         return None
-    found = Found()
+    found = Found(copies=copies)
     if deep:
         _walk(candidates, found)
     else:
@@ -141,13 +148,19 @@ def _note(value: Any, found: Found) -> bool:
     if isinstance(value, Future):
         found.futures[value] = None
     elif isinstance(value, File):
-        if value.remote and value.local_path is None:
+        if value.local_path is None and _is_to_be_staged(value, found):
             found.files[value] = None
     elif isinstance(value, Quote):
         found.quoted = True
     else:
         return False
     return True
+
+
+def _is_to_be_staged(file: File, found: Found) -> bool:
+    return file.stageable and (
+        found.copies or file.remote or file.sha256 is not None or file.size is not None
+    )
 
 
 def _children(value: Any) -> list[Any]:
@@ -195,7 +208,7 @@ def substitute(
     Args:
         args: Positional arguments.
         kwargs: Keyword arguments.
-        replace: Gives the value for a future or a remote file.
+        replace: Gives the value for a future or a file.
         deep: As in ``find``.
 
     Raises:
@@ -221,7 +234,7 @@ def _new(value: Any, replace: Callable[[Any], Any], done: dict[int, Any]) -> Any
     """Return what stands in a value's place; ``done`` has the rebuilt containers."""
     if isinstance(value, Quote):
         return value.value
-    if isinstance(value, Future) or (isinstance(value, File) and value.remote):
+    if isinstance(value, Future) or (isinstance(value, File) and value.stageable):
         return replace(value)
     return done.get(id(value), value)
 
@@ -273,7 +286,7 @@ def _holders(values: list[Any]) -> tuple[dict[int, list[int]], dict[int, Any]]:
         seen[id(value)] = value
         for child in _children(value):
             if isinstance(child, _LEAVES):
-                if not isinstance(child, File) or child.remote:
+                if not isinstance(child, File) or child.stageable:
                     marked.append(id(value))
             else:
                 holders.setdefault(id(child), []).append(id(value))

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from jackfield.dataflow.locks import Latch
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from concurrent.futures import Future
 
     from jackfield.dataflow.task import Task
+    from jackfield.files import File
     from jackfield.futures import KernelFuture
     from jackfield.states import TaskState
 
@@ -27,6 +29,7 @@ class Effects:
         failed: ``(task, error)`` to retry or to end.
         returned: ``(task, value)`` of tasks with something left to do.
         freed: Cached tasks that have no result for those of the same key.
+        unwanted: Remote files of tasks that ended before they had them.
         watches: ``(task, futures)``: tasks that wait for futures of others.
         warnings: Lines for the log.
     """
@@ -38,6 +41,7 @@ class Effects:
         "joined",
         "ready",
         "returned",
+        "unwanted",
         "warnings",
         "watches",
     )
@@ -49,6 +53,7 @@ class Effects:
         self.failed: list[tuple[Task, BaseException]] = []
         self.returned: list[tuple[Task, Any]] = []
         self.freed: list[Task] = []
+        self.unwanted: list[Mapping[File, Future[Any] | None]] = []
         self.watches: list[tuple[Task, list[Future[Any]]]] = []
         self.warnings: list[str] = []
 

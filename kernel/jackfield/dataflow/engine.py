@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from jackfield.config import Config
     from jackfield.dataflow.callbacks import CallbackRunner
+    from jackfield.dataflow.dependencies import Found
     from jackfield.dataflow.events import EventStream
     from jackfield.dataflow.executors import ExecutorPool
     from jackfield.dataflow.memo import Memo
@@ -81,6 +82,7 @@ class Engine:
         self.strays: int = 0
         self.ids: itertools.count[int] = itertools.count()
         self.deep: bool = config.dependencies == "deep"
+        self.copies: bool = config.staging.get("file", {}).get("copy") is True
         self.run_dir: Path = run_dir
         self.room: deque[Latch] = deque()
         self.closed: str | None = None
@@ -194,6 +196,19 @@ class Engine:
             task.state = TaskState.READY
             effects.ready.append(task)
             return
+        self._wait(task, found, effects)
+
+    def wait_again(self, task: Task, effects: Effects) -> None:
+        """Have a task wait for what turned up in its arguments. A control."""
+        if task.state in FINAL:  # cancelled meanwhile, when nobody saw the files
+            if task.found is not None:
+                effects.unwanted.append(task.found.files)
+            return
+        task.state = TaskState.WAITING
+        if task.found is not None:
+            self._wait(task, task.found, effects)
+
+    def _wait(self, task: Task, found: Found, effects: Effects) -> None:
         failed = graph.add(self.live, task, self.own_tasks(found.futures))
         if failed is not None:
             self.doom(failed, [task], effects)
@@ -260,6 +275,8 @@ class Engine:
             if error is not None and task.extras.key is not None:
                 effects.freed.append(task)
         if error is not None:
+            if task.found is not None and task.found.files:
+                effects.unwanted.append(task.found.files)
             task.error = error
             self._note_failure(task, error, effects)
         if self.events is not None:
@@ -340,6 +357,8 @@ class Engine:
             self._do(finish.complete_join, task)
         for task in effects.freed:
             self._do(_free, task)
+        for files in effects.unwanted:
+            self.staging.release(files)
 
     def _do(self, action: Callable[..., None], task: Task, *arguments: Any) -> None:
         """Do one thing; what it raises ends the task and neither thread nor batch."""

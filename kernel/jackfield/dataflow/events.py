@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.errors import one_line
-from jackfield.states import TaskEvent
+from jackfield.states import TaskEvent, TransferEvent
 
 if TYPE_CHECKING:
     from logging import Logger
 
     from jackfield.dataflow.task import Task
+    from jackfield.staging.steps import Step
 
 CAPACITY: Final = 100_000
 """Events kept for observers that are slower than the tasks; then the oldest go."""
@@ -27,9 +28,13 @@ class EventStream:
     """Collects events on any thread and delivers them in batches from its own."""
 
     def __init__(
-        self, deliver: Callable[[Sequence[TaskEvent]], None], log: Logger
+        self,
+        deliver: Callable[[Sequence[TaskEvent], Sequence[TransferEvent]], None],
+        log: Logger,
     ) -> None:
-        self._deliver: Callable[[Sequence[TaskEvent]], None] = deliver
+        self._deliver: Callable[
+            [Sequence[TaskEvent], Sequence[TransferEvent]], None
+        ] = deliver
         self._log: Logger = log
         self._raw: deque[tuple[Any, ...]] = deque()
         self._stop: threading.Event = threading.Event()
@@ -40,12 +45,10 @@ class EventStream:
 
     def note(self, task: Task, error: BaseException | None) -> None:
         """Record that a task has entered its present state."""
-        if len(self._raw) >= CAPACITY:
-            self._raw.popleft()
-            self.dropped += 1
         entry = task.entry
-        self._raw.append(
+        self._keep(
             (
+                TaskEvent,
                 task.id,
                 task.spec.name,
                 task.state,
@@ -57,6 +60,27 @@ class EventStream:
                 None if error is None else task.reason or one_line(error),
             )
         )
+
+    def note_transfer(self, number: int, url: str, direction: str, step: Step) -> None:
+        """Record a step of a transfer."""
+        self._keep(
+            (
+                TransferEvent,
+                number,
+                url,
+                direction,
+                *step[: step._fields.index("error")],
+                time.time(),
+                time.monotonic(),
+                None if step.error is None else one_line(step.error),
+            )
+        )
+
+    def _keep(self, raw: tuple[Any, ...]) -> None:
+        if len(self._raw) >= CAPACITY:
+            self._raw.popleft()
+            self.dropped += 1
+        self._raw.append(raw)
 
     def start(self) -> None:
         """Start delivering."""
@@ -79,8 +103,11 @@ class EventStream:
         self._flush()
 
     def _flush(self) -> None:
-        raw, batch = self._raw, []
+        raw: deque[tuple[Any, ...]] = self._raw
+        tasks: list[TaskEvent] = []
+        transfers: list[TransferEvent] = []
         while raw:
-            batch.append(TaskEvent(*raw.popleft()))
-        if batch:
-            self._deliver(batch)
+            kind, *fields = raw.popleft()
+            (tasks if kind is TaskEvent else transfers).append(kind(*fields))
+        if tasks or transfers:
+            self._deliver(tasks, transfers)

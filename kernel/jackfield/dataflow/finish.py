@@ -49,6 +49,8 @@ def _inner(engine: Engine, task: Task, value: Any) -> list[Future[Any]]:
     if task.spec.kind == "join":
         inner += _joined_futures(task, value)
         extras.joining = True
+    if extras.in_task:
+        return inner
     if extras.outputs:
         missing = [
             file.filepath
@@ -57,7 +59,7 @@ def _inner(engine: Engine, task: Task, value: Any) -> list[Future[Any]]:
         ]
         if missing:
             raise MissingOutputs(task.spec.name, missing)
-        inner += [engine.staging.send(file) for file in extras.outputs if file.remote]
+    inner += map(engine.staging.send, extras.remote_outputs())
     return inner
 
 

@@ -8,22 +8,26 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.apps.walltime import soft_walltime, without_walltime
 from jackfield.dataflow.claims import mark_submitted
-from jackfield.dataflow.dependencies import substitute
+from jackfield.dataflow.dependencies import Found, find, substitute
 from jackfield.dataflow.executors import ExecutorEntry, select
+from jackfield.dataflow.task import Extras
 from jackfield.errors import ExecutorError, TaskExitError, one_line
+from jackfield.files import File
 from jackfield.futures import KernelFuture
 from jackfield.states import TaskState
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from jackfield.dataflow.effects import Effects
     from jackfield.dataflow.engine import Engine
     from jackfield.dataflow.task import Task
+
+_LISTS: Final = (list, tuple)
 
 
 def launch(engine: Engine, tasks: Sequence[Task]) -> None:
@@ -76,27 +80,62 @@ def _prepare(engine: Engine, task: Task) -> bool:
     if work is None:
         return False
     if found is not None:
-        task.found = None
+        late: list[File] = []
         work.args, work.kwargs = substitute(
             work.args,
             dict(work.kwargs),
-            partial(_value, found.files),
-            deep=engine.config.dependencies == "deep",
+            partial(_value, found.files, late),
+            deep=engine.deep,
         )
+        task.found = None
+        if late and not moves_itself(engine, task, late):
+            _await_files(engine, task, late)
+            return False
     if task.spec.cache and engine.config.app_cache:
         return engine.memo.begin(task)
     return True
 
 
-def _value(files: dict[Any, Any], placeholder: Any) -> Any:
-    """Return what stands for a future or a remote file."""
+def moves_itself(engine: Engine, task: Task, files: Iterable[File]) -> bool:
+    """Tell whether a task with these remote files moves them itself, and note it."""
+    route = engine.pool.route(task.spec, _walltime(task))
+    if not engine.staging.in_task(files, route):
+        return False
+    if task.extras is None:
+        task.extras = Extras()
+        task.extras.walltime = task.spec.walltime
+    task.extras.in_task = True
+    return True
+
+
+def _await_files(engine: Engine, task: Task, late: list[File]) -> None:
+    """Have the remote files staged that results of other tasks have brought."""
+    found = Found()
+    for file in dict.fromkeys(late):
+        fetched = engine.staging.fetch(file)
+        found.files[file] = fetched
+        found.futures[fetched] = None
+    task.found = found
+    engine.control(partial(engine.wait_again, task))
+
+
+def _value(files: dict[Any, Any], late: list[File], placeholder: Any) -> Any:
+    """Return what stands for a future or a remote file; note files in results.
+
+    They are looked for where a result is a file, or a list that begins with one: a
+    walk through every result would cost more than it finds.
+    """
     future = placeholder
     if not isinstance(placeholder, Future):
         future = files.get(placeholder)
-        if future is None:  # a file with a local copy, or one that staging inhibits
+        if future is None:  # a file that is here, or that the task brings itself
             return placeholder
     if isinstance(future, KernelFuture) and future._succeeded():
-        return future._result
+        value = future._result
+        first = value[0] if type(value) in _LISTS and value else value
+        if isinstance(first, File):
+            late += [one for one in _listed(value) if _unstaged(one)]
+        return value
     if not future.done():
         raise ValueError(
             f"{future!r} was put into an argument after the call: a task waits for "
@@ -105,9 +144,17 @@ def _value(files: dict[Any, Any], placeholder: Any) -> Any:
     return future.result(0)
 
 
+def _listed(value: Any) -> Sequence[Any]:
+    return value if type(value) in _LISTS else (value,)
+
+
+def _unstaged(value: Any) -> bool:
+    return isinstance(value, File) and value.remote and value.local_path is None
+
+
 def _choose(engine: Engine, task: Task, extra: dict[str, int]) -> ExecutorEntry:
-    spec, extras = task.spec, task.extras
-    route = engine.pool.route(spec, extras.walltime if extras else spec.walltime)
+    extras = task.extras
+    route = engine.pool.route(task.spec, _walltime(task))
     if extras is not None and extras.forced is not None:
         for entry in route.entries:
             if entry.label == extras.forced:
@@ -136,6 +183,7 @@ def _hand_over(engine: Engine, entry: ExecutorEntry, tasks: Sequence[Task]) -> N
         if work is None:  # the kernel is being closed, and has given it up
             continue
         if task.extras is not None or task.spec.walltime is not None:
+            _stage(engine, task)
             _limit(task, entry)
         works.append(work)
     if engine.events is not None:
@@ -157,12 +205,32 @@ def _drop_cancelled(engine: Engine, tasks: Sequence[Task]) -> None:
             engine.control(partial(engine.on_cancelled, task))
 
 
+def _walltime(task: Task) -> float | None:
+    return task.spec.walltime if task.extras is None else task.extras.walltime
+
+
+def _stage(engine: Engine, task: Task) -> None:
+    """Have a task move its files itself, if it is to."""
+    work, extras = task.work, task.extras
+    if work is None or extras is None or not extras.in_task:
+        return
+    from jackfield.dataflow.staged_call import StagedCall  # few tasks need it
+
+    if isinstance(without_walltime(work.function), StagedCall):  # a retry
+        return
+    outputs = extras.remote_outputs()
+    found = find(work.args, dict(work.kwargs))
+    files = [*outputs, *(found.files if found is not None else ())]
+    sites = {file.url: engine.staging.site(file) for file in files}
+    work.function = StagedCall(task.spec.name, work.function, sites, outputs)
+
+
 def _limit(task: Task, entry: ExecutorEntry) -> None:
     """Arrange for the attempt's walltime in the way the executor can."""
-    work, extras = task.work, task.extras
+    work = task.work
     if work is None:
         return
-    seconds = extras.walltime if extras is not None else task.spec.walltime
+    seconds = _walltime(task)
     work.function = without_walltime(work.function)
     work.walltime = None
     if seconds is None:

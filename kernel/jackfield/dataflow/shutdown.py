@@ -21,6 +21,7 @@ from jackfield.errors import KernelClosedError
 if TYPE_CHECKING:
     from jackfield.dataflow.dfk import DataFlowKernel
     from jackfield.dataflow.engine import Engine
+    from jackfield.dataflow.events import EventStream
 
 _THREADS_S = 5.0
 """Seconds that plugins and users' callbacks get to let go of the kernel's threads."""
@@ -70,7 +71,7 @@ def _is_own_thread(engine: Engine) -> bool:
     return engine.serves() or threading.current_thread() in (
         engine.scheduler.thread,
         engine.callbacks.thread,
-        engine.events.thread if engine.events is not None else None,
+        *(stream.thread for stream in _streams(engine)),
     )
 
 
@@ -103,7 +104,7 @@ def _close(engine: Engine) -> None:
 def _cancel(kernel: DataFlowKernel) -> None:
     engine = kernel._engine
     _close(engine)
-    engine.staging.cancelled.set()
+    engine.staging.stop_all()
     engine.scheduler.post(partial(cancelling.cancel_unsubmitted, engine))
 
 
@@ -142,7 +143,7 @@ def _finish(kernel: DataFlowKernel, *, grace: float | None) -> None:
 def _steps(
     kernel: DataFlowKernel, grace: float | None, interrupts: list[BaseException]
 ) -> Iterator[Callable[[], Any]]:
-    engine, events = kernel._engine, kernel._engine.events
+    engine = kernel._engine
 
     def left() -> float:
         return 0.0 if interrupts else max(0.0, deadline - time.monotonic())
@@ -155,13 +156,22 @@ def _steps(
     limit = _THREADS_S if grace is None else min(_THREADS_S, max(1.0, grace))
     deadline = time.monotonic() + limit
     yield lambda: engine.scheduler.stop(left())
-    if events is not None:
-        yield lambda: events.stop(left())
+    for stream in _streams(engine):
+        yield partial(_stop_stream, stream, left)
     if kernel in _open:  # else it has never been started
         yield lambda: kernel._manager.notify("jackfield_kernel_closing", kernel=kernel)
     yield engine.memo.checkpoints.close
     yield lambda: _stop_callbacks(engine, left())
     yield lambda: _log_summary(kernel)
+
+
+def _streams(engine: Engine) -> set[EventStream]:
+    """Return the event stream, if there is one."""
+    return {one for one in (engine.events, engine.staging.events) if one is not None}
+
+
+def _stop_stream(stream: EventStream, left: Callable[[], float]) -> None:
+    stream.stop(left())
 
 
 def _stop_callbacks(engine: Engine, timeout: float) -> None:

@@ -1,194 +1,281 @@
-"""Remote files: one transfer for each, whole or not at all.
+"""Remote files of one kernel: one transfer for each, on the kernel's own threads.
 
-A provider only moves bytes. Here is what it need not care about: a name of its own
-for the unfinished copy, the check of size and digest, the rename, and one transfer
-for all tasks that want the same file.
+What a transfer is stands in ``jackfield.staging``. Here is who wants which file: the
+first task that names one starts its transfer, others share it, and it is stopped when
+none of them is left.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-import re
 import shutil
 import threading
+from collections.abc import Iterable, Mapping
 from functools import partial
+from itertools import count
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote, urlsplit
 
-from jackfield.abc import Transfer, Transferred
-from jackfield.dataflow.asking import ask
-from jackfield.dataflow.executors import INTERNAL
+from jackfield.dataflow.executors import INTERNAL, TRANSFERS
 from jackfield.dataflow.task import AppSpec
-from jackfield.errors import NoProviderError, TransferError, one_line
+from jackfield.dataflow.transfers import Movement
+from jackfield.errors import ConfigurationError
 from jackfield.files import redact
+from jackfield.staging.cache import Cache
+from jackfield.staging.credentials import Credentials
+from jackfield.staging.local import safe_name
+from jackfield.staging.remote import Stop
+from jackfield.staging.rules import rules_and_options
+from jackfield.staging.site import Provider, Site
+from jackfield.staging.stage import stage_in, stage_out, verify_in_place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from typing import Literal
+    from collections.abc import Callable
+    from concurrent.futures import Future
 
     from jackfield.dataflow.engine import Engine
+    from jackfield.dataflow.events import EventStream
+    from jackfield.dataflow.executors import Route
     from jackfield.files import File
     from jackfield.futures import AppFuture
+    from jackfield.staging.steps import Step, Told
 
-    Provider = Callable[[Transfer], Transferred | None]
+STAGE_IN: Final = AppSpec("stage_in", kind="transfer", executors=(TRANSFERS,))
+VERIFY: Final = AppSpec("verify", kind="transfer", executors=(INTERNAL,))
+STAGE_OUT: Final = AppSpec("stage_out", kind="transfer", executors=(TRANSFERS,))
 
-STAGE_IN: Final = AppSpec("stage_in", kind="transfer", executors=(INTERNAL,))
-STAGE_OUT: Final = AppSpec("stage_out", kind="transfer", executors=(INTERNAL,))
+DEFAULT_QUOTA: Final = 20 * 10**9
+"""Bytes that the cache may take, if there is one."""
+
+
+class _Flight:
+    """One file on its way in, and how many tasks want it."""
+
+    __slots__ = ("future", "wanted")
+
+    def __init__(self, future: AppFuture[File]) -> None:
+        self.future: AppFuture[File] = future
+        self.wanted: int = 0
 
 
 class Staging:
-    """Moves a kernel's files."""
+    """Moves a kernel's files.
+
+    Attributes:
+        events: Where steps of transfers are told, if somebody listens.
+        stopped: Set when the run is cut short: nothing is moved any more.
+    """
 
     def __init__(self, engine: Engine, run_dir: Path) -> None:
         self._engine: Engine = engine
         self._directory: Path = run_dir / "files"
         self._lock: threading.Lock = threading.Lock()
-        self._fetched: dict[File, AppFuture[File]] = {}
-        self.cancelled: threading.Event = threading.Event()
+        self._flights: dict[File, _Flight] = {}
+        self._sites: dict[tuple[object, ...], Site] = {}
+        self._numbers: count[int] = count(1)
+        self._stops: dict[Stop, None] = {}
+        transfers = engine.config.transfers
+        self._schemes: tuple[str, ...] | None = transfers.get("schemes")
+        self._cache: Cache | None = _cache(transfers)
+        self._credentials: Credentials | None = None
+        self.events: EventStream | None = None
+        self.stopped: threading.Event = threading.Event()
+
+    # -- in
 
     def fetch(self, file: File) -> AppFuture[File]:
         """Return the future of a remote file's local copy; equal files share one.
 
+        Each call counts as one who wants it; see ``release``.
+
         Raises:
             NoProviderError: No plugin serves the scheme.
+            ConfigurationError: The scheme is not allowed, or options are wrong.
         """
-        providers = self._providers(file, "in")
+        start = self._arrival(file)
         with self._lock:
-            future = self._fetched.get(file)
-            if future is None or _failed(future):
-                action = partial(self._stage_in, providers, file)
-                future = self._engine.submit_internal(STAGE_IN, action)
-                self._fetched[file] = future
-            return future
+            flight = self._flights.get(file)
+            if flight is None or _failed(flight.future):
+                flight = self._flights[file] = _Flight(start())
+            flight.wanted += 1
+            return flight.future
 
-    def send(self, file: File) -> AppFuture[File]:
-        """Return the future of an output's way to its remote place."""
-        action = partial(self._stage_out, self._providers(file, "out"), file)
-        return self._engine.submit_internal(STAGE_OUT, action)
+    def _arrival(self, file: File) -> Callable[[], AppFuture[File]]:
+        """Return what starts a file's transfer."""
+        if not file.remote and not self._engine.copies:
+            verify = partial(verify_in_place, file)
+            return partial(self._engine.submit_internal, VERIFY, verify)
+        site = self.site(file)
+        if not site.provider.stage_in:
+            raise site.unserved(file.url)
 
-    def place_output(self, file: File, task: int) -> File:
-        """Return a remote output with the local path that the app shall write."""
-        self._providers(file, "out")  # a scheme nobody serves is an error at submit
-        directory = self._directory / f"out-{task}"
-        directory.mkdir(parents=True, exist_ok=True)
-        return file.at(directory / _safe_name(file))
+        def start() -> AppFuture[File]:
+            stop, number = Stop(), next(self._numbers)
+            action = partial(self._stage_in, file, site, stop, number)
+            return self._submit(STAGE_IN, action, file, site, stop)
 
-    def _providers(self, file: File, way: Literal["in", "out"]) -> Sequence[Provider]:
-        providers = self._engine.manager.staging(file.scheme, way)
-        if not providers:
-            raise self._unserved(file)
-        return providers
+        return start
 
-    def _unserved(self, file: File) -> NoProviderError:
-        installed = self._engine.manager.installed("staging")
-        return NoProviderError(file.scheme, redact(file.url), installed)
+    def release(self, files: Mapping[File, Future[Any] | None]) -> None:
+        """Count down who wants files; stop the transfers that nobody does.
 
-    def _stage_in(self, providers: Sequence[Provider], file: File) -> File:
+        Args:
+            files: What ``fetch`` was asked for, and what it gave.
+        """
+        for file, future in files.items():
+            with self._lock:
+                flight = self._flights.get(file)
+                if flight is None or flight.future is not future:
+                    continue
+                flight.wanted -= 1
+                if flight.wanted > 0 or flight.future.done():
+                    continue
+                del self._flights[file]
+            flight.future.cancel()
+
+    def _stage_in(self, file: File, site: Site, stop: Stop, number: int) -> File:
         self._directory.mkdir(parents=True, exist_ok=True)
         directory = Path(mkdtemp(prefix="in-", dir=self._directory))
-        target = directory / _safe_name(file)
-        part = directory / f".part-{os.urandom(8).hex()}"
         try:
-            moved = self._ask(providers, file, part)
-            _verify(file, part, moved)
-            part.replace(target)
+            told = self._teller(number, file, "in")
+            return stage_in(file, site, directory, stop, told)
         except BaseException:
             shutil.rmtree(directory, ignore_errors=True)
             raise
-        return file.at(target)
 
-    def _stage_out(self, providers: Sequence[Provider], file: File) -> File:
-        self._ask(providers, file, Path(file.filepath))
-        return file
+    # -- out
 
-    def _ask(
-        self, providers: Sequence[Provider], file: File, path: Path
-    ) -> Transferred:
-        options: dict[str, Any] = dict(self._engine.config.staging.get(file.scheme, {}))
-        transfer = Transfer(file.url, path, options, self.cancelled)
-        try:
-            checked = partial(_checked, file)
-            moved = ask(self._engine.manager, providers, checked, transfer)
-        except BaseException as error:
-            harmless = _without_secrets(file.url, error)
-            if harmless is None and isinstance(error, Exception):
-                raise
-            if harmless is None:
-                notes = getattr(error, "__notes__", ())
-                reason = " ".join([one_line(error), *notes])
-                raise TransferError(redact(file.url), reason) from error
-        else:
-            if moved is None:
-                raise self._unserved(file)
-            return moved
-        raise harmless  # outside, so that the other is not its context
+    def send(self, file: File) -> AppFuture[File]:
+        """Return the future of an output's way to its remote place."""
+        site, stop = self.site(file), Stop()
+        told = self._teller(next(self._numbers), file, "out")
+        action = partial(stage_out, file, site, stop, told)
+        return self._submit(STAGE_OUT, action, file, site, stop)
+
+    def place_output(self, file: File, task: int) -> File:
+        """Return a remote output with the local path that the app shall write.
+
+        Raises:
+            NoProviderError: No plugin serves the scheme.
+            ConfigurationError: The scheme is not allowed, or options are wrong.
+        """
+        site = self.site(file)
+        if not site.provider.stage_out:
+            raise site.unserved(file.url)
+        self._directory.mkdir(parents=True, exist_ok=True)
+        directory = Path(mkdtemp(prefix=f"out-{task}-", dir=self._directory))
+        return file.at(directory / safe_name(file.filename))
+
+    # -- both
+
+    def in_task(self, files: Iterable[File], route: Route) -> bool:
+        """Tell whether a task moves its remote files itself."""
+        if not all(e.capabilities.shared_filesystem for e in route.entries):
+            return True
+        moved = (file for file in files if file.remote or self._engine.copies)
+        return any(self.site(file).rules.in_task for file in moved)
+
+    def site(self, file: File) -> Site:
+        """Return where a file is and who moves it.
+
+        Raises:
+            ConfigurationError: The scheme is not allowed, or options are wrong.
+            PluginError: The plugin that serves the scheme cannot be used.
+        """
+        manager = self._engine.manager
+        host = file.netloc.rpartition("@")[2]
+        hooks = manager.staging(file.scheme, "jackfield_stage_in")
+        key = file.scheme, host, hooks
+        site = self._sites.get(key)
+        if site is None:
+            self._check_allowed(file)
+            config = self._engine.config
+            table = config.staging.get(file.scheme, {})
+            rules, options = rules_and_options(config.transfers, table, host)
+            provider, secrets = self._provider(file.scheme), self._secrets()
+            site = Site(provider, rules, options, secrets, self._cache)
+            self._sites[key] = site
+        return site
+
+    def _check_allowed(self, file: File) -> None:
+        if self._schemes is not None and file.scheme not in self._schemes:
+            raise ConfigurationError(
+                f"{redact(file.url)}: transfers.schemes does not allow "
+                f"{file.scheme!r}; it allows {', '.join(self._schemes) or 'none'}."
+            )
+
+    def _provider(self, scheme: str) -> Provider:
+        manager = self._engine.manager
+        stage_in = manager.staging(scheme, "jackfield_stage_in")
+        out = manager.staging(scheme, "jackfield_stage_out")
+        stat = manager.staging(scheme, "jackfield_stat_file")
+        listing = manager.staging(scheme, "jackfield_list_files")
+        names = {
+            hook: manager.describe(hook) for hook in (*stage_in, *out, *stat, *listing)
+        }
+        served = manager.installed("staging")
+        return Provider(stage_in, out, stat, listing, names, served)
+
+    def _secrets(self) -> Credentials:
+        if self._credentials is None:
+            hooks = self._engine.manager.credentials
+            file = self._engine.config.transfers.get("credentials_file")
+            self._credentials = Credentials(hooks, file)
+        return self._credentials
+
+    def _submit(
+        self,
+        spec: AppSpec,
+        action: Callable[[], File],
+        file: File,
+        site: Site,
+        stop: Stop,
+    ) -> AppFuture[File]:
+        host = f"{file.scheme}://{file.netloc.rpartition('@')[2]}"
+        width = site.rules.connections
+        movement = Movement(self._stoppable(action, stop), host, width, stop)
+        return self._engine.submit_internal(spec, movement)
+
+    def _stoppable(self, action: Callable[[], File], stop: Stop) -> Callable[[], File]:
+        def run() -> File:
+            self._stops[stop] = None
+            try:
+                if self.stopped.is_set():
+                    stop.stop()
+                return action()
+            finally:
+                del self._stops[stop]
+
+        return run
+
+    def stop_all(self) -> None:
+        """Stop what is on its way, and what would still begin."""
+        self.stopped.set()
+        for stop in list(self._stops):
+            stop.stop()
+
+    def _teller(self, number: int, file: File, direction: str) -> Told:
+        shown, log = redact(file.url), self._engine.log
+
+        def told(step: Step) -> None:
+            if step.stage == "retrying":
+                log.info(
+                    "Transfer of %s: attempt %d failed, another in %.1f s: %s",
+                    shown, step.attempt, step.delay, step.error,
+                )  # fmt: skip
+            if self.events is not None:
+                self.events.note_transfer(number, shown, direction, step)
+
+        return told
 
 
-def _checked(file: File, moved: object) -> Transferred:
-    if not isinstance(moved, Transferred):
-        kind = type(moved).__name__
-        reason = f"a staging plugin answered {kind}, not a jackfield.Transferred"
-        raise TransferError(redact(file.url), reason)
-    return moved
-
-
-def _without_secrets(url: str, error: BaseException) -> TransferError | None:
-    """Return what stands for an error that gives a URL's secrets away, if it does."""
-    secrets = _secrets(url)
-    if not any(secret in text for text in _texts(error) for secret in secrets):
+def _cache(transfers: Any) -> Cache | None:
+    directory = transfers.get("cache")
+    if not directory:
         return None
-    reason = one_line(error)
-    for secret in secrets:
-        reason = reason.replace(secret, "***")
-    return TransferError(redact(url), reason)
-
-
-def _secrets(url: str) -> list[str]:
-    """List what ``redact`` hides of a URL, longest first."""
-    if redact(url) == url:
-        return []
-    parts = urlsplit(url)
-    password = parts.password or ""
-    return sorted({parts.query, password, unquote(password)} - {""}, key=len)[::-1]
-
-
-def _texts(error: BaseException | None) -> Iterator[str]:
-    """Give what a traceback would show of an error and of those behind it."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield from (str(error), repr(error), *getattr(error, "__notes__", ()))
-        error = error.__cause__ or error.__context__
+    quota = transfers.get("cache_quota", DEFAULT_QUOTA)
+    return Cache(Path(directory).expanduser(), quota)
 
 
 def _failed(future: AppFuture[File]) -> bool:
     return future.done() and (future.cancelled() or future.exception() is not None)
-
-
-def _verify(file: File, path: Path, moved: Transferred) -> None:
-    """Compare what arrived with what was declared.
-
-    Raises:
-        TransferError: The file is missing, or of another size or digest.
-    """
-    url = redact(file.url)
-    if path.is_symlink() or not path.is_file():
-        raise TransferError(url, "the staging plugin wrote no file")
-    size = path.stat().st_size
-    for declared, who in ((moved.size, "the server"), (file.size, "size=")):
-        if declared is not None and declared != size:
-            raise TransferError(url, f"{size} bytes arrived, {who} declares {declared}")
-    if file.sha256 is not None:
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        if digest != file.sha256.lower():
-            raise TransferError(url, f"its sha256 is {digest}, expected {file.sha256}")
-
-
-def _safe_name(file: File) -> str:
-    """Return a file's last part, fit to be a name in a directory of its own."""
-    name = re.sub(r"[\x00-\x1f/\\]", "_", file.filename)[-100:]
-    return name if name.strip(". ") else "file"

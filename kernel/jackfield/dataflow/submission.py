@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 from jackfield.abc import Work
 from jackfield.dataflow.dependencies import find
 from jackfield.dataflow.foreign import watch
+from jackfield.dataflow.launch import moves_itself
 from jackfield.dataflow.rundir import stream_path
-from jackfield.dataflow.task import AppSpec, Extras, Task, stream_file
+from jackfield.dataflow.task import AppSpec, Extras, Task
 from jackfield.errors import BadStdStreamFile, ConfigurationError, KernelClosedError
 from jackfield.files import File, as_file
 from jackfield.futures import AppFuture, DataFuture, KernelFuture
@@ -65,7 +66,7 @@ def submit(
     if spec.special or (kwargs and not READ_BY_KERNEL.isdisjoint(kwargs)):
         extras, kwargs = _read(engine, spec, task_id, kwargs)
     engine.pool.route(spec, extras.walltime if extras is not None else None)
-    found = find(args, kwargs, deep=engine.deep)
+    found = find(args, kwargs, deep=engine.deep, copies=engine.copies)
     if engine.config.max_pending is not None and spec.kind != "transfer":
         engine.throttle(engine.config.max_pending)
     work = Work(task_id, 1, spec.name, function, args, kwargs, None, spec.resources)
@@ -73,10 +74,11 @@ def submit(
     future = task.future = AppFuture(task)
     if extras is not None:
         task.extras = extras
-        files = [*extras.outputs, *map(stream_file, extras.streams.values())]
-        task.data_futures = tuple(
-            [DataFuture(task, future, file) for file in files if file is not None]
-        )
+        made = extras.files()
+        remote = extras.remote_outputs()
+        if remote and moves_itself(engine, task, remote):
+            made = [file.cleancopy() for file in made]  # their copies are elsewhere
+        task.data_futures = tuple([DataFuture(task, future, file) for file in made])
     if found is None:
         engine.scheduler.post(task)
     else:
@@ -87,10 +89,11 @@ def submit(
 def _post_with_dependencies(
     engine: Engine, task: Task, future: AppFuture[Any], found: Found
 ) -> None:
-    for file in found.files:
-        fetched = engine.staging.fetch(file)
-        found.files[file] = fetched
-        found.futures[fetched] = None
+    if found.files and not moves_itself(engine, task, found.files):
+        for file in found.files:
+            fetched = engine.staging.fetch(file)
+            found.files[file] = fetched
+            found.futures[fetched] = None
     foreign = [
         dependency
         for dependency in found.futures
@@ -145,7 +148,10 @@ def _read(
 
 
 def _output(engine: Engine, task_id: int, file: File) -> File:
-    return engine.staging.place_output(file, task_id) if file.remote else file
+    copied = engine.copies and file.url.startswith("file:")
+    if not (file.remote or copied):
+        return file
+    return engine.staging.place_output(file, task_id)
 
 
 def _stream(
@@ -161,10 +167,8 @@ def _stream(
         return stream_path(engine.run_dir, task_id, spec.name, label, name)
     path, mode = value if isinstance(value, tuple) and len(value) == 2 else (value, "a")
     if isinstance(path, File) and path.remote:
-        raise BadStdStreamFile(
-            f"{name}= of {spec.name!r} is remote: {path!r}. Name a local file, and "
-            f"list the remote one in outputs=."
-        )
+        placed = engine.staging.place_output(path, task_id)
+        return (placed, mode) if isinstance(value, tuple) else placed
     if not isinstance(path, str | os.PathLike) or not isinstance(mode, str):
         raise BadStdStreamFile(
             f"{name}= of {spec.name!r} is {value!r}; expected a path, (path, mode), a "

@@ -136,19 +136,65 @@ class NoProviderError(StagingError, LookupError):
 class TransferError(StagingError, OSError):
     """A transfer failed, or brought something else than was asked for.
 
+    Staging providers raise it too, with what they know of the cause.
+
     Attributes:
         url: The URL, without credentials.
         reason: What went wrong, in a sentence.
+        transient: Whether the same may go well a moment later. The kernel tries
+            again; connections that break and timeouts it takes as transient anyway.
+        retry_after: Seconds after which the other side wants to be asked again, if
+            it said so.
     """
 
-    def __init__(self, url: str, reason: str) -> None:
-        super().__init__(url, reason)
+    def __init__(
+        self,
+        url: str,
+        reason: str,
+        transient: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__()  # without: an OSError would take two for a number and text
+        self.args = (url, reason, transient, retry_after)
         self.url: str = url
         self.reason: str = reason
+        self.transient: bool = transient
+        self.retry_after: float | None = retry_after
 
     def __str__(self) -> str:
         """Name URL and cause."""
         return f"{self.url}: {self.reason}"
+
+
+class RemoteNotFoundError(TransferError, FileNotFoundError):
+    """The other side has no such file."""
+
+
+class RemoteForbiddenError(TransferError, PermissionError):
+    """The other side refuses: who asks, or what for."""
+
+
+class RemoteChangedError(TransferError):
+    """The file was replaced by another while it was moved. Transient."""
+
+    def __init__(
+        self,
+        url: str,
+        reason: str,
+        transient: bool = True,
+        retry_after: float | None = None,
+    ) -> None:
+        sentence = f"it changed on the way: {reason}"
+        super().__init__(url, sentence, transient, retry_after)
+        self.args = (url, reason, transient, retry_after)
+
+
+class TransferCancelledError(TransferError):
+    """Nobody wants the file any more; nothing is left of it."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, "the transfer was cancelled")
+        self.args = (url,)
 
 
 class MemoKeyError(JackfieldError, TypeError):

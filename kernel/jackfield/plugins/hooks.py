@@ -32,7 +32,13 @@ SPECS: Final[Mapping[str, Callable[..., Any]]] = {
 
 SCOPED: Final[Mapping[Kind, tuple[str, ...]]] = {
     "executor": ("jackfield_create_executor",),
-    "staging": ("jackfield_stage_in", "jackfield_stage_out"),
+    "staging": (
+        "jackfield_stage_in",
+        "jackfield_stage_out",
+        "jackfield_stat_file",
+        "jackfield_list_files",
+        "jackfield_serves_scheme",
+    ),
     "checkpoint": ("jackfield_open_checkpoint",),
     "memo": ("jackfield_hash_value",),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import logging
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from jackfield.abc import CheckpointStore, Executor
@@ -16,21 +17,22 @@ from jackfield.errors import (
     PluginWarning,
 )
 from jackfield.plugins.catalogue import Catalogue
-from jackfield.plugins.compiled import ask_first, first_answer, functions
+from jackfield.plugins.compiled import first_answer, functions
 from jackfield.plugins.hooks import SCOPED, Plugin
 from jackfield.plugins.listing import describe_registered
-from jackfield.plugins.observers import Observer, tell_all
+from jackfield.plugins.observers import Observer, tell_all, tell_events
 from jackfield.plugins.registrations import Registrations
+from jackfield.plugins.schemes import serving
 from jackfield.plugins.selection import read_selection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from jackfield.abc import Transfer, Transferred
     from jackfield.plugins.compiled import Compiled, HookFunction
     from jackfield.plugins.listing import PluginInfo
     from jackfield.plugins.scan import EntryPoint, Kind
-    from jackfield.states import TaskEvent
+    from jackfield.plugins.schemes import StagingHook
+    from jackfield.states import TaskEvent, TransferEvent
 
 T = TypeVar("T")
 
@@ -38,21 +40,19 @@ _EXECUTORS: Final[tuple[type[Executor | concurrent.futures.Executor], ...]] = (
     Executor,
     concurrent.futures.Executor,
 )
-_STAGING: Final = {"in": "jackfield_stage_in", "out": "jackfield_stage_out"}
 
 
 class PluginManager:
     """Finds, loads and asks the plugins of one kernel.
 
-    Nothing is imported before it is asked for, except by ``load_general``. Every
-    method may be called on any thread. No plugin's code is called while a lock of
-    this class is held, so an import that waits for another thread cannot block it.
+    Nothing is imported before it is asked for, except by ``load_general``. Methods may
+    be called on any thread. No plugin's code is called under a lock of this class.
 
     A plugin that cannot be used is quarantined: an error where it was asked for by
     name, else a ``PluginWarning``. A Python warning and not a line in the log, as it
     concerns the environment and not the run: it is seen on the terminal although
     the log is silent there, once a process however many kernels it makes, and who
-    wants to be strict turns it into an error (``-W error::...``).
+    is strict turns it into an error (``-W error::...``).
 
     The compiled hooks are tuples of functions that take the hook's arguments by
     position. They are replaced, never changed, whenever a plugin comes or goes.
@@ -63,7 +63,9 @@ class PluginManager:
         hash_value: Compiled ``jackfield_hash_value``, without the entry points of
             the group ``jackfield.memo``, which ``value_hashers`` adds.
         hash_function: Compiled ``jackfield_hash_function``.
-        observers: Who is told of events; not those that are disabled.
+        credentials: Compiled ``jackfield_credentials``.
+        observers: Who is told of tasks' events; not those that are disabled.
+        transfer_observers: Who is told of transfers' events, likewise.
         log: Where observers' failures are told; the kernel puts its own log here.
 
     Args:
@@ -90,7 +92,9 @@ class PluginManager:
         self.retry: tuple[HookFunction, ...] = ()
         self.hash_value: tuple[HookFunction, ...] = ()
         self.hash_function: tuple[HookFunction, ...] = ()
+        self.credentials: tuple[HookFunction, ...] = ()
         self.observers: tuple[Observer, ...] = ()
+        self.transfer_observers: tuple[Observer, ...] = ()
         for plugin in plugins:
             self.register(plugin)
 
@@ -99,8 +103,7 @@ class PluginManager:
     def register(self, plugin: object, name: str | None = None) -> str:
         """Register a plugin of the program: a module, or an object with hooks.
 
-        It counts from the next call of a hook on, and is not told what was before.
-        An object that is registered already keeps its name.
+        It counts from the next call of a hook on. Registered again, it keeps its name.
 
         Args:
             plugin: Not a class: its methods would lack their ``self``.
@@ -130,13 +133,9 @@ class PluginManager:
     def describe(self, function: HookFunction) -> str:
         """Say whose a function of a compiled hook is, for messages.
 
-        Such as ``plugin 'lab' (lab-tools 1.2), hook jackfield_retry``.
+        As in ``plugin 'lab' (lab-tools 1.2), hook jackfield_retry``.
         """
         return self._registrations.describe(function)
-
-    def first(self, hooks: Sequence[HookFunction], *arguments: Any) -> Any:
-        """Ask a compiled hook until one answers; name the plugin that raises."""
-        return ask_first(hooks, arguments, self.describe)
 
     # -- Loading
 
@@ -155,16 +154,6 @@ class PluginManager:
         for entry in self._catalogue.usable("plugin"):
             self._load_unasked(entry.kind, entry.name)
 
-    def load(self, kind: Kind, name: str) -> None:
-        """Import and register one entry point, if it is not yet.
-
-        Raises:
-            PluginNotFoundError: None of this name is installed.
-            DuplicatePluginError: Two distributions offer it.
-            PluginLoadError: It is blocked, or it was quarantined now or earlier.
-        """
-        self._load(kind, name)
-
     def profile(self, name: str) -> object:
         """Import what a profile's entry point names, and return it as it is.
 
@@ -175,7 +164,14 @@ class PluginManager:
         with self._catalogue.quarantine(entry):
             return self._catalogue.profile_of(entry)
 
-    def _load(self, kind: Kind, name: str) -> Plugin:
+    def load(self, kind: Kind, name: str) -> Plugin:
+        """Import and register one entry point, if it is not yet.
+
+        Raises:
+            PluginNotFoundError: None of this name is installed.
+            DuplicatePluginError: Two distributions offer it.
+            PluginLoadError: It is blocked, or it was quarantined now or earlier.
+        """
         entry = self._catalogue.pick(kind, name)
         plugin = self._loaded.get(entry)
         if plugin is not None:
@@ -202,7 +198,7 @@ class PluginManager:
 
     def _load_unasked(self, kind: Kind, name: str) -> Plugin | None:
         try:
-            return self._load(kind, name)
+            return self.load(kind, name)
         except PluginError as error:
             if self._catalogue.selection.asks_for(name):
                 raise
@@ -231,7 +227,7 @@ class PluginManager:
                 if entry.kind == "profile":
                     self.profile(entry.name)
                 else:
-                    self._load(entry.kind, entry.name)
+                    self.load(entry.kind, entry.name)
             except PluginError:
                 continue  # the listing tells
         return self.plugins()
@@ -287,7 +283,7 @@ class PluginManager:
         named: list[Plugin] = []
         problem: PluginError | None = None
         try:
-            named.append(self._load(kind, name))
+            named.append(self.load(kind, name))
         except PluginError as error:
             problem = error
         answer = first_answer(self._compile_scoped(hook, named), types, arguments)
@@ -301,24 +297,24 @@ class PluginManager:
     # -- Files and memo keys
 
     def staging(
-        self, scheme: str, direction: Literal["in", "out"]
-    ) -> tuple[Callable[[Transfer], Transferred | None], ...]:
+        self, scheme: str, hook: StagingHook
+    ) -> tuple[Callable[[Any], Any], ...]:
         """Return whom to ask about URLs of a scheme, in order; nobody: ``()``.
 
-        The program's plugins come first, then the entry point named like the
-        scheme, which is loaded now. Cheap when called again.
+        The program's plugins come first, then the entry point named like the scheme
+        or else ``any``, loaded now.
 
         Raises:
             PluginError: The entry point cannot be used.
         """
-        known = self._staging.get((scheme, direction))
+        known = self._staging.get((scheme, hook))
         if known is not None:
             return known
-        installed = scheme in self.installed("staging")
-        named = [self._load("staging", scheme)] if installed else []
+        loads = (partial(self.load, "staging"), partial(self._load_unasked, "staging"))
+        named = serving(scheme, self.installed("staging"), *loads)
         with self._registrations.lock:  # or a change could be missed by the cache
-            known = functions(self._compile_scoped(_STAGING[direction], named))
-            self._staging[scheme, direction] = known
+            known = functions(self._compile_scoped(hook, named))
+            self._staging[scheme, hook] = known
         return known
 
     def value_hashers(
@@ -327,8 +323,8 @@ class PluginManager:
         """Return whom to ask for the identity of a type's values: often ``()``.
 
         The program's plugins (``hash_value``), then the entry point of the group
-        ``jackfield.memo`` that is named like the root module of the type, which is
-        loaded now. A broken one is warned of. Cheap when called again.
+        ``jackfield.memo`` that is named like the root module of the type, loaded now.
+        A broken one is warned of.
 
         Raises:
             PluginError: It cannot be used, and a list of allowed plugins names it.
@@ -359,16 +355,18 @@ class PluginManager:
         """
         tell_all(self.listeners(hook), self.log, *arguments.values())
 
-    def deliver_events(self, events: Sequence[TaskEvent]) -> None:
+    def deliver_events(
+        self, tasks: Sequence[TaskEvent], transfers: Sequence[TransferEvent] = ()
+    ) -> None:
         """Tell the observers of events, and drop those that fail again and again.
 
         Called on one thread only.
         """
-        for observer in self.observers:
-            observer.tell(self.log, events)
-            if observer.disabled:
-                with self._registrations.lock:
-                    self._recompile()
+        told = [tell_events(self.observers, self.log, tasks)]
+        told += [tell_events(self.transfer_observers, self.log, transfers)]
+        if not all(told):
+            with self._registrations.lock:
+                self._recompile()
 
     def listeners(self, hook: str) -> tuple[Observer, ...]:
         """Return who implements a notification, in the order of registration."""
@@ -386,6 +384,9 @@ class PluginManager:
         self.hash_value = functions(self._compile_scoped("jackfield_hash_value", ()))
         events = self.listeners("jackfield_task_events")
         self.observers = tuple(one for one in events if not one.disabled)
+        moves = self.listeners("jackfield_transfer_events")
+        self.transfer_observers = tuple(one for one in moves if not one.disabled)
+        self.credentials = functions(self._compile("jackfield_credentials"))
 
     def _compile(self, hook: str) -> tuple[Compiled, ...]:
         return self._registrations.compile(hook, self._registrations.all())

@@ -15,7 +15,7 @@ from jackfield.errors import one_line
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from jackfield.plugins.compiled import Compiled
 
@@ -105,6 +105,15 @@ def _worth_a_line(failures: int) -> bool:
 
 def _is_main() -> bool:
     return current_thread() is main_thread()
+
+
+def tell_events(
+    observers: Iterable[Observer], log: logging.Logger, events: Sequence[object]
+) -> bool:
+    """Tell observers of events, if there are any; tell whether none is disabled."""
+    for observer in observers if events else ():
+        observer.tell(log, events)
+    return not any(observer.disabled for observer in observers)
 
 
 def tell_all(

@@ -223,6 +223,7 @@ def test_every_value_has_an_origin_and_nothing_else_has(project: Path) -> None:
         "internal_threads",
         "checkpoint",
         "staging.s3.key",
+        "transfers",
         "plugins.allow",
         "plugins.block",
         "plugins.m.a",

@@ -237,7 +237,7 @@ FTP = """
 
     @jf.hookimpl
     def jackfield_stage_in(transfer):
-        return "ftp"
+        return "gopher"
 """
 
 
@@ -252,39 +252,47 @@ def answers(functions: tuple[Callable[..., Any], ...]) -> list[Any]:
 
 
 def test_staging_asks_the_program_and_then_the_scheme(install: Install) -> None:
-    install("lab-tools", "[jackfield.staging]\nftp = lab\n", lab=FTP)
+    install("lab-tools", "[jackfield.staging]\ngopher = lab\n", lab=FTP)
     manager = PluginManager([Everything()])
 
-    assert answers(manager.staging("ftp", "in")) == ["program", "ftp"]
-    assert answers(manager.staging("http2", "in")) == ["program"]
-    assert manager.staging("ftp", "out") == ()
+    assert answers(manager.staging("gopher", "jackfield_stage_in")) == [
+        "program",
+        "gopher",
+    ]
+    assert answers(manager.staging("http2", "jackfield_stage_in")) == ["program"]
+    assert manager.staging("gopher", "jackfield_stage_out") == ()
 
 
 def test_a_scheme_is_loaded_when_it_is_first_asked_for(install: Install) -> None:
-    install("lab-tools", "[jackfield.staging]\nftp = lab\n", lab=FTP)
+    install("lab-tools", "[jackfield.staging]\ngopher = lab\n", lab=FTP)
     manager = PluginManager()
 
-    assert manager.staging("irods", "in") == ()
+    assert manager.staging("irods", "jackfield_stage_in") == ()
     assert "lab" not in sys.modules
-    assert answers(manager.staging("ftp", "in")) == ["ftp"]
-    assert manager.staging("ftp", "in") is manager.staging("ftp", "in")
+    assert answers(manager.staging("gopher", "jackfield_stage_in")) == ["gopher"]
+    assert manager.staging("gopher", "jackfield_stage_in") is manager.staging(
+        "gopher", "jackfield_stage_in"
+    )
 
 
 def test_a_plugin_registered_later_stages_too(install: Install) -> None:
-    install("lab-tools", "[jackfield.staging]\nftp = lab\n", lab=FTP)
+    install("lab-tools", "[jackfield.staging]\ngopher = lab\n", lab=FTP)
     manager = PluginManager()
-    manager.staging("ftp", "in")
+    manager.staging("gopher", "jackfield_stage_in")
 
     manager.register(Everything())
 
-    assert answers(manager.staging("ftp", "in")) == ["program", "ftp"]
+    assert answers(manager.staging("gopher", "jackfield_stage_in")) == [
+        "program",
+        "gopher",
+    ]
 
 
 def test_a_broken_scheme_is_an_error_where_it_is_needed(install: Install) -> None:
-    install("lab-tools", "[jackfield.staging]\nftp = lab\n", lab="import lab_missing")
+    install("lab-tools", "[jackfield.staging]\ngopher = lab\n", lab="import lab_missing")
 
     with pytest.raises(PluginLoadError, match="lab_missing"):
-        PluginManager().staging("ftp", "in")
+        PluginManager().staging("gopher", "jackfield_stage_in")
 
 
 # -- Memo keys

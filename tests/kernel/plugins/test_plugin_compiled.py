@@ -146,13 +146,13 @@ def test_a_wrapper_sees_the_answer_of_the_others() -> None:
 def test_a_wrapper_does_not_reach_plugins_of_other_names(install: Install) -> None:
     install(
         "lab-tools",
-        "[jackfield.staging]\nftp = lab_ftp\nirods = lab_irods\n",
+        "[jackfield.staging]\ngopher = lab_ftp\nirods = lab_irods\n",
         lab_ftp="""
             import jackfield as jf
 
             @jf.hookimpl
             def jackfield_stage_in(transfer):
-                return "ftp"
+                return "gopher"
         """,
         lab_irods="""
             import jackfield as jf
@@ -170,8 +170,10 @@ def test_a_wrapper_does_not_reach_plugins_of_other_names(install: Install) -> No
 
     manager = PluginManager([Log()])
 
-    assert ask(manager.staging("irods", "in"), None) == ["logged irods"]
-    assert ask(manager.staging("ftp", "in"), None) == ["logged ftp"]
+    assert ask(manager.staging("irods", "jackfield_stage_in"), None) == ["logged irods"]
+    assert ask(manager.staging("gopher", "jackfield_stage_in"), None) == [
+        "logged gopher"
+    ]
 
 
 def test_one_plugin_may_implement_a_hook_twice() -> None:
@@ -262,4 +264,4 @@ def test_hooks_of_an_executor_plugin_about_other_things_are_not_asked(
     manager.load("executor", "lab")
 
     assert len(manager.retry) == 1
-    assert manager.hash_value == manager.staging("ftp", "in") == ()
+    assert manager.hash_value == manager.staging("gopher", "jackfield_stage_in") == ()

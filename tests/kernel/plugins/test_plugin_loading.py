@@ -111,7 +111,7 @@ def test_an_entry_point_names_a_module_a_class_or_an_object(
 def test_one_module_may_serve_under_many_names(install: Install) -> None:
     install(
         "lab-tools",
-        "[jackfield.staging]\nftp = lab\nsftp = lab\n[jackfield.plugins]\nlab = lab\n",
+        "[jackfield.staging]\ngopher = lab\nsftp = lab\n[jackfield.plugins]\nlab = lab\n",
         lab="""
             import jackfield as jf
 
@@ -121,17 +121,17 @@ def test_one_module_may_serve_under_many_names(install: Install) -> None:
     )
     manager = PluginManager()
 
-    manager.load("staging", "ftp")
+    manager.load("staging", "gopher")
     manager.load("staging", "sftp")
     manager.load_general()
 
-    assert len(manager.staging("sftp", "in")) == 1
+    assert len(manager.staging("sftp", "jackfield_stage_in")) == 1
 
 
 def test_one_class_under_many_names_has_one_instance(install: Install) -> None:
     install(
         "lab-tools",
-        "[jackfield.staging]\nftp = lab:Lab\nsftp = lab:Lab\n",
+        "[jackfield.staging]\ngopher = lab:Lab\nsftp = lab:Lab\n",
         lab="""
             import jackfield as jf
 
@@ -147,7 +147,7 @@ def test_one_class_under_many_names_has_one_instance(install: Install) -> None:
     )
     manager = PluginManager()
 
-    manager.load("staging", "ftp")
+    manager.load("staging", "gopher")
     manager.load("staging", "sftp")
 
     assert sys.modules["lab"].Lab.count == 1

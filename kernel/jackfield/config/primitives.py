@@ -1,0 +1,143 @@
+"""What checks of configuration values are made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, NoReturn, TypeAlias
+
+from jackfield.errors import suggest
+
+Key: TypeAlias = tuple[str, ...]
+"""A key as its parts, beginning with the name of a ``Config`` field."""
+
+Check: TypeAlias = Callable[[Key, Any], object]
+"""Takes a key and its value; returns the value to keep, or raises ``Wrong``."""
+
+_DATA: Final = (str, bytes, int, float, Mapping, type(None))
+"""Types of values that are no plugins."""
+
+
+class Wrong(Exception):  # noqa: N818  (never leaves this package)
+    """A value that cannot be: its key and the rest of the sentence."""
+
+    def __init__(self, key: Key, verdict: str) -> None:
+        super().__init__(key, verdict)
+        self.key: Key = key
+        self.verdict: str = verdict
+
+
+# -- Plain values -------------------------------------------------------------------
+
+
+def refuse(key: Key, expected: str, value: object) -> NoReturn:
+    """Refuse a value, saying what was expected."""
+    raise Wrong(key, f"must be {expected}, not {value!r}.")
+
+
+def refuse_type(key: Key, expected: str, value: object) -> NoReturn:
+    """Refuse without showing the value, which may hold a secret."""
+    raise Wrong(key, f"must be {expected}, not {type(value).__name__}.")
+
+
+def number(least: float) -> Check:
+    """Return the check of a number of at least ``least``."""
+
+    def check(key: Key, value: Any) -> object:
+        fits = isinstance(value, int | float) and not isinstance(value, bool)
+        if not fits or not least <= value < math.inf:  # NaN is neither
+            refuse(key, f"a number of at least {least:g}", value)
+        return value
+
+    return check
+
+
+def integer(least: int, *, none: bool = False) -> Check:
+    """Return the check of a whole number of at least ``least``, or ``None``."""
+
+    def check(key: Key, value: Any) -> object:
+        if none and value is None:
+            return None
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            refuse(key, f"an integer of at least {least}", value)
+        return value
+
+    return check
+
+
+def flag(key: Key, value: Any) -> object:
+    """Check a yes or no."""
+    if not isinstance(value, bool):
+        refuse(key, "true or false", value)
+    return value
+
+
+def one_of(choices: tuple[str, ...], fold: Callable[[str], str] = str) -> Check:
+    """Return the check of a word out of ``choices``, once ``fold`` has unified it."""
+    names = f"{', '.join(map(repr, choices[:-1]))} or {choices[-1]!r}"
+
+    def check(key: Key, value: Any) -> object:
+        if not isinstance(value, str):
+            refuse(key, names, value)
+        if fold(value) not in choices:
+            hint = suggest(fold(value), choices)
+            raise Wrong(key, f"must be {names}, not {value!r}{hint}")
+        return fold(value)
+
+    return check
+
+
+def directory(key: Key, value: Any) -> object:
+    """Check a path; ``~`` is expanded."""
+    if not isinstance(value, str | Path) or not str(value):
+        refuse(key, "a path", value)
+    if not str(value).startswith("~"):
+        return value
+    try:
+        return Path(value).expanduser()
+    except RuntimeError as error:
+        raise Wrong(key, f"names the home of an unknown user: {value!r}.") from error
+
+
+def names(*, none: bool = False) -> Check:
+    """Return the check of a list of names, or ``None``."""
+
+    def check(key: Key, value: Any) -> object:
+        if none and value is None:
+            return None
+        fits = isinstance(value, list | tuple)
+        if not fits or not all(isinstance(name, str) and name for name in value):
+            refuse(key, "a list of names", value)
+        return tuple(value)
+
+    return check
+
+
+def objects(key: Key, value: Any) -> object:
+    """Check a list of plugin objects."""
+    fits = isinstance(value, list | tuple)
+    if not fits or any(isinstance(one, _DATA) for one in value):
+        refuse(key, "a table, or in Python a list of objects or modules", value)
+    return tuple(value)
+
+
+# -- Tables -------------------------------------------------------------------------
+
+
+def table(key: Key, value: Any) -> dict[str, Any]:
+    """Check a table, and return a copy."""
+    if not isinstance(value, Mapping):
+        refuse_type(key, "a table", value)
+    for name in value:
+        if not isinstance(name, str):
+            refuse(key, "a table whose names are text", name)
+    return dict(value)
+
+
+def tables(key: Key, value: Any) -> dict[str, Any]:
+    """Check a table of tables, and return a copy."""
+    return {
+        name: table((*key, name), options)
+        for name, options in table(key, value).items()
+    }

@@ -1,0 +1,108 @@
+"""Checks of ``[transfers]`` and ``[staging]``: how files are moved."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from jackfield.config.primitives import (
+    Check,
+    Key,
+    Wrong,
+    flag,
+    integer,
+    names,
+    number,
+    refuse,
+    table,
+    tables,
+)
+from jackfield.errors import suggest
+from jackfield.staging.rules import HOSTS
+
+_UNITS: Final = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)b?", re.IGNORECASE)
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*")
+
+
+def transfers_table(key: Key, value: Any) -> object:
+    """Check ``[transfers]``."""
+    given = table(key, value)
+    for name in given:
+        if name not in _TRANSFERS:
+            raise Wrong((*key, name), _no_option(name, _TRANSFERS))
+    return {name: _TRANSFERS[name]((*key, name), one) for name, one in given.items()}
+
+
+def staging_tables(key: Key, value: Any) -> object:
+    """Check ``[staging.SCHEME]``: what every scheme has; the rest is the plugin's."""
+    kept = {}
+    for scheme, options in tables(key, value).items():
+        here = (*key, scheme)
+        if not _SCHEME.fullmatch(scheme):
+            refuse(here, "a URL scheme in lower case", scheme)
+        hosts = tables((*here, HOSTS), options.get(HOSTS, {}))
+        kept[scheme] = _rules(here, options)
+        if hosts:
+            kept[scheme][HOSTS] = {
+                host: _rules((*here, HOSTS, host), one) for host, one in hosts.items()
+            }
+    return kept
+
+
+def _rules(key: Key, options: Mapping[str, Any]) -> dict[str, Any]:
+    kept = dict(options)
+    for name in _RULES.keys() & kept.keys():
+        kept[name] = _RULES[name]((*key, name), kept[name])
+    return kept
+
+
+def _no_option(name: str, valid: Iterable[str]) -> str:
+    return f"is no option{suggest(name, valid)}"
+
+
+def _text(key: Key, value: Any) -> object:
+    if not isinstance(value, str):
+        refuse(key, "text", value)
+    return value
+
+
+def _size(key: Key, value: Any) -> object:
+    """Return a number of bytes, which may be written as ``"20 GB"``."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        refuse(key, "a number of bytes, such as 1000000 or '20 GB'", value)
+    return int(float(match[1]) * _UNITS[match[2].lower()])
+
+
+def _float(least: float) -> Check:
+    check = number(least)
+    return lambda key, value: float(check(key, value))  # type: ignore[arg-type]  # checked
+
+
+_RULES: Final[Mapping[str, Check]] = {
+    "attempts": integer(1),
+    "backoff": _float(0),
+    "max_delay": _float(0),
+    "deadline": _float(0),
+    "connect_timeout": _float(0.001),
+    "idle_timeout": _float(0.001),
+    "connections": integer(1),
+    "max_bytes": _size,
+    "sync": flag,
+    "in_task": flag,
+    "credentials": _text,
+}
+"""What may be set for all, for a scheme and for a host; see ``staging.rules``."""
+
+_TRANSFERS: Final[Mapping[str, Check]] = {
+    **_RULES,
+    "threads": integer(1),
+    "schemes": names(),
+    "cache": _text,
+    "cache_quota": _size,
+    "credentials_file": _text,
+}

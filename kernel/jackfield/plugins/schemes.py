@@ -1,0 +1,47 @@
+"""Which staging plugin serves a URL's scheme."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from jackfield.plugins.hooks import Plugin
+
+StagingHook: TypeAlias = Literal[
+    "jackfield_stage_in",
+    "jackfield_stage_out",
+    "jackfield_stat_file",
+    "jackfield_list_files",
+]
+
+ANY_SCHEME: Final = "any"
+"""Name of the entry point that serves schemes which no other is named like."""
+
+
+def serving(
+    scheme: str,
+    installed: Collection[str],
+    load: Callable[[str], Plugin],
+    try_to_load: Callable[[str], Plugin | None],
+) -> list[Plugin]:
+    """Load the entry point for a scheme; return it in a list, or nothing.
+
+    Args:
+        scheme: The scheme.
+        installed: Names of the entry points.
+        load: Loads the one that is asked for by name.
+        try_to_load: Loads one that is not; warns and gives ``None`` if it is broken.
+
+    Raises:
+        PluginError: It cannot be used.
+    """
+    if scheme in installed and scheme != ANY_SCHEME:
+        return [load(scheme)]
+    if ANY_SCHEME not in installed:
+        return []
+    plugin = try_to_load(ANY_SCHEME)
+    if plugin is None:
+        return []
+    serves = getattr(plugin.hooks, "jackfield_serves_scheme", None)
+    return [] if serves is not None and serves(scheme) is False else [plugin]

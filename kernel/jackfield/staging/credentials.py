@@ -1,0 +1,122 @@
+"""Credentials by name: the configuration has the name, never the secret."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from jackfield.errors import ConfigurationError, suggest
+
+PREFIX: Final = "JACKFIELD_CREDENTIALS_"
+"""Of environment variables: ``JACKFIELD_CREDENTIALS_LAB_PASSWORD``."""
+
+DEFAULT_FILE: Final = "credentials.toml"
+"""Name of the file in the user's configuration directory for Jackfield."""
+
+
+class Credentials:
+    """Looks credentials up: plugins first, then the environment, then a file.
+
+    Pickled without what it has found: a worker looks them up itself.
+    """
+
+    def __init__(
+        self, hooks: tuple[Callable[[str], Any], ...] = (), file: str | None = None
+    ) -> None:
+        self._hooks: tuple[Callable[[str], Any], ...] = hooks
+        self._file: str | None = file
+        self._known: dict[str, Mapping[str, str]] = {"": {}}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._hooks, self._file)
+
+    def get(self, name: str) -> Mapping[str, str]:
+        """Return what a name stands for; of ``""``, nothing.
+
+        Raises:
+            ConfigurationError: Nobody knows the name, or the file is not private.
+        """
+        found = self._known.get(name)
+        if found is None:
+            found = self._known[name] = Secret(self._look_up(name))
+        return found
+
+    def _look_up(self, name: str) -> Mapping[str, str]:
+        for hook in self._hooks:
+            answer = hook(name)
+            if answer is not None:
+                return _checked(name, answer)
+        found = _from_environment(name)
+        if found:
+            return found
+        path = self._path()
+        tables = _from_file(path)
+        if name in tables:
+            return _checked(name, tables[name])
+        raise ConfigurationError(
+            f"credentials = {name!r}: nobody knows them{suggest(name, tables)} Set "
+            f"{_variable(name)}_USER, ..._PASSWORD (or _KEY, _SECRET, _TOKEN), or add "
+            f"a table [{name}] to {str(path)!r}."
+        )
+
+    def _path(self) -> Path:
+        if self._file:
+            return Path(self._file).expanduser()
+        base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
+        return Path(base).expanduser() / "jackfield" / DEFAULT_FILE
+
+
+class Secret(dict[str, str]):
+    """Credentials: a dict that does not show its values."""
+
+    def __repr__(self) -> str:
+        """Name the parts alone."""
+        return f"<credentials: {', '.join(sorted(self))}>"
+
+    __str__ = __repr__
+
+
+def _variable(name: str) -> str:
+    return PREFIX + "".join(c if c.isalnum() else "_" for c in name).upper()
+
+
+def _from_environment(name: str) -> dict[str, str]:
+    start = f"{_variable(name)}_"
+    return {
+        key.removeprefix(start).lower(): value
+        for key, value in os.environ.items()
+        if key.startswith(start)
+    }
+
+
+def _from_file(path: Path) -> Mapping[str, Any]:
+    try:
+        with path.open("rb") as stream:
+            status = os.fstat(stream.fileno())
+            if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
+                raise ConfigurationError(
+                    f"The credentials in {str(path)!r} are not private: the file must "
+                    f"be yours and closed to others (chmod 600)."
+                )
+            return tomllib.load(stream)
+    except FileNotFoundError:
+        return {}
+    except tomllib.TOMLDecodeError as error:
+        # Without the cause: its text may quote a line with a secret.
+        reason = f"The credentials in {str(path)!r} are no TOML"
+        place = str(error).rpartition("(at ")[2].rstrip(")")
+        raise ConfigurationError(f"{reason}: see {place}.") from None
+
+
+def _checked(name: str, table: object) -> dict[str, str]:
+    if not isinstance(table, Mapping) or not all(
+        isinstance(part, str) for pair in table.items() for part in pair
+    ):
+        raise ConfigurationError(
+            f"Credentials {name!r} must be a table of texts, such as user and password."
+        )
+    return dict(table)

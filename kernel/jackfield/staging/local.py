@@ -1,0 +1,104 @@
+"""Local names and files: safe ones, private ones, whole ones."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+import unicodedata
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from jackfield.errors import TransferError
+from jackfield.files import redact
+
+if TYPE_CHECKING:
+    from jackfield.files import File
+
+_NAME_BYTES: Final = 200
+"""Bytes of a local name at most; file systems take 255, and tasks append to names."""
+
+
+def safe_name(name: str) -> str:
+    """Return one part of a remote name, fit to be a local file's name.
+
+    Control characters and separators become ``_``, a long name is cut in the middle,
+    so that its suffix stays, and one that means a directory becomes ``file``.
+    """
+    clean = unicodedata.normalize("NFC", name)
+    clean = "".join(
+        "_" if unicodedata.category(char) in {"Cc", "Cs"} or char in "/\\" else char
+        for char in clean
+    )
+    data = clean.encode()
+    if len(data) > _NAME_BYTES:
+        digest = hashlib.sha256(data).hexdigest()[:12]
+        head = data[: _NAME_BYTES - 64].decode(errors="ignore")
+        tail = data[-40:].decode(errors="ignore")
+        clean = f"{head}-{digest}-{tail}"
+    return clean if clean.strip(". ") else "file"
+
+
+def part_name(directory: Path) -> Path:
+    """Return a name in ``directory`` for what is not whole yet."""
+    return directory / f".{secrets.token_hex(8)}.part"
+
+
+def discard(path: Path) -> None:
+    """Remove what is at a path, if anything is."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def size_of(path: Path) -> int:
+    """Return a file's size; 0 if there is none."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def sha256_of(path: Path) -> str:
+    """Return the digest of a file's content, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def publish(part: Path, target: Path, *, sync: bool) -> None:
+    """Give a verified file its name, once its content is on the disk if ``sync``.
+
+    The directory is not synced: after a loss of power the file may be absent, which is
+    allowed, but not half there.
+    """
+    if sync:
+        handle = os.open(part, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    part.replace(target)
+
+
+def check_regular(url: str, path: Path) -> None:
+    """See that a plugin wrote a file, and not a link to one.
+
+    Raises:
+        TransferError: There is no regular file.
+    """
+    if path.is_symlink() or not path.is_file():
+        raise TransferError(redact(url), "the staging plugin wrote no file")
+
+
+def mismatch(file: File, path: Path) -> str | None:
+    """Say in a sentence what a file is not that its user declares, or ``None``."""
+    size = path.stat().st_size
+    if file.size is not None and file.size != size:
+        return f"it has {size} bytes, size= declares {file.size}"
+    if file.sha256 is not None:
+        digest = sha256_of(path)
+        if digest != file.sha256.lower():
+            return f"its sha256 is {digest}, expected {file.sha256}"
+    return None

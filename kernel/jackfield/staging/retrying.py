@@ -1,0 +1,79 @@
+"""Trying again: what is worth it, when, and how long."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from jackfield.errors import TransferCancelledError, TransferError
+
+if TYPE_CHECKING:
+    from jackfield.staging.remote import Stop
+    from jackfield.staging.rules import Rules
+
+T = TypeVar("T")
+
+_LONGEST_ASKED_S: Final = 600.0
+"""Seconds of ``Retry-After`` that are waited; who asks for more is not asked again."""
+
+
+def is_transient(error: BaseException) -> bool:
+    """Tell whether the same transfer may go well a moment later."""
+    if isinstance(error, TransferError):
+        return error.transient
+    return isinstance(error, ConnectionError | TimeoutError | EOFError)
+
+
+def persist(
+    attempt: Callable[[int], T],
+    rules: Rules,
+    stop: Stop,
+    told: Callable[[int, BaseException, float], object],
+) -> T:
+    """Call ``attempt(number)`` until it returns, or failing again would not help.
+
+    Args:
+        attempt: Gets 1, 2, ...
+        rules: How often and how long.
+        stop: Ends a wait between two attempts.
+        told: Called with the number of a failed attempt, its error, and the seconds
+            until the next.
+
+    Raises:
+        TransferCancelledError: It was stopped.
+        Exception: What the last attempt raised.
+    """
+    began = time.monotonic()
+    number = 1
+    while True:
+        try:
+            return attempt(number)
+        except Exception as error:
+            delay = _delay(error, number, rules, time.monotonic() - began)
+            if delay is None or stop.event.is_set():
+                if number > 1 and not isinstance(error, TransferCancelledError):
+                    error.add_note(f"This was attempt {number}.")
+                raise
+            told(number, error, delay)
+            stop.event.wait(delay)
+            if stop.event.is_set():
+                raise
+        number += 1
+
+
+def _delay(error: Exception, number: int, rules: Rules, elapsed: float) -> float | None:
+    """Return the seconds to wait before another attempt, if one is worth it."""
+    if number >= rules.attempts or not is_transient(error):
+        return None
+    most = min(rules.max_delay, rules.backoff * 2.0 ** (number - 1))
+    delay = random.uniform(0.0, most)  # noqa: S311  (to spread load, not to hide)
+    asked = error.retry_after if isinstance(error, TransferError) else None
+    if asked is not None:
+        if asked > _LONGEST_ASKED_S:
+            return None
+        delay = asked + min(delay, 1.0)
+    if rules.deadline and elapsed + delay > rules.deadline:
+        return None
+    return delay
