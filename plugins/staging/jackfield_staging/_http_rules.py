@@ -1,0 +1,131 @@
+"""What HTTP's headers and statuses mean for a transfer. Knows no library.
+
+After RFC 9110: sections 8.8 (validators), 10.2.3 (Retry-After), 14.4 (Content-Range),
+15 (statuses).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import mimetypes
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from pathlib import PurePosixPath
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from jackfield import RemoteInfo, TransferError
+from jackfield.errors import RemoteForbiddenError, RemoteNotFoundError
+
+REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+SAME_METHOD: Final = frozenset({307, 308})
+"""Redirects after which a request with a body is to be repeated as it was."""
+
+_MISSING: Final = frozenset({404, 410})
+_FORBIDDEN: Final = frozenset({401, 403, 407})
+_TRANSIENT: Final = frozenset({408, 425, 429})
+_UNABLE: Final = frozenset({501, 505})
+"""Of those from 500 on, what a server will answer the next time, too."""
+
+_RANGE: Final = re.compile(r"bytes\s+(?:(\d+)-(\d+)|\*)/(\d+|\*)", re.IGNORECASE)
+PAGE_TYPES: Final = frozenset({"text/html", "application/xhtml+xml"})
+_PAGE_SUFFIXES: Final = frozenset(
+    {"", ".asp", ".aspx", ".cgi", ".htm", ".html", ".jsp", ".php", ".shtml", ".xhtml"}
+)
+
+
+def is_strong(etag: str | None) -> bool:
+    """Whether an ETag stands for the very bytes."""
+    return etag is not None and not etag.startswith("W/")
+
+
+def describe(status: int, headers: Mapping[str, str]) -> RemoteInfo:
+    """Return what an answer with a file, or with a part of it, tells of the whole."""
+    size = _whole_number(headers.get("Content-Length"))
+    if status in (206, 416):
+        size = content_range(headers.get("Content-Range"))[1]
+    if is_encoded(headers):
+        size = None  # it is that of what is sent, not of the file
+    return RemoteInfo(size, headers.get("ETag"), headers.get("Last-Modified"))
+
+
+def content_range(value: str | None) -> tuple[int | None, int | None]:
+    """Return where a partial body begins and how long the whole file is."""
+    found = _RANGE.fullmatch((value or "").strip())
+    if found is None:
+        return None, None
+    return _whole_number(found[1]), _whole_number(found[3])
+
+
+def _whole_number(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdigit() else None
+
+
+def is_encoded(headers: Mapping[str, str]) -> bool:
+    """Whether the body is something else than the file, such as compressed."""
+    return headers.get("Content-Encoding", "identity").strip().lower() not in (
+        "",
+        "identity",
+    )
+
+
+def retry_after(value: str | None) -> float | None:
+    """Return in how many seconds a server wants to be asked again."""
+    number = _whole_number((value or "").strip())
+    if number is not None:
+        return float(number)
+    try:
+        moment = parsedate_to_datetime(value or "")
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+
+
+def failure(url: str, status: int, headers: Mapping[str, str]) -> TransferError:
+    """Return the error that a status stands for; ``url`` is shown as it is."""
+    reason = f"the server answered {_named(status)}"
+    if status in _MISSING:
+        return RemoteNotFoundError(url, reason)
+    if status in _FORBIDDEN:
+        return RemoteForbiddenError(url, reason)
+    later = status in _TRANSIENT or (status >= 500 and status not in _UNABLE)
+    wait = retry_after(headers.get("Retry-After")) if later else None
+    return TransferError(url, reason, transient=later, retry_after=wait)
+
+
+def _named(status: int) -> str:
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)
+
+
+def media_type(headers: Mapping[str, str]) -> str:
+    """Return the type of a body without its parameters, or ``""``."""
+    return headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+
+def is_unlikely(url: str, kind: str) -> bool:
+    """Whether a page of text has come for a URL that is named like something else."""
+    if kind not in PAGE_TYPES:
+        return False
+    name = PurePosixPath(unquote(urlsplit(url).path)).name
+    if PurePosixPath(name).suffix.lower() in _PAGE_SUFFIXES:
+        return False
+    return mimetypes.guess_type(name)[0] not in PAGE_TYPES
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is one of the whole internet's."""
+    try:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
+        return ip.ipv4_mapped.is_global
+    return ip.is_global and not ip.is_multicast
