@@ -280,7 +280,8 @@ def jackfield_open_checkpoint(
         url: As configured: ``"sqlite:///results.db"``. Its scheme is the
             entry-point name; return ``None`` for one that is not yours.
         options: The ``[checkpoint]`` table without ``store``, ``read``, ``mode``,
-            ``period``, ``key_file``, ``files`` and ``on_failure``. ``read_only = true`` may be among them.
+            ``period``, ``key_file``, ``files`` and ``on_failure``. ``read_only =
+            true`` may be among them.
     """
 
 

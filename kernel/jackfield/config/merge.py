@@ -10,8 +10,8 @@ from jackfield.config.model import field_values
 from jackfield.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from jackfield.config.primitives import Key
     from jackfield.config.model import Config
+    from jackfield.config.primitives import Key
 
 DEFAULT: Final = "default"
 """The source of what nobody has set."""

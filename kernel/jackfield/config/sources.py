@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from jackfield.config.check import (
     SPELLED,
@@ -16,9 +16,11 @@ from jackfield.config.check import (
 )
 from jackfield.config.merge import Layer
 from jackfield.config.model import Config, changed_values, field_names
-from jackfield.config.primitives import Key
 from jackfield.errors import ConfigurationError
 from jackfield.staging.credentials import PREFIX as CREDENTIALS
+
+if TYPE_CHECKING:
+    from jackfield.config.primitives import Key
 
 PREFIX: Final = "JACKFIELD_"
 PROFILE_VARIABLE: Final = "JACKFIELD_PROFILE"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -94,6 +93,8 @@ def _from_environment(name: str) -> dict[str, str]:
 
 
 def _from_file(path: Path) -> Mapping[str, Any]:
+    import tomllib
+
     try:
         with path.open("rb") as stream:
             status = os.fstat(stream.fileno())

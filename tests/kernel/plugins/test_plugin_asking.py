@@ -289,7 +289,9 @@ def test_a_plugin_registered_later_stages_too(install: Install) -> None:
 
 
 def test_a_broken_scheme_is_an_error_where_it_is_needed(install: Install) -> None:
-    install("lab-tools", "[jackfield.staging]\ngopher = lab\n", lab="import lab_missing")
+    install(
+        "lab-tools", "[jackfield.staging]\ngopher = lab\n", lab="import lab_missing"
+    )
 
     with pytest.raises(PluginLoadError, match="lab_missing"):
         PluginManager().staging("gopher", "jackfield_stage_in")

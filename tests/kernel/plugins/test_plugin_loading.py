@@ -111,7 +111,8 @@ def test_an_entry_point_names_a_module_a_class_or_an_object(
 def test_one_module_may_serve_under_many_names(install: Install) -> None:
     install(
         "lab-tools",
-        "[jackfield.staging]\ngopher = lab\nsftp = lab\n[jackfield.plugins]\nlab = lab\n",
+        "[jackfield.staging]\ngopher = lab\nsftp = lab\n"
+        "[jackfield.plugins]\nlab = lab\n",
         lab="""
             import jackfield as jf
 
