@@ -35,8 +35,6 @@ from jackfield.errors import (
 from jackfield.files import File
 from jackfield.futures import AppFuture, DataFuture, MemoInfo
 from jackfield.hookspecs import hookimpl
-from jackfield.staging.remote import Remote, RemoteInfo, Timeouts
-from jackfield.staging.transfer import Transfer
 from jackfield.states import TaskEvent, TaskState, TaskView, TransferEvent
 
 if TYPE_CHECKING:
@@ -45,6 +43,8 @@ if TYPE_CHECKING:
     from jackfield.dataflow.explaining import explain
     from jackfield.facade import KernelExecutor
     from jackfield.memo.explanation import Explanation
+    from jackfield.staging.remote import Remote, RemoteInfo, Timeouts
+    from jackfield.staging.transfer import Transfer
 
 __all__ = [
     "AUTO_LOGNAME",
@@ -95,6 +95,10 @@ _LAZY = {
     "DataFlowKernel": "jackfield.dataflow.dfk",
     "Explanation": "jackfield.memo.explanation",
     "KernelExecutor": "jackfield.facade",
+    "Remote": "jackfield.staging.remote",
+    "RemoteInfo": "jackfield.staging.remote",
+    "Timeouts": "jackfield.staging.remote",
+    "Transfer": "jackfield.staging.transfer",
     "explain": "jackfield.dataflow.explaining",
 }
 

@@ -17,7 +17,7 @@ from jackfield.config.check import (
 from jackfield.config.merge import Layer
 from jackfield.config.model import Config, changed_values, field_names
 from jackfield.errors import ConfigurationError
-from jackfield.staging.credentials import PREFIX as CREDENTIALS
+from jackfield.staging.names import CREDENTIALS_PREFIX
 
 if TYPE_CHECKING:
     from jackfield.config.primitives import Key
@@ -27,7 +27,7 @@ PROFILE_VARIABLE: Final = "JACKFIELD_PROFILE"
 RESERVED: Final = frozenset({PROFILE_VARIABLE, "JACKFIELD_PLUGINS"})
 """Variables that are no configuration keys."""
 
-RESERVED_PREFIXES: Final = (CREDENTIALS, "JACKFIELD_TEST_")
+RESERVED_PREFIXES: Final = (CREDENTIALS_PREFIX, "JACKFIELD_TEST_")
 """Beginnings of such: secrets by name, and what this project's tests are told."""
 
 COMMAND_LINE: Final = "command line"

@@ -19,7 +19,7 @@ from jackfield.config.primitives import (
     tables,
 )
 from jackfield.errors import suggest
-from jackfield.staging.rules import HOSTS
+from jackfield.staging.names import HOSTS
 
 _UNITS: Final = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)b?", re.IGNORECASE)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from jackfield.plugins.compiled import ask_first
-
 if TYPE_CHECKING:
     from jackfield.plugins.manager import PluginManager
 
@@ -23,6 +21,8 @@ def ask(
 
     An exception, of a hook or of ``check``, gets a note that names the plugin.
     """
+    from jackfield.plugins.compiled import ask_first  # not for `import jackfield`
+
     for hook in hooks:
         answer = ask_first((hook,), arguments, manager.describe)
         if answer is not None:

@@ -23,7 +23,6 @@ from jackfield.dataflow.mapping import windowed
 from jackfield.dataflow.memo import Memo
 from jackfield.dataflow.own_executors import own_executors
 from jackfield.dataflow.rundir import make_run_dir, open_log
-from jackfield.dataflow.staging import Staging
 from jackfield.dataflow.submission import READ_BY_KERNEL, submit
 from jackfield.dataflow.summary import Summary
 from jackfield.dataflow.task import AppSpec, checked_labels
@@ -89,7 +88,6 @@ class DataFlowKernel:
         engine, config = self._engine, self._config
         self._manager.load_general()
         engine.callbacks = CallbackRunner()
-        engine.staging = Staging(engine, self._run_dir)
         engine.memo = Memo(engine, Checkpoints(engine))
         engine.pool = ExecutorPool(
             self._manager,
@@ -109,14 +107,14 @@ class DataFlowKernel:
         """Start the event stream, once there is somebody to observe it."""
         with self._starting:
             engine, manager = self._engine, self._manager
-            stream = engine.events or engine.staging.events
+            stream = engine.events or engine.transfer_events
             if stream is None and (manager.observers or manager.transfer_observers):
                 stream = EventStream(manager.deliver_events, self._log)
                 stream.start()
             if manager.observers:
                 engine.events = stream
             if manager.transfer_observers:
-                engine.staging.events = stream
+                engine.transfer_events = stream
 
     # -- facts
 

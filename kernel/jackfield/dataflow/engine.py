@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import operator
+import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
@@ -30,7 +31,6 @@ from jackfield.dataflow.blame import blame
 from jackfield.dataflow.claims import Cancellation, settle, take_callbacks
 from jackfield.dataflow.effects import Barrier, Effects, Ending
 from jackfield.dataflow.executors import INTERNAL
-from jackfield.dataflow.locks import Latch
 from jackfield.dataflow.scheduler import Scheduler, is_interrupt
 from jackfield.dataflow.submission import submit
 from jackfield.dataflow.task import AppSpec, Task
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from jackfield.dataflow.dependencies import Found
     from jackfield.dataflow.events import EventStream
     from jackfield.dataflow.executors import ExecutorPool
+    from jackfield.dataflow.locks import Latch
     from jackfield.dataflow.memo import Memo
     from jackfield.dataflow.staging import Staging
     from jackfield.plugins.manager import PluginManager
@@ -62,13 +63,16 @@ class Engine:
         strays: Reports that were dropped: repeated, late or unknown.
         room: One for each submitter that waits until tasks have ended.
         closed: Set when no further task is taken; says why.
+        stopped: Set when the run is cut short: nothing is moved or tried again.
+        events: Where tasks' changes of state are told, if somebody listens.
+        transfer_events: Where transfers' steps are, likewise.
     """
 
     pool: ExecutorPool
     memo: Memo
-    staging: Staging
     callbacks: CallbackRunner
     events: EventStream | None = None
+    transfer_events: EventStream | None = None
 
     def __init__(
         self, config: Config, manager: PluginManager, run_dir: Path, log: Logger
@@ -86,8 +90,27 @@ class Engine:
         self.run_dir: Path = run_dir
         self.room: deque[Latch] = deque()
         self.closed: str | None = None
+        self.stopped: threading.Event = threading.Event()
+        self._staging: Staging | None = None
+        self._making: threading.Lock = threading.Lock()
         self.barriers: list[Barrier] = []
         self.scheduler: Scheduler = Scheduler(self.step, "dispatcher", self.fault)
+
+    @property
+    def staging(self) -> Staging:
+        """Who moves files; made for the first one."""
+        if self._staging is None:
+            from jackfield.dataflow.staging import Staging  # most runs need none
+
+            with self._making:
+                self._staging = self._staging or Staging(self, self.run_dir)
+        return self._staging
+
+    def stop(self) -> None:
+        """Cut the run short: stop what is moved, begin nothing again."""
+        self.stopped.set()
+        if self._staging is not None:
+            self._staging.stop_all()
 
     # -- coming in
 
@@ -128,20 +151,6 @@ class Engine:
     def lift_item(self, future: AppFuture[Any], key: Any) -> AppFuture[Any]:
         """Return the future of one item of a future's result."""
         return submit(self, _GET_ITEM, operator.getitem, (future, key), {})
-
-    def throttle(self, limit: int) -> None:
-        """Wait until fewer than ``limit`` tasks are unfinished.
-
-        Threads that run tasks do not wait: what they submit may be what the others
-        wait for. Nor do those that work for the kernel, whom the tasks wait for.
-        """
-        if self.unfinished() < limit or self.serves():
-            return
-        while self.unfinished() >= limit and self.closed is None:
-            latch = Latch()
-            self.room.append(latch)
-            if self.unfinished() >= limit:  # else nobody may come to open it
-                latch.wait(_ROOM_CHECK_S)
 
     def serves(self) -> bool:
         """Tell whether tasks wait for this thread: it runs one, or ends one."""
@@ -379,5 +388,4 @@ def _free(engine: Engine, task: Task) -> None:
 
 
 _GET_ITEM = AppSpec("getitem", executors=(INTERNAL,))
-_ROOM_CHECK_S = 1.0  # a notification that was missed costs no more than this
 _KEPT_FAILURES = 100

@@ -59,7 +59,8 @@ def _inner(engine: Engine, task: Task, value: Any) -> list[Future[Any]]:
         ]
         if missing:
             raise MissingOutputs(task.spec.name, missing)
-    inner += map(engine.staging.send, extras.remote_outputs())
+    for file in extras.remote_outputs():
+        inner.append(engine.staging.send(file))
     return inner
 
 

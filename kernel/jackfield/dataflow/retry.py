@@ -46,7 +46,7 @@ def handle_failure(engine: Engine, task: Task, error: BaseException) -> None:
 def _stopped(engine: Engine) -> bool:
     """Tell whether the run is being cut short: nothing is tried again then."""
     first_failure = engine.closed is not None and not engine.config.lazy_errors
-    return first_failure or engine.staging.stopped.is_set()
+    return first_failure or engine.stopped.is_set()
 
 
 def _ask(engine: Engine, task: Task, error: BaseException) -> Retry:

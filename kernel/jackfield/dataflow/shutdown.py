@@ -104,7 +104,7 @@ def _close(engine: Engine) -> None:
 def _cancel(kernel: DataFlowKernel) -> None:
     engine = kernel._engine
     _close(engine)
-    engine.staging.stop_all()
+    engine.stop()
     engine.scheduler.post(partial(cancelling.cancel_unsubmitted, engine))
 
 
@@ -167,7 +167,7 @@ def _steps(
 
 def _streams(engine: Engine) -> set[EventStream]:
     """Return the event stream, if there is one."""
-    return {one for one in (engine.events, engine.staging.events) if one is not None}
+    return {one for one in (engine.events, engine.transfer_events) if one is not None}
 
 
 def _stop_stream(stream: EventStream, left: Callable[[], float]) -> None:

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from jackfield.dataflow.engine import Engine
-    from jackfield.dataflow.events import EventStream
     from jackfield.dataflow.executors import Route
     from jackfield.files import File
     from jackfield.futures import AppFuture
@@ -59,12 +58,7 @@ class _Flight:
 
 
 class Staging:
-    """Moves a kernel's files.
-
-    Attributes:
-        events: Where steps of transfers are told, if somebody listens.
-        stopped: Set when the run is cut short: nothing is moved any more.
-    """
+    """Moves a kernel's files."""
 
     def __init__(self, engine: Engine, run_dir: Path) -> None:
         self._engine: Engine = engine
@@ -78,8 +72,6 @@ class Staging:
         self._schemes: tuple[str, ...] | None = transfers.get("schemes")
         self._cache: Cache | None = _cache(transfers)
         self._credentials: Credentials | None = None
-        self.events: EventStream | None = None
-        self.stopped: threading.Event = threading.Event()
 
     # -- in
 
@@ -240,7 +232,7 @@ class Staging:
         def run() -> File:
             self._stops[stop] = None
             try:
-                if self.stopped.is_set():
+                if self._engine.stopped.is_set():
                     stop.stop()
                 return action()
             finally:
@@ -249,8 +241,7 @@ class Staging:
         return run
 
     def stop_all(self) -> None:
-        """Stop what is on its way, and what would still begin."""
-        self.stopped.set()
+        """Stop what is on its way."""
         for stop in list(self._stops):
             stop.stop()
 
@@ -263,8 +254,9 @@ class Staging:
                     "Transfer of %s: attempt %d failed, another in %.1f s: %s",
                     shown, step.attempt, step.delay, step.error,
                 )  # fmt: skip
-            if self.events is not None:
-                self.events.note_transfer(number, shown, direction, step)
+            events = self._engine.transfer_events
+            if events is not None:
+                events.note_transfer(number, shown, direction, step)
 
         return told
 

@@ -16,6 +16,7 @@ from jackfield.dataflow.foreign import watch
 from jackfield.dataflow.launch import moves_itself
 from jackfield.dataflow.rundir import stream_path
 from jackfield.dataflow.task import AppSpec, Extras, Task
+from jackfield.dataflow.throttle import throttle
 from jackfield.errors import BadStdStreamFile, ConfigurationError, KernelClosedError
 from jackfield.files import File, as_file
 from jackfield.futures import AppFuture, DataFuture, KernelFuture
@@ -68,7 +69,7 @@ def submit(
     engine.pool.route(spec, extras.walltime if extras is not None else None)
     found = find(args, kwargs, deep=engine.deep, copies=engine.copies)
     if engine.config.max_pending is not None and spec.kind != "transfer":
-        engine.throttle(engine.config.max_pending)
+        throttle(engine, engine.config.max_pending)
     work = Work(task_id, 1, spec.name, function, args, kwargs, None, spec.resources)
     task = Task(task_id, spec, engine, work)
     future = task.future = AppFuture(task)

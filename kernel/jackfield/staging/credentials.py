@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from jackfield.errors import ConfigurationError, suggest
-
-PREFIX: Final = "JACKFIELD_CREDENTIALS_"
-"""Of environment variables: ``JACKFIELD_CREDENTIALS_LAB_PASSWORD``."""
+from jackfield.staging.names import CREDENTIALS_PREFIX
 
 DEFAULT_FILE: Final = "credentials.toml"
 """Name of the file in the user's configuration directory for Jackfield."""
@@ -80,7 +78,7 @@ class Secret(dict[str, str]):
 
 
 def _variable(name: str) -> str:
-    return PREFIX + "".join(c if c.isalnum() else "_" for c in name).upper()
+    return CREDENTIALS_PREFIX + "".join(c if c.isalnum() else "_" for c in name).upper()
 
 
 def _from_environment(name: str) -> dict[str, str]:

@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
+from jackfield.staging.names import HOSTS
 from jackfield.staging.remote import Timeouts
-
-HOSTS: Final = "hosts"
-"""Name of the table of hosts in the table of a scheme."""
 
 
 @dataclass(frozen=True, slots=True)
