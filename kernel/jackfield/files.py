@@ -166,6 +166,10 @@ def redact(url: str) -> str:
     except ValueError:
         return f"{url.partition(':')[0]}://..."
     netloc = parts.netloc
+    user, colon, port = netloc.partition(":")
+    if colon and "@" in parts.path and not (port.isdigit() or netloc.startswith("[")):
+        # What looks like a port is the beginning of a password with a slash in it.
+        return f"{parts.scheme}://{user}:***@{url.rpartition('@')[2].partition('?')[0]}"
     if "@" in netloc:
         user, _, host = netloc.rpartition("@")
         netloc = f"{user.partition(':')[0]}:***@{host}" if ":" in user else netloc

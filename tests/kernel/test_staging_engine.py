@@ -398,6 +398,41 @@ def test_a_local_file_is_compared_with_what_is_declared(
         assert isinstance(missing.exception(LIMIT_S), FileNotFoundError)
 
 
+def test_file_urls_are_used_in_place_unless_copies_are_wanted(
+    load: Load, tmp_path: Path
+) -> None:
+    @jf.python_app
+    def where(file: jf.File) -> tuple[str, str | None]:
+        return file.filepath, file.verified
+
+    path = tmp_path / "a b"
+    path.write_bytes(b"abc")
+    url = path.as_uri()
+    with load():
+        assert where(jf.File(url)).result(LIMIT_S) == (str(path), None)
+    with load(staging={"file": {"copy": True}}) as kernel:
+        copy, verified = where(jf.File(url)).result(LIMIT_S)
+        assert where(jf.File(path)).result(LIMIT_S) == (str(path), None)
+        assert Path(copy).read_bytes() == b"abc"
+        assert Path(copy).is_relative_to(kernel.run_dir)
+    assert verified == "etag"
+
+
+def test_a_file_url_as_an_output_is_whole_or_absent_where_copies_are_wanted(
+    load: Load, tmp_path: Path
+) -> None:
+    @jf.python_app
+    def half(outputs: Sequence[jf.File] = ()) -> None:
+        Path(outputs[0]).write_bytes(b"ha")
+        raise RuntimeError("in the middle")
+
+    good = tmp_path / "out"
+    with load(staging={"file": {"copy": True}}):
+        write(b"whole", outputs=[jf.File(good.as_uri())]).result(LIMIT_S)
+        half(outputs=[jf.File(good.as_uri())]).exception(LIMIT_S)
+    assert good.read_bytes() == b"whole"
+
+
 # -- Progress and cancelling ----------------------------------------------------------
 
 
@@ -965,3 +1000,17 @@ def test_unknown_credentials_are_an_error_that_says_where_to_put_them(
     assert isinstance(error, jf.ConfigurationError)
     assert "JACKFIELD_CREDENTIALS_LAB_USER" in str(error)
     assert "credentials.toml" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("ftp://me:p/w@h/x", "ftp://me:***@h/x"),
+        ("ftp://me:p@h/x", "ftp://me:***@h/x"),
+        ("http://h:80/a@b", "http://h:80/a@b"),
+        ("http://[::1]/a@b", "http://[::1]/a@b"),
+        ("http://h/a?token=1", "http://h/a?***"),
+    ],
+)
+def test_a_url_is_shown_without_its_secrets(url: str, shown: str) -> None:
+    assert repr(jf.File(url)) == f"File({shown!r})"

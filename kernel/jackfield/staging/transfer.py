@@ -75,7 +75,7 @@ class Transfer(Remote):
             TransferCancelledError: Nobody wants the file any more.
         """
         self._begin(info, start)
-        with _open_private(self.path, truncate=start == 0) as file:
+        with _open_private(self.path, anew=start == 0) as file:
             file.seek(start)
             for block in _blocks(source):
                 self.check()
@@ -145,10 +145,12 @@ def _write(file: BinaryIO, block: bytes) -> None:
         written = file.write(block)
 
 
-def _open_private(path: Path, *, truncate: bool) -> BinaryIO:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    if truncate:
-        flags |= os.O_TRUNC
+def _open_private(path: Path, *, anew: bool) -> BinaryIO:
+    """Open a file that nobody else has, or go on with the one that is there."""
+    flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    if anew:
+        path.unlink(missing_ok=True)
+        flags |= os.O_CREAT | os.O_EXCL
     return os.fdopen(os.open(path, flags, 0o600), "wb", buffering=0)
 
 
