@@ -1,51 +1,44 @@
-"""The same work on each system, one process for each (system, work): a line of JSON.
+"""The systems that are compared, each behind the same few methods.
 
-usage: python peers.py SYSTEM WORK [N]
-
-Results are checked; memory is measured after a garbage collection. The bare
-executors of ``concurrent.futures`` know no dependencies, so chain and fan are left out
-for them, and they are the limit that the others are compared with.
+The bare executors of ``concurrent.futures`` know no dependencies, and are the limit
+that the others are compared with.
 """
 
 from __future__ import annotations
 
 import concurrent.futures as cf
-import gc
-import json
-import logging
+import importlib.util
 import multiprocessing as mp
 import os
-import sys
 import tempfile
-import time
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+from tasks import noop
 
-def noop(x: int = 0, *rest: Any) -> int:
-    return x
-
-
-def add1(x: int) -> int:
-    return x + 1
+NEEDS = {"parsl": "parsl", "loky": "loky", "dask": "distributed", "ray": "ray"}
+NEEDS |= {"executorlib": "executorlib"}
+"""Beginning of a system's name to the module that has to be installed."""
 
 
-def total(*xs: Any) -> int:
-    return len(xs)
+def installed(system: str) -> bool:
+    module = NEEDS.get(system.partition("-")[0])
+    return module is None or importlib.util.find_spec(module) is not None
 
 
-def make(n: int) -> bytes:
-    return bytes(n)
+def place() -> Path:
+    """Return the directory that all measurements of one preparation share."""
+    return Path(os.environ["BENCH_DIR"])
 
 
-def size(data: bytes) -> int:
-    return len(data)
+def fresh() -> str:
+    return tempfile.mkdtemp(dir=place())
 
 
 class Bare:
-    """A ``concurrent.futures`` executor: the limit, without dependencies."""
-
-    deps = False
+    """An executor as ``concurrent.futures`` defines it."""
 
     def __init__(self, executor: cf.Executor) -> None:
         self.executor = executor
@@ -59,38 +52,83 @@ class Bare:
 
 
 class Ours:
-    deps = True
+    """A kernel.
 
-    def __init__(self, kind: str) -> None:
+    Args:
+        kind: Plugin of its executor.
+        workers: Threads or processes of that.
+        store: Where results of cached calls are kept.
+        plugins: Observers and the like.
+    """
+
+    def __init__(
+        self, kind: str, workers: int, *, store: str = "memory", plugins: Any = ()
+    ) -> None:
         import jackfield
 
-        table = {"plugin": kind, "workers": 2}
-        self.kernel = jackfield.load(executors={"x": table}, run_dir=tempfile.mkdtemp())
+        if store in ("sqlite", "pickle"):
+            store = f"{store}:///{fresh()}/store"
+        self.kernel = jackfield.load(
+            executors={"x": {"plugin": kind, "workers": workers}},
+            run_dir=fresh(),
+            checkpoint={"store": store},
+            plugins=list(plugins),
+        )
+        self.python_app = jackfield.python_app
+        self.apps: dict[Any, Any] = {}
         self.submit(noop).result()
 
     def submit(self, function: Callable[..., Any], *args: Any) -> Any:
         return self.kernel.submit(function, *args)
 
+    def submit_cached(self, function: Callable[..., Any], *args: Any) -> Any:
+        app = self.apps.get(function)
+        if app is None:
+            app = self.apps[function] = self.python_app(cache=True)(function)
+        return app(*args)
+
+    def hits(self) -> int:
+        """Return how many calls were not executed."""
+        from jackfield import TaskState
+
+        return self.kernel.task_state_counts[TaskState.MEMOIZED]
+
     def close(self) -> None:
         self.kernel.cleanup()
 
 
-class Parsl:
-    deps = True
+def observed(workers: int) -> Ours:
+    import jackfield
 
-    def __init__(self, kind: str) -> None:
+    class Observer:
+        count = 0
+
+        @jackfield.hookimpl
+        def jackfield_task_events(self, events: Any) -> None:
+            self.count += len(events)
+
+    return Ours("threads", workers, plugins=[Observer()])
+
+
+def with_million(scheme: str, workers: int) -> Ours:
+    return Ours("threads", workers, store=f"{scheme}:///{place()}/{scheme}")
+
+
+class Parsl:
+    def __init__(self, kind: str, workers: int, *, checkpoints: bool = False) -> None:
         import parsl
         from parsl.config import Config
+        from parsl.dataflow.memoization import BasicMemoizer
         from parsl.executors import HighThroughputExecutor, ThreadPoolExecutor
         from parsl.providers import LocalProvider
 
         executor: Any
         if kind == "threads":
-            executor = ThreadPoolExecutor(max_threads=2, label="t")
+            executor = ThreadPoolExecutor(max_threads=workers, label="t")
         else:
             executor = HighThroughputExecutor(
                 label="h",
-                max_workers_per_node=2,
+                max_workers_per_node=workers,
                 address="127.0.0.1",
                 provider=LocalProvider(init_blocks=1, max_blocks=1),
                 encrypted=False,
@@ -100,125 +138,124 @@ class Parsl:
         parsl.load(
             Config(
                 executors=[executor],
-                run_dir=tempfile.mkdtemp(),
+                run_dir=fresh(),
                 initialize_logging=False,
+                memoizer=BasicMemoizer(
+                    checkpoint_mode="task_exit" if checkpoints else None
+                ),
             )
         )
         self.submit(noop).result()
 
     def submit(self, function: Callable[..., Any], *args: Any) -> Any:
-        app = self.apps.get(function)
+        return self._app(function, cache=False)(*args)
+
+    def submit_cached(self, function: Callable[..., Any], *args: Any) -> Any:
+        return self._app(function, cache=True)(*args)
+
+    def _app(self, function: Callable[..., Any], *, cache: bool) -> Any:
+        app = self.apps.get((function, cache))
         if app is None:
-            app = self.apps[function] = self.parsl.python_app(function)
-        return app(*args)
+            app = self.parsl.python_app(function, cache=cache)
+            self.apps[function, cache] = app
+        return app
 
     def close(self) -> None:
         self.parsl.dfk().cleanup()
         self.parsl.clear()
 
 
-def loky() -> Bare:
+class Dask:
+    def __init__(self, kind: str, workers: int) -> None:
+        from distributed import Client
+
+        self.client = Client(
+            processes=kind == "processes",
+            n_workers=workers if kind == "processes" else 1,
+            threads_per_worker=1 if kind == "processes" else workers,
+            dashboard_address=None,
+            local_directory=fresh(),
+        )
+        self.submit(noop).result()
+
+    def submit(self, function: Callable[..., Any], *args: Any) -> Any:
+        return self.client.submit(function, *args, pure=False)
+
+    def close(self) -> None:
+        self.client.close()
+
+
+class Ray:
+    def __init__(self, workers: int) -> None:
+        import ray
+
+        self.ray = ray
+        self.remote: dict[Any, Any] = {}
+        ray.init(
+            num_cpus=workers,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+        )
+        self.submit(noop).result()
+
+    def submit(self, function: Callable[..., Any], *args: Any) -> Any:
+        remote = self.remote.get(function)
+        if remote is None:
+            remote = self.remote[function] = self.ray.remote(function)
+        refs = [arg.ref if isinstance(arg, _Ref) else arg for arg in args]
+        return _Ref(self.ray, remote.remote(*refs))
+
+    def close(self) -> None:
+        self.ray.shutdown()
+
+
+class _Ref:
+    """A reference of Ray's with the method of a future."""
+
+    __slots__ = ("ray", "ref")
+
+    def __init__(self, ray: Any, ref: Any) -> None:
+        self.ray, self.ref = ray, ref
+
+    def result(self) -> Any:
+        return self.ray.get(self.ref)
+
+
+def loky(workers: int) -> Bare:
     from loky import get_reusable_executor
 
-    return Bare(get_reusable_executor(max_workers=2))
+    return Bare(get_reusable_executor(max_workers=workers))
 
 
-def process_pool() -> Bare:
-    return Bare(cf.ProcessPoolExecutor(2, mp_context=mp.get_context("forkserver")))
+def executorlib(workers: int) -> Bare:
+    from executorlib import SingleNodeExecutor
+
+    return Bare(SingleNodeExecutor(max_workers=workers, block_allocation=True))
 
 
-SYSTEMS: dict[str, Callable[[], Any]] = {
-    "cf-threads": lambda: Bare(cf.ThreadPoolExecutor(2)),
+def process_pool(workers: int) -> Bare:
+    return Bare(
+        cf.ProcessPoolExecutor(workers, mp_context=mp.get_context("forkserver"))
+    )
+
+
+SYSTEMS: dict[str, Callable[[int], Any]] = {
+    "jackfield-threads": partial(Ours, "threads"),
+    "jackfield-processes": partial(Ours, "processes"),
+    "jackfield-observed": observed,
+    "jackfield-sqlite": partial(Ours, "threads", store="sqlite"),
+    "jackfield-pickle": partial(Ours, "threads", store="pickle"),
+    "jackfield-sqlite-million": partial(with_million, "sqlite"),
+    "jackfield-pickle-million": partial(with_million, "pickle"),
+    "cf-threads": lambda workers: Bare(cf.ThreadPoolExecutor(workers)),
     "cf-processes": process_pool,
     "loky": loky,
-    "parsl-threads": lambda: Parsl("threads"),
-    "parsl-htex": lambda: Parsl("htex"),
-    "jackfield-threads": lambda: Ours("threads"),
-    "jackfield-processes": lambda: Ours("processes"),
+    "parsl-threads": partial(Parsl, "threads"),
+    "parsl-htex": partial(Parsl, "htex"),
+    "parsl-checkpoints": partial(Parsl, "threads", checkpoints=True),
+    "dask-threads": partial(Dask, "threads"),
+    "dask-processes": partial(Dask, "processes"),
+    "executorlib": executorlib,
+    "ray": Ray,
 }
-
-
-def rss() -> int:
-    with open("/proc/self/statm") as statm:  # noqa: PTH123  (a benchmark)
-        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def w_noop(system: Any, n: int) -> dict[str, float]:
-    start = time.perf_counter()
-    futures = [system.submit(noop, i) for i in range(n)]
-    assert sum(future.result() for future in futures) == n * (n - 1) // 2
-    return {"us_per_task": (time.perf_counter() - start) / n * 1e6}
-
-
-def w_chain(system: Any, n: int) -> dict[str, float]:
-    start = time.perf_counter()
-    future = system.submit(noop, 0)
-    for _ in range(n):
-        future = system.submit(add1, future)
-    assert future.result() == n
-    return {"us_per_task": (time.perf_counter() - start) / n * 1e6}
-
-
-def w_fan(system: Any, n: int) -> dict[str, float]:
-    start = time.perf_counter()
-    first = system.submit(noop, 1)
-    middle = [system.submit(add1, first) for _ in range(n)]
-    assert system.submit(total, *middle).result() == n
-    return {"us_per_task": (time.perf_counter() - start) / (n + 2) * 1e6}
-
-
-def w_latency(system: Any, n: int) -> dict[str, float]:
-    times = []
-    for i in range(n):
-        start = time.perf_counter()
-        assert system.submit(noop, i).result() == i
-        times.append(time.perf_counter() - start)
-    times.sort()
-    return {"p50_us": times[n // 2] * 1e6, "p99_us": times[int(n * 0.99)] * 1e6}
-
-
-def w_memory(system: Any, n: int) -> dict[str, float]:
-    gc.collect()
-    before = rss()
-    futures = [system.submit(noop, i) for i in range(n)]
-    for future in futures:
-        future.result()
-    gc.collect()
-    held = rss() - before
-    del futures, future
-    gc.collect()
-    time.sleep(0.2)
-    return {"held_bytes": held / n, "dropped_bytes": (rss() - before) / n}
-
-
-def w_payload(system: Any, n: int) -> dict[str, float]:
-    start = time.perf_counter()
-    futures = [system.submit(make, 1_000_000) for _ in range(n)]
-    assert all(len(future.result()) == 1_000_000 for future in futures)
-    return {"mb_per_s": n / (time.perf_counter() - start)}
-
-
-WORK: dict[str, Callable[[Any, int], dict[str, float]]] = {
-    "noop": w_noop,
-    "chain": w_chain,
-    "fan": w_fan,
-    "latency": w_latency,
-    "memory": w_memory,
-    "payload": w_payload,
-}
-
-
-def main() -> None:
-    logging.disable(logging.CRITICAL)
-    name, work, n = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    start = time.perf_counter()
-    system = SYSTEMS[name]()
-    out: dict[str, Any] = {"start_ms": (time.perf_counter() - start) * 1e3}
-    out |= WORK[work](system, n)
-    system.close()
-    print(json.dumps(out), flush=True)
-    os._exit(0)  # what a peer leaves behind shall not keep the next one waiting
-
-
-if __name__ == "__main__":
-    main()

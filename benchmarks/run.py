@@ -1,176 +1,191 @@
-"""Run every row on every system that is installed, interleaved, and print ratios.
+"""Run all rows on every system that is installed, in turns, and print ratios.
 
-usage: python run.py [--repeats N] [--rows ROW,...] [--quick]
+usage: python run.py [--rows ROW,...] [--repeats N] [--quick] [--full] [--append]
 
 Each measurement is a process of its own. The systems of a row take turns, so that
 what else the machine does meets all of them; a row shows medians with their spread,
-and the ratio of each system's median to ours (above 1: ours is better).
+and the ratio of each other system's median to ours (above 1: ours is better).
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
-import importlib.util
+import contextlib
 import json
 import os
-import platform
-import statistics
+import shutil
 import subprocess
 import sys
-import time
+import tempfile
+from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import graphs
+import memo
+import memory
+import processes
+import quality
+import start
+import table
+import threads
+from peers import NEEDS, installed
+from plot import draw
+
+if TYPE_CHECKING:
+    from rows import Case, Row
 
 HERE = Path(__file__).parent
-
-NEEDS = {"loky": "loky", "parsl-threads": "parsl", "parsl-htex": "parsl"}
-
-# row: (title, work, N, metric, higher is better, ours, the others)
-THREADS = ["cf-threads", "parsl-threads"]
-PROCESSES = ["cf-processes", "loky", "parsl-htex"]
-ROWS: dict[str, tuple[str, str, int, str, bool, str, list[str]]] = {
-    "threads": ("threads, independent, µs a task", "noop", 100_000, "us_per_task", False, "jackfield-threads", THREADS),
-    "chain": ("threads, chain, µs a task", "chain", 100_000, "us_per_task", False, "jackfield-threads", ["parsl-threads"]),
-    "fan": ("threads, fan out and in, µs a task", "fan", 100_000, "us_per_task", False, "jackfield-threads", ["parsl-threads"]),
-    "latency": ("threads, latency p50, µs", "latency", 3_000, "p50_us", False, "jackfield-threads", THREADS),
-    "held": ("threads, bytes a task, futures held", "memory", 100_000, "held_bytes", False, "jackfield-threads", THREADS),
-    "dropped": ("threads, bytes a task, futures dropped", "memory", 100_000, "dropped_bytes", False, "jackfield-threads", THREADS),
-    "start": ("threads, load to first result, ms", "noop", 1, "start_ms", False, "jackfield-threads", THREADS),
-    "processes": ("processes, independent, µs a task", "noop", 20_000, "us_per_task", False, "jackfield-processes", PROCESSES),
-    "processes-latency": ("processes, latency p50, µs", "latency", 2_000, "p50_us", False, "jackfield-processes", PROCESSES),
-    "payload": ("processes, results of 1 MB, MB/s", "payload", 200, "mb_per_s", True, "jackfield-processes", PROCESSES),
-    "processes-start": ("processes, load to first result, ms", "noop", 1, "start_ms", False, "jackfield-processes", PROCESSES),
-}  # fmt: skip
-
-# Parsl is so slow that the full number of tasks would take minutes; its cost for
-# each task does not fall with their number.
-FEWER = {"parsl-threads": 10_000, "parsl-htex": 2_000, "loky": 10_000}
+RESULTS = HERE / "results"
+LIMIT_S = 900.0
+THEMES = (threads, graphs, processes, start, memo, memory, quality)
+ROWS: list[Row] = [row for theme in THEMES for row in theme.ROWS]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    options = read_options()
+    facts = table.machine()
+    results: dict[str, Any] = {"machine": facts, "rows": {}}
+    print(f"{table.title(facts)}\n\n{missing()}\n", *table.HEAD, sep="\n", flush=True)
+    shown: list[str] = []
+    with tempfile.TemporaryDirectory() as directory:
+        bench = Bench(Path(directory), options.repeats, 10 if options.quick else 1)
+        for row in options.rows:
+            samples = results["rows"][row.name] = bench.measure(row)
+            for line in table.lines(row, samples):
+                print(line, flush=True)
+                shown.append(line)
+    write(results, options.output)
+    if options.append:
+        command = " ".join(["python run.py", *sys.argv[1:]])
+        how = f"Command: `{command}`. Load before it: {facts['load']:.1f}. {missing()}"
+        table.append(HERE / "README.md", facts, how, [*table.HEAD, *shown])
+
+
+def read_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").split("\n")[0],
+        epilog=f"rows: {', '.join(row.name for row in ROWS)}",
+    )
+    parser.add_argument("--rows", help="names of rows, or memo.py for all of a module")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--rows", default=",".join(ROWS))
     parser.add_argument("--quick", action="store_true", help="a tenth of the tasks")
-    parser.add_argument("--json", type=Path, help="write all measurements here")
+    parser.add_argument(
+        "--full", action="store_true", help="rows of a million tasks too"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=RESULTS, help="directory for JSON and picture"
+    )
+    parser.add_argument(
+        "--append", action="store_true", help="add to README.md's tables"
+    )
     options = parser.parse_args()
-    results: dict[str, Any] = {"machine": machine(), "rows": {}}
-    print(f"{results['machine']}\n")
-    print("| work | jackfield | " + "peer | ratio |")
-    print("| --- | --- | --- | --- |")
-    for row in options.rows.split(","):
-        samples = measure(row, options.repeats, 10 if options.quick else 1)
-        results["rows"][row] = samples
-        show(row, samples)
-    results["rows"]["import"] = import_times(options.repeats * 3)
-    show_import(results["rows"]["import"])
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=1))
+    options.rows = chosen(options.rows, full=options.full)
+    return options
 
 
-def measure(row: str, repeats: int, divide: int) -> dict[str, list[float]]:
-    _, work, n, metric, _, ours, others = ROWS[row]
-    systems = [ours, *[name for name in others if installed(name)]]
-    samples: dict[str, list[float]] = {name: [] for name in systems}
-    for _ in range(repeats):
-        for name in systems:
-            tasks = max(1, min(n, FEWER.get(name, n)) // divide)
-            result = once(name, work, tasks)
-            if result is not None:
-                samples[name].append(result[metric])
-    return samples
-
-
-def once(name: str, work: str, n: int) -> dict[str, float] | None:
-    done = subprocess.run(
-        [sys.executable, HERE / "peers.py", name, work, str(n)],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-        env={
-            **os.environ,
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        },
-    )
-    if done.returncode:
-        print(
-            f"{name} {work} failed: {done.stderr.strip().splitlines()[-1:]}",
-            file=sys.stderr,
-        )
-        return None
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def show(row: str, samples: dict[str, list[float]]) -> None:
-    title, _, _, _, higher, ours, others = ROWS[row]
-    mine = statistics.median(samples[ours]) if samples[ours] else float("nan")
-    for name in others:
-        values = samples.get(name)
-        if not values:
-            continue
-        theirs = statistics.median(values)
-        ratio = mine / theirs if higher else theirs / mine
-        print(
-            f"| {title} | {spread(samples[ours])} | {name} {spread(values)} | {ratio:.2f} x |",
-            flush=True,
-        )
-
-
-def spread(values: list[float]) -> str:
-    if not values:
-        return "failed"
-    return f"{statistics.median(values):.4g} ({min(values):.3g} to {max(values):.3g})"
-
-
-def import_times(repeats: int) -> dict[str, list[float]]:
-    """Milliseconds of a Python that imports something, beside one that does not."""
-    codes = {
-        "bare": "pass",
-        "jackfield": "import jackfield",
-        "parsl": "import parsl",
-        "concurrent.futures": "import concurrent.futures.thread",
+def chosen(names: str | None, *, full: bool) -> list[Row]:
+    if names is None:
+        return [row for row in ROWS if full or not row.full]
+    by_name = {
+        f"{theme.__name__}.py": [row for row in theme.ROWS if full or not row.full]
+        for theme in THEMES
     }
-    if importlib.util.find_spec("parsl") is None:
-        del codes["parsl"]
-    times: dict[str, list[float]] = {name: [] for name in codes}
-    for _ in range(repeats):
-        for name, code in codes.items():
-            start = time.perf_counter()
-            subprocess.run([sys.executable, "-c", code], check=True)
-            times[name].append((time.perf_counter() - start) * 1e3)
-    return times
+    by_name |= {row.name: [row] for row in ROWS}
+    unknown = [name for name in names.split(",") if name not in by_name]
+    if unknown:
+        sys.exit(f"run.py: there is no row {unknown[0]!r}. Rows: {', '.join(by_name)}.")
+    return [row for name in names.split(",") for row in by_name[name]]
 
 
-def show_import(times: dict[str, list[float]]) -> None:
-    bare = statistics.median(times["bare"])
-    over = {name: statistics.median(values) - bare for name, values in times.items()}
-    mine = over["jackfield"]
-    for name, value in over.items():
-        if name not in ("bare", "jackfield"):
-            print(
-                f"| import, ms over bare Python | {mine:.3g} | {name} {value:.3g} | {value / mine:.2f} x |"
-            )
-
-
-def installed(name: str) -> bool:
-    return name not in NEEDS or importlib.util.find_spec(NEEDS[name]) is not None
-
-
-def machine() -> str:
-    versions = []
-    for package in ("jackfield", "parsl", "loky"):
-        try:
-            versions.append(f"{package} {importlib.metadata.version(package)}")
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    today = time.strftime("%Y-%m-%d")
-    cores = len(os.sched_getaffinity(0))
+def missing() -> str:
+    names = [name for name in NEEDS if not installed(name)]
     return (
-        f"{today}, {platform.system()} {platform.machine()}, {cores} cores, "
-        f"Python {platform.python_version()}, {', '.join(versions)}"
+        f"Not installed: {', '.join(names)}." if names else "All peers are installed."
     )
+
+
+def write(results: dict[str, Any], directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / ".gitignore").write_text("*\n")
+    (directory / "results.json").write_text(json.dumps(results, indent=1), "utf-8")
+    (directory / "ratios.svg").write_text(draw(results, ROWS), "utf-8")
+    print(f"\nWritten: {directory / 'results.json'} and ratios.svg")
+
+
+class Bench:
+    """Takes measurements, and keeps what was prepared for them.
+
+    Args:
+        directory: Where they write; what is prepared stays there for all rows.
+        repeats: Of each case.
+        divide: By which numbers of tasks are divided.
+    """
+
+    def __init__(self, directory: Path, repeats: int, divide: int) -> None:
+        self.directory = directory
+        self.repeats = repeats
+        self.divide = divide
+        self._prepared: dict[str, Path] = {}
+
+    def measure(self, row: Row) -> dict[str, list[dict[str, float]]]:
+        """Return the figures of each repeat of each case that can be measured here."""
+        cases = [case for case in row.cases if available(case)]
+        samples: dict[str, list[dict[str, float]]] = {case.name: [] for case in cases}
+        for _ in range(self.repeats):
+            for case in cases:
+                with self._place(row) as place:
+                    figures = self._once(case, place)
+                if figures is not None:
+                    samples[case.name].append(figures)
+        return samples
+
+    @contextlib.contextmanager
+    def _place(self, row: Row) -> Iterator[Path]:
+        """Give a directory: the prepared one, or one for this measurement alone."""
+        if row.prepare is not None:
+            if row.prepare.work not in self._prepared:
+                place = Path(tempfile.mkdtemp(dir=self.directory))
+                self._once(row.prepare, place)
+                self._prepared[row.prepare.work] = place
+            yield self._prepared[row.prepare.work]
+            return
+        place = Path(tempfile.mkdtemp(dir=self.directory))
+        yield place
+        shutil.rmtree(place, ignore_errors=True)
+
+    def _once(self, case: Case, place: Path) -> dict[str, float] | None:
+        n = max(1, case.n // self.divide)
+        options = json.dumps(dict(case.options))
+        bin_directory = Path(sys.executable).parent
+        paths = [str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
+        done = subprocess.run(
+            [sys.executable, HERE / "one.py", case.system, case.work, str(n), options],
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+            check=False,
+            env={
+                **os.environ,
+                "PATH": f"{bin_directory}:{os.environ['PATH']}",
+                "PYTHONPATH": os.pathsep.join(paths),
+                "BENCH_DIR": str(place),
+                "XDG_CONFIG_HOME": str(place),  # the signing key: not the user's own
+            },
+        )
+        if done.returncode:
+            why = done.stderr.strip().splitlines()[-1:]
+            print(f"{case.name} {case.work} failed: {why}", file=sys.stderr)
+            return None
+        figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+        return figures
+
+
+def available(case: Case) -> bool:
+    """Tell whether what a case needs is installed."""
+    module = case.options.get("module", "json")
+    return installed(case.system) and find_spec(module.partition(".")[0]) is not None
 
 
 if __name__ == "__main__":

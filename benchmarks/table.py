@@ -1,0 +1,142 @@
+"""What was measured, as Markdown: medians, their spread, ratios, and the bars."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import statistics
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rows import Bar, Metric, Row
+
+PACKAGES = ("jackfield", "parsl", "loky", "distributed", "executorlib", "ray")
+
+Samples = Mapping[str, Sequence[Mapping[str, float]]]
+"""Case to the figures of each of its repeats."""
+
+HEAD = [
+    "| work | jackfield | beside it | ratio | bar |",
+    "| --- | --- | --- | --- | --- |",
+]
+
+
+def versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> dict[str, Any]:
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+        "versions": versions(),
+        "load": os.getloadavg()[0],
+    }
+
+
+def title(facts: Mapping[str, Any]) -> str:
+    packages = ", ".join(
+        f"{name} {number}" for name, number in facts["versions"].items()
+    )
+    return (
+        f"{facts['date']}, {facts['system']}, {facts['cores']} cores, "
+        f"Python {facts['python']}, {packages}"
+    )
+
+
+def lines(row: Row, samples: Samples) -> Iterator[str]:
+    """Give the lines of a row: for each figure, one for each case beside the first."""
+    for metric in row.metrics:
+        figures = {
+            case.name: [one[metric.key] for one in samples.get(case.name, ()) if metric.key in one]
+            for case in row.cases
+        }  # fmt: skip
+        yield from _lines(row, metric, figures)
+
+
+def _lines(
+    row: Row, metric: Metric, figures: Mapping[str, list[float]]
+) -> Iterator[str]:
+    first, *others = [case.name for case in row.cases]
+    name = "" if first.startswith("jackfield") else f"{first} "
+    mine = f"{name}{spread(figures[first])}"
+    alone = ", ".join(
+        judged(bar, metric, figures, first) for bar in metric.bars if not bar.against
+    )
+    shown = False
+    for other in others:
+        if not figures[other]:
+            continue
+        bars = [
+            judged(bar, metric, figures, first)
+            for bar in metric.bars
+            if bar.against == other
+        ]
+        if alone and not shown:
+            bars.insert(0, alone)
+        ratio = ratio_of(metric, figures, first, other)
+        beside = f"{other} {spread(figures[other])}"
+        yield f"| {metric.title} | {mine} | {beside} | {ratio:.2f} x | {', '.join(bars)} |"
+        shown = True
+    if not shown:
+        yield f"| {metric.title} | {mine} | | | {alone} |"
+
+
+def median(values: list[float]) -> float:
+    return statistics.median(values) if values else float("nan")
+
+
+def ratio_of(
+    metric: Metric, figures: Mapping[str, list[float]], first: str, other: str
+) -> float:
+    """Return how many times as good the first case is as another."""
+    mine, theirs = median(figures[first]), median(figures[other])
+    above, below = (mine, theirs) if metric.higher else (theirs, mine)
+    return above / below if below else float("nan")
+
+
+def judged(
+    bar: Bar, metric: Metric, figures: Mapping[str, list[float]], first: str
+) -> str:
+    """Say what a figure has to reach, and whether it does."""
+    mine = median(figures[first])
+    match bar.kind:
+        case "at most":
+            reached, text = mine <= bar.limit, f"≤ {bar.limit:g}"
+        case "at least":
+            reached, text = mine >= bar.limit, f"≥ {bar.limit:g}"
+        case "more":
+            more = mine - median(figures[bar.against])
+            reached, text = more <= bar.limit, f"{more:+.3g}, ≤ {bar.limit:g}"
+        case "ratio":
+            ratio = ratio_of(metric, figures, first, bar.against)
+            reached, text = ratio >= bar.limit, f"≥ {bar.limit:.3g} x"
+    return f"{text}: {'yes' if reached else 'no'}"
+
+
+def spread(values: list[float]) -> str:
+    """Say median and range, or that nothing could be measured."""
+    if not values:
+        return "failed"
+    middle = f"{statistics.median(values):.4g}"
+    if len(values) == 1:
+        return middle
+    return f"{middle} ({min(values):.3g} to {max(values):.3g})"
+
+
+def append(path: Path, facts: Mapping[str, Any], how: str, table: list[str]) -> None:
+    """Add a dated section to a Markdown file."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write("\n".join(["", f"## {title(facts)}", "", how, "", *table, ""]))
