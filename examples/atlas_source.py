@@ -9,7 +9,7 @@ import ast
 import os
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path, PurePath
 
 NOT_ENTERED = ("site-packages", "dist-packages")
@@ -21,14 +21,12 @@ class Source:
     """A file to read.
 
     Attributes:
-        file: Its path.
         path: Its path below the directory that is mapped: ``"email/message.py"``.
         name: What Python imports it as: ``"email.message"``.
         package: The first folder of ``path``, or ``"(top level)"``.
         is_test: Whether it belongs to a test suite, by its name or a folder's.
     """
 
-    file: str
     path: str
     name: str
     package: str
@@ -50,7 +48,7 @@ class Module:
             line: ``{"Message": ("class", 141)}``.
         reexports: Each name that it has ``from`` elsewhere, with its full name there.
         error: Why it could not be parsed, or ``None``.
-        worker: Number of the process that parsed it.
+        worker: Number of the process that parsed it; it makes no difference.
     """
 
     source: Source
@@ -61,7 +59,11 @@ class Module:
     definitions: dict[str, tuple[str, int]] = field(default_factory=dict)
     reexports: dict[str, str] = field(default_factory=dict)
     error: str | None = None
-    worker: int = 0
+    worker: int = field(default=0, compare=False)
+
+    def __jackfield_hash__(self) -> list[object]:
+        """Return what makes two of them the same to a cached app."""
+        return [getattr(self, part.name) for part in fields(self) if part.compare]
 
 
 # -- Finding ------------------------------------------------------------------------
@@ -90,7 +92,7 @@ def _is_entered(folder: str) -> bool:
 def _source(file: Path, directory: Path) -> Source:
     path = file.relative_to(directory)
     package = path.parts[0] if len(path.parts) > 1 else "(top level)"
-    return Source(str(file), path.as_posix(), _name(file), package, _is_test(path))
+    return Source(path.as_posix(), _name(file), package, _is_test(path))
 
 
 def _name(file: Path) -> str:
@@ -114,10 +116,10 @@ def _is_test(path: PurePath) -> bool:
 # -- Reading ------------------------------------------------------------------------
 
 
-def read_module(source: Source) -> Module:
+def read_module(source: Source, file: str | os.PathLike[str]) -> Module:
     """Parse one file; a file that cannot be parsed is a ``Module`` with an error."""
     try:
-        text = Path(source.file).read_bytes()
+        text = Path(file).read_bytes()
         tree = _parse(text)
     except (OSError, SyntaxError, ValueError) as error:
         return Module(source, error=_reason(error), worker=os.getpid())

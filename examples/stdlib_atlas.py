@@ -2,6 +2,11 @@
 
     python examples/stdlib_atlas.py                    # Python's own standard library
     python examples/stdlib_atlas.py some/sources --output map --trace
+    python examples/stdlib_atlas.py --cache            # go on where it was
+
+With ``--cache`` results are kept from one run to the next: a run that was killed goes
+on where it was, and one after a file or a function was edited does again what that
+changes. At its end it says how many calls of each app were found and how many were run.
 
 Read it from top to bottom: the apps, the workflow that joins them, where they run,
 who is told of it, and the command line. What the apps do inside is plain Python and
@@ -40,86 +45,94 @@ CORE_SIZE = 40
 #
 # An argument may be a future, or a list or a dict with futures in it, to any depth:
 # the task waits for them, and the function gets their results.
+#
+# What ``cache=True`` compares: the function with all that it calls, here and in the
+# files beside this one; the arguments; of a ``File``, what is in it. Calls that make
+# values are cached, and files are written by calls that are not: somebody may have
+# changed them since.
 
 
-@jf.python_app(executors=["cpu"])
-def parse(source: Source) -> Module:
-    return atlas_source.read_module(source)
+@jf.python_app(executors=["cpu"], cache=True)
+def parse(source: Source, file: jf.File) -> Module:
+    return atlas_source.read_module(source, file)
 
 
-@jf.python_app(executors=["cpu"])
+@jf.python_app(executors=["cpu"], cache=True)
 def sum_up(modules: Any) -> Totals:
     return atlas_graph.sum_up(modules)
 
 
 @jf.join_app
-def map_package(sources: Sequence[Source]) -> dict[str, Any]:
+def map_package(directory: Path, sources: Sequence[Source]) -> dict[str, Any]:
     """Fan out: a task for each file, and one for all of them together.
 
     A join app ends when the futures that it returns have ended, with their results
     in the same places.
     """
-    modules = [parse(source) for source in sources]
+    modules = [parse(source, jf.File(directory / source.path)) for source in sources]
     return {"modules": modules, "totals": sum_up(modules)}
 
 
-@jf.python_app(executors=["cpu"])
+@jf.python_app(executors=["cpu"], cache=True)
 def link(packages: Any) -> Graph:
     return atlas_graph.link(all_modules(packages))
 
 
-@jf.python_app(executors=["cpu"])
-def list_names(packages: Any, outputs: Sequence[jf.File]) -> None:
-    """Write each import of the library on a line of its own."""
+@jf.python_app(executors=["cpu"], cache=True)
+def list_names(packages: Any) -> str:
+    """List each import of the library on a line of its own."""
     library = [m for m in all_modules(packages) if not m.source.is_test]
     names = [atlas_source.full_name(*pair) for m in library for pair in m.imports]
-    write(outputs[0], "".join(f"{name}\n" for name in names))
+    return "".join(f"{name}\n" for name in names)
 
 
 @jf.bash_app(executors=["io"])
 def count_lines(
-    inputs: Sequence[Any],
+    lines: Any,
     outputs: Sequence[jf.File],  # noqa: ARG001  (the kernel looks for them)
     stdout: Any,  # noqa: ARG001  (the kernel sends there what the command prints)
 ) -> str:
     """Return the command to be run."""
-    lines = shlex.quote(str(inputs[0]))
     return (
         "set -o pipefail; export LC_ALL=C; "  # the same order in every language
-        f"sort {lines} | uniq -c | sort -k1,1nr -k2"
+        f"sort {shlex.quote(str(lines))} | uniq -c | sort -k1,1nr -k2"
     )
 
 
-@jf.python_app(executors=["cpu"])
-def draw(title: str, graph: Any, outputs: Sequence[jf.File]) -> None:
+@jf.python_app(executors=["cpu"], cache=True)
+def draw(title: str, graph: Any) -> str:
     core = {name: n for name, n in list(graph.needed_by.items())[:CORE_SIZE] if n}
     library = f"{len(graph.needed_by):,} (tests left out)"
     subtitle = f"The modules that most others import: {len(core)} of {library}"
-    picture = atlas_svg.draw(title, subtitle, core, graph.edges(core))
-    write(outputs[0], picture)
+    return atlas_svg.draw(title, subtitle, core, graph.edges(core))
 
 
-@jf.python_app(executors=["cpu"])
-def write_report(
+@jf.python_app(executors=["cpu"], cache=True)
+def report_on(
     title: str,
     left_out: Sequence[str],
     packages: Any,
     graph: Any,
-    inputs: Sequence[Any],
-    outputs: Sequence[jf.File],
-) -> None:
-    counts, picture = map(Path, inputs)
-    counted = [line.split(None, 1) for line in counts.read_text("utf-8").splitlines()]
-    report = atlas_report.render(
+    counts: Any,
+    picture: str,
+) -> str:
+    lines = Path(counts).read_text("utf-8").splitlines()
+    counted = [line.split(None, 1) for line in lines]
+    return atlas_report.render(
         title,
         left_out,
         all_modules(packages),
         {name: package["totals"] for name, package in packages.items()},
         graph,
         [(int(number), name) for number, name in counted],
-        picture.name,
+        picture,
     )
-    write(outputs[0], report)
+
+
+@jf.python_app(executors=["io"])
+def save(text: Any, outputs: Sequence[jf.File]) -> None:
+    # Names of files, and so of modules, need not be valid text.
+    Path(outputs[0]).write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def all_modules(packages: Mapping[str, Mapping[str, Any]]) -> list[Module]:
@@ -127,36 +140,32 @@ def all_modules(packages: Mapping[str, Mapping[str, Any]]) -> list[Module]:
     return sorted(modules, key=lambda module: module.source.path)
 
 
-def write(path: jf.File, text: str) -> None:
-    # Names of files, and so of modules, need not be valid text.
-    Path(path).write_text(text, encoding="utf-8", errors="backslashreplace")
-
-
 # -- The workflow: nothing here waits, except for what the caller asks of the futures --
 
 
 def map_library(
-    title: str, sources: Sequence[Source], left_out: Sequence[str], output: Path
-) -> tuple[jf.DataFuture, dict[str, jf.AppFuture[Any]]]:
-    """Return the futures of the report and of the packages."""
+    title: str,
+    directory: Path,
+    sources: Sequence[Source],
+    left_out: Sequence[str],
+    output: Path,
+) -> tuple[list[jf.DataFuture], dict[str, jf.AppFuture[Any]]]:
+    """Return the futures of the files, the report first, and of the packages."""
     packages = {
-        package: map_package([s for s in sources if s.package == package])
+        package: map_package(directory, [s for s in sources if s.package == package])
         for package in sorted({s.package for s in sources})
     }
-    names = list_names(packages, outputs=[jf.File(output / "names.txt")])
+    names = save(list_names(packages), outputs=[jf.File(output / "names.txt")])
     counts = jf.File(output / "counts.txt")
-    counted = count_lines(inputs=names.outputs, outputs=[counts], stdout=(counts, "w"))
+    counted = count_lines(names.outputs[0], outputs=[counts], stdout=(counts, "w"))
     graph = link(packages)
-    drawn = draw(title, graph, outputs=[jf.File(output / "imports.svg")])
-    report = write_report(
-        title,
-        left_out,
-        packages,
-        graph,
-        inputs=[*counted.outputs, *drawn.outputs],
-        outputs=[jf.File(output / "report.md")],
+    picture = jf.File(output / "imports.svg")
+    drawn = save(draw(title, graph), outputs=[picture])
+    report = report_on(
+        title, left_out, packages, graph, counted.outputs[0], picture.filename
     )
-    return report.outputs[0], packages
+    saved = save(report, outputs=[jf.File(output / "report.md")])
+    return [*saved.outputs, *drawn.outputs], packages
 
 
 # -- Where the tasks run --------------------------------------------------------------
@@ -186,6 +195,19 @@ class Trace:
             if event.state.final:
                 where = event.executor or "-"
                 self.ended[event.app, where, event.state.value] += 1
+
+    def show_cache(self) -> None:
+        """Print how many results were there already, and how many had to be made."""
+        hits, runs = Counter[str](), Counter[str]()
+        for (app, executor, state), number in self.ended.items():
+            if state == "memoized":
+                hits[app] += number
+            elif executor != "_internal":  # join apps, and what the kernel itself does
+                runs[app] += number
+        print(f"\n{'Hits':>7}{'Runs':>7}  of the app")
+        for app in sorted(hits | runs):
+            print(f"{hits[app]:7}{runs[app]:7}  {app}")
+        print()
 
     def show(self, packages: Mapping[str, jf.AppFuture[Any]]) -> None:
         """Print what was counted, and which process parsed how many files."""
@@ -218,18 +240,20 @@ def main() -> None:
 
     began = time.perf_counter()
     try:
-        with jf.load(config, plugins=[trace]) as kernel:
+        with jf.load(config, plugins=[trace], **caching(options)) as kernel:
             print(f"Mapping {len(sources):,} files in {directory}")
-            report, packages = map_library(title, sources, left_out, output)
-            report.result()
+            files, packages = map_library(title, directory, sources, left_out, output)
+            report, picture = [file.result() for file in files]
     except jf.JackfieldError as error:
         sys.exit(f"stdlib_atlas: {error}")
     tasks = sum(kernel.summary().counts.values())
     print(f"{tasks:,} tasks ended in {time.perf_counter() - began:.1f} s")
     if options.trace:
         trace.show(packages)
-    print(f"Report:  {report.filepath}")
-    print(f"Picture: {output / 'imports.svg'}")
+    if options.cache:
+        trace.show_cache()
+    print(f"Report:  {report}")
+    print(f"Picture: {picture}")
 
 
 def read_options() -> argparse.Namespace:
@@ -256,7 +280,27 @@ def read_options() -> argparse.Namespace:
     parser.add_argument(
         "--trace", action="store_true", help="tell how many tasks ran, and where"
     )
-    return parser.parse_args()
+    parser.add_argument(
+        "--cache",
+        action="store_true",
+        help="use results of earlier runs, and keep them",
+    )
+    parser.add_argument(
+        "--store",
+        metavar="URL",
+        help="with --cache: where to keep them, such as sqlite:///results.db "
+        "(default: checkpoints.db beside the directories of the runs)",
+    )
+    options = parser.parse_args()
+    if options.store and not options.cache:
+        parser.error("--store needs --cache")
+    return options
+
+
+def caching(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the part of the configuration that is chosen by --cache and --store."""
+    store = {"checkpoint": {"store": options.store}} if options.store else {}
+    return {"app_cache": options.cache, **store}
 
 
 def find_sources(directory: Path) -> tuple[list[Source], list[str]]:

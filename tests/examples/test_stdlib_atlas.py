@@ -253,7 +253,8 @@ def test_the_trace_counts_the_tasks_of_each_app_and_executor(atlas: Atlas) -> No
         "list_names": ("1", "cpu"),
         "parse": ("7", "cpu"),
         "sum_up": ("2", "cpu"),
-        "write_report": ("1", "cpu"),
+        "report_on": ("1", "cpu"),
+        "save": ("3", "io"),
     }
 
 
