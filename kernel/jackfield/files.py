@@ -75,12 +75,12 @@ class File:
 
     @property
     def tree(self) -> bool:
-        """Whether a remote one stands for many: a directory, or a pattern.
+        """Whether a URL stands for many files: a directory, or a pattern.
 
         A directory's URL ends with ``/``. A pattern has a ``*`` in its path; a name
         with a star in it is written ``%2A``.
         """
-        if not self.remote:
+        if not (self.remote or self.url.startswith("file:")):
             return False
         path = raw_path(self.url)
         return path.endswith("/") or "*" in path

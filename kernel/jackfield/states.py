@@ -18,6 +18,8 @@ class TaskState(Enum):
     cluster, and the kernel cannot see a worker pick a task up.
     """
 
+    __hash__ = object.__hash__  # Enum's own is Python code, called for every task
+
     WAITING = "waiting"
     """At least one input future is not done, or a retry's delay is not over."""
 

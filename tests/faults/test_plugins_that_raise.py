@@ -473,7 +473,7 @@ WRONG: list[tuple[Callable[[jf.Transfer], Any], dict[str, Any], str]] = [
     (make_directory, {}, "wrote no file"),
     (write_and_answer, {}, "answered bool, not a jackfield.RemoteInfo"),
     (declare_more, {}, "3 bytes arrived, the server declares 4"),
-    (write, {"size": 2}, "3 bytes arrived, size= declares 2"),
+    (write, {"size": 2}, "it has 3 bytes, size= declares 2"),
     (write, {"sha256": "0" * 64}, "its sha256 is ba7816bf"),
 ]
 

@@ -29,7 +29,10 @@ EXAMPLES: dict[str, Any] = {
     "RemoteError": errors.RemoteError("my.Error", "text", "Traceback ..."),
     "SerializationError": errors.SerializationError("app", "argument 'x'", "no"),
     "TaskExitError": errors.TaskExitError("app", "SystemExit(3)"),
-    "TransferError": errors.TransferError("http://x", "cut short"),
+    "TransferError": errors.TransferError("http://x", "cut short", True, 1.5),
+    "RemoteChangedError": errors.RemoteChangedError("http://x", "its etag is new"),
+    "RemoteForbiddenError": errors.RemoteForbiddenError("http://x", "403"),
+    "RemoteNotFoundError": errors.RemoteNotFoundError("http://x", "404"),
     "UnsupportedByExecutorError": errors.UnsupportedByExecutorError("app", ["no."]),
     "WorkerDiedError": errors.WorkerDiedError("cpu", "7 (c)", -9, "killed"),
 }

@@ -291,6 +291,55 @@ def test_an_output_that_is_gone_is_made_again(
     assert Path(make(outputs=[jf.File(path)]).outputs[0].result(LIMIT_S)).exists()
 
 
+@jf.python_app(cache=True)
+def make(text: str, outputs: Sequence[jf.File] = ()) -> int:
+    Path(outputs[0]).write_text(text)
+    return len(text)
+
+
+@jf.python_app(cache=True)
+def contents(file: jf.File) -> str:
+    return Path(file).read_text()
+
+
+def test_an_output_that_another_call_has_overwritten_is_made_again(
+    tmp_path: Path,
+) -> None:
+    run = {"run_dir": tmp_path / "runs"}
+    out = jf.File(tmp_path / "out.txt")
+    for _ in range(2):  # the second time from the store
+        with jf.load(run):
+            for text in "ABAB":
+                made = make(text, outputs=[out])
+                assert contents(made.outputs[0]).result(LIMIT_S) == text
+
+
+def test_outputs_that_are_as_they_were_made_are_not_made_again(tmp_path: Path) -> None:
+    out = jf.File(tmp_path / "out.txt")
+    statuses = []
+    for content in (None, "A", "edited"):
+        if content is not None:
+            Path(out).write_text(content)  # "A": another time, the same content
+        with jf.load({"run_dir": tmp_path / "runs"}):
+            future = make("A", outputs=[out])
+            assert future.result(LIMIT_S) == 1
+            statuses.append(future.memo.status)
+            if content == "edited":
+                assert "an output is not what the call made" in str(jf.explain(future))
+    assert statuses == ["miss", "hit", "miss"]
+    assert Path(out).read_text() == "A"
+
+
+def test_a_big_output_is_identified_beside_the_kernels_threads(tmp_path: Path) -> None:
+    out = jf.File(tmp_path / "big")
+    with jf.load({"run_dir": tmp_path / "runs"}) as kernel:
+        for status in ("miss", "hit"):
+            future = make("x" * (2 << 20), outputs=[out])
+            assert future.result(LIMIT_S) == 2 << 20
+            assert future.memo.status == status
+        assert kernel.summary().counts[jf.TaskState.SUCCEEDED] >= 2
+
+
 def test_an_argument_without_an_identity_is_named(kernel: jf.DataFlowKernel) -> None:
     @jf.python_app(cache=True)
     def work(lock: Any) -> None:

@@ -786,6 +786,61 @@ def test_a_later_run_takes_a_file_from_the_cache(load: Load, tmp_path: Path) -> 
     assert shelf.asked == {"x": 2}
 
 
+def test_another_version_than_the_one_looked_at_is_not_kept(
+    load: Load, tmp_path: Path
+) -> None:
+    class Stale(Shelf):
+        @jf.hookimpl
+        def jackfield_stat_file(self, remote: jf.Remote) -> jf.RemoteInfo:
+            return jf.RemoteInfo(3, '"A"')
+
+    shelf, settled = Stale(x=b"BBB"), jf.RemoteInfo(3, '"B"', None, True)
+    for _ in range(2):
+        shelf.script = [lambda t, c: t.receive([c], settled)]
+        with load(shelf, transfers={"cache": str(tmp_path / "cache")}):
+            read(jf.File("shelf://h/x")).result(LIMIT_S)
+    assert shelf.asked == {"x": 2}
+
+
+def test_a_look_at_a_file_or_a_directory_is_tried_again(
+    load: Load, tmp_path: Path
+) -> None:
+    class Moody(Shelf):
+        failures = 0
+
+        def cut(self) -> None:
+            self.failures += 1
+            if self.failures % 2:
+                raise ConnectionError("cut")
+
+        @jf.hookimpl
+        def jackfield_stat_file(self, remote: jf.Remote) -> jf.RemoteInfo:
+            self.cut()
+            return self.info(remote)
+
+        @jf.hookimpl
+        def jackfield_list_files(self, remote: jf.Remote) -> Mapping[str, Any]:
+            self.cut()
+            return {f"{remote.url}a": jf.RemoteInfo()}
+
+    with load(Moody(x=b"abc"), transfers={"cache": str(tmp_path / "cache")}):
+        assert read(jf.File("shelf://h/x")).result(LIMIT_S) == b"abc"
+    with load(Moody(d__a=b"abc")):
+        assert tree_of(jf.File("shelf://h/d/")).result(LIMIT_S) == {"a": b"abc"}
+
+
+def test_a_tree_is_verified_as_well_as_its_worst_file(load: Load) -> None:
+    @jf.python_app
+    def how(file: jf.File) -> str | None:
+        return file.verified
+
+    shelf = Shelf(d__a=b"1", d__b=b"2")
+    shelf.script = [lambda t, c: t.receive([c], jf.RemoteInfo(settled=True))]
+    with load(shelf):
+        assert how(jf.File("shelf://h/d/")).result(LIMIT_S) == "none"
+        assert how(jf.File("shelf://h/*/a")).result(LIMIT_S) == "etag"
+
+
 def test_a_task_that_changes_its_file_does_not_change_the_cache(
     load: Load, tmp_path: Path
 ) -> None:

@@ -59,7 +59,7 @@ _ELSEWHERE: Final[Mapping[str, str]] = {
     "checkpoint_files": "results are kept in checkpoint.store",
     "checkpoint_mode": "write checkpoint.mode",
     "checkpoint_period": "write checkpoint.period",
-    "data_management_max_threads": "write internal_threads",
+    "data_management_max_threads": "write transfers.threads",
     "dependency_resolver": "write dependencies, 'deep' or 'shallow'",
     "initialize_logging": "write log_level, 'OFF' for none",
     "internal_tasks_max_threads": "write internal_threads",

@@ -57,7 +57,7 @@ class Config:
         exit_mode: What leaving ``with load():`` does: ``"wait"`` for all tasks,
             ``"cancel"`` what is unfinished, or ``"skip"``: leave the kernel running.
         exit_grace: Seconds that running tasks get when a run is cut short.
-        internal_threads: Threads for join apps' bodies and transfers.
+        internal_threads: Threads for join apps' bodies.
         checkpoint: ``store`` (a URL), ``mode``, ``period`` (``"HH:MM:SS"``),
             ``on_failure``, and the store's options. Empty: SQLite in ``run_dir``,
             opened at the first cached call. ``store = "memory"``: results are kept for

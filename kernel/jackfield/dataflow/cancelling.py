@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from jackfield.dataflow.claims import Cancellation, claim_cancel
+from jackfield.dataflow.claims import claim_cancel
 from jackfield.states import TaskState
 
 if TYPE_CHECKING:
@@ -60,4 +60,4 @@ def cancel_rest(engine: Engine, effects: Effects) -> None:
         line = f"Ended with {len(rest)} unfinished tasks: {titles}"
         effects.warnings.append(line)
     for task in rest:
-        engine.end(task, TaskState.CANCELLED, Cancellation(), None, effects)
+        engine.end_cancelled(task, effects)

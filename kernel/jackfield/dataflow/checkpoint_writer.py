@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -47,6 +48,7 @@ class CheckpointWriter:
         failed: Called once, with the first error of the store; from then on nothing
             is written. It and what is called when a record is there never raise.
         fails_tasks: Whether tasks that wait for their record get that error.
+        gathering: Entered while the tasks of one group are told.
 
     Attributes:
         error: What the store could not do, once it has failed.
@@ -60,12 +62,14 @@ class CheckpointWriter:
         failed: Callable[[CheckpointError], None],
         *,
         fails_tasks: bool = False,
+        gathering: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self._store: CheckpointStore = store
         self._mode: str = mode
         self._period: float = period
         self._failed: Callable[[CheckpointError], None] = failed
         self._fails_tasks: bool = fails_tasks
+        self._gathering: Callable[[], AbstractContextManager[object]] = gathering
         self.error: CheckpointError | None = None
         self._queue: SimpleQueue[Saving | Latch | None] = SimpleQueue()
         self._waiting: list[Saving] = []
@@ -152,8 +156,9 @@ class CheckpointWriter:
                 self._store.put_many([saving.record for saving in savings])
             except BaseException as error:  # tasks wait for this thread: it stays
                 self._break(error)
-        for saving in savings:
-            saving.done(self._verdict())
+        with self._gathering():
+            for saving in savings:
+                saving.done(self._verdict())
 
     def _verdict(self) -> CheckpointError | None:
         """Return what a task gets whose record is not, or was to be, written."""

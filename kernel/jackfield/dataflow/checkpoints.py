@@ -104,6 +104,11 @@ class Checkpoints:
         self._warn(f"A result of {app!r} is not used: {found}.")
         return None, str(found)
 
+    @property
+    def writes(self) -> bool:
+        """Whether results are stored at all."""
+        return self._writer is not None
+
     def save(
         self,
         task: Task,
@@ -214,6 +219,7 @@ class Checkpoints:
             _seconds(self._table.get("period", "00:30:00")),
             self._broken,
             fails_tasks=self._stops,
+            gathering=self._engine.scheduler.gathering,
         )
 
     @property

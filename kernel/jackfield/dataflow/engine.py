@@ -255,6 +255,18 @@ class Engine:
         if task.state not in FINAL:
             self._end([(task, state, error, value)], effects)
 
+    def succeed(self, task: Task, value: Any) -> None:
+        """End a task well, from a thread of the kernel."""
+
+        def end(effects: Effects) -> None:
+            self.end(task, TaskState.SUCCEEDED, None, value, effects)
+
+        self.control(end)
+
+    def end_cancelled(self, task: Task, effects: Effects) -> None:
+        """End a task that the end of the run has overtaken. A control."""
+        self.end(task, TaskState.CANCELLED, Cancellation(), None, effects)
+
     def _end(self, endings: Sequence[Ending], effects: Effects) -> None:
         wins = settle(
             [(task.future, error, value) for task, _, error, value in endings]

@@ -19,7 +19,7 @@ from jackfield.states import TaskState
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jackfield.dataflow.task import Lookup, Task
+    from jackfield.dataflow.task import Extras, Task
 
 
 def explain(future: AppFuture[Any] | DataFuture) -> Explanation:
@@ -44,13 +44,13 @@ def explain(future: AppFuture[Any] | DataFuture) -> Explanation:
         raise TypeError(f"explain() takes the future of an app's call, not a {kind}.")
     task, info = future._task, future.memo
     say = partial(Explanation, task.spec.name, task.id, info.status, info.key)
-    lookup = task.extras.lookup if task.extras is not None else None
-    if info.status == "pending" or info.status == "off" or lookup is None:
+    extras = task.extras
+    if info.status in {"pending", "off"} or extras is None or extras.key is None:
         return say((_unknown(task, info.status, info.key),))
     try:
         if info.status == "hit":
-            return _hit(task, lookup, say)
-        return _miss(task, lookup, say)
+            return _hit(task, extras, say)
+        return _miss(task, extras, say)
     except CheckpointError as error:
         return say((f"the checkpoint store cannot be read: {one_line(error)}",))
 
@@ -70,18 +70,17 @@ def _unknown(task: Task, status: str, key: str | None) -> str:
     return f"it ended before it was looked up ({task.state.value}){why}"
 
 
-def _hit(task: Task, lookup: Lookup, say: Callable[..., Explanation]) -> Explanation:
-    assert task.extras is not None
-    assert task.extras.key is not None
+def _hit(task: Task, extras: Extras, say: Callable[..., Explanation]) -> Explanation:
+    assert extras.key is not None
     if task.state is TaskState.FAILED:
         return say(("an equal call of this run failed, and its failures are cached",))
     with task.kernel.memo.checkpoints.reading() as stores:
         for url, store in stores:
-            record = store.get(task.extras.key)
+            record = store.get(extras.key)
             if record is None:
                 continue
             facts = {"stored": record.created, "store": redact(url)}
-            if record.created >= lookup.time:
+            if record.created >= extras.looked_up:
                 return say(("an equal call was being executed",), **facts)
             by = f", by {record.app!r}" if record.app != task.spec.name else ""
             when = shown_time(record.created)
@@ -89,11 +88,11 @@ def _hit(task: Task, lookup: Lookup, say: Callable[..., Explanation]) -> Explana
     return say(("an equal call of this run had the result, which is not stored",))
 
 
-def _miss(task: Task, lookup: Lookup, say: Callable[..., Explanation]) -> Explanation:
-    assert task.extras is not None
-    assert task.extras.key is not None
-    if lookup.refusal:
-        return say((lookup.refusal,))
+def _miss(task: Task, extras: Extras, say: Callable[..., Explanation]) -> Explanation:
+    assert extras.key is not None
+    if extras.refusal:
+        return say((extras.refusal,))
+    assert extras.manifest is not None
     checkpoints = task.kernel.memo.checkpoints
     with checkpoints.reading() as stores:
         if not stores:
@@ -101,9 +100,9 @@ def _miss(task: Task, lookup: Lookup, say: Callable[..., Explanation]) -> Explan
             return say((reason,))
         call = Call(
             task.spec.name,
-            task.extras.key,
-            lookup.manifest(),
-            lookup.time,
+            extras.key,
+            extras.manifest(),
+            extras.looked_up,
             checkpoints.started,
         )
         return explain_miss(call, stores, task.id)

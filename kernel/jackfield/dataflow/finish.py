@@ -49,7 +49,7 @@ def _inner(engine: Engine, task: Task, value: Any) -> list[Future[Any]]:
     if task.spec.kind == "join":
         inner += _joined_futures(task, value)
         extras.joining = True
-    if extras.in_task:
+    if extras.in_task or not (extras.outputs or extras.streams):
         return inner
     if extras.outputs:
         missing = [
@@ -154,14 +154,10 @@ def _result(placeholder: Any) -> Any:
 
 
 def _succeed(engine: Engine, task: Task, value: Any) -> None:
-    def end(effects: Effects) -> None:
-        engine.end(task, TaskState.SUCCEEDED, None, value, effects)
-
-    done = partial(engine.control, end)
     if task.extras is not None and task.extras.memo == "miss":
-        engine.memo.remember(task, value, done)
+        engine.memo.remember(task, value)
     else:
-        done()
+        engine.succeed(task, value)
 
 
 def settle_data(task: Task, error: BaseException | None) -> tuple[DataFuture, ...]:

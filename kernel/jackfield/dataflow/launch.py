@@ -192,6 +192,10 @@ def _hand_over(engine: Engine, entry: ExecutorEntry, tasks: Sequence[Task]) -> N
     try:
         entry.submit(works)
     except BaseException as error:
+        if engine.stopped.is_set():  # it was shut down while they were on their way
+            for task in submitted:
+                engine.control(partial(engine.end_cancelled, task))
+            return
         reason = ExecutorError(entry.label, f"submit raised {one_line(error)}")
         reason.__cause__ = error
         engine.report([(work, reason, None) for work in works])

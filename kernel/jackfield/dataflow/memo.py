@@ -21,18 +21,21 @@ from jackfield.dataflow.asking import ask
 from jackfield.dataflow.executors import INTERNAL
 from jackfield.dataflow.finish import refuse_circle
 from jackfield.dataflow.launch import fail
-from jackfield.dataflow.task import AppSpec, Lookup
+from jackfield.dataflow.task import AppSpec
+from jackfield.memo.produced import altered, produced, returned
 from jackfield.states import FINAL, TaskState
 
 if TYPE_CHECKING:
     from jackfield.abc import Work
-    from jackfield.dataflow.checkpoints import Checkpoints
+    from jackfield.dataflow.checkpoints import Checkpoints, Known
     from jackfield.dataflow.effects import Effects
     from jackfield.dataflow.engine import Engine
     from jackfield.dataflow.task import Extras, Task
     from jackfield.errors import CheckpointError
+    from jackfield.files import File
     from jackfield.memo import FunctionIdentity, Identity
-    from jackfield.memo.keys import Manifest
+    from jackfield.memo.files import FilesBy
+    from jackfield.memo.manifests import Manifest
     from jackfield.plugins.manager import PluginManager
 
 
@@ -43,25 +46,20 @@ _NO_MATTER: Final = ("label", "walltime")
 """Arguments of a call that never change its result."""
 
 
-class _Flight:
-    """A cached call that is being executed, and the equal calls that wait."""
-
-    __slots__ = ("followers", "leader")
-
-    def __init__(self, leader: Task) -> None:
-        self.leader: Task = leader
-        self.followers: list[Task] = []
-
-
 class Memo:
-    """The results of one kernel's cached apps, by key."""
+    """The results of one kernel's cached apps, by key.
+
+    A cached call that is being executed leads a flight; equal calls follow it.
+    """
 
     def __init__(self, engine: Engine, checkpoints: Checkpoints) -> None:
         self._engine: Engine = engine
         self._identity: Callable[[], Identity] = cache(partial(_identity, engine))
         self._lock: threading.Lock = threading.Lock()
-        self._flights: dict[bytes, _Flight] = {}
-        self._results: dict[bytes, tuple[BaseException | None, Any]] = {}
+        self._leaders: dict[bytes, Task] = {}
+        self._followers: dict[bytes, list[Task]] = {}  # of leaders that have any
+        self._results: dict[bytes, Known] = {}
+        self._files: FilesBy = engine.config.checkpoint.get("files", "content")
         self.checkpoints: Checkpoints = checkpoints
         self.joins_followed: bool = False  # ever: only then can calls wait in a circle
 
@@ -86,7 +84,7 @@ class Memo:
         function = identity.function(
             work.function, version=spec.version, depends_on=spec.depends_on
         )
-        if identity.is_costly(work.args, work.kwargs):
+        if identity.is_costly(work.args, work.kwargs, _made_here(extras)):
             action = partial(self._begin_elsewhere, task, work, function)
             self._engine.submit_internal(LOOK_UP, action)
             return False
@@ -107,25 +105,27 @@ class Memo:
         """Find a task's result, or an equal call to follow; else have it executed."""
         extras = task.extras
         assert extras is not None
-        key, manifest = self._key(task, work, function)
-        lookup = extras.lookup = Lookup(manifest, time.time())
-        extras.key = key
+        key, extras.manifest = self._key(task, work, function)
+        extras.key, extras.looked_up = key, time.time()
         missing = missing_output(extras)
-        flight: _Flight | None = None
+        leader: Task | None = None
+        known = self._results.get(key)
+        if known is not None and known[0] is None:
+            extras.refusal = missing or self._altered(extras, known)
         with self._lock:
-            known = self._results.get(key)
-            if known is not None and missing:
-                lookup.refusal = missing
-                known = None
+            known = self._results.get(key) if not extras.refusal else None
             if known is None:
-                flight = self._flights.setdefault(key, _Flight(task))
-                if flight.leader is not task:
-                    flight.followers.append(task)
-        if flight is not None and flight.leader is not task:
-            self._follow(task, flight.leader)
+                leader = self._leaders.setdefault(key, task)
+                if leader is not task:
+                    self._followers.setdefault(key, []).append(task)
+        if leader is not None and leader is not task:
+            self._follow(task, leader)
             return False
-        if known is None and not lookup.refusal:
-            known, lookup.refusal = self.checkpoints.load(task.spec.name, key, missing)
+        if known is None and not extras.refusal:
+            known, extras.refusal = self.checkpoints.load(task.spec.name, key, missing)
+            if known is not None:
+                extras.refusal = self._altered(extras, known)
+                known = None if extras.refusal else known
             if known is not None:
                 self._land(key, known)
         if known is not None:
@@ -137,50 +137,68 @@ class Memo:
             return False
         return True
 
+    def _altered(self, extras: Extras, known: Known) -> str:
+        """Say which output is not what the call made; ``""`` if all are."""
+        outputs = _made_here(extras)
+        return altered(known[1], outputs, self._files) if outputs else ""
+
     def _follow(self, task: Task, leader: Task) -> None:
         if leader.spec.kind == "join":
             self.joins_followed = True
             self._engine.control(partial(refuse_circle, self._engine, task, leader))
 
-    def remember(self, task: Task, value: Any, done: Callable[[], None]) -> None:
-        """Keep a result, give it to the calls that waited for it, and store it.
+    def remember(self, task: Task, value: Any) -> None:
+        """Keep the result of a task that was executed, and end the task with it.
 
-        Args:
-            task: The task that was executed.
-            value: Its result.
-            done: Called when the task may end: in mode ``task_exit``, once its
-                result would survive the end of this process.
+        The calls that waited for it get it too. In mode ``task_exit`` that is when
+        the result would survive the end of this process.
         """
         extras = task.extras
         assert extras is not None
+        outputs = _made_here(extras)
+        if not outputs:
+            self._save(task, value, value)
+            return
+
+        def save() -> None:
+            self._save(task, value, produced(value, outputs, self._files))
+
+        if self._identity().is_costly((), {}, outputs):
+            self._engine.submit_internal(LOOK_UP, save)
+        else:
+            save()
+
+    def _save(self, task: Task, value: Any, kept: Any) -> None:
+        extras = task.extras
+        assert extras is not None
         assert extras.key is not None
-        assert extras.lookup is not None
-        stored = partial(self._stored, task, extras.key, value, done)
-        self.checkpoints.save(task, extras.key, value, extras.lookup.manifest, stored)
+        assert extras.manifest is not None
+        if not self.checkpoints.writes:
+            self._stored(task, value, kept, None)
+            return
+        stored = partial(self._stored, task, value, kept)
+        self.checkpoints.save(task, extras.key, kept, extras.manifest, stored)
 
     def _stored(
-        self,
-        task: Task,
-        key: bytes,
-        value: Any,
-        done: Callable[[], None],
-        error: CheckpointError | None,
+        self, task: Task, value: Any, kept: Any, error: CheckpointError | None
     ) -> None:
         if error is not None:
             fail(self._engine, task, error)
             return
-        self._land(key, (None, value))
-        done()
+        extras = task.extras
+        assert extras is not None
+        assert extras.key is not None
+        self._land(extras.key, (None, kept))
+        self._engine.succeed(task, value)
 
     def followers(self, task: Task) -> tuple[Task, ...]:
         """Return the calls that wait for the result of ``task``, equal ones."""
         if task.extras is None or task.extras.key is None:
             return ()
         with self._lock:
-            flight = self._flights.get(task.extras.key)
-            if flight is None or flight.leader is not task:
+            if self._leaders.get(task.extras.key) is not task:
                 return ()
-            return tuple(flight.followers)
+            return tuple(self._followers.get(task.extras.key, ()))
 
     def free(self, task: Task) -> None:
         """Let those that waited for a task that failed be executed themselves.
@@ -191,28 +209,30 @@ class Memo:
         if extras is None or extras.key is None:
             return
         with self._lock:
-            flight = self._flights.get(extras.key)
-            if flight is None or flight.leader is not task:
+            if self._leaders.get(extras.key) is not task:
                 return
             keep = task.spec.cache_failures and task.state is TaskState.FAILED
+            followers: list[Task] = []
             if not keep:
-                del self._flights[extras.key]
+                del self._leaders[extras.key]
+                followers = self._followers.pop(extras.key, followers)
         if keep:
             self._land(extras.key, (task.error, None))
-            return
-        if flight.followers:
-            self._engine.control(partial(_launch_again, flight.followers))
+        elif followers:
+            self._engine.control(partial(_launch_again, followers))
 
-    def _land(self, key: bytes, known: tuple[BaseException | None, Any]) -> None:
+    def _land(self, key: bytes, known: Known) -> None:
         """Keep what a call gave, and end those that followed it."""
         with self._lock:
             self._results[key] = known
-            flight = self._flights.pop(key, None)
-        for follower in flight.followers if flight is not None else ():
+            self._leaders.pop(key, None)
+            followers = self._followers.pop(key, ())
+        for follower in followers:
             self._end_as_hit(follower, known)
 
-    def _end_as_hit(self, task: Task, known: tuple[BaseException | None, Any]) -> None:
-        error, value = known
+    def _end_as_hit(self, task: Task, known: Known) -> None:
+        error, kept = known
+        value = returned(kept)
         state = TaskState.MEMOIZED if error is None else TaskState.FAILED
         if task.extras is not None:
             task.extras.memo = "hit"
@@ -234,6 +254,11 @@ class Memo:
         if spec.kind == "join":  # what it returns is joined: another result
             key = hashlib.sha256(b"join" + key).digest()
         return key, manifest
+
+
+def _made_here(extras: Extras) -> list[File]:
+    """Return the local files that a task makes."""
+    return [file for file in extras.outputs if not file.remote]
 
 
 def missing_output(extras: Extras) -> str:

@@ -23,7 +23,7 @@ import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
@@ -116,6 +116,20 @@ class Scheduler:
                     self._on_fault(error)
         finally:
             here.busy = False
+
+    @contextlib.contextmanager
+    def gathering(self) -> Iterator[None]:
+        """Work off what this thread posts in the block at its end, all together."""
+        here = self._here
+        if getattr(here, "busy", False):
+            yield
+            return
+        here.busy = True
+        try:
+            yield
+        finally:
+            here.busy = False
+            self.pump()
 
     @property
     def busy(self) -> bool:

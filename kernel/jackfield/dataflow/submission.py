@@ -75,16 +75,23 @@ def submit(
     future = task.future = AppFuture(task)
     if extras is not None:
         task.extras = extras
-        made = extras.files()
-        remote = extras.remote_outputs()
-        if remote and moves_itself(engine, task, remote):
-            made = [file.cleancopy() for file in made]  # their copies are elsewhere
-        task.data_futures = tuple([DataFuture(task, future, file) for file in made])
+        if extras.outputs or extras.streams:
+            task.data_futures = _data_futures(engine, task, future, extras)
     if found is None:
         engine.scheduler.post(task)
     else:
         _post_with_dependencies(engine, task, future, found)
     return future
+
+
+def _data_futures(
+    engine: Engine, task: Task, future: AppFuture[Any], extras: Extras
+) -> tuple[DataFuture, ...]:
+    made = extras.files()
+    remote = extras.remote_outputs()
+    if remote and moves_itself(engine, task, remote):
+        made = [file.cleancopy() for file in made]  # their copies are elsewhere
+    return tuple([DataFuture(task, future, file) for file in made])
 
 
 def _post_with_dependencies(
@@ -130,6 +137,7 @@ def _read(
         values["walltime"] = checked_walltime(spec.name, values["walltime"])
         if spec.kind != "bash":  # there, who started the command also kills it
             extras.walltime = values["walltime"]
+    streams: dict[str, Any] = {}
     for name in ("stdout", "stderr"):
         if values.get(name) is not None:
             if values[name] is AUTO_LOGNAME:
@@ -137,7 +145,9 @@ def _read(
             values[name] = _stream(
                 engine, spec, task_id, extras.label, name, values[name]
             )
-            extras.streams[name] = values[name]
+            streams[name] = values[name]
+    if streams:
+        extras.streams = streams
     if values.get("outputs"):
         values["outputs"] = [
             _output(engine, task_id, as_file(item)) for item in values["outputs"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from jackfield.errors import ConfigurationError
 from jackfield.files import File
@@ -133,21 +134,7 @@ def stream_file(value: Any) -> File | None:
     return value if isinstance(value, File) else None
 
 
-class Lookup:
-    """How a cached call was looked up; kept for those who ask why it was no hit.
-
-    Attributes:
-        manifest: Tells what the key was made of.
-        time: When, in seconds since the epoch.
-        refusal: Why a stored result was not used, or ``""``.
-    """
-
-    __slots__ = ("manifest", "refusal", "time")
-
-    def __init__(self, manifest: Callable[[], Mapping[str, str]], time: float) -> None:
-        self.manifest: Callable[[], Mapping[str, str]] = manifest
-        self.time: float = time
-        self.refusal: str = ""
+_NO_STREAMS: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class Extras:
@@ -160,8 +147,10 @@ class Extras:
         outputs: The files that the app is told to make.
         ignored: Names of arguments of this call that the memo key leaves out.
         key: Memo key, once known.
-        lookup: How it was looked up, since it is known.
+        manifest: Tells what the key was made of.
         memo: ``"hit"``, ``"miss"``, or ``"off"`` before it is looked up.
+        looked_up: When it was, in seconds since the epoch.
+        refusal: Why a result that there is was not used, or ``""``.
         value: What the function returned, while the task joins or finishes.
         joining: Whether a join app's body has returned.
         forced: Label of the executor that a retry asked for.
@@ -175,9 +164,11 @@ class Extras:
         "joining",
         "key",
         "label",
-        "lookup",
+        "looked_up",
+        "manifest",
         "memo",
         "outputs",
+        "refusal",
         "streams",
         "value",
         "walltime",
@@ -186,11 +177,13 @@ class Extras:
     def __init__(self) -> None:
         self.label: str = ""
         self.walltime: float | None = None
-        self.streams: dict[str, Any] = {}
-        self.outputs: list[File] = []
+        self.streams: Mapping[str, Any] = _NO_STREAMS
+        self.outputs: Sequence[File] = ()
         self.ignored: tuple[str, ...] = ()
         self.key: bytes | None = None
-        self.lookup: Lookup | None = None
+        self.manifest: Callable[[], Mapping[str, str]] | None = None
+        self.looked_up: float = 0.0
+        self.refusal: str = ""
         self.memo: Literal["hit", "miss", "off"] = "off"
         self.value: Any = None
         self.joining: bool = False
@@ -199,8 +192,10 @@ class Extras:
 
     def files(self) -> list[File]:
         """Return the files that the task makes: outputs, then streams."""
-        streams = filter(None, map(stream_file, self.streams.values()))
-        return [*self.outputs, *streams]
+        files = list(self.outputs)
+        if self.streams:
+            files += filter(None, map(stream_file, self.streams.values()))
+        return files
 
     def remote_outputs(self) -> list[File]:
         """Return those of them that have to be staged out."""

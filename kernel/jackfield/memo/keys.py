@@ -23,7 +23,7 @@ from jackfield.memo.functions import holdings
 from jackfield.memo.known import Known, KnownCode, is_code
 from jackfield.memo.labels import type_alone
 from jackfield.memo.looking import plain_name
-from jackfield.memo.manifests import make_manifest
+from jackfield.memo.manifests import Manifest
 from jackfield.memo.values import Encoder, Policy
 from jackfield.memo.watch import MISSING
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from jackfield.memo.graph import Hashers
 
 FunctionHooks = Callable[[], tuple[Callable[[Callable[..., Any]], bytes | None], ...]]
-Manifest = Callable[[], Mapping[str, str]]
 
 _FORMAT: Final = b"jackfield key 1"
 _WRITTEN: Final = frozenset({"outputs", "stdout", "stderr"})
@@ -160,13 +159,13 @@ class Identity:
             ignore: Names of parameters that do not count.
 
         Returns:
-            32 bytes; and a function that gives the manifest: the parts of the
-            function and ``"argument x"`` to digests in hexadecimal.
+            32 bytes; and what gives the manifest: the parts of the function and
+            ``"argument x"`` to digests in hexadecimal.
 
         Raises:
             MemoKeyError: An argument has no identity.
         """
-        encoded: list[tuple[str, bytes]] = []
+        encoded: list[Any] = []
         pieces = [_FORMAT, function.digest]
         text, atoms = ATOMS[str], ATOMS
         for mark, name, value in function.parameters.bind(args, kwargs):
@@ -174,14 +173,24 @@ class Identity:
                 continue
             atom = atoms.get(type(value))
             part = atom(value) if atom else self._argument(app, function, name, value)
-            encoded.append((mark + name, part))
+            encoded += (mark + name, part)
             pieces += (text(mark + name), part)
         key = hashlib.sha256(b"".join(pieces)).digest()
-        return key, partial(make_manifest, function.parts, encoded)
+        return key, Manifest(function.parts, tuple(encoded))
 
-    def is_costly(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-        """Tell whether ``key`` may take milliseconds, or wait for code of users."""
+    def is_costly(
+        self,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        outputs: Sequence[File] = (),
+    ) -> bool:
+        """Tell whether ``key`` may take milliseconds, or wait for code of users.
+
+        Or whether it takes as long to look at ``outputs``.
+        """
         read = {k: v for k, v in kwargs.items() if k not in _WRITTEN}
+        if outputs:
+            args = (*args, *outputs)
         return is_costly(args, read, self._policy.hashers, self._unread)
 
     # -- Arguments

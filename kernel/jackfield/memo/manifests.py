@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from jackfield.memo.labels import free_label
 
@@ -25,20 +25,30 @@ _ARGUMENT: Final = "argument "
 _PLACE: Final = re.compile(r"(?P<name>.*?)(?: \((?P<place>.*)\))?(?: #\d+)?", re.DOTALL)
 
 
-def make_manifest(
-    parts: Mapping[str, str], arguments: Sequence[tuple[str, bytes]]
-) -> dict[str, str]:
-    """Return the manifest of a call.
+class Manifest:
+    """What a call's key was made of; called, it gives the digests.
+
+    One is kept for each cached call that somebody holds, so it is small.
 
     Args:
         parts: Of the function: label to digest in hexadecimal.
-        arguments: Name and encoding of each.
+        arguments: Name and encoding of each in turn.
     """
-    digests = {
-        f"{_ARGUMENT}{name}": hashlib.sha256(encoded).hexdigest()
-        for name, encoded in arguments
-    }
-    return {**parts, **digests}
+
+    __slots__ = ("arguments", "parts")
+
+    def __init__(self, parts: Mapping[str, str], arguments: tuple[Any, ...]) -> None:
+        self.parts: Mapping[str, str] = parts
+        self.arguments: tuple[Any, ...] = arguments
+
+    def __call__(self) -> dict[str, str]:
+        """Return label to digest in hexadecimal."""
+        found = dict(self.parts)
+        for name, encoded in zip(
+            self.arguments[::2], self.arguments[1::2], strict=True
+        ):
+            found[f"{_ARGUMENT}{name}"] = hashlib.sha256(encoded).hexdigest()
+        return found
 
 
 def changes(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:

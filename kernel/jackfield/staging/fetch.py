@@ -60,8 +60,22 @@ def fetch(
         TransferError: Or whatever else a provider raised: it did not arrive. Nothing
             of it is left.
     """
+    return fetch_known(file, site, directory, stop, told, place=place)[0]
+
+
+def fetch_known(
+    file: File,
+    site: Site,
+    directory: Path,
+    stop: Stop,
+    told: Told = nobody,
+    *,
+    place: Path | None = None,
+) -> tuple[File, RemoteInfo]:
+    """Do as ``fetch`` does; return also what the other side told of the file."""
     target = place or directory / safe_name(PurePosixPath(file.path).name)
-    return _Fetch(file, site, directory, target, stop, told).run()
+    moving = _Fetch(file, site, directory, target, stop, told)
+    return moving.run(), moving.info
 
 
 class _Fetch:
@@ -84,6 +98,7 @@ class _Fetch:
         self._stop: Stop = stop
         self._told: Told = told
         self._known: RemoteInfo = UNKNOWN
+        self.info: RemoteInfo = UNKNOWN
 
     def run(self) -> File:
         attempts = 0
@@ -95,8 +110,7 @@ class _Fetch:
 
         try:
             verified = persist(attempt, self._site.rules, self._stop, self._retry)
-            size = size_of(self._part)
-            publish(self._part, self._target, sync=self._site.rules.sync)
+            size = self._publish()
         except BaseException as error:
             self._clear(keep=False)
             cancelled = self._stop.event.is_set()
@@ -107,6 +121,14 @@ class _Fetch:
             raise
         self._told(Step("done", attempts, size, size, verified=verified))
         return self._file.at(self._target, verified=verified)
+
+    def _publish(self) -> int:
+        """Give the part its name, if somebody still wants it; return its size."""
+        if self._stop.event.is_set():
+            raise TransferCancelledError(redact(self._file.url))
+        size = size_of(self._part)
+        publish(self._part, self._target, sync=self._site.rules.sync)
+        return size
 
     def _retry(self, number: int, error: BaseException, delay: float) -> None:
         self._told(Step("retrying", number, error=error, delay=delay))
@@ -121,7 +143,7 @@ class _Fetch:
             with monitor.watched(
                 transfer, lambda one: self._told(progress(one, number, began))
             ):
-                info = self._ask(transfer)
+                info = self.info = self._ask(transfer)
             whole = self._is_whole(info)
             return self._verify(info, resumed=transfer.offset > 0)
         except BaseException as error:

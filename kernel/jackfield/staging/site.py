@@ -14,8 +14,10 @@ from jackfield.files import redact
 from jackfield.staging.cache import Cache  # noqa: TC001  (a field of a dataclass)
 from jackfield.staging.credentials import Credentials  # noqa: TC001  (likewise)
 from jackfield.staging.remote import Remote, RemoteInfo, Stop
+from jackfield.staging.retrying import persist
 from jackfield.staging.rules import Rules  # noqa: TC001  (likewise)
 from jackfield.staging.secrecy import harmless
+from jackfield.staging.steps import Step, Told
 
 Hook: TypeAlias = Callable[[Any], Any]
 
@@ -78,6 +80,21 @@ class Site:
         shown = redact(url)
         scheme = shown.partition("://")[0]
         return NoProviderError(scheme, shown, self.provider.served)
+
+
+def ask_again(
+    site: Site, hooks: tuple[Hook, ...], remote: Remote, kind: type[T], told: Told
+) -> T | None:
+    """Ask until somebody answers, as often as the rules allow it."""
+
+    def attempt(number: int) -> T | None:
+        del number
+        return ask(site, hooks, remote, kind)
+
+    def retry(number: int, error: BaseException, delay: float) -> None:
+        told(Step("retrying", number, error=error, delay=delay))
+
+    return persist(attempt, site.rules, remote.stop, retry)
 
 
 def ask(site: Site, hooks: tuple[Hook, ...], remote: Remote, kind: type[T]) -> T | None:

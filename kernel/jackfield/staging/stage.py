@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from jackfield.errors import TransferError
-from jackfield.staging.fetch import fetch
+from jackfield.staging.fetch import fetch, fetch_known
 from jackfield.staging.local import mismatch, part_name, publish, safe_name
 from jackfield.staging.remote import RemoteInfo
 from jackfield.staging.send import send
-from jackfield.staging.site import Site, ask
+from jackfield.staging.site import Site, ask_again
 from jackfield.staging.steps import Step, Told, nobody
 from jackfield.staging.trees import fetch_tree, send_tree
 
@@ -59,8 +60,8 @@ def verify_in_place(file: File) -> File:
 def _cached(
     file: File, site: Site, cache: Cache, directory: Path, stop: Stop, told: Told
 ) -> File:
-    remote = site.remote(file.url, stop)
-    info = ask(site, site.provider.stat, remote, RemoteInfo) or RemoteInfo()
+    remote, stat = site.remote(file.url, stop), site.provider.stat
+    info = ask_again(site, stat, remote, RemoteInfo, told) or RemoteInfo()
     target = directory / safe_name(PurePosixPath(file.path).name)
     part = part_name(directory)
     if cache.take(file.url, info, part):
@@ -68,11 +69,16 @@ def _cached(
         if wrong is None:
             publish(part, target, sync=site.rules.sync)
             verified = "etag" if info.etag is not None else "size"
+            if file.sha256 is not None:
+                verified = "digest"
             size = target.stat().st_size
             told(Step("done", 0, size, size, verified=verified))
             return file.at(target, verified=verified)
         part.unlink()
-    staged = fetch(file, site, directory, stop, told)
-    if staged.verified not in {None, "none"}:
-        cache.keep(file.url, info, Path(staged.filepath))
+    staged, brought = fetch_known(file, site, directory, stop, told)
+    # What was brought is what was looked at first only if neither look says otherwise.
+    if staged.verified != "none" and info.differs(brought) is None:
+        after = ask_again(site, stat, remote, RemoteInfo, told)
+        if after is not None and info == replace(after, settled=info.settled):
+            cache.keep(file.url, info, Path(staged.filepath))
     return staged

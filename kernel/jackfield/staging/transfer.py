@@ -6,6 +6,7 @@ import io
 import os
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
@@ -149,9 +150,11 @@ def _open_private(path: Path, *, anew: bool) -> BinaryIO:
     """Open a file that nobody else has, or go on with the one that is there."""
     flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
     if anew:
-        path.unlink(missing_ok=True)
-        flags |= os.O_CREAT | os.O_EXCL
-    return os.fdopen(os.open(path, flags, 0o600), "wb", buffering=0)
+        with suppress(FileExistsError):  # of an answer that is not gone on from
+            handle = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+            return os.fdopen(handle, "wb", buffering=0)
+        flags |= os.O_TRUNC
+    return os.fdopen(os.open(path, flags), "wb", buffering=0)
 
 
 class _Sent(io.RawIOBase):

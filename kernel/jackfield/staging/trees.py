@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import quote, urlsplit
 
 from jackfield.errors import RemoteNotFoundError, TransferError
@@ -16,13 +16,16 @@ from jackfield.files import File, raw_path, redact
 from jackfield.staging.fetch import fetch
 from jackfield.staging.local import discard, part_name, safe_name
 from jackfield.staging.send import send
-from jackfield.staging.site import Site, ask
+from jackfield.staging.site import Site, ask_again
 
 if TYPE_CHECKING:
     from jackfield.staging.remote import RemoteInfo, Stop
     from jackfield.staging.steps import Told
 
 T = TypeVar("T")
+
+_STRENGTH: Final = ("digest", "etag", "size", "none")
+"""How a file may be verified, the surest first."""
 
 _MAGIC: Final = "*"
 """What makes a pattern; see ``File.tree``. ``?`` and ``[`` are common in names, and
@@ -39,7 +42,7 @@ def fetch_tree(file: File, site: Site, directory: Path, stop: Stop, told: Told) 
         TransferError: One of them did not arrive, or the other side cannot list.
     """
     base, pattern = _split(file)
-    listed = _listing(site, base, stop)
+    listed = _listing(site, base, stop, told)
     wanted = _matching(listed, base, pattern)
     if not wanted and pattern:
         raise RemoteNotFoundError(redact(file.url), "no file fits this pattern")
@@ -51,10 +54,11 @@ def fetch_tree(file: File, site: Site, directory: Path, stop: Stop, told: Told) 
         partial(_fetch_one, File(url), site, place, stop, told)
         for url, place in places.items()
     ]
-    _side_by_side(actions, site.rules.connections, stop)
+    staged = _side_by_side(actions, site.rules.connections, stop)
     target = directory / name
     part.rename(target)
-    return file.at(target, verified="size")
+    weakest = max((_STRENGTH.index(str(one.verified)) for one in staged), default=-1)
+    return file.at(target, verified=_STRENGTH[weakest])
 
 
 def send_tree(file: File, site: Site, stop: Stop, told: Told) -> File:
@@ -81,15 +85,16 @@ def _fetch_one(file: File, site: Site, place: Path, stop: Stop, told: Told) -> F
         discard(directory)
 
 
-def _side_by_side(actions: Sequence[Callable[[], Any]], width: int, stop: Stop) -> None:
+def _side_by_side(
+    actions: Sequence[Callable[[], File]], width: int, stop: Stop
+) -> list[File]:
     """Call all; after a failure, begin no other, and raise it."""
     if not actions:
-        return
+        return []
     with ThreadPoolExecutor(min(width, len(actions)), "jackfield-tree") as pool:
         futures = [pool.submit(action) for action in actions]
         try:
-            for future in futures:
-                future.result()
+            return [future.result() for future in futures]
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             stop.interrupt()
@@ -109,10 +114,10 @@ def _split(file: File) -> tuple[str, str]:
     return f"{parts.scheme}://{parts.netloc}{fixed}", path[len(fixed) :]
 
 
-def _listing(site: Site, base: str, stop: Stop) -> Mapping[str, RemoteInfo]:
+def _listing(site: Site, base: str, stop: Stop, told: Told) -> Mapping[str, RemoteInfo]:
     remote = site.remote(base, stop)
     kind: type[Mapping[str, RemoteInfo]] = Mapping  # type: ignore[type-abstract]  # for isinstance only
-    listed = ask(site, site.provider.list, remote, kind)
+    listed = ask_again(site, site.provider.list, remote, kind, told)
     if listed is None:
         scheme = remote.scheme
         raise TransferError(str(remote), f"the plugin for {scheme}: cannot list files")
