@@ -12,13 +12,31 @@ if TYPE_CHECKING:
     from jackfield.testing.checkpoints import CheckpointStoreConformance
     from jackfield.testing.executors import ExecutorConformance
     from jackfield.testing.harness import Harness
+    from jackfield.testing.staging import (
+        DirectorySite,
+        StagingConformance,
+        StagingFaults,
+        StagingSite,
+    )
 
-__all__ = ["CheckpointStoreConformance", "ExecutorConformance", "Harness"]
+__all__ = [
+    "CheckpointStoreConformance",
+    "DirectorySite",
+    "ExecutorConformance",
+    "Harness",
+    "StagingConformance",
+    "StagingFaults",
+    "StagingSite",
+]
 
 _HOMES = {
     "CheckpointStoreConformance": "checkpoints",
+    "DirectorySite": "staging",
     "ExecutorConformance": "executors",
     "Harness": "harness",
+    "StagingConformance": "staging",
+    "StagingFaults": "staging",
+    "StagingSite": "staging",
 }
 
 

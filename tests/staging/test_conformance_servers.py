@@ -1,0 +1,137 @@
+"""The conformance kit, with the servers of the real world."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from jackfield.testing import StagingConformance, StagingSite
+from jackfield_staging._escape import escape
+
+if TYPE_CHECKING:
+    from tests.staging.servers.endpoint import Endpoint
+
+FOLDER: Final = "kit"
+NONE: Final[Mapping[str, Any]] = {}
+
+
+class EndpointSite(StagingSite):
+    """A folder of a server that is there for the whole run."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        url: str = "",
+        *,
+        options: Mapping[str, Any] = NONE,
+        credentials: Mapping[str, str] = NONE,
+    ) -> None:
+        base = f"{url or endpoint.url}/{FOLDER}/"
+        super().__init__(base, options=options, credentials=credentials)
+        self.content = endpoint.content
+
+    def put(self, name: str, data: bytes) -> None:
+        self.content.put(f"{FOLDER}/{name}", data)
+
+    def get(self, name: str) -> bytes | None:
+        with suppress(FileNotFoundError):
+            return self.content.get(f"{FOLDER}/{name}")
+        return None
+
+    def delete(self, name: str) -> None:
+        self.content.delete(f"{FOLDER}/{name}")
+
+
+class TestNginx(StagingConformance):
+    @pytest.fixture
+    def site(self, nginx: Endpoint) -> EndpointSite:
+        return EndpointSite(nginx)
+
+
+@pytest.mark.slow
+class TestNginxWithTLS(StagingConformance):
+    large = 1 << 20
+
+    @pytest.fixture
+    def site(self, nginx_tls: Endpoint) -> EndpointSite:
+        options = {"ca_file": str(nginx_tls.options["ca"])}
+        return EndpointSite(nginx_tls, options=options)
+
+
+@pytest.mark.slow
+class TestVsftpd(StagingConformance):
+    notices_changes = False
+
+    @pytest.fixture
+    def site(self, vsftpd: Endpoint) -> EndpointSite:
+        # Not as credentials: it takes every password.
+        user, password = login(vsftpd).values()
+        return EndpointSite(vsftpd, vsftpd.url.replace("://", f"://{user}:{password}@"))
+
+
+class TestSeaweedFS(StagingConformance):
+    large = 8 << 20
+    # What its own interface, which looks behind S3, takes for a query.
+    names = tuple(name for name in StagingConformance.names if "?" not in name)
+
+    @pytest.fixture
+    def site(self, seaweedfs: Endpoint) -> EndpointSite:
+        options = dict(seaweedfs.options)
+        known = {part: options.pop(part) for part in ("key", "secret")}
+        return ObjectSite(seaweedfs, options=options, credentials=known)
+
+
+class ObjectSite(EndpointSite):
+    def url(self, name: str) -> str:
+        return self.base + escape(name)
+
+
+@pytest.mark.slow
+class TestWebDAVByHTTP(StagingConformance):
+    large = 8 << 20
+
+    @pytest.fixture
+    def site(self, webdav_server: Endpoint) -> EndpointSite:
+        return EndpointSite(webdav_server, credentials=login(webdav_server))
+
+
+@pytest.mark.slow
+class TestWebDAVByFsspec(StagingConformance):
+    large = 8 << 20
+
+    @pytest.fixture
+    def site(self, webdav_server: Endpoint) -> EndpointSite:
+        url = webdav_server.url.replace("http://", "webdav://")
+        return EndpointSite(
+            webdav_server,
+            url,
+            options={"tls": False},
+            credentials=login(webdav_server),
+        )
+
+
+class TestOpenSSH(StagingConformance):
+    large = 8 << 20
+    verified = "size"
+    resumes = False
+
+    @pytest.fixture
+    def site(self, sshd: Endpoint) -> EndpointSite:
+        options = {
+            "key_file": str(sshd.options["key"]),
+            "known_hosts": str(sshd.options["known_hosts"]),
+            "allow_agent": False,
+            "look_for_keys": False,
+        }
+        user = {"user": sshd.options["username"]}
+        return EndpointSite(sshd, options=options, credentials=user)
+
+
+def login(endpoint: Endpoint) -> dict[str, str]:
+    return {
+        "user": endpoint.options["username"],
+        "password": endpoint.options["password"],
+    }
