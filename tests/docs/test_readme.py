@@ -11,7 +11,7 @@ import pytest
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 SCRIPTS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-EXPECTED = ["3\n[3, 3]\n", "499500\n"]
+EXPECTED = ["3\n[3, 3]\n", "499500\n", "3\n"]
 
 
 def test_each_script_has_an_expected_output() -> None:
