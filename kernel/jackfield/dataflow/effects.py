@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from jackfield.dataflow.locks import Latch
 
@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 
 Ending: TypeAlias = "tuple[Task, TaskState, BaseException | None, Any]"
 """``(task, final state, error, value)``."""
+
+
+class Ended(NamedTuple):
+    """An item of the inbox: a task that is to end so. Posted once for a task."""
+
+    task: Task
+    state: TaskState
+    error: BaseException | None
+    value: Any
 
 
 class Effects:

@@ -11,8 +11,7 @@ import itertools
 import operator
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -29,13 +28,12 @@ from jackfield.dataflow import (
 )
 from jackfield.dataflow.blame import blame
 from jackfield.dataflow.claims import Cancellation, settle, take_callbacks
-from jackfield.dataflow.effects import Barrier, Effects, Ending
+from jackfield.dataflow.effects import Barrier, Effects, Ended, Ending
 from jackfield.dataflow.executors import INTERNAL
 from jackfield.dataflow.scheduler import Scheduler, is_interrupt
 from jackfield.dataflow.submission import submit
 from jackfield.dataflow.task import AppSpec, Task
 from jackfield.errors import one_line
-from jackfield.futures import AppFuture, KernelFuture
 from jackfield.states import FINAL, TaskState
 
 if TYPE_CHECKING:
@@ -50,6 +48,7 @@ if TYPE_CHECKING:
     from jackfield.dataflow.locks import Latch
     from jackfield.dataflow.memo import Memo
     from jackfield.dataflow.staging import Staging
+    from jackfield.futures import AppFuture, KernelFuture
     from jackfield.plugins.manager import PluginManager
 
 
@@ -115,7 +114,7 @@ class Engine:
     # -- coming in
 
     def report(self, outcomes: Sequence[Outcome]) -> None:
-        """Take outcomes from an executor; see ``jackfield.abc.Report``."""
+        """Take outcomes from an executor; see ``abc.Report``."""
         try:
             self.scheduler.inbox.extend(outcomes)
         except TypeError:
@@ -175,6 +174,9 @@ class Engine:
                 reports.take(self, item, endings, effects)
             elif kind is Task:
                 self._admit(item, effects)
+            elif kind is Ended:
+                if item.task.state not in FINAL:
+                    endings.append(item)
             elif not callable(item):
                 reports.take_nonsense(self, item, endings, effects)
             else:
@@ -218,20 +220,12 @@ class Engine:
             self._wait(task, task.found, effects)
 
     def _wait(self, task: Task, found: Found, effects: Effects) -> None:
-        failed = graph.add(self.live, task, self.own_tasks(found.futures))
+        failed = graph.add(self.live, task, foreign.own_tasks(self, found.futures))
         if failed is not None:
             self.doom(failed, [task], effects)
         elif task.waiting == 0:
             task.state = TaskState.READY
             effects.ready.append(task)
-
-    def own_tasks(self, futures: Iterable[Future[Any]]) -> dict[Task, None]:
-        """Return the distinct tasks of this kernel behind futures."""
-        return {
-            future._task: None
-            for future in futures
-            if isinstance(future, KernelFuture) and future._task.kernel is self
-        }
 
     def on_cancelled(self, task: Task, effects: Effects) -> None:
         """End a task whose future is cancelled. A control."""
@@ -257,11 +251,12 @@ class Engine:
 
     def succeed(self, task: Task, value: Any) -> None:
         """End a task well, from a thread of the kernel."""
+        self.post_end(Ended(task, TaskState.SUCCEEDED, None, value))
 
-        def end(effects: Effects) -> None:
-            self.end(task, TaskState.SUCCEEDED, None, value, effects)
-
-        self.control(end)
+    def post_end(self, ended: Ended) -> None:
+        """End a task, from a thread of the kernel."""
+        self.scheduler.inbox.append(ended)
+        self.scheduler.pump()
 
     def end_cancelled(self, task: Task, effects: Effects) -> None:
         """End a task that the end of the run has overtaken. A control."""
@@ -377,7 +372,7 @@ class Engine:
         for task in effects.joined:
             self._do(finish.complete_join, task)
         for task in effects.freed:
-            self._do(_free, task)
+            self._do(lambda engine, one: engine.memo.free(one), task)
         for files in effects.unwanted:
             self.staging.release(files)
 
@@ -393,10 +388,6 @@ class Engine:
         callbacks = take_callbacks(future)
         if callbacks:
             self.callbacks.put(future, callbacks)
-
-
-def _free(engine: Engine, task: Task) -> None:
-    engine.memo.free(task)
 
 
 _GET_ITEM = AppSpec("getitem", executors=(INTERNAL,))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from jackfield.dataflow import graph
 from jackfield.dataflow.claims import settle
 from jackfield.dataflow.dependencies import futures_in, substitute
+from jackfield.dataflow.foreign import own_tasks
 from jackfield.dataflow.launch import fail
 from jackfield.dataflow.retry import handle_failure
 from jackfield.errors import CircularWaitError, MissingOutputs
@@ -83,7 +84,7 @@ def _join(
 ) -> None:
     if task.state in FINAL or task.extras is None:
         return
-    own = engine.own_tasks(inner)
+    own = own_tasks(engine, inner)
     blocked = graph.waits_for(task, own)
     if blocked is not None:
         error = CircularWaitError(

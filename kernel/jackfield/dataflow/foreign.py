@@ -11,10 +11,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jackfield.dataflow.blame import blame_foreign
+from jackfield.futures import KernelFuture
 from jackfield.states import FINAL
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from concurrent.futures import Future
 
     from jackfield.dataflow.effects import Effects
@@ -53,3 +54,12 @@ def _cause(future: Future[Any]) -> BaseException | None:
         return future.exception()
     except BaseException as error:
         return error
+
+
+def own_tasks(engine: Engine, futures: Iterable[Future[Any]]) -> dict[Task, None]:
+    """Return the distinct tasks of this kernel behind futures."""
+    return {
+        future._task: None
+        for future in futures
+        if isinstance(future, KernelFuture) and future._task.kernel is engine
+    }

@@ -18,6 +18,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.dataflow.asking import ask
+from jackfield.dataflow.effects import Ended
 from jackfield.dataflow.executors import INTERNAL
 from jackfield.dataflow.finish import refuse_circle
 from jackfield.dataflow.launch import fail
@@ -41,9 +42,6 @@ if TYPE_CHECKING:
 
 LOOK_UP: Final = AppSpec("memo_look_up", kind="transfer", executors=(INTERNAL,))
 """Making the key of a call whose arguments would hold the kernel's threads up."""
-
-_NO_MATTER: Final = ("label", "walltime")
-"""Arguments of a call that never change its result."""
 
 
 class Memo:
@@ -147,6 +145,22 @@ class Memo:
             self.joins_followed = True
             self._engine.control(partial(refuse_circle, self._engine, task, leader))
 
+    def ends_at_once(self, task: Task, value: Any) -> bool:
+        """Tell whether a task with extras has ended with its function.
+
+        A cached result that is not stored elsewhere is kept now. Called with the
+        scheduler's role.
+        """
+        extras = task.extras
+        if extras is None or task.spec.kind == "join":
+            return False
+        if extras.outputs or extras.streams or self.checkpoints.writes:
+            return False
+        if extras.memo == "miss":
+            assert extras.key is not None
+            self._land(extras.key, (None, value))
+        return True
+
     def remember(self, task: Task, value: Any) -> None:
         """Keep the result of a task that was executed, and end the task with it.
 
@@ -236,18 +250,16 @@ class Memo:
         state = TaskState.MEMOIZED if error is None else TaskState.FAILED
         if task.extras is not None:
             task.extras.memo = "hit"
-
-        def end(effects: Effects) -> None:
-            self._engine.end(task, state, error, value, effects)
-
-        self._engine.control(end)
+        self._engine.post_end(Ended(task, state, error, value))
 
     def _key(
         self, task: Task, work: Work, function: FunctionIdentity
     ) -> tuple[bytes, Manifest]:
         spec = task.spec
         assert task.extras is not None
-        ignore = (*spec.ignore_for_cache, *task.extras.ignored, *_NO_MATTER)
+        ignore = spec.not_in_key
+        if task.extras.ignored:
+            ignore = ignore.union(task.extras.ignored)
         key, manifest = self._identity().key(
             spec.name, function, work.args, work.kwargs, ignore
         )

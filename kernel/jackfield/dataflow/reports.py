@@ -42,7 +42,7 @@ def take(
             error = ExecutorError(task.entry.label, reason)
         task.state = TaskState.FINISHING
         effects.failed.append((task, error))
-    elif task.extras is None:
+    elif task.extras is None or engine.memo.ends_at_once(task, value):
         task.state = TaskState.FINISHING
         endings.append((task, TaskState.SUCCEEDED, None, value))
     else:

@@ -21,6 +21,10 @@ Kind: TypeAlias = Literal["python", "bash", "join", "transfer"]
 Executors: TypeAlias = Literal["all"] | tuple[str, ...]
 
 
+_NO_MATTER: Final = frozenset({"label", "walltime"})
+"""Arguments of a call that never change its result."""
+
+
 def checked_labels(value: object) -> Executors:
     """Return ``executors=`` as the kernel keeps it.
 
@@ -51,7 +55,7 @@ class AppSpec:
             own moving of files.
         executors: Labels that may run it, or ``"all"``.
         cache: Whether equal calls share one execution.
-        ignore_for_cache: Names of arguments that do not matter for that.
+        not_in_key: Names of arguments that do not matter for that.
         cache_failures: Whether, within a run, an equal call fails as it did.
         version: Stands for the function's code in the memo key, or ``None``.
         depends_on: More functions whose code counts.
@@ -74,9 +78,9 @@ class AppSpec:
         "defaults",
         "depends_on",
         "executors",
-        "ignore_for_cache",
         "kind",
         "name",
+        "not_in_key",
         "resources",
         "retries",
         "retry_backoff",
@@ -110,7 +114,7 @@ class AppSpec:
         self.kind: Kind = kind
         self.executors: Executors = executors
         self.cache: bool = cache
-        self.ignore_for_cache: tuple[str, ...] = ignore_for_cache
+        self.not_in_key: frozenset[str] = _NO_MATTER.union(ignore_for_cache)
         self.cache_failures: bool = cache_failures
         self.version: str | None = version
         self.depends_on: tuple[Callable[..., Any], ...] = depends_on

@@ -8,7 +8,7 @@ time.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from types import FunctionType, MethodType
@@ -52,6 +52,7 @@ class FunctionIdentity:
             by their type only.
         parameters: What it takes.
         defaults: Parameter to the identity of its default value.
+        heads: Name and encoded name of each parameter, where all are positional.
     """
 
     digest: bytes
@@ -59,6 +60,13 @@ class FunctionIdentity:
     blind: tuple[str, ...] = ()
     parameters: Parameters = field(default_factory=Parameters)
     defaults: Mapping[str, bytes] = field(default_factory=dict)
+    heads: tuple[tuple[str, bytes], ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        names = self.parameters.names
+        plain = names == self.parameters.positional
+        heads = tuple((name, ATOMS[str](name)) for name in names) if plain else ()
+        object.__setattr__(self, "heads", heads)
 
 
 class Identity:
@@ -167,14 +175,14 @@ class Identity:
         """
         encoded: list[Any] = []
         pieces = [_FORMAT, function.digest]
-        text, atoms = ATOMS[str], ATOMS
-        for mark, name, value in function.parameters.bind(args, kwargs):
+        atoms = ATOMS
+        for name, label, head, value in _bound(function, args, kwargs):
             if name in ignore:
                 continue
             atom = atoms.get(type(value))
             part = atom(value) if atom else self._argument(app, function, name, value)
-            encoded += (mark + name, part)
-            pieces += (text(mark + name), part)
+            encoded += (label, part)
+            pieces += (head, part)
         key = hashlib.sha256(b"".join(pieces)).digest()
         return key, Manifest(function.parts, tuple(encoded))
 
@@ -306,6 +314,20 @@ class Identity:
             return {f"function {type(function).__qualname__}": digest.hex()}
         name = f"function {type(function).__qualname__} of {plain_name(inner)}"
         return {name: digest.hex(), **self._known.look_up(inner).graph(inner).parts}
+
+
+def _bound(
+    function: FunctionIdentity, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> Iterator[tuple[str, str, bytes, Any]]:
+    """Give name, label, encoded label and value of each argument, in one order."""
+    heads = function.heads
+    if not kwargs and len(args) == len(heads):  # the usual call, without a dict
+        for (name, head), value in zip(heads, args, strict=True):
+            yield name, name, head, value
+        return
+    text = ATOMS[str]
+    for mark, name, value in function.parameters.bind(args, kwargs):
+        yield name, mark + name, text(mark + name), value
 
 
 def _name(function: Any) -> str:
