@@ -43,7 +43,7 @@ bench: $(VENV)/.bench  ## compare with other libraries
 	$(PY) benchmarks/run.py $(ARGS)
 
 clean:  ## remove the environment, the atlas and the tools' caches
-	rm -rf $(VENV) atlas build dist
+	rm -rf $(VENV) atlas build dist benchmarks/results
 	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find kernel plugins tests examples benchmarks -name __pycache__ -prune \
 		-exec rm -rf {} +

@@ -33,13 +33,15 @@ import threads
 from peers import NEEDS, installed
 from plot import draw
 
+import staging
+
 if TYPE_CHECKING:
     from rows import Case, Row
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 LIMIT_S = 900.0
-THEMES = (threads, graphs, processes, start, memo, memory, quality)
+THEMES = (threads, graphs, processes, start, memo, memory, quality, staging)
 ROWS: list[Row] = [row for theme in THEMES for row in theme.ROWS]
 
 
