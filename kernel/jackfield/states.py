@@ -18,8 +18,6 @@ class TaskState(Enum):
     cluster, and the kernel cannot see a worker pick a task up.
     """
 
-    __hash__ = object.__hash__  # Enum's own is Python code, called for every task
-
     WAITING = "waiting"
     """At least one input future is not done, or a retry's delay is not over."""
 
@@ -55,6 +53,9 @@ class TaskState(Enum):
         """Whether a task in this state has ended."""
         return self in FINAL
 
+
+# Enum's own is Python code, and called for every task; there is one object a state.
+setattr(TaskState, "__hash__", object.__hash__)  # noqa: B010  (not for type checkers)
 
 FINAL: Final[frozenset[TaskState]] = frozenset(
     {

@@ -340,6 +340,50 @@ def test_a_big_output_is_identified_beside_the_kernels_threads(tmp_path: Path) -
         assert kernel.summary().counts[jf.TaskState.SUCCEEDED] >= 2
 
 
+NOTEBOOK = """
+import sys
+import jackfield as jf
+
+OPTIONS = {"depth": 1}
+RATE = 2
+
+def helper(x):
+    return x * RATE
+
+@jf.python_app(cache=True)
+def work(x):
+    return helper(x) + OPTIONS["depth"]
+
+if __name__ == "__main__":
+    with jf.load({"executors": {"x": {"plugin": sys.argv[1], "workers": 1}}}):
+        results = [work(10).result()]
+        OPTIONS["depth"] = 5
+        results.append(work(10).result())
+        RATE = 3
+        results.append(work(10).result())
+        def helper(x):
+            return 0
+        results.append(work(10).result())
+        OPTIONS["depth"], RATE = 1, 2
+        results.append(work(10).result())
+        print(results)
+"""
+
+
+@pytest.mark.parametrize("plugin", ["threads", "processes"])
+def test_the_code_that_runs_is_the_code_of_the_key(tmp_path: Path, plugin: str) -> None:
+    (tmp_path / "notebook.py").write_text(NOTEBOOK)
+    done = subprocess.run(
+        [sys.executable, "notebook.py", plugin],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=True,
+    )
+    assert done.stdout == "[21, 25, 35, 5, 1]\n"
+
+
 def test_an_argument_without_an_identity_is_named(kernel: jf.DataFlowKernel) -> None:
     @jf.python_app(cache=True)
     def work(lock: Any) -> None:

@@ -108,6 +108,9 @@ class EventStream:
         transfers: list[TransferEvent] = []
         while raw:
             kind, *fields = raw.popleft()
-            (tasks if kind is TaskEvent else transfers).append(kind(*fields))
+            if kind is TaskEvent:
+                tasks.append(TaskEvent(*fields))
+            else:
+                transfers.append(TransferEvent(*fields))
         if tasks or transfers:
             self._deliver(tasks, transfers)

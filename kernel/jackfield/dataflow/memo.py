@@ -24,6 +24,7 @@ from jackfield.dataflow.finish import refuse_circle
 from jackfield.dataflow.launch import fail
 from jackfield.dataflow.task import AppSpec
 from jackfield.memo.produced import altered, produced, returned
+from jackfield.memo.renewed import Versions
 from jackfield.states import FINAL, TaskState
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Memo:
         self._followers: dict[bytes, list[Task]] = {}  # of leaders that have any
         self._results: dict[bytes, Known] = {}
         self._files: FilesBy = engine.config.checkpoint.get("files", "content")
+        self._versions: Versions = Versions()
         self.checkpoints: Checkpoints = checkpoints
         self.joins_followed: bool = False  # ever: only then can calls wait in a circle
 
@@ -104,6 +106,7 @@ class Memo:
         extras = task.extras
         assert extras is not None
         key, extras.manifest = self._key(task, work, function)
+        work.function = self._versions.version(work.function, function.digest)
         extras.key, extras.looked_up = key, time.time()
         missing = missing_output(extras)
         leader: Task | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jackfield.errors.base import JackfieldError, suggest
 
@@ -155,7 +155,7 @@ class TransferError(StagingError, OSError):
         retry_after: float | None = None,
     ) -> None:
         super().__init__()  # without: an OSError would take two for a number and text
-        self.args = (url, reason, transient, retry_after)
+        self.args: tuple[Any, ...] = (url, reason, transient, retry_after)
         self.url: str = url
         self.reason: str = reason
         self.transient: bool = transient
@@ -186,7 +186,7 @@ class RemoteChangedError(TransferError):
     ) -> None:
         sentence = f"it changed on the way: {reason}"
         super().__init__(url, sentence, transient, retry_after)
-        self.args = (url, reason, transient, retry_after)
+        self.args: tuple[Any, ...] = (url, reason, transient, retry_after)
 
 
 class TransferCancelledError(TransferError):
@@ -194,7 +194,7 @@ class TransferCancelledError(TransferError):
 
     def __init__(self, url: str) -> None:
         super().__init__(url, "the transfer was cancelled")
-        self.args = (url,)
+        self.args: tuple[Any, ...] = (url,)
 
 
 class MemoKeyError(JackfieldError, TypeError):

@@ -89,14 +89,12 @@ def _create(filesystem: AbstractFileSystem, part: str) -> Any:
         return filesystem.open(part, "wb")
 
 
-def _write_webdav(
-    filesystem: AbstractFileSystem, transfer: Transfer, part: str
-) -> None:
+def _write_webdav(filesystem: Any, transfer: Transfer, part: str) -> None:
     with transfer.open() as file:
         filesystem.upload_fileobj(file, part, size=transfer.path.stat().st_size)
 
 
-def _move_webdav(filesystem: AbstractFileSystem) -> Callable[[str, str], object]:
+def _move_webdav(filesystem: Any) -> Callable[[str, str], object]:
     """Return what moves in one step; webdav4's ``mv`` copies and deletes."""
     return lambda old, new: filesystem.client.move(old, new, overwrite=True)
 

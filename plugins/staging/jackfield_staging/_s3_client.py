@@ -178,7 +178,8 @@ class Client:
         if account.key is not None:
             return ReadOnlyCredentials(account.key, account.secret, account.token)
         self._api = await self.filesystem.set_session()
-        found = await self.filesystem.session.get_credentials()
+        session: Any = self.filesystem.session  # set by then
+        found = await session.get_credentials()
         return found and await found.get_frozen_credentials()
 
 
@@ -243,6 +244,7 @@ def _open(account: Account) -> Client:
             "s3: URLs need s3fs: pip install 'jackfield[s3]'"
         ) from error
     options = account.options
+    profile: dict[str, Any] = {"profile": options.profile} if options.profile else {}
     filesystem = S3FileSystem(
         anon=options.anonymous,
         endpoint_url=options.endpoint_url or None,
@@ -253,7 +255,7 @@ def _open(account: Account) -> Client:
         config_kwargs=_configuration(account),
         skip_instance_cache=True,
         use_listings_cache=False,
-        **({"profile": options.profile} if options.profile else {}),
+        **profile,
     )
     verify = options.ca_file or options.verify
     return Client(account, filesystem, Connections(account.timeouts, verify))

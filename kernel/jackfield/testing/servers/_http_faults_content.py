@@ -6,7 +6,7 @@ import functools
 import gzip
 import zlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 from jackfield.testing.servers._http_fault import HTTPFault
 from jackfield.testing.servers._http_wire import Answer
@@ -66,7 +66,7 @@ class ChangeAfter(HTTPFault):
 
     after: int
     new_content: bytes
-    methods = ("GET",)
+    methods: ClassVar[tuple[str, ...]] = ("GET",)
 
     def stream(self, answer: Answer, exchange: Exchange) -> Iterator[bytes]:
         stop = answer.start + len(answer.body)
@@ -80,7 +80,7 @@ class ChangeBetween(HTTPFault):
     """The file becomes ``new_content`` just after it was answered with the old one."""
 
     new_content: bytes
-    methods = ("GET", "HEAD")
+    methods: ClassVar[tuple[str, ...]] = ("GET", "HEAD")
 
     def answer(self, normal: Callable[[], Answer], exchange: Exchange) -> Answer:
         answer = normal()
@@ -93,8 +93,8 @@ class ChangeBetween(HTTPFault):
 class Gzip(HTTPFault):
     """The body is compressed with ``Content-Encoding: gzip``, whatever was accepted."""
 
-    methods = ("GET", "HEAD")
-    lasting = True
+    methods: ClassVar[tuple[str, ...]] = ("GET", "HEAD")
+    lasting: ClassVar[bool] = True
 
     def policy(self, policy: Policy) -> Policy:
         return replace(policy, ranges=False)
@@ -114,7 +114,7 @@ class Bomb(HTTPFault):
     """A small body with ``Content-Encoding: gzip`` which becomes ``size`` zeros."""
 
     size: int = 64 * MEBIBYTE
-    methods = ("GET", "HEAD")
+    methods: ClassVar[tuple[str, ...]] = ("GET", "HEAD")
 
     def answer(self, normal: Callable[[], Answer], exchange: Exchange) -> Answer:
         del normal, exchange
@@ -142,7 +142,7 @@ class BadRange(HTTPFault):
     """
 
     how: Literal["ignored", "elsewhere", "if-range"] = "ignored"
-    lasting = True
+    lasting: ClassVar[bool] = True
 
     def policy(self, policy: Policy) -> Policy:
         if self.how == "ignored":
@@ -157,7 +157,7 @@ class NoETag(HTTPFault):
     """There is no ``ETag``; without ``last_modified`` no ``Last-Modified`` either."""
 
     last_modified: bool = True
-    lasting = True
+    lasting: ClassVar[bool] = True
 
     def policy(self, policy: Policy) -> Policy:
         return replace(policy, etag=False, last_modified=self.last_modified)
@@ -167,7 +167,7 @@ class NoETag(HTTPFault):
 class WeakETag(HTTPFault):
     """The ``ETag`` is a weak one."""
 
-    lasting = True
+    lasting: ClassVar[bool] = True
 
     def policy(self, policy: Policy) -> Policy:
         return replace(policy, weak=True)
@@ -177,7 +177,7 @@ class WeakETag(HTTPFault):
 class NoRanges(HTTPFault):
     """Ranges are neither offered nor served: the answer is the whole file."""
 
-    lasting = True
+    lasting: ClassVar[bool] = True
 
     def policy(self, policy: Policy) -> Policy:
         return replace(policy, ranges=False, advertised=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from jackfield.testing.servers._http_fault import HTTPFault
 from jackfield.testing.servers._http_wire import Answer
@@ -20,7 +20,7 @@ class Truncate(HTTPFault):
     """The connection ends after ``at`` bytes of a body whose length was declared."""
 
     at: int
-    methods = ("GET",)
+    methods: ClassVar[tuple[str, ...]] = ("GET",)
 
     def stream(self, answer: Answer, exchange: Exchange) -> Iterator[bytes]:
         exchange.close()
@@ -32,7 +32,7 @@ class TruncateChunked(HTTPFault):
     """The body comes in chunks and ends after ``at`` bytes without the last chunk."""
 
     at: int
-    methods = ("GET",)
+    methods: ClassVar[tuple[str, ...]] = ("GET",)
 
     def answer(self, normal: Callable[[], Answer], exchange: Exchange) -> Answer:
         del exchange
@@ -59,7 +59,7 @@ class Reset(HTTPFault):
     """
 
     after: int | None = 0
-    methods = ("GET", "PUT")
+    methods: ClassVar[tuple[str, ...]] = ("GET", "PUT")
 
     def receive(self, upload: Upload, exchange: Exchange) -> bytes:
         body = upload.read(self.after or 0)
@@ -86,7 +86,7 @@ class NoLength(HTTPFault):
     """
 
     at: int | None = None
-    methods = ("GET",)
+    methods: ClassVar[tuple[str, ...]] = ("GET",)
 
     def answer(self, normal: Callable[[], Answer], exchange: Exchange) -> Answer:
         exchange.close()
@@ -104,7 +104,7 @@ class LieShort(HTTPFault):
     """``Content-Length`` is ``by`` bytes less than what is sent."""
 
     by: int = 1
-    methods = ("GET", "HEAD")
+    methods: ClassVar[tuple[str, ...]] = ("GET", "HEAD")
 
     def answer(self, normal: Callable[[], Answer], exchange: Exchange) -> Answer:
         exchange.close()
@@ -118,7 +118,7 @@ class LieLong(HTTPFault):
     """``Content-Length`` is ``by`` bytes more than what is sent."""
 
     by: int = 1
-    methods = ("GET", "HEAD")
+    methods: ClassVar[tuple[str, ...]] = ("GET", "HEAD")
 
     def answer(self, normal: Callable[[], Answer], exchange: Exchange) -> Answer:
         exchange.close()
@@ -144,7 +144,7 @@ class StallMidBody(HTTPFault):
     """
 
     after: int
-    methods = ("GET", "PUT")
+    methods: ClassVar[tuple[str, ...]] = ("GET", "PUT")
 
     def receive(self, upload: Upload, exchange: Exchange) -> bytes:
         begun = upload.read(self.after)
@@ -163,7 +163,7 @@ class Drip(HTTPFault):
 
     block: int = 1
     pause: float = 0.01
-    methods = ("GET",)
+    methods: ClassVar[tuple[str, ...]] = ("GET",)
 
     def stream(self, answer: Answer, exchange: Exchange) -> Iterator[bytes]:
         for start in range(0, len(answer.body), self.block):
@@ -189,7 +189,7 @@ class HugeHeaders(HTTPFault):
 
     count: int = 1000
     size: int = 1000
-    lasting = True
+    lasting: ClassVar[bool] = True
 
     def answer(self, normal: Callable[[], Answer], exchange: Exchange) -> Answer:
         del exchange

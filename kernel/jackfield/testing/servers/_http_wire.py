@@ -95,7 +95,10 @@ class Channel:
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._buffer = b""
-        self.send = connection.sendall
+
+    def send(self, data: bytes | memoryview) -> None:
+        """Send all of it."""
+        self._connection.sendall(data)
 
     def line(self) -> bytes:
         """Read a line, and give it without its end; ``EOFError`` if there is none."""
