@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
 from jackfield.abc import Capabilities, Executor, run_work
+from jackfield.dataflow.locks import join
 from jackfield.errors import (
     ConfigurationError,
     ExecutorError,
@@ -294,7 +295,7 @@ class AdaptedExecutor(Executor):
         """Shut the foreign executor down on a thread that can be left behind."""
         end = threading.Thread(target=self._shut_down_logged, args=(kill,), daemon=True)
         end.start()
-        end.join(limit)
+        join(end, limit)
         if end.is_alive():
             log.warning("Executor %r does not end; it is left", self._label)
 

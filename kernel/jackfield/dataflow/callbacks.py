@@ -9,6 +9,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from jackfield.dataflow.claims import run_callback
+from jackfield.dataflow.locks import join
 from jackfield.futures import KernelFuture
 
 Batch = tuple[KernelFuture[Any], list[Callable[[Any], object]]]
@@ -63,7 +64,7 @@ class CallbackRunner:
             return True
         self._queue.put(None)
         if thread is not threading.current_thread():
-            thread.join(timeout)
+            join(thread, timeout)
         return not thread.is_alive()
 
     def _run(self) -> None:

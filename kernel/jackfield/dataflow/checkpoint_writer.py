@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from jackfield.dataflow.locks import NAP_S, Latch
+from jackfield.dataflow.locks import NAP_S, Latch, join
 from jackfield.errors import CheckpointError, one_line
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class CheckpointWriter:
             self._queue.put(Latch())
         self._queue.put(None)
         if threading.current_thread() is not self.thread:
-            self.thread.join()
+            join(self.thread, None)
 
     # -- The thread
 

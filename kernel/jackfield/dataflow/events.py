@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from jackfield.dataflow.locks import join
 from jackfield.errors import one_line
 from jackfield.states import TaskEvent, TransferEvent
 
@@ -90,7 +91,7 @@ class EventStream:
         """Deliver what is left, then end; wait for ``timeout`` seconds at most."""
         self._stop.set()
         if self.thread.is_alive() and self.thread is not threading.current_thread():
-            self.thread.join(timeout)
+            join(self.thread, timeout)
             if self.thread.is_alive():
                 left = len(self._raw)
                 self._log.warning("An observer does not return; %d events wait", left)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.abc import Capabilities, Executor, ExecutorContext, Report, Work
 from jackfield.dataflow.asking import ask
+from jackfield.dataflow.locks import join
 from jackfield.dataflow.scheduler import is_interrupt
 from jackfield.errors import (
     ConfigurationError,
@@ -258,7 +259,7 @@ class ExecutorPool:
                 threads.append((entry, thread))
         deadline = time.monotonic() + grace + self.margin
         for entry, thread in threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+            join(thread, deadline - time.monotonic())
             if thread.is_alive():
                 self._log.error("Executor %r does not end; it is left", entry.label)
 

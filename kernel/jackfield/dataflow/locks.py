@@ -54,3 +54,17 @@ class Latch:
                 return True
             if left <= NAP_S:
                 return False
+
+
+def join(thread: threading.Thread, timeout: float | None) -> bool:
+    """Wait for a thread's end, ``timeout`` seconds or for ever; tell whether it came.
+
+    In naps, so that a Ctrl-C that comes just before the wait is heard.
+    """
+    end = float("inf") if timeout is None else time.monotonic() + timeout
+    while thread.is_alive():
+        left = end - time.monotonic()
+        if left <= 0.0:
+            return False
+        thread.join(min(left, NAP_S))
+    return True

@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
-from jackfield.dataflow.locks import NAP_S
+from jackfield.dataflow.locks import NAP_S, join
 
 BATCH: Final = 512
 """Items worked off before what they call for is done."""
@@ -159,7 +159,7 @@ class Scheduler:
         self._stopping = True
         self._wake.put(None)
         if threading.current_thread() is not self._thread and self._thread.ident:
-            self._thread.join(timeout)
+            join(self._thread, timeout)
         self._drain()
 
     def _drain(self) -> None:

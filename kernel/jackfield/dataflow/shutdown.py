@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jackfield.dataflow import cancelling, claims, current
+from jackfield.dataflow.locks import NAP_S
 from jackfield.dataflow.rundir import close_log
 from jackfield.dataflow.scheduler import is_interrupt
 from jackfield.dataflow.task import Task
@@ -53,7 +54,8 @@ def cleanup(kernel: DataFlowKernel, *, wait: bool) -> None:
     if kernel._closer.setdefault("thread", here) != here:
         if not wait:
             _cut_short(kernel)
-        kernel._ended.wait()
+        while not kernel._ended.wait(NAP_S):
+            pass
     elif "began" not in kernel._closer:  # else a plugin that is told of the end is here
         kernel._closer["began"] = here
         _cleanup(kernel, wait=wait)

@@ -11,6 +11,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.abc import Capabilities, Executor, run_work
+from jackfield.dataflow.locks import join
 from jackfield.errors import ExecutorError
 from jackfield.staging import monitor
 
@@ -183,7 +184,7 @@ class TransferExecutor(Executor):
         for thread in self._threads:
             if thread is current_thread():
                 continue
-            thread.join(None if limit is None else max(0.0, limit - monotonic()))
+            join(thread, None if limit is None else limit - monotonic())
             if thread.is_alive():
                 log.warning(
                     "A transfer does not end when it is stopped: thread %s is left",

@@ -16,6 +16,7 @@ that takes, and batches of short tasks measured no faster.
 from __future__ import annotations
 
 import logging
+import math
 import os
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread, current_thread
@@ -35,6 +36,7 @@ log: logging.Logger = logging.getLogger("jackfield.executors.threads")
 
 MOST_DEFAULT_WORKERS: Final = 32
 LAST_REPORT_S: Final = 1.0
+NAP_S: Final = 1.0
 
 
 @hookimpl
@@ -221,11 +223,11 @@ class ThreadsExecutor(Executor):
 
 
 def _join(threads: Sequence[Thread], limit: float | None) -> None:
-    """Wait for threads to end: at most ``limit`` seconds for them all."""
-    if limit is None:
-        for thread in threads:
-            thread.join()
-        return
-    deadline = monotonic() + limit
+    """Wait for threads to end: at most ``limit`` seconds for them all.
+
+    In naps: a Ctrl-C that comes just before a wait would not end it.
+    """
+    deadline = math.inf if limit is None else monotonic() + limit
     for thread in threads:
-        thread.join(max(0.0, deadline - monotonic()))
+        while thread.is_alive() and (left := deadline - monotonic()) > 0.0:
+            thread.join(min(left, NAP_S))
