@@ -266,8 +266,10 @@ def running(command: list[str], port: int) -> Iterator[None]:
                 time.sleep(0.05)
         yield
     finally:
-        for one in (*psutil.Process(child.pid).children(recursive=True), child):
-            one.kill()
+        below = psutil.Process(child.pid).children(recursive=True)
+        for one in (child, *below):  # who starts others first: it would start more
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
         child.wait()
 
 
