@@ -384,6 +384,35 @@ def test_the_code_that_runs_is_the_code_of_the_key(tmp_path: Path, plugin: str) 
     assert done.stdout == "[21, 25, 35, 5, 1]\n"
 
 
+BEFORE = """
+import jackfield as jf
+
+RATE = 2
+
+def work(x):
+    return x * RATE
+
+if __name__ == "__main__":
+    with jf.load({"executors": {"x": {"plugin": "processes", "workers": 1}}}) as kernel:
+        before = kernel.submit(work, 10).result()
+        RATE = 3
+        print(before, kernel.submit(work, 10, cache=True).result())
+"""
+
+
+def test_a_function_that_was_sent_uncached_is_sent_again(tmp_path: Path) -> None:
+    (tmp_path / "before.py").write_text(BEFORE)
+    done = subprocess.run(
+        [sys.executable, "before.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=True,
+    )
+    assert done.stdout == "20 30\n"
+
+
 def test_an_argument_without_an_identity_is_named(kernel: jf.DataFlowKernel) -> None:
     @jf.python_app(cache=True)
     def work(lock: Any) -> None:

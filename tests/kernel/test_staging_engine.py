@@ -207,7 +207,7 @@ def test_attempts_end(load: Load) -> None:
 
     assert str(error) == "2"
     assert shelf.asked == {"x": 3}
-    assert "This was attempt 3." in error.__notes__  # type: ignore[union-attr]
+    assert "This was attempt 3." in error.__notes__  # type: ignore[union-attr]  # it is one
     assert left(kernel) == []
 
 
@@ -690,6 +690,32 @@ def test_a_tree_of_which_one_file_fails_is_not_there(load: Load) -> None:
     with load(shelf) as kernel:
         error = tree_of(jf.File("shelf://h/d/")).exception(LIMIT_S)
     assert isinstance(error, PermissionError)
+    assert left(kernel) == []
+
+
+def test_a_failure_in_a_tree_stops_the_others(load: Load) -> None:
+    shelf, gate = Shelf(d__a=b"1", d__b=b"2"), Gate()
+
+    def fail(transfer: jf.Transfer, content: bytes) -> jf.RemoteInfo:
+        assert gate.begun.wait(LIMIT_S)
+        raise PermissionError("closed")
+
+    shelf.script = [gate, fail]
+    with load(shelf) as kernel:
+        error = tree_of(jf.File("shelf://h/d/")).exception(LIMIT_S)
+    assert isinstance(error, PermissionError)
+    assert gate.broken.is_set()
+    assert left(kernel) == []
+
+
+def test_a_tree_that_nobody_wants_any_more_is_stopped(load: Load) -> None:
+    shelf, gate = Shelf(d__a=b"1"), Gate()
+    shelf.script = [gate]
+    with load(shelf) as kernel:
+        future = tree_of(jf.File("shelf://h/d/"))
+        assert gate.begun.wait(LIMIT_S)
+        assert future.cancel()
+        assert gate.broken.wait(LIMIT_S)
     assert left(kernel) == []
 
 

@@ -106,7 +106,6 @@ class Memo:
         extras = task.extras
         assert extras is not None
         key, extras.manifest = self._key(task, work, function)
-        work.function = self._versions.version(work.function, function.digest)
         extras.key, extras.looked_up = key, time.time()
         missing = missing_output(extras)
         leader: Task | None = None
@@ -136,6 +135,7 @@ class Memo:
         if task.state in FINAL:  # cancelled before anybody could know that it leads
             self.free(task)
             return False
+        work.function = self._versions.version(work.function, function.digest)
         return True
 
     def _altered(self, extras: Extras, known: Known) -> str:

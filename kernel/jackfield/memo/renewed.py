@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 _KEPT: Final = 1_000
-"""Functions, and versions of one, to remember."""
+"""Versions of functions to remember."""
 
 
 class Renewed:
@@ -36,37 +36,28 @@ def _same(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-class _Known:
-    """A function, what it was at first, and what stands for it since it is another."""
-
-    __slots__ = ("digest", "function", "later")
-
-    def __init__(self, function: Callable[..., Any], digest: bytes) -> None:
-        self.function: Callable[..., Any] = function
-        self.digest: bytes = digest
-        self.later: dict[bytes, Renewed] = {}
-
-
 class Versions:
     """Gives each version of a function, by its digest, an object of its own."""
 
     def __init__(self) -> None:
         self._lock: threading.Lock = threading.Lock()
-        self._known: OrderedDict[int, _Known] = OrderedDict()  # by id: held, so unique
+        # By id, which is the function's own while it is held.
+        self._known: OrderedDict[tuple[int, bytes], Renewed] = OrderedDict()
 
     def version(
         self, function: Callable[..., Any], digest: bytes
     ) -> Callable[..., Any]:
-        """Return what to give to an executor for a function that is this now."""
-        known = self._known.get(id(function))
-        if known is not None and known.digest == digest:
-            return function
-        with self._lock:
-            if known is None:
-                self._known[id(function)] = _Known(function, digest)
+        """Return what to give to an executor for a function that is this now.
+
+        Also the first version has one: calls that are not cached may have had the
+        function sent earlier, as something else.
+        """
+        renewed = self._known.get((id(function), digest))
+        if renewed is None:
+            with self._lock:
+                renewed = self._known.setdefault(
+                    (id(function), digest), Renewed(function)
+                )
                 if len(self._known) > _KEPT:
                     self._known.popitem(last=False)
-                return function
-            if len(known.later) > _KEPT:
-                known.later.clear()
-            return known.later.setdefault(digest, Renewed(function))
+        return renewed

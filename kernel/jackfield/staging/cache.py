@@ -45,6 +45,7 @@ class Cache:
     def __init__(self, directory: Path, quota: int) -> None:
         self.directory: Path = directory
         self.quota: int = quota
+        self._room: int = 0  # bytes that may come before all is counted again
 
     def take(self, url: str, info: RemoteInfo, target: Path) -> bool:
         """Copy what is known of this version of a file; tell whether it was there.
@@ -90,8 +91,10 @@ class Cache:
                 part.replace(folder / f"{key}-{digest}")
         finally:
             discard(part)
-        with self._locked():
-            self._evict()
+        self._room -= path.stat().st_size
+        if self._room < 0:
+            with self._locked():
+                self._room = self._evict()
 
     def _find(self, key: str) -> Path | None:
         folder = self._open() / key[:2]
@@ -121,18 +124,23 @@ class Cache:
         finally:
             os.close(handle)
 
-    def _evict(self) -> None:
-        """Drop what was used longest ago, if there is too much."""
+    def _evict(self) -> int:
+        """Drop what was used longest ago, if there is too much; return what is free.
+
+        Others may fill that at the same time, each once: so much the quota may be
+        exceeded before it is counted again.
+        """
         entries = [(path, path.stat()) for path in self.directory.glob("??/*-*")]
         total = sum(status.st_size for _, status in entries)
         if total <= self.quota:
-            return
+            return self.quota - total
         entries.sort(key=lambda entry: entry[1].st_mtime_ns)
         for path, status in entries:
             if total <= self.quota * _AFTER_EVICTION:
-                return
+                break
             discard(path)
             total -= status.st_size
+        return self.quota - total
 
 
 def _key(url: str, info: RemoteInfo) -> str | None:

@@ -90,6 +90,17 @@ class Stop:
             except Exception:  # noqa: S112  (closing what is closed already)
                 continue
 
+    @contextmanager
+    def child(self) -> Iterator[Stop]:
+        """Give one that is stopped with this one, but may stop, or stall, alone."""
+        child = Stop()
+        if not self.add(child.stop):
+            child.stop()
+        try:
+            yield child
+        finally:
+            self.remove(child.stop)
+
     def add(self, breaker: Callable[[], object]) -> bool:
         """Note a breaker; tell whether it is not too late."""
         with self._lock:

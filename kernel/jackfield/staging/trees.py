@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -51,7 +51,7 @@ def fetch_tree(file: File, site: Site, directory: Path, stop: Stop, told: Told) 
     part.mkdir(mode=0o700)
     places = _places(part, wanted)
     actions = [
-        partial(_fetch_one, File(url), site, place, stop, told)
+        partial(_fetch_one, File(url), site, place, told=told)
         for url, place in places.items()
     ]
     staged = _side_by_side(actions, site.rules.connections, stop)
@@ -68,14 +68,14 @@ def send_tree(file: File, site: Site, stop: Stop, told: Told) -> File:
     """
     top = Path(file.filepath)
     actions = [
-        partial(send, File(_join(file.url, path, top)).at(path), site, stop, told)
+        partial(send, File(_join(file.url, path, top)).at(path), site, told=told)
         for path in _walk(top)
     ]
     _side_by_side(actions, site.rules.connections, stop)
     return file
 
 
-def _fetch_one(file: File, site: Site, place: Path, stop: Stop, told: Told) -> File:
+def _fetch_one(file: File, site: Site, place: Path, stop: Stop, *, told: Told) -> File:
     place.parent.mkdir(parents=True, exist_ok=True)
     directory = part_name(place.parent)
     directory.mkdir(mode=0o700)
@@ -86,19 +86,28 @@ def _fetch_one(file: File, site: Site, place: Path, stop: Stop, told: Told) -> F
 
 
 def _side_by_side(
-    actions: Sequence[Callable[[], File]], width: int, stop: Stop
+    actions: Sequence[Callable[[Stop], File]], width: int, stop: Stop
 ) -> list[File]:
-    """Call all; after a failure, begin no other, and raise it."""
+    """Call all; after a failure, begin no other, stop those that run, and raise it."""
     if not actions:
         return []
-    with ThreadPoolExecutor(min(width, len(actions)), "jackfield-tree") as pool:
-        futures = [pool.submit(action) for action in actions]
-        try:
-            return [future.result() for future in futures]
-        except BaseException:
+    with (
+        stop.child() as together,
+        ThreadPoolExecutor(min(width, len(actions)), "jackfield-tree") as pool,
+    ):
+        futures = [pool.submit(_alone, action, together) for action in actions]
+        ended, running = wait(futures, return_when=FIRST_EXCEPTION)
+        if running:  # so there was a failure
             pool.shutdown(wait=False, cancel_futures=True)
-            stop.interrupt()
-            raise
+            together.stop()
+        for future in ended:  # the failure itself, before what it has stopped
+            future.result()
+        return [future.result() for future in futures]
+
+
+def _alone(action: Callable[[Stop], File], together: Stop) -> File:
+    with together.child() as stop:
+        return action(stop)
 
 
 # -- What is there
