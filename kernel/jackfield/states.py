@@ -54,8 +54,11 @@ class TaskState(Enum):
         return self in FINAL
 
 
-# Enum's own is Python code, and called for every task; there is one object a state.
+# Both run for every task, and Enum's own are Python code: the hash, where one object a
+# state needs no other than the usual, and Python 3.11's way to a member by its name.
 setattr(TaskState, "__hash__", object.__hash__)  # noqa: B010  (not for type checkers)
+for _state in tuple(TaskState):
+    type.__setattr__(TaskState, _state.name, _state)
 
 FINAL: Final[frozenset[TaskState]] = frozenset(
     {

@@ -20,13 +20,18 @@ class Bench:
 
     def __init__(self) -> None:
         self.faults: list[BaseException] = []
-        self.scheduler = Scheduler(self.step, "tested", self.faults.append)
+        self.scheduler = Scheduler(
+            self.step, self.perform, "tested", self.faults.append
+        )
         self.scheduler.start()
 
     def step(self, inbox: deque[Any], limit: int) -> Callable[[], None]:
         now, afterwards = inbox.popleft()
         now()
         return afterwards  # type: ignore[no-any-return]  # it was put there so
+
+    def perform(self, afterwards: Callable[[], object]) -> None:
+        afterwards()
 
     def post(
         self,

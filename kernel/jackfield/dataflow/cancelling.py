@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.dataflow.claims import claim_cancel
+from jackfield.dataflow.perform import warn
 from jackfield.states import TaskState
 
 if TYPE_CHECKING:
@@ -58,6 +59,6 @@ def cancel_rest(engine: Engine, effects: Effects) -> None:
     if rest:
         titles = ", ".join(task.title for task in rest[:10])
         line = f"Ended with {len(rest)} unfinished tasks: {titles}"
-        effects.warnings.append(line)
+        effects.rest.append((warn, rest[0], line))
     for task in rest:
         engine.end_cancelled(task, effects)

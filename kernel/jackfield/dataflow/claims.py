@@ -17,7 +17,11 @@ from concurrent.futures import CancelledError
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING
 from typing import TYPE_CHECKING, Any
 
+from jackfield.states import TaskState
+
 if TYPE_CHECKING:
+    from jackfield.dataflow.effects import Ending
+    from jackfield.dataflow.executors import ExecutorEntry
     from jackfield.dataflow.task import Task
     from jackfield.futures import KernelFuture
 
@@ -33,17 +37,15 @@ class Cancellation(CancelledError):  # noqa: N818  (what the user asked for is n
     """Ends a future as cancelled; a task's own CancelledError is a failure."""
 
 
-def settle(
-    endings: Iterable[tuple[KernelFuture[Any] | None, BaseException | None, Any]],
-) -> list[bool]:
-    """End futures: ``(future, error, value)`` each; tell which were still pending.
+def settle(endings: Iterable[Ending]) -> list[bool]:
+    """End futures; tell which were still pending.
 
     A ``Cancellation`` ends a future as cancelled.
     """
     wins: list[bool] = []
     watched: list[tuple[int, KernelFuture[Any], BaseException | None, Any]] = []
     with CLAIM:
-        for future, error, value in endings:
+        for future, error, value, _, _ in endings:
             if future is not None and future._cond is not None:
                 watched.append((len(wins), future, error, value))
                 wins.append(False)
@@ -85,20 +87,20 @@ def claim_cancel(
         return True
 
 
-def mark_submitted(tasks: Iterable[Task], mark: Callable[[Task], None]) -> list[Task]:
-    """Call ``mark`` on the tasks whose future is pending, and return them.
+def mark_submitted(tasks: Iterable[Task], entry: ExecutorEntry) -> list[Task]:
+    """Note the executor of the tasks whose future is pending, and return them.
 
     After this, ``cancel`` asks the executor instead of just cancelling.
     """
+    pending: list[Task] = []
     with CLAIM:
-        pending = [task for task in tasks if _is_pending(task.future)]
-        for task in pending:
-            mark(task)
-        return pending
-
-
-def _is_pending(future: KernelFuture[Any] | None) -> bool:
-    return future is not None and future._state is PENDING
+        for task in tasks:
+            future = task.future
+            if future is not None and future._state is PENDING:
+                task.entry = entry
+                task.state = TaskState.SUBMITTED
+                pending.append(task)
+    return pending
 
 
 def _wake(future: KernelFuture[Any]) -> None:

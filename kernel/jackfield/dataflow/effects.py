@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from jackfield.dataflow.locks import Latch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from concurrent.futures import Future
+    from collections.abc import Callable
 
     from jackfield.dataflow.task import Task
-    from jackfield.files import File
     from jackfield.futures import KernelFuture
     from jackfield.states import TaskState
 
-Ending: TypeAlias = "tuple[Task, TaskState, BaseException | None, Any]"
-"""``(task, final state, error, value)``."""
+Ending: TypeAlias = (
+    "tuple[KernelFuture[Any] | None, BaseException | None, Any, Task, TaskState]"
+)
+"""``(future, error, value, task, final state)``."""
 
 
 class Ended(NamedTuple):
@@ -33,38 +33,17 @@ class Effects:
 
     Attributes:
         ready: Tasks to launch.
-        joined: Tasks whose inner futures have ended well.
         ended: Futures to announce.
-        failed: ``(task, error)`` to retry or to end.
-        returned: ``(task, value)`` of tasks with something left to do.
-        freed: Cached tasks that have no result for those of the same key.
-        unwanted: Remote files of tasks that ended before they had them.
-        watches: ``(task, futures)``: tasks that wait for futures of others.
-        warnings: Lines for the log.
+        rest: What few steps call for, done last: ``(action, task, ...)``. An action
+            is called with the engine, the task and what follows it.
     """
 
-    __slots__ = (
-        "ended",
-        "failed",
-        "freed",
-        "joined",
-        "ready",
-        "returned",
-        "unwanted",
-        "warnings",
-        "watches",
-    )
+    __slots__ = ("ended", "ready", "rest")
 
     def __init__(self) -> None:
         self.ready: list[Task] = []
-        self.joined: list[Task] = []
         self.ended: list[KernelFuture[Any]] = []
-        self.failed: list[tuple[Task, BaseException]] = []
-        self.returned: list[tuple[Task, Any]] = []
-        self.freed: list[Task] = []
-        self.unwanted: list[Mapping[File, Future[Any] | None]] = []
-        self.watches: list[tuple[Task, list[Future[Any]]]] = []
-        self.warnings: list[str] = []
+        self.rest: list[tuple[Callable[..., object], Task, *tuple[Any, ...]]] = []
 
 
 class Barrier:

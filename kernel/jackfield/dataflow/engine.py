@@ -11,8 +11,7 @@ import itertools
 import operator
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +21,11 @@ from jackfield.dataflow import (
     finish,
     foreign,
     graph,
-    launch,
+    perform,
     reports,
-    retry,
 )
 from jackfield.dataflow.blame import blame
-from jackfield.dataflow.claims import Cancellation, settle, take_callbacks
+from jackfield.dataflow.claims import Cancellation, settle
 from jackfield.dataflow.effects import Barrier, Effects, Ended, Ending
 from jackfield.dataflow.executors import INTERNAL
 from jackfield.dataflow.scheduler import Scheduler, is_interrupt
@@ -42,13 +40,12 @@ if TYPE_CHECKING:
 
     from jackfield.config import Config
     from jackfield.dataflow.callbacks import CallbackRunner
-    from jackfield.dataflow.dependencies import Found
     from jackfield.dataflow.events import EventStream
-    from jackfield.dataflow.executors import ExecutorPool
+    from jackfield.dataflow.executors import ExecutorEntry, ExecutorPool
     from jackfield.dataflow.locks import Latch
     from jackfield.dataflow.memo import Memo
     from jackfield.dataflow.staging import Staging
-    from jackfield.futures import AppFuture, KernelFuture
+    from jackfield.futures import AppFuture
     from jackfield.plugins.manager import PluginManager
 
 
@@ -93,7 +90,9 @@ class Engine:
         self._staging: Staging | None = None
         self._making: threading.Lock = threading.Lock()
         self.barriers: list[Barrier] = []
-        self.scheduler: Scheduler = Scheduler(self.step, "dispatcher", self.fault)
+        self.scheduler: Scheduler = Scheduler(
+            self.step, partial(perform.perform, self), "dispatcher", self.fault
+        )
 
     @property
     def staging(self) -> Staging:
@@ -113,14 +112,17 @@ class Engine:
 
     # -- coming in
 
-    def report(self, outcomes: Sequence[Outcome]) -> None:
+    def report(self, entry: ExecutorEntry, outcomes: Sequence[Outcome]) -> None:
         """Take outcomes from an executor; see ``abc.Report``."""
         try:
             self.scheduler.inbox.extend(outcomes)
         except TypeError:
             kind = type(outcomes).__name__
             self.log.exception("An executor reported %s, no list of outcomes", kind)
-        self.scheduler.pump()
+        if entry.load > entry.workers:
+            self.scheduler.nudge()  # this thread has more to run
+        else:
+            self.scheduler.pump()
 
     def control(self, action: Callable[[Effects], None]) -> None:
         """Have ``action`` change the graph, from a thread of the kernel."""
@@ -161,8 +163,8 @@ class Engine:
 
     # -- a step, with the role
 
-    def step(self, inbox: deque[Any], limit: int) -> Callable[[], None]:
-        """Work off up to ``limit`` items; return what to do without the role."""
+    def step(self, inbox: deque[Any], limit: int) -> Effects:
+        """Work off up to ``limit`` items; return what they call for."""
         effects = Effects()
         endings: list[Ending] = []
         for _ in range(limit):
@@ -175,8 +177,9 @@ class Engine:
             elif kind is Task:
                 self._admit(item, effects)
             elif kind is Ended:
-                if item.task.state not in FINAL:
-                    endings.append(item)
+                task, state, error, value = item
+                if task.state not in FINAL:
+                    endings.append((task.future, error, value, task, state))
             elif not callable(item):
                 reports.take_nonsense(self, item, endings, effects)
             else:
@@ -186,7 +189,7 @@ class Engine:
                 self._run_control(item, effects)
         if endings:
             self._end(endings, effects)
-        return partial(self._perform, effects)
+        return effects
 
     def _run_control(
         self, action: Callable[[Effects], object], effects: Effects
@@ -201,26 +204,28 @@ class Engine:
             self.live[task.id] = task  # submitted before, but too late to begin
             self.on_cancelled(task, effects)
             return
-        found = task.found
-        if found is None:
+        if task.parents is not None:
+            parents, task.parents = task.parents, ()
+            self._wait(task, parents, effects)
+        elif task.found is not None:
+            self._wait(task, foreign.own_tasks(self, task.found.futures), effects)
+        else:
             self.live[task.id] = task
             task.state = TaskState.READY
             effects.ready.append(task)
-            return
-        self._wait(task, found, effects)
 
     def wait_again(self, task: Task, effects: Effects) -> None:
         """Have a task wait for what turned up in its arguments. A control."""
         if task.state in FINAL:  # cancelled meanwhile, when nobody saw the files
             if task.found is not None:
-                effects.unwanted.append(task.found.files)
+                effects.rest.append((perform.release_files, task, task.found.files))
             return
         task.state = TaskState.WAITING
         if task.found is not None:
-            self._wait(task, task.found, effects)
+            self._wait(task, foreign.own_tasks(self, task.found.futures), effects)
 
-    def _wait(self, task: Task, found: Found, effects: Effects) -> None:
-        failed = graph.add(self.live, task, foreign.own_tasks(self, found.futures))
+    def _wait(self, task: Task, parents: Iterable[Task], effects: Effects) -> None:
+        failed = graph.add(self.live, task, parents)
         if failed is not None:
             self.doom(failed, [task], effects)
         elif task.waiting == 0:
@@ -233,7 +238,7 @@ class Engine:
             return
         if task.state is TaskState.SUBMITTED and task.entry is not None:
             task.entry.returned += 1
-        self._end([(task, TaskState.CANCELLED, Cancellation(), None)], effects)
+        self.end(task, TaskState.CANCELLED, Cancellation(), None, effects)
 
     # -- ends
 
@@ -247,7 +252,7 @@ class Engine:
     ) -> None:
         """End one task. Called by controls."""
         if task.state not in FINAL:
-            self._end([(task, state, error, value)], effects)
+            self._end([(task.future, error, value, task, state)], effects)
 
     def succeed(self, task: Task, value: Any) -> None:
         """End a task well, from a thread of the kernel."""
@@ -263,10 +268,8 @@ class Engine:
         self.end(task, TaskState.CANCELLED, Cancellation(), None, effects)
 
     def _end(self, endings: Sequence[Ending], effects: Effects) -> None:
-        wins = settle(
-            [(task.future, error, value) for task, _, error, value in endings]
-        )
-        for (task, state, error, _), won in zip(endings, wins, strict=True):
+        wins = settle(endings)
+        for (_, error, _, task, state), won in zip(endings, wins, strict=True):
             if not won:  # the user's cancel came first
                 state, error = TaskState.CANCELLED, Cancellation()  # noqa: PLW2901
             dependents = graph.end(self.live, task, state)
@@ -289,10 +292,10 @@ class Engine:
             if task.data_futures:
                 effects.ended.extend(finish.settle_data(task, error))
             if error is not None and task.extras.key is not None:
-                effects.freed.append(task)
+                effects.rest.append((perform.free, task))
         if error is not None:
             if task.found is not None and task.found.files:
-                effects.unwanted.append(task.found.files)
+                effects.rest.append((perform.release_files, task, task.found.files))
             task.error = error
             self._note_failure(task, error, effects)
         if self.events is not None:
@@ -305,7 +308,7 @@ class Engine:
         """Count a success on tasks that wait for it. Called by controls."""
         for task in graph.release(dependents):
             if task.state is TaskState.JOINING:
-                effects.joined.append(task)
+                effects.rest.append((finish.complete_join, task))
             else:
                 effects.ready.append(task)
 
@@ -314,7 +317,8 @@ class Engine:
         for doomed, blamed in graph.doom(self.live, task, dependents):
             error: BaseException
             error, doomed.state = blame(doomed, blamed)
-            if not settle([(doomed.future, error, None)])[0]:
+            ending = (doomed.future, error, None, doomed, doomed.state)
+            if not settle([ending])[0]:
                 error, doomed.state = Cancellation(), TaskState.CANCELLED
             self._conclude(doomed, error, effects)
 
@@ -344,50 +348,12 @@ class Engine:
         if task.state is not TaskState.FAILED:
             return
         line = f"Task {task.title} failed: {task.reason or one_line(error)}"
-        effects.warnings.append(line)
+        effects.rest.append((perform.warn, task, line))
         if len(self.failures) < _KEPT_FAILURES:
             self.failures.append(line)
         if not self.config.lazy_errors and self.closed is None:
             self.closed = f"the run has stopped at its first failure. {line}"
             self.scheduler.inbox.append(partial(cancelling.cancel_unsubmitted, self))
-
-    # -- what a step called for, without the role
-
-    def _perform(self, effects: Effects) -> None:
-        if effects.ready:
-            launch.launch(self, effects.ready)
-        for future in effects.ended:
-            self._announce(future)
-        while self.room:
-            with suppress(IndexError):  # another thread may be at it
-                self.room.popleft().open()
-        for line in effects.warnings:
-            self.log.warning("%s", line)
-        for task, error in effects.failed:
-            self._do(retry.handle_failure, task, error)
-        for task, value in effects.returned:
-            self._do(finish.finish, task, value)
-        for task, futures in effects.watches:
-            self._do(foreign.watch, task, futures)
-        for task in effects.joined:
-            self._do(finish.complete_join, task)
-        for task in effects.freed:
-            self._do(lambda engine, one: engine.memo.free(one), task)
-        for files in effects.unwanted:
-            self.staging.release(files)
-
-    def _do(self, action: Callable[..., None], task: Task, *arguments: Any) -> None:
-        """Do one thing; what it raises ends the task and neither thread nor batch."""
-        try:
-            action(self, task, *arguments)
-        except BaseException as error:
-            launch.fail(self, task, error)
-            self.fault(error)
-
-    def _announce(self, future: KernelFuture[Any]) -> None:
-        callbacks = take_callbacks(future)
-        if callbacks:
-            self.callbacks.put(future, callbacks)
 
 
 _GET_ITEM = AppSpec("getitem", executors=(INTERNAL,))

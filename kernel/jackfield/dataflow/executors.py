@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from jackfield.abc import Capabilities, Executor, ExecutorContext, Report, Work
+from jackfield.abc import Capabilities, Executor, ExecutorContext, Outcome, Work
 from jackfield.dataflow.asking import ask
 from jackfield.dataflow.locks import join
 from jackfield.dataflow.scheduler import is_interrupt
@@ -135,13 +135,13 @@ class ExecutorPool:
         self,
         manager: PluginManager,
         run_dir: Path,
-        report: Report,
+        report: Callable[[ExecutorEntry, Sequence[Outcome]], None],
         own: Mapping[str, Callable[[], Any]],
         log: Logger,
     ) -> None:
         self._manager: PluginManager = manager
         self._run_dir: Path = run_dir
-        self._report: Report = report
+        self._report: Callable[[ExecutorEntry, Sequence[Outcome]], None] = report
         self._own: Mapping[str, Callable[[], Any]] = own
         self._log: Logger = log
         self._lock: threading.Lock = threading.Lock()
@@ -197,7 +197,8 @@ class ExecutorPool:
         executor = self._create(label, table)
         entry = ExecutorEntry(label, executor)
         try:
-            executor.start(ExecutorContext(label, self._run_dir, self._report))
+            report = partial(self._report, entry)
+            executor.start(ExecutorContext(label, self._run_dir, report))
             entry.look()
             return entry
         except BaseException as error:
@@ -334,36 +335,41 @@ def unfit(entry: ExecutorEntry, spec: AppSpec, walltime: float | None) -> str:
     return ""
 
 
-def least_loaded(
-    entries: Sequence[ExecutorEntry], extra: Mapping[str, int]
-) -> ExecutorEntry:
+def least_loaded(loads: Mapping[ExecutorEntry, int]) -> ExecutorEntry:
     """Return the executor with the least unfinished work for each worker.
 
     Args:
-        entries: Candidates; of equals, the first wins.
-        extra: Label to works that are on their way there.
+        loads: Candidates with their load; of equals, the first wins.
     """
-    return min(entries, key=lambda e: (e.load + extra.get(e.label, 0)) / e.workers)
+    return min(loads, key=lambda entry: loads[entry] / entry.workers)
 
 
 def select(
-    task: Task, route: Route, manager: PluginManager, extra: Mapping[str, int]
+    task: Task,
+    route: Route,
+    manager: PluginManager,
+    coming: Mapping[ExecutorEntry, Sequence[Task]],
 ) -> ExecutorEntry:
     """Choose the executor of one attempt: a hook's answer, or the least loaded.
+
+    Args:
+        task: What it is for.
+        route: The candidates.
+        manager: Whose hooks are asked.
+        coming: Tasks that are on their way to an executor.
 
     Raises:
         ConfigurationError: A hook named a label that was not offered.
     """
+    loads = {entry: entry.load + len(coming.get(entry, ())) for entry in route.entries}
     if manager.select_executor:
         view = task.view(route.labels)
-        loads = {e.label: e.load + extra.get(e.label, 0) for e in route.entries}
+        by_label = {entry.label: load for entry, load in loads.items()}
         offered = partial(_offered, route)
-        entry = ask(manager, manager.select_executor, offered, view, loads)
-        if entry is not None:
-            return entry
-    if len(route.entries) == 1:
-        return route.entries[0]
-    return least_loaded(route.entries, extra)
+        chosen = ask(manager, manager.select_executor, offered, view, by_label)
+        if chosen is not None:
+            return chosen
+    return least_loaded(loads)
 
 
 def _offered(route: Route, label: object) -> ExecutorEntry:

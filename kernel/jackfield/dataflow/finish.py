@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from jackfield.dataflow import graph
 from jackfield.dataflow.claims import settle
 from jackfield.dataflow.dependencies import futures_in, substitute
-from jackfield.dataflow.foreign import own_tasks
+from jackfield.dataflow.foreign import own_tasks, watch
 from jackfield.dataflow.launch import fail
 from jackfield.dataflow.retry import handle_failure
 from jackfield.errors import CircularWaitError, MissingOutputs
@@ -103,9 +103,9 @@ def _join(
     if failed is not None:
         engine.doom(failed, [task], effects)
     elif task.waiting == 0:
-        effects.joined.append(task)
+        effects.rest.append((complete_join, task))
     elif foreign:
-        effects.watches.append((task, foreign))
+        effects.rest.append((watch, task, foreign))
 
 
 def _refuse_circles(engine: Engine, task: Task, effects: Effects) -> None:
@@ -163,5 +163,10 @@ def _succeed(engine: Engine, task: Task, value: Any) -> None:
 
 def settle_data(task: Task, error: BaseException | None) -> tuple[DataFuture, ...]:
     """End the futures of a task's outputs; return them."""
-    settle([(future, error, future.file_obj) for future in task.data_futures])
+    settle(
+        [
+            (future, error, future.file_obj, task, task.state)
+            for future in task.data_futures
+        ]
+    )
     return task.data_futures

@@ -22,7 +22,7 @@ gives ``[c]``, which is ``READY``. Had ``b`` failed, ``doom(b)`` would have give
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from jackfield.states import FINAL, TaskState
@@ -54,23 +54,24 @@ def add(live: dict[int, Task], task: Task, dependencies: Iterable[Task]) -> Task
     return None
 
 
-def end(live: dict[int, Task], task: Task, state: TaskState) -> list[Task]:
+def end(live: dict[int, Task], task: Task, state: TaskState) -> Sequence[Task]:
     """Put a task into a final state and take it out; return its dependents."""
-    dependents = task.dependents or []
+    dependents = task.dependents
     task.state = state
     task.dependents = None
     live.pop(task.id, None)
-    return dependents
+    return dependents or ()
 
 
 def release(dependents: Iterable[Task]) -> list[Task]:
     """Count a success on each dependent; return those that wait no longer."""
     ready: list[Task] = []
     for dependent in dependents:
-        if dependent.state is TaskState.WAITING or dependent.state is TaskState.JOINING:
+        state = dependent.state
+        if state is TaskState.WAITING or state is TaskState.JOINING:
             dependent.waiting -= 1
             if dependent.waiting == 0:
-                if dependent.state is TaskState.WAITING:
+                if state is TaskState.WAITING:
                     dependent.state = TaskState.READY
                 ready.append(dependent)
     return ready

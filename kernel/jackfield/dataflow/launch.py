@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.apps.walltime import soft_walltime, without_walltime
+from jackfield.dataflow import direct
 from jackfield.dataflow.claims import mark_submitted
 from jackfield.dataflow.dependencies import Found, find, substitute
 from jackfield.dataflow.executors import ExecutorEntry, select
@@ -21,8 +22,9 @@ from jackfield.futures import KernelFuture
 from jackfield.states import TaskState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from jackfield.abc import Work
     from jackfield.dataflow.effects import Effects
     from jackfield.dataflow.engine import Engine
     from jackfield.dataflow.task import Task
@@ -33,20 +35,18 @@ _LISTS: Final = (list, tuple)
 def launch(engine: Engine, tasks: Sequence[Task]) -> None:
     """Give ready tasks to their executors, one ``submit`` for each executor."""
     groups: dict[ExecutorEntry, list[Task]] = {}
-    extra: dict[str, int] = {}
     for task in tasks:
         try:
-            if (task.found or task.extras) and not _prepare(engine, task):
+            if not _is_plain(task) and not _prepare(engine, task):
                 continue
-            entry = _choose(engine, task, extra)
+            entry = _choose(engine, task, groups)
         except BaseException as error:
             fail(engine, task, error)
             continue
-        group = groups.get(entry)
-        if group is None:
-            group = groups[entry] = []
-        group.append(task)
-        extra[entry.label] = len(group)
+        if entry in groups:
+            groups[entry].append(task)
+        else:
+            groups[entry] = [task]
     for entry, group in groups.items():
         try:
             _hand_over(engine, entry, group)
@@ -74,26 +74,39 @@ def fail(engine: Engine, task: Task, error: BaseException) -> None:
     engine.control(end)
 
 
+def _is_plain(task: Task) -> bool:
+    return task.parents is None and task.found is None and task.extras is None
+
+
 def _prepare(engine: Engine, task: Task) -> bool:
     """Put values in and look the memo up; tell whether the task is still to run."""
-    work, found = task.work, task.found
+    work = task.work
     if work is None:
         return False
-    if found is not None:
-        late: list[File] = []
-        work.args, work.kwargs = substitute(
-            work.args,
-            dict(work.kwargs),
-            partial(_value, found.files, late),
-            deep=engine.deep,
-        )
-        task.found = None
-        if late and not moves_itself(engine, task, late):
-            _await_files(engine, task, late)
-            return False
+    late = _put_values_in(engine, task, work)
+    if late and not moves_itself(engine, task, late):
+        _await_files(engine, task, late)
+        return False
     if task.spec.cache and engine.config.app_cache:
         return engine.memo.begin(task)
     return True
+
+
+def _put_values_in(engine: Engine, task: Task, work: Work) -> list[File]:
+    """Replace futures and files; return remote files that results have brought."""
+    late: list[File] = []
+    if task.parents is not None:
+        task.parents = None
+        work.args, work.kwargs = direct.put_in(work.args, work.kwargs)
+        for value in direct.candidates(work.args, work.kwargs):
+            _note_files(value, late)
+    elif task.found is not None:
+        replace = partial(_value, task.found.files, late)
+        work.args, work.kwargs = substitute(
+            work.args, dict(work.kwargs), replace, deep=engine.deep
+        )
+        task.found = None
+    return late
 
 
 def moves_itself(engine: Engine, task: Task, files: Iterable[File]) -> bool:
@@ -120,22 +133,15 @@ def _await_files(engine: Engine, task: Task, late: list[File]) -> None:
 
 
 def _value(files: dict[Any, Any], late: list[File], placeholder: Any) -> Any:
-    """Return what stands for a future or a remote file; note files in results.
-
-    They are looked for where a result is a file, or a list that begins with one: a
-    walk through every result would cost more than it finds.
-    """
+    """Return what stands for a future or a remote file; note files in results."""
     future = placeholder
     if not isinstance(placeholder, Future):
         future = files.get(placeholder)
         if future is None:  # a file that is here, or that the task brings itself
             return placeholder
     if isinstance(future, KernelFuture) and future._succeeded():
-        value = future._result
-        first = value[0] if type(value) in _LISTS and value else value
-        if isinstance(first, File):
-            late += [one for one in _listed(value) if _unstaged(one)]
-        return value
+        _note_files(future._result, late)
+        return future._result
     if not future.done():
         raise ValueError(
             f"{future!r} was put into an argument after the call: a task waits for "
@@ -144,15 +150,24 @@ def _value(files: dict[Any, Any], late: list[File], placeholder: Any) -> Any:
     return future.result(0)
 
 
-def _listed(value: Any) -> Sequence[Any]:
-    return value if type(value) in _LISTS else (value,)
+def _note_files(value: Any, late: list[File]) -> None:
+    """Note the remote files in a result.
+
+    They are looked for where a result is a file, or a list that begins with one: a
+    walk through every result would cost more than it finds.
+    """
+    listed = value if type(value) in _LISTS else (value,)
+    if listed and isinstance(listed[0], File):
+        late += [one for one in listed if _unstaged(one)]
 
 
 def _unstaged(value: Any) -> bool:
     return isinstance(value, File) and value.remote and value.local_path is None
 
 
-def _choose(engine: Engine, task: Task, extra: dict[str, int]) -> ExecutorEntry:
+def _choose(
+    engine: Engine, task: Task, groups: Mapping[ExecutorEntry, Sequence[Task]]
+) -> ExecutorEntry:
     extras = task.extras
     route = engine.pool.route(task.spec, _walltime(task))
     if extras is not None and extras.forced is not None:
@@ -166,15 +181,11 @@ def _choose(engine: Engine, task: Task, extra: dict[str, int]) -> ExecutorEntry:
         )
     if len(route.entries) == 1 and not engine.manager.select_executor:
         return route.entries[0]
-    return select(task, route, engine.manager, extra)
+    return select(task, route, engine.manager, groups)
 
 
 def _hand_over(engine: Engine, entry: ExecutorEntry, tasks: Sequence[Task]) -> None:
-    def mark(task: Task) -> None:
-        task.entry = entry
-        task.state = TaskState.SUBMITTED
-
-    submitted = mark_submitted(tasks, mark)
+    submitted = mark_submitted(tasks, entry)
     if len(submitted) < len(tasks):
         _drop_cancelled(engine, tasks)
     works = []
@@ -198,7 +209,7 @@ def _hand_over(engine: Engine, entry: ExecutorEntry, tasks: Sequence[Task]) -> N
             return
         reason = ExecutorError(entry.label, f"submit raised {one_line(error)}")
         reason.__cause__ = error
-        engine.report([(work, reason, None) for work in works])
+        engine.report(entry, [(work, reason, None) for work in works])
 
 
 def _drop_cancelled(engine: Engine, tasks: Sequence[Task]) -> None:

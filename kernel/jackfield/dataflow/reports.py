@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from jackfield.abc import Outcome, Work
+from jackfield.dataflow.finish import finish
+from jackfield.dataflow.retry import handle_failure
 from jackfield.errors import ExecutorError
 from jackfield.states import TaskState
 
@@ -41,13 +43,13 @@ def take(
             reason = f"it reported {kind} as the error of task {task.title}"
             error = ExecutorError(task.entry.label, reason)
         task.state = TaskState.FINISHING
-        effects.failed.append((task, error))
+        effects.rest.append((handle_failure, task, error))
     elif task.extras is None or engine.memo.ends_at_once(task, value):
         task.state = TaskState.FINISHING
-        endings.append((task, TaskState.SUCCEEDED, None, value))
+        endings.append((task.future, None, value, task, TaskState.SUCCEEDED))
     else:
         task.state = TaskState.FINISHING
-        effects.returned.append((task, value))
+        effects.rest.append((finish, task, value))
 
 
 def take_nonsense(

@@ -8,11 +8,12 @@ after giving the role back. So the graph has one writer at any time, nobody ever
 waits for a lock, and an executor's thread that reports a result launches what
 depends on it without a hand-over to another thread.
 
-Users' threads never take the role: they put their task in the inbox, one step that
+Users' threads do not take the role: they put their task in the inbox, one step that
 Ctrl-C cannot tear, and wake the dispatcher, the kernel's only thread, which also
-keeps the timers. What the transitions call for (handing works to executors, waking
-waiters, asking plugins) is done after the role has been given back, so that no
-code of users or plugins runs inside it.
+keeps the timers. (A single call to an idle kernel is the exception: ``undisturbed``.)
+What the transitions call for (handing works to executors, waking waiters, asking
+plugins) is done after the role has been given back, so that no code of users or
+plugins runs inside it.
 """
 
 from __future__ import annotations
@@ -24,10 +25,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 from jackfield.dataflow.locks import NAP_S, join
+from jackfield.dataflow.undisturbed import undisturbed
 
 BATCH: Final = 512
 """Items worked off before what they call for is done."""
@@ -35,8 +38,8 @@ BATCH: Final = 512
 LONGEST_SLEEP_S: Final = 3600.0
 """Seconds that the dispatcher sleeps at most: no system's clock takes any number."""
 
-Step = Callable[["deque[Any]", int], Callable[[], None]]
-"""Works off up to n items of the inbox and returns what to do without the role."""
+Step = Callable[["deque[Any]", int], Any]
+"""Works off up to n items of the inbox; returns what to do without the role."""
 
 
 def is_interrupt(error: BaseException) -> bool:
@@ -46,17 +49,22 @@ def is_interrupt(error: BaseException) -> bool:
 
 
 class Scheduler:
-    """Runs ``step`` on what is posted, on one thread at a time."""
+    """Runs ``step`` on what is posted, on one thread at a time, then ``perform``."""
 
     def __init__(
-        self, step: Step, name: str, on_fault: Callable[[BaseException], None]
+        self,
+        step: Step,
+        perform: Callable[[Any], None],
+        name: str,
+        on_fault: Callable[[BaseException], None],
     ) -> None:
         self._step: Step = step
+        self._perform: Callable[[Any], None] = perform
         self._on_fault: Callable[[BaseException], None] = on_fault
         self._here: threading.local = threading.local()
         self._role: threading.Lock = threading.Lock()
         self._wake: SimpleQueue[None] = SimpleQueue()
-        self._idle: list[None] = []
+        self._idle: list[None] | None = None
         self._stopping: bool = False
         self._held: bool = False
         self._timer_lock: threading.Lock = threading.Lock()
@@ -75,6 +83,35 @@ class Scheduler:
         if not self._wake_idle() and self._stopping:  # the dispatcher may be gone
             self.pump()
 
+    def run_or_post(self, item: Any) -> None:
+        """Work an item off here if nothing else is to be done, or leave it.
+
+        Only for one that calls for no code of users or plugins, but for the
+        ``submit`` of an executor that allows it.
+        """
+        quiet = self._idle and not self.inbox and not self.busy
+        if not quiet or not undisturbed(partial(self._run_alone, item)):
+            self.post(item)
+
+    def _run_alone(self, item: Any) -> None:
+        if not self._role.acquire(blocking=False):
+            self.post(item)
+            return
+        here = self._here
+        here.busy = True
+        try:
+            try:
+                effects = self._step(deque((item,)), 1)
+            finally:
+                self._role.release()
+            self._perform(effects)
+        except BaseException as error:
+            self._on_fault(error)
+        finally:
+            here.busy = False
+            if self.inbox:
+                self._wake_idle()
+
     def _wake_idle(self) -> bool:
         """Wake the dispatcher if it sleeps, or is about to; tell whether."""
         # The list is new for each sleep. So an interrupt between the two steps costs
@@ -87,6 +124,15 @@ class Scheduler:
         return True
 
     # -- for executors' threads and the kernel's own
+
+    def nudge(self) -> None:
+        """Have the inbox worked off, at best by the dispatcher together with more.
+
+        Where it sleeps or is on its way, this costs no more than a wake-up. Where it
+        works it may be stuck in what a step called for, so the inbox is seen to here.
+        """
+        if not self._wake_idle() and self._idle is None:
+            self.pump()
 
     def pump(self) -> None:
         """Work the inbox off, unless this thread or another one is at it.
@@ -106,12 +152,12 @@ class Scheduler:
                     return
                 try:
                     try:
-                        perform = self._step(self.inbox, BATCH)
+                        effects = self._step(self.inbox, BATCH)
                     finally:
                         self._role.release()
                     if self.inbox:  # what others left, if this thread is long about it
                         self._wake_idle()
-                    perform()
+                    self._perform(effects)
                 except BaseException as error:
                     self._on_fault(error)
         finally:
@@ -200,7 +246,7 @@ class Scheduler:
             if not self.inbox:
                 with contextlib.suppress(Empty):
                     self._wake.get(timeout=timeout)
-            self._idle = []
+            self._idle = None
         self.pump()
 
     def _fire(self) -> float | None:

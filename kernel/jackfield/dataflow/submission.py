@@ -7,10 +7,11 @@ or a Ctrl-C before it leaves nothing behind.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.abc import Work
+from jackfield.dataflow import direct
 from jackfield.dataflow.dependencies import find
 from jackfield.dataflow.foreign import watch
 from jackfield.dataflow.launch import moves_itself
@@ -44,6 +45,8 @@ AUTO_LOGNAME: Final = AutoLogName()
 READ_BY_KERNEL: Final = frozenset({"label", "outputs", "stderr", "stdout", "walltime"})
 """Arguments of a call that the kernel reads; the app gets those that it accepts."""
 
+_NO_KWARGS: Final[dict[str, Any]] = {}
+
 
 def submit(
     engine: Engine,
@@ -67,21 +70,45 @@ def submit(
     if spec.special or (kwargs and not READ_BY_KERNEL.isdisjoint(kwargs)):
         extras, kwargs = _read(engine, spec, task_id, kwargs)
     engine.pool.route(spec, extras.walltime if extras is not None else None)
-    found = find(args, kwargs, deep=engine.deep, copies=engine.copies)
+    parents, found = _dependencies(engine, args, kwargs)
     if engine.config.max_pending is not None and spec.kind != "transfer":
         throttle(engine, engine.config.max_pending)
+    kwargs = kwargs or _NO_KWARGS  # one for all, instead of one a task that waits
     work = Work(task_id, 1, spec.name, function, args, kwargs, None, spec.resources)
     task = Task(task_id, spec, engine, work)
+    task.parents = parents
     future = task.future = AppFuture(task)
     if extras is not None:
         task.extras = extras
         if extras.outputs or extras.streams:
             task.data_futures = _data_futures(engine, task, future, extras)
-    if found is None:
-        engine.scheduler.post(task)
-    else:
+    if found is not None:
         _post_with_dependencies(engine, task, future, found)
+    elif parents is None and extras is None and _is_alone(engine, spec):
+        engine.scheduler.run_or_post(task)
+    else:
+        engine.scheduler.post(task)
     return future
+
+
+def _is_alone(engine: Engine, spec: AppSpec) -> bool:
+    """Tell whether a plain task is the only one, and where it goes is settled."""
+    if engine.live or engine.manager.select_executor or spec.route is None:
+        return False
+    entries = spec.route.entries
+    return len(entries) == 1 and entries[0].capabilities.prompt
+
+
+def _dependencies(
+    engine: Engine, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Sequence[Task] | None, Found | None]:
+    values = direct.candidates(args, kwargs)
+    if not values:
+        return None, None
+    parents = direct.parents(engine, values)
+    if parents is not None:
+        return parents, None
+    return None, find(args, kwargs, deep=engine.deep, copies=engine.copies)
 
 
 def _data_futures(

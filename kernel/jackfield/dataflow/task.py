@@ -221,7 +221,9 @@ class Task:
             function and arguments until the task ends.
         future: What the user holds; dropped at the end, because the future holds
             the task and a cycle would keep both until the garbage collector comes.
-        found: Futures and files among the arguments; dropped once replaced.
+        parents: Tasks that it depends on, where no argument but a future itself is to
+            be replaced; empty once it is registered with them.
+        found: Otherwise, futures and files among the arguments; dropped once replaced.
         waiting: How many dependencies have not ended.
         dependents: Tasks that wait for this one.
         entry: The executor of the current attempt.
@@ -247,6 +249,7 @@ class Task:
         "future",
         "id",
         "kernel",
+        "parents",
         "reason",
         "spec",
         "state",
@@ -266,6 +269,7 @@ class Task:
         self.kernel: Engine = kernel
         self.state: TaskState = TaskState.WAITING
         self.work: Work | None = work
+        self.parents: Sequence[Task] | None = None
         self.found: Found | None = None
         self.waiting: int = 0
         self.dependents: list[Task] | None = None
@@ -309,6 +313,7 @@ class Task:
     def forget(self) -> None:
         """Drop what only an unfinished task needs."""
         self.work = None
+        self.parents = None
         self.found = None
         self.dependents = None
         self.entry = None
