@@ -543,7 +543,7 @@ def test_who_watches_and_never_returns_holds_up_no_task_and_the_end_only_so_long
     assert time.monotonic() - begun < LIMIT_S
     assert first.result(0) == 1
     assert events is not None
-    assert len(events._raw) <= CAPACITY
+    assert len(events._waiting) <= CAPACITY
 
 
 def test_a_hook_that_blocks_a_task_for_ever_does_not_keep_the_end(load: Load) -> None:

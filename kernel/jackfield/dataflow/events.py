@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from jackfield.dataflow.locks import join
 from jackfield.errors import one_line
@@ -37,7 +37,7 @@ class EventStream:
             [Sequence[TaskEvent], Sequence[TransferEvent]], None
         ] = deliver
         self._log: Logger = log
-        self._raw: deque[tuple[Any, ...]] = deque()
+        self._waiting: deque[TaskEvent | TransferEvent] = deque()
         self._stop: threading.Event = threading.Event()
         self.dropped: int = 0
         self.thread: threading.Thread = threading.Thread(
@@ -48,8 +48,7 @@ class EventStream:
         """Record that a task has entered its present state."""
         entry = task.entry
         self._keep(
-            (
-                TaskEvent,
+            TaskEvent(
                 task.id,
                 task.spec.name,
                 task.state,
@@ -65,23 +64,27 @@ class EventStream:
     def note_transfer(self, number: int, url: str, direction: str, step: Step) -> None:
         """Record a step of a transfer."""
         self._keep(
-            (
-                TransferEvent,
+            TransferEvent(
                 number,
                 url,
                 direction,
-                *step[: step._fields.index("error")],
+                step.stage,
+                step.attempt,
+                step.moved,
+                step.size,
+                step.rate,
+                step.verified,
                 time.time(),
                 time.monotonic(),
                 None if step.error is None else one_line(step.error),
             )
         )
 
-    def _keep(self, raw: tuple[Any, ...]) -> None:
-        if len(self._raw) >= CAPACITY:
-            self._raw.popleft()
+    def _keep(self, event: TaskEvent | TransferEvent) -> None:
+        if len(self._waiting) >= CAPACITY:
+            self._waiting.popleft()
             self.dropped += 1
-        self._raw.append(raw)
+        self._waiting.append(event)
 
     def start(self) -> None:
         """Start delivering."""
@@ -93,7 +96,7 @@ class EventStream:
         if self.thread.is_alive() and self.thread is not threading.current_thread():
             join(self.thread, timeout)
             if self.thread.is_alive():
-                left = len(self._raw)
+                left = len(self._waiting)
                 self._log.warning("An observer does not return; %d events wait", left)
         if self.dropped:
             self._log.warning("Observers were too slow: %d events lost", self.dropped)
@@ -104,14 +107,13 @@ class EventStream:
         self._flush()
 
     def _flush(self) -> None:
-        raw: deque[tuple[Any, ...]] = self._raw
         tasks: list[TaskEvent] = []
         transfers: list[TransferEvent] = []
-        while raw:
-            kind, *fields = raw.popleft()
-            if kind is TaskEvent:
-                tasks.append(TaskEvent(*fields))
+        while self._waiting:
+            event = self._waiting.popleft()
+            if isinstance(event, TaskEvent):
+                tasks.append(event)
             else:
-                transfers.append(TransferEvent(*fields))
+                transfers.append(event)
         if tasks or transfers:
             self._deliver(tasks, transfers)
