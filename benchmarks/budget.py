@@ -49,7 +49,9 @@ def main() -> None:
     samples: dict[str, list[float]] = {}
     for _ in range(repeats):
         for arguments in ("plain", "a future"):
-            for step, seconds in measured(tasks, of_future=arguments != "plain").items():
+            for step, seconds in measured(
+                tasks, of_future=arguments != "plain"
+            ).items():
                 key = step if arguments == "plain" else f"{step}, {arguments}"
                 samples.setdefault(key, []).append(seconds / tasks * 1e6)
         samples.setdefault("a link of a chain", []).append(link(tasks) / tasks * 1e6)

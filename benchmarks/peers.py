@@ -110,6 +110,13 @@ def observed(workers: int) -> Ours:
     return Ours("threads", workers, plugins=[Observer()])
 
 
+def one_at_a_time(workers: int) -> Ours:
+    from jackfield_executors.processes import pool
+
+    pool.WINDOW_S = 0.0  # type: ignore[misc]  # no site would want it
+    return Ours("processes", workers)
+
+
 def with_million(scheme: str, workers: int) -> Ours:
     return Ours("threads", workers, store=f"{scheme}:///{place()}/{scheme}")
 
@@ -244,6 +251,7 @@ SYSTEMS: dict[str, Callable[[int], Any]] = {
     "jackfield-threads": partial(Ours, "threads"),
     "jackfield-processes": partial(Ours, "processes"),
     "jackfield-observed": observed,
+    "jackfield-one-at-a-time": one_at_a_time,
     "jackfield-sqlite": partial(Ours, "threads", store="sqlite"),
     "jackfield-pickle": partial(Ours, "threads", store="pickle"),
     "jackfield-sqlite-million": partial(with_million, "sqlite"),
