@@ -89,6 +89,7 @@ def large(_: None, n: int, by: str = "jackfield") -> dict[str, float]:
     with (root / "large").open("wb") as file:
         for _block in range(n >> 20):
             file.write(os.urandom(1 << 20))
+    os.sync()  # or the source would be on its way to the disk, too
     with serving(root) as base:
         before = psutil.Process().memory_info().rss
         peak = Peak()
@@ -104,6 +105,7 @@ def small(
     root = Path(fresh())
     for number in range(n):
         (root / f"{number}").write_bytes(os.urandom(SMALL))
+    os.sync()  # as above
     with contextlib.ExitStack() as servers:
         base = servers.enter_context(serving(root))
         if delayed:

@@ -376,7 +376,7 @@ def test_an_implementation_that_is_not_installed_says_how_to_install_it(
 
 def test_a_filesystem_registered_in_the_script_is_served(tmp_path: Path) -> None:
     class Shelf(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no types
-        protocol = "shelf"
+        protocol = "rack"
         store = {"/x": None}
         pseudo_dirs = [""]
 
@@ -385,9 +385,9 @@ def test_a_filesystem_registered_in_the_script_is_served(tmp_path: Path) -> None
             return "/" + path.partition("://")[2].strip("/") if "://" in path else path
 
     Shelf.store = {}
-    fsspec.register_implementation("shelf", Shelf, clobber=True)
+    fsspec.register_implementation("rack", Shelf, clobber=True)
     (tmp_path / "out").write_bytes(BODY)
-    place = Place("shelf://top")
+    place = Place("rack://top")
 
     stage_out(place, "x", tmp_path / "out")
     stage_in(place, "x", tmp_path / "in")

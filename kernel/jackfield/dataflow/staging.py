@@ -7,6 +7,7 @@ none of them is left.
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from collections.abc import Iterable, Mapping
@@ -126,8 +127,7 @@ class Staging:
             flight.future.cancel()
 
     def _stage_in(self, file: File, site: Site, stop: Stop, number: int) -> File:
-        self._directory.mkdir(parents=True, exist_ok=True)
-        directory = Path(mkdtemp(prefix="in-", dir=self._directory))
+        directory = self._room(f"in-{number}")
         try:
             told = self._teller(number, file, "in")
             return stage_in(file, site, directory, stop, told)
@@ -154,11 +154,21 @@ class Staging:
         site = self.site(file)
         if not site.provider.stage_out:
             raise site.unserved(file.url)
-        self._directory.mkdir(parents=True, exist_ok=True)
-        directory = Path(mkdtemp(prefix=f"out-{task}-", dir=self._directory))
+        directory = self._room(f"out-{task}-{next(self._numbers)}")
         return file.at(directory / safe_name(file.filename))
 
     # -- both
+
+    def _room(self, name: str) -> Path:
+        """Make a directory for one file, closed to others."""
+        try:
+            os.mkdir(f"{self._directory}/{name}", 0o700)  # noqa: PTH102  (once for each file)
+        except FileNotFoundError:  # the first one
+            self._directory.mkdir(parents=True, exist_ok=True)
+            return self._room(name)
+        except FileExistsError:  # somebody else has taken the name
+            return Path(mkdtemp(prefix=f"{name}-", dir=self._directory))
+        return self._directory / name
 
     def in_task(self, files: Iterable[File], route: Route) -> bool:
         """Tell whether a task moves its remote files itself."""
@@ -246,17 +256,17 @@ class Staging:
             stop.stop()
 
     def _teller(self, number: int, file: File, direction: str) -> Told:
-        shown, log = redact(file.url), self._engine.log
+        engine = self._engine
 
         def told(step: Step) -> None:
             if step.stage == "retrying":
-                log.info(
+                engine.log.info(
                     "Transfer of %s: attempt %d failed, another in %.1f s: %s",
-                    shown, step.attempt, step.delay, step.error,
+                    redact(file.url), step.attempt, step.delay, step.error,
                 )  # fmt: skip
-            events = self._engine.transfer_events
+            events = engine.transfer_events
             if events is not None:
-                events.note_transfer(number, shown, direction, step)
+                events.note_transfer(number, redact(file.url), direction, step)
 
         return told
 

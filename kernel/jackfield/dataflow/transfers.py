@@ -23,6 +23,9 @@ log: Final = logging.getLogger("jackfield.staging")
 
 LAST_REPORT_S: Final = 1.0
 
+LOOK_S: Final = 0.2
+"""Seconds between an idle thread's looks while files wait for a connection."""
+
 
 @dataclass(frozen=True, slots=True)
 class Movement:
@@ -85,10 +88,20 @@ class TransferExecutor(Executor):
                 raise ExecutorError(self._label, "it takes no works after shutdown")
             for work in batch:
                 self._queues.setdefault(_movement(work).host, deque()).append(work)
-            missing = min(len(batch) - self._idle, self._workers - len(self._threads))
+            wanted = self._ready() + 1  # one more, to look again while others report
+            missing = min(wanted - self._idle, self._workers - len(self._threads))
             for _ in range(missing):
                 self._grow()
-            self._changed.notify(len(batch))
+            self._changed.notify(wanted)
+
+    def _ready(self) -> int:
+        """Return how many works could begin if there were threads for them."""
+        ready = 0
+        for host, queue in self._queues.items():
+            if queue:
+                free = _movement(queue[0]).connections - self._busy.get(host, 0)
+                ready += min(len(queue), max(free, 0))
+        return ready
 
     def _grow(self) -> None:
         name = f"jackfield-{self._label}-{len(self._threads)}"
@@ -139,7 +152,7 @@ class TransferExecutor(Executor):
                     return None
                 self._idle += 1
                 try:
-                    self._changed.wait()
+                    self._changed.wait(LOOK_S if self._queues else None)
                 finally:
                     self._idle -= 1
 
@@ -153,7 +166,12 @@ class TransferExecutor(Executor):
                     yield host, queue
 
     def _done(self, work: Work) -> bool:
-        """Give a connection back; tell whether the work is to be reported."""
+        """Give a connection back; tell whether the work is to be reported.
+
+        Nobody is woken for it: this thread takes the next work itself, so that a file
+        does not go through two threads' hands. If its report takes long, an idle thread
+        finds the work when it looks again.
+        """
         host = _movement(work).host
         with self._changed:
             self._busy[host] -= 1
@@ -161,7 +179,8 @@ class TransferExecutor(Executor):
                 del self._busy[host]
             wanted = work in self._running
             self._running.pop(work, None)
-            self._changed.notify_all() if self._closed else self._changed.notify()
+            if self._closed:
+                self._changed.notify_all()
         return wanted
 
     def shutdown(self, *, grace: float | None = None) -> None:

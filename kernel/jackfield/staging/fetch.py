@@ -15,11 +15,11 @@ from jackfield.errors import (
 from jackfield.files import redact
 from jackfield.staging import monitor
 from jackfield.staging.local import (
-    check_regular,
     discard,
     mismatch,
     part_name,
     publish,
+    regular_size,
     safe_name,
     size_of,
 )
@@ -95,6 +95,8 @@ class _Fetch:
         self._target: Path = target
         self._directory: Path = directory
         self._part: Path = part_name(directory)
+        self._offset: int = 0
+        self._size: int = 0
         self._stop: Stop = stop
         self._told: Told = told
         self._known: RemoteInfo = UNKNOWN
@@ -110,7 +112,7 @@ class _Fetch:
 
         try:
             verified = persist(attempt, self._site.rules, self._stop, self._retry)
-            size = self._publish()
+            self._publish()
         except BaseException as error:
             self._clear(keep=False)
             cancelled = self._stop.event.is_set()
@@ -119,16 +121,15 @@ class _Fetch:
             if cancelled and not isinstance(error, TransferCancelledError):
                 raise TransferCancelledError(redact(self._file.url)) from None
             raise
+        size = self._size
         self._told(Step("done", attempts, size, size, verified=verified))
         return self._file.at(self._target, verified=verified)
 
-    def _publish(self) -> int:
-        """Give the part its name, if somebody still wants it; return its size."""
+    def _publish(self) -> None:
+        """Give the part its name, if somebody still wants it."""
         if self._stop.event.is_set():
             raise TransferCancelledError(redact(self._file.url))
-        size = size_of(self._part)
         publish(self._part, self._target, sync=self._site.rules.sync)
-        return size
 
     def _retry(self, number: int, error: BaseException, delay: float) -> None:
         self._told(Step("retrying", number, error=error, delay=delay))
@@ -151,15 +152,15 @@ class _Fetch:
             raise
 
     def _transfer(self) -> Transfer:
-        offset = size_of(self._part)
         return Transfer(
             url=self._file.url,
             path=self._part,
-            offset=offset,
+            offset=self._offset,
             known=self._known,
             max_bytes=self._site.rules.max_bytes or None,
+            sync=self._site.rules.sync,
             stop=self._stop,
-            moved=offset,
+            moved=self._offset,
             **self._site.common(),
         )
 
@@ -185,6 +186,7 @@ class _Fetch:
         fits = known.size is None or size < known.size
         resumable = strong and fits and size > 0 and not (changed or whole)
         self._known = known if resumable else UNKNOWN
+        self._offset = size if resumable else 0
         self._clear(keep=resumable)
 
     def _clear(self, *, keep: bool) -> None:
@@ -201,8 +203,7 @@ class _Fetch:
         Raises:
             TransferError: There is no regular file, or another number.
         """
-        check_regular(self._file.url, self._part)
-        size = size_of(self._part)
+        size = self._size = regular_size(self._file.url, self._part)
         if info.size is not None and size != info.size:
             reason = f"{size} bytes arrived, the server declares {info.size}"
             raise TransferError(redact(self._file.url), reason, transient=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 import shutil
+import stat
 import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 _NAME_BYTES: Final = 200
 """Bytes of a local name at most; file systems take 255, and tasks append to names."""
 
+_PLAIN: Final = re.compile(r"[\w .,+=@~-]+", re.ASCII)
+"""Names that are safe as they are, but for their length and those made of dots."""
+
 
 def safe_name(name: str) -> str:
     """Return one part of a remote name, fit to be a local file's name.
@@ -26,11 +31,7 @@ def safe_name(name: str) -> str:
     Control characters and separators become ``_``, a long name is cut in the middle,
     so that its suffix stays, and one that means a directory becomes ``file``.
     """
-    clean = unicodedata.normalize("NFC", name)
-    clean = "".join(
-        "_" if unicodedata.category(char) in {"Cc", "Cs"} or char in "/\\" else char
-        for char in clean
-    )
+    clean = name if _PLAIN.fullmatch(name) else _cleaned(name)
     data = clean.encode()
     if len(data) > _NAME_BYTES:
         digest = hashlib.sha256(data).hexdigest()[:12]
@@ -38,6 +39,13 @@ def safe_name(name: str) -> str:
         tail = data[-40:].decode(errors="ignore")
         clean = f"{head}-{digest}-{tail}"
     return clean if clean.strip(". ") else "file"
+
+
+def _cleaned(name: str) -> str:
+    return "".join(
+        "_" if unicodedata.category(char) in {"Cc", "Cs"} or char in "/\\" else char
+        for char in unicodedata.normalize("NFC", name)
+    )
 
 
 def part_name(directory: Path) -> Path:
@@ -82,18 +90,25 @@ def publish(part: Path, target: Path, *, sync: bool) -> None:
     part.replace(target)
 
 
-def check_regular(url: str, path: Path) -> None:
-    """See that a plugin wrote a file, and not a link to one.
+def regular_size(url: str, path: Path) -> int:
+    """See that a plugin wrote a file, and not a link to one; return its size.
 
     Raises:
         TransferError: There is no regular file.
     """
-    if path.is_symlink() or not path.is_file():
+    try:
+        status = os.lstat(path)
+    except OSError:
+        status = None
+    if status is None or not stat.S_ISREG(status.st_mode):
         raise TransferError(redact(url), "the staging plugin wrote no file")
+    return status.st_size
 
 
 def mismatch(file: File, path: Path) -> str | None:
     """Say in a sentence what a file is not that its user declares, or ``None``."""
+    if file.size is None and file.sha256 is None:
+        return None
     size = path.stat().st_size
     if file.size is not None and file.size != size:
         return f"it has {size} bytes, size= declares {file.size}"

@@ -182,6 +182,8 @@ class Remote:
             ConfigurationError: There is an option that it has not, or one of another
                 type than its default's.
         """
+        if not self.options:
+            return kind()
         table = f"staging.{self.scheme}"
         known = {one.name: one for one in fields(kind)}  # type: ignore[arg-type]  # a dataclass, says the caller
         for name in self.options:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 BLOCK: Final = 1 << 20
 """Bytes that are moved at a time."""
 
+STRIDE: Final = 8 << 20
+"""Bytes after which the disk is set to work, so that little is left for the sync."""
+
 
 @dataclass(eq=False, kw_only=True)
 class Transfer(Remote):
@@ -34,6 +38,7 @@ class Transfer(Remote):
         known: What the other side told of the file: in the attempt that left those
             bytes, or before this one. A resumed request asks for this very version.
         max_bytes: Stage in: at how many bytes to give up, or ``None``.
+        sync: Stage in: whether the kernel will see that the file is on the disk.
         moved: Bytes moved so far, those of ``offset`` included.
         active: When the last of them did, by ``time.monotonic()``.
         outgoing: Whether it is a stage-out.
@@ -46,6 +51,7 @@ class Transfer(Remote):
     offset: int = 0
     known: RemoteInfo = UNKNOWN
     max_bytes: int | None = None
+    sync: bool = False
     moved: int = 0
     active: float = field(default_factory=time.monotonic)
     outgoing: bool = False
@@ -76,13 +82,19 @@ class Transfer(Remote):
             TransferCancelledError: Nobody wants the file any more.
         """
         self._begin(info, start)
-        with _open_private(self.path, anew=start == 0) as file:
-            file.seek(start)
+        handle = _open_private(self.path, start)
+        begun = start
+        try:
             for block in _blocks(source):
                 self.check()
                 self._check_room(self.moved + len(block))
-                _write(file, block)
+                _write(handle, block)
                 self.advance(len(block))
+                if self.sync and self.moved - begun >= STRIDE:
+                    _begin_to_store(handle, begun, self.moved - begun)
+                    begun = self.moved
+        finally:
+            os.close(handle)
         self.check()
         return info
 
@@ -138,23 +150,34 @@ def _blocks(source: Any) -> Iterator[bytes]:
         yield block
 
 
-def _write(file: BinaryIO, block: bytes) -> None:
+def _write(handle: int, block: bytes) -> None:
     """Write a whole block: on a disk that fills up, a part may be taken first."""
-    written = file.write(block)
+    written = os.write(handle, block)
     while written < len(block):
         block = block[written:]
-        written = file.write(block)
+        written = os.write(handle, block)
 
 
-def _open_private(path: Path, *, anew: bool) -> BinaryIO:
+def _begin_to_store(handle: int, start: int, size: int) -> None:
+    """Have bytes go to the disk while others arrive; wait for nothing.
+
+    Linux takes the advice for that. What is still to be written stays in memory, too.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError):  # it is advice: the sync tells what is wrong
+            os.posix_fadvise(handle, start, size, os.POSIX_FADV_DONTNEED)
+
+
+def _open_private(path: Path, start: int) -> int:
     """Open a file that nobody else has, or go on with the one that is there."""
     flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-    if anew:
-        with suppress(FileExistsError):  # of an answer that is not gone on from
-            handle = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
-            return os.fdopen(handle, "wb", buffering=0)
-        flags |= os.O_TRUNC
-    return os.fdopen(os.open(path, flags), "wb", buffering=0)
+    if start:
+        handle = os.open(path, flags)
+        os.lseek(handle, start, os.SEEK_SET)
+        return handle
+    with suppress(FileExistsError):  # of an answer that is not gone on from
+        return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+    return os.open(path, flags | os.O_TRUNC)
 
 
 class _Sent(io.RawIOBase):

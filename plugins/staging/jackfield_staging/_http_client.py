@@ -49,6 +49,9 @@ _SLICE: Final = 1 << 16
 _LITERAL: Final = re.compile(r"[!-~]+")
 """A URL that can be sent as it is, so that what has been signed stays as it was."""
 
+_PLAIN: Final = re.compile(r"https?://[!\"$->A-~]+(?:\?[!\"$-?A-~]+)?")
+"""Such a URL with nothing in it that is not sent: see ``without_user``."""
+
 
 class Call:
     """Requests for one URL: made on a transfer's thread, awaited on fsspec's.
@@ -212,8 +215,9 @@ class Call:
 
     def _parsed(self, url: str, base: URL | None = None) -> URL:
         try:
-            text = without_user(url)
-            parsed = URL(text, encoded=bool(_LITERAL.fullmatch(text)))
+            plain = _PLAIN.fullmatch(url) is not None
+            text = url if plain else without_user(url)
+            parsed = URL(text, encoded=plain or bool(_LITERAL.fullmatch(text)))
             known = (parsed if base is None else base.join(parsed)).host is not None
         except ValueError:  # its text may hold a password
             parsed, known = URL(), False
@@ -235,6 +239,8 @@ class Call:
         with understood(self._remote):
             parts = [await content.readany()]
         size = len(parts[0])
+        if size >= BLOCK or content.at_eof():
+            return [part for part in parts if part]
         # An error comes again the next time; what is there is handed over first.
         with suppress(aiohttp.ClientError, TimeoutError):
             async with asyncio.timeout(LINGER_S):
