@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import time
 from typing import Any
 
@@ -41,6 +42,7 @@ def _rows(
             ("cf-threads", *peers),
             Metric("held_bytes", f"{size} tasks, bytes of one that ended, its future held"),
             metric("dropped_bytes", "that ended, its future dropped", 200),
+            Metric("dropped_blocks", f"{size} tasks, Python's blocks of one that ended, its future dropped"),
         ),
     ]  # fmt: skip
 
@@ -90,14 +92,18 @@ def submitted(system: Any, n: int) -> dict[str, float]:
 
 
 def finished(system: Any, n: int) -> dict[str, float]:
-    before = _settled()
+    before, blocks = _settled(), sys.getallocatedblocks()
     futures = [system.submit(noop, i) for i in range(n)]
     for future in futures:
         future.result()
     held = _settled() - before
     del futures, future
     dropped = _settled() - before
-    return {"held_bytes": held / n, "dropped_bytes": dropped / n}
+    return {
+        "held_bytes": held / n,
+        "dropped_bytes": dropped / n,  # with what Python keeps for its next objects
+        "dropped_blocks": (sys.getallocatedblocks() - blocks) / n,
+    }
 
 
 def window(system: Any, n: int) -> dict[str, float]:
