@@ -94,9 +94,7 @@ class Work:
         self.args: tuple[Any, ...] = args
         self.kwargs: Mapping[str, Any] = kwargs
         self.walltime: float | None = walltime
-        self.resources: Mapping[str, float] = (
-            {} if resources is None else resources
-        )
+        self.resources: Mapping[str, float] = {} if resources is None else resources
 
     def __repr__(self) -> str:
         """Name task, app and attempt; never the arguments."""

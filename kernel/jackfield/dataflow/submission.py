@@ -154,10 +154,12 @@ def _read(
         What was found, and the arguments for the function: paths resolved, and
         without those that it does not accept.
     """
-    values = dict(spec.defaults)
-    values.update({name: kwargs[name] for name in READ_BY_KERNEL & kwargs.keys()})
     extras = Extras()
     extras.walltime = spec.walltime
+    if not spec.defaults and READ_BY_KERNEL.isdisjoint(kwargs):
+        return extras, kwargs
+    values = dict(spec.defaults)
+    values.update({name: kwargs[name] for name in READ_BY_KERNEL & kwargs.keys()})
     if values.get("label") is not None:
         extras.label = str(values["label"])
     if values.get("walltime") is not None:
