@@ -13,7 +13,7 @@ OURS = "jackfield-threads"
 PEERS = ("parsl-threads", "dask-threads")
 N = 100_000
 INDEPENDENT = (Case(OURS, "threads.independent", N, "independent"),)
-BARS = (Bar("ratio", 1 / 2.5, "independent"),)
+BARS = (Bar("ratio", 1 / 2.5, "independent", 1 / 1.5),)
 
 WIDTH = 1_000
 """Tasks in a layer."""
@@ -43,7 +43,7 @@ ROWS = [
             Case(OURS, "threads.independent", 200_000, "independent"),
             *cases("graphs.layered", 200_000, *PEERS),
         ),
-        (Metric(US, "threads, random graph, 5 edges a task, µs a task"),),
+        (Metric(US, "threads, random graph, 5 edges a task, µs a task", bars=(Bar("ratio", 1 / 2, "independent"),)),),
     ),
 ]  # fmt: skip
 

@@ -29,7 +29,7 @@ ROWS = [
             Case(OURS, "threads.independent", N, "not cached"),
             Case("parsl-threads", "memo.misses", 5_000),
         ),
-        (Metric(US, "memo, a miss, nothing stored, µs a task", bars=(Bar("more", 25, "not cached"),)),),
+        (Metric(US, "memo, a miss, nothing stored, µs a task", bars=(Bar("more", 25, "not cached", 10),)),),
     ),
     Row(
         "hit",
@@ -37,7 +37,7 @@ ROWS = [
             Case(OURS, "memo.hits", N),
             Case("parsl-threads", "memo.hits", 5_000),
         ),
-        (Metric(US, "memo, a hit in memory, µs a task", bars=(Bar("at most", 25),)),),
+        (Metric(US, "memo, a hit in memory, µs a task", bars=(Bar("at most", 25, aim=15),)),),
     ),
     Row(
         "task-exit",
@@ -46,7 +46,7 @@ ROWS = [
             Case(OURS, "threads.independent", 50_000, "not cached"),
             *cases("memo.misses", 50_000, "parsl-checkpoints"),
         ),
-        (Metric(US, "checkpoints, each at its task's exit, µs a task", bars=(Bar("ratio", 10, "parsl-checkpoints"),)),),
+        (Metric(US, "checkpoints, each at its task's exit, µs a task", bars=(Bar("ratio", 10, "parsl-checkpoints", 25),)),),
     ),
     Row(
         "hit-of-million",
@@ -54,7 +54,7 @@ ROWS = [
             Case("jackfield-sqlite-million", "memo.stored_hits", KNOWN),
             Case("jackfield-pickle-million", "memo.stored_hits", KNOWN),
         ),
-        (Metric(US, "memo, a hit in a store of a million, µs a task", bars=(Bar("at most", 120),)),),
+        (Metric(US, "memo, a hit in a store of a million, µs a task", bars=(Bar("at most", 120, aim=60),)),),
         prepare=BUILD,
     ),
     Row(
@@ -64,8 +64,8 @@ ROWS = [
             Case("-", "memo.opening", MILLION, "pickle", {"scheme": "pickle"}),
         ),
         (
-            Metric("open_ms", "opening a store of a million, ms", bars=(Bar("at most", 100),)),
-            Metric("open_mb", "opening a store of a million, MB", bars=(Bar("at most", 20),)),
+            Metric("open_ms", "opening a store of a million, ms", bars=(Bar("at most", 100, aim=20),)),
+            Metric("open_mb", "opening a store of a million, MB", bars=(Bar("at most", 20, aim=5),)),
             Metric("get_us", "a look-up in the store alone, µs"),
         ),
         prepare=BUILD,

@@ -29,19 +29,18 @@ def _rows(
         )
         return Row(f"{state}-{size}", measured, metrics, full=full)
 
-    def metric(key: str, what: str, limit: float) -> Metric:
-        return Metric(
-            key, f"{size} tasks, bytes of one {what}", bars=(Bar("at most", limit),)
-        )
+    def metric(key: str, what: str, limit: float, aim: float) -> Metric:
+        bars = (Bar("at most", limit, aim=aim),)
+        return Metric(key, f"{size} tasks, bytes of one {what}", bars=bars)
 
     return [
-        row("waiting", peers, metric("bytes", "that waits for another", 2_000)),
-        row("submitted", ("cf-threads", *peers), metric("bytes", "at the executor", 2_000)),
+        row("waiting", peers, metric("bytes", "that waits for another", 2_000, 1_200)),
+        row("submitted", ("cf-threads", *peers), metric("bytes", "at the executor", 2_000, 1_200)),
         row(
             "finished",
             ("cf-threads", *peers),
             Metric("held_bytes", f"{size} tasks, bytes of one that ended, its future held"),
-            metric("dropped_bytes", "that ended, its future dropped", 200),
+            metric("dropped_bytes", "that ended, its future dropped", 200, 100),
             Metric("dropped_blocks", f"{size} tasks, Python's blocks of one that ended, its future dropped"),
         ),
     ]  # fmt: skip

@@ -23,6 +23,8 @@ def main() -> None:
     start = time.perf_counter()
     system = None if name == "-" else opened(name, options.pop("workers", 2))
     figures: dict[str, Any] = {"start_ms": (time.perf_counter() - start) * 1e3}
+    if hasattr(system, "load_ms"):
+        figures["load_ms"] = system.load_ms
     module, _, function = work.partition(".")
     run = getattr(importlib.import_module(module), function)
     figures |= run(system, n, **options)

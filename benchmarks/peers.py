@@ -11,6 +11,7 @@ import importlib.util
 import multiprocessing as mp
 import os
 import tempfile
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -66,6 +67,7 @@ class Ours:
     ) -> None:
         import jackfield
 
+        start = time.perf_counter()
         if store in ("sqlite", "pickle"):
             store = f"{store}:///{fresh()}/store"
         self.kernel = jackfield.load(
@@ -77,6 +79,7 @@ class Ours:
         self.python_app = jackfield.python_app
         self.apps: dict[Any, Any] = {}
         self.submit(noop).result()
+        self.load_ms = (time.perf_counter() - start) * 1e3
 
     def submit(self, function: Callable[..., Any], *args: Any) -> Any:
         return self.kernel.submit(function, *args)

@@ -15,12 +15,12 @@ ROWS = [
     Row(
         "processes",
         cases("threads.independent", 20_000, OURS, *PEERS),
-        (Metric(US, "processes, independent, µs a task", bars=(Bar("ratio", 3, "cf-processes"), Bar("ratio", 20, "parsl-htex"))),),
+        (Metric(US, "processes, independent, µs a task", bars=(Bar("ratio", 3, "cf-processes", 6), Bar("ratio", 20, "parsl-htex", 60))),),
     ),
     Row(
         "processes-latency",
         cases("threads.latency", 2_000, OURS, *PEERS),
-        (Metric("p50_us", "processes, one at a time, p50, µs", bars=(Bar("ratio", 1 / 0.7, "cf-processes"),)), Metric("p99_us", "processes, one at a time, p99, µs")),
+        (Metric("p50_us", "processes, one at a time, p50, µs", bars=(Bar("ratio", 1 / 0.7, "cf-processes", 1 / 0.3),)), Metric("p99_us", "processes, one at a time, p99, µs")),
     ),
     Row(
         "processes-chain",
@@ -30,7 +30,7 @@ ROWS = [
     Row(
         "payload",
         cases("processes.payload", 200, OURS, *PEERS),
-        (Metric("mb_per_s", "processes, results of 1 MB, MB/s", higher=True, bars=(Bar("ratio", 1, "cf-processes"),)),),
+        (Metric("mb_per_s", "processes, results of 1 MB, MB/s", higher=True, bars=(Bar("ratio", 1, "cf-processes", 2),)),),
     ),
 ]  # fmt: skip
 

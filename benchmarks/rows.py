@@ -41,11 +41,13 @@ class Bar(NamedTuple):
             ``"ratio"``: so many times as good as that one, at least.
         limit: The number.
         against: Name of another case.
+        aim: What it would reach at best.
     """
 
     kind: Literal["at most", "at least", "more", "ratio"]
     limit: float
     against: str = ""
+    aim: float | None = None
 
 
 class Metric(NamedTuple):

@@ -173,6 +173,7 @@ class Bench:
                 "PATH": f"{bin_directory}:{os.environ['PATH']}",
                 "PYTHONPATH": os.pathsep.join(paths),
                 "BENCH_DIR": str(place),
+                "PYTHONDONTWRITEBYTECODE": "",  # an installed package is compiled
                 "XDG_CONFIG_HOME": str(place),  # the signing key: not the user's own
             },
         )

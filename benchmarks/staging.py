@@ -39,7 +39,7 @@ ROWS = [
             Case("-", "staging.large", GIGABYTE, "curl", {"by": "curl"}),
         ),
         (
-            Metric("mb_s", "staging 1 GiB over HTTP, MB/s", higher=True, bars=(Bar("ratio", 0.7, "curl"),)),
+            Metric("mb_s", "staging 1 GiB over HTTP, MB/s", higher=True, bars=(Bar("ratio", 0.7, "curl", 0.9),)),
             Metric("rss_mb", "memory that this takes, MB", bars=(Bar("at most", 64),)),
         ),
     ),
@@ -51,7 +51,7 @@ ROWS = [
             Case("-", "staging.small", 1_000, "urllib, one by one", {"by": "urllib"}),
             Case("-", "staging.small", 1_000, "curl, one by one", {"by": "curl"}),
         ),
-        (Metric("per_s", "staging files of 10 kB over HTTP, files/s", higher=True, bars=(Bar("ratio", 3, "curl, one by one"),)),),
+        (Metric("per_s", "staging files of 10 kB over HTTP, files/s", higher=True, bars=(Bar("ratio", 3, "curl, one by one", 5),)),),
     ),
     Row(
         "http-small-delayed",
@@ -60,7 +60,7 @@ ROWS = [
             Case("-", "staging.small", 400, "fsspec, one by one", {"by": "fsspec", "delayed": True}),
             Case("-", "staging.small", 400, "urllib, one by one", {"by": "urllib", "delayed": True}),
         ),
-        (Metric("per_s", "the same, 5 ms away, files/s", higher=True, bars=(Bar("ratio", 3, "fsspec, one by one"),)),),
+        (Metric("per_s", "the same, 5 ms away, files/s", higher=True, bars=(Bar("ratio", 3, "fsspec, one by one", 5),)),),
     ),
     Row(
         "s3-small",
@@ -68,7 +68,7 @@ ROWS = [
             Case("-", "staging.objects", 1_000, "jackfield"),
             Case("-", "staging.objects", 1_000, "s3fs, one by one", {"by": "s3fs"}),
         ),
-        (Metric("per_s", "staging objects of 10 kB over S3, objects/s", higher=True, bars=(Bar("ratio", 3, "s3fs, one by one"),)),),
+        (Metric("per_s", "staging objects of 10 kB over S3, objects/s", higher=True, bars=(Bar("ratio", 3, "s3fs, one by one", 5),)),),
     ),
     Row(
         "local-file",

@@ -110,20 +110,22 @@ def ratio_of(
 def judged(
     bar: Bar, metric: Metric, figures: Mapping[str, list[float]], first: str
 ) -> str:
-    """Say what a figure has to reach, and whether it does."""
-    mine = median(figures[first])
-    match bar.kind:
-        case "at most":
-            reached, text = mine <= bar.limit, f"≤ {bar.limit:g}"
-        case "at least":
-            reached, text = mine >= bar.limit, f"≥ {bar.limit:g}"
-        case "more":
-            more = mine - median(figures[bar.against])
-            reached, text = more <= bar.limit, f"{more:+.3g}, ≤ {bar.limit:g}"
-        case "ratio":
-            ratio = ratio_of(metric, figures, first, bar.against)
-            reached, text = ratio >= bar.limit, f"≥ {bar.limit:.3g} x"
-    return f"{text}: {'yes' if reached else 'no'}"
+    """Say what a figure has to reach, and what is aimed at, and whether it does."""
+    figure, text = median(figures[first]), ""
+    if bar.kind == "more":
+        figure -= median(figures[bar.against])
+        text = f"{figure:+.3g}, "
+    elif bar.kind == "ratio":
+        figure = ratio_of(metric, figures, first, bar.against)
+    more = bar.kind in {"at least", "ratio"}
+    sign, unit = "≥" if more else "≤", " x" if bar.kind == "ratio" else ""
+    told = []
+    for what, limit in (("", bar.limit), ("aim ", bar.aim)):
+        if limit is not None:
+            reached = figure >= limit if more else figure <= limit
+            verdict = "yes" if reached else "no"
+            told.append(f"{what}{sign} {limit:.3g}{unit}: {verdict}")
+    return text + ", ".join(told)
 
 
 def spread(values: list[float]) -> str:

@@ -15,7 +15,7 @@ ROWS = [
     Row(
         "threads",
         cases("threads.independent", 100_000, OURS, "cf-threads", "parsl-threads", "dask-threads"),
-        (Metric(US, "threads, independent, µs a task", bars=(Bar("ratio", 0.6, "cf-threads"), Bar("ratio", 6, "parsl-threads"))),),
+        (Metric(US, "threads, independent, µs a task", bars=(Bar("ratio", 0.6, "cf-threads", 1), Bar("ratio", 6, "parsl-threads", 10))),),
     ),
     Row(
         "latency",
@@ -29,7 +29,7 @@ ROWS = [
             Case(OURS, "threads.submitters", 100_000, "1 submitter", {"submitters": 1}),
             Case("cf-threads", "threads.submitters", 100_000, "cf-threads, 8", {"submitters": 8}),
         ),
-        (Metric(US, "threads, submitted by 8 threads at once, µs a task"),),
+        (Metric(US, "threads, submitted by 8 threads at once, µs a task", bars=(Bar("ratio", 1 / 1.2, "1 submitter"),)),),
     ),
     Row(
         "events",
@@ -37,7 +37,7 @@ ROWS = [
             Case("jackfield-observed", "threads.independent", 100_000, "observed"),
             Case(OURS, "threads.independent", 100_000, "not observed"),
         ),
-        (Metric(US, "threads, a plugin observes all events, µs a task"),),
+        (Metric(US, "threads, a plugin observes all events, µs a task", bars=(Bar("more", 5, "not observed"),)),),
     ),
 ]  # fmt: skip
 

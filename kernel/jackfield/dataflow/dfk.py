@@ -20,7 +20,6 @@ from jackfield.dataflow.engine import Engine
 from jackfield.dataflow.events import EventStream
 from jackfield.dataflow.executors import ExecutorPool
 from jackfield.dataflow.mapping import windowed
-from jackfield.dataflow.memo import Memo
 from jackfield.dataflow.own_executors import own_executors
 from jackfield.dataflow.rundir import make_run_dir, open_log
 from jackfield.dataflow.submission import READ_BY_KERNEL, submit
@@ -88,7 +87,7 @@ class DataFlowKernel:
         engine, config = self._engine, self._config
         self._manager.load_general()
         engine.callbacks = CallbackRunner()
-        engine.memo = Memo(engine, Checkpoints(engine))
+        engine.checkpoints = Checkpoints(engine)
         engine.pool = ExecutorPool(
             self._manager,
             self._run_dir,
@@ -313,7 +312,7 @@ class DataFlowKernel:
             CheckpointError: They cannot be written, or are kept in memory only.
             KernelClosedError: The kernel has ended.
         """
-        self._engine.memo.checkpoints.checkpoint()
+        self._engine.checkpoints.checkpoint()
 
     def add_executors(
         self,

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from jackfield.config import Config
     from jackfield.dataflow.callbacks import CallbackRunner
+    from jackfield.dataflow.checkpoints import Checkpoints
     from jackfield.dataflow.events import EventStream
     from jackfield.dataflow.executors import ExecutorEntry, ExecutorPool
     from jackfield.dataflow.locks import Latch
@@ -65,7 +66,7 @@ class Engine:
     """
 
     pool: ExecutorPool
-    memo: Memo
+    checkpoints: Checkpoints
     callbacks: CallbackRunner
     events: EventStream | None = None
     transfer_events: EventStream | None = None
@@ -87,12 +88,23 @@ class Engine:
         self.room: deque[Latch] = deque()
         self.closed: str | None = None
         self.stopped: threading.Event = threading.Event()
+        self._memo: Memo | None = None
         self._staging: Staging | None = None
         self._making: threading.Lock = threading.Lock()
         self.barriers: list[Barrier] = []
         self.scheduler: Scheduler = Scheduler(
             self.step, partial(perform.perform, self), "dispatcher", self.fault
         )
+
+    @property
+    def memo(self) -> Memo:
+        """The results of cached apps; made for the first one."""
+        if self._memo is None:
+            from jackfield.dataflow.memo import Memo  # for cached apps only
+
+            with self._making:
+                self._memo = self._memo or Memo(self, self.checkpoints)
+        return self._memo
 
     @property
     def staging(self) -> Staging:
@@ -299,7 +311,7 @@ class Engine:
             task.error = error
             self._note_failure(task, error, effects)
         if self.events is not None:
-            self.events.note(task, error)
+            self.events.note((task,), error)
         if self.barriers:
             self._lower_barriers(task)
         task.forget()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from jackfield.dataflow.locks import join
@@ -44,22 +44,19 @@ class EventStream:
             target=self._run, name="jackfield-events", daemon=True
         )
 
-    def note(self, task: Task, error: BaseException | None) -> None:
-        """Record that a task has entered its present state."""
-        entry = task.entry
-        self._keep(
-            TaskEvent(
-                task.id,
-                task.spec.name,
-                task.state,
-                task.attempt,
-                entry.label if entry is not None else None,
-                time.time(),
-                time.monotonic(),
-                # Not the error itself, which holds the frames that it came through.
-                None if error is None else task.reason or one_line(error),
+    def note(self, tasks: Iterable[Task], error: BaseException | None = None) -> None:
+        """Record that tasks have entered their present state."""
+        wall, monotonic = time.time(), time.monotonic()
+        for task in tasks:
+            # Not the error itself, which holds the frames that it came through.
+            told = None if error is None else task.reason or one_line(error)
+            label = None if task.entry is None else task.entry.label
+            name, state, attempt = task.spec.name, task.state, task.attempt
+            self._keep(
+                TaskEvent._make(
+                    (task.id, name, state, attempt, label, wall, monotonic, told)
+                )
             )
-        )
 
     def note_transfer(self, number: int, url: str, direction: str, step: Step) -> None:
         """Record a step of a transfer."""

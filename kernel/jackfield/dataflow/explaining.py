@@ -74,7 +74,7 @@ def _hit(task: Task, extras: Extras, say: Callable[..., Explanation]) -> Explana
     assert extras.key is not None
     if task.state is TaskState.FAILED:
         return say(("an equal call of this run failed, and its failures are cached",))
-    with task.kernel.memo.checkpoints.reading() as stores:
+    with task.kernel.checkpoints.reading() as stores:
         for url, store in stores:
             record = store.get(extras.key)
             if record is None:
@@ -93,7 +93,7 @@ def _miss(task: Task, extras: Extras, say: Callable[..., Explanation]) -> Explan
     if extras.refusal:
         return say((extras.refusal,))
     assert extras.manifest is not None
-    checkpoints = task.kernel.memo.checkpoints
+    checkpoints = task.kernel.checkpoints
     with checkpoints.reading() as stores:
         if not stores:
             reason = "no equal call was made in this run, and no results are stored"

@@ -198,8 +198,7 @@ def _hand_over(engine: Engine, entry: ExecutorEntry, tasks: Sequence[Task]) -> N
             _limit(task, entry)
         works.append(work)
     if engine.events is not None:
-        for task in submitted:
-            engine.events.note(task, None)
+        engine.events.note(submitted)
     try:
         entry.submit(works)
     except BaseException as error:
@@ -216,7 +215,8 @@ def _drop_cancelled(engine: Engine, tasks: Sequence[Task]) -> None:
     """End those whose future was cancelled on the way here."""
     for task in tasks:
         if task.state is not TaskState.SUBMITTED:
-            engine.memo.free(task)
+            if task.extras is not None and task.extras.key is not None:
+                engine.memo.free(task)
             engine.control(partial(engine.on_cancelled, task))
 
 

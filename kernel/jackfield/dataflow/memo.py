@@ -148,20 +148,15 @@ class Memo:
             self.joins_followed = True
             self._engine.control(partial(refuse_circle, self._engine, task, leader))
 
-    def ends_at_once(self, task: Task, value: Any) -> bool:
-        """Tell whether a task with extras has ended with its function.
+    def keep_at_once(self, extras: Extras, value: Any) -> bool:
+        """Keep a result if that is all that is to be done with it; tell whether it was.
 
-        A cached result that is not stored elsewhere is kept now. Called with the
-        scheduler's role.
+        Called with the scheduler's role.
         """
-        extras = task.extras
-        if extras is None or task.spec.kind == "join":
+        if self.checkpoints.writes:
             return False
-        if extras.outputs or extras.streams or self.checkpoints.writes:
-            return False
-        if extras.memo == "miss":
-            assert extras.key is not None
-            self._land(extras.key, (None, value))
+        assert extras.key is not None
+        self._land(extras.key, (None, value))
         return True
 
     def remember(self, task: Task, value: Any) -> None:

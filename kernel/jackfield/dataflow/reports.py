@@ -16,6 +16,7 @@ from jackfield.states import TaskState
 if TYPE_CHECKING:
     from jackfield.dataflow.effects import Effects, Ending
     from jackfield.dataflow.engine import Engine
+    from jackfield.dataflow.task import Extras, Task
 
 
 def take(
@@ -44,12 +45,19 @@ def take(
             error = ExecutorError(task.entry.label, reason)
         task.state = TaskState.FINISHING
         effects.rest.append((handle_failure, task, error))
-    elif task.extras is None or engine.memo.ends_at_once(task, value):
+    elif task.extras is None or _ends_at_once(engine, task, task.extras, value):
         task.state = TaskState.FINISHING
         endings.append((task.future, None, value, task, TaskState.SUCCEEDED))
     else:
         task.state = TaskState.FINISHING
         effects.rest.append((finish, task, value))
+
+
+def _ends_at_once(engine: Engine, task: Task, extras: Extras, value: Any) -> bool:
+    """Tell whether a task with extras has ended with its function."""
+    if task.spec.kind == "join" or extras.outputs or extras.streams:
+        return False
+    return extras.memo != "miss" or engine.memo.keep_at_once(extras, value)
 
 
 def take_nonsense(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +90,8 @@ def _delay(engine: Engine, task: Task, answer: Retry) -> float:
         delay = first * factor ** (task.attempt - 1)
     except OverflowError:
         delay = config.retry_max_delay
+    import random  # few runs need it
+
     delay = min(delay, max(first, config.retry_max_delay))
     return delay * (1 + JITTER * random.random())  # noqa: S311  (no secret)
 

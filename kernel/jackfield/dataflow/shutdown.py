@@ -162,7 +162,7 @@ def _steps(
         yield partial(_stop_stream, stream, left)
     if kernel in _open:  # else it has never been started
         yield lambda: kernel._manager.notify("jackfield_kernel_closing", kernel=kernel)
-    yield engine.memo.checkpoints.close
+    yield engine.checkpoints.close
     yield lambda: _stop_callbacks(engine, left())
     yield lambda: _log_summary(kernel)
 
