@@ -70,7 +70,13 @@ def submit(
     if spec.special or (kwargs and not READ_BY_KERNEL.isdisjoint(kwargs)):
         extras, kwargs = _read(engine, spec, task_id, kwargs)
     engine.pool.route(spec, extras.walltime if extras is not None else None)
-    parents, found = _dependencies(engine, args, kwargs)
+    parents: Sequence[Task] | None = None
+    found: Found | None = None
+    values = direct.candidates(args, kwargs)
+    if values:
+        parents = direct.parents(engine, values)
+        if parents is None:
+            found = find(args, kwargs, deep=engine.deep, copies=engine.copies)
     if engine.config.max_pending is not None and spec.kind != "transfer":
         throttle(engine, engine.config.max_pending)
     kwargs = kwargs or _NO_KWARGS  # one for all, instead of one a task that waits
@@ -97,18 +103,6 @@ def _is_alone(engine: Engine, spec: AppSpec) -> bool:
         return False
     entries = spec.route.entries
     return len(entries) == 1 and entries[0].capabilities.prompt
-
-
-def _dependencies(
-    engine: Engine, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[Sequence[Task] | None, Found | None]:
-    values = direct.candidates(args, kwargs)
-    if not values:
-        return None, None
-    parents = direct.parents(engine, values)
-    if parents is not None:
-        return parents, None
-    return None, find(args, kwargs, deep=engine.deep, copies=engine.copies)
 
 
 def _data_futures(
