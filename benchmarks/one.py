@@ -29,7 +29,9 @@ def main() -> None:
     run = getattr(importlib.import_module(module), function)
     figures |= run(system, n, **options)
     if system is not None:
+        start = time.perf_counter()
         system.close()
+        figures["stop_ms"] = (time.perf_counter() - start) * 1e3
     print(json.dumps(figures), flush=True)
     os._exit(0)  # what a peer leaves behind shall not keep the next one waiting
 

@@ -31,12 +31,12 @@ ROWS = [
     Row(
         "start",
         cases("threads.independent", 1, "jackfield-threads", "cf-threads", "parsl-threads", "dask-threads"),
-        (Metric("start_ms", "threads, from nothing to the first result, ms"), Metric("load_ms", "threads, load() to the first result, ms", bars=(Bar("at most", 50, aim=20),))),
+        (Metric("start_ms", "threads, from nothing to the first result, ms"), Metric("load_ms", "threads, load() to the first result, ms", bars=(Bar("at most", 50, aim=20),)), Metric("stop_ms", "threads, cleanup(), ms")),
     ),
     Row(
         "processes-start",
         cases("threads.independent", 1, "jackfield-processes", *PEERS),
-        (Metric("start_ms", "processes, from nothing to the first result, ms"),),
+        (Metric("start_ms", "processes, from nothing to the first result, ms"), Metric("stop_ms", "processes, cleanup(), ms")),
     ),
 ]  # fmt: skip
 

@@ -130,6 +130,8 @@ def test_threads_that_post_at_once_lose_nothing(bench: Bench) -> None:
             bench.post(lambda number=number: seen.append(number))  # type: ignore[misc]  # bound now
             if number % 3 == 0:
                 bench.scheduler.pump()
+            elif number % 3 == 1:
+                bench.scheduler.nudge()
 
     threads = [threading.Thread(target=post, args=(n * 2_000,)) for n in range(4)]
     for thread in threads:
@@ -170,6 +172,44 @@ def test_a_dispatcher_that_is_stuck_does_not_keep_the_inbox_from_being_worked_of
     assert done.is_set()
     gate.set()
     bench.scheduler.thread.join(LIMIT_S)
+
+
+def test_who_reports_works_the_inbox_off_where_the_dispatcher_is_stuck(
+    bench: Bench,
+) -> None:
+    gate, stuck = threading.Event(), threading.Event()
+    ran: list[threading.Thread] = []
+
+    def block() -> None:
+        stuck.set()
+        gate.wait(LIMIT_S)
+
+    bench.post(afterwards=block)
+    assert stuck.wait(LIMIT_S)
+    bench.scheduler.inbox.append(
+        (lambda: ran.append(threading.current_thread()), lambda: None)
+    )
+    bench.scheduler.nudge()
+
+    assert ran == [threading.current_thread()]
+    gate.set()
+
+
+def test_who_reports_leaves_the_inbox_to_a_dispatcher_that_sleeps(
+    bench: Bench,
+) -> None:
+    ran: list[threading.Thread] = []
+    done = threading.Event()
+    for _ in range(100):
+        bench.settle()
+        done.clear()
+        bench.scheduler.inbox.append(
+            (lambda: ran.append(threading.current_thread()), done.set)
+        )
+        bench.scheduler.nudge()
+        assert done.wait(LIMIT_S)
+
+    assert bench.scheduler.thread in ran
 
 
 # -- Locks ----------------------------------------------------------------------------
