@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from array import array
 from typing import Any
 
 from rows import US, Bar, Case, Metric, Row, cases
@@ -76,14 +77,20 @@ def layered(system: Any, n: int) -> dict[str, float]:
     """Make a graph in layers, each task with some parents in the layer before."""
     dice = random.Random(0)
     width = min(WIDTH, n)
-    chosen = [
-        [dice.sample(range(width), PARENTS) for _ in range(width)]
+    chosen = [  # flat, so that the collector has our objects to look at and no others
+        array(
+            "H", [i for _ in range(width) for i in dice.sample(range(width), PARENTS)]
+        )
         for _ in range(n // width - 1)
     ]
     start = time.perf_counter()
     layer = [system.submit(total) for _ in range(width)]
-    for parents in chosen:
-        layer = [system.submit(total, *[layer[i] for i in mine]) for mine in parents]
+    for edges in chosen:
+        parents = [layer[i] for i in edges]
+        layer = [
+            system.submit(total, *parents[first : first + PARENTS])
+            for first in range(0, len(parents), PARENTS)
+        ]
     expected = PARENTS if chosen else 0
     assert all(future.result() == expected for future in layer)
     return {US: (time.perf_counter() - start) / (width * (len(chosen) + 1)) * 1e6}
