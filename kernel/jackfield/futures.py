@@ -44,18 +44,6 @@ class MemoInfo:
     key: str | None
 
 
-class _Sleeper(Latch):
-    """A thread that waits for one future, told as ``concurrent.futures`` tells."""
-
-    __slots__ = ()
-
-    def add_result(self, future: object) -> None:
-        del future
-        self.open()
-
-    add_exception = add_cancelled = add_result
-
-
 class KernelFuture(Future[T]):
     """What the kernel's futures have in common. Only the kernel makes them."""
 
@@ -66,6 +54,7 @@ class KernelFuture(Future[T]):
     _callbacks: list[Callable[[Any], object]] | None = None
     _cond: Condition | None = None
     _waiting: list[Any] | None = None
+    _sleepers: list[Latch] | None = None
 
     def __init__(self, task: Task) -> None:
         # The base class would make a condition and two lists; see the module.
@@ -150,18 +139,14 @@ class KernelFuture(Future[T]):
 
         Not by ``Condition.wait``, in which Ctrl-C may lose the lock.
         """
-        sleeper = _Sleeper()
-        condition = self._condition
-        with condition:
-            if self._state is not PENDING:
-                return True
-            waiters: list[Any] = self._waiters
-            waiters.append(sleeper)
+        sleeper = Latch()
+        if not claims.sleeps(self, sleeper):
+            return True
         try:
             return sleeper.wait(timeout)
         finally:
-            with condition:
-                waiters.remove(sleeper)
+            if self._state is PENDING:
+                claims.wakes(self, sleeper)
 
     def add_done_callback(self, fn: Callable[[Self], object]) -> None:
         """Have ``fn(self)`` called when the task has ended.

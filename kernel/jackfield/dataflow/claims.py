@@ -1,12 +1,11 @@
 """How a future ends, exactly once.
 
-``settle`` or ``claim_cancel`` take ``CLAIM``, see that the state is still pending, and
-write it. Where somebody has made the condition, they hold it first and wake the
-waiters before they let it go: ``concurrent.futures.wait`` counts on it that a state
-which it sees, with the condition held, is one that its waiter will not be told of
-again. Where nobody has, nobody waits: a waiter makes the condition, under ``CLAIM``,
-before it looks at the state. Callbacks are left to whoever ends the task, who calls
-``take_callbacks``.
+``settle`` or ``claim_cancel`` take ``CLAIM``, see that the state is still pending,
+write it, and wake who sleeps in ``result``, who has come under ``CLAIM`` too. Where
+somebody has made the condition, they hold it first and wake its waiters before they
+let it go: ``concurrent.futures.wait`` counts on it that a state which it sees, with the
+condition held, is one that its waiter will not be told of again. Callbacks are left to
+whoever ends the task, who calls ``take_callbacks``.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from jackfield.states import TaskState
 if TYPE_CHECKING:
     from jackfield.dataflow.effects import Ending
     from jackfield.dataflow.executors import ExecutorEntry
+    from jackfield.dataflow.locks import Latch
     from jackfield.dataflow.task import Task
     from jackfield.futures import KernelFuture
 
@@ -71,7 +71,30 @@ def _write(future: KernelFuture[Any], error: BaseException | None, value: Any) -
     else:
         future._exception = error
         future._state = FINISHED
+    sleepers = future._sleepers
+    if sleepers is not None:
+        future._sleepers = None
+        for sleeper in sleepers:
+            sleeper.open()
     return True
+
+
+def sleeps(future: KernelFuture[Any], sleeper: Latch) -> bool:
+    """Have a latch opened when a future ends; False if it has ended."""
+    with CLAIM:
+        if future._state is not PENDING:
+            return False
+        if future._sleepers is None:
+            future._sleepers = []
+        future._sleepers.append(sleeper)
+        return True
+
+
+def wakes(future: KernelFuture[Any], sleeper: Latch) -> None:
+    """Forget a latch at which nobody waits any more."""
+    with CLAIM:
+        if future._sleepers is not None and sleeper in future._sleepers:
+            future._sleepers.remove(sleeper)
 
 
 def claim_cancel(
@@ -82,7 +105,7 @@ def claim_cancel(
         with CLAIM:
             if future._state is not PENDING or (allowed is not None and not allowed()):
                 return False
-            future._state = CANCELLED_AND_NOTIFIED
+            _write(future, Cancellation(), None)
         _wake(future)
         return True
 
@@ -144,5 +167,5 @@ def reset_after_fork() -> None:
 
 def strand(future: KernelFuture[Any], error: BaseException) -> None:
     """End a future in a forked child, where no thread is left that waits for it."""
-    future._cond = None  # it may be held for ever, too
+    future._cond = future._sleepers = None  # nobody is left there; it may be held, too
     _write(future, error, None)
