@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import given, settings
@@ -30,7 +31,7 @@ class Graph:
         failed = graph.add(self.live, task, [self.tasks[other] for other in needs])
         return None if failed is None else self.name(failed)
 
-    def end(self, name: str, state: TaskState = TaskState.SUCCEEDED) -> list[Task]:
+    def end(self, name: str, state: TaskState = TaskState.SUCCEEDED) -> Sequence[Task]:
         return graph.end(self.live, self.tasks[name], state)
 
     def succeed(self, name: str) -> str:
