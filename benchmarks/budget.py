@@ -15,7 +15,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,14 +60,20 @@ def main() -> None:
         print(f"{step:36} {statistics.median(times):6.2f} ({min(times):.2f})")
 
 
-def measured(n: int, *, of_future: bool) -> dict[str, float]:
-    """Return the seconds that n tasks spend in each step."""
+@contextmanager
+def started() -> Iterator[tuple[jackfield.DataFlowKernel, Any, Collector]]:
+    """Give a kernel, its engine and the executor that runs nothing."""
     executor = Collector()
     with (
         tempfile.TemporaryDirectory() as directory,
         jackfield.load(executors={"x": executor}, run_dir=Path(directory)) as kernel,
     ):
-        engine = kernel._engine
+        yield kernel, kernel._engine, executor
+
+
+def measured(n: int, *, of_future: bool) -> dict[str, float]:
+    """Return the seconds that n tasks spend in each step."""
+    with started() as (kernel, engine, executor):
         first = kernel.submit(noop)
         while not executor.works:
             time.sleep(0.001)
@@ -106,12 +113,7 @@ def measured(n: int, *, of_future: bool) -> dict[str, float]:
 
 def link(n: int) -> float:
     """Return the seconds of n links: run, end, register nothing, launch the next."""
-    executor = Collector()
-    with (
-        tempfile.TemporaryDirectory() as directory,
-        jackfield.load(executors={"x": executor}, run_dir=Path(directory)) as kernel,
-    ):
-        engine = kernel._engine
+    with started() as (kernel, engine, executor):
         future = kernel.submit(noop)
         for _ in range(n):
             future = kernel.submit(noop, future)

@@ -140,13 +140,13 @@ class KernelFuture(Future[T]):
         Not by ``Condition.wait``, in which Ctrl-C may lose the lock.
         """
         sleeper = Latch()
-        if not claims.sleeps(self, sleeper):
+        if not claims.add_sleeper(self, sleeper):
             return True
         try:
             return sleeper.wait(timeout)
         finally:
             if self._state is PENDING:
-                claims.wakes(self, sleeper)
+                claims.drop_sleeper(self, sleeper)
 
     def add_done_callback(self, fn: Callable[[Self], object]) -> None:
         """Have ``fn(self)`` called when the task has ended.

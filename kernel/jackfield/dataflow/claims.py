@@ -79,7 +79,7 @@ def _write(future: KernelFuture[Any], error: BaseException | None, value: Any) -
     return True
 
 
-def sleeps(future: KernelFuture[Any], sleeper: Latch) -> bool:
+def add_sleeper(future: KernelFuture[Any], sleeper: Latch) -> bool:
     """Have a latch opened when a future ends; False if it has ended."""
     with CLAIM:
         if future._state is not PENDING:
@@ -90,7 +90,7 @@ def sleeps(future: KernelFuture[Any], sleeper: Latch) -> bool:
         return True
 
 
-def wakes(future: KernelFuture[Any], sleeper: Latch) -> None:
+def drop_sleeper(future: KernelFuture[Any], sleeper: Latch) -> None:
     """Forget a latch at which nobody waits any more."""
     with CLAIM:
         if future._sleepers is not None and sleeper in future._sleepers:
