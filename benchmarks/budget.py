@@ -24,8 +24,8 @@ from tasks import noop
 
 import jackfield
 from jackfield.abc import Executor, ExecutorContext, Outcome, Work, run_work
-from jackfield.dataflow.perform import perform
-from jackfield.dataflow.scheduler import BATCH
+from jackfield.graph.scheduler import BATCH
+from jackfield.steps.perform import perform
 
 
 class Collector(Executor):

@@ -16,9 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from jackfield.abc import Capabilities, Retry
 from jackfield.apps.decorators import App, bash_app, join_app, python_app
-from jackfield.dataflow.current import clear, dfk, load, wait_for_current_tasks
-from jackfield.dataflow.dependencies import quote
-from jackfield.dataflow.submission import AUTO_LOGNAME
 from jackfield.errors import (
     AppTimeout,
     BashExitFailure,
@@ -34,15 +31,18 @@ from jackfield.errors import (
 )
 from jackfield.files import File
 from jackfield.futures import AppFuture, DataFuture, MemoInfo
+from jackfield.graph.arguments import quote
 from jackfield.hookspecs import hookimpl
+from jackfield.kernel.current import clear, dfk, load, wait_for_current_tasks
 from jackfield.states import TaskEvent, TaskState, TaskView, TransferEvent
+from jackfield.steps.submit import AUTO_LOGNAME
 
 if TYPE_CHECKING:
     from jackfield.config import Config
-    from jackfield.dataflow.dfk import DataFlowKernel
-    from jackfield.dataflow.explaining import explain
     from jackfield.facade import KernelExecutor
+    from jackfield.kernel.dfk import DataFlowKernel
     from jackfield.memo.explanation import Explanation
+    from jackfield.results.explaining import explain
     from jackfield.staging.remote import Remote, RemoteInfo, Timeouts
     from jackfield.staging.transfer import Transfer
 
@@ -92,14 +92,14 @@ __all__ = [
 
 _LAZY = {
     "Config": "jackfield.config",
-    "DataFlowKernel": "jackfield.dataflow.dfk",
+    "DataFlowKernel": "jackfield.kernel.dfk",
     "Explanation": "jackfield.memo.explanation",
     "KernelExecutor": "jackfield.facade",
     "Remote": "jackfield.staging.remote",
     "RemoteInfo": "jackfield.staging.remote",
     "Timeouts": "jackfield.staging.remote",
     "Transfer": "jackfield.staging.transfer",
-    "explain": "jackfield.dataflow.explaining",
+    "explain": "jackfield.results.explaining",
 }
 
 

@@ -6,14 +6,14 @@ import concurrent.futures
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from jackfield.dataflow.submission import READ_BY_KERNEL
-from jackfield.dataflow.task import AppSpec, checked_labels
 from jackfield.errors import KernelClosedError
+from jackfield.graph.task import AppSpec, checked_labels
+from jackfield.steps.submit import READ_BY_KERNEL
 
 if TYPE_CHECKING:
-    from jackfield.dataflow.dfk import DataFlowKernel
-    from jackfield.dataflow.task import Executors
     from jackfield.futures import AppFuture
+    from jackfield.graph.task import Executors
+    from jackfield.kernel.dfk import DataFlowKernel
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         Executor,
         Retry,
     )
-    from jackfield.dataflow.dfk import DataFlowKernel
+    from jackfield.kernel.dfk import DataFlowKernel
     from jackfield.staging.remote import Remote, RemoteInfo
     from jackfield.staging.transfer import Transfer
     from jackfield.states import TaskEvent, TaskView, TransferEvent

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from jackfield.abc import Capabilities
-from jackfield.dataflow.adapter import adapt
 from jackfield.errors import ConfigurationError, ExecutorError
+from jackfield.executors.adapter import adapt
 from jackfield.testing import ExecutorConformance, Harness, tasks
 
 if TYPE_CHECKING:

@@ -645,7 +645,7 @@ def test_a_kernel_that_is_dropped_goes_on(load: Load) -> None:
 
 
 def _end_dropped() -> None:
-    from jackfield.dataflow import shutdown
+    from jackfield.kernel import shutdown
 
     for kernel in list(shutdown._open):
         kernel.cleanup()

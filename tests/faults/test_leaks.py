@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 import jackfield as jf
-from jackfield.dataflow import shutdown
+from jackfield.kernel import shutdown
 from jackfield.testing._footprint import settled
 
 KERNELS = 200

@@ -13,8 +13,8 @@ import pytest
 
 import jackfield as jf
 from jackfield.abc import CheckpointStore
-from jackfield.dataflow.events import CAPACITY
 from jackfield.errors import MemoKeyError, NoProviderError, TaskExitError
+from jackfield.graph.events import CAPACITY
 
 LIMIT_S = 10.0
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from jackfield.dataflow.locks import Condition, Latch
-from jackfield.dataflow.scheduler import Scheduler
+from jackfield.futures.locks import Condition, Latch
+from jackfield.graph.scheduler import Scheduler
 
 LIMIT_S = 10.0
 

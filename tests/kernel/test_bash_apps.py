@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 import jackfield as jf
-from jackfield.dataflow.rundir import stream_path
 from jackfield.errors import BadStdStreamFile, BashAppNoReturn
+from jackfield.kernel.rundir import stream_path
 
 LIMIT_S = 10.0
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jackfield as jf
-from jackfield.dataflow.dependencies import find, futures_in, substitute
+from jackfield.graph.arguments import find, futures_in, substitute
 
 LIMIT_S = 10.0
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import jackfield as jf
-from jackfield.dataflow.events import CAPACITY
+from jackfield.graph.events import CAPACITY
 
 LIMIT_S = 10.0
 

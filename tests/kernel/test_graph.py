@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jackfield.dataflow import graph
-from jackfield.dataflow.task import AppSpec, Task
+from jackfield.graph import transitions as graph
+from jackfield.graph.task import AppSpec, Task
 from jackfield.states import FINAL, TaskState
 
 NO_KERNEL: Any = None

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import jackfield as jf
-from jackfield.dataflow.rundir import make_run_dir, stream_path
+from jackfield.kernel.rundir import make_run_dir, stream_path
 
 LIMIT_S = 10.0
 
@@ -24,7 +24,7 @@ def test_runs_are_numbered(tmp_path: Path) -> None:
 def test_a_number_is_never_given_twice(tmp_path: Path) -> None:
     """Eight processes at once."""
     code = (
-        "import sys, pathlib; from jackfield.dataflow.rundir import make_run_dir\n"
+        "import sys, pathlib; from jackfield.kernel.rundir import make_run_dir\n"
         "for _ in range(20): print(make_run_dir(pathlib.Path(sys.argv[1])))"
     )
     children = [

@@ -9,7 +9,7 @@ import time
 import pytest
 
 import jackfield as jf
-from jackfield.apps.walltime import soft_walltime, without_walltime
+from jackfield.executors.walltime import soft_walltime, without_walltime
 
 LIMIT_S = 10.0
 

@@ -13,8 +13,8 @@ from typing import Any
 import jackfield as jf
 from jackfield import RemoteInfo, Transfer, hookimpl
 from jackfield.abc import ExecutorContext, Work
-from jackfield.dataflow.transfers import Movement, TransferExecutor
 from jackfield.staging.remote import Stop
+from jackfield.transfers.executor import Movement, TransferExecutor
 
 LIMIT_S = 20.0
 

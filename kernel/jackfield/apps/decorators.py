@@ -19,16 +19,16 @@ from typing import (
 )
 
 from jackfield.apps.bash import BashCommand
-from jackfield.dataflow import current
-from jackfield.dataflow.executors import INTERNAL
-from jackfield.dataflow.mapping import windowed
-from jackfield.dataflow.submission import READ_BY_KERNEL, checked_walltime
-from jackfield.dataflow.task import AppSpec, Kind, checked_labels
 from jackfield.errors import ConfigurationError
+from jackfield.executors.pool import INTERNAL
+from jackfield.futures.mapping import windowed
+from jackfield.graph.task import AppSpec, Kind, checked_labels
+from jackfield.kernel import current
+from jackfield.steps.submit import READ_BY_KERNEL, checked_walltime
 
 if TYPE_CHECKING:
-    from jackfield.dataflow.dfk import DataFlowKernel
     from jackfield.futures import AppFuture
+    from jackfield.kernel.dfk import DataFlowKernel
 
 P = ParamSpec("P")
 R = TypeVar("R")

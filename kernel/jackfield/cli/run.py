@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import FrameType, TracebackType
 
-    from jackfield.dataflow.dfk import DataFlowKernel
-    from jackfield.dataflow.summary import Summary
+    from jackfield.kernel.dfk import DataFlowKernel
+    from jackfield.kernel.summary import Summary
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 and the signal's number, as shells count."""

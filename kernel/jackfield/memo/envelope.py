@@ -26,8 +26,8 @@ from hashlib import blake2b
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Any, Final
 
-from jackfield._pickling import dumps, loads
 from jackfield.memo.signing import DIGEST_SIZE
+from jackfield.serialize._pickling import dumps, loads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

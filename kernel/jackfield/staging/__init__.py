@@ -3,5 +3,5 @@
 A provider, which is a plugin, only moves bytes. Everything else about a transfer is
 here: names, verification, retries, resumption, the cache, cancellation, progress, and
 keeping secrets. This package knows no kernel: it runs on the kernel's transfer
-threads (``jackfield.dataflow.staging``) and inside tasks alike.
+threads (``jackfield.transfers.flights``) and inside tasks alike.
 """

@@ -185,6 +185,6 @@ class Harness:
 def _adapted(executor: Executor | concurrent.futures.Executor, label: str) -> Executor:
     if isinstance(executor, Executor):
         return executor
-    from jackfield.dataflow.adapter import adapt
+    from jackfield.executors.adapter import adapt
 
     return adapt(executor, label)

@@ -1,1 +1,0 @@
-"""The dataflow kernel: tasks, their dependencies, and what becomes of them."""

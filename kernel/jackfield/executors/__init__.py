@@ -1,0 +1,1 @@
+"""Who runs tasks: the pool of executors, and adapters."""

@@ -1,0 +1,1 @@
+"""The graph of tasks, and who may change it."""

@@ -1,0 +1,59 @@
+"""Which error a task gets when what it depends on has failed."""
+
+from __future__ import annotations
+
+from concurrent.futures import CancelledError, Future
+from typing import TYPE_CHECKING, Any, Final
+
+from jackfield.errors import DependencyError, JoinError, one_line
+from jackfield.futures.claims import Cancellation
+from jackfield.states import TaskState
+
+if TYPE_CHECKING:
+    from jackfield.graph.task import Task
+
+_ENDS: Final = 3
+"""Tasks shown at each end of a long path of dependencies."""
+
+
+def blame(task: Task, blamed: Task) -> tuple[BaseException, TaskState]:
+    """Return the error and final state of ``task``, whose dependency has failed."""
+    cause = blamed.error
+    if cause is None or isinstance(cause, Cancellation):
+        cause = CancelledError(f"task {blamed.title} was cancelled")
+    if blamed.spec.kind == "transfer":  # its file did not arrive: that is the failure
+        task.reason = blamed.reason
+        return cause, TaskState.FAILED
+    if isinstance(cause, DependencyError):
+        path, reason = _longer(cause.path, blamed.title), cause.reason
+        cause = cause.__cause__ or cause
+    else:
+        path, reason = (blamed.title,), blamed.reason or one_line(cause)
+    return _error(task, path, reason, cause)
+
+
+def blame_foreign(
+    task: Task, future: Future[Any], cause: BaseException
+) -> tuple[BaseException, TaskState]:
+    """Return the same where the dependency is not a task of this kernel."""
+    return _error(
+        task, (f"{type(future).__name__} of the caller",), one_line(cause), cause
+    )
+
+
+def _error(
+    task: Task, path: tuple[str, ...], reason: str, cause: BaseException
+) -> tuple[BaseException, TaskState]:
+    joining = task.extras is not None and task.extras.joining
+    kind = JoinError if joining else DependencyError
+    error = kind(task.title, path, reason)
+    error.__cause__ = cause
+    return error, TaskState.DEPENDENCY_FAILED
+
+
+def _longer(path: tuple[str, ...], last: str) -> tuple[str, ...]:
+    """Append to a path; of a long one keep both ends."""
+    path = (*path, last)
+    if len(path) <= 2 * _ENDS + 1:
+        return path
+    return (*path[:_ENDS], "...", *path[-_ENDS:])

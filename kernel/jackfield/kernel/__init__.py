@@ -1,0 +1,1 @@
+"""A kernel: composed, started, ended."""

@@ -1,0 +1,1 @@
+"""Results of cached apps: kept, stored, found again."""

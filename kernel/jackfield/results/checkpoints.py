@@ -1,0 +1,244 @@
+"""Results across runs: the store, opened when it is first needed, and its writer.
+
+Results are written by one thread, as many at a time as have come meanwhile: a group
+commit. In mode ``task_exit`` a task ends only after the commit of its result, so that
+whoever has seen a future end finds its result again, whatever happens then. The other
+modes let it end at once and write later.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from jackfield.abc import CheckpointRecord
+from jackfield.errors import (
+    CheckpointError,
+    CheckpointWarning,
+    KernelClosedError,
+    one_line,
+)
+from jackfield.results.writer import CheckpointWriter, again
+from jackfield.steps import cancel as cancelling
+
+if TYPE_CHECKING:
+    from jackfield.abc import CheckpointStore
+    from jackfield.graph.task import Task
+    from jackfield.memo.signing import SigningKey
+    from jackfield.results.writer import Done
+    from jackfield.steps.engine import Engine
+
+    Known = tuple[BaseException | None, Any]
+
+DEFAULT_FILE: Final = "checkpoints.db"
+"""Name of the store, beside the numbered runs, where none is configured."""
+
+IN_MEMORY: Final = "memory"
+"""For ``checkpoint.store``: results are kept for the run only."""
+
+
+class Checkpoints:
+    """The checkpoint store of one kernel.
+
+    A store that is configured is opened with the kernel, so that a mistake shows at
+    once; the default one with the first cached call.
+
+    Attributes:
+        started: When the kernel was made, in seconds since the epoch.
+        store: The store, once it is opened, and if there is one.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine: Engine = engine
+        self._table: Mapping[str, Any] = engine.config.checkpoint
+        self._lock: threading.Lock = threading.Lock()
+        self._opened: bool = False
+        self._key: SigningKey | None = None
+        self._unsaved: set[str] = set()
+        self.started: float = time.time()
+        self._closed: bool = False
+        self._homeless: str = ""
+        self.store: CheckpointStore | None = None
+        self._writer: CheckpointWriter | None = None
+        if self._table:
+            self._open()
+            self._opened = True
+
+    # -- for the memo
+
+    def load(self, app: str, key: bytes, missing: str = "") -> tuple[Known | None, str]:
+        """Look a result up; never raises.
+
+        Args:
+            app: The app's name, for warnings.
+            key: The memo key.
+            missing: Why a result would be of no use, if it would not be.
+
+        Returns:
+            What the memo keeps of it, or ``None``; and why a result that is stored
+            is not used, or ``""``.
+        """
+        self._open_once()
+        if self.store is None:
+            return None, ""
+        try:
+            record = self.store.get(key)
+        except BaseException as error:
+            self._warn(f"A result of {app!r} cannot be looked up: {one_line(error)}")
+            return None, f"the store cannot be read: {one_line(error)}"
+        if record is None or missing:
+            return None, missing if record is not None else ""
+        from jackfield.memo.envelope import Value, load_value
+
+        found = load_value(
+            key, record.value, self._key, self._table.get("trust", "signed")
+        )
+        if isinstance(found, Value):
+            return (None, found.value), ""
+        self._warn(f"A result of {app!r} is not used: {found}.")
+        return None, str(found)
+
+    @property
+    def writes(self) -> bool:
+        """Whether results are stored at all."""
+        return self._writer is not None
+
+    def save(
+        self,
+        task: Task,
+        key: bytes,
+        value: Any,
+        manifest: Callable[[], Mapping[str, str]],
+        done: Done,
+    ) -> None:
+        """Store a result; ``done(None)`` is called when the task may end.
+
+        It gets an error where the result is not stored and the task must not end
+        well. Never raises.
+        """
+        writer = self._writer
+        if writer is None:
+            done(None)
+            return
+        from jackfield.memo.envelope import pack_value
+
+        app = task.spec.name
+        try:
+            data = pack_value(key, value, self._key)
+            record = CheckpointRecord(key, data, app, time.time(), manifest())
+        except BaseException as error:  # a pickler may raise anything
+            if app not in self._unsaved:
+                self._unsaved.add(app)
+                self._warn(f"Results of {app!r} are not stored: {one_line(error)}")
+            done(None)
+            return
+        writer.put(record, done)
+
+    def checkpoint(self) -> None:
+        """Write what is to be written, and wait for it.
+
+        Raises:
+            CheckpointError: It is not written; or results are kept in memory only.
+            KernelClosedError: The store is closed.
+        """
+        if self._closed:
+            raise KernelClosedError("cannot checkpoint: the kernel has ended")
+        if self._homeless:
+            raise CheckpointError(self._homeless)
+        writer = self._writer
+        if writer is None:  # nothing has been looked up, so there is no result
+            return
+        writer.flush()
+        if writer.error is not None:
+            raise again(writer.error)
+
+    @contextmanager
+    def reading(self) -> Iterator[list[tuple[str, CheckpointStore]]]:
+        """Give the stores with their URLs; opened once more if they are closed.
+
+        Raises:
+            CheckpointError: They cannot be opened.
+        """
+        from jackfield.memo.chained import named_stores, open_stores
+
+        with ExitStack() as opened:
+            store = self.store
+            if store is not None and self._closed:
+                table = {**self._table, "read_only": True}
+                store = open_stores(self._engine.manager.open_checkpoint, table)
+                opened.callback(store.close)
+            yield named_stores(store, self._table) if store is not None else []
+
+    def close(self) -> None:
+        """Write the rest, and close the store."""
+        with self._lock:
+            self._opened = self._closed = True
+            writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
+        if self.store is not None:
+            self.store.close()
+
+    # -- opening
+
+    def _open_once(self) -> None:
+        """Open the default store, if that has not been tried."""
+        if self._opened:
+            return
+        with self._lock:
+            if self._opened:
+                return
+            path = self._engine.run_dir.parent / DEFAULT_FILE
+            self._table = {"store": f"sqlite:///{path}", "mode": "task_exit"}
+            try:
+                self._open()
+            except Exception as error:
+                self._homeless = f"results are kept in memory only: {one_line(error)}"
+                self._warn(f"Results are kept in memory only: {one_line(error)}")
+            finally:  # and not before: others would take it that there is no store
+                self._opened = True
+
+    def _open(self) -> None:
+        if self._table.get("store") == IN_MEMORY:
+            self._homeless = f"results are kept in memory only: store = {IN_MEMORY!r}."
+            return
+        from jackfield.memo.chained import open_stores
+        from jackfield.memo.signing import signing_key
+
+        self._key = signing_key(self._table)
+        self.store = open_stores(self._engine.manager.open_checkpoint, self._table)
+        self._writer = CheckpointWriter(
+            self.store,
+            self._table.get("mode", "task_exit"),
+            _seconds(self._table.get("period", "00:30:00")),
+            self._broken,
+            fails_tasks=self._stops,
+            gathering=self._engine.scheduler.gathering,
+        )
+
+    @property
+    def _stops(self) -> bool:
+        return bool(self._table.get("on_failure") == "stop")
+
+    def _broken(self, error: CheckpointError) -> None:
+        self._warn(f"Results are not stored any more: {error}", logging.ERROR)
+        engine = self._engine
+        if self._stops and engine.closed is None:
+            engine.closed = f"the run has stopped: results cannot be stored. {error}"
+            engine.control(partial(cancelling.cancel_unsubmitted, engine))
+
+    def _warn(self, text: str, level: int = logging.WARNING) -> None:
+        self._engine.log.log(level, "%s", text)
+        with suppress(CheckpointWarning):  # made an error: but nobody could catch it
+            warnings.warn(text, CheckpointWarning, stacklevel=2)
+
+
+def _seconds(period: str) -> float:
+    hours, minutes, seconds = (int(part) for part in period.split(":"))
+    return float(hours * 3600 + minutes * 60 + seconds)

@@ -1,0 +1,179 @@
+"""The thread that writes results into a checkpoint store, many at a time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from jackfield.errors import CheckpointError, one_line
+from jackfield.futures.locks import NAP_S, Latch, join
+
+if TYPE_CHECKING:
+    from jackfield.abc import CheckpointRecord, CheckpointStore
+
+GROUP: Final = 5_000
+"""Records in one commit at most."""
+
+
+Done = Callable[[CheckpointError | None], None]
+"""Called when a task may end: well, or because its result could not be stored."""
+
+
+class Saving(NamedTuple):
+    """A result on its way to the store, and what to do when it is there."""
+
+    record: CheckpointRecord
+    done: Done
+
+
+def again(error: CheckpointError) -> CheckpointError:
+    """Return an error for one more who is told of it: tracebacks are not shared."""
+    fresh = CheckpointError(error.reason, error.path)
+    fresh.__cause__ = error
+    return fresh
+
+
+class CheckpointWriter:
+    """Puts records into a store from a thread of its own, in groups.
+
+    Args:
+        store: Where to.
+        mode: When to write: ``"task_exit"`` at once, ``"periodic"`` each ``period``
+            seconds, ``"dfk_exit"`` at the end, ``"manual"`` when ``flush`` is called.
+        period: Seconds.
+        failed: Called once, with the first error of the store; from then on nothing
+            is written. It and what is called when a record is there never raise.
+        fails_tasks: Whether tasks that wait for their record get that error.
+        gathering: Entered while the tasks of one group are told.
+
+    Attributes:
+        error: What the store could not do, once it has failed.
+    """
+
+    def __init__(
+        self,
+        store: CheckpointStore,
+        mode: str,
+        period: float,
+        failed: Callable[[CheckpointError], None],
+        *,
+        fails_tasks: bool = False,
+        gathering: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
+        self._store: CheckpointStore = store
+        self._mode: str = mode
+        self._period: float = period
+        self._failed: Callable[[CheckpointError], None] = failed
+        self._fails_tasks: bool = fails_tasks
+        self._gathering: Callable[[], AbstractContextManager[object]] = gathering
+        self.error: CheckpointError | None = None
+        self._queue: SimpleQueue[Saving | Latch | None] = SimpleQueue()
+        self._waiting: list[Saving] = []
+        self.thread: threading.Thread = threading.Thread(
+            target=self._run, name="jackfield-checkpoints", daemon=True
+        )
+        self.thread.start()
+
+    def put(self, record: CheckpointRecord, done: Done) -> None:
+        """Have a record written; ``done`` is called when the task may end."""
+        if self._mode != "task_exit":
+            done(None)
+            done = _nothing
+        if self.error is not None:
+            done(self._verdict())
+        else:
+            self._queue.put(Saving(record, done))
+
+    def flush(self) -> None:
+        """Write what has come so far, and wait until it is written.
+
+        Raises:
+            RuntimeError: The caller is the thread that writes: it would wait for
+                itself.
+        """
+        if threading.current_thread() is self.thread:
+            raise RuntimeError("The thread that writes checkpoints cannot wait for it.")
+        written = Latch()
+        self._queue.put(written)
+        while not written.wait(NAP_S) and self.thread.is_alive():
+            pass
+
+    def close(self) -> None:
+        """Write what is to be written at the end, and end the thread."""
+        if self._mode != "manual":
+            self._queue.put(Latch())
+        self._queue.put(None)
+        if threading.current_thread() is not self.thread:
+            join(self.thread, None)
+
+    # -- The thread
+
+    def _run(self) -> None:
+        due = time.monotonic() + self._period
+        while True:
+            timeout = None
+            if self._mode == "periodic":
+                timeout = max(0.0, due - time.monotonic())
+            try:
+                item = self._queue.get(timeout=timeout)
+            except Empty:
+                self._write()
+                due = time.monotonic() + self._period
+                continue
+            if item is None:
+                return
+            self._take(item)
+
+    def _take(self, item: Saving | Latch) -> None:
+        """Take what is in the queue, up to a group; write it if it is time."""
+        now = self._mode == "task_exit"
+        flushed: Latch | None = None
+        while True:
+            if isinstance(item, Latch):
+                flushed = item
+                break
+            self._waiting.append(item)
+            if len(self._waiting) >= GROUP or self._queue.empty():
+                break
+            following = self._queue.get()
+            if following is None:  # the end: leave it for the loop
+                self._queue.put(None)
+                break
+            item = following
+        if now or flushed is not None:
+            self._write()
+        if flushed is not None:
+            flushed.open()
+
+    def _write(self) -> None:
+        savings, self._waiting = self._waiting, []
+        if savings and self.error is None:
+            try:
+                self._store.put_many([saving.record for saving in savings])
+            except BaseException as error:  # tasks wait for this thread: it stays
+                self._break(error)
+        with self._gathering():
+            for saving in savings:
+                saving.done(self._verdict())
+
+    def _verdict(self) -> CheckpointError | None:
+        """Return what a task gets whose record is not, or was to be, written."""
+        if self.error is None or not self._fails_tasks:
+            return None
+        return again(self.error)
+
+    def _break(self, error: BaseException) -> None:
+        if not isinstance(error, CheckpointError):
+            cause, error = error, CheckpointError(one_line(error))
+            error.__cause__ = cause
+        self.error = error
+        self._failed(error)
+
+
+def _nothing(error: CheckpointError | None) -> None:
+    """Stand for the end of a task that has ended."""
+    del error

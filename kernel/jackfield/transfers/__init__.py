@@ -1,0 +1,1 @@
+"""Which task wants which file, and who moves it."""
