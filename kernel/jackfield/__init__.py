@@ -35,7 +35,7 @@ from jackfield.graph.arguments import quote
 from jackfield.hookspecs import hookimpl
 from jackfield.kernel.current import clear, dfk, load, wait_for_current_tasks
 from jackfield.states import TaskEvent, TaskState, TaskView, TransferEvent
-from jackfield.steps.submit import AUTO_LOGNAME
+from jackfield.steps.call import AUTO_LOGNAME
 
 if TYPE_CHECKING:
     from jackfield.config import Config

@@ -33,9 +33,6 @@ class Capabilities:
         shared_filesystem: Tasks see the driver's files under the same paths.
         resources: Names of the resources that a task may ask for.
         survives_worker_death: A worker's death fails at most the task it ran.
-        prompt: ``submit`` takes microseconds, beyond the pickling of arguments. Then
-            the kernel may call it on the user's own thread, with Ctrl-C held back,
-            which saves a single call the hand-over to a thread of the kernel.
     """
 
     isolated: bool = False
@@ -44,7 +41,6 @@ class Capabilities:
     shared_filesystem: bool = True
     resources: frozenset[str] = frozenset()
     survives_worker_death: bool = False
-    prompt: bool = False
 
 
 class Work:
@@ -198,10 +194,10 @@ class Executor(ABC):
     def submit(self, batch: Sequence[Work]) -> None:
         """Take works, in order, without waiting for any of them.
 
-        Called on a thread of the kernel or on one that reports; on the user's only
-        where ``capabilities.prompt`` says so. Each work is reported sooner or later,
-        also when its arguments cannot be pickled or its worker dies. An exception from
-        here fails every work of the batch, which therefore must not run.
+        Called on a thread of the kernel or on one that reports, never on the user's.
+        Each work is reported sooner or later, also when its arguments cannot be pickled
+        or its worker dies. An exception from here fails every work of the batch, which
+        therefore must not run.
         """
 
     def cancel(self, work: Work) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from jackfield.errors import KernelClosedError
 from jackfield.graph.task import AppSpec, checked_labels
-from jackfield.steps.submit import READ_BY_KERNEL
+from jackfield.steps.call import READ_BY_KERNEL
 
 if TYPE_CHECKING:
     from jackfield.futures import AppFuture

@@ -209,7 +209,7 @@ def test_a_shutdown_that_never_returns_does_not_keep_the_others(load: Load) -> N
 
     last = Inline()
     kernel = load(bad=Hangs(), last=last)
-    kernel._engine.pool.margin = 0.2
+    kernel._parts.pool.margin = 0.2
     begun = time.monotonic()
     kernel.cleanup(wait=False)
 
@@ -248,7 +248,7 @@ def test_the_first_of_two_reports_counts(load: Load) -> None:
         futures = [kernel.submit(abs, -1) for _ in range(10)]
 
     assert [future.result(0) for future in futures] == ["first"] * 10
-    assert kernel._engine.strays == 20
+    assert kernel._parts.tally.strays == 20
 
 
 def test_a_report_of_an_earlier_attempt_is_dropped(load: Load) -> None:
@@ -262,7 +262,7 @@ def test_a_report_of_an_earlier_attempt_is_dropped(load: Load) -> None:
         bad.report([(second, None, "second attempt")])
 
         assert future.result(LIMIT_S) == "second attempt"
-        assert kernel._engine.strays == 1
+        assert kernel._parts.tally.strays == 1
 
 
 def test_reports_of_unknown_works_are_dropped(load: Load) -> None:
@@ -277,7 +277,7 @@ def test_reports_of_unknown_works_are_dropped(load: Load) -> None:
         bad.report([run_work(work)])
 
         assert future.result(LIMIT_S) == 1
-        assert kernel._engine.strays == 2
+        assert kernel._parts.tally.strays == 2
 
 
 @pytest.mark.parametrize(
@@ -335,7 +335,7 @@ def test_a_report_after_cancel_is_dropped(load: Load) -> None:
         kernel.wait_for_current_tasks(LIMIT_S)
 
         assert future.cancelled()
-        assert kernel._engine.strays == 1
+        assert kernel._parts.tally.strays == 1
 
 
 def test_what_is_never_reported_ends_with_the_kernel(load: Load) -> None:

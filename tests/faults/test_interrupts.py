@@ -252,7 +252,7 @@ def test_more_of_ctrl_c_ends_worker_processes_at_once(
 
 PROGRAM_OF_ROUNDS = """
 import random
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from jackfield import RemoteInfo
 
 class Provider:
@@ -292,14 +292,14 @@ with load(plugins=[Provider()], log_level="OFF") as kernel:
             say("ready")
             try:
                 work(kernel, random.Random(number), time.monotonic() + 5)
-            except jf.futures.CancelledError:
+            except CancelledError:
                 pass
             time.sleep(5)
         except KeyboardInterrupt:
             pass
         assert kernel.submit(abs, -3).result(10) == 3
         kernel.wait_for_current_tasks(10)
-        assert not kernel._engine.live, kernel._engine.live
+        assert not kernel._parts.live, kernel._parts.live
 say("usable to the end")
 """
 

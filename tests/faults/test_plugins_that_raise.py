@@ -537,7 +537,7 @@ def test_who_watches_and_never_returns_holds_up_no_task_and_the_end_only_so_long
         assert blocks.began.wait(LIMIT_S)
         futures = [kernel.submit(abs, -number) for number in range(1000)]
         assert [future.result(LIMIT_S) for future in futures] == list(range(1000))
-        events = kernel._engine.events
+        events = kernel._parts.observation.tasks
         begun = time.monotonic()
 
     assert time.monotonic() - begun < LIMIT_S

@@ -20,9 +20,8 @@ class Bench:
 
     def __init__(self) -> None:
         self.faults: list[BaseException] = []
-        self.scheduler = Scheduler(
-            self.step, self.perform, "tested", self.faults.append
-        )
+        self.scheduler = Scheduler("tested", self.faults.append)
+        self.scheduler.work_with(self.step, self.perform)
         self.scheduler.start()
 
     def step(self, inbox: deque[Any], limit: int) -> Callable[[], None]:

@@ -11,7 +11,7 @@ import pytest
 
 import jackfield as jf
 from jackfield.errors import BadStdStreamFile, BashAppNoReturn
-from jackfield.kernel.rundir import stream_path
+from jackfield.steps.call import stream_path
 
 LIMIT_S = 10.0
 

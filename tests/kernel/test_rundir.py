@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import jackfield as jf
-from jackfield.kernel.rundir import make_run_dir, stream_path
+from jackfield.kernel.rundir import make_run_dir
+from jackfield.steps.call import stream_path
 
 LIMIT_S = 10.0
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import FunctionType, MethodType
@@ -20,11 +19,11 @@ from typing import (
 
 from jackfield.apps.bash import BashCommand
 from jackfield.errors import ConfigurationError
-from jackfield.executors.pool import INTERNAL
 from jackfield.futures.mapping import windowed
+from jackfield.graph.route import INTERNAL
 from jackfield.graph.task import AppSpec, Kind, checked_labels
 from jackfield.kernel import current
-from jackfield.steps.submit import READ_BY_KERNEL, checked_walltime
+from jackfield.steps.call import READ_BY_KERNEL, checked_walltime, read_signature
 
 if TYPE_CHECKING:
     from jackfield.futures import AppFuture
@@ -99,6 +98,8 @@ class App(Generic[P, R]):
 
     def __repr__(self) -> str:
         return f"<{self._kind}_app {self._spec.name}>"
+
+    __jackfield_app__ = True
 
     def __jackfield_hash__(self) -> tuple[str, Callable[..., Any]]:
         return self._kind, self.__wrapped__
@@ -306,26 +307,6 @@ def _spec(
 def _name(function: Callable[..., Any]) -> str:
     name = getattr(function, "__name__", None)
     return name if isinstance(name, str) else type(function).__name__
-
-
-def read_signature(
-    function: Callable[..., Any],
-) -> tuple[frozenset[str], dict[str, Any]]:
-    """Return which of the kernel's arguments a function takes, and their defaults."""
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # a C function that does not tell
-        return frozenset(), {}
-    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
-        accepts = READ_BY_KERNEL
-    else:
-        accepts = frozenset(p.name for p in parameters) & READ_BY_KERNEL
-    defaults = {
-        p.name: p.default
-        for p in parameters
-        if p.name in READ_BY_KERNEL and p.default not in (p.empty, None, (), [])
-    }
-    return accepts, defaults
 
 
 def _flag(app: str, options: Mapping[str, Any], name: str) -> bool:

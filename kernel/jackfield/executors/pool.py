@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from jackfield.abc import Capabilities, Executor, ExecutorContext, Outcome, Work
+from jackfield.abc import Executor, ExecutorContext, Outcome
 from jackfield.errors import (
     ConfigurationError,
     ExecutorError,
@@ -19,99 +19,20 @@ from jackfield.errors import (
     one_line,
     suggest,
 )
+from jackfield.executors.selection import unfit
 from jackfield.futures.locks import join
+from jackfield.graph.route import ExecutorEntry, Route
 from jackfield.graph.scheduler import is_interrupt
-from jackfield.plugins.asking import ask
 
 if TYPE_CHECKING:
     from logging import Logger
     from pathlib import Path
 
-    from jackfield.graph.task import AppSpec, Task
+    from jackfield.graph.task import AppSpec
     from jackfield.plugins.manager import PluginManager
 
 END_S: Final = 10.0
 """Twice what the kernel itself gives a foreign executor."""
-
-INTERNAL: Final = "_internal"
-"""Label of the executor for join bodies and ``future[key]``."""
-
-TRANSFERS: Final = "_transfers"
-"""Label of the executor for remote files."""
-
-
-class ExecutorEntry:
-    """A started executor and its load.
-
-    Attributes:
-        label: Its name in the configuration.
-        executor: The executor.
-        capabilities: What it can do.
-        workers: How many works it runs at once.
-        given: Works handed to it. Written under ``lock``.
-        returned: Works that came back. Written by the scheduler's role.
-    """
-
-    __slots__ = (
-        "capabilities",
-        "executor",
-        "given",
-        "label",
-        "lock",
-        "returned",
-        "workers",
-    )
-
-    def __init__(self, label: str, executor: Executor) -> None:
-        self.label: str = label
-        self.executor: Executor = executor
-        self.capabilities: Capabilities = Capabilities()
-        self.workers: int = 1
-        self.given: int = 0
-        self.returned: int = 0
-        self.lock: threading.Lock = threading.Lock()
-
-    def look(self) -> None:
-        """Take over what a started executor says of itself.
-
-        Raises:
-            ExecutorError: Its capabilities are none.
-        """
-        capabilities: object = self.executor.capabilities
-        if not isinstance(capabilities, Capabilities):
-            kind = type(capabilities).__name__
-            reason = f"its capabilities are a {kind}, not jackfield.Capabilities"
-            raise ExecutorError(self.label, reason)
-        self.capabilities = capabilities
-        self.workers = max(1, int(self.executor.workers))
-
-    @property
-    def load(self) -> int:
-        """How many works have not come back."""
-        return self.given - self.returned
-
-    def submit(self, works: Sequence[Work]) -> None:
-        """Hand works over, counting them."""
-        with self.lock:
-            self.given += len(works)
-        self.executor.submit(works)
-
-
-class Route:
-    """The executors that an app may use and that can do what it asks for.
-
-    Attributes:
-        entries: In the order of configuration, at least one.
-        labels: Their labels.
-        version: Of the pool that this was computed for.
-    """
-
-    __slots__ = ("entries", "labels", "version")
-
-    def __init__(self, entries: tuple[ExecutorEntry, ...], version: object) -> None:
-        self.entries: tuple[ExecutorEntry, ...] = entries
-        self.labels: tuple[str, ...] = tuple([entry.label for entry in entries])
-        self.version: object = version
 
 
 class ExecutorPool:
@@ -281,9 +202,9 @@ class ExecutorPool:
             ConfigurationError: The app names an unknown label.
             UnsupportedByExecutorError: None of them can do what is asked for.
         """
-        version = (
-            self.version
-        )  # read first: a pool that grows meanwhile is seen next time
+        # Read first: a pool that grows while the fitting ones are found out gives
+        # the route an old version, so that it is found out anew the next time.
+        version = self.version
         if walltime is not None and walltime != spec.walltime:
             return Route(self._fitting(spec, walltime), version)
         route = spec.route
@@ -318,65 +239,3 @@ class ExecutorPool:
                 f"App {app!r} asks for an executor {label!r}"
                 f"{suggest(label, valid)} Configured: {', '.join(sorted(valid))}."
             ) from None
-
-
-def unfit(entry: ExecutorEntry, spec: AppSpec, walltime: float | None) -> str:
-    """Say why an executor cannot run an app's tasks; empty if it can."""
-    can = entry.capabilities
-    if walltime is not None and can.walltime == "none":
-        return f"{entry.label!r} cannot enforce a walltime."
-    unknown = sorted(set(spec.resources) - can.resources)
-    if unknown:
-        known = ", ".join(sorted(can.resources)) or "none"
-        return (
-            f"{entry.label!r} does not know the resource {unknown[0]!r} "
-            f"(it knows: {known})."
-        )
-    return ""
-
-
-def least_loaded(loads: Mapping[ExecutorEntry, int]) -> ExecutorEntry:
-    """Return the executor with the least unfinished work for each worker.
-
-    Args:
-        loads: Candidates with their load; of equals, the first wins.
-    """
-    return min(loads, key=lambda entry: loads[entry] / entry.workers)
-
-
-def select(
-    task: Task,
-    route: Route,
-    manager: PluginManager,
-    coming: Mapping[ExecutorEntry, Sequence[Task]],
-) -> ExecutorEntry:
-    """Choose the executor of one attempt: a hook's answer, or the least loaded.
-
-    Args:
-        task: What it is for.
-        route: The candidates.
-        manager: Whose hooks are asked.
-        coming: Tasks that are on their way to an executor.
-
-    Raises:
-        ConfigurationError: A hook named a label that was not offered.
-    """
-    loads = {entry: entry.load + len(coming.get(entry, ())) for entry in route.entries}
-    if manager.select_executor:
-        view = task.view(route.labels)
-        by_label = {entry.label: load for entry, load in loads.items()}
-        offered = partial(_offered, route)
-        chosen = ask(manager, manager.select_executor, offered, view, by_label)
-        if chosen is not None:
-            return chosen
-    return least_loaded(loads)
-
-
-def _offered(route: Route, label: object) -> ExecutorEntry:
-    for entry in route.entries:
-        if entry.label == label:
-            return entry
-    raise ConfigurationError(
-        f"A plugin's jackfield_select_executor answered {label!r}, which is none of "
-        f"the executors offered: {', '.join(route.labels)}."
-    )

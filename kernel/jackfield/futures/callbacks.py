@@ -8,8 +8,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from jackfield.futures import KernelFuture
-from jackfield.futures.claims import run_callback
+from jackfield.futures.future import KernelFuture, run_callback
 from jackfield.futures.locks import join
 
 Batch = tuple[KernelFuture[Any], list[Callable[[Any], object]]]

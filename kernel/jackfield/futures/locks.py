@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
@@ -45,12 +46,22 @@ class Latch:
         """Let the one who waits go on. Called once."""
         self._closed.release()
 
-    def wait(self, timeout: float | None) -> bool:
-        """Wait for ``timeout`` seconds, ``None`` for ever; tell whether it is open."""
+    def wait(
+        self, timeout: float | None, over: Callable[[], bool] | None = None
+    ) -> bool:
+        """Wait until it is open; tell whether it is.
+
+        Args:
+            timeout: Seconds; ``None`` waits for ever.
+            over: Asked after each nap: whether what was waited for has come, though
+                nobody has opened the latch.
+        """
         end = float("inf") if timeout is None else time.monotonic() + timeout
         while True:
             left = end - time.monotonic()
             if self._closed.acquire(timeout=min(max(left, 0.0), NAP_S)):
+                return True
+            if over is not None and over():
                 return True
             if left <= NAP_S:
                 return False

@@ -9,20 +9,30 @@ Shapes that are looked into: ``list``, ``tuple`` (named ones too), ``dict`` with
 keys, ``set``, ``frozenset``, subclasses of these, and dataclass instances. Neither
 pass uses recursion, and both visit an object once: depth and shared parts are
 harmless, and so are cycles in which no future lies.
+
+Most calls have one of two shapes: plain values only, or plain values and futures of the
+same kernel, none of them in a container. For these ``candidates``, ``parents_of`` and
+``put_in`` do the same at a fraction of the cost: nothing is walked through, and a task
+that waits keeps nothing but its arguments.
 """
 
 from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from enum import Enum
 from pathlib import PurePath
 from types import NoneType
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from jackfield.files import File
+from jackfield.futures import AppFuture
+from jackfield.futures.future import task_of, value_of
+
+if TYPE_CHECKING:
+    from jackfield.graph.task import Home, Task
 
 T = TypeVar("T")
 
@@ -44,6 +54,49 @@ ATOMIC: Final[frozenset[type]] = frozenset(
 """Exact types of values that cannot hold a future. Skipped without a look."""
 
 _CONTAINERS: Final = (list, tuple, dict, set, frozenset)
+_FUTURES: Final = frozenset({AppFuture})
+
+
+# -- the usual shapes
+
+
+def candidates(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Any]:
+    """List the arguments that are, or may hold, something to wait for."""
+    found = [value for value in args if type(value) not in ATOMIC]
+    if kwargs:
+        found += [value for value in kwargs.values() if type(value) not in ATOMIC]
+    return found
+
+
+def parents_of(values: Sequence[Any], home: Home) -> Sequence[Task] | None:
+    """Return the tasks behind values, if all are futures of one kernel's tasks.
+
+    Returns:
+        One task for each value; ``None`` if one of them is anything else.
+    """
+    if not _FUTURES.issuperset(map(type, values)):
+        return None
+    tasks = [task_of(future) for future in values]
+    for task in tasks:
+        if task.home is not home:
+            return None
+    return tasks
+
+
+def put_in(
+    args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    """Put results in the place of the futures, which have all ended well."""
+    args = tuple([value_of(v) if type(v) is AppFuture else v for v in args])
+    if kwargs:
+        kwargs = {
+            name: value_of(value) if type(value) is AppFuture else value
+            for name, value in kwargs.items()
+        }
+    return args, kwargs
+
+
+# -- any shape
 
 
 class Quote(Generic[T]):

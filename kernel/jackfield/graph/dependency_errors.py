@@ -6,7 +6,7 @@ from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.errors import DependencyError, JoinError, one_line
-from jackfield.futures.claims import Cancellation
+from jackfield.futures.future import Cancellation
 from jackfield.states import TaskState
 
 if TYPE_CHECKING:
@@ -16,8 +16,13 @@ _ENDS: Final = 3
 """Tasks shown at each end of a long path of dependencies."""
 
 
-def blame(task: Task, blamed: Task) -> tuple[BaseException, TaskState]:
-    """Return the error and final state of ``task``, whose dependency has failed."""
+def dependency_error(task: Task, blamed: Task) -> tuple[BaseException, TaskState]:
+    """Return the error and the final state of a task whose dependency has failed.
+
+    Args:
+        task: The task that cannot run.
+        blamed: The one that it depends on directly, which has ended before.
+    """
     cause = blamed.error
     if cause is None or isinstance(cause, Cancellation):
         cause = CancelledError(f"task {blamed.title} was cancelled")
@@ -32,10 +37,10 @@ def blame(task: Task, blamed: Task) -> tuple[BaseException, TaskState]:
     return _error(task, path, reason, cause)
 
 
-def blame_foreign(
+def foreign_error(
     task: Task, future: Future[Any], cause: BaseException
 ) -> tuple[BaseException, TaskState]:
-    """Return the same where the dependency is not a task of this kernel."""
+    """Return the same where what failed is no task of this kernel."""
     return _error(
         task, (f"{type(future).__name__} of the caller",), one_line(cause), cause
     )

@@ -25,6 +25,21 @@ PERIOD_S: Final = 0.1
 """Seconds between two deliveries."""
 
 
+class Observation:
+    """The streams on which tasks and transfers are told, where somebody listens.
+
+    Attributes:
+        tasks: Where tasks' changes of state are told.
+        transfers: Where transfers' steps are told.
+    """
+
+    __slots__ = ("tasks", "transfers")
+
+    def __init__(self) -> None:
+        self.tasks: EventStream | None = None
+        self.transfers: EventStream | None = None
+
+
 class EventStream:
     """Collects events on any thread and delivers them in batches from its own."""
 

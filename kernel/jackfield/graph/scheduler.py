@@ -1,19 +1,29 @@
-"""Who runs the kernel's transitions, and when: an inbox, a role and one thread.
+"""Who changes the graph, and when: an inbox, a role and one thread.
 
-Everything that happens to a kernel is an item in one inbox: a new task, an
-executor's outcome, or a *control*, a function to call. Whoever puts an item there
-may have it worked off at once: the thread that can take the *role* drains the
-inbox and changes the graph; one that cannot leaves, because the holder looks again
-after giving the role back. So the graph has one writer at any time, nobody ever
-waits for a lock, and an executor's thread that reports a result launches what
-depends on it without a hand-over to another thread.
+Everything that happens to a kernel is an item in one inbox: a new task, an outcome that
+an executor reports, or a *control*, which is a function that changes the graph. The
+items are worked off by whoever holds the *role*, a lock that nobody ever waits for:
 
-Users' threads do not take the role: they put their task in the inbox, one step that
-Ctrl-C cannot tear, and wake the dispatcher, the kernel's only thread, which also
-keeps the timers. (A single call to an idle kernel is the exception: ``undisturbed``.)
-What the transitions call for (handing works to executors, waking waiters, asking
-plugins) is done after the role has been given back, so that no code of users or
-plugins runs inside it.
+- A thread of an executor or of the kernel puts its item into the inbox and then tries
+  to take the role (``pump``). If it gets it, it works off all that is in the inbox. If
+  it does not, it leaves, because the holder looks at the inbox once more *after* it has
+  given the role back. Say the holder has found the inbox empty, then we add our item
+  and fail to get the role, then the holder gives it back: the holder's last look comes
+  after all of this and finds the item. So the graph has one writer at a time, no thread
+  blocks another, and the thread that reports a result is also the one that launches
+  what depended on it, without a hand-over to another thread.
+- A thread of the user's leaves its item for the *dispatcher* (``post``), the one thread
+  that the kernel has of its own. It never takes the role: a Ctrl-C may strike the main
+  thread between any two instructions, and would tear a change of the graph in two. All
+  that such a thread does is one ``append``, which cannot be torn, and a wake-up, which
+  may be done twice (``_wake_idle`` tells why none is lost).
+
+A step only changes state. What it calls for (works to hand to executors, waiters to
+wake, plugins to ask) is done after the role has been given back (``perform``), so that
+no code of users or plugins runs inside the role, and an executor may report from within
+its own ``submit``.
+
+The dispatcher also keeps the timers.
 """
 
 from __future__ import annotations
@@ -25,12 +35,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 from jackfield.futures.locks import NAP_S, join
-from jackfield.graph.undisturbed import undisturbed
 
 BATCH: Final = 512
 """Items worked off before what they call for is done."""
@@ -49,73 +57,64 @@ def is_interrupt(error: BaseException) -> bool:
 
 
 class Scheduler:
-    """Runs ``step`` on what is posted, on one thread at a time, then ``perform``."""
+    """Runs ``step`` on what is posted, on one thread at a time, then ``perform``.
 
-    def __init__(
-        self,
-        step: Step,
-        perform: Callable[[Any], None],
-        name: str,
-        on_fault: Callable[[BaseException], None],
-    ) -> None:
-        self._step: Step = step
-        self._perform: Callable[[Any], None] = perform
+    ``work_with`` gives it these two, before anything else.
+
+    Args:
+        name: Names the dispatcher's thread.
+        on_fault: Called with what ``step`` or ``perform`` raised, which they should
+            not.
+
+    Attributes:
+        inbox: What is to be worked off, in order.
+        thread: The dispatcher.
+    """
+
+    _step: Step
+    _perform: Callable[[Any], None]
+
+    def __init__(self, name: str, on_fault: Callable[[BaseException], None]) -> None:
         self._on_fault: Callable[[BaseException], None] = on_fault
+        # ``busy`` is set on the thread that works the inbox off or performs.
         self._here: threading.local = threading.local()
         self._role: threading.Lock = threading.Lock()
-        self._wake: SimpleQueue[None] = SimpleQueue()
-        self._idle: list[None] | None = None
+        self._wake: SimpleQueue[None] = SimpleQueue()  # a token ends one sleep
+        self._idle: list[None] | None = None  # see ``_wake_idle``
         self._stopping: bool = False
         self._held: bool = False
         self._timer_lock: threading.Lock = threading.Lock()
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._tickets: itertools.count[int] = itertools.count()
-        self._thread: threading.Thread = threading.Thread(
+        self.thread: threading.Thread = threading.Thread(
             target=self._run, name=f"jackfield-{name}", daemon=True
         )
         self.inbox: deque[Any] = deque()
+
+    def work_with(self, step: Step, perform: Callable[[Any], None]) -> None:
+        """Set what works items off, and what does what that calls for."""
+        self._step = step
+        self._perform = perform
 
     # -- for users' threads
 
     def post(self, item: Any) -> None:
         """Leave an item for the dispatcher."""
         self.inbox.append(item)
-        if not self._wake_idle() and self._stopping:  # the dispatcher may be gone
+        # While the kernel ends, the dispatcher may have looked at the inbox for the
+        # last time before our item was there. Then the item is worked off here.
+        if not self._wake_idle() and self._stopping:
             self.pump()
 
-    def run_or_post(self, item: Any) -> None:
-        """Work an item off here if nothing else is to be done, or leave it.
-
-        Only for one that calls for no code of users or plugins, but for the
-        ``submit`` of an executor that allows it.
-        """
-        quiet = self._idle and not self.inbox and not self.busy
-        if not quiet or not undisturbed(partial(self._run_alone, item)):
-            self.post(item)
-
-    def _run_alone(self, item: Any) -> None:
-        if not self._role.acquire(blocking=False):
-            self.post(item)
-            return
-        here = self._here
-        here.busy = True
-        try:
-            try:
-                effects = self._step(deque((item,)), 1)
-            finally:
-                self._role.release()
-            self._perform(effects)
-        except BaseException as error:
-            self._on_fault(error)
-        finally:
-            here.busy = False
-            if self.inbox:
-                self._wake_idle()
-
     def _wake_idle(self) -> bool:
-        """Wake the dispatcher if it sleeps, or is about to; tell whether."""
-        # The list is new for each sleep. So an interrupt between the two steps costs
-        # a vain wake-up, and clearing late cannot touch the sleep after this one.
+        """Wake the dispatcher if it sleeps or is about to; tell whether it did."""
+        # ``_idle`` is a new list of one element for every sleep of the dispatcher, and
+        # ``None`` while it is awake. We wake it in two steps: a token into ``_wake``,
+        # then the list is cleared, so that further callers need not wake it too. A
+        # Ctrl-C between the two leaves the list full, and the next caller adds a second
+        # token: one wake-up for nothing, and no item lost. If we clear late, when the
+        # dispatcher sleeps again already, we clear the list of the sleep before, and
+        # the new sleep can still be ended.
         idle = self._idle
         if not idle:
             return False
@@ -125,22 +124,33 @@ class Scheduler:
 
     # -- for executors' threads and the kernel's own
 
-    def nudge(self) -> None:
-        """Have the inbox worked off, at best by the dispatcher together with more.
+    def control(self, action: Callable[[Any], object]) -> None:
+        """Have a function change the graph, now or by whoever holds the role."""
+        self.inbox.append(action)
+        self.pump()
 
-        Where it sleeps or is on its way, this costs no more than a wake-up. Where it
-        works it may be stuck in what a step called for, so the inbox is seen to here.
+    def nudge(self) -> None:
+        """Leave what is in the inbox to the dispatcher, which may find more there.
+
+        For a thread that has other work to do, such as further tasks to run: outcomes
+        that come close together are then worked off in one step. If the dispatcher
+        sleeps, it is woken, and if it is about to sleep, it has been. If it is awake,
+        it may be stuck in a plugin that a step called for, so the inbox is worked off
+        here.
         """
         if not self._wake_idle() and self._idle is None:
             self.pump()
 
     def pump(self) -> None:
-        """Work the inbox off, unless this thread or another one is at it.
+        """Work the inbox off, unless this thread or another one is at it already.
 
-        A thread that comes here again while it does what a step called for, as an
-        executor does that reports from inside its ``submit``, leaves too: it looks
-        at the inbox again afterwards, so that no chain of tasks becomes a chain of
-        calls. A fault of the kernel goes to ``on_fault``, and the rest goes on.
+        A thread may come here a second time while it performs what a step called for:
+        an executor that runs works inside ``submit`` reports from there. It leaves at
+        once, and its loop below looks at the inbox again afterwards. So a chain of
+        tasks that such an executor runs is a loop, and no tower of calls.
+
+        What a step or its performance raises goes to ``on_fault``, and the rest goes
+        on.
         """
         here = self._here
         if getattr(here, "busy", False):
@@ -155,7 +165,9 @@ class Scheduler:
                         effects = self._step(self.inbox, BATCH)
                     finally:
                         self._role.release()
-                    if self.inbox:  # what others left, if this thread is long about it
+                    # Others may have left items meanwhile, and performing may take
+                    # long here; the dispatcher can work them off in the meantime.
+                    if self.inbox:
                         self._wake_idle()
                     self._perform(effects)
                 except BaseException as error:
@@ -193,7 +205,7 @@ class Scheduler:
 
     def start(self) -> None:
         """Start the dispatcher."""
-        self._thread.start()
+        self.thread.start()
 
     def stop(self, timeout: float | None) -> None:
         """End the dispatcher; what is in the inbox is worked off first.
@@ -204,21 +216,23 @@ class Scheduler:
         """
         self._stopping = True
         self._wake.put(None)
-        if threading.current_thread() is not self._thread and self._thread.ident:
-            join(self._thread, timeout)
+        if threading.current_thread() is not self.thread and self.thread.ident:
+            join(self.thread, timeout)
         self._drain()
 
     def _drain(self) -> None:
-        """Work the inbox off beside a dispatcher that is stuck or has much to do.
+        """Work the inbox off, though the dispatcher may be stuck in a plugin.
 
-        The role is never held for long: it is what follows a step that may be stuck.
+        What can be stuck is the performance of a step, without the role. So whoever
+        holds the role gives it back soon, and to have got it here once means that the
+        last step that had begun before is over.
         """
         while not self.busy:
             self.pump()
             if not self._role.acquire(timeout=NAP_S):
                 return
             self._role.release()
-            if not self.inbox:  # and nobody is at the last of it any more
+            if not self.inbox:
                 return
 
     def hold(self) -> None:
@@ -232,17 +246,14 @@ class Scheduler:
             self._role.release()
             self._wake.put(None)  # others may have left items while it was held
 
-    @property
-    def thread(self) -> threading.Thread:
-        """The dispatcher."""
-        return self._thread
-
     def _run(self) -> None:
         while not self._stopping:
             self.pump()
             timeout = self._fire()
             self._idle = [None]
-            # Posted after the pump, by one who saw no idler to wake?
+            # An item may have come after the pump, from a thread that found ``_idle``
+            # empty and so woke nobody. From here on every such thread finds it full,
+            # so this look at the inbox is the one that none of them can miss.
             if not self.inbox:
                 with contextlib.suppress(Empty):
                     self._wake.get(timeout=timeout)

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 from jackfield.errors import ConfigurationError
 from jackfield.files import File
+from jackfield.futures import KernelFuture, MemoInfo
+from jackfield.futures.future import task_of as _record_of
 from jackfield.states import TaskState, TaskView
 
 if TYPE_CHECKING:
-    from jackfield.abc import Work
-    from jackfield.executors.pool import ExecutorEntry, Route
-    from jackfield.futures import AppFuture, DataFuture
+    from collections.abc import Iterable
+    from concurrent.futures import Future
+    from contextlib import AbstractContextManager
+
+    from jackfield.abc import CheckpointStore, Work
+    from jackfield.futures import AppFuture, DataFuture, MemoStatus
     from jackfield.graph.arguments import Found
-    from jackfield.steps.engine import Engine
+    from jackfield.graph.route import ExecutorEntry, Route
 
 Kind: TypeAlias = Literal["python", "bash", "join", "transfer"]
 Executors: TypeAlias = Literal["all"] | tuple[str, ...]
@@ -206,6 +212,28 @@ class Extras:
         return [file for file in self.files() if file.local_path is not None]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Home:
+    """What a task knows of the kernel that it belongs to: whom to ask for what.
+
+    One for each kernel. Two tasks are of one kernel if they have the same home.
+
+    Attributes:
+        caches: Whether the kernel looks cached apps up at all.
+        started: When the kernel was made, in seconds since the epoch.
+        stores: Gives the checkpoint stores with their URLs, for as long as they are
+            read.
+        cancel: Cancels a task, given with its future; see ``AppFuture.cancel``.
+        lift_item: Gives the future of one item of a future's result.
+    """
+
+    caches: bool
+    started: float
+    stores: Callable[[], AbstractContextManager[list[tuple[str, CheckpointStore]]]]
+    cancel: Callable[[Task, AppFuture[Any]], bool]
+    lift_item: Callable[[AppFuture[Any], Any], AppFuture[Any]]
+
+
 class Task:
     """One call of an app.
 
@@ -215,7 +243,7 @@ class Task:
     Attributes:
         id: Number in its kernel.
         spec: The app.
-        kernel: The kernel.
+        home: Stands for the kernel.
         state: Where the task is.
         work: The attempt that counts; a report of any other is dropped. Holds
             function and arguments until the task ends.
@@ -247,8 +275,8 @@ class Task:
         "extras",
         "found",
         "future",
+        "home",
         "id",
-        "kernel",
         "parents",
         "reason",
         "spec",
@@ -261,12 +289,12 @@ class Task:
         self,
         id: int,  # noqa: A002  (the attribute's own name)
         spec: AppSpec,
-        kernel: Engine,
+        home: Home,
         work: Work | None,
     ) -> None:
         self.id: int = id
         self.spec: AppSpec = spec
-        self.kernel: Engine = kernel
+        self.home: Home = home
         self.state: TaskState = TaskState.WAITING
         self.work: Work | None = work
         self.parents: Sequence[Task] | None = None
@@ -287,6 +315,38 @@ class Task:
         """Number and name, as messages show them: ``7 (total)``."""
         return f"{self.id} ({self.spec.name})"
 
+    # -- what its future asks; see ``TaskOfFuture``
+
+    @property
+    def status(self) -> str:
+        """Name of the state."""
+        return self.state.value
+
+    @property
+    def output_futures(self) -> list[DataFuture]:
+        """One future for each of ``extras.outputs``."""
+        number = len(self.extras.outputs) if self.extras is not None else 0
+        return list(self.data_futures[:number])
+
+    def memo_info(self, *, ended: bool, cancelled: bool) -> MemoInfo:
+        """Return whether an earlier result is used; see ``MemoInfo``."""
+        extras = self.extras
+        status: MemoStatus = extras.memo if extras is not None else "off"
+        if status == "off" and self.spec.cache and self.home.caches:
+            status = "off" if ended else "pending"
+        elif status == "hit" and cancelled:  # just before it got the result
+            status = "off"
+        key = extras.key if extras is not None else None
+        return MemoInfo(status, key.hex() if key is not None else None)
+
+    def cancel(self, future: AppFuture[Any]) -> bool:
+        """Cancel the task, whose future is ``future``."""
+        return self.home.cancel(self, future)
+
+    def item(self, future: AppFuture[Any], key: Any) -> AppFuture[Any]:
+        """Return the future of an item of ``future``'s result."""
+        return self.home.lift_item(future, key)
+
     def stream(self, name: Literal["stdout", "stderr"]) -> Any:
         """Return where a standard stream goes, or ``None``; of a file, its future."""
         value = self.extras.streams.get(name) if self.extras is not None else None
@@ -295,6 +355,20 @@ class Task:
             if file is not None and future.file_obj is file:
                 return future
         return value
+
+    # -- for the steps
+
+    @property
+    def time_limit(self) -> float | None:
+        """Seconds for each attempt, as the call or the app says; ``None`` for any."""
+        return self.spec.walltime if self.extras is None else self.extras.walltime
+
+    def need_extras(self) -> Extras:
+        """Return the extras, made now if there are none."""
+        if self.extras is None:
+            self.extras = Extras()
+            self.extras.walltime = self.spec.walltime
+        return self.extras
 
     def view(self, executors: tuple[str, ...] = ()) -> TaskView:
         """Return what hooks may see."""
@@ -320,3 +394,19 @@ class Task:
         self.future = None
         if self.extras is not None:
             self.extras.value = None
+
+
+def task_of(future: KernelFuture[Any]) -> Task:
+    """Return the task behind a future."""
+    return cast("Task", _record_of(future))
+
+
+def is_own(future: Future[Any], home: Home) -> bool:
+    """Tell whether a future is that of a task of a certain kernel."""
+    return isinstance(future, KernelFuture) and task_of(future).home is home
+
+
+def own_tasks(futures: Iterable[Future[Any]], home: Home) -> dict[Task, None]:
+    """Return the distinct tasks of a certain kernel behind futures, in order."""
+    tasks = [_record_of(one) for one in futures if isinstance(one, KernelFuture)]
+    return dict.fromkeys([task for task in tasks if task.home is home])

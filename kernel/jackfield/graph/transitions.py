@@ -23,16 +23,49 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from jackfield.states import FINAL, TaskState
 
 if TYPE_CHECKING:
+    from jackfield.futures import KernelFuture
     from jackfield.graph.task import Task
 
 SUCCESS: Final[frozenset[TaskState]] = frozenset(
     {TaskState.SUCCEEDED, TaskState.MEMOIZED}
 )
+
+
+class Ended(NamedTuple):
+    """An item of the inbox: a task that is to end so. Posted once for a task."""
+
+    task: Task
+    state: TaskState
+    error: BaseException | None
+    value: Any
+
+
+class Effects:
+    """What a step calls for, done in this order when it is over.
+
+    Attributes:
+        ready: Tasks to launch.
+        ended: Futures whose callbacks are to be called.
+        joined: Join tasks, and tasks with outputs, of which all that they waited for
+            after their function had returned has ended well.
+        stops: Whether the run is to stop at this failure.
+        rest: What few steps call for: ``(action, task, ...)``. An action is called with
+            the task and what follows it. What it raises fails the task.
+    """
+
+    __slots__ = ("ended", "joined", "ready", "rest", "stops")
+
+    def __init__(self) -> None:
+        self.ready: list[Task] = []
+        self.ended: list[KernelFuture[Any]] = []
+        self.joined: list[Task] = []
+        self.stops: bool = False
+        self.rest: list[tuple[Callable[..., object], Task, *tuple[Any, ...]]] = []
 
 
 def add(live: dict[int, Task], task: Task, dependencies: Iterable[Task]) -> Task | None:

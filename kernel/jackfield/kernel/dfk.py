@@ -9,25 +9,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast, overload
 
-from jackfield.apps.decorators import App, read_signature
 from jackfield.errors import KernelClosedError
-from jackfield.executors.pool import ExecutorPool
-from jackfield.futures.callbacks import CallbackRunner
 from jackfield.futures.mapping import windowed
-from jackfield.graph.effects import Barrier
-from jackfield.graph.events import EventStream
+from jackfield.graph.state import Barrier
 from jackfield.graph.task import AppSpec, checked_labels
 from jackfield.kernel import shutdown
-from jackfield.kernel.own_executors import own_executors
-from jackfield.kernel.rundir import make_run_dir, open_log
+from jackfield.kernel.compose import Parts
+from jackfield.kernel.rundir import close_log, make_run_dir, open_log
 from jackfield.kernel.summary import Summary
 from jackfield.plugins.manager import PluginManager
-from jackfield.results.checkpoints import Checkpoints
 from jackfield.states import TaskState
-from jackfield.steps.engine import Engine
-from jackfield.steps.submit import READ_BY_KERNEL, submit
+from jackfield.steps.call import READ_BY_KERNEL, read_signature
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -37,8 +31,24 @@ if TYPE_CHECKING:
     from jackfield.futures import AppFuture
     from jackfield.graph.task import Executors
 
-P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class SubmitsItself(Protocol[R]):
+    """An app, as the kernel knows it: it has a mark, and knows how it is submitted.
+
+    Apps are built upon the kernel, so the kernel cannot know their class.
+    """
+
+    __jackfield_app__: bool
+
+    def options(self, **changes: Any) -> SubmitsItself[R]:
+        """Return the same app with other options."""
+
+    def submit_to(
+        self, kernel: DataFlowKernel, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> AppFuture[R]:
+        """Submit a call to a certain kernel."""
 
 
 class DataFlowKernel:
@@ -55,6 +65,10 @@ class DataFlowKernel:
         ConfigurationError: Something in the configuration cannot be.
         PluginError: A plugin that it names is missing or broken.
         ExecutorError: An executor does not start; those that did are stopped.
+
+    Attributes:
+        submit_app: Submits one call of an app: ``(spec, function, args, kwargs)``. For
+            the decorators.
     """
 
     def __init__(
@@ -76,7 +90,16 @@ class DataFlowKernel:
         self._run_dir: Path = make_run_dir(Path(config.run_dir))
         self._log = open_log(self._run_dir, config.log_level)
         self._manager.log = self._log
-        self._engine: Engine = Engine(config, self._manager, self._run_dir, self._log)
+        try:
+            self._manager.load_general()
+            self._parts: Parts = Parts(config, self._manager, self._run_dir, self._log)
+        except BaseException:
+            close_log(self._log)
+            raise
+        self.submit_app: Callable[
+            [AppSpec, Callable[..., Any], tuple[Any, ...], dict[str, Any]],
+            AppFuture[Any],
+        ] = self._parts.submitter.submit
         try:
             self._start()
         except BaseException:
@@ -84,36 +107,17 @@ class DataFlowKernel:
             raise
 
     def _start(self) -> None:
-        engine, config = self._engine, self._config
-        self._manager.load_general()
-        engine.callbacks = CallbackRunner()
-        engine.checkpoints = Checkpoints(engine)
-        engine.pool = ExecutorPool(
-            self._manager,
-            self._run_dir,
-            engine.report,
-            own_executors(config),
-            self._log,
-        )
-        engine.pool.add(config.executors)
+        parts = self._parts
+        parts.pool.add(self._config.executors)
         self._observe()
-        engine.scheduler.start()
+        parts.scheduler.start()
         shutdown.watch(self)
         self._log.info("Kernel started; executors: %s", ", ".join(self.executors))
         self._manager.notify("jackfield_kernel_started", kernel=self)
 
     def _observe(self) -> None:
-        """Start the event stream, once there is somebody to observe it."""
         with self._starting:
-            engine, manager = self._engine, self._manager
-            stream = engine.events or engine.transfer_events
-            if stream is None and (manager.observers or manager.transfer_observers):
-                stream = EventStream(manager.deliver_events, self._log)
-                stream.start()
-            if manager.observers:
-                engine.events = stream
-            if manager.transfer_observers:
-                engine.transfer_events = stream
+            self._parts.observe()
 
     # -- facts
 
@@ -130,29 +134,29 @@ class DataFlowKernel:
     @property
     def executors(self) -> tuple[str, ...]:
         """Labels of the executors."""
-        return tuple(self._engine.pool.labels)
+        return tuple(self._parts.pool.labels)
 
     @property
     def closed(self) -> bool:
         """Whether the kernel has stopped taking tasks."""
-        return self._engine.closed is not None
+        return self._parts.closing.reason is not None
 
     @property
     def task_state_counts(self) -> Mapping[TaskState, int]:
         """How many tasks are, or ended, in each state."""
         counts = dict.fromkeys(TaskState, 0)
-        counts.update(self._engine.counts)
-        for task in list(self._engine.live.values()):
+        counts.update(self._parts.tally.counts)
+        for task in list(self._parts.live.values()):
             counts[task.state] += 1
         return MappingProxyType(counts)
 
     def summary(self) -> Summary:
         """Return what became of the tasks so far."""
-        engine = self._engine
+        tally = self._parts.tally
         return Summary(
             counts=self.task_state_counts,
-            failures=tuple(engine.failures),
-            failed=engine.counts[TaskState.FAILED],
+            failures=tuple(tally.failures),
+            failed=tally.counts[TaskState.FAILED],
             elapsed=time.monotonic() - self._started,
             run_dir=self._run_dir,
         )
@@ -162,7 +166,7 @@ class DataFlowKernel:
     @overload
     def submit(
         self,
-        func: App[..., R],
+        func: SubmitsItself[R],
         /,
         *args: Any,
         executors: Executors | list[str] = "all",
@@ -181,7 +185,7 @@ class DataFlowKernel:
     ) -> AppFuture[R]: ...
     def submit(
         self,
-        func: Callable[..., Any],
+        func: Any,
         /,
         *args: Any,
         executors: Executors | list[str] = "all",
@@ -205,11 +209,13 @@ class DataFlowKernel:
             KernelClosedError: The kernel takes no more tasks.
             ConfigurationError: An executor is unknown or cannot do what is asked.
         """
-        if isinstance(func, App):
+        if hasattr(type(func), "__jackfield_app__"):
+            app = cast("SubmitsItself[Any]", func)
             changes: dict[str, Any] = {"cache": True} if cache else {}
             if executors != "all":
                 changes["executors"] = executors
-            app = func.options(**changes) if changes else func
+            if changes:
+                app = app.options(**changes)
             return app.submit_to(self, args, kwargs)
         name = getattr(func, "__name__", None) or type(func).__name__
         if executors != "all" or cache or not READ_BY_KERNEL.isdisjoint(kwargs):
@@ -219,26 +225,16 @@ class DataFlowKernel:
                 cache=cache,
                 accepts=read_signature(func)[0],
             )
-            return submit(self._engine, spec, func, args, kwargs)
+            return self.submit_app(spec, func, args, kwargs)
         plain = self._plain_specs.get(name)
         if plain is None:
             plain = self._plain_specs[name] = AppSpec(name)
-        return submit(self._engine, plain, func, args, kwargs)
-
-    def submit_app(
-        self,
-        spec: AppSpec,
-        function: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> AppFuture[Any]:
-        """Submit one call of an app; used by the decorators."""
-        return submit(self._engine, spec, function, args, kwargs)
+        return self.submit_app(plain, func, args, kwargs)
 
     @overload
     def map(
         self,
-        func: App[..., R],
+        func: SubmitsItself[R],
         /,
         *iterables: Iterable[Any],
         window: int | None = None,
@@ -253,7 +249,7 @@ class DataFlowKernel:
     ) -> Iterator[R]: ...
     def map(
         self,
-        func: Callable[..., Any],
+        func: Any,
         /,
         *iterables: Iterable[Any],
         window: int | None = None,
@@ -285,19 +281,20 @@ class DataFlowKernel:
             TimeoutError: Some have not ended in time.
             RuntimeError: The caller is itself a task, which would wait for itself.
         """
-        engine = self._engine
-        if engine.serves():
+        parts = self._parts
+        if parts.serves():
             raise RuntimeError("A task cannot wait for all tasks: it is one of them.")
         if self._ended.is_set():
             return
         barrier = Barrier()
-        engine.scheduler.post(partial(engine.set_barrier, barrier))
+        set_barrier = partial(parts.barriers.set, barrier, parts.live)
+        parts.scheduler.post(set_barrier)
         down = False
         try:
             down = barrier.down.wait(timeout)
         finally:
             if not down:
-                engine.scheduler.post(partial(engine.drop_barrier, barrier))
+                parts.scheduler.post(partial(parts.barriers.drop, barrier))
         if not down:
             number = len(barrier.left)
             raise TimeoutError(f"{number} tasks did not end within {timeout} s")
@@ -312,7 +309,7 @@ class DataFlowKernel:
             CheckpointError: They cannot be written, or are kept in memory only.
             KernelClosedError: The kernel has ended.
         """
-        self._engine.checkpoints.checkpoint()
+        self._parts.checkpoints.checkpoint()
 
     def add_executors(
         self,
@@ -328,8 +325,10 @@ class DataFlowKernel:
         from jackfield.config import checked_executors
 
         if self.closed:
-            raise KernelClosedError(f"cannot add executors: {self._engine.closed}")
-        self._engine.pool.add(checked_executors(executors))
+            raise KernelClosedError(
+                f"cannot add executors: {self._parts.closing.reason}"
+            )
+        self._parts.pool.add(checked_executors(executors))
 
     def register(self, plugin: object, name: str | None = None) -> str:
         """Register a plugin object; return its name."""

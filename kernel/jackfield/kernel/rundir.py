@@ -1,16 +1,12 @@
-"""The directory of one run: its number, its log file, its tasks' streams."""
+"""The directory of one run: its number and its log file."""
 
 from __future__ import annotations
 
 import logging
-import re
 from pathlib import Path
 from typing import Final
 
 from jackfield.errors import ConfigurationError, suggest
-
-TASKS_PER_DIRECTORY: Final = 10_000
-"""Entries in one directory of task logs; many more make file systems slow."""
 
 _LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "OFF")
 
@@ -84,12 +80,3 @@ def close_log(log: logging.Logger) -> None:
     for handler in list(log.handlers):
         log.removeHandler(handler)
         handler.close()
-
-
-def stream_path(run_dir: Path, task: int, app: str, label: str, stream: str) -> str:
-    """Return the path that ``AUTO_LOGNAME`` stands for; makes its directory."""
-    directory = run_dir / "task_logs" / f"{task // TASKS_PER_DIRECTORY:04}"
-    directory.mkdir(parents=True, exist_ok=True)
-    safe = re.sub(r"[^\w.+-]", "_", f"_{label}" if label else "")[:100]
-    name = re.sub(r"[^\w.+-]", "_", app)[:100]
-    return str(directory / f"task_{task:04}_{name}{safe}.{stream}")

@@ -13,18 +13,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jackfield.errors import KernelClosedError
-from jackfield.futures import claims
+from jackfield.futures.future import reset_after_fork, strand
 from jackfield.futures.locks import NAP_S
 from jackfield.graph.scheduler import is_interrupt
 from jackfield.graph.task import Task
 from jackfield.kernel import current
 from jackfield.kernel.rundir import close_log
-from jackfield.steps import cancel as cancelling
 
 if TYPE_CHECKING:
     from jackfield.graph.events import EventStream
+    from jackfield.kernel.compose import Parts
     from jackfield.kernel.dfk import DataFlowKernel
-    from jackfield.steps.engine import Engine
 
 _THREADS_S = 5.0
 """Seconds that plugins and users' callbacks get to let go of the kernel's threads."""
@@ -42,7 +41,7 @@ def cleanup(kernel: DataFlowKernel, *, wait: bool) -> None:
     """End a kernel; see ``DataFlowKernel.cleanup``."""
     if kernel._pid != os.getpid() or kernel._ended.is_set():
         return
-    if _is_own_thread(kernel._engine):
+    if _is_own_thread(kernel._parts):
         threading.Thread(
             target=cleanup,
             args=(kernel,),
@@ -65,17 +64,14 @@ def cleanup(kernel: DataFlowKernel, *, wait: bool) -> None:
 
 def abort(kernel: DataFlowKernel) -> None:
     """Stop what a kernel that could not start has started."""
-    if hasattr(kernel._engine, "pool"):  # the last part to be made
-        _finish(kernel, grace=0.0)
-    else:
-        close_log(kernel._engine.log)
+    _finish(kernel, grace=0.0)
 
 
-def _is_own_thread(engine: Engine) -> bool:
-    return engine.serves() or threading.current_thread() in (
-        engine.scheduler.thread,
-        engine.callbacks.thread,
-        *(stream.thread for stream in _streams(engine)),
+def _is_own_thread(parts: Parts) -> bool:
+    return parts.serves() or threading.current_thread() in (
+        parts.scheduler.thread,
+        parts.callbacks.thread,
+        *(stream.thread for stream in _streams(parts)),
     )
 
 
@@ -92,32 +88,32 @@ def _cleanup(kernel: DataFlowKernel, *, wait: bool) -> None:
 
 
 def _wait(kernel: DataFlowKernel) -> None:
-    engine = kernel._engine
+    parts = kernel._parts
     # First, since a task that is just being admitted is neither in the inbox nor live.
     kernel.wait_for_current_tasks()
-    while engine.unfinished():  # tasks may submit tasks while we wait
+    while parts.unfinished():  # tasks may submit tasks while we wait
         kernel.wait_for_current_tasks()
-    _close(engine)
+    _close(parts)
     kernel.wait_for_current_tasks()  # for one that was submitted just before
 
 
-def _close(engine: Engine) -> None:
-    engine.closed = engine.closed or "it is closed"
+def _close(parts: Parts) -> None:
+    parts.closing.close("it is closed")
 
 
 def _cancel(kernel: DataFlowKernel) -> None:
-    engine = kernel._engine
-    _close(engine)
-    engine.stop()
-    engine.scheduler.post(partial(cancelling.cancel_unsubmitted, engine))
+    parts = kernel._parts
+    _close(parts)
+    parts.cut_short()
+    parts.scheduler.post(parts.ends.cancel_all_not_begun)
 
 
 def _cut_short(kernel: DataFlowKernel) -> None:
     """End the tasks that another thread's ``cleanup`` waits for."""
     _cancel(kernel)
-    kernel._engine.pool.shutdown(kernel.config.exit_grace)
-    engine = kernel._engine
-    engine.scheduler.post(partial(cancelling.cancel_rest, engine))
+    kernel._parts.pool.shutdown(kernel.config.exit_grace)
+    parts = kernel._parts
+    parts.scheduler.post(parts.ends.cancel_all_left)
 
 
 def _finish(kernel: DataFlowKernel, *, grace: float | None) -> None:
@@ -147,40 +143,41 @@ def _finish(kernel: DataFlowKernel, *, grace: float | None) -> None:
 def _steps(
     kernel: DataFlowKernel, grace: float | None, interrupts: list[BaseException]
 ) -> Iterator[Callable[[], Any]]:
-    engine = kernel._engine
+    parts = kernel._parts
 
     def left() -> float:
         return 0.0 if interrupts else max(0.0, deadline - time.monotonic())
 
-    _close(engine)
-    yield lambda: engine.pool.shutdown(grace)
+    _close(parts)
+    yield lambda: parts.pool.shutdown(grace)
     if interrupts:
-        yield lambda: engine.pool.shutdown(0.0)
-    yield lambda: engine.scheduler.post(partial(cancelling.cancel_rest, engine))
+        yield lambda: parts.pool.shutdown(0.0)
+    yield lambda: parts.scheduler.post(parts.ends.cancel_all_left)
     limit = _THREADS_S if grace is None else min(_THREADS_S, max(1.0, grace))
     deadline = time.monotonic() + limit
-    yield lambda: engine.scheduler.stop(left())
-    for stream in _streams(engine):
+    yield lambda: parts.scheduler.stop(left())
+    for stream in _streams(parts):
         yield partial(_stop_stream, stream, left)
     if kernel in _open:  # else it has never been started
         yield lambda: kernel._manager.notify("jackfield_kernel_closing", kernel=kernel)
-    yield engine.checkpoints.close
-    yield lambda: _stop_callbacks(engine, left())
+    yield parts.checkpoints.close
+    yield lambda: _stop_callbacks(parts, left())
     yield lambda: _log_summary(kernel)
 
 
-def _streams(engine: Engine) -> set[EventStream]:
+def _streams(parts: Parts) -> set[EventStream]:
     """Return the event stream, if there is one."""
-    return {one for one in (engine.events, engine.transfer_events) if one is not None}
+    seen = parts.observation
+    return {one for one in (seen.tasks, seen.transfers) if one is not None}
 
 
 def _stop_stream(stream: EventStream, left: Callable[[], float]) -> None:
     stream.stop(left())
 
 
-def _stop_callbacks(engine: Engine, timeout: float) -> None:
-    if not engine.callbacks.stop(timeout):
-        engine.log.warning("A done-callback still runs after %.1f s; left", timeout)
+def _stop_callbacks(parts: Parts, timeout: float) -> None:
+    if not parts.callbacks.stop(timeout):
+        parts.log.warning("A done-callback still runs after %.1f s; left", timeout)
 
 
 def _log_summary(kernel: DataFlowKernel) -> None:
@@ -204,7 +201,7 @@ def _at_exit() -> None:
     with its work here; it can only keep the loss small and tell.
     """
     for kernel in list(_open):
-        unfinished = kernel._engine.unfinished()
+        unfinished = kernel._parts.unfinished()
         if unfinished:
             text = (
                 f"jackfield: the program ends with {unfinished} unfinished tasks; "
@@ -218,25 +215,26 @@ def _at_exit() -> None:
 
 def _before_fork() -> None:
     for kernel in _open:
-        kernel._engine.scheduler.hold()
+        kernel._parts.scheduler.hold()
 
 
 def _after_fork_in_parent() -> None:
     for kernel in _open:
-        kernel._engine.scheduler.let_go()
+        kernel._parts.scheduler.let_go()
 
 
 def _after_fork_in_child() -> None:
     """Make the parent's kernels inert in the child: they have no threads here."""
-    claims.reset_after_fork()
+    reset_after_fork()
     for kernel in _open:
-        engine = kernel._engine
-        engine.closed = f"it belongs to process {kernel._pid}; this is a fork of it"
-        error = KernelClosedError(engine.closed)
-        inbox = [item for item in engine.scheduler.inbox if isinstance(item, Task)]
-        for task in (*engine.live.values(), *inbox):
+        parts = kernel._parts
+        reason = f"it belongs to process {kernel._pid}; this is a fork of it"
+        parts.closing.reason = reason
+        error = KernelClosedError(reason)
+        inbox = [item for item in parts.scheduler.inbox if isinstance(item, Task)]
+        for task in (*parts.live.values(), *inbox):
             for future in filter(None, (task.future, *task.data_futures)):
-                claims.strand(future, error)
+                strand(future, error)
         kernel._ended = threading.Event()  # the old one's lock may be held for ever
         kernel._ended.set()
     _open.clear()

@@ -14,7 +14,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.abc import CheckpointRecord
@@ -25,14 +24,12 @@ from jackfield.errors import (
     one_line,
 )
 from jackfield.results.writer import CheckpointWriter, again
-from jackfield.steps import cancel as cancelling
 
 if TYPE_CHECKING:
     from jackfield.abc import CheckpointStore
     from jackfield.graph.task import Task
     from jackfield.memo.signing import SigningKey
     from jackfield.results.writer import Done
-    from jackfield.steps.engine import Engine
 
     Known = tuple[BaseException | None, Any]
 
@@ -54,9 +51,13 @@ class Checkpoints:
         store: The store, once it is opened, and if there is one.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine: Engine = engine
-        self._table: Mapping[str, Any] = engine.config.checkpoint
+    def __init__(self, table, open_store, directory, log, gathering, stop_run) -> None:
+        self._open_store = open_store
+        self._directory = directory
+        self._log = log
+        self._gathering = gathering
+        self._stop_run = stop_run
+        self._table: Mapping[str, Any] = table
         self._lock: threading.Lock = threading.Lock()
         self._opened: bool = False
         self._key: SigningKey | None = None
@@ -171,7 +172,7 @@ class Checkpoints:
             store = self.store
             if store is not None and self._closed:
                 table = {**self._table, "read_only": True}
-                store = open_stores(self._engine.manager.open_checkpoint, table)
+                store = open_stores(self._open_store, table)
                 opened.callback(store.close)
             yield named_stores(store, self._table) if store is not None else []
 
@@ -194,7 +195,7 @@ class Checkpoints:
         with self._lock:
             if self._opened:
                 return
-            path = self._engine.run_dir.parent / DEFAULT_FILE
+            path = self._directory / DEFAULT_FILE
             self._table = {"store": f"sqlite:///{path}", "mode": "task_exit"}
             try:
                 self._open()
@@ -212,14 +213,14 @@ class Checkpoints:
         from jackfield.memo.signing import signing_key
 
         self._key = signing_key(self._table)
-        self.store = open_stores(self._engine.manager.open_checkpoint, self._table)
+        self.store = open_stores(self._open_store, self._table)
         self._writer = CheckpointWriter(
             self.store,
             self._table.get("mode", "task_exit"),
             _seconds(self._table.get("period", "00:30:00")),
             self._broken,
             fails_tasks=self._stops,
-            gathering=self._engine.scheduler.gathering,
+            gathering=self._gathering,
         )
 
     @property
@@ -228,13 +229,11 @@ class Checkpoints:
 
     def _broken(self, error: CheckpointError) -> None:
         self._warn(f"Results are not stored any more: {error}", logging.ERROR)
-        engine = self._engine
-        if self._stops and engine.closed is None:
-            engine.closed = f"the run has stopped: results cannot be stored. {error}"
-            engine.control(partial(cancelling.cancel_unsubmitted, engine))
+        if self._stops:
+            self._stop_run(f"the run has stopped: results cannot be stored. {error}")
 
     def _warn(self, text: str, level: int = logging.WARNING) -> None:
-        self._engine.log.log(level, "%s", text)
+        self._log.log(level, "%s", text)
         with suppress(CheckpointWarning):  # made an error: but nobody could catch it
             warnings.warn(text, CheckpointWarning, stacklevel=2)
 

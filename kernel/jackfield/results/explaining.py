@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from jackfield.errors import CheckpointError, one_line
 from jackfield.files import redact
 from jackfield.futures import AppFuture, DataFuture
+from jackfield.graph.task import task_of
 from jackfield.memo.explanation import Explanation, explain_miss, shown_time
 from jackfield.memo.nearest import Call
 from jackfield.states import TaskState
@@ -42,7 +43,7 @@ def explain(future: AppFuture[Any] | DataFuture) -> Explanation:
     if not isinstance(future, AppFuture):
         kind = type(future).__name__
         raise TypeError(f"explain() takes the future of an app's call, not a {kind}.")
-    task, info = future._task, future.memo
+    task, info = task_of(future), future.memo
     say = partial(Explanation, task.spec.name, task.id, info.status, info.key)
     extras = task.extras
     if info.status in {"pending", "off"} or extras is None or extras.key is None:
@@ -63,7 +64,7 @@ def _unknown(task: Task, status: str, key: str | None) -> str:
         return "it waits for an equal call, which is being executed"
     if not task.spec.cache:
         return "the app is not cached: its decorator does not say cache=True"
-    if not task.kernel.config.app_cache:
+    if not task.home.caches:
         return "apps are not cached in this run: app_cache = false is configured"
     error = task.error if task.state is not TaskState.CANCELLED else None
     why = f": {one_line(error)}" if error is not None else ""
@@ -74,7 +75,7 @@ def _hit(task: Task, extras: Extras, say: Callable[..., Explanation]) -> Explana
     assert extras.key is not None
     if task.state is TaskState.FAILED:
         return say(("an equal call of this run failed, and its failures are cached",))
-    with task.kernel.checkpoints.reading() as stores:
+    with task.home.stores() as stores:
         for url, store in stores:
             record = store.get(extras.key)
             if record is None:
@@ -93,8 +94,7 @@ def _miss(task: Task, extras: Extras, say: Callable[..., Explanation]) -> Explan
     if extras.refusal:
         return say((extras.refusal,))
     assert extras.manifest is not None
-    checkpoints = task.kernel.checkpoints
-    with checkpoints.reading() as stores:
+    with task.home.stores() as stores:
         if not stores:
             reason = "no equal call was made in this run, and no results are stored"
             return say((reason,))
@@ -103,6 +103,6 @@ def _miss(task: Task, extras: Extras, say: Callable[..., Explanation]) -> Explan
             extras.key,
             extras.manifest(),
             extras.looked_up,
-            checkpoints.started,
+            task.home.started,
         )
         return explain_miss(call, stores, task.id)

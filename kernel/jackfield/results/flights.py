@@ -15,50 +15,49 @@ import threading
 import time
 from collections.abc import Callable
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from jackfield.executors.pool import INTERNAL
-from jackfield.graph.effects import Ended
-from jackfield.graph.task import AppSpec
 from jackfield.memo.produced import altered, produced, returned
 from jackfield.memo.renewed import Versions
 from jackfield.plugins.asking import ask
 from jackfield.states import FINAL, TaskState
-from jackfield.steps.finish import refuse_circle
-from jackfield.steps.launch import fail
 
 if TYPE_CHECKING:
     from jackfield.abc import Work
     from jackfield.errors import CheckpointError
     from jackfield.files import File
-    from jackfield.graph.effects import Effects
     from jackfield.graph.task import Extras, Task
     from jackfield.memo import FunctionIdentity, Identity
     from jackfield.memo.files import FilesBy
     from jackfield.memo.manifests import Manifest
     from jackfield.plugins.manager import PluginManager
     from jackfield.results.checkpoints import Checkpoints, Known
-    from jackfield.steps.engine import Engine
 
 
-LOOK_UP: Final = AppSpec("memo_look_up", kind="transfer", executors=(INTERNAL,))
-"""Making the key of a call whose arguments would hold the kernel's threads up."""
+class Actions(NamedTuple):
+    end: Any
+    fail: Any
+    launch: Any
+    refuse_circle: Any
+    elsewhere: Any
 
 
-class Memo:
+class Flights:
     """The results of one kernel's cached apps, by key.
 
     A cached call that is being executed leads a flight; equal calls follow it.
     """
 
-    def __init__(self, engine: Engine, checkpoints: Checkpoints) -> None:
-        self._engine: Engine = engine
-        self._identity: Callable[[], Identity] = cache(partial(_identity, engine))
+    def __init__(
+        self, create_key_maker: Any, checkpoints: Checkpoints, actions: Actions
+    ) -> None:
+        self._actions = actions
+        self._identity: Callable[[], Identity] = cache(create_key_maker)
         self._lock: threading.Lock = threading.Lock()
         self._leaders: dict[bytes, Task] = {}
         self._followers: dict[bytes, list[Task]] = {}  # of leaders that have any
         self._results: dict[bytes, Known] = {}
-        self._files: FilesBy = engine.config.checkpoint.get("files", "content")
+        self._files: FilesBy = "content"
         self._versions: Versions = Versions()
         self.checkpoints: Checkpoints = checkpoints
         self.joins_followed: bool = False  # ever: only then can calls wait in a circle
@@ -86,7 +85,7 @@ class Memo:
         )
         if identity.is_costly(work.args, work.kwargs, _made_here(extras)):
             action = partial(self._begin_elsewhere, task, work, function)
-            self._engine.submit_internal(LOOK_UP, action)
+            self._actions.elsewhere(action)
             return False
         return self._look_up(task, work, function)
 
@@ -96,10 +95,10 @@ class Memo:
         try:
             execute = self._look_up(task, work, function)
         except BaseException as error:
-            fail(self._engine, task, error)
+            self._actions.fail(task, error)
         else:
             if execute:
-                self._engine.control(partial(_launch_again, [task]))
+                self._actions.launch([task])
 
     def _look_up(self, task: Task, work: Work, function: FunctionIdentity) -> bool:
         """Find a task's result, or an equal call to follow; else have it executed."""
@@ -146,7 +145,7 @@ class Memo:
     def _follow(self, task: Task, leader: Task) -> None:
         if leader.spec.kind == "join":
             self.joins_followed = True
-            self._engine.control(partial(refuse_circle, self._engine, task, leader))
+            self._actions.refuse_circle(task, leader)
 
     def keep_at_once(self, extras: Extras, value: Any) -> bool:
         """Keep a result if that is all that is to be done with it; tell whether it was.
@@ -176,7 +175,7 @@ class Memo:
             self._save(task, value, produced(value, outputs, self._files))
 
         if self._identity().is_costly((), {}, outputs):
-            self._engine.submit_internal(LOOK_UP, save)
+            self._actions.elsewhere(save)
         else:
             save()
 
@@ -195,13 +194,13 @@ class Memo:
         self, task: Task, value: Any, kept: Any, error: CheckpointError | None
     ) -> None:
         if error is not None:
-            fail(self._engine, task, error)
+            self._actions.fail(task, error)
             return
         extras = task.extras
         assert extras is not None
         assert extras.key is not None
         self._land(extras.key, (None, kept))
-        self._engine.succeed(task, value)
+        self._actions.end(task, TaskState.SUCCEEDED, None, value)
 
     def followers(self, task: Task) -> tuple[Task, ...]:
         """Return the calls that wait for the result of ``task``, equal ones."""
@@ -231,7 +230,7 @@ class Memo:
         if keep:
             self._land(extras.key, (task.error, None))
         elif followers:
-            self._engine.control(partial(_launch_again, followers))
+            self._actions.launch(followers)
 
     def _land(self, key: bytes, known: Known) -> None:
         """Keep what a call gave, and end those that followed it."""
@@ -248,7 +247,7 @@ class Memo:
         state = TaskState.MEMOIZED if error is None else TaskState.FAILED
         if task.extras is not None:
             task.extras.memo = "hit"
-        self._engine.post_end(Ended(task, state, error, value))
+        self._actions.end(task, state, error, value)
 
     def _key(
         self, task: Task, work: Work, function: FunctionIdentity
@@ -282,15 +281,14 @@ def missing_output(extras: Extras) -> str:
     return ""
 
 
-def _identity(engine: Engine) -> Identity:
+def make_identity(manager, table) -> Identity:
     from jackfield.memo import Identity
 
-    manager = engine.manager
     checked = cache(partial(_hook, manager))
     return Identity(
         hashers=lambda kind: tuple(map(checked, manager.value_hashers(kind))),
         function_hooks=lambda: tuple(map(checked, manager.hash_function)),
-        files=engine.config.checkpoint.get("files", "content"),
+        files=table.get("files", "content"),
     )
 
 

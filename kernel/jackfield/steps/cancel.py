@@ -1,64 +1,57 @@
-"""Cancelling: one task for a user, or all that a run leaves behind."""
+"""Cancelling one task for a user, on any thread."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from jackfield.futures.claims import claim_cancel
+from jackfield.futures.future import claim_cancel
 from jackfield.states import TaskState
-from jackfield.steps.perform import warn
+from jackfield.steps.ends import has_not_begun
 
 if TYPE_CHECKING:
+    from logging import Logger
+
     from jackfield.futures import AppFuture
-    from jackfield.graph.effects import Effects
     from jackfield.graph.task import Task
-    from jackfield.steps.engine import Engine
-
-_CANCELLABLE: Final = frozenset({TaskState.WAITING, TaskState.READY, TaskState.JOINING})
+    from jackfield.steps.ends import Ends
 
 
-def cancel(engine: Engine, task: Task, future: AppFuture[Any]) -> bool:
-    """Cancel a task on any thread; see ``AppFuture.cancel``."""
-    if not claim_cancel(future, partial(_cancellable, task)) and not (
-        _stopped(engine, task) and claim_cancel(future)
-    ):
-        return future.cancelled()
-    engine.scheduler.post(partial(engine.on_cancelled, task))
-    return True
+class Canceller:
+    """Cancels tasks.
 
+    Args:
+        ends: Ends what was cancelled.
+        post: Leaves an item for the dispatcher.
+        log: The run's log.
+    """
 
-def _stopped(engine: Engine, task: Task) -> bool:
-    """Have a task's executor cancel it; tell whether it will not report it."""
-    work, entry = task.work, task.entry
-    if task.state is not TaskState.SUBMITTED or work is None or entry is None:
-        return False
-    try:
-        return entry.executor.cancel(work)
-    except Exception:
-        engine.log.exception("Executor %r raised in cancel", entry.label)
-        return False
+    def __init__(self, ends: Ends, post: Callable[[Any], None], log: Logger) -> None:
+        self._ends: Ends = ends
+        self._post: Callable[[Any], None] = post
+        self._log: Logger = log
 
+    def cancel(self, task: Task, future: AppFuture[Any]) -> bool:
+        """Cancel a task if its function has not returned; tell whether it is.
 
-def _cancellable(task: Task) -> bool:
-    return task.state in _CANCELLABLE
-
-
-def cancel_unsubmitted(engine: Engine, effects: Effects) -> None:
-    """Cancel what has not been given to an executor. A control."""
-    for task in list(engine.live.values()):
-        if task.future is not None and claim_cancel(
-            task.future, partial(_cancellable, task)
+        The future is ended at once, on this thread. The graph learns of it later, by
+        the dispatcher, which also ends what depends on the task.
+        """
+        if not claim_cancel(future, partial(has_not_begun, task)) and not (
+            self._stopped(task) and claim_cancel(future)
         ):
-            engine.on_cancelled(task, effects)
+            return future.cancelled()
+        self._post(partial(self._ends.cancelled, task))
+        return True
 
-
-def cancel_rest(engine: Engine, effects: Effects) -> None:
-    """End what the executors have not reported and no longer will. A control."""
-    rest = list(engine.live.values())
-    if rest:
-        titles = ", ".join(task.title for task in rest[:10])
-        line = f"Ended with {len(rest)} unfinished tasks: {titles}"
-        effects.rest.append((warn, rest[0], line))
-    for task in rest:
-        engine.end_cancelled(task, effects)
+    def _stopped(self, task: Task) -> bool:
+        """Have a task's executor cancel it; tell whether it will not report it."""
+        work, entry = task.work, task.entry
+        if task.state is not TaskState.SUBMITTED or work is None or entry is None:
+            return False
+        try:
+            return entry.executor.cancel(work)
+        except Exception:
+            self._log.exception("Executor %r raised in cancel", entry.label)
+            return False

@@ -1,174 +1,278 @@
-"""The transitions: what an item of the inbox does to the graph.
+"""The heart: works the inbox off, and does what that calls for.
 
-``Engine.step`` runs with the scheduler's role and only changes state; it collects
-in ``Effects`` what has to be done afterwards without the role, in this order:
-launch what is ready, wake who waits, then what may run users' or plugins' code.
+``Engine.step`` runs with the scheduler's role and only changes the graph. It knows four
+kinds of items: a new task, an outcome that an executor reports, an ``Ended``, and a
+control, which is a function. ``Performance.of`` runs afterwards without the role, on
+the same thread: there, works are handed to executors, and code of users and plugins
+runs.
 """
 
 from __future__ import annotations
 
-import itertools
-import operator
-import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from jackfield.abc import Outcome, runs_tasks
-from jackfield.errors import one_line
-from jackfield.executors.pool import INTERNAL
-from jackfield.futures.claims import Cancellation, settle
-from jackfield.graph import transitions as graph
-from jackfield.graph.dependency_errors import blame
-from jackfield.graph.effects import Barrier, Effects, Ended, Ending
-from jackfield.graph.scheduler import Scheduler, is_interrupt
-from jackfield.graph.task import AppSpec, Task
+from jackfield.abc import Outcome, Work
+from jackfield.errors import ExecutorError
+from jackfield.futures.future import take_callbacks
+from jackfield.graph import transitions
+from jackfield.graph.task import Task, own_tasks
+from jackfield.graph.transitions import Effects, Ended
 from jackfield.states import FINAL, TaskState
-from jackfield.steps import cancel as cancelling
-from jackfield.steps import finish, foreign, perform, reports
-from jackfield.steps.submit import submit
 
 if TYPE_CHECKING:
     from logging import Logger
-    from pathlib import Path
 
-    from jackfield.config import Config
-    from jackfield.executors.pool import ExecutorEntry, ExecutorPool
-    from jackfield.futures import AppFuture
     from jackfield.futures.callbacks import CallbackRunner
-    from jackfield.futures.locks import Latch
-    from jackfield.graph.events import EventStream
-    from jackfield.plugins.manager import PluginManager
-    from jackfield.results.checkpoints import Checkpoints
-    from jackfield.results.flights import Memo
-    from jackfield.transfers.flights import Staging
+    from jackfield.futures.future import Ending
+    from jackfield.graph.route import ExecutorEntry
+    from jackfield.graph.scheduler import Scheduler
+    from jackfield.graph.state import Closing, Tally
+    from jackfield.graph.task import Extras, Home
+    from jackfield.steps.ends import Ends
+    from jackfield.steps.finish import Finisher
+    from jackfield.steps.launch import Launcher
+    from jackfield.steps.throttle import Throttle
+
+
+def take_reports(
+    scheduler: Scheduler,
+    log: Logger,
+    entry: ExecutorEntry,
+    outcomes: Sequence[Outcome],
+) -> None:
+    """Take outcomes from an executor, on any of its threads; see ``abc.Report``.
+
+    A thread of an executor that has more works than workers has another work to run, so
+    it leaves its outcomes to the dispatcher, where they are worked off in batches. A
+    thread that has nothing else to do works them off itself, without a hand-over.
+    """
+    try:
+        scheduler.inbox.extend(outcomes)
+    except TypeError:
+        kind = type(outcomes).__name__
+        log.exception("An executor reported %s, no list of outcomes", kind)
+    if entry.load > entry.workers:
+        scheduler.nudge()
+    else:
+        scheduler.pump()
+
+
+class Intake:
+    """Registers tasks with what they depend on. Called with the role.
+
+    Args:
+        live: The tasks that are registered and not ended.
+        home: Of this kernel's tasks.
+        closing: Whether tasks are still taken.
+        ends: Ends those that come too late, or whose dependency has failed.
+        release_files: Notes that a task does not want its files any more.
+    """
+
+    def __init__(
+        self,
+        live: dict[int, Task],
+        home: Home,
+        closing: Closing,
+        ends: Ends,
+        release_files: Callable[..., None],
+    ) -> None:
+        self._live: dict[int, Task] = live
+        self._home: Home = home
+        self._closing: Closing = closing
+        self._ends: Ends = ends
+        self._release_files: Callable[..., None] = release_files
+
+    def admit(self, task: Task, effects: Effects) -> None:
+        """Register a new task."""
+        if self._closing.reason is not None and task.spec.kind != "transfer":
+            self._live[task.id] = task  # submitted before, but too late to begin
+            self._ends.cancelled(task, effects)
+        elif task.parents is not None:
+            parents, task.parents = task.parents, ()
+            self._wait(task, parents, effects)
+        elif task.found is not None:
+            self._wait(task, own_tasks(task.found.futures, self._home), effects)
+        else:
+            self._live[task.id] = task
+            task.state = TaskState.READY
+            effects.ready.append(task)
+
+    def wait_again(self, task: Task, effects: Effects) -> None:
+        """Have a task wait for files that turned up in the results that it got."""
+        found = task.found
+        if task.state in FINAL:  # cancelled meanwhile, when nobody saw the files
+            if found is not None:
+                effects.rest.append((self._release_files, task, found.files))
+            return
+        task.state = TaskState.WAITING
+        if found is not None:
+            self._wait(task, own_tasks(found.futures, self._home), effects)
+
+    def _wait(self, task: Task, parents: Iterable[Task], effects: Effects) -> None:
+        failed = transitions.add(self._live, task, parents)
+        if failed is not None:
+            self._ends.doom(failed, [task], effects)
+        elif task.waiting == 0:
+            task.state = TaskState.READY
+            effects.ready.append(task)
+
+
+class Reports:
+    """Takes what executors report: outcomes that count, strays, and nonsense.
+
+    Called with the role.
+
+    Args:
+        live: The tasks that are registered and not ended.
+        tally: Counts the strays.
+        keep_at_once: Keeps the result of a cached task, where that is all that is to be
+            done with it; tells whether it was.
+        failed: Handles a failed attempt, later and without the role.
+        returned: Does what follows a function's return, likewise.
+    """
+
+    def __init__(
+        self,
+        live: dict[int, Task],
+        tally: Tally,
+        keep_at_once: Callable[[Extras, Any], bool],
+        failed: Callable[[Task, BaseException], None],
+        returned: Callable[[Task, Any], None],
+    ) -> None:
+        self._live: dict[int, Task] = live
+        self._tally: Tally = tally
+        self._keep_at_once: Callable[[Extras, Any], bool] = keep_at_once
+        self._failed: Callable[[Task, BaseException], None] = failed
+        self._returned: Callable[[Task, Any], None] = returned
+
+    def take(self, outcome: Outcome, endings: list[Ending], effects: Effects) -> None:
+        """Take one outcome, unless its attempt does not count any more."""
+        try:
+            work, error, value = outcome
+            task = self._live.get(work.id)
+        except (AttributeError, TypeError, ValueError):
+            self.take_nonsense(outcome, endings, effects)
+            return
+        if (
+            task is None
+            or task.work is not work
+            or task.state is not TaskState.SUBMITTED
+            or task.entry is None
+        ):
+            self._tally.strays += 1
+            return
+        task.entry.returned += 1
+        task.state = TaskState.FINISHING
+        if error is not None:
+            if not isinstance(error, BaseException):
+                kind = type(error).__name__
+                reason = f"it reported {kind} as the error of task {task.title}"
+                error = ExecutorError(task.entry.label, reason)
+            effects.rest.append((self._failed, task, error))
+        elif task.extras is None or self._ends_at_once(task, task.extras, value):
+            endings.append((task.future, None, value, task, TaskState.SUCCEEDED))
+        else:
+            effects.rest.append((self._returned, task, value))
+
+    def _ends_at_once(self, task: Task, extras: Extras, value: Any) -> bool:
+        """Tell whether a task with extras has ended with its function."""
+        if task.spec.kind == "join" or extras.outputs or extras.streams:
+            return False
+        return extras.memo != "miss" or self._keep_at_once(extras, value)
+
+    def take_nonsense(
+        self, report: Any, endings: list[Ending], effects: Effects
+    ) -> None:
+        """Fail the work that a malformed report is about, or drop the report."""
+        if isinstance(report, tuple) and type(report) is not tuple:  # a named one
+            self.take(tuple(report), endings, effects)
+            return
+        work = report[0] if isinstance(report, tuple | list) and report else None
+        task = self._live.get(work.id) if isinstance(work, Work) else None
+        if task is None or task.entry is None or not isinstance(work, Work):
+            self._tally.strays += 1
+            return
+        reason = f"it reported no (work, error, value) for task {task.title}"
+        error = ExecutorError(task.entry.label, reason)
+        self.take((work, error, None), endings, effects)
+
+
+class Performance:
+    """Does what a step calls for, without the role, on the thread that took the step.
+
+    Args:
+        launcher: Hands ready tasks to executors.
+        callbacks: Calls the users' done-callbacks.
+        throttle: Whose submitters wait until tasks have ended.
+        finisher: Completes joins.
+        fail: Ends a task with an error.
+        fault: Logs what ought not to happen.
+    """
+
+    def __init__(
+        self,
+        launcher: Launcher,
+        callbacks: CallbackRunner,
+        throttle: Throttle,
+        finisher: Finisher,
+        *,
+        fail: Callable[[Task, BaseException], None],
+        fault: Callable[[BaseException], None],
+    ) -> None:
+        self._launch: Callable[[Sequence[Task]], None] = launcher.launch
+        self._callbacks: CallbackRunner = callbacks
+        self._throttle: Throttle = throttle
+        self._complete_join: Callable[[Task], None] = finisher.complete_join
+        self._fail: Callable[[Task, BaseException], None] = fail
+        self._fault: Callable[[BaseException], None] = fault
+
+    def of(self, effects: Effects) -> None:
+        """Launch what is ready, wake who waits, then run others' code."""
+        if effects.ready:
+            self._launch(effects.ready)
+        for future in effects.ended:
+            callbacks = take_callbacks(future)
+            if callbacks:
+                self._callbacks.put(future, callbacks)
+        if self._throttle.waiting:
+            self._throttle.let_all_look()
+        for task in effects.joined:
+            self._do(self._complete_join, task)
+        for action, task, *arguments in effects.rest:
+            self._do(action, task, *arguments)
+
+    def _do(self, action: Callable[..., object], task: Task, *arguments: Any) -> None:
+        """Do one thing; what it raises ends the task and neither thread nor batch."""
+        try:
+            action(task, *arguments)
+        except BaseException as error:
+            self._fail(task, error)
+            self._fault(error)
 
 
 class Engine:
-    """State and transitions of one kernel; ``DataFlowKernel`` is its public face.
+    """Works the inbox off. ``step`` is called with the role, by the scheduler.
 
-    Attributes:
-        live: Tasks that are registered and not ended, by id.
-        counts: Final state to number of tasks.
-        failures: The first failures, one line each.
-        strays: Reports that were dropped: repeated, late or unknown.
-        room: One for each submitter that waits until tasks have ended.
-        closed: Set when no further task is taken; says why.
-        stopped: Set when the run is cut short: nothing is moved or tried again.
-        events: Where tasks' changes of state are told, if somebody listens.
-        transfer_events: Where transfers' steps are, likewise.
+    Args:
+        intake: Takes new tasks.
+        reports: Takes outcomes.
+        ends: Ends tasks.
+        fault: Logs what ought not to happen.
     """
 
-    pool: ExecutorPool
-    checkpoints: Checkpoints
-    callbacks: CallbackRunner
-    events: EventStream | None = None
-    transfer_events: EventStream | None = None
-
     def __init__(
-        self, config: Config, manager: PluginManager, run_dir: Path, log: Logger
+        self,
+        intake: Intake,
+        reports: Reports,
+        ends: Ends,
+        fault: Callable[[BaseException], None],
     ) -> None:
-        self.config: Config = config
-        self.manager: PluginManager = manager
-        self.log: Logger = log
-        self.live: dict[int, Task] = {}
-        self.counts: Counter[TaskState] = Counter()
-        self.failures: list[str] = []
-        self.strays: int = 0
-        self.ids: itertools.count[int] = itertools.count()
-        self.deep: bool = config.dependencies == "deep"
-        self.copies: bool = config.staging.get("file", {}).get("copy") is True
-        self.run_dir: Path = run_dir
-        self.room: deque[Latch] = deque()
-        self.closed: str | None = None
-        self.stopped: threading.Event = threading.Event()
-        self._memo: Memo | None = None
-        self._staging: Staging | None = None
-        self._making: threading.Lock = threading.Lock()
-        self.barriers: list[Barrier] = []
-        self.scheduler: Scheduler = Scheduler(
-            self.step, partial(perform.perform, self), "dispatcher", self.fault
-        )
-
-    @property
-    def memo(self) -> Memo:
-        """The results of cached apps; made for the first one."""
-        if self._memo is None:
-            from jackfield.results.flights import Memo  # for cached apps only
-
-            with self._making:
-                self._memo = self._memo or Memo(self, self.checkpoints)
-        return self._memo
-
-    @property
-    def staging(self) -> Staging:
-        """Who moves files; made for the first one."""
-        if self._staging is None:
-            from jackfield.transfers.flights import Staging  # most runs need none
-
-            with self._making:
-                self._staging = self._staging or Staging(self, self.run_dir)
-        return self._staging
-
-    def stop(self) -> None:
-        """Cut the run short: stop what is moved, begin nothing again."""
-        self.stopped.set()
-        if self._staging is not None:
-            self._staging.stop_all()
-
-    # -- coming in
-
-    def report(self, entry: ExecutorEntry, outcomes: Sequence[Outcome]) -> None:
-        """Take outcomes from an executor; see ``abc.Report``."""
-        try:
-            self.scheduler.inbox.extend(outcomes)
-        except TypeError:
-            kind = type(outcomes).__name__
-            self.log.exception("An executor reported %s, no list of outcomes", kind)
-        if entry.load > entry.workers:
-            self.scheduler.nudge()  # this thread has more to run
-        else:
-            self.scheduler.pump()
-
-    def control(self, action: Callable[[Effects], None]) -> None:
-        """Have ``action`` change the graph, from a thread of the kernel."""
-        self.scheduler.inbox.append(action)
-        self.scheduler.pump()
-
-    def fault(self, error: BaseException) -> None:
-        """Log what ought not to happen. No thread of the kernel ends by it.
-
-        Raises:
-            KeyboardInterrupt: It is the user's, on the main thread.
-        """
-        if is_interrupt(error):
-            raise error
-        self.log.critical("Fault in the kernel", exc_info=error)
-
-    def cancel(self, task: Task, future: AppFuture[Any]) -> bool:
-        """Cancel a task on any thread; see ``AppFuture.cancel``."""
-        return cancelling.cancel(self, task, future)
-
-    def submit_internal(
-        self, spec: AppSpec, action: Callable[[], Any]
-    ) -> AppFuture[Any]:
-        """Submit a task of the kernel's own."""
-        return submit(self, spec, action, (), {})
-
-    def lift_item(self, future: AppFuture[Any], key: Any) -> AppFuture[Any]:
-        """Return the future of one item of a future's result."""
-        return submit(self, _GET_ITEM, operator.getitem, (future, key), {})
-
-    def serves(self) -> bool:
-        """Tell whether tasks wait for this thread: it runs one, or ends one."""
-        return runs_tasks() or self.scheduler.busy
-
-    def unfinished(self) -> int:
-        """Return how many tasks have not ended, those in the inbox included."""
-        return len(self.live) + len(self.scheduler.inbox)
-
-    # -- a step, with the role
+        self._admit: Callable[[Task, Effects], None] = intake.admit
+        self._reports: Reports = reports
+        self._ends: Ends = ends
+        self._fault: Callable[[BaseException], None] = fault
 
     def step(self, inbox: deque[Any], limit: int) -> Effects:
         """Work off up to ``limit`` items; return what they call for."""
@@ -180,7 +284,7 @@ class Engine:
             item = inbox.popleft()
             kind = type(item)
             if kind is tuple:
-                reports.take(self, item, endings, effects)
+                self._reports.take(item, endings, effects)
             elif kind is Task:
                 self._admit(item, effects)
             elif kind is Ended:
@@ -188,14 +292,16 @@ class Engine:
                 if task.state not in FINAL:
                     endings.append((task.future, error, value, task, state))
             elif not callable(item):
-                reports.take_nonsense(self, item, endings, effects)
+                self._reports.take_nonsense(item, endings, effects)
             else:
                 if endings:  # keep the order of what came in
-                    self._end(endings, effects)
+                    self._ends.end_all(endings, effects)
                     endings = []
                 self._run_control(item, effects)
         if endings:
-            self._end(endings, effects)
+            self._ends.end_all(endings, effects)
+        if effects.stops:
+            inbox.append(self._ends.cancel_all_not_begun)
         return effects
 
     def _run_control(
@@ -204,164 +310,4 @@ class Engine:
         try:
             action(effects)
         except BaseException as error:
-            self.fault(error)
-
-    def _admit(self, task: Task, effects: Effects) -> None:
-        if self.closed is not None and task.spec.kind != "transfer":
-            self.live[task.id] = task  # submitted before, but too late to begin
-            self.on_cancelled(task, effects)
-            return
-        if task.parents is not None:
-            parents, task.parents = task.parents, ()
-            self._wait(task, parents, effects)
-        elif task.found is not None:
-            self._wait(task, foreign.own_tasks(self, task.found.futures), effects)
-        else:
-            self.live[task.id] = task
-            task.state = TaskState.READY
-            effects.ready.append(task)
-
-    def wait_again(self, task: Task, effects: Effects) -> None:
-        """Have a task wait for what turned up in its arguments. A control."""
-        if task.state in FINAL:  # cancelled meanwhile, when nobody saw the files
-            if task.found is not None:
-                effects.rest.append((perform.release_files, task, task.found.files))
-            return
-        task.state = TaskState.WAITING
-        if task.found is not None:
-            self._wait(task, foreign.own_tasks(self, task.found.futures), effects)
-
-    def _wait(self, task: Task, parents: Iterable[Task], effects: Effects) -> None:
-        failed = graph.add(self.live, task, parents)
-        if failed is not None:
-            self.doom(failed, [task], effects)
-        elif task.waiting == 0:
-            task.state = TaskState.READY
-            effects.ready.append(task)
-
-    def on_cancelled(self, task: Task, effects: Effects) -> None:
-        """End a task whose future is cancelled. A control."""
-        if task.state in FINAL:
-            return
-        if task.state is TaskState.SUBMITTED and task.entry is not None:
-            task.entry.returned += 1
-        self.end(task, TaskState.CANCELLED, Cancellation(), None, effects)
-
-    # -- ends
-
-    def end(
-        self,
-        task: Task,
-        state: TaskState,
-        error: BaseException | None,
-        value: Any,
-        effects: Effects,
-    ) -> None:
-        """End one task. Called by controls."""
-        if task.state not in FINAL:
-            self._end([(task.future, error, value, task, state)], effects)
-
-    def succeed(self, task: Task, value: Any) -> None:
-        """End a task well, from a thread of the kernel."""
-        self.post_end(Ended(task, TaskState.SUCCEEDED, None, value))
-
-    def post_end(self, ended: Ended) -> None:
-        """End a task, from a thread of the kernel."""
-        self.scheduler.inbox.append(ended)
-        self.scheduler.pump()
-
-    def end_cancelled(self, task: Task, effects: Effects) -> None:
-        """End a task that the end of the run has overtaken. A control."""
-        self.end(task, TaskState.CANCELLED, Cancellation(), None, effects)
-
-    def _end(self, endings: Sequence[Ending], effects: Effects) -> None:
-        wins = settle(endings)
-        for (_, error, _, task, state), won in zip(endings, wins, strict=True):
-            if not won:  # the user's cancel came first
-                state, error = TaskState.CANCELLED, Cancellation()  # noqa: PLW2901
-            dependents = graph.end(self.live, task, state)
-            self._conclude(task, error, effects)
-            if not dependents:
-                continue
-            if error is None:
-                self.release(dependents, effects)
-            else:
-                self.doom(task, dependents, effects)
-
-    def _conclude(
-        self, task: Task, error: BaseException | None, effects: Effects
-    ) -> None:
-        """Do what every end calls for; ``task.state`` is final already."""
-        self.counts[task.state] += 1
-        if task.future is not None:
-            effects.ended.append(task.future)
-        if task.extras is not None:
-            if task.data_futures:
-                effects.ended.extend(finish.settle_data(task, error))
-            if error is not None and task.extras.key is not None:
-                effects.rest.append((perform.free, task))
-        if error is not None:
-            if task.found is not None and task.found.files:
-                effects.rest.append((perform.release_files, task, task.found.files))
-            task.error = error
-            self._note_failure(task, error, effects)
-        if self.events is not None:
-            self.events.note((task,), error)
-        if self.barriers:
-            self._lower_barriers(task)
-        task.forget()
-
-    def release(self, dependents: Sequence[Task], effects: Effects) -> None:
-        """Count a success on tasks that wait for it. Called by controls."""
-        for task in graph.release(dependents):
-            if task.state is TaskState.JOINING:
-                effects.rest.append((finish.complete_join, task))
-            else:
-                effects.ready.append(task)
-
-    def doom(self, task: Task, dependents: Sequence[Task], effects: Effects) -> None:
-        """End what hangs on a failed task. Called by controls."""
-        for doomed, blamed in graph.doom(self.live, task, dependents):
-            error: BaseException
-            error, doomed.state = blame(doomed, blamed)
-            ending = (doomed.future, error, None, doomed, doomed.state)
-            if not settle([ending])[0]:
-                error, doomed.state = Cancellation(), TaskState.CANCELLED
-            self._conclude(doomed, error, effects)
-
-    def set_barrier(self, barrier: Barrier, effects: Effects) -> None:
-        """Have a barrier wait for the tasks that are live now. A control."""
-        del effects
-        barrier.left = set(self.live)
-        if barrier.left:
-            self.barriers.append(barrier)
-        else:
-            barrier.down.open()
-
-    def drop_barrier(self, barrier: Barrier, effects: Effects) -> None:
-        """Forget a barrier that nobody waits at any more. A control."""
-        del effects
-        if barrier in self.barriers:
-            self.barriers.remove(barrier)
-
-    def _lower_barriers(self, task: Task) -> None:
-        for barrier in list(self.barriers):
-            barrier.left.discard(task.id)
-            if not barrier.left:
-                self.barriers.remove(barrier)
-                barrier.down.open()
-
-    def _note_failure(self, task: Task, error: BaseException, effects: Effects) -> None:
-        if task.state is not TaskState.FAILED:
-            return
-        line = f"Task {task.title} failed: {task.reason or one_line(error)}"
-        effects.rest.append((perform.warn, task, line))
-        if len(self.failures) < _KEPT_FAILURES:
-            self.failures.append(line)
-        if not self.config.lazy_errors and self.closed is None:
-            self.closed = f"the run has stopped at its first failure. {line}"
-            self.scheduler.inbox.append(partial(cancelling.cancel_unsubmitted, self))
-
-
-_GET_ITEM = AppSpec("getitem", executors=(INTERNAL,))
-_KEPT_FAILURES = 100
+            self._fault(error)

@@ -6,44 +6,53 @@ of them is asked without the scheduler's role, and may raise.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from jackfield.futures import KernelFuture
-from jackfield.graph.dependency_errors import blame_foreign
+from jackfield.graph.dependency_errors import foreign_error
 from jackfield.states import FINAL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
     from concurrent.futures import Future
 
-    from jackfield.graph.effects import Effects
     from jackfield.graph.task import Task
-    from jackfield.steps.engine import Engine
+    from jackfield.graph.transitions import Effects
+    from jackfield.steps.ends import Ends
 
 
-def watch(engine: Engine, task: Task, futures: Sequence[Future[Any]]) -> None:
-    """Have futures release ``task``; ``task.waiting`` counts them already."""
-    for future in futures:
-        future.add_done_callback(partial(_done, engine, task))
+class ForeignFutures:
+    """Has foreign futures release the tasks that wait for them.
 
+    Args:
+        ends: Releases tasks, or ends them.
+        post: Leaves an item for the dispatcher.
+    """
 
-def _done(engine: Engine, task: Task, future: Future[Any]) -> None:
-    cause = _cause(future)
-    blamed = None if cause is None else blame_foreign(task, future, cause)
+    def __init__(self, ends: Ends, post: Callable[[Any], None]) -> None:
+        self._ends: Ends = ends
+        self._post: Callable[[Any], None] = post
 
-    def release_or_end(effects: Effects) -> None:
-        if task.state in FINAL:
-            return
-        if blamed is None:
-            engine.release([task], effects)
-        else:
-            error, state = blamed
-            engine.end(task, state, error, None, effects)
+    def watch(self, task: Task, futures: Sequence[Future[Any]]) -> None:
+        """Have futures release ``task``; ``task.waiting`` counts them already."""
+        for future in futures:
+            future.add_done_callback(partial(self._done, task))
 
-    # May run on a user's thread, which never takes the role.
-    engine.scheduler.post(release_or_end)
+    def _done(self, task: Task, future: Future[Any]) -> None:
+        cause = _cause(future)
+        blamed = None if cause is None else foreign_error(task, future, cause)
+
+        def release_or_end(effects: Effects) -> None:
+            if task.state in FINAL:
+                return
+            if blamed is None:
+                self._ends.release([task], effects)
+            else:
+                error, state = blamed
+                self._ends.end(task, state, error, None, effects)
+
+        self._post(release_or_end)  # this may be a user's thread, which takes no role
 
 
 def _cause(future: Future[Any]) -> BaseException | None:
@@ -54,12 +63,3 @@ def _cause(future: Future[Any]) -> BaseException | None:
         return future.exception()
     except BaseException as error:
         return error
-
-
-def own_tasks(engine: Engine, futures: Iterable[Future[Any]]) -> dict[Task, None]:
-    """Return the distinct tasks of this kernel behind futures."""
-    return {
-        future._task: None
-        for future in futures
-        if isinstance(future, KernelFuture) and future._task.kernel is engine
-    }

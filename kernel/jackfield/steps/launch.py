@@ -1,251 +1,213 @@
-"""From ready to submitted: values put in, memo looked up, executor chosen.
+"""From ready to submitted: values put in, memo looked up, executor chosen, handed over.
 
-Runs without the scheduler's role, on whichever thread found the tasks ready. A
-task is here once per attempt and nowhere else meanwhile, so its fields are ours.
+Runs without the scheduler's role, on whichever thread found the tasks ready. A task is
+here once for each attempt and nowhere else meanwhile, so that its fields are ours.
 """
 
 from __future__ import annotations
 
-from concurrent.futures import Future
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
-from jackfield.errors import ExecutorError, TaskExitError, one_line
-from jackfield.executors.pool import ExecutorEntry, select
+from jackfield.errors import ExecutorError, one_line
+from jackfield.executors.selection import select
 from jackfield.executors.walltime import soft_walltime, without_walltime
-from jackfield.files import File
-from jackfield.futures import KernelFuture
-from jackfield.futures.claims import mark_submitted
-from jackfield.graph import direct
-from jackfield.graph.arguments import Found, find, substitute
-from jackfield.graph.task import Extras
+from jackfield.futures.future import Cancellation, holding_ends
 from jackfield.states import TaskState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
     from jackfield.abc import Work
-    from jackfield.graph.effects import Effects
+    from jackfield.executors.pool import ExecutorPool
+    from jackfield.graph.events import Observation
+    from jackfield.graph.route import ExecutorEntry, Route
+    from jackfield.graph.scheduler import Scheduler
+    from jackfield.graph.state import Closing
     from jackfield.graph.task import Task
-    from jackfield.steps.engine import Engine
+    from jackfield.graph.transitions import Effects
+    from jackfield.plugins.manager import PluginManager
+    from jackfield.steps.ends import Ends
+    from jackfield.steps.in_task import InTask
+    from jackfield.steps.prepare import Preparer
 
-_LISTS: Final = (list, tuple)
 
+class Launcher:
+    """Gives ready tasks to their executors.
 
-def launch(engine: Engine, tasks: Sequence[Task]) -> None:
-    """Give ready tasks to their executors, one ``submit`` for each executor."""
-    groups: dict[ExecutorEntry, list[Task]] = {}
-    for task in tasks:
-        try:
-            if not _is_plain(task) and not _prepare(engine, task):
+    Args:
+        preparer: Puts a task's values in and looks the memo up.
+        pool: The executors.
+        manager: Whose hooks may choose among them.
+        handover: Submits.
+        fail: Ends a task with an error.
+    """
+
+    def __init__(
+        self,
+        preparer: Preparer,
+        pool: ExecutorPool,
+        manager: PluginManager,
+        handover: Handover,
+        fail: Callable[[Task, BaseException], None],
+    ) -> None:
+        self._prepare: Callable[[Task], bool] = preparer.prepare
+        self._pool: ExecutorPool = pool
+        self._manager: PluginManager = manager
+        self._submit: Callable[[ExecutorEntry, Sequence[Task]], None] = handover.submit
+        self._fail: Callable[[Task, BaseException], None] = fail
+
+    def launch(self, tasks: Sequence[Task]) -> None:
+        """Launch tasks, with one ``submit`` for each executor."""
+        groups: dict[ExecutorEntry, list[Task]] = {}
+        for task in tasks:
+            try:
+                plain = (
+                    task.parents is None and task.found is None and task.extras is None
+                )
+                if not plain and not self._prepare(task):
+                    continue
+                entry = self._choose(task, groups)
+            except BaseException as error:
+                self._fail(task, error)
                 continue
-            entry = _choose(engine, task, groups)
-        except BaseException as error:
-            fail(engine, task, error)
-            continue
-        if entry in groups:
-            groups[entry].append(task)
-        else:
-            groups[entry] = [task]
-    for entry, group in groups.items():
+            if entry in groups:
+                groups[entry].append(task)
+            else:
+                groups[entry] = [task]
+        for entry, group in groups.items():
+            try:
+                self._submit(entry, group)
+            except BaseException as error:
+                for task in group:
+                    self._fail(task, error)
+
+    def _choose(
+        self, task: Task, groups: Mapping[ExecutorEntry, Sequence[Task]]
+    ) -> ExecutorEntry:
+        """Return the executor of this attempt, looking no further where one fits."""
+        extras, route = task.extras, task.spec.route
+        special = extras is not None and (
+            extras.forced is not None or extras.walltime != task.spec.walltime
+        )
+        if special or route is None or route.version is not self._pool.version:
+            route = self._pool.route(task.spec, task.time_limit)
+            if extras is not None and extras.forced is not None:
+                return _forced(task, extras.forced, route)
+        if len(route.entries) == 1 and not self._manager.select_executor:
+            return route.entries[0]
+        return select(task, route, self._manager, groups)
+
+
+def _forced(task: Task, label: str, route: Route) -> ExecutorEntry:
+    """Return the executor that a retry has asked for."""
+    for entry in route.entries:
+        if entry.label == label:
+            return entry
+    raise ExecutorError(
+        label,
+        f"asked for by a retry of {task.title}, "
+        f"is none of those that fit: {', '.join(route.labels)}",
+    )
+
+
+class Handover:
+    """Submits tasks to the executor that was chosen for them.
+
+    Args:
+        scheduler: Takes the works that an executor has refused.
+        ends: Ends tasks that were cancelled on their way here.
+        closing: Whether the run is being cut short.
+        observation: Observers that are told.
+        in_task: Has tasks move their files themselves, where they are to.
+        free: Lets another task with the same memo key run in one's place.
+    """
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        ends: Ends,
+        closing: Closing,
+        observation: Observation,
+        in_task: InTask,
+        free: Callable[[Task], None],
+    ) -> None:
+        self._scheduler: Scheduler = scheduler
+        self._ends: Ends = ends
+        self._closing: Closing = closing
+        self._observation: Observation = observation
+        self._in_task: InTask = in_task
+        self._free: Callable[[Task], None] = free
+
+    def submit(self, entry: ExecutorEntry, tasks: Sequence[Task]) -> None:
+        """Hand tasks over; those whose future was cancelled meanwhile are ended."""
+        submitted = _marked(tasks, entry)
+        if len(submitted) < len(tasks):
+            self._drop_cancelled(tasks)
+        works: list[Work] = []
+        for task in submitted:
+            work = task.work
+            if work is None:  # the kernel is being closed, and has given it up
+                continue
+            if task.extras is not None or task.spec.walltime is not None:
+                self._in_task.wrap(task)
+                _limit(task, work, entry)
+            works.append(work)
+        if self._observation.tasks is not None:
+            self._observation.tasks.note(submitted)
         try:
-            _hand_over(engine, entry, group)
+            entry.submit(works)
         except BaseException as error:
-            for task in group:
-                fail(engine, task, error)
+            self._refused(entry, submitted, works, error)
 
-
-def fail(engine: Engine, task: Task, error: BaseException) -> None:
-    """End a task with an error that a retry would only meet again.
-
-    One that would end the program of who asks for the result, such as a plugin's
-    ``SystemExit``, is wrapped.
-    """
-    # The notes name the plugin, where one is to blame.
-    task.reason = " ".join([one_line(error), *getattr(error, "__notes__", ())])
-    if not isinstance(error, Exception):
-        wrapped = TaskExitError(task.spec.name, task.reason)
-        wrapped.__cause__ = error
-        error, task.reason = wrapped, str(wrapped)
-
-    def end(effects: Effects) -> None:
-        engine.end(task, TaskState.FAILED, error, None, effects)
-
-    engine.control(end)
-
-
-def _is_plain(task: Task) -> bool:
-    return task.parents is None and task.found is None and task.extras is None
-
-
-def _prepare(engine: Engine, task: Task) -> bool:
-    """Put values in and look the memo up; tell whether the task is still to run."""
-    work = task.work
-    if work is None:
-        return False
-    late = _put_values_in(engine, task, work)
-    if late and not moves_itself(engine, task, late):
-        _await_files(engine, task, late)
-        return False
-    if task.spec.cache and engine.config.app_cache:
-        return engine.memo.begin(task)
-    return True
-
-
-def _put_values_in(engine: Engine, task: Task, work: Work) -> list[File]:
-    """Replace futures and files; return remote files that results have brought."""
-    late: list[File] = []
-    if task.parents is not None:
-        task.parents = None
-        work.args, work.kwargs = direct.put_in(work.args, work.kwargs)
-        for value in direct.candidates(work.args, work.kwargs):
-            _note_files(value, late)
-    elif task.found is not None:
-        replace = partial(_value, task.found.files, late)
-        work.args, work.kwargs = substitute(
-            work.args, dict(work.kwargs), replace, deep=engine.deep
-        )
-        task.found = None
-    return late
-
-
-def moves_itself(engine: Engine, task: Task, files: Iterable[File]) -> bool:
-    """Tell whether a task with these remote files moves them itself, and note it."""
-    route = engine.pool.route(task.spec, _walltime(task))
-    if not engine.staging.in_task(files, route):
-        return False
-    if task.extras is None:
-        task.extras = Extras()
-        task.extras.walltime = task.spec.walltime
-    task.extras.in_task = True
-    return True
-
-
-def _await_files(engine: Engine, task: Task, late: list[File]) -> None:
-    """Have the remote files staged that results of other tasks have brought."""
-    found = Found()
-    for file in dict.fromkeys(late):
-        fetched = engine.staging.fetch(file)
-        found.files[file] = fetched
-        found.futures[fetched] = None
-    task.found = found
-    engine.control(partial(engine.wait_again, task))
-
-
-def _value(files: dict[Any, Any], late: list[File], placeholder: Any) -> Any:
-    """Return what stands for a future or a remote file; note files in results."""
-    future = placeholder
-    if not isinstance(placeholder, Future):
-        future = files.get(placeholder)
-        if future is None:  # a file that is here, or that the task brings itself
-            return placeholder
-    if isinstance(future, KernelFuture) and future._succeeded():
-        _note_files(future._result, late)
-        return future._result
-    if not future.done():
-        raise ValueError(
-            f"{future!r} was put into an argument after the call: a task waits for "
-            f"the futures that are there when it is submitted."
-        )
-    return future.result(0)
-
-
-def _note_files(value: Any, late: list[File]) -> None:
-    """Note the remote files in a result.
-
-    They are looked for where a result is a file, or a list that begins with one: a
-    walk through every result would cost more than it finds.
-    """
-    listed = value if type(value) in _LISTS else (value,)
-    if listed and isinstance(listed[0], File):
-        late += [one for one in listed if _unstaged(one)]
-
-
-def _unstaged(value: Any) -> bool:
-    return isinstance(value, File) and value.remote and value.local_path is None
-
-
-def _choose(
-    engine: Engine, task: Task, groups: Mapping[ExecutorEntry, Sequence[Task]]
-) -> ExecutorEntry:
-    extras = task.extras
-    route = engine.pool.route(task.spec, _walltime(task))
-    if extras is not None and extras.forced is not None:
-        for entry in route.entries:
-            if entry.label == extras.forced:
-                return entry
-        raise ExecutorError(
-            extras.forced,
-            f"asked for by a retry of {task.title}, "
-            f"is none of those that fit: {', '.join(route.labels)}",
-        )
-    if len(route.entries) == 1 and not engine.manager.select_executor:
-        return route.entries[0]
-    return select(task, route, engine.manager, groups)
-
-
-def _hand_over(engine: Engine, entry: ExecutorEntry, tasks: Sequence[Task]) -> None:
-    submitted = mark_submitted(tasks, entry)
-    if len(submitted) < len(tasks):
-        _drop_cancelled(engine, tasks)
-    works = []
-    for task in submitted:
-        work = task.work
-        if work is None:  # the kernel is being closed, and has given it up
-            continue
-        if task.extras is not None or task.spec.walltime is not None:
-            _stage(engine, task)
-            _limit(task, entry)
-        works.append(work)
-    if engine.events is not None:
-        engine.events.note(submitted)
-    try:
-        entry.submit(works)
-    except BaseException as error:
-        if engine.stopped.is_set():  # it was shut down while they were on their way
-            for task in submitted:
-                engine.control(partial(engine.end_cancelled, task))
+    def _refused(
+        self,
+        entry: ExecutorEntry,
+        tasks: Sequence[Task],
+        works: Sequence[Work],
+        error: BaseException,
+    ) -> None:
+        if self._closing.cut_short.is_set():  # it was shut down before they came
+            for task in tasks:
+                self._scheduler.control(partial(self._overtaken, task))
             return
         reason = ExecutorError(entry.label, f"submit raised {one_line(error)}")
         reason.__cause__ = error
-        engine.report(entry, [(work, reason, None) for work in works])
+        self._scheduler.inbox.extend([(work, reason, None) for work in works])
+        self._scheduler.pump()
+
+    def _overtaken(self, task: Task, effects: Effects) -> None:
+        self._ends.end(task, TaskState.CANCELLED, Cancellation(), None, effects)
+
+    def _drop_cancelled(self, tasks: Sequence[Task]) -> None:
+        for task in tasks:
+            if task.state is not TaskState.SUBMITTED:
+                if task.extras is not None and task.extras.key is not None:
+                    self._free(task)
+                self._scheduler.control(partial(self._ends.cancelled, task))
 
 
-def _drop_cancelled(engine: Engine, tasks: Sequence[Task]) -> None:
-    """End those whose future was cancelled on the way here."""
-    for task in tasks:
-        if task.state is not TaskState.SUBMITTED:
-            if task.extras is not None and task.extras.key is not None:
-                engine.memo.free(task)
-            engine.control(partial(engine.on_cancelled, task))
+def _marked(tasks: Sequence[Task], entry: ExecutorEntry) -> list[Task]:
+    """Note the executor of those tasks whose future is pending, and return them.
+
+    From here on, ``cancel`` asks the executor instead of just ending the future. Both
+    look at the future and at the task's state with the lock on ends held, so a cancel
+    comes either before this, and the task is not handed over, or after it, and the
+    executor is asked.
+    """
+    pending: list[Task] = []
+    with holding_ends():
+        for task in tasks:
+            future = task.future
+            if future is not None and not future.done():
+                task.entry = entry
+                task.state = TaskState.SUBMITTED
+                pending.append(task)
+    return pending
 
 
-def _walltime(task: Task) -> float | None:
-    return task.spec.walltime if task.extras is None else task.extras.walltime
-
-
-def _stage(engine: Engine, task: Task) -> None:
-    """Have a task move its files itself, if it is to."""
-    work, extras = task.work, task.extras
-    if work is None or extras is None or not extras.in_task:
-        return
-    from jackfield.transfers.in_task import StagedCall  # few tasks need it
-
-    if isinstance(without_walltime(work.function), StagedCall):  # a retry
-        return
-    outputs = extras.remote_outputs()
-    found = find(work.args, dict(work.kwargs))
-    files = [*outputs, *(found.files if found is not None else ())]
-    sites = {file.url: engine.staging.site(file) for file in files}
-    work.function = StagedCall(task.spec.name, work.function, sites, outputs)
-
-
-def _limit(task: Task, entry: ExecutorEntry) -> None:
-    """Arrange for the attempt's walltime in the way the executor can."""
-    work = task.work
-    if work is None:
-        return
-    seconds = _walltime(task)
+def _limit(task: Task, work: Work, entry: ExecutorEntry) -> None:
+    """Arrange for the attempt's walltime in the way that the executor can."""
+    seconds = task.time_limit
     work.function = without_walltime(work.function)
     work.walltime = None
     if seconds is None:

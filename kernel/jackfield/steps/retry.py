@@ -3,57 +3,138 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.abc import Retry, Work
 from jackfield.errors import one_line
-from jackfield.graph.task import Extras
 from jackfield.plugins.asking import ask
 from jackfield.states import FINAL, TaskState
-from jackfield.steps.launch import fail
 
 if TYPE_CHECKING:
-    from jackfield.graph.effects import Effects
-    from jackfield.graph.task import Task
-    from jackfield.steps.engine import Engine
+    from logging import Logger
 
-JITTER = 0.1
+    from jackfield.config import Config
+    from jackfield.graph.scheduler import Scheduler
+    from jackfield.graph.state import Closing
+    from jackfield.graph.task import Task
+    from jackfield.graph.transitions import Effects
+    from jackfield.plugins.manager import PluginManager
+
+JITTER: Final = 0.1
 """Delays are stretched by up to this part, so that retries do not march in step."""
 
 
-def handle_failure(engine: Engine, task: Task, error: BaseException) -> None:
-    """Retry a task whose attempt failed, or end it. Runs without the role."""
-    if task.state in FINAL:
-        return
-    try:
-        answer = _ask(engine, task, error)
-        task.cost += answer.cost
-        if _stopped(engine) or task.cost > _allowed(engine, task):
-            fail(engine, task, error)
+class Retrier:
+    """Retries tasks whose attempt failed, or ends them.
+
+    Args:
+        manager: Whose hooks are asked what a failure costs.
+        config: How often, and how long to wait, where the app does not say.
+        closing: Whether anything is still tried.
+        scheduler: Keeps the delays.
+        fail: Ends a task with an error.
+        log: The run's log.
+    """
+
+    def __init__(
+        self,
+        manager: PluginManager,
+        config: Config,
+        closing: Closing,
+        scheduler: Scheduler,
+        fail: Callable[[Task, BaseException], None],
+        log: Logger,
+    ) -> None:
+        self._manager: PluginManager = manager
+        self._config: Config = config
+        self._closing: Closing = closing
+        self._scheduler: Scheduler = scheduler
+        self._fail: Callable[[Task, BaseException], None] = fail
+        self._log: Logger = log
+
+    def handle(self, task: Task, error: BaseException) -> None:
+        """Retry a task whose attempt failed, or end it. Called without the role."""
+        if task.state in FINAL:
             return
-        delay = _delay(engine, task, answer)
-    except BaseException as fault:
-        fault.__cause__ = error
-        fail(engine, task, fault)
-        return
-    what = one_line(error)
-    engine.log.info("Task %s: attempt %d failed: %s", task.title, task.attempt, what)
-    engine.control(partial(_again, engine, task, delay, answer.executor))
+        try:
+            answer = self._ask(task, error)
+            task.cost += answer.cost
+            if self._stopped() or task.cost > self._allowed(task):
+                self._fail(task, error)
+                return
+            delay = self._delay(task, answer)
+        except BaseException as fault:
+            fault.__cause__ = error
+            self._fail(task, fault)
+            return
+        what = one_line(error)
+        self._log.info("Task %s: attempt %d failed: %s", task.title, task.attempt, what)
+        self._scheduler.control(partial(self._again, task, delay, answer.executor))
 
+    def _stopped(self) -> bool:
+        """Tell whether the run is being cut short: nothing is tried again then."""
+        closing = self._closing
+        first_failure = closing.reason is not None and not self._config.lazy_errors
+        return first_failure or closing.cut_short.is_set()
 
-def _stopped(engine: Engine) -> bool:
-    """Tell whether the run is being cut short: nothing is tried again then."""
-    first_failure = engine.closed is not None and not engine.config.lazy_errors
-    return first_failure or engine.stopped.is_set()
+    def _ask(self, task: Task, error: BaseException) -> Retry:
+        manager = self._manager
+        if not manager.retry or task.spec.kind == "transfer":
+            return Retry()
+        view = task.view()
+        answer = ask(manager, manager.retry, _checked, view, error, view.attempt)
+        return answer or Retry()
 
+    def _allowed(self, task: Task) -> float:
+        if task.spec.kind == "transfer":
+            return 0
+        retries = task.spec.retries
+        return self._config.retries if retries is None else retries
 
-def _ask(engine: Engine, task: Task, error: BaseException) -> Retry:
-    manager = engine.manager
-    if not manager.retry or task.spec.kind == "transfer":
-        return Retry()
-    view = task.view()
-    return ask(manager, manager.retry, _checked, view, error, view.attempt) or Retry()
+    def _delay(self, task: Task, answer: Retry) -> float:
+        """Return the seconds to wait: the answer's, or exponential backoff."""
+        if answer.delay is not None:
+            return answer.delay
+        spec, config = task.spec, self._config
+        first = config.retry_delay if spec.retry_delay is None else spec.retry_delay
+        backoff = spec.retry_backoff
+        factor = config.retry_backoff if backoff is None else backoff
+        if first <= 0:
+            return 0.0
+        try:
+            delay = first * factor ** (task.attempt - 1)
+        except OverflowError:
+            delay = config.retry_max_delay
+        import random  # few runs need it
+
+        delay = min(delay, max(first, config.retry_max_delay))
+        return delay * (1 + JITTER * random.random())  # noqa: S311  (no secret)
+
+    def _again(
+        self, task: Task, delay: float, executor: str | None, effects: Effects
+    ) -> None:
+        """Begin another attempt, after a delay. A control.
+
+        The attempt is a new ``Work``: a late report of the old one is not its report.
+        """
+        old = task.work
+        if task.state in FINAL or old is None:
+            return
+        task.attempt += 1
+        task.work = Work(
+            old.id, task.attempt, old.name, old.function, old.args, old.kwargs,
+            old.walltime, old.resources,
+        )  # fmt: skip
+        if executor is not None or task.extras is not None:
+            task.need_extras().forced = executor
+        task.state = TaskState.WAITING
+        if delay > 0:
+            ready = partial(self._scheduler.control, partial(_ready, task))
+            self._scheduler.call_later(delay, ready)
+        else:
+            _ready(task, effects)
 
 
 def _checked(answer: Any) -> Retry:
@@ -68,65 +149,6 @@ def _checked(answer: Any) -> Retry:
                 f"A plugin's jackfield_retry answered {answer!r}; {name} is no number."
             )
     return answer
-
-
-def _allowed(engine: Engine, task: Task) -> float:
-    if task.spec.kind == "transfer":
-        return 0
-    retries = task.spec.retries
-    return engine.config.retries if retries is None else retries
-
-
-def _delay(engine: Engine, task: Task, answer: Retry) -> float:
-    """Return the seconds to wait: the answer's, or exponential backoff."""
-    if answer.delay is not None:
-        return answer.delay
-    spec, config = task.spec, engine.config
-    first = config.retry_delay if spec.retry_delay is None else spec.retry_delay
-    factor = config.retry_backoff if spec.retry_backoff is None else spec.retry_backoff
-    if first <= 0:
-        return 0.0
-    try:
-        delay = first * factor ** (task.attempt - 1)
-    except OverflowError:
-        delay = config.retry_max_delay
-    import random  # few runs need it
-
-    delay = min(delay, max(first, config.retry_max_delay))
-    return delay * (1 + JITTER * random.random())  # noqa: S311  (no secret)
-
-
-def _again(
-    engine: Engine,
-    task: Task,
-    delay: float,
-    executor: str | None,
-    effects: Effects,
-) -> None:
-    old = task.work
-    if task.state in FINAL or old is None:
-        return
-    task.attempt += 1
-    task.work = Work(
-        old.id, task.attempt, old.name, old.function, old.args, old.kwargs,
-        old.walltime, old.resources,
-    )  # fmt: skip
-    if executor is not None or task.extras is not None:
-        task.extras = task.extras or _extras(task)
-        task.extras.forced = executor
-    task.state = TaskState.WAITING
-    if delay > 0:
-        engine.scheduler.call_later(
-            delay, partial(engine.control, partial(_ready, task))
-        )
-    else:
-        _ready(task, effects)
-
-
-def _extras(task: Task) -> Extras:
-    extras = Extras()
-    extras.walltime = task.spec.walltime
-    return extras
 
 
 def _ready(task: Task, effects: Effects) -> None:

@@ -82,7 +82,7 @@ class ThreadsExecutor(Executor):
     """
 
     capabilities: Capabilities = Capabilities(
-        isolated=False, cancels_running=False, walltime="soft", prompt=True
+        isolated=False, cancels_running=False, walltime="soft"
     )
 
     def __init__(self, workers: int) -> None:

@@ -53,7 +53,6 @@ class ProcessExecutor(Executor):
         cancels_running=True,
         walltime="kill",
         survives_worker_death=True,
-        prompt=True,
     )
 
     def __init__(self, options: Options) -> None:

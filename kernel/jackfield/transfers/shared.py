@@ -1,7 +1,8 @@
-"""Remote files of one kernel: one transfer for each, on the kernel's own threads.
+"""Remote files of one kernel: one transfer for each, shared by all who want the file.
 
-What a transfer is stands in ``jackfield.staging``. Here is who wants which file: the
-first task that names one starts its transfer, others share it, and it is stopped when
+How a file is moved stands in ``jackfield.staging``. Here is who wants which file: the
+first task that names one starts its transfer, which is a task of the kernel's own, so
+that the graph needs nothing special for files. Others share it, and it is stopped when
 none of them is left.
 """
 
@@ -17,35 +18,31 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any, Final
 
-from jackfield.errors import ConfigurationError
-from jackfield.executors.pool import INTERNAL, TRANSFERS
 from jackfield.files import redact
+from jackfield.graph.route import INTERNAL, TRANSFERS
 from jackfield.graph.task import AppSpec
-from jackfield.staging.cache import Cache
-from jackfield.staging.credentials import Credentials
 from jackfield.staging.local import safe_name
 from jackfield.staging.remote import Stop
-from jackfield.staging.rules import rules_and_options
-from jackfield.staging.site import Provider, Site
 from jackfield.staging.stage import stage_in, stage_out, verify_in_place
 from jackfield.transfers.executor import Movement
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
+    from logging import Logger
 
-    from jackfield.executors.pool import Route
     from jackfield.files import File
     from jackfield.futures import AppFuture
+    from jackfield.graph.events import Observation
+    from jackfield.graph.route import Route
+    from jackfield.graph.state import Closing
+    from jackfield.staging.site import Site
     from jackfield.staging.steps import Step, Told
-    from jackfield.steps.engine import Engine
+    from jackfield.transfers.sites import Sites
 
 STAGE_IN: Final = AppSpec("stage_in", kind="transfer", executors=(TRANSFERS,))
 VERIFY: Final = AppSpec("verify", kind="transfer", executors=(INTERNAL,))
 STAGE_OUT: Final = AppSpec("stage_out", kind="transfer", executors=(TRANSFERS,))
-
-DEFAULT_QUOTA: Final = 20 * 10**9
-"""Bytes that the cache may take, if there is one."""
 
 
 class _Flight:
@@ -58,21 +55,48 @@ class _Flight:
         self.wanted: int = 0
 
 
-class Staging:
-    """Moves a kernel's files."""
+class SharedTransfers:
+    """Moves a kernel's files.
 
-    def __init__(self, engine: Engine, run_dir: Path) -> None:
-        self._engine: Engine = engine
-        self._directory: Path = run_dir / "files"
+    Args:
+        directory: Where local copies of remote files lie, in the run's directory; made
+            when it is needed.
+        sites: Knows who moves which file, and how.
+        submit: Submits a task of the kernel's own.
+        copies: Whether ``file:`` URLs are staged like those of other schemes.
+        closing: Whether anything is still moved.
+        observation: Observers that are told of transfers.
+        log: The run's log.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        sites: Sites,
+        submit: Callable[[AppSpec, Callable[[], File]], AppFuture[File]],
+        *,
+        copies: bool,
+        closing: Closing,
+        observation: Observation,
+        log: Logger,
+    ) -> None:
+        self._directory: Path = directory
+        self._sites: Sites = sites
+        self._submit_task: Callable[[AppSpec, Callable[[], File]], AppFuture[File]] = (
+            submit
+        )
+        self._copies: bool = copies
+        self._closing: Closing = closing
+        self._observation: Observation = observation
+        self._log: Logger = log
         self._lock: threading.Lock = threading.Lock()
         self._flights: dict[File, _Flight] = {}
-        self._sites: dict[tuple[object, ...], Site] = {}
         self._numbers: count[int] = count(1)
         self._stops: dict[Stop, None] = {}
-        transfers = engine.config.transfers
-        self._schemes: tuple[str, ...] | None = transfers.get("schemes")
-        self._cache: Cache | None = _cache(transfers)
-        self._credentials: Credentials | None = None
+
+    def site(self, file: File) -> Site:
+        """Return where a file is and who moves it; see ``Sites.of``."""
+        return self._sites.of(file)
 
     # -- in
 
@@ -95,9 +119,9 @@ class Staging:
 
     def _arrival(self, file: File) -> Callable[[], AppFuture[File]]:
         """Return what starts a file's transfer."""
-        if not file.remote and not self._engine.copies:
+        if not file.remote and not self._copies:
             verify = partial(verify_in_place, file)
-            return partial(self._engine.submit_internal, VERIFY, verify)
+            return partial(self._submit_task, VERIFY, verify)
         site = self.site(file)
         if not site.provider.stage_in:
             raise site.unserved(file.url)
@@ -174,56 +198,8 @@ class Staging:
         """Tell whether a task moves its remote files itself."""
         if not all(e.capabilities.shared_filesystem for e in route.entries):
             return True
-        moved = (file for file in files if file.remote or self._engine.copies)
+        moved = (file for file in files if file.remote or self._copies)
         return any(self.site(file).rules.in_task for file in moved)
-
-    def site(self, file: File) -> Site:
-        """Return where a file is and who moves it.
-
-        Raises:
-            ConfigurationError: The scheme is not allowed, or options are wrong.
-            PluginError: The plugin that serves the scheme cannot be used.
-        """
-        manager = self._engine.manager
-        host = file.netloc.rpartition("@")[2]
-        hooks = manager.staging(file.scheme, "jackfield_stage_in")
-        key = file.scheme, host, hooks
-        site = self._sites.get(key)
-        if site is None:
-            self._check_allowed(file)
-            config = self._engine.config
-            table = config.staging.get(file.scheme, {})
-            rules, options = rules_and_options(config.transfers, table, host)
-            provider, secrets = self._provider(file.scheme), self._secrets()
-            site = Site(provider, rules, options, secrets, self._cache)
-            self._sites[key] = site
-        return site
-
-    def _check_allowed(self, file: File) -> None:
-        if self._schemes is not None and file.scheme not in self._schemes:
-            raise ConfigurationError(
-                f"{redact(file.url)}: transfers.schemes does not allow "
-                f"{file.scheme!r}; it allows {', '.join(self._schemes) or 'none'}."
-            )
-
-    def _provider(self, scheme: str) -> Provider:
-        manager = self._engine.manager
-        stage_in = manager.staging(scheme, "jackfield_stage_in")
-        out = manager.staging(scheme, "jackfield_stage_out")
-        stat = manager.staging(scheme, "jackfield_stat_file")
-        listing = manager.staging(scheme, "jackfield_list_files")
-        names = {
-            hook: manager.describe(hook) for hook in (*stage_in, *out, *stat, *listing)
-        }
-        served = manager.installed("staging")
-        return Provider(stage_in, out, stat, listing, names, served)
-
-    def _secrets(self) -> Credentials:
-        if self._credentials is None:
-            hooks = self._engine.manager.credentials
-            file = self._engine.config.transfers.get("credentials_file")
-            self._credentials = Credentials(hooks, file)
-        return self._credentials
 
     def _submit(
         self,
@@ -236,13 +212,13 @@ class Staging:
         host = f"{file.scheme}://{file.netloc.rpartition('@')[2]}"
         width = site.rules.connections
         movement = Movement(self._stoppable(action, stop), host, width, stop)
-        return self._engine.submit_internal(spec, movement)
+        return self._submit_task(spec, movement)
 
     def _stoppable(self, action: Callable[[], File], stop: Stop) -> Callable[[], File]:
         def run() -> File:
             self._stops[stop] = None
             try:
-                if self._engine.stopped.is_set():
+                if self._closing.cut_short.is_set():
                     stop.stop()
                 return action()
             finally:
@@ -256,27 +232,17 @@ class Staging:
             stop.stop()
 
     def _teller(self, number: int, file: File, direction: str) -> Told:
-        engine = self._engine
-
         def told(step: Step) -> None:
             if step.stage == "retrying":
-                engine.log.info(
+                self._log.info(
                     "Transfer of %s: attempt %d failed, another in %.1f s: %s",
                     redact(file.url), step.attempt, step.delay, step.error,
                 )  # fmt: skip
-            events = engine.transfer_events
+            events = self._observation.transfers
             if events is not None:
                 events.note_transfer(number, redact(file.url), direction, step)
 
         return told
-
-
-def _cache(transfers: Any) -> Cache | None:
-    directory = transfers.get("cache")
-    if not directory:
-        return None
-    quota = transfers.get("cache_quota", DEFAULT_QUOTA)
-    return Cache(Path(directory).expanduser(), quota)
 
 
 def _failed(future: AppFuture[File]) -> bool:

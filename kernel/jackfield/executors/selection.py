@@ -1,0 +1,77 @@
+"""Which executors can run an app's tasks, and which of them runs a task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from jackfield.errors import ConfigurationError
+from jackfield.plugins.asking import ask
+
+if TYPE_CHECKING:
+    from jackfield.graph.route import ExecutorEntry, Route
+    from jackfield.graph.task import AppSpec, Task
+    from jackfield.plugins.manager import PluginManager
+
+
+def unfit(entry: ExecutorEntry, spec: AppSpec, walltime: float | None) -> str:
+    """Say why an executor cannot run an app's tasks; empty if it can."""
+    can = entry.capabilities
+    if walltime is not None and can.walltime == "none":
+        return f"{entry.label!r} cannot enforce a walltime."
+    unknown = sorted(set(spec.resources) - can.resources)
+    if unknown:
+        known = ", ".join(sorted(can.resources)) or "none"
+        return (
+            f"{entry.label!r} does not know the resource {unknown[0]!r} "
+            f"(it knows: {known})."
+        )
+    return ""
+
+
+def least_loaded(loads: Mapping[ExecutorEntry, int]) -> ExecutorEntry:
+    """Return the executor with the least unfinished work for each worker.
+
+    Args:
+        loads: Candidates with their load; of equals, the first wins.
+    """
+    return min(loads, key=lambda entry: loads[entry] / entry.workers)
+
+
+def select(
+    task: Task,
+    route: Route,
+    manager: PluginManager,
+    coming: Mapping[ExecutorEntry, Sequence[Task]],
+) -> ExecutorEntry:
+    """Choose the executor of one attempt: a hook's answer, or the least loaded.
+
+    Args:
+        task: What it is for.
+        route: The candidates.
+        manager: Whose hooks are asked.
+        coming: Tasks that are on their way to an executor.
+
+    Raises:
+        ConfigurationError: A hook named a label that was not offered.
+    """
+    loads = {entry: entry.load + len(coming.get(entry, ())) for entry in route.entries}
+    if manager.select_executor:
+        view = task.view(route.labels)
+        by_label = {entry.label: load for entry, load in loads.items()}
+        offered = partial(_offered, route)
+        chosen = ask(manager, manager.select_executor, offered, view, by_label)
+        if chosen is not None:
+            return chosen
+    return least_loaded(loads)
+
+
+def _offered(route: Route, label: object) -> ExecutorEntry:
+    for entry in route.entries:
+        if entry.label == label:
+            return entry
+    raise ConfigurationError(
+        f"A plugin's jackfield_select_executor answered {label!r}, which is none of "
+        f"the executors offered: {', '.join(route.labels)}."
+    )

@@ -1,0 +1,532 @@
+"""The futures that apps return, and how one ends: exactly once.
+
+An ``AppFuture`` is a ``concurrent.futures.Future`` and works wherever one does:
+``wait``, ``as_completed``, ``asyncio.wrap_future``. It differs inside, because a
+kernel makes a million of them: the condition that waiters need is made when somebody
+asks for it, and done-callbacks run on a thread of their own, so that no callback can
+hold up an executor or the kernel.
+
+Several threads may want to end one future at the same time: the one that works off the
+executor's report, and any thread of the user's that calls ``cancel``. The state of the
+future decides between them, and it is read and written only with the lock ``_claim``
+held. Whoever finds it pending writes the end; whoever comes later is told that it lost.
+
+A thread that waits in ``result`` sleeps at a latch of its own. It puts the latch into
+the future's list with the lock held, after a look at the state; whoever ends the future
+opens the latches in the same hold of the lock that writes the state. So a latch is
+either in the list before the end, and is opened, or its owner has seen the end and does
+not sleep. One case is left: a Ctrl-C may strike the main thread between the state and
+the latches, while it cancels. For that, a sleeper looks at the state once a second.
+
+``concurrent.futures.wait`` and ``as_completed`` do not sleep at latches. They take the
+future's condition, look at the state, and add a waiter if it is pending; they count on
+being told of every end that comes later. So where a condition exists, the future is
+ended with it held, and the waiters are told before it is let go. The condition is
+always taken before the lock, never the other way round.
+
+The functions of this module are for the kernel, the classes are for everybody.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import CancelledError, Future
+from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    Literal,
+    NoReturn,
+    Protocol,
+    Self,
+    TypeAlias,
+    TypeVar,
+)
+
+from jackfield.futures.locks import Condition, Latch
+
+if TYPE_CHECKING:
+    from jackfield.files import File
+
+T = TypeVar("T")
+
+MemoStatus: TypeAlias = Literal["hit", "miss", "off", "pending"]
+
+_claim: Any = threading.RLock()
+"""Held for the few instructions that decide how a future ends.
+
+One for all futures, so that a batch of ends takes it once. Reentrant, because the
+garbage collector may call a ``__del__`` of a user's at any instruction, and that may
+cancel another future.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoInfo:
+    """Whether an earlier result is used for a task: ``future.memo``.
+
+    Attributes:
+        status: ``"hit"``: the result of an equal call is used, an earlier one or one
+            that was being executed. ``"miss"``: the function is, or was, executed.
+            ``"off"``: neither, because the app is not cached or the task ended before
+            it was looked up. ``"pending"``: not known yet.
+        key: The memo key in hexadecimal, as ``jackfield memo show`` takes it;
+            ``None`` where it is not known.
+    """
+
+    status: MemoStatus
+    key: str | None
+
+
+class TaskOfFuture(Protocol):
+    """What a future asks of the task behind it."""
+
+    @property
+    def id(self) -> int:
+        """Number of the task in its kernel, from 0."""
+
+    @property
+    def title(self) -> str:
+        """Number and name, for messages."""
+
+    @property
+    def status(self) -> str:
+        """Name of the task's state."""
+
+    @property
+    def output_futures(self) -> list[DataFuture]:
+        """One future for each file that the app was told to make."""
+
+    def stream(self, name: Literal["stdout", "stderr"]) -> Any:
+        """Return where a standard stream goes, or its future if it is a file's."""
+
+    def memo_info(self, *, ended: bool, cancelled: bool) -> MemoInfo:
+        """Return whether an earlier result is used."""
+
+    def cancel(self, future: AppFuture[Any]) -> bool:
+        """Cancel the task, whose future is ``future``; see ``AppFuture.cancel``."""
+
+    def item(self, future: AppFuture[Any], key: Any) -> AppFuture[Any]:
+        """Return the future of an item of ``future``'s result."""
+
+
+class Cancellation(CancelledError):  # noqa: N818  (what the user asked for is no error)
+    """Ends a future as cancelled; a task's own CancelledError is a failure."""
+
+
+class KernelFuture(Future[T]):
+    """What the kernel's futures have in common. Only the kernel makes them."""
+
+    # Class attributes stand for what most futures never need of their own.
+    _state: str = PENDING
+    _result: T | None = None
+    _exception: BaseException | None = None
+    _callbacks: list[Callable[[Any], object]] | None = None
+    _cond: Condition | None = None
+    _waiting: list[Any] | None = None
+    _sleepers: list[Latch] | None = None
+
+    def __init__(self, task: TaskOfFuture) -> None:
+        # The base class would make a condition and two lists; see the module.
+        self._task: TaskOfFuture = task
+
+    # -- what concurrent.futures.wait and as_completed reach into
+
+    if not TYPE_CHECKING:  # type checkers take them for the base class's attributes
+
+        @property
+        def _condition(self) -> Condition:
+            condition = self._cond
+            if condition is None:
+                with _claim:
+                    condition = self._cond
+                    if condition is None:
+                        condition = self._cond = Condition()
+            return condition
+
+        @property
+        def _waiters(self) -> list[Any]:
+            # Reached with the condition held, so two threads cannot both make it.
+            if self._waiting is None:
+                self._waiting = []
+            return self._waiting
+
+    # -- the public face
+
+    def done(self) -> bool:
+        """Tell whether the task has ended, in whatever way."""
+        return self._state is not PENDING
+
+    def running(self) -> bool:
+        """Return False: the kernel cannot see a worker pick a task up."""
+        return False
+
+    def cancelled(self) -> bool:
+        """Tell whether the task was cancelled."""
+        return self._state is CANCELLED_AND_NOTIFIED
+
+    def result(self, timeout: float | None = None) -> T:
+        """Wait for the task and return its result, or raise its exception.
+
+        Args:
+            timeout: Seconds; ``None`` waits for ever.
+
+        Raises:
+            TimeoutError: It has not ended in time.
+            CancelledError: It was cancelled.
+            DependencyError: A task that it depends on failed.
+            BaseException: Whatever its function raised, as it was raised.
+        """
+        self._await_end(timeout)
+        if self._exception is not None:
+            try:
+                raise self._exception
+            finally:
+                self = None  # type: ignore[assignment]  # breaks the cycle with the traceback  # noqa: PLW0642
+        return self._result  # type: ignore[return-value]  # settled, so it is a T
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait for the task and return its exception, ``None`` if it succeeded.
+
+        Args:
+            timeout: Seconds; ``None`` waits for ever.
+
+        Raises:
+            TimeoutError: It has not ended in time.
+            CancelledError: It was cancelled.
+        """
+        self._await_end(timeout)
+        return self._exception
+
+    def _await_end(self, timeout: float | None) -> None:
+        if self._state is PENDING and not self._sleep(timeout):
+            raise TimeoutError(f"{self!r} did not end within {timeout} s")
+        if self._state is CANCELLED_AND_NOTIFIED:
+            raise CancelledError(f"{self._task.title} was cancelled")
+
+    def _sleep(self, timeout: float | None) -> bool:
+        """Wait until the task has ended; tell whether it has.
+
+        Not by ``Condition.wait``, in which Ctrl-C may lose the lock.
+        """
+        sleeper = Latch()
+        with _claim:
+            if self._state is not PENDING:
+                return True
+            if self._sleepers is None:
+                self._sleepers = []
+            self._sleepers.append(sleeper)
+        try:
+            return sleeper.wait(timeout, self.done)
+        finally:
+            if self._state is PENDING:
+                self._drop_sleeper(sleeper)
+
+    def _drop_sleeper(self, sleeper: Latch) -> None:
+        """Forget a latch at which nobody waits any more."""
+        with _claim:
+            if self._sleepers is not None and sleeper in self._sleepers:
+                self._sleepers.remove(sleeper)
+
+    def add_done_callback(self, fn: Callable[[Self], object]) -> None:
+        """Have ``fn(self)`` called when the task has ended.
+
+        It runs on the kernel's callback thread, or at once on this one if the task
+        has ended. What it raises is logged.
+        """
+        with _claim:
+            if self._state is PENDING:
+                if self._callbacks is None:
+                    self._callbacks = []
+                self._callbacks.append(fn)
+                return
+        run_callback(self, fn)
+
+    def set_result(self, result: T) -> NoReturn:
+        """Refuse: only the kernel ends a task."""
+        del result
+        raise RuntimeError("The kernel alone sets the result of a task's future.")
+
+    def set_exception(self, exception: BaseException | None) -> NoReturn:
+        """Refuse: only the kernel ends a task."""
+        del exception
+        raise RuntimeError("The kernel alone sets the exception of a task's future.")
+
+    def set_running_or_notify_cancel(self) -> NoReturn:
+        """Refuse: this is for executors, on futures of their own."""
+        raise RuntimeError("The kernel alone changes the state of a task's future.")
+
+    def __await__(self) -> Generator[Any, None, T]:
+        import asyncio
+
+        return asyncio.wrap_future(self).__await__()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"{self!r} cannot be pickled: pass it to an app as an argument, to any "
+            f"depth in lists, dicts and dataclasses, and the app gets its result."
+        )
+
+    # -- the end
+
+    def _write(self, error: BaseException | None, value: Any) -> bool:
+        """End the future if it is pending, and tell whether it was.
+
+        Called with the lock held.
+        """
+        if self._state is not PENDING:
+            return False
+        if error is None:
+            self._result = value
+            self._state = FINISHED
+        elif type(error) is Cancellation:
+            self._state = CANCELLED_AND_NOTIFIED
+        else:
+            self._exception = error
+            self._state = FINISHED
+        sleepers = self._sleepers
+        if sleepers is not None:
+            self._sleepers = None
+            for sleeper in sleepers:
+                sleeper.open()
+        return True
+
+    def _tell_waiters(self) -> None:
+        """Tell ``concurrent.futures.wait`` of the end; the condition is held."""
+        for waiter in self._waiting or ():
+            if self.cancelled():
+                waiter.add_cancelled(self)
+            elif self._exception is not None:
+                waiter.add_exception(self)
+            else:
+                waiter.add_result(self)
+
+    def _strand(self, error: BaseException) -> None:
+        self._cond = self._sleepers = None  # nobody waits there; it may be held, too
+        self._write(error, None)
+
+    def _take_callbacks(self) -> list[Callable[[Any], object]] | None:
+        callbacks = self._callbacks
+        if callbacks is not None:
+            self._callbacks = None
+        return callbacks
+
+    def _outcome(self) -> str:
+        if self._state is PENDING:
+            return self._task.status
+        if self.cancelled():
+            return "cancelled"
+        if self._exception is not None:
+            return f"raised {type(self._exception).__name__}"
+        return f"returned {type(self._result).__name__}"
+
+
+class AppFuture(KernelFuture[T]):
+    """The result of calling an app: ends when the task and its outputs have.
+
+    ``future[key]`` is a future too: of the item of the result. Attributes of a
+    result are not reached this way: ``hasattr(future, name)`` means the future.
+
+    Attributes:
+        outputs: One ``DataFuture`` for each file in ``outputs=``.
+    """
+
+    @property
+    def tid(self) -> int:
+        """Number of the task in its kernel, from 0."""
+        return self._task.id
+
+    @property
+    def outputs(self) -> list[DataFuture]:
+        """One future for each file that the app was told to make."""
+        return self._task.output_futures
+
+    @property
+    def stdout(self) -> Any:
+        """Where standard output goes: as given; for ``AUTO_LOGNAME`` the path.
+
+        For a ``File`` it is a ``DataFuture``, which other apps can depend on.
+        """
+        return self._task.stream("stdout")
+
+    @property
+    def stderr(self) -> Any:
+        """Where standard error goes; like ``stdout``."""
+        return self._task.stream("stderr")
+
+    @property
+    def memo(self) -> MemoInfo:
+        """Whether an earlier result is used; ``jackfield.explain`` tells why."""
+        # Asked in this order, because a task notes what it used before it ends.
+        ended = self.done()
+        return self._task.memo_info(ended=ended, cancelled=self.cancelled())
+
+    def task_status(self) -> str:
+        """Return the name of the task's state, for example ``"submitted"``."""
+        return self._task.status
+
+    def cancel(self) -> bool:
+        """Cancel the task if its function has not returned.
+
+        A task that waits is always cancelled; one that was given to an executor,
+        if it has not begun or the executor can stop it. Tasks that depend on it
+        fail with ``DependencyError``.
+
+        Returns:
+            Whether the task is cancelled.
+        """
+        return self._task.cancel(self)
+
+    def __getitem__(self, key: Any) -> AppFuture[Any]:
+        return self._task.item(self, key)
+
+    # Without these, Python would try indices 0, 1, 2, ... and launch tasks for ever.
+    __iter__ = None
+    __contains__ = None
+
+    def __repr__(self) -> str:
+        return f"<AppFuture {self._task.title}: {self._outcome()}>"
+
+
+class DataFuture(KernelFuture["File"]):
+    """A file that an app makes: ends when the file is where it was wanted.
+
+    Attributes:
+        file_obj: The file, as given in ``outputs``.
+        parent: The app's future.
+    """
+
+    def __init__(self, task: TaskOfFuture, parent: AppFuture[Any], file: File) -> None:
+        super().__init__(task)
+        self.parent: AppFuture[Any] = parent
+        self.file_obj: File = file
+
+    @property
+    def tid(self) -> int:
+        """Number of the task that makes the file."""
+        return self._task.id
+
+    @property
+    def filepath(self) -> str:
+        """The file's local path."""
+        return self.file_obj.filepath
+
+    @property
+    def filename(self) -> str:
+        """The last part of the file's path."""
+        return self.file_obj.filename
+
+    def cancel(self) -> bool:
+        """Cancel the app that makes the file."""
+        return self.parent.cancel()
+
+    def __repr__(self) -> str:
+        return (
+            f"<DataFuture {self.file_obj!r} of {self._task.title}: {self._outcome()}>"
+        )
+
+
+# -- for the kernel: what stands behind a future
+
+task_of: Final[Callable[[KernelFuture[Any]], Any]] = attrgetter("_task")
+"""Give the task behind a future."""
+
+value_of: Final[Callable[[KernelFuture[Any]], Any]] = attrgetter("_result")
+"""Give the result of a future that has ended well."""
+
+
+def succeeded(future: KernelFuture[Any]) -> bool:
+    """Tell whether a future has ended with a result."""
+    return future._state is FINISHED and future._exception is None
+
+
+# -- for the kernel: how futures end
+
+Ending: TypeAlias = (
+    "tuple[KernelFuture[Any] | None, BaseException | None, Any, Any, Any]"
+)
+"""``(future, error, value, task, final state)``; the last two are for the caller."""
+
+
+def settle(endings: Iterable[Ending]) -> list[bool]:
+    """End futures; tell for each whether it was still pending.
+
+    A ``Cancellation`` as the error ends a future as cancelled. Callbacks are left to
+    the caller, who takes them with ``take_callbacks`` when it holds no lock.
+    """
+    wins: list[bool] = []
+    watched: list[tuple[int, KernelFuture[Any], BaseException | None, Any]] = []
+    with _claim:
+        for future, error, value, _, _ in endings:
+            if future is not None and future._cond is not None:
+                watched.append((len(wins), future, error, value))
+                wins.append(False)
+            else:
+                wins.append(future is not None and future._write(error, value))
+    for place, future, error, value in watched:
+        with future._condition:
+            with _claim:
+                wins[place] = future._write(error, value)
+            if wins[place]:
+                future._tell_waiters()
+    return wins
+
+
+def claim_cancel(
+    future: KernelFuture[Any], allowed: Callable[[], bool] | None = None
+) -> bool:
+    """End a pending future as cancelled; tell whether this call did.
+
+    Args:
+        future: The future.
+        allowed: Asked with the lock held. Where it says no, nothing is done; it must
+            call no code of users.
+    """
+    with future._condition:
+        with _claim:
+            if future._state is not PENDING or (allowed is not None and not allowed()):
+                return False
+            future._write(Cancellation(), None)
+        future._tell_waiters()
+        return True
+
+
+def holding_ends() -> Any:
+    """Return a context manager within which no future of any kernel ends.
+
+    For a few instructions that must not overlap with a cancel.
+    """
+    return _claim
+
+
+def take_callbacks(
+    future: KernelFuture[Any],
+) -> list[Callable[[Any], object]] | None:
+    """Return the callbacks of a future that has ended, once; then ``None``."""
+    return future._take_callbacks()
+
+
+def run_callback(future: KernelFuture[Any], callback: Callable[[Any], object]) -> None:
+    """Call a done-callback; log what it raises, whatever that is."""
+    try:
+        callback(future)
+    except BaseException:
+        logging.getLogger("jackfield").exception(
+            "A done-callback of %r raised; the run goes on", future
+        )
+
+
+def reset_after_fork() -> None:
+    """Make a new lock in a forked child: the old one may be held for ever."""
+    global _claim  # noqa: PLW0603  (the one lock of this module)
+    _claim = threading.RLock()
+
+
+def strand(future: KernelFuture[Any], error: BaseException) -> None:
+    """End a future in a forked child, where no thread is left that waits for it."""
+    future._strand(error)

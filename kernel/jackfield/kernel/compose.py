@@ -1,0 +1,360 @@
+"""The parts of one kernel, each made with what it uses, from the ground up.
+
+``Parts`` is what is left in hand when all is put together: the state of the run, and
+the parts that the kernel's public face and its end call themselves. No other room sees
+it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from jackfield.abc import runs_tasks
+from jackfield.executors.pool import ExecutorPool
+from jackfield.futures.callbacks import CallbackRunner
+from jackfield.graph.events import EventStream, Observation
+from jackfield.graph.route import INTERNAL, TRANSFERS
+from jackfield.graph.scheduler import Scheduler, is_interrupt
+from jackfield.graph.state import Barriers, Closing, Tally
+from jackfield.graph.task import AppSpec, Home
+from jackfield.graph.transitions import Effects, Ended
+from jackfield.results.checkpoints import Checkpoints
+from jackfield.states import TaskState
+from jackfield.steps.call import CallReader
+from jackfield.steps.cancel import Canceller
+from jackfield.steps.ends import Conclusion, Ends, Failures
+from jackfield.steps.engine import (
+    Engine,
+    Intake,
+    Performance,
+    Reports,
+    take_reports,
+)
+from jackfield.steps.finish import Finisher
+from jackfield.steps.foreign import ForeignFutures
+from jackfield.steps.in_task import InTask
+from jackfield.steps.join import Joins
+from jackfield.steps.launch import Handover, Launcher
+from jackfield.steps.lazy import Lazy
+from jackfield.steps.prepare import Preparer
+from jackfield.steps.retry import Retrier
+from jackfield.steps.submit import Dependencies, Submitter
+from jackfield.steps.throttle import Throttle
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+    from logging import Logger
+
+    from jackfield.config import Config
+    from jackfield.files import File
+    from jackfield.futures import AppFuture
+    from jackfield.graph.task import Task
+    from jackfield.plugins.manager import PluginManager
+    from jackfield.results.flights import Flights
+    from jackfield.transfers.executor import TransferExecutor
+    from jackfield.transfers.shared import SharedTransfers
+
+TRANSFER_THREADS: Final = 16
+"""Files moved at a time, over all hosts; twice what one host gets."""
+
+LOOK_UP: Final = AppSpec("memo_look_up", kind="transfer", executors=(INTERNAL,))
+"""Making the key of a call whose arguments would hold the kernel's threads up."""
+
+
+class Parts:
+    """The parts of one kernel. Nothing runs yet when it is made.
+
+    Args:
+        config: The configuration.
+        manager: The plugins.
+        run_dir: The run's directory.
+        log: The run's log.
+
+    Attributes:
+        live: The tasks that are registered and not ended, by number.
+        tally: Numbers on those that have ended.
+        closing: Whether tasks are still taken.
+        barriers: Threads that wait for tasks.
+        observation: Where observers are told of tasks and transfers.
+        scheduler: Who changes the graph.
+        callbacks: Who calls the users' done-callbacks.
+        checkpoints: Results of earlier runs, and for later ones.
+        pool: The executors.
+        ends: How tasks end.
+        submitter: How tasks begin.
+    """
+
+    def __init__(
+        self, config: Config, manager: PluginManager, run_dir: Path, log: Logger
+    ) -> None:
+        self.config: Config = config
+        self.manager: PluginManager = manager
+        self.run_dir: Path = run_dir
+        self.log: Logger = log
+        self.live: dict[int, Task] = {}
+        self.tally: Tally = Tally()
+        self.closing: Closing = Closing()
+        self.barriers: Barriers = Barriers()
+        self.observation: Observation = Observation()
+        self.callbacks: CallbackRunner = CallbackRunner()
+        self.scheduler: Scheduler = Scheduler("dispatcher", self._fault)
+        self._throttle: Throttle = Throttle(
+            self.live, self.scheduler.inbox, self.closing, self.serves
+        )
+        self._transfers: Lazy[SharedTransfers] = Lazy(self._make_transfers)
+        self._flights: Lazy[Flights] = Lazy(self._make_flights)
+        self.checkpoints: Checkpoints = Checkpoints(
+            config.checkpoint,
+            manager.open_checkpoint,
+            run_dir.parent,
+            log,
+            self.scheduler.gathering,
+            self.stop_run,
+        )
+        self.pool: ExecutorPool = ExecutorPool(
+            manager,
+            run_dir,
+            partial(take_reports, self.scheduler, log),
+            self._own_executors(),
+            log,
+        )
+        self._make_ends()
+        self._make_beginning()
+        self._make_engine()
+
+    # -- how tasks end
+
+    def _make_ends(self) -> None:
+        failures = Failures(
+            self.tally, self.closing, self.log, lazy=self.config.lazy_errors
+        )
+        conclusion = Conclusion(
+            self.tally,
+            self.barriers,
+            failures,
+            self.observation,
+            free=self._free,
+            release_files=self._release_files,
+        )
+        scheduler = self.scheduler
+        self.ends: Ends = Ends(self.live, conclusion, failures, scheduler.control)
+        self._foreign: ForeignFutures = ForeignFutures(self.ends, scheduler.post)
+        canceller = Canceller(self.ends, scheduler.post, self.log)
+        self._home: Home = Home(
+            caches=self.config.app_cache,
+            started=time.time(),
+            stores=self.checkpoints.reading,
+            cancel=canceller.cancel,
+            lift_item=self._lift_item,
+        )
+        self._joins: Joins = Joins(
+            self.live, self._home, self.ends, self._foreign, self._flights
+        )
+
+    # -- how they begin
+
+    def _make_beginning(self) -> None:
+        config, post = self.config, self.scheduler.post
+        self._in_task: InTask = InTask(self.pool, self._transfers)
+        dependencies = Dependencies(
+            home=self._home,
+            deep=config.dependencies == "deep",
+            copies=_copies(config),
+            post=post,
+            foreign=self._foreign,
+            transfers=self._transfers,
+            in_task=self._in_task,
+        )
+        self.submitter: Submitter = Submitter(
+            home=self._home,
+            post=post,
+            closing=self.closing,
+            pool=self.pool,
+            reader=CallReader(self.run_dir, self._transfers, copies=_copies(config)),
+            limit=config.max_pending,
+            throttle=self._throttle,
+            dependencies=dependencies,
+        )
+
+    # -- what comes in between
+
+    def _make_engine(self) -> None:
+        scheduler, ends = self.scheduler, self.ends
+        intake = Intake(self.live, self._home, self.closing, ends, self._release_files)
+        retrier = Retrier(
+            self.manager, self.config, self.closing, scheduler, ends.fail, self.log
+        )
+        finisher = Finisher(
+            transfers=self._transfers,
+            joins=self._joins,
+            retry=retrier.handle,
+            succeed=self._succeed,
+            fail=ends.fail,
+            control=scheduler.control,
+        )
+        reports = Reports(
+            self.live, self.tally, self._keep_at_once, retrier.handle, finisher.finish
+        )
+        performance = Performance(
+            self._make_launcher(intake),
+            self.callbacks,
+            self._throttle,
+            finisher,
+            fail=ends.fail,
+            fault=self._fault,
+        )
+        engine = Engine(intake, reports, ends, self._fault)
+        scheduler.work_with(engine.step, performance.of)
+
+    def _make_launcher(self, intake: Intake) -> Launcher:
+        preparer = Preparer(
+            deep=self.config.dependencies == "deep",
+            in_task=self._in_task,
+            transfers=self._transfers,
+            memo=self._flights if self.config.app_cache else None,
+            wait_again=intake.wait_again,
+            control=self.scheduler.control,
+        )
+        handover = Handover(
+            self.scheduler,
+            self.ends,
+            self.closing,
+            self.observation,
+            self._in_task,
+            self._free,
+        )
+        return Launcher(preparer, self.pool, self.manager, handover, self.ends.fail)
+
+    # -- parts that most runs do without
+
+    def _make_transfers(self) -> SharedTransfers:
+        from jackfield.transfers.shared import SharedTransfers
+        from jackfield.transfers.sites import Sites
+
+        return SharedTransfers(
+            self.run_dir / "files",
+            Sites(self.config, self.manager),
+            self.submitter.submit_internal,
+            copies=_copies(self.config),
+            closing=self.closing,
+            observation=self.observation,
+            log=self.log,
+        )
+
+    def _make_flights(self) -> Flights:
+        from jackfield.results.flights import Actions, Flights, make_identity
+
+        actions = Actions(
+            end=self._end,
+            fail=self.ends.fail,
+            launch=self._launch,
+            refuse_circle=self._refuse_circle,
+            elsewhere=partial(self.submitter.submit_internal, LOOK_UP),
+        )
+        make_keys = partial(make_identity, self.manager, self.config.checkpoint)
+        return Flights(make_keys, self.checkpoints, actions)
+
+    def _own_executors(self) -> Mapping[str, Callable[[], Any]]:
+        """Return the kernel's own executors: label to what makes one, or its table."""
+
+        def transfers() -> TransferExecutor:
+            from jackfield.transfers.executor import TransferExecutor
+
+            threads = self.config.transfers.get("threads", TRANSFER_THREADS)
+            return TransferExecutor(threads)
+
+        threads = self.config.internal_threads
+        return {
+            INTERNAL: lambda: {"plugin": "threads", "workers": threads},
+            TRANSFERS: transfers,
+        }
+
+    # -- joints between parts that are made one after the other
+
+    def _lift_item(self, future: AppFuture[Any], key: Any) -> AppFuture[Any]:
+        return self.submitter.lift_item(future, key)
+
+    def _free(self, task: Task) -> None:
+        self._flights().free(task)
+
+    def _keep_at_once(self, extras: Any, value: Any) -> bool:
+        return self._flights().keep_at_once(extras, value)
+
+    def _succeed(self, task: Task, value: Any) -> None:
+        if task.extras is not None and task.extras.memo == "miss":
+            self._flights().remember(task, value)
+        else:
+            self._end(task, TaskState.SUCCEEDED, None, value)
+
+    def _end(
+        self, task: Task, state: TaskState, error: BaseException | None, value: Any
+    ) -> None:
+        self.scheduler.inbox.append(Ended(task, state, error, value))
+        self.scheduler.pump()
+
+    def _launch(self, tasks: Sequence[Task]) -> None:
+        def ready(effects: Effects) -> None:
+            effects.ready += [one for one in tasks if one.state is TaskState.READY]
+
+        self.scheduler.control(ready)
+
+    def _refuse_circle(self, task: Task, leader: Task) -> None:
+        self.scheduler.control(partial(self._joins.refuse_circle, task, leader))
+
+    def _release_files(
+        self, task: Task, files: Mapping[File, Future[Any] | None]
+    ) -> None:
+        del task
+        self._transfers().release(files)
+
+    def _fault(self, error: BaseException) -> None:
+        """Log what ought not to happen. No thread of the kernel ends by it.
+
+        Raises:
+            KeyboardInterrupt: It is the user's, on the main thread.
+        """
+        if is_interrupt(error):
+            raise error
+        self.log.critical("Fault in the kernel", exc_info=error)
+
+    # -- for the kernel's face and its end
+
+    def serves(self) -> bool:
+        """Tell whether tasks wait for this thread: it runs one, or ends one."""
+        return runs_tasks() or self.scheduler.busy
+
+    def unfinished(self) -> int:
+        """Return how many tasks have not ended, those in the inbox included."""
+        return self._throttle.unfinished()
+
+    def stop_run(self, reason: str) -> None:
+        """Take no further task, and cancel those that have not begun."""
+        if self.closing.reason is None:
+            self.closing.close(reason)
+            self.scheduler.control(self.ends.cancel_all_not_begun)
+
+    def cut_short(self) -> None:
+        """Stop what is moved, and begin nothing again."""
+        self.closing.cut_short.set()
+        if self._transfers.made is not None:
+            self._transfers.made.stop_all()
+
+    def observe(self) -> None:
+        """Start the event stream, once there is somebody to observe it."""
+        seen, manager = self.observation, self.manager
+        stream = seen.tasks or seen.transfers
+        if stream is None and (manager.observers or manager.transfer_observers):
+            stream = EventStream(manager.deliver_events, self.log)
+            stream.start()
+        if manager.observers:
+            seen.tasks = stream
+        if manager.transfer_observers:
+            seen.transfers = stream
+
+
+def _copies(config: Config) -> bool:
+    return config.staging.get("file", {}).get("copy") is True

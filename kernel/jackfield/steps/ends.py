@@ -1,0 +1,253 @@
+"""How tasks end, and with them what hangs on them.
+
+Everything here but ``fail`` runs with the scheduler's role: it changes the graph and
+collects in ``Effects`` what is to be done afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from jackfield.errors import TaskExitError, one_line
+from jackfield.futures.future import Cancellation, claim_cancel, settle
+from jackfield.graph import transitions
+from jackfield.graph.dependency_errors import dependency_error
+from jackfield.states import FINAL, TaskState
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+    from logging import Logger
+
+    from jackfield.files import File
+    from jackfield.futures.future import Ending
+    from jackfield.graph.events import Observation
+    from jackfield.graph.state import Barriers, Closing, Tally
+    from jackfield.graph.task import Task
+    from jackfield.graph.transitions import Effects
+
+NOT_BEGUN: Final = frozenset({TaskState.WAITING, TaskState.READY, TaskState.JOINING})
+"""States in which no executor has the task."""
+
+_KEPT_FAILURES: Final = 100
+"""Failures of which the summary has a line."""
+
+
+class Failures:
+    """Notes the tasks that failed, and stops the run at the first one if it is eager.
+
+    Args:
+        tally: Where the lines are kept.
+        closing: Is closed at the first failure.
+        log: The run's log.
+        lazy: Whether the run goes on after a failure.
+    """
+
+    def __init__(
+        self, tally: Tally, closing: Closing, log: Logger, *, lazy: bool
+    ) -> None:
+        self._tally: Tally = tally
+        self._closing: Closing = closing
+        self._log: Logger = log
+        self._lazy: bool = lazy
+
+    def note(self, task: Task, error: BaseException, effects: Effects) -> None:
+        """Keep a line on a task that failed; one that was cancelled has not."""
+        if task.state is not TaskState.FAILED:
+            return
+        line = f"Task {task.title} failed: {task.reason or one_line(error)}"
+        effects.rest.append((self.warn, task, line))
+        if len(self._tally.failures) < _KEPT_FAILURES:
+            self._tally.failures.append(line)
+        if not self._lazy and self._closing.reason is None:
+            self._closing.close(f"the run has stopped at its first failure. {line}")
+            effects.stops = True
+
+    def warn(self, task: Task, line: str) -> None:
+        """Log a warning that a task is the cause of."""
+        del task
+        self._log.warning("%s", line)
+
+
+class Conclusion:
+    """What every end calls for, once the task is out of the graph.
+
+    Args:
+        tally: Counts it.
+        barriers: Threads that wait for it.
+        failures: Notes it if it failed.
+        observation: Observers that are told of it.
+        free: Lets another task with the same memo key run in a failed one's place.
+        release_files: Notes that a task which failed does not want its files any more.
+    """
+
+    def __init__(
+        self,
+        tally: Tally,
+        barriers: Barriers,
+        failures: Failures,
+        observation: Observation,
+        *,
+        free: Callable[[Task], None],
+        release_files: Callable[[Task, Mapping[File, Future[Any] | None]], None],
+    ) -> None:
+        self._tally: Tally = tally
+        self._barriers: Barriers = barriers
+        self._failures: Failures = failures
+        self._observation: Observation = observation
+        self._free: Callable[[Task], None] = free
+        self._release_files: Callable[
+            [Task, Mapping[File, Future[Any] | None]], None
+        ] = release_files
+
+    def draw(self, task: Task, error: BaseException | None, effects: Effects) -> None:
+        """Do it for a task whose state is final already."""
+        self._tally.counts[task.state] += 1
+        if task.future is not None:
+            effects.ended.append(task.future)
+        if task.data_futures:
+            effects.ended.extend(_settle_files(task, error))
+        if error is not None:
+            self._of_failure(task, error, effects)
+        if self._observation.tasks is not None:
+            self._observation.tasks.note((task,), error)
+        if self._barriers.standing:  # after the failure is noted: they may look at it
+            self._barriers.lower(task.id)
+        task.forget()
+
+    def _of_failure(self, task: Task, error: BaseException, effects: Effects) -> None:
+        if task.extras is not None and task.extras.key is not None:
+            effects.rest.append((self._free, task))
+        if task.found is not None and task.found.files:
+            effects.rest.append((self._release_files, task, task.found.files))
+        task.error = error
+        self._failures.note(task, error, effects)
+
+
+def _settle_files(task: Task, error: BaseException | None) -> tuple[Any, ...]:
+    """End the futures of a task's files; return them."""
+    futures = task.data_futures
+    settle([(one, error, one.file_obj, task, task.state) for one in futures])
+    return futures
+
+
+class Ends:
+    """Ends tasks. All methods but ``fail`` are called with the scheduler's role.
+
+    Args:
+        live: The tasks that are registered and not ended.
+        conclusion: What every end calls for.
+        failures: Logs what the end of the run has overtaken.
+        control: Has a function change the graph.
+    """
+
+    def __init__(
+        self,
+        live: dict[int, Task],
+        conclusion: Conclusion,
+        failures: Failures,
+        control: Callable[[Callable[[Effects], None]], None],
+    ) -> None:
+        self._live: dict[int, Task] = live
+        self._failures: Failures = failures
+        self._conclude: Callable[[Task, BaseException | None, Effects], None] = (
+            conclusion.draw
+        )
+        self._control: Callable[[Callable[[Effects], None]], None] = control
+
+    # -- one task, or a batch
+
+    def fail(self, task: Task, error: BaseException) -> None:
+        """End a task with an error that a retry would only meet again.
+
+        Called on any thread, without the role. An error that would end the program of
+        whoever asks for the result, such as a plugin's ``SystemExit``, is wrapped.
+        """
+        # The notes name the plugin, where one is to blame.
+        task.reason = " ".join([one_line(error), *getattr(error, "__notes__", ())])
+        if not isinstance(error, Exception):
+            wrapped = TaskExitError(task.spec.name, task.reason)
+            wrapped.__cause__ = error
+            error, task.reason = wrapped, str(wrapped)
+        self._control(partial(self.end, task, TaskState.FAILED, error, None))
+
+    def end(
+        self,
+        task: Task,
+        state: TaskState,
+        error: BaseException | None,
+        value: Any,
+        effects: Effects,
+    ) -> None:
+        """End one task, if it has not ended."""
+        if task.state not in FINAL:
+            self.end_all([(task.future, error, value, task, state)], effects)
+
+    def end_all(self, endings: Sequence[Ending], effects: Effects) -> None:
+        """End tasks that have not ended; each stands in the batch once."""
+        wins = settle(endings)
+        for (_, error, _, task, state), won in zip(endings, wins, strict=True):
+            if not won:  # the user's cancel came first
+                state, error = TaskState.CANCELLED, Cancellation()  # noqa: PLW2901
+            dependents = transitions.end(self._live, task, state)
+            self._conclude(task, error, effects)
+            if not dependents:
+                continue
+            if error is None:
+                self.release(dependents, effects)
+            else:
+                self.doom(task, dependents, effects)
+
+    # -- what hangs on them
+
+    def release(self, dependents: Iterable[Task], effects: Effects) -> None:
+        """Count a success on tasks that wait for it."""
+        for task in transitions.release(dependents):
+            if task.state is TaskState.JOINING:
+                effects.joined.append(task)
+            else:
+                effects.ready.append(task)
+
+    def doom(self, task: Task, dependents: Sequence[Task], effects: Effects) -> None:
+        """End what hangs on a task that failed."""
+        for doomed, blamed in transitions.doom(self._live, task, dependents):
+            error: BaseException
+            error, doomed.state = dependency_error(doomed, blamed)
+            ending = (doomed.future, error, None, doomed, doomed.state)
+            if not settle([ending])[0]:
+                error, doomed.state = Cancellation(), TaskState.CANCELLED
+            self._conclude(doomed, error, effects)
+
+    # -- cancelled ones
+
+    def cancelled(self, task: Task, effects: Effects) -> None:
+        """End a task whose future was cancelled, or that came too late to begin."""
+        if task.state in FINAL:
+            return
+        if task.state is TaskState.SUBMITTED and task.entry is not None:
+            task.entry.returned += 1  # it will not be reported
+        self.end(task, TaskState.CANCELLED, Cancellation(), None, effects)
+
+    def cancel_all_not_begun(self, effects: Effects) -> None:
+        """Cancel what has not been given to an executor."""
+        for task in list(self._live.values()):
+            if task.future is not None and claim_cancel(
+                task.future, partial(has_not_begun, task)
+            ):
+                self.cancelled(task, effects)
+
+    def cancel_all_left(self, effects: Effects) -> None:
+        """End what the executors have not reported, and no longer will."""
+        rest = list(self._live.values())
+        if rest:
+            titles = ", ".join(task.title for task in rest[:10])
+            line = f"Ended with {len(rest)} unfinished tasks: {titles}"
+            effects.rest.append((self._failures.warn, rest[0], line))
+        for task in rest:
+            self.end(task, TaskState.CANCELLED, Cancellation(), None, effects)
+
+
+def has_not_begun(task: Task) -> bool:
+    """Tell whether no executor has a task."""
+    return task.state in NOT_BEGUN

@@ -1,0 +1,100 @@
+"""Tasks that wait once more after their function has returned.
+
+A join app's body returns futures, and any app may have files to stage out: the task
+ends when these have. All of it runs with the scheduler's role.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jackfield.errors import CircularWaitError
+from jackfield.graph import transitions
+from jackfield.graph.task import is_own, own_tasks
+from jackfield.states import FINAL, TaskState
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from jackfield.graph.task import Home, Task
+    from jackfield.graph.transitions import Effects
+    from jackfield.results.flights import Flights
+    from jackfield.steps.ends import Ends
+    from jackfield.steps.foreign import ForeignFutures
+    from jackfield.steps.lazy import Lazy
+
+
+class Joins:
+    """Has tasks wait for inner futures, and finds joins that wait for themselves.
+
+    Args:
+        live: The tasks that are registered and not ended.
+        home: Of this kernel's tasks.
+        ends: Ends those that cannot wait.
+        foreign: Watches futures that are no tasks of this kernel.
+        memo: Gives who knows which calls wait for an equal one.
+    """
+
+    def __init__(
+        self,
+        live: dict[int, Task],
+        home: Home,
+        ends: Ends,
+        foreign: ForeignFutures,
+        memo: Lazy[Flights],
+    ) -> None:
+        self._live: dict[int, Task] = live
+        self._home: Home = home
+        self._ends: Ends = ends
+        self._foreign: ForeignFutures = foreign
+        self._memo: Lazy[Flights] = memo
+
+    def join(
+        self, task: Task, value: Any, inner: list[Future[Any]], effects: Effects
+    ) -> None:
+        """Have a task, whose function returned ``value``, wait for inner futures."""
+        if task.state in FINAL or task.extras is None:
+            return
+        own = own_tasks(inner, self._home)
+        blocked = transitions.waits_for(task, own)
+        if blocked is not None:
+            error = CircularWaitError(
+                f"Join {task.title} returned a future of task {blocked.title}, which "
+                f"waits for the join itself: neither could ever end."
+            )
+            self._ends.end(task, TaskState.FAILED, error, None, effects)
+            return
+        foreign = [future for future in inner if not is_own(future, self._home)]
+        task.state = TaskState.JOINING
+        task.extras.value = value
+        task.waiting = len(foreign)
+        failed = transitions.add(self._live, task, own)
+        if self._memo.made is not None and self._memo.made.joins_followed:
+            self._refuse_circles(task, effects)
+        if failed is not None:
+            self._ends.doom(failed, [task], effects)
+        elif task.waiting == 0:
+            effects.joined.append(task)
+        elif foreign:
+            effects.rest.append((self._foreign.watch, task, foreign))
+
+    def _refuse_circles(self, task: Task, effects: Effects) -> None:
+        followers = self._memo().followers
+        for leader in list(transitions.downstream(task, followers)):
+            for follower in followers(leader):
+                self.refuse_circle(follower, leader, effects)
+
+    def refuse_circle(self, task: Task, leader: Task, effects: Effects) -> None:
+        """End a task that waits for an equal call, if that is a join waiting for it.
+
+        ``task`` is ended and not ``leader``. If the join were ended, its equal call
+        would be executed in its place, and would return a future of the same task.
+        """
+        if task.state in FINAL:
+            return
+        if transitions.waits_for(task, [leader], self._memo().followers) is not None:
+            error = CircularWaitError(
+                f"Task {task.title} is the same call as join {leader.title}, which "
+                f"waits for it: neither could ever end."
+            )
+            self._ends.end(task, TaskState.FAILED, error, None, effects)

@@ -1,0 +1,134 @@
+"""What a task with futures, files or a memo key goes through before it is launched.
+
+Runs without the scheduler's role, like ``launch``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from jackfield.files import File
+from jackfield.futures import KernelFuture
+from jackfield.futures.future import succeeded, value_of
+from jackfield.graph.arguments import Found, candidates, put_in, substitute
+
+if TYPE_CHECKING:
+    from jackfield.abc import Work
+    from jackfield.graph.task import Task
+    from jackfield.graph.transitions import Effects
+    from jackfield.results.flights import Flights
+    from jackfield.steps.in_task import InTask
+    from jackfield.transfers.shared import SharedTransfers
+
+_LISTS: Final = (list, tuple)
+
+
+class Preparer:
+    """Makes tasks ready to be handed over.
+
+    Args:
+        deep: Whether futures are looked for in containers.
+        in_task: Tells whether a task moves its files itself.
+        transfers: Gives who moves files otherwise.
+        memo: Gives who looks cached calls up; ``None`` where no app is cached.
+        wait_again: Has a task wait for the files that it was found to need; a control.
+        control: Has a function change the graph.
+    """
+
+    def __init__(
+        self,
+        *,
+        deep: bool,
+        in_task: InTask,
+        transfers: Callable[[], SharedTransfers],
+        memo: Callable[[], Flights] | None,
+        wait_again: Callable[[Task, Effects], None],
+        control: Callable[[Callable[[Effects], None]], None],
+    ) -> None:
+        self._deep: bool = deep
+        self._in_task: InTask = in_task
+        self._transfers: Callable[[], SharedTransfers] = transfers
+        self._memo: Callable[[], Flights] | None = memo
+        self._wait_again: Callable[[Task, Effects], None] = wait_again
+        self._control: Callable[[Callable[[Effects], None]], None] = control
+
+    def prepare(self, task: Task) -> bool:
+        """Put values in and look the memo up; tell whether the task is still to run.
+
+        Raises:
+            BaseException: Whatever a future, a plugin or an argument raised; the task
+                is to fail with it.
+        """
+        work = task.work
+        if work is None:
+            return False
+        late = self._put_values_in(task, work)
+        if late and not self._in_task.decide(task, late):
+            self._await_files(task, late)
+            return False
+        if task.spec.cache and self._memo is not None:
+            return self._memo().begin(task)
+        return True
+
+    def _put_values_in(self, task: Task, work: Work) -> list[File]:
+        """Replace futures and files; return remote files that results have brought."""
+        late: list[File] = []
+        if task.parents is not None:
+            task.parents = None
+            work.args, work.kwargs = put_in(work.args, work.kwargs)
+            for value in candidates(work.args, work.kwargs):
+                _note_files(value, late)
+        elif task.found is not None:
+            replace = partial(_value, task.found.files, late)
+            work.args, work.kwargs = substitute(
+                work.args, dict(work.kwargs), replace, deep=self._deep
+            )
+            task.found = None
+        return late
+
+    def _await_files(self, task: Task, late: list[File]) -> None:
+        """Have the remote files staged that results of other tasks have brought."""
+        found = Found()
+        for file in dict.fromkeys(late):
+            fetched = self._transfers().fetch(file)
+            found.files[file] = fetched
+            found.futures[fetched] = None
+        task.found = found
+        self._control(partial(self._wait_again, task))
+
+
+def _value(files: dict[Any, Any], late: list[File], placeholder: Any) -> Any:
+    """Return what stands for a future or a remote file; note files in results."""
+    future = placeholder
+    if not isinstance(placeholder, Future):
+        future = files.get(placeholder)
+        if future is None:  # a file that is here, or that the task brings itself
+            return placeholder
+    if isinstance(future, KernelFuture) and succeeded(future):
+        value = value_of(future)
+        _note_files(value, late)
+        return value
+    if not future.done():
+        raise ValueError(
+            f"{future!r} was put into an argument after the call: a task waits for "
+            f"the futures that are there when it is submitted."
+        )
+    return future.result(0)
+
+
+def _note_files(value: Any, late: list[File]) -> None:
+    """Note the remote files in a result.
+
+    They are looked for where a result is a file, or a list that begins with one: a
+    walk through every result would cost more than it finds.
+    """
+    listed = value if type(value) in _LISTS else (value,)
+    if listed and isinstance(listed[0], File):
+        late += [one for one in listed if _unstaged(one)]
+
+
+def _unstaged(value: Any) -> bool:
+    return isinstance(value, File) and value.remote and value.local_path is None
