@@ -25,7 +25,7 @@ from tasks import noop
 import jackfield
 from jackfield.abc import Executor, ExecutorContext, Outcome, Work, run_work
 from jackfield.graph.scheduler import BATCH
-from jackfield.steps.perform import perform
+from jackfield.steps.engine import take_reports
 
 
 class Collector(Executor):
@@ -62,23 +62,28 @@ def main() -> None:
 
 @contextmanager
 def started() -> Iterator[tuple[jackfield.DataFlowKernel, Any, Collector]]:
-    """Give a kernel, its engine and the executor that runs nothing."""
+    """Give a kernel, its parts and the executor that runs nothing."""
     executor = Collector()
     with (
         tempfile.TemporaryDirectory() as directory,
         jackfield.load(executors={"x": executor}, run_dir=Path(directory)) as kernel,
     ):
-        yield kernel, kernel._engine, executor
+        yield kernel, kernel._parts, executor
 
 
 def measured(n: int, *, of_future: bool) -> dict[str, float]:
     """Return the seconds that n tasks spend in each step."""
-    with started() as (kernel, engine, executor):
+    with started() as (kernel, parts, executor):
         first = kernel.submit(noop)
         while not executor.works:
             time.sleep(0.001)
-        entry = engine.pool.entries["x"]
-        engine.report(entry, [run_work(work) for work in executor.works])
+        entry = parts.pool.entries["x"]
+        take_reports(
+            parts.scheduler,
+            parts.log,
+            entry,
+            [run_work(work) for work in executor.works],
+        )
         assert first.result(10) == 0
         executor.works.clear()
         took: dict[str, float] = {}
@@ -91,19 +96,26 @@ def measured(n: int, *, of_future: bool) -> dict[str, float]:
 
         gc.collect()
         gc.disable()
-        with engine.scheduler._role:  # the dispatcher leaves the inbox to us
+        with parts.scheduler._role:  # the dispatcher leaves the inbox to us
             argument: Any = first if of_future else 1
             futures = timed(
                 "submit", lambda: [kernel.submit(noop, argument) for _ in range(n)]
             )
-            drain(engine, lambda action: timed("register", action), "launch", timed)
+            drain(
+                parts.scheduler,
+                lambda action: timed("register", action),
+                "launch",
+                timed,
+            )
             outcomes: list[Outcome] = timed(
                 "run", lambda: [run_work(work) for work in executor.works]
             )
             executor.works.clear()
-            engine.scheduler.inbox.extend(outcomes)
+            parts.scheduler.inbox.extend(outcomes)
             del outcomes
-            drain(engine, lambda action: timed("end", action), "announce", timed)
+            drain(
+                parts.scheduler, lambda action: timed("end", action), "announce", timed
+            )
             expected = 0 if of_future else 1
             results = timed("result", lambda: [future.result() for future in futures])
             assert results == [expected] * n
@@ -113,18 +125,20 @@ def measured(n: int, *, of_future: bool) -> dict[str, float]:
 
 def link(n: int) -> float:
     """Return the seconds of n links: run, end, register nothing, launch the next."""
-    with started() as (kernel, engine, executor):
+    with started() as (kernel, parts, executor):
         future = kernel.submit(noop)
         for _ in range(n):
             future = kernel.submit(noop, future)
         while kernel.task_state_counts[jackfield.TaskState.WAITING] < n:
             time.sleep(0.01)
-        entry = engine.pool.entries["x"]
+        entry = parts.pool.entries["x"]
         gc.collect()
         gc.disable()
         start = time.perf_counter()
         while executor.works:
-            engine.report(entry, (run_work(executor.works.pop()),))
+            take_reports(
+                parts.scheduler, parts.log, entry, (run_work(executor.works.pop()),)
+            )
         took = time.perf_counter() - start
         gc.enable()
         assert future.result(10) == 0
@@ -132,11 +146,11 @@ def link(n: int) -> float:
 
 
 def drain(
-    engine: Any, step: Callable[[Callable[[], Any]], Any], after: str, timed: Any
+    scheduler: Any, step: Callable[[Callable[[], Any]], Any], after: str, timed: Any
 ) -> None:
-    while engine.scheduler.inbox:
-        effects = step(lambda: engine.step(engine.scheduler.inbox, BATCH))
-        timed(after, lambda effects=effects: perform(engine, effects))
+    while scheduler.inbox:
+        effects = step(lambda: scheduler._step(scheduler.inbox, BATCH))
+        timed(after, lambda effects=effects: scheduler._perform(effects))
 
 
 if __name__ == "__main__":

@@ -1,15 +1,9 @@
-"""Draw ratios as an SVG picture: a bar for each peer of each row, on a log scale.
-
-usage: python plot.py RESULTS.json PICTURE.svg
-"""
+"""Draw ratios as an SVG picture: a bar for each peer of each row, on a log scale."""
 
 from __future__ import annotations
 
-import json
 import math
-import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
@@ -97,10 +91,3 @@ def _bar(number: int, label: str, ratio: float) -> str:
         f'class="{kind}"/>'
         f'<text x="{max(end, _x(1.0)) + 6:.1f}" y="{y + 12}" class="quiet">{ratio:.3g}</text>'
     )
-
-
-if __name__ == "__main__":
-    from run import ROWS
-
-    found = json.loads(Path(sys.argv[1]).read_text("utf-8"))
-    Path(sys.argv[2]).write_text(draw(found, ROWS), "utf-8")

@@ -1,4 +1,8 @@
-"""The rule between the layers, held by walking the imports of every module."""
+"""The rules between the rooms, held by walking the imports of every module.
+
+An arrow is an import, wherever it stands: at the top of a module, inside a function, or
+for type checkers only. Arrows run down: from a room to itself, or to a lower floor.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,22 @@ import pytest
 ROOT = Path(__file__).parents[1]
 KERNEL = ROOT / "kernel" / "jackfield"
 PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/jackfield_*/__init__.py"))
+FLOORS = [  # from the ground up; the rooms of one floor do not know each other
+    {"errors", "files", "states", "version"},
+    {"serialize", "staging"},
+    {"futures"},
+    {"abc", "hookspecs"},
+    {"plugins"},
+    {"config"},
+    {"graph"},
+    {"executors"},
+    {"results", "transfers"},
+    {"steps"},
+    {"kernel"},
+    {"apps"},
+    {"facade"},
+    {""},  # the package itself, which is what users import
+]
 HEAVY = ["asyncio", "click", "cloudpickle", "fsspec", "multiprocessing", "tomllib"]
 
 
@@ -91,12 +111,70 @@ def test_importing_jackfield_is_light() -> None:
     assert done.stdout.splitlines() == ["[]", "[]"], done.stderr
 
 
-def test_no_module_is_long() -> None:
-    sources = [*KERNEL.rglob("*.py"), *(ROOT / "plugins").rglob("*.py")]
-    long = {
-        str(path.relative_to(ROOT)): lines
-        for path in sources
-        if (lines := len(path.read_text().splitlines())) > 400
-    }
+def modules(root: Path, prefix: str = "") -> dict[str, Path]:
+    """Return the modules below a directory by their dotted names."""
+    found = {}
+    for path in root.rglob("*.py"):
+        parts = path.relative_to(root).with_suffix("").parts
+        parts = parts[:-1] if parts[-1] == "__init__" else parts
+        found[".".join((prefix, *parts)).strip(".")] = path
+    return found
 
-    assert long == {}
+
+def arrows(known: dict[str, Path]) -> dict[str, dict[str, int]]:
+    """Return which modules each one imports, with the line of the import."""
+    found: dict[str, dict[str, int]] = {name: {} for name in known}
+    for name, path in known.items():
+        targets = dict(imports(path))
+        for target, line in targets.items():
+            # `from package import module` means the module, and not the package too.
+            inner = any(f"{target}.{last}" in known for last in _lasts(target, targets))
+            if target in known and target != name and not inner:
+                found[name][target] = line
+    return found
+
+
+def _lasts(package: str, targets: dict[str, int]) -> list[str]:
+    start = f"{package}."
+    return [one.removeprefix(start) for one in targets if one.startswith(start)]
+
+
+def floor(module: str) -> int:
+    room = module.split(".")[1] if "." in module else ""
+    return next(number for number, rooms in enumerate(FLOORS) if room in rooms)
+
+
+def test_every_module_has_a_floor() -> None:
+    rooms = {path.stem for path in KERNEL.iterdir() if path.suffix == ".py"}
+    rooms |= {path.parent.name for path in KERNEL.glob("*/__init__.py")}
+
+    assert rooms - {"__init__"} == set().union(*FLOORS) - {""}
+
+
+def test_arrows_between_rooms_run_down() -> None:
+    wrong = [
+        f"{name}:{line}: {target}"
+        for name, targets in arrows(modules(KERNEL, "jackfield")).items()
+        for target, line in targets.items()
+        if name.split(".")[1:2] != target.split(".")[1:2]
+        and floor(target) >= floor(name)
+    ]
+
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    "root",
+    [KERNEL, *PLUGINS, ROOT / "benchmarks", ROOT / "examples"],
+    ids=lambda path: path.name,
+)
+def test_no_modules_import_each_other(root: Path) -> None:
+    prefix = root.name if (root / "__init__.py").exists() else ""
+    below = arrows(modules(root, prefix))
+    # What imports only modules that are taken away is taken away too, until nothing
+    # changes: then what is left is circles, and what leads to one.
+    left = {name: set(targets) for name, targets in below.items()}
+    while bottom := {name for name, targets in left.items() if not targets & set(left)}:
+        left = {name: left[name] for name in left if name not in bottom}
+
+    assert left == {}

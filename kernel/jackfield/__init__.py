@@ -33,7 +33,7 @@ from jackfield.files import File
 from jackfield.futures import AppFuture, DataFuture, MemoInfo
 from jackfield.graph.arguments import quote
 from jackfield.hookspecs import hookimpl
-from jackfield.kernel.current import clear, dfk, load, wait_for_current_tasks
+from jackfield.kernel.load import clear, dfk, load, wait_for_current_tasks
 from jackfield.states import TaskEvent, TaskState, TaskView, TransferEvent
 from jackfield.steps.call import AUTO_LOGNAME
 

@@ -10,12 +10,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import local
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from jackfield.errors import TaskExitError, one_line
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from jackfield.states import Summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,3 +350,32 @@ class CheckpointStore(ABC):
     @abstractmethod
     def close(self) -> None:
         """Write what is not written and release the files. Twice is once."""
+
+
+class Kernel(Protocol):
+    """What a plugin may use of the kernel that it is told of.
+
+    All of it may be used on any thread. The kernel that apps use, a
+    ``jackfield.DataFlowKernel``, has more to it, which is for the scripts of users.
+    """
+
+    @property
+    def run_dir(self) -> Path:
+        """The run's own directory."""
+
+    @property
+    def executors(self) -> tuple[str, ...]:
+        """Labels of the executors."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether the kernel has stopped taking tasks."""
+
+    def summary(self) -> Summary:
+        """Return what became of the tasks so far."""
+
+    def register(self, plugin: object, name: str | None = None) -> str:
+        """Register a plugin object; return its name."""
+
+    def cleanup(self, *, wait: bool = True) -> None:
+        """End the kernel."""

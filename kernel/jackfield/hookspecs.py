@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from jackfield.abc import (
         CheckpointStore,
         Executor,
+        Kernel,
         Retry,
     )
-    from jackfield.kernel.dfk import DataFlowKernel
     from jackfield.staging.remote import Remote, RemoteInfo
     from jackfield.staging.transfer import Transfer
     from jackfield.states import TaskEvent, TaskView, TransferEvent
@@ -289,7 +289,7 @@ def jackfield_open_checkpoint(
 
 
 @hookspec
-def jackfield_kernel_started(kernel: DataFlowKernel) -> None:
+def jackfield_kernel_started(kernel: Kernel) -> None:
     """A kernel has its executors and takes tasks. On the loading thread."""
 
 
@@ -304,7 +304,7 @@ def jackfield_task_events(events: Sequence[TaskEvent]) -> None:
 
 
 @hookspec
-def jackfield_kernel_closing(kernel: DataFlowKernel) -> None:
+def jackfield_kernel_closing(kernel: Kernel) -> None:
     """All tasks have ended and all events are delivered. On the closing thread."""
 
 

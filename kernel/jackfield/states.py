@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 
 class TaskState(Enum):
@@ -155,3 +156,22 @@ class TransferEvent(NamedTuple):
     wall: float
     monotonic: float
     error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What became of a kernel's tasks so far.
+
+    Attributes:
+        counts: State to number of tasks; transfers count as tasks.
+        failures: The first failures, one line each.
+        failed: How many tasks failed, without those that depended on them.
+        elapsed: Seconds since the kernel started.
+        run_dir: The run's directory.
+    """
+
+    counts: Mapping[TaskState, int]
+    failures: tuple[str, ...]
+    failed: int
+    elapsed: float
+    run_dir: Path

@@ -646,6 +646,7 @@ def test_a_kernel_that_is_dropped_goes_on(load: Load) -> None:
 def _end_dropped() -> None:
     from jackfield.kernel import shutdown
 
-    for kernel in list(shutdown._open):
+    for end in list(shutdown._open):
+        kernel = end.kernel
         assert kernel.submit(int).result(LIMIT_S) == 0  # it takes tasks, too
         kernel.cleanup()

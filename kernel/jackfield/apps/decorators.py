@@ -22,7 +22,7 @@ from jackfield.errors import ConfigurationError
 from jackfield.futures.mapping import windowed
 from jackfield.graph.route import INTERNAL
 from jackfield.graph.task import AppSpec, Kind, checked_labels
-from jackfield.kernel import current
+from jackfield.kernel.load import dfk
 from jackfield.steps.call import READ_BY_KERNEL, checked_walltime, read_signature
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class App(Generic[P, R]):
 
     def __call__(self, *args: Any, **kwargs: Any) -> AppFuture[R]:
         """Submit a call; see ``DataFlowKernel.submit``."""
-        return self.submit_to(self._kernel or current.dfk(), args, kwargs)
+        return self.submit_to(self._kernel or dfk(), args, kwargs)
 
     def submit_to(
         self, kernel: DataFlowKernel, args: tuple[Any, ...], kwargs: dict[str, Any]

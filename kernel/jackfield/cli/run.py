@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from types import FrameType, TracebackType
 
     from jackfield.kernel.dfk import DataFlowKernel
-    from jackfield.kernel.summary import Summary
+    from jackfield.states import Summary
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 and the signal's number, as shells count."""

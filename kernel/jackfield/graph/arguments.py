@@ -11,28 +11,25 @@ pass uses recursion, and both visit an object once: depth and shared parts are
 harmless, and so are cycles in which no future lies.
 
 Most calls have one of two shapes: plain values only, or plain values and futures of the
-same kernel, none of them in a container. For these ``candidates``, ``parents_of`` and
-``put_in`` do the same at a fraction of the cost: nothing is walked through, and a task
-that waits keeps nothing but its arguments.
+same kernel, none of them in a container. For these ``candidates``, ``put_in`` and
+``parents_of`` (in ``task``) do the same at a fraction of the cost: nothing is walked
+through, and a task that waits keeps nothing but its arguments.
 """
 
 from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from enum import Enum
 from pathlib import PurePath
 from types import NoneType
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from jackfield.files import File
 from jackfield.futures import AppFuture
-from jackfield.futures.future import task_of, value_of
-
-if TYPE_CHECKING:
-    from jackfield.graph.task import Home, Task
+from jackfield.futures.future import value_of
 
 T = TypeVar("T")
 
@@ -54,7 +51,6 @@ ATOMIC: Final[frozenset[type]] = frozenset(
 """Exact types of values that cannot hold a future. Skipped without a look."""
 
 _CONTAINERS: Final = (list, tuple, dict, set, frozenset)
-_FUTURES: Final = frozenset({AppFuture})
 
 
 # -- the usual shapes
@@ -66,21 +62,6 @@ def candidates(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Any]:
     if kwargs:
         found += [value for value in kwargs.values() if type(value) not in ATOMIC]
     return found
-
-
-def parents_of(values: Sequence[Any], home: Home) -> Sequence[Task] | None:
-    """Return the tasks behind values, if all are futures of one kernel's tasks.
-
-    Returns:
-        One task for each value; ``None`` if one of them is anything else.
-    """
-    if not _FUTURES.issuperset(map(type, values)):
-        return None
-    tasks = [task_of(future) for future in values]
-    for task in tasks:
-        if task.home is not home:
-            return None
-    return tasks
 
 
 def put_in(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 from jackfield.errors import ConfigurationError
 from jackfield.files import File
-from jackfield.futures import KernelFuture, MemoInfo
+from jackfield.futures import AppFuture, KernelFuture, MemoInfo
 from jackfield.futures.future import task_of as _record_of
 from jackfield.states import TaskState, TaskView
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from jackfield.abc import CheckpointStore, Work
-    from jackfield.futures import AppFuture, DataFuture, MemoStatus
+    from jackfield.futures import DataFuture, MemoStatus
     from jackfield.graph.arguments import Found
     from jackfield.graph.route import ExecutorEntry, Route
 
@@ -27,6 +27,7 @@ Kind: TypeAlias = Literal["python", "bash", "join", "transfer"]
 Executors: TypeAlias = Literal["all"] | tuple[str, ...]
 
 
+_FUTURES: Final = frozenset({AppFuture})
 _NO_MATTER: Final = frozenset({"label", "walltime"})
 """Arguments of a call that never change its result."""
 
@@ -410,3 +411,18 @@ def own_tasks(futures: Iterable[Future[Any]], home: Home) -> dict[Task, None]:
     """Return the distinct tasks of a certain kernel behind futures, in order."""
     tasks = [_record_of(one) for one in futures if isinstance(one, KernelFuture)]
     return dict.fromkeys([task for task in tasks if task.home is home])
+
+
+def parents_of(values: Sequence[Any], home: Home) -> Sequence[Task] | None:
+    """Return the tasks behind values, if all are futures of one kernel's tasks.
+
+    Returns:
+        One task for each value; ``None`` if one of them is anything else.
+    """
+    if not _FUTURES.issuperset(map(type, values)):
+        return None
+    tasks = [_record_of(future) for future in values]
+    for task in tasks:
+        if task.home is not home:
+            return None
+    return tasks

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.abc import runs_tasks
@@ -23,7 +24,7 @@ from jackfield.graph.state import Barriers, Closing, Tally
 from jackfield.graph.task import AppSpec, Home
 from jackfield.graph.transitions import Effects, Ended
 from jackfield.results.checkpoints import Checkpoints
-from jackfield.states import TaskState
+from jackfield.states import Summary, TaskState
 from jackfield.steps.call import CallReader
 from jackfield.steps.cancel import Canceller
 from jackfield.steps.ends import Conclusion, Ends, Failures
@@ -91,6 +92,7 @@ class Parts:
     def __init__(
         self, config: Config, manager: PluginManager, run_dir: Path, log: Logger
     ) -> None:
+        self._started: float = time.monotonic()
         self.config: Config = config
         self.manager: PluginManager = manager
         self.run_dir: Path = run_dir
@@ -322,6 +324,20 @@ class Parts:
         self.log.critical("Fault in the kernel", exc_info=error)
 
     # -- for the kernel's face and its end
+
+    def summary(self) -> Summary:
+        """Return what became of the tasks so far."""
+        counts = dict.fromkeys(TaskState, 0)
+        counts.update(self.tally.counts)
+        for task in list(self.live.values()):
+            counts[task.state] += 1
+        return Summary(
+            counts=MappingProxyType(counts),
+            failures=tuple(self.tally.failures),
+            failed=self.tally.counts[TaskState.FAILED],
+            elapsed=time.monotonic() - self._started,
+            run_dir=self.run_dir,
+        )
 
     def serves(self) -> bool:
         """Tell whether tasks wait for this thread: it runs one, or ends one."""

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast, overload
 
 from jackfield.errors import KernelClosedError
 from jackfield.futures.mapping import windowed
-from jackfield.graph.state import Barrier
 from jackfield.graph.task import AppSpec, checked_labels
-from jackfield.kernel import shutdown
 from jackfield.kernel.compose import Parts
 from jackfield.kernel.rundir import close_log, make_run_dir, open_log
-from jackfield.kernel.summary import Summary
+from jackfield.kernel.shutdown import Shutdown
+from jackfield.kernel.waiting import wait_for_tasks
 from jackfield.plugins.manager import PluginManager
-from jackfield.states import TaskState
+from jackfield.states import Summary, TaskState  # noqa: TC001  (annotations of what is public stay resolvable)
 from jackfield.steps.call import READ_BY_KERNEL, read_signature
 
 if TYPE_CHECKING:
@@ -80,13 +76,8 @@ class DataFlowKernel:
             config = Config()
         self._config: Config = config
         self._manager: PluginManager = manager or _manager(config)
-        self._started: float = time.monotonic()
-        self._wall: float = time.time()
-        self._pid: int = os.getpid()
         self._plain_specs: dict[str, AppSpec] = {}
         self._starting: threading.Lock = threading.Lock()
-        self._closer: dict[str, int] = {}
-        self._ended: threading.Event = threading.Event()
         self._run_dir: Path = make_run_dir(Path(config.run_dir))
         self._log = open_log(self._run_dir, config.log_level)
         self._manager.log = self._log
@@ -100,10 +91,11 @@ class DataFlowKernel:
             [AppSpec, Callable[..., Any], tuple[Any, ...], dict[str, Any]],
             AppFuture[Any],
         ] = self._parts.submitter.submit
+        self._shutdown: Shutdown = Shutdown(self, self._parts)
         try:
             self._start()
         except BaseException:
-            shutdown.abort(self)
+            self._shutdown.abort()
             raise
 
     def _start(self) -> None:
@@ -111,7 +103,7 @@ class DataFlowKernel:
         parts.pool.add(self._config.executors)
         self._observe()
         parts.scheduler.start()
-        shutdown.watch(self)
+        self._shutdown.watch()
         self._log.info("Kernel started; executors: %s", ", ".join(self.executors))
         self._manager.notify("jackfield_kernel_started", kernel=self)
 
@@ -144,22 +136,11 @@ class DataFlowKernel:
     @property
     def task_state_counts(self) -> Mapping[TaskState, int]:
         """How many tasks are, or ended, in each state."""
-        counts = dict.fromkeys(TaskState, 0)
-        counts.update(self._parts.tally.counts)
-        for task in list(self._parts.live.values()):
-            counts[task.state] += 1
-        return MappingProxyType(counts)
+        return self._parts.summary().counts
 
     def summary(self) -> Summary:
         """Return what became of the tasks so far."""
-        tally = self._parts.tally
-        return Summary(
-            counts=self.task_state_counts,
-            failures=tuple(tally.failures),
-            failed=tally.counts[TaskState.FAILED],
-            elapsed=time.monotonic() - self._started,
-            run_dir=self._run_dir,
-        )
+        return self._parts.summary()
 
     # -- tasks
 
@@ -281,23 +262,10 @@ class DataFlowKernel:
             TimeoutError: Some have not ended in time.
             RuntimeError: The caller is itself a task, which would wait for itself.
         """
-        parts = self._parts
-        if parts.serves():
+        if not self._shutdown.ended.is_set():
+            wait_for_tasks(self._parts, timeout)
+        elif self._parts.serves():
             raise RuntimeError("A task cannot wait for all tasks: it is one of them.")
-        if self._ended.is_set():
-            return
-        barrier = Barrier()
-        set_barrier = partial(parts.barriers.set, barrier, parts.live)
-        parts.scheduler.post(set_barrier)
-        down = False
-        try:
-            down = barrier.down.wait(timeout)
-        finally:
-            if not down:
-                parts.scheduler.post(partial(parts.barriers.drop, barrier))
-        if not down:
-            number = len(barrier.left)
-            raise TimeoutError(f"{number} tasks did not end within {timeout} s")
 
     def checkpoint(self) -> None:
         """Write the results of cached apps that are not written yet, and wait for it.
@@ -347,7 +315,7 @@ class DataFlowKernel:
                 is cancelled, and what runs gets ``exit_grace`` seconds, then is
                 stopped where the executor can.
         """
-        shutdown.cleanup(self, wait=wait)
+        self._shutdown.cleanup(wait=wait)
 
     def __enter__(self) -> Self:
         return self

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 from jackfield.abc import Work
 from jackfield.errors import KernelClosedError
 from jackfield.futures import AppFuture, DataFuture
-from jackfield.graph.arguments import ATOMIC, candidates, find, parents_of
+from jackfield.graph.arguments import ATOMIC, candidates, find
 from jackfield.graph.route import INTERNAL
-from jackfield.graph.task import AppSpec, Extras, Task, is_own
+from jackfield.graph.task import AppSpec, Extras, Task, is_own, parents_of
 from jackfield.steps.call import READ_BY_KERNEL
 
 if TYPE_CHECKING:

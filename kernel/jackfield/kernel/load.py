@@ -1,0 +1,88 @@
+"""Loading a kernel, and asking for the one that is loaded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from jackfield.errors import ConfigurationError, NoDataFlowKernelError
+from jackfield.kernel import current
+
+if TYPE_CHECKING:
+    from jackfield.config import Config
+    from jackfield.kernel.dfk import DataFlowKernel
+
+_loading: bool = False
+
+
+def load(
+    config: Config | Mapping[str, Any] | str | os.PathLike[str] | None = None,
+    /,
+    **options: Any,
+) -> DataFlowKernel:
+    """Start a kernel, and make it the one that apps use.
+
+    Best used as ``with jackfield.load():``, which waits for every task and ends the
+    kernel; after an exception or Ctrl-C it cancels what has not begun instead.
+
+    Args:
+        config: A ``Config``; a mapping as in ``jackfield.toml``; the name of a
+            profile; the path of a TOML file. ``None`` searches for
+            ``jackfield.toml`` and ``[tool.jackfield]``, then takes the defaults.
+        options: Single options of ``Config``, over all other sources; ``profile=``
+            names a profile to use besides; ``plugins=`` adds to the others' plugins.
+
+    Raises:
+        ConfigurationError: Something in the configuration cannot be, or a kernel is
+            loaded already.
+        PluginError: A plugin that it names is missing or broken.
+        ExecutorError: An executor does not start.
+    """
+    global _loading  # noqa: PLW0603  (the one kernel of this process)
+    from jackfield.config import resolve
+    from jackfield.kernel.dfk import DataFlowKernel
+    from jackfield.plugins.manager import PluginManager
+
+    with current.lock:
+        if current.loaded is not None:
+            raise ConfigurationError(
+                f"A kernel is loaded already ({current.loaded.run_dir}): end it with "
+                f"jackfield.dfk().cleanup() before loading another."
+            )
+        if _loading:
+            raise ConfigurationError(
+                "A kernel is being loaded, and a plugin that is told of it cannot load "
+                "another."
+            )
+        _loading = True
+        try:
+            resolved = resolve(config, profiles=PluginManager().profile, **options)
+            kernel = DataFlowKernel(resolved.config)
+            if not kernel.closed:  # else a plugin that was told of it has ended it
+                current.loaded = kernel
+        finally:
+            _loading = False
+        return kernel
+
+
+def dfk() -> DataFlowKernel:
+    """Return the loaded kernel.
+
+    Raises:
+        NoDataFlowKernelError: None is loaded.
+    """
+    kernel = current.loaded
+    if kernel is None:
+        raise NoDataFlowKernelError
+    return cast("DataFlowKernel", kernel)  # ``load`` has made it
+
+
+def clear() -> None:
+    """Forget the loaded kernel, without ending it."""
+    current.forget(current.loaded)
+
+
+def wait_for_current_tasks(timeout: float | None = None) -> None:
+    """Wait for all tasks of the loaded kernel; see ``DataFlowKernel``."""
+    dfk().wait_for_current_tasks(timeout)
