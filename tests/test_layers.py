@@ -178,3 +178,48 @@ def test_no_modules_import_each_other(root: Path) -> None:
         left = {name: left[name] for name in left if name not in bottom}
 
     assert left == {}
+
+
+@pytest.mark.parametrize("root", [KERNEL, *PLUGINS], ids=lambda path: path.name)
+def test_nobody_reaches_into_what_is_private_elsewhere(root: Path) -> None:
+    wrong = [
+        f"{path}:{node.lineno}: {ast.unparse(node)}"
+        for path in root.rglob("*.py")
+        for tree in [ast.parse(path.read_text())]
+        for own in [_written_in(tree)]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and node.attr.startswith("_")
+        and not node.attr.startswith("__")
+        and node.attr not in own
+        and ast.unparse(node.value) not in {"self", "cls"}
+        and not _is_of_others(node)
+    ]
+
+    assert wrong == []
+
+
+def _written_in(tree: ast.Module) -> set[str]:
+    """Return the names that a module defines or sets, attributes included."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            found.add(node.attr)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+    return found
+
+
+def _is_of_others(node: ast.Attribute) -> bool:
+    """Tell whether a name is public in spite of its underscore, or not ours at all."""
+    return node.attr in {"_make", "_replace", "_value_", "_exit"} or (
+        ast.unparse(node)
+        in {
+            "subprocess._args_from_interpreter_flags",
+            "kind._get_kwargs_from_urls",  # fsspec's, which its subclasses override
+            "kind._strip_protocol",
+            "filesystem._cat_file",
+        }
+    )

@@ -17,6 +17,7 @@ from jackfield.graph.dependency_errors import dependency_error
 from jackfield.states import FINAL, TaskState
 
 if TYPE_CHECKING:
+    from collections import Counter
     from concurrent.futures import Future
     from logging import Logger
 
@@ -92,7 +93,7 @@ class Conclusion:
         free: Callable[[Task], None],
         release_files: Callable[[Task, Mapping[File, Future[Any] | None]], None],
     ) -> None:
-        self._tally: Tally = tally
+        self._counts: Counter[TaskState] = tally.counts
         self._barriers: Barriers = barriers
         self._failures: Failures = failures
         self._observation: Observation = observation
@@ -103,7 +104,7 @@ class Conclusion:
 
     def draw(self, task: Task, error: BaseException | None, effects: Effects) -> None:
         """Do it for a task whose state is final already."""
-        self._tally.counts[task.state] += 1
+        self._counts[task.state] += 1
         if task.future is not None:
             effects.ended.append(task.future)
         if task.data_futures:

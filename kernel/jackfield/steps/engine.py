@@ -270,6 +270,7 @@ class Engine:
         fault: Callable[[BaseException], None],
     ) -> None:
         self._admit: Callable[[Task, Effects], None] = intake.admit
+        self._take: Callable[[Outcome, list[Ending], Effects], None] = reports.take
         self._reports: Reports = reports
         self._ends: Ends = ends
         self._fault: Callable[[BaseException], None] = fault
@@ -278,15 +279,16 @@ class Engine:
         """Work off up to ``limit`` items; return what they call for."""
         effects = Effects()
         endings: list[Ending] = []
+        admit, take = self._admit, self._take
         for _ in range(limit):
             if not inbox:
                 break
             item = inbox.popleft()
             kind = type(item)
             if kind is tuple:
-                self._reports.take(item, endings, effects)
+                take(item, endings, effects)
             elif kind is Task:
-                self._admit(item, effects)
+                admit(item, effects)
             elif kind is Ended:
                 task, state, error, value = item
                 if task.state not in FINAL:

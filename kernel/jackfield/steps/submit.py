@@ -94,7 +94,12 @@ class Submitter:
         extras: Extras | None = None
         if spec.special or (kwargs and not READ_BY_KERNEL.isdisjoint(kwargs)):
             extras, kwargs = self._reader.read(spec, task_id, kwargs)
-        self._check_route(spec, extras)
+        if (
+            extras is not None
+            or spec.route is None
+            or spec.route.version is not self._pool.version
+        ):
+            self._pool.route(spec, spec.walltime if extras is None else extras.walltime)
         parents: Sequence[Task] | None = None
         found: Found | None = None
         if kwargs or not ATOMIC.issuperset(map(type, args)):
@@ -117,13 +122,6 @@ class Submitter:
         else:
             self._dependencies.post(task, future, found)
         return future
-
-    def _check_route(self, spec: AppSpec, extras: Extras | None) -> None:
-        """Have an app fail now if no executor can do what it asks for."""
-        special = extras is not None and extras.walltime != spec.walltime
-        route = spec.route
-        if special or route is None or route.version is not self._pool.version:
-            self._pool.route(spec, spec.walltime if extras is None else extras.walltime)
 
     def submit_internal(
         self, spec: AppSpec, action: Callable[[], Any]
