@@ -39,8 +39,10 @@ from jackfield.steps.submit import AUTO_LOGNAME
 
 if TYPE_CHECKING:
     from jackfield.config import Config
+    from jackfield.executors.adapter import adapt
     from jackfield.facade import KernelExecutor
     from jackfield.kernel.dfk import DataFlowKernel
+    from jackfield.kernel.summary import Summary
     from jackfield.memo.explanation import Explanation
     from jackfield.results.explaining import explain
     from jackfield.staging.remote import Remote, RemoteInfo, Timeouts
@@ -70,6 +72,7 @@ __all__ = [
     "Remote",
     "RemoteInfo",
     "Retry",
+    "Summary",
     "TaskEvent",
     "TaskState",
     "TaskView",
@@ -78,6 +81,7 @@ __all__ = [
     "TransferError",
     "TransferEvent",
     "WorkerDiedError",
+    "adapt",
     "bash_app",
     "clear",
     "dfk",
@@ -97,8 +101,10 @@ _LAZY = {
     "KernelExecutor": "jackfield.facade",
     "Remote": "jackfield.staging.remote",
     "RemoteInfo": "jackfield.staging.remote",
+    "Summary": "jackfield.kernel.summary",
     "Timeouts": "jackfield.staging.remote",
     "Transfer": "jackfield.staging.transfer",
+    "adapt": "jackfield.executors.adapter",
     "explain": "jackfield.results.explaining",
 }
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from jackfield.errors import ConfigurationError
-from jackfield.testing import ExecutorConformance
+from jackfield_testing import ExecutorConformance
 
 if TYPE_CHECKING:
     import concurrent.futures

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from jackfield.testing import StagingConformance, StagingFaults
+from jackfield_testing import StagingConformance, StagingFaults
 
 TEXT = (Path(__file__).parents[2] / "docs" / "testing-a-plugin.md").read_text()
 

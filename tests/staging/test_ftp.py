@@ -28,7 +28,9 @@ from jackfield.errors import (
     TransferError,
 )
 from jackfield.staging.remote import Timeouts
-from jackfield.testing.servers import (
+from jackfield_staging import ftp
+from jackfield_staging._ftp_listing import parsed
+from jackfield_testing.servers import (
     BogusAddress,
     DropData,
     FTPFault,
@@ -38,8 +40,6 @@ from jackfield.testing.servers import (
     StallData,
     Unknown,
 )
-from jackfield_staging import ftp
-from jackfield_staging._ftp_listing import parsed
 
 if TYPE_CHECKING:
     from tests.staging.servers.endpoint import Endpoint

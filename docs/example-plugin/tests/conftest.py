@@ -2,4 +2,4 @@
 
 import pytest
 
-pytest.register_assert_rewrite("jackfield.testing")
+pytest.register_assert_rewrite("jackfield_testing")
