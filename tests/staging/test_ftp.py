@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, cast
 import psutil
 import pytest
 from tests.staging.servers import vsftpd as vsftpd_server
-from tests.staging.servers.process import scratch
 
 from jackfield import ConfigurationError, DataFlowKernel, Remote, RemoteInfo, Transfer
 from jackfield.errors import (
@@ -40,6 +39,7 @@ from jackfield_testing.servers import (
     StallData,
     Unknown,
 )
+from jackfield_testing.servers._process import scratch
 
 if TYPE_CHECKING:
     from tests.staging.servers.endpoint import Endpoint

