@@ -285,3 +285,33 @@ def test_servers_serve_what_is_put_there(
     futures = [jackfield_kernel.submit(read, jf.File(url)) for url in urls]
 
     assert [f.result(LIMIT_S) for f in futures] == [b"over http", b"over ftp"]
+
+
+def test_servers_last_longer_than_the_kernel(tmp_path: Path) -> None:
+    pytest.importorskip("aiohttp")
+
+    code, output = run_pytest(
+        tmp_path,
+        """
+        from pathlib import Path
+        import jackfield as jf
+        from jackfield_testing.servers import Drip
+
+        futures = []
+
+        def read(file):
+            return Path(file).read_bytes()
+
+        def test_that_leaves_a_transfer(jackfield_kernel, jackfield_http_server):
+            jackfield_http_server.files["/x"] = bytes(10)
+            jackfield_http_server.fault("/x", Drip(1, 0.05))
+            file = jf.File(jackfield_http_server.url("/x"))
+            futures.append(jackfield_kernel.submit(read, file))
+
+        def test_that_it_has_ended_well():
+            assert futures[0].result(0) == bytes(10)
+        """,
+    )
+
+    assert code == 0, output
+    assert "2 passed" in output

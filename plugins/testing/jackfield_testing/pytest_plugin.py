@@ -7,7 +7,7 @@ what it needs when a test asks for it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
@@ -24,6 +24,13 @@ pytest.register_assert_rewrite(
     "jackfield_testing.executors",
     "jackfield_testing.staging",
 )
+
+SERVERS: Final = (
+    "jackfield_http_server",
+    "jackfield_ftp_server",
+    "jackfield_s3_server",
+)
+"""Fixtures that a kernel's tasks may need until the kernel has ended."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -66,6 +73,9 @@ def jackfield_kernel(
     """
     from jackfield_testing.kernels import kernel_that_ends
 
+    for name in SERVERS:
+        if name in request.fixturenames:
+            request.getfixturevalue(name)  # made before the kernel, it ends after it
     session = request.session
     failures = session.testsfailed
 

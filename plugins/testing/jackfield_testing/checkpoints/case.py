@@ -128,7 +128,7 @@ class CheckpointStoreCase(ABC):
     def start(
         self, directory: Path, job: str, prefix: Sequence[str] = (), **arguments: Any
     ) -> subprocess.Popen[str]:
-        """Have another process do a job of ``_checkpoint_child``."""
+        """Have another process do a job of ``child``."""
         kind = type(self)
         return subprocess.Popen(
             [
@@ -145,13 +145,13 @@ class CheckpointStoreCase(ABC):
     def answer(
         self, process: subprocess.Popen[str], limit: float = CHILD_LIMIT_S
     ) -> dict[str, Any]:
-        """Wait for a job, and return what it says."""
-        try:
-            out, errors = process.communicate(timeout=limit)
-        except BaseException:
-            process.kill()
-            process.communicate()
-            raise
+        """Wait for a job that ends well, and return what it says."""
+        with process:
+            try:
+                out, errors = process.communicate(timeout=limit)
+            except BaseException:
+                process.kill()
+                raise
         assert process.returncode == 0, errors
         answer: dict[str, Any] = json.loads(out.splitlines()[-1])
         return answer

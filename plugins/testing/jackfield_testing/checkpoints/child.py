@@ -1,6 +1,8 @@
-"""What the checkpoint kit has other processes do: ``python -m`` this, and JSON back.
+"""What the checkpoint kit has other processes do.
 
-Nothing here is asserted: a job says what it saw, and the test judges.
+A test starts ``python -m jackfield_testing.checkpoints.child`` with the name of a job
+and its arguments, and gets JSON back. Nothing is asserted here: a job says what it saw,
+and the test judges.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ OpenStore: TypeAlias = "Callable[..., CheckpointStore]"
 Answer: TypeAlias = dict[str, Any]
 
 SPREAD: Final = 97
-"""Values have this many lengths, so that nothing in a store lines up."""
+"""Values have so many lengths, so that records do not begin at round offsets."""
 
 
 def key_of(number: int) -> bytes:
@@ -221,6 +223,7 @@ def _resident() -> int:
 
 
 def _told(error: Exception | None) -> Answer:
+    """Say what was raised, if anything, and whether it is what a store is to raise."""
     ours = isinstance(error, CheckpointError)
     return {"refused": ours, "error": None if error is None else repr(error)}
 

@@ -13,6 +13,7 @@ from jackfield.abc import CheckpointRecord
 from jackfield.errors import CheckpointError, ConfigurationError
 from jackfield.memo.envelope import Miss, Reason, Value, load_value, pack_value
 from jackfield.memo.signing import SigningKey
+from jackfield_testing.background import Background
 from jackfield_testing.checkpoints.case import CheckpointStoreCase
 from jackfield_testing.checkpoints.child import key_of, record_of
 
@@ -256,7 +257,7 @@ class Contract(CheckpointStoreCase):
     # -- threads
 
     def test_threads_may_read_while_one_writes(self, tmp_path: Path) -> None:
-        wrong: list[Any] = []
+        wrong: list[object] = []
         written = 0
         ended = threading.Event()
 
@@ -271,17 +272,13 @@ class Contract(CheckpointStoreCase):
                     wrong.append("keys")
 
         with self.opened(tmp_path) as store:
-            readers = [
-                threading.Thread(target=_catching, args=(read, wrong)) for _ in "123"
-            ]
-            for reader in readers:
-                reader.start()
+            readers = [Background(read) for _ in range(3)]
             for first in range(0, 400, 10):
                 store.put_many([record_of(n) for n in range(first, first + 10)])
                 written = first + 10
             ended.set()
             for reader in readers:
-                reader.join(30)
+                reader.finish()
 
         assert wrong == []
 
@@ -289,13 +286,9 @@ class Contract(CheckpointStoreCase):
         store = self.make_store(tmp_path)
         store.put_many([record_of(0)])
         assert store.get(key_of(0)) is not None
-        wrong: list[Any] = []
 
-        closer = threading.Thread(target=_catching, args=(store.close, wrong))
-        closer.start()
-        closer.join(30)
+        Background(store.close).finish()
 
-        assert wrong == []
         assert self.survivors(tmp_path, [0]) == ({0}, "")
 
     # -- what the kernel puts in
@@ -339,10 +332,3 @@ class Contract(CheckpointStoreCase):
         assert isinstance(miss, Miss)
         assert miss.reason is Reason.GONE
         assert f"{__name__}.Early" in str(miss)
-
-
-def _catching(function: Any, wrong: list[Any]) -> None:
-    try:
-        function()
-    except BaseException as error:  # of a thread, which pytest would not see
-        wrong.append(error)

@@ -139,8 +139,11 @@ class Sharing(CheckpointStoreCase):
         assert self.survivors(tmp_path, [0, 1]) == ({0, 1}, "")
 
     def test_a_program_that_forgets_to_close_ends_quietly(self, tmp_path: Path) -> None:
-        process = self.start(tmp_path, "forget")
-        out, errors = process.communicate(timeout=CHILD_LIMIT_S)
+        with self.start(tmp_path, "forget") as process:
+            try:
+                out, errors = process.communicate(timeout=CHILD_LIMIT_S)
+            finally:
+                process.kill()
 
         assert (process.returncode, errors) == (0, "")
         assert "true" in out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from jackfield_testing.background import Background
 from jackfield_testing.executors import tasks
 from jackfield_testing.executors.case import (
     ExecutorCase,
@@ -101,12 +102,11 @@ class Cancel(ExecutorCase):
                     if harness.executor.cancel(work):
                         cancelled.add(work)
 
-            canceller = threading.Thread(target=cancel)
-            canceller.start()
+            canceller = Background(cancel)
             together.wait(WAIT_S)
             for work in works:
                 harness.executor.submit([work])
-            canceller.join(WAIT_S)
+            canceller.finish()
             harness.wait([work for work in works if work not in cancelled])
             harness.executor.shutdown()
 

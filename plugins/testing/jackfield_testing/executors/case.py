@@ -25,8 +25,8 @@ class ExecutorCase(ABC):
     """How to make the executor under test, and what cannot be seen in it."""
 
     cancels_queued: ClassVar[bool] = True
-    """Whether a work that waits for a worker can be cancelled. Of a queue that is
-    filled ahead of the workers, the last work is meant."""
+    """Whether a work that waits for a worker can be cancelled. Where works are handed
+    to the workers ahead of time, this is about the last of those that wait."""
 
     keeps_order: ClassVar[bool] = True
     """Whether a single worker runs works in the order they were submitted in."""

@@ -8,10 +8,12 @@ import subprocess
 import sys
 import threading
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
+from jackfield_testing.background import Background
 from jackfield_testing.executors import tasks
 from jackfield_testing.executors.case import (
     ExecutorCase,
@@ -33,7 +35,8 @@ if TYPE_CHECKING:
 QUEUED = 20
 WARM_UP_CYCLES = 2
 SUBMITTERS = 4
-PROMPT_S = 0.1  # within which a shutdown that does not wait has returned
+PROMPT_S = 0.1
+"""Seconds within which a shutdown that does not wait for tasks would have returned."""
 
 EXIT_SCRIPT = """\
 import runpy, sys
@@ -91,11 +94,10 @@ class Shutdown(ExecutorCase):
                 ended.wait(PROMPT_S)
                 gate.open()
 
-            opener = threading.Thread(target=open_unless_ended)
-            opener.start()
+            opener = Background(open_unless_ended)
             within_limit(harness, None)
             ended.set()
-            opener.join(WAIT_S)
+            opener.finish()
 
             works = [*held.values(), *queued]
             assert all(harness.reported(work) for work in works)
@@ -134,11 +136,10 @@ class Shutdown(ExecutorCase):
             until_entered(gate, "running")
             queued = harness.submit_each(gate.hold, [f"{n}" for n in range(QUEUED)])
 
-            ending = threading.Thread(target=within_limit, args=(harness, WAIT_S))
-            ending.start()
+            ending = Background(lambda: harness.executor.shutdown(grace=WAIT_S))
             assert settled(lambda: _refuses(harness), WAIT_S)  # it has begun to end
             gate.open()
-            ending.join(WAIT_S)
+            ending.finish()
 
             assert harness.value(running) == "running"
             assert gate.entered() < {"running", *[f"{n}" for n in range(QUEUED)]}
@@ -187,13 +188,12 @@ class Shutdown(ExecutorCase):
                 except Exception as error:
                     refusals.append(error)
 
-            threads = [threading.Thread(target=submit) for _ in range(SUBMITTERS)]
-            for thread in threads:
-                thread.start()
+            submitters = [Background(submit) for _ in range(SUBMITTERS)]
             for _ in range(5 * SUBMITTERS):
                 assert some_done.acquire(timeout=WAIT_S)
             within_limit(harness, None)
-            join_all(set(threads))
+            for submitter in submitters:
+                submitter.finish()
 
             assert len(refusals) == SUBMITTERS
             assert not any(isinstance(e, AssertionError) for e in refusals), refusals
@@ -211,17 +211,17 @@ class Shutdown(ExecutorCase):
         arguments = [inspect.getfile(cls), cls.__name__, str(directory)]
         script = directory / "script.py"
         script.write_text(EXIT_SCRIPT)
-        program = subprocess.Popen(
+        with subprocess.Popen(
             [sys.executable, str(script), *arguments, "held" if held else ""],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-        )
-        try:
-            output, errors = program.communicate(timeout=WAIT_S)
-        finally:
-            program.kill()
+        ) as program:
+            try:
+                output, errors = program.communicate(timeout=WAIT_S)
+            finally:
+                program.kill()
         assert (program.returncode, output) == (0, "the script has ended\n"), errors
         assert settled(lambda: not session(program.pid), WAIT_S)
 
@@ -313,19 +313,7 @@ class End(Shutdown, Leaks):
 
 def within_limit(harness: Harness, grace: float | None) -> None:
     """Shut down, on a thread that can be given up when it hangs."""
-    raised: list[BaseException] = []
-
-    def shutdown() -> None:
-        try:
-            harness.executor.shutdown(grace=grace)
-        except BaseException as error:
-            raised.append(error)
-
-    thread = threading.Thread(target=shutdown, daemon=True)
-    thread.start()
-    thread.join(WAIT_S)
-    assert not thread.is_alive(), f"shutdown(grace={grace}) does not return"
-    assert not raised, raised
+    Background(partial(harness.executor.shutdown, grace=grace)).finish()
 
 
 def join_all(threads: set[threading.Thread]) -> None:

@@ -1,9 +1,10 @@
-"""Drives one executor in a test, in the kernel's place."""
+"""Drives one executor in a test, as a kernel would."""
 
 from __future__ import annotations
 
 import itertools
 import time
+from functools import partial
 from threading import Condition
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -57,7 +58,8 @@ class Harness:
         self._outcomes: dict[Work, Outcome] = {}
         self._known: set[Work] = set()
         self._strange: list[Outcome] = []
-        self._lost = False  # a work was: what is waited for next may be lost too
+        self._lost = False
+        """Whether a work was not reported in time: others may be lost with it."""
 
     def start(self) -> Harness:
         """Start the executor."""
@@ -139,10 +141,10 @@ class Harness:
         deadline = time.monotonic() + limit
         with self._changed:
             for work in works:
-                while work not in self._outcomes:
-                    if not self._changed.wait(deadline - time.monotonic()):
-                        self._lost = True
-                        raise AssertionError(f"{work} is not reported in {limit:g} s")
+                left = deadline - time.monotonic()
+                if not self._changed.wait_for(partial(self.reported, work), left):
+                    self._lost = True
+                    raise AssertionError(f"{work} is not reported in {limit:g} s")
 
     def error(self, work: Work) -> BaseException | None:
         """Wait for a work, and return what it raised."""

@@ -82,7 +82,11 @@ class HostileData(handlers.DTPHandler):  # type: ignore[misc]  # the base is unt
         return max(0, after - int(self.get_transmitted_bytes()))
 
     def _strikes(self) -> bool:
-        """Strike if it is time; say whether the connection is to be left alone."""
+        """Do what the fault does, if its byte has come.
+
+        Returns:
+            Whether the loop is to move no bytes on this connection now.
+        """
         if self._left() != 0 or getattr(self, "_ssl_accepting", False):
             return False  # a handshake is let through: it is not the transfer's
         self.struck = True
@@ -117,7 +121,7 @@ class HostileControl(handlers.FTPHandler):  # type: ignore[misc]  # the base is 
     use_sendfile = False  # bytes are counted in send()
     auth_failed_timeout = 0
     banner = "ready."
-    data_channel = None  # theirs is deleted on close, and looked at afterwards
+    data_channel = None  # pyftpdlib deletes its own on close, and reads it afterwards
     data_fault: Any = None
     verb = ""
 

@@ -1,4 +1,8 @@
-"""What a hostile FTP server and its sessions share: faults, notes, what is held."""
+"""What a hostile FTP server and its sessions share.
+
+The faults that were set, the commands that have come, and the transfers that are held
+until the server's ``release`` is set.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +53,7 @@ class Plan:
             return {f.verb for f in self._faults if isinstance(f.fault, Unknown)}
 
     def due(self, verb: str) -> FTPFault | None:
-        """Give what happens to a command, and count it."""
+        """Give the fault that happens to a command now; it counts as used once more."""
         with self.lock:
             for planned in self._faults:
                 if planned.verb == verb and planned.left != 0:
@@ -63,12 +67,12 @@ class Plan:
             self.commands.append(FTPCommand(verb, argument))
 
     def hold(self, proceed: Callable[[], object]) -> None:
-        """Keep what is to go on when released; on the loop's thread."""
+        """Keep what is to be called on release. Called on the loop's thread."""
         self._held.append(proceed)
         self.stalled.set()
 
     def proceed(self) -> None:
-        """Let all that is held go on; on the loop's thread."""
+        """Call all that is held. Called on the loop's thread."""
         held, self._held = self._held, []
         for proceed in held:
             proceed()

@@ -1,7 +1,8 @@
 """What all faults of the HTTP server are.
 
-A fault is a frozen dataclass that says what is done; four methods say how, each
-called at its stage of an exchange. Those that a fault leaves alone behave well.
+A fault is a frozen dataclass whose fields say how much goes wrong. It overrides some of
+four methods, each called at its stage of an exchange; one that it does not override
+does what an honest server does.
 """
 
 from __future__ import annotations

@@ -93,6 +93,9 @@ class Listener:
             if self._context is not None:
                 connection.do_handshake()  # type: ignore[attr-defined]  # it is wrapped
             self._serve(connection)
+        # `close` cuts connections under the same lock. Without it, it could find this
+        # one in the set, and shut it down after it was closed here: by then its
+        # descriptor may be that of another connection.
         with self._lock:
             self._open.discard(connection)
             connection.close()
@@ -111,6 +114,8 @@ class Listener:
             self._closing = True
         self._waker.send(b"x")
         deadline = time.monotonic() + CLOSE_LIMIT_S
+        # The accepting thread first, which is the only one to start others: from then
+        # on neither the threads nor the open connections become more.
         self._threads[0].join(CLOSE_LIMIT_S)
         with self._lock:
             for connection in self._open:

@@ -120,9 +120,13 @@ class HostileFTPServer:
             self._free()
             raise
         self.port: int = self._server.address[1]
+        self._thread = self._start()
+
+    def _start(self) -> threading.Thread:
         name = f"jackfield-server-ftp-{self.port}"
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._run, name=name, daemon=True)
+        thread.start()
+        return thread
 
     def __enter__(self) -> Self:
         return self

@@ -144,16 +144,16 @@ class StagingCase:
     """Whether directories and patterns can be staged in."""
 
     verified: ClassVar[Literal["etag", "size", "none"]] = "etag"
-    """How it is known that a file is right of which its user declares nothing."""
+    """What shows that a file is right if its user declares neither size nor digest."""
 
     notices_changes: ClassVar[bool] = True
-    """Whether a file is known from another of the same size and second."""
+    """Whether a file can be told from another of the same size and the same second."""
 
     resumes: ClassVar[bool] = True
     """Whether a transfer that was interrupted goes on where it was."""
 
     caches: ClassVar[bool] = True
-    """Whether it tells a file's version without moving it, as the cache needs it."""
+    """Whether a file's version can be told without moving it, as the cache needs it."""
 
     checks_options: ClassVar[bool] = True
     """Whether an option that it does not have is refused."""

@@ -54,12 +54,12 @@ class StagingConformance(
         replaces_whole: Whether a file that is replaced stays as it was until the new
             one is there.
         lists: Whether directories and patterns can be staged in.
-        verified: How it is known that a file is right: ``"etag"``, ``"size"`` or
-            ``"none"``.
-        notices_changes: Whether a file is known from another of the same size and
-            second.
+        verified: What shows that a file is right if its user declares neither size
+            nor digest: ``"etag"``, ``"size"`` or ``"none"``.
+        notices_changes: Whether a file can be told from another of the same size and
+            the same second.
         resumes: Whether an interrupted transfer goes on where it was.
-        caches: Whether it tells a file's version without moving it, as the cache
+        caches: Whether a file's version can be told without moving it, as the cache
             needs it.
         checks_options: Whether an option that it does not have is refused.
         login_in_url: Whether user and password may stand in the URL.

@@ -135,9 +135,10 @@ class StagingSite(ABC):
         """Remove a file that is there."""
 
     def make_room(self, name: str) -> None:
-        """Make the directories above a name that is to be sent, where it needs them.
+        """Make the directories that a file of this name is going to be sent to.
 
-        By default by placing a file there and removing it.
+        Called before each upload. By default, a file is placed there and removed; do
+        nothing where the server makes directories by itself.
         """
         self.put(name, b"")
         self.delete(name)
