@@ -163,7 +163,14 @@ def _become_main(script: str, args: Sequence[str]) -> ModuleType:
 
 
 def _run_code(module: ModuleType) -> BaseException | None:
-    """Run a module's file in it; return what it raised, but for Ctrl-C."""
+    """Run a module's file as that module's code.
+
+    Returns:
+        What it raised, or ``None``.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C and SIGTERM go through.
+    """
     assert module.__file__
     try:
         with io.open_code(module.__file__) as source:
@@ -177,7 +184,7 @@ def _run_code(module: ModuleType) -> BaseException | None:
 
 
 def _report(error: BaseException | None) -> int:
-    """Say how the script ended, as Python does; return its exit code."""
+    """Print how the script ended, as Python does; return the exit code."""
     match error:
         case None:
             return 0

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from functools import wraps
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -108,8 +109,7 @@ _OPTIONS: Final = (
 
 
 def filters(command: F) -> F:
-    """Give a command the options that choose results, as one argument ``wanted``."""
-    from functools import wraps
+    """Add the options that choose results; the command gets them as ``wanted``."""
 
     @wraps(command)
     def filtered(
