@@ -203,7 +203,7 @@ def _report(error: BaseException | None) -> int:
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
-    """Raise what ends the run; a scheduler sends SIGTERM before it kills."""
+    """Raise what ends the run; batch schedulers send SIGTERM before they kill."""
     del number, frame
     raise _Terminated
 

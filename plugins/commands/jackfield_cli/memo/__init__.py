@@ -186,7 +186,7 @@ def verify(
 def _problems(
     store: CheckpointStore, wanted: Filter, table: dict[str, Any]
 ) -> tuple[int, dict[str, str]]:
-    """Read what is chosen; return how many they were, and what is wrong with which."""
+    """Read what is chosen; return how many, and each bad one's key with its problem."""
     from jackfield.memo.envelope import Miss, unpack
     from jackfield.memo.signing import signing_key, trust_of
 

@@ -50,11 +50,11 @@ class Filter:
         return self == Filter(None, "", None, None, 0, None)
 
     def choose(self, store: CheckpointStore) -> Iterator[CheckpointEntry]:
-        """Give what is chosen of a store."""
+        """Return the entries of a store that are chosen."""
         return filter(self._fits, store.scan())
 
     def choose_keys(self, store: CheckpointStore) -> Iterator[bytes]:
-        """Give the keys of what is chosen: all there are, if nothing is filtered."""
+        """Return the keys of what is chosen: all there are, if nothing is filtered."""
         if self.is_empty:
             return store.keys()
         return (entry.key for entry in self.choose(store))

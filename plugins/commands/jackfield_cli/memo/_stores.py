@@ -86,7 +86,7 @@ def opened(table: dict[str, Any], *, write: bool = False) -> Iterator[Checkpoint
 
 
 def find(store: CheckpointStore, prefix: str) -> CheckpointRecord:
-    """Return the record whose key begins so.
+    """Return the record whose key begins with a prefix.
 
     Raises:
         click.ClickException: There is none, or there are several.
@@ -115,7 +115,7 @@ def find(store: CheckpointStore, prefix: str) -> CheckpointRecord:
 
 
 def _common(name: str, other: str) -> int:
-    """Return how many digits two keys have in common at their beginning."""
+    """Return how many digits at their beginning two keys have in common."""
     pairs = enumerate(zip(name, other, strict=False))
     short = min(len(name), len(other))
     return next((place for place, (a, b) in pairs if a != b), short)

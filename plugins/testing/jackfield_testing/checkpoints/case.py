@@ -31,7 +31,7 @@ LONG_LIMIT_S: Final = 3600.0
 
 
 class CheckpointStoreCase(ABC):
-    """How to make the store under test, and what cannot be seen in it."""
+    """How to make the store under test, and what tests cannot find out about it."""
 
     local_damage: ClassVar[bool] = True
     """Whether a damaged byte costs one record at most. Where it is false, it may cost
@@ -58,7 +58,7 @@ class CheckpointStoreCase(ABC):
 
     @abstractmethod
     def make_store(self, directory: Path, **options: Any) -> CheckpointStore:
-        """Open the store under test, the same one for the same directory.
+        """Open the store under test; for the same directory, the same store.
 
         Called in other processes too, which run the subclass's file: it must do
         without fixtures, and the class must stand at the top level of its module.
@@ -92,7 +92,7 @@ class CheckpointStoreCase(ABC):
     def survivors(
         self, directory: Path, numbers: Sequence[int], extra: int = 0
     ) -> tuple[set[int], str]:
-        """See which records a damaged store gives; they must be the right ones.
+        """Find out which records a damaged store still gives; fail if one is wrong.
 
         Returns:
             Their numbers, and what was told: warnings, or the error of a store that
@@ -128,7 +128,7 @@ class CheckpointStoreCase(ABC):
     def start(
         self, directory: Path, job: str, prefix: Sequence[str] = (), **arguments: Any
     ) -> subprocess.Popen[str]:
-        """Have another process do a job of ``child``."""
+        """Start another process that does one of the jobs of ``child``."""
         kind = type(self)
         return subprocess.Popen(
             [
@@ -157,21 +157,22 @@ class CheckpointStoreCase(ABC):
         return answer
 
     def child(self, directory: Path, job: str, **arguments: Any) -> dict[str, Any]:
-        """Have a job done and return the answer."""
+        """Let another process do a job, and return what it says."""
         return self.answer(self.start(directory, job, **arguments))
 
 
 def needs(wanted: bool, what: str) -> None:
-    """Skip a test that is not about this store."""
+    """Skip the test, with a reason, unless it applies to this store."""
     if not wanted:
         pytest.skip(f"this store {what}")
 
 
 @cache
 def namespace() -> tuple[str, ...]:
-    """Return the command that lets its arguments mount things for themselves.
+    """Return a command that runs its arguments in a mount namespace of their own.
 
-    Skips the test where that is not possible.
+    What they mount is seen by them alone, and gone when they end. Skips the test where
+    that is not allowed.
     """
     for options in ("-m", "-Urm"):
         command = (shutil.which("unshare") or "unshare", options)
@@ -191,5 +192,9 @@ def namespace() -> tuple[str, ...]:
 
 
 def mounted(command: str) -> tuple[str, ...]:
-    """Return a prefix for a process that finds something mounted: a shell command."""
+    """Return a prefix for a command, which runs a shell command before it.
+
+    Args:
+        command: Mounts something, for the prefixed command alone.
+    """
     return (*namespace(), "sh", "-c", f'{command} && exec "$@"', "sh")

@@ -64,14 +64,14 @@ def write(open_store: OpenStore, start: int, count: int, batch: int) -> Answer:
 
 
 def write_one(open_store: OpenStore, number: int, at: float) -> Answer:
-    """Open the store at a given time, with others doing so too, and put one record."""
+    """Open the store at a given time, as other processes do, and put one record."""
     while time.time() < at:
         pass
     return write(open_store, number, 1, 1)
 
 
 def kill(open_store: OpenStore, rounds: int, longest: float, seed: int) -> Answer:
-    """Kill processes that write, at random instants; look for what they had put."""
+    """Kill processes that write, at random instants; look for what they have put."""
     dice = random.Random(seed)
     acknowledged, lost, wrong = 0, [], []
     for number in range(rounds):
@@ -91,7 +91,7 @@ def kill(open_store: OpenStore, rounds: int, longest: float, seed: int) -> Answe
 
 
 def _write_until_killed(open_store: OpenStore, number: int, delay: float) -> set[int]:
-    """Let a child put batches of all sizes for a while; return what it had put."""
+    """Let a child put batches for a while; return the numbers that it has put."""
     receive, send = os.pipe()
     pid = os.fork()
     if not pid:
@@ -163,7 +163,7 @@ def refuse(open_store: OpenStore, number: int) -> Answer:
 
 
 def fork(open_store: OpenStore) -> Answer:
-    """Let a forked child use and close the store, then use it on."""
+    """Let a forked child use and close the store, then go on using it here."""
     store = open_store()
     store.put_many([record_of(0)])
     receive, send = os.pipe()
@@ -188,7 +188,7 @@ def fork(open_store: OpenStore) -> Answer:
 
 
 def forget(open_store: OpenStore) -> Answer:
-    """Put a record and leave the store to the end of the interpreter."""
+    """Put a record, and leave the store open until the interpreter ends."""
     store = open_store()
     store.put_many([record_of(0)])
     sys.modules[__name__].__dict__["_forgotten"] = store  # so that it is ended late

@@ -25,7 +25,7 @@ MANY = 3_000
 
 
 class Early:
-    """A class of results that is there when they are stored."""
+    """A class whose instance is stored, and which is gone when that is read again."""
 
 
 class Contract(CheckpointStoreCase):

@@ -43,7 +43,11 @@ class Damage(CheckpointStoreCase):
         assert self._cut(tmp_path, 1) > LAST_SIZE // 2
 
     def _cut(self, tmp_path: Path, step: int) -> int:
-        """Cut what the last record has added to a file; return in how many places."""
+        """Cut files at every ``step`` bytes of what the last record has added to them.
+
+        Returns:
+            At how many places.
+        """
         whole = tmp_path / "whole"
         whole.mkdir()
         self.fill(whole, EARLIER)
@@ -82,7 +86,7 @@ class Damage(CheckpointStoreCase):
         self._flip(tmp_path, self.flips)
 
     def _flip(self, tmp_path: Path, count: int) -> None:
-        """Flip bits all over the files, one at a time, but more often where data is."""
+        """Flip bits all over the files, one at a time."""
         self.fill(tmp_path, FLIPPED)
         whole = {path: path.read_bytes() for path in self.files(tmp_path)}
         for path, offset, bit in _places(whole, count):
@@ -159,7 +163,7 @@ class Damage(CheckpointStoreCase):
 
 
 def _places(files: dict[Path, bytes], count: int) -> list[tuple[Path, int, int]]:
-    """Choose bytes and bits: most of them where the bytes are not zero."""
+    """Choose bits to flip, three of four in bytes that are not zero."""
     dice = random.Random(7)
     everywhere = [(path, n) for path, data in files.items() for n in range(len(data))]
     filled = [(path, n) for path, n in everywhere if files[path][n]]

@@ -1,4 +1,4 @@
-"""Checkpoint store conformance: disks that are full, stores that are large, others."""
+"""Checkpoint store conformance: full disks, large stores, other users' files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MILLION_BATCH = 5_000
 
 
 class Limits(CheckpointStoreCase):
-    """Where there is no room, much data, or somebody else."""
+    """Limits of disks and of memory, and what other users may do."""
 
     def test_a_full_disk_is_an_error_and_costs_nothing(self, tmp_path: Path) -> None:
         disk = tmp_path / "disk"

@@ -28,7 +28,7 @@ RACERS = 300
 
 
 class Cancel(ExecutorCase):
-    """``cancel`` answers true, or the work is reported: one of them, and once."""
+    """Either ``cancel`` answers true, or the work is reported once; never both."""
 
     def test_a_cancelled_work_never_runs(self, tmp_path: Path) -> None:
         with self.running(tmp_path) as harness:

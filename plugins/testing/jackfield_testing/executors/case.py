@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class ExecutorCase(ABC):
-    """How to make the executor under test, and what cannot be seen in it."""
+    """How to make the executor under test, and what tests cannot find out about it."""
 
     cancels_queued: ClassVar[bool] = True
     """Whether a work that waits for a worker can be cancelled. Where works are handed
@@ -57,7 +57,7 @@ class ExecutorCase(ABC):
     @pytest.fixture(scope="class")
     @classmethod
     def shared(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
-        """A started executor of two workers, for all tests that do it no harm."""
+        """A started executor of two workers, shared by all tests that do it no harm."""
         run_dir = tmp_path_factory.mktemp("shared")
         with Harness(cls().make_executor(2), run_dir) as harness:
             harness.start()
@@ -69,7 +69,7 @@ class ExecutorCase(ABC):
 
     @contextmanager
     def running(self, run_dir: Path, workers: int = 2) -> Iterator[Harness]:
-        """Give a started executor of the test's own."""
+        """Give a started executor for one test alone."""
         with Harness(self.make_executor(workers), run_dir) as harness:
             harness.start()
             if workers == 1 and harness.executor.workers != 1:
@@ -78,7 +78,7 @@ class ExecutorCase(ABC):
 
 
 def needs(wanted: bool, what: str) -> None:
-    """Skip a test that is not about this executor."""
+    """Skip the test, with a reason, unless it applies to this executor."""
     if not wanted:
         pytest.skip(f"this executor {what}")
 
@@ -89,7 +89,7 @@ def capabilities(harness: Harness) -> Capabilities:
 
 
 def open_gate(harness: Harness, directory: Path) -> tasks.Gate:
-    """Make a gate that opens when the harness is left, at the latest.
+    """Make a gate that is opened when the harness is left, if not before.
 
     Skips where tasks do not see the driver's files.
     """
@@ -100,7 +100,7 @@ def open_gate(harness: Harness, directory: Path) -> tasks.Gate:
 
 
 def hold_all(harness: Harness, gate: tasks.Gate) -> dict[str, Work]:
-    """Occupy every worker with a task that waits at the gate; return them by name."""
+    """Occupy every worker with a task that waits at a gate; return works by name."""
     names = [f"held-{n}" for n in range(harness.executor.workers)]
     works = harness.submit_each(gate.hold, names)
     until_entered(gate, *names)
@@ -108,7 +108,7 @@ def hold_all(harness: Harness, gate: tasks.Gate) -> dict[str, Work]:
 
 
 def until_entered(gate: tasks.Gate, *names: str) -> None:
-    """Wait until these tasks run."""
+    """Wait until the tasks of these names have entered a gate."""
     assert settled(lambda: gate.entered() >= set(names), WAIT_S), (
         f"running: {sorted(gate.entered())}, wanted: {sorted(names)}"
     )

@@ -59,7 +59,7 @@ if __name__ == "__main__":
 
 
 class Referent:
-    """Can be referred to weakly, and pickled."""
+    """An argument that a weak reference can watch, and that can be pickled."""
 
 
 class Shutdown(ExecutorCase):
@@ -206,7 +206,7 @@ class Shutdown(ExecutorCase):
         self.run_script(tmp_path, held=True)
 
     def run_script(self, directory: Path, *, held: bool) -> None:
-        """Run a program that uses the executor and leaves it; see it end."""
+        """Run a program that never shuts its executor down, and check that it ends."""
         cls = type(self)
         arguments = [inspect.getfile(cls), cls.__name__, str(directory)]
         script = directory / "script.py"
@@ -237,7 +237,7 @@ class Leaks(ExecutorCase):
         self.start_and_stop(tmp_path, self.cycles)
 
     def start_and_stop(self, run_dir: Path, cycles: int) -> None:
-        """Start, use and end an executor many times; compare what is held."""
+        """Start, use and end an executor many times; check that no more is held."""
         for _ in range(WARM_UP_CYCLES):
             self.one_cycle(run_dir)
         gc.collect()
@@ -308,11 +308,11 @@ class Leaks(ExecutorCase):
 
 
 class End(Shutdown, Leaks):
-    """All of them."""
+    """Both of them together, for the kit."""
 
 
 def within_limit(harness: Harness, grace: float | None) -> None:
-    """Shut down, on a thread that can be given up when it hangs."""
+    """Shut down, on another thread, so that a shutdown that hangs fails the test."""
     Background(partial(harness.executor.shutdown, grace=grace)).finish()
 
 

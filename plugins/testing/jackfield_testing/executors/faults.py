@@ -150,7 +150,7 @@ class Errors(ExecutorCase):
         self.still_works(shared)
 
     def still_works(self, harness: Harness) -> None:
-        """Run a plain task on every worker, or as many of them."""
+        """Check that plain tasks still run: two for each worker."""
         count = 2 * harness.executor.workers
         works = harness.submit_each(tasks.add, range(count))
         assert harness.values(works) == list(range(count))
@@ -246,4 +246,4 @@ class Walltimes(ExecutorCase):
 
 
 class Faults(Errors, Deaths, Walltimes):
-    """All of them."""
+    """All of them together, for the kit."""

@@ -171,7 +171,7 @@ class Harness:
 
     @property
     def count(self) -> int:
-        """How many outcomes have come in, strange ones too."""
+        """How many outcomes have come in, those of repeated and unknown works too."""
         with self._changed:
             return len(self._outcomes) + len(self._strange)
 
@@ -181,7 +181,7 @@ class Harness:
             assert not self._strange, f"reported twice or unknown: {self._strange!r}"
 
     def forget(self) -> None:
-        """Drop all works and outcomes, to see who else holds them."""
+        """Drop all works and outcomes, so that a test sees whether others hold them."""
         with self._changed:
             self._outcomes.clear()
             self._known.clear()

@@ -51,7 +51,7 @@ def append_one(items: list[int]) -> int:
 
 
 def payload(size: int) -> bytes:
-    """Return so many bytes that are not all alike."""
+    """Return as many bytes as asked for, not all of them alike."""
     return bytes(range(256)) * (size // 256) + b"\xff" * (size % 256)
 
 
@@ -75,7 +75,7 @@ class Gate:
         directory.mkdir(parents=True, exist_ok=True)
 
     def hold(self, name: str) -> str:
-        """Enter, wait for the gate to open, and return the name. Runs in a task."""
+        """Enter, wait until the gate is open, return the name. To be run as a task."""
         announce(self.directory / name)
         wait_for(self.directory / "open")
         return name
@@ -98,7 +98,10 @@ class Gate:
 
 
 def announce(path: Path) -> None:
-    """Leave a file with this process's id, complete as soon as it is seen."""
+    """Leave a file with this process's id in it.
+
+    It is written under another name and renamed, so whoever finds it finds the id too.
+    """
     part = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.part")
     part.write_text(str(os.getpid()))
     part.rename(path)
@@ -118,7 +121,7 @@ def wait_for(path: Path, limit: float = LIMIT_S) -> None:
 
 
 def meet(directory: Path, name: str, other: str) -> None:
-    """Return when another task, which runs at the same time, has come here too."""
+    """Wait for another task to come here; only tasks that run at one time can meet."""
     announce(directory / name)
     wait_for(directory / other)
 
@@ -137,7 +140,7 @@ def fail_with(text: str) -> Never:
 
 
 class TwoArguments(Exception):  # noqa: N818  (named for what is awkward about it)
-    """Pickles, and cannot be unpickled: its ``args`` are not its constructor's."""
+    """Can be pickled and not unpickled: its ``args`` do not fit its constructor."""
 
     def __init__(self, first: str, second: str) -> None:
         super().__init__(f"{first} and {second}")
@@ -159,12 +162,12 @@ def fail_with_interrupt() -> Never:
 
 
 def fail_with_generator_exit() -> Never:
-    """Raise what is not even meant for users."""
+    """Raise what Python raises in a generator that is closed."""
     raise GeneratorExit
 
 
 class Unspeakable(BaseException):
-    """Neither an ``Exception`` nor able to say what it is."""
+    """Not an ``Exception``, and its text cannot be had: ``str`` of it raises."""
 
     def __repr__(self) -> str:
         raise RuntimeError("from a __repr__")
@@ -188,7 +191,7 @@ def return_a_lock() -> Any:
 
 
 def return_a_trap() -> Any:
-    """Return what can be pickled and not be unpickled."""
+    """Return what can be pickled and not unpickled."""
     return Trap()
 
 
@@ -208,7 +211,7 @@ class Trap:
 
 
 class Mine:
-    """Raises when it is pickled, and not even an ``Exception``."""
+    """Raises ``KeyboardInterrupt``, which is no ``Exception``, when it is pickled."""
 
     def __reduce__(self) -> Never:
         raise KeyboardInterrupt("from a __reduce__")

@@ -1,4 +1,6 @@
-"""The two ends of a hostile FTP session, made of pyftpdlib's. Imported on use.
+"""Control and data connection of a hostile FTP session, subclasses of pyftpdlib's.
+
+Imported when a server is made, because it needs pyftpdlib.
 
 Everything here runs on the thread of the server's loop.
 """
@@ -74,7 +76,7 @@ class HostileData(handlers.DTPHandler):  # type: ignore[misc]  # the base is unt
         return sent
 
     def _left(self) -> int | None:
-        """Give how many bytes are left until the fault strikes; None if it is not."""
+        """Return how many bytes are left until the fault strikes; None if none will."""
         fault = self.cmd_channel.data_fault
         if fault is None or self.struck:
             return None
@@ -130,7 +132,7 @@ class HostileControl(handlers.FTPHandler):  # type: ignore[misc]  # the base is 
 
     @property
     def proto_cmds(self) -> dict[str, Any]:
-        """What the server knows at present."""
+        """The commands that the server knows at present."""
         unknown = self.plan.unknown()
         known: dict[str, Any] = super().proto_cmds
         return {verb: facts for verb, facts in known.items() if verb not in unknown}

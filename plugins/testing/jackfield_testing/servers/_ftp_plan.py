@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Plan:
-    """Faults by command, and what came.
+    """The faults that are set, and what clients have done so far.
 
     Attributes:
         commands: All commands so far; append and copy under ``lock``.

@@ -61,7 +61,11 @@ def _start(command: list[str]) -> int:
 
 
 def _watch(server: int, driver: int) -> bool:
-    """Wait for the server's end, or an order to end it: whether to keep its files."""
+    """Wait until the server has ended or is to be ended.
+
+    Returns:
+        Whether its files are to be kept.
+    """
     poll = select.poll()
     poll.register(0, select.POLLIN | select.POLLHUP)
     poll.register(ended := os.pidfd_open(server), select.POLLIN)
@@ -80,7 +84,7 @@ def _children() -> list[int]:
 
 
 def _kill_all(server: int) -> int:
-    """Kill every descendant; the server's exit code."""
+    """Kill every descendant; return the server's exit code."""
     code = 0
     while True:
         for pid in _children():
@@ -95,7 +99,7 @@ def _kill_all(server: int) -> int:
 
 
 def main(driver: str, *arguments: str) -> int:
-    """Run the command until it ends or is to end."""
+    """Run the command until it ends or is to be ended; return its exit code."""
     end = arguments.index("--")
     leftovers, command = arguments[:end], list(arguments[end + 1 :])
     for number in (signal.SIGINT, signal.SIGHUP):

@@ -24,7 +24,7 @@ _RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)")
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the server can do for a file, and how far it can be believed.
+    """What the server can do for a file, and whether its answers can be trusted.
 
     Attributes:
         etag: Whether there is an ``ETag``.
@@ -54,7 +54,7 @@ class Version:
     number: int = 0
 
     def validators(self, policy: Policy) -> dict[str, str]:
-        """Give the headers that tell this version from another."""
+        """Return the headers by which a client tells this version from another."""
         headers = {}
         if policy.etag:
             headers["ETag"] = ("W/" if policy.weak else "") + etag(self.content)

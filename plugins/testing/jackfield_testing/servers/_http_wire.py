@@ -87,7 +87,7 @@ def _phrase(status: int) -> str:
 
 
 class Channel:
-    """A connection with a buffer for what has come too early.
+    """A connection, with a buffer for bytes that have come and are not yet asked for.
 
     Every method raises ``OSError`` when the client has gone or the server is closed.
     """

@@ -210,7 +210,7 @@ class HostileHTTPServer:
         return exchange.ending
 
     def _due(self, request: Request) -> list[HTTPFault]:
-        """Give the lasting faults, and at the end the one that is not."""
+        """Return the lasting faults and, as the last one, the one that is due."""
         lasting = []
         single = None
         for planned in self._planned:
@@ -228,7 +228,7 @@ class HostileHTTPServer:
     def _normal(
         self, channel: Channel, exchange: _Exchange, policy: Policy, fault: HTTPFault
     ) -> Callable[[], Answer]:
-        """Read what there is to read, and give what makes the honest answer."""
+        """Read the request's body; return the function that makes the honest answer."""
         request = exchange.request
         denied = self._denied(request)
         if request.method == "PUT":
@@ -268,7 +268,7 @@ class HostileHTTPServer:
         return Answer.of(201) if new else Answer(204)
 
     def _version(self, path: str) -> Version | None:
-        """Give the current version of a file, numbered by what was seen before."""
+        """Return the current version of a file; each new content seen gets a number."""
         content = self.files.get(path)
         if content is None:
             return None

@@ -127,12 +127,12 @@ class Run:
         return self.submit(tasks.write, size, seed, outputs=[self.file(name)])
 
     def left(self) -> list[Path]:
-        """All that staging has left on the disk for now."""
+        """Return what staging has on the disk at the moment."""
         return sorted((self.kernel.run_dir / "files").glob("*"))
 
 
 class StagingCase:
-    """Where files are, and what cannot be seen of the plugin under test."""
+    """Where files are, and what tests cannot find out about the plugin under test."""
 
     stages_out: ClassVar[bool] = True
     """Whether outputs can be sent."""
@@ -199,7 +199,7 @@ class StagingCase:
         options: Mapping[str, Any] = NOTHING,
         **config: Any,
     ) -> Iterator[Run]:
-        """Give a kernel of the test's own.
+        """Give a kernel for one test alone.
 
         Args:
             site: Where files are.
@@ -226,20 +226,20 @@ class StagingCase:
 
 
 def needs(wanted: bool, what: str) -> None:
-    """Skip a test that is not about this provider."""
+    """Skip the test, with a reason, unless it applies to this provider."""
     if not wanted:
         pytest.skip(f"this provider {what}")
 
 
 def faults_of(site: StagingSite) -> StagingFaults:
-    """What makes the site fail; without, the test is skipped."""
+    """Return what makes the site fail; where nothing does, skip the test."""
     if site.faults is None:
         pytest.skip("nothing is given that makes this site fail (StagingSite.faults)")
     return site.faults
 
 
 def difference(given: bytes | None, wanted: bytes) -> str | None:
-    """Say where bytes are others than wanted, in a line however many they are."""
+    """Say in one line where bytes differ from those wanted; ``None`` if they do not."""
     if given == wanted:
         return None
     if given is None:
@@ -260,6 +260,6 @@ def failure(future: Future[Any], limit: float = WAIT_S) -> BaseException:
 
 
 def ended(began: float, limit: float) -> None:
-    """See that something has taken no longer than ``limit`` seconds."""
+    """Fail if more than ``limit`` seconds have passed since ``began``."""
     took = time.monotonic() - began
     assert took < limit, f"it took {took:.1f} s, longer than {limit:g} s"

@@ -126,7 +126,7 @@ class Content(StagingCase):
 
 
 class Declared(StagingCase):
-    """What is known of a file, and what its user says of it."""
+    """What is known about a file, and what its user declares about it."""
 
     def test_it_is_told_how_a_file_is_known_to_be_right(
         self, site: StagingSite, tmp_path: Path

@@ -38,7 +38,7 @@ READ_ONLY: Final = Path("/sys")
 
 
 class Disk(StagingCase):
-    """Trouble with the local disk is told as what it is."""
+    """An error of the local disk reaches the user as the error that it is."""
 
     def test_a_full_disk_fails_the_task_and_leaves_nothing_behind(
         self, site: StagingSite, tmp_path: Path
@@ -200,7 +200,7 @@ def _below(directories: list[Path]) -> Iterator[Path]:
 
 @contextmanager
 def _files_of_at_most(size: int) -> Iterator[None]:
-    """Let no file of this process grow beyond a size; writing raises OSError."""
+    """Limit the size of every file that this process writes; more raises OSError."""
     resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     # Python ignores it, but perhaps not the program around.

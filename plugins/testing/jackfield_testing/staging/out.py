@@ -31,7 +31,7 @@ PATIENT = {"idle_timeout": 300.0}
 
 
 class Out(StagingCase):
-    """What is sent, and what becomes of that which is not."""
+    """Outputs that are sent, and outputs that cannot be or must not be."""
 
     @pytest.fixture(autouse=True)
     def _sends(self, request: pytest.FixtureRequest) -> None:

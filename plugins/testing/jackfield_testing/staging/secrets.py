@@ -137,7 +137,7 @@ def _with_login(url: str, user: str, password: str) -> str:
 
 
 def _shown(run: Run, errors: Iterable[BaseException]) -> list[str]:
-    """Give all that a program would print of a run and of errors."""
+    """Return all that a program could print about a run and its errors."""
     shown = [repr(run.watcher.events), repr(run.kernel), repr(run.kernel.config)]
     shown.append(repr(run.kernel.summary()))
     for error in errors:
@@ -148,7 +148,7 @@ def _shown(run: Run, errors: Iterable[BaseException]) -> list[str]:
 
 
 def _check_hidden(secrets: Iterable[str], shown: list[str], directory: Path) -> None:
-    """See that nothing shows a secret, as it is or encoded, nor any file."""
+    """Fail if a secret, as it is or encoded, is in what is shown or in a file."""
     files = [path for path in directory.rglob("*") if path.is_file()]
     shown = [*shown, *(path.read_bytes().decode("latin-1") for path in files)]
     for secret in secrets:

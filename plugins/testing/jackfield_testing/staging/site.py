@@ -15,7 +15,7 @@ NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class StagingFaults:
-    """Makes a server fail; a test is skipped where one cannot be made to.
+    """Makes a server fail. A test whose fault a server does not have is skipped.
 
     Override what your server can do. Names are those of ``StagingSite``. ``times``
     is to how many requests it happens; ``None`` stands for all. Called on the test's
@@ -56,7 +56,7 @@ class StagingFaults:
         _cannot("be overloaded")
 
     def forbid(self, name: str) -> None:
-        """Let nobody read or write a file, not even who has logged in."""
+        """Let nobody read or write a file, not even users who have logged in."""
         del name
         _cannot("forbid a file")
 
@@ -137,8 +137,8 @@ class StagingSite(ABC):
     def make_room(self, name: str) -> None:
         """Make the directories that a file of this name is going to be sent to.
 
-        Called before each upload. By default, a file is placed there and removed; do
-        nothing where the server makes directories by itself.
+        By default, a file is placed there and removed. Override it to do nothing where
+        the server makes directories by itself.
         """
         self.put(name, b"")
         self.delete(name)
@@ -152,7 +152,7 @@ class DirectorySite(StagingSite):
     """
 
     def __init__(self, root: Path, base: str, **more: Any) -> None:
-        """Say where.
+        """Say where the files are.
 
         Args:
             root: The directory that the server shows.
