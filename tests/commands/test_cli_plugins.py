@@ -133,6 +133,20 @@ def test_a_module_may_serve_several_entry_points(install: Install) -> None:
     assert run("leave").output == "bye\n"
 
 
+def test_a_module_may_be_a_general_plugin_too(install: Install) -> None:
+    install(
+        "lab",
+        "[jackfield.commands]\ngreet = lab\n[jackfield.plugins]\nlab = lab\n",
+        lab=COMMAND.format(name="greet"),
+    )
+
+    helped = run("--help")
+
+    assert run("greet").output == "greet of lab\n"
+    assert helped.stdout.count("greet") == 1
+    assert helped.stderr == ""
+
+
 def test_two_entry_points_of_one_name_are_both_told(install: Install) -> None:
     install(
         "lab", "[jackfield.commands]\nmemo = lab\n", lab=COMMAND.format(name="memo")

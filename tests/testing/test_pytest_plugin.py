@@ -163,6 +163,15 @@ def test_a_whole_configuration_is_taken_as_it_is(tmp_path: Path) -> None:
     assert not (tmp_path / "elsewhere").exists()
 
 
+def test_a_configuration_may_be_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('retries = 2\n[executors.mine]\nplugin = "threads"\n')
+
+    with kernel_that_ends(str(path), tmp_path / "runs", LIMIT_S, never) as kernel:
+        assert kernel.config.retries == 2
+        assert kernel.executors == ("mine",)
+
+
 def test_what_still_runs_after_a_test_that_passed_is_waited_for(
     tmp_path: Path, gate: threading.Event
 ) -> None:

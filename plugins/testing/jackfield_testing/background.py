@@ -34,12 +34,17 @@ class Background:
         """Wait for the function to return.
 
         Raises:
-            AssertionError: It has not, within ``limit`` seconds.
-            BaseException: What it raised.
+            AssertionError: It has not, within ``limit`` seconds; or it raised what
+                would end the whole run of pytest here, such as KeyboardInterrupt.
+            Exception: What it raised.
         """
         self._thread.join(limit)
         assert not self._thread.is_alive(), (
             f"{self._function!r} does not return within {limit:g} s"
         )
-        if self._error is not None:
+        if isinstance(self._error, Exception):
             raise self._error
+        if self._error is not None:
+            raise AssertionError(
+                f"{self._function!r} raised {self._error!r}"
+            ) from self._error
