@@ -1,18 +1,19 @@
-"""What all tests share: assertion rewriting, a kernel, and a look for leaks."""
+"""What all tests share: a look for leaks, a kernel, and distributions to install."""
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
 
 import jackfield as jf
-
-pytest.register_assert_rewrite("jackfield.testing")
 
 LIMIT_S = 10.0
 """Seconds that a test waits for what ought to happen at once."""
@@ -67,3 +68,35 @@ def kernel(tmp_path: Path) -> Iterator[jf.DataFlowKernel]:
     }
     with jf.load(options) as loaded:
         yield loaded
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A directory of installed distributions, first on the path."""
+    site = tmp_path / "site"
+    site.mkdir()
+    monkeypatch.syspath_prepend(str(site))
+    yield site
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None) or "").startswith(str(site)):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def install(site: Path) -> Callable[..., None]:
+    """Install a distribution: its ``entry_points.txt``, and modules by name."""
+
+    def install(
+        distribution: str, entry_points: str, /, version: str = "1.0", **modules: str
+    ) -> None:
+        info = site / f"{distribution.replace('-', '_')}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n"
+        )
+        (info / "entry_points.txt").write_text(dedent(entry_points))
+        for name, source in modules.items():
+            (site / f"{name}.py").write_text(dedent(source))
+        importlib.invalidate_caches()
+
+    return install

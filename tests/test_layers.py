@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +34,9 @@ FLOORS = [  # from the ground up; the rooms of one floor do not know each other
     {"facade"},
     {""},  # the package itself, which is what users import
 ]
+USERS = [ROOT / "examples", ROOT / "docs/example-plugin/jackfield_example"]
+PRIVATE = {"graph", "executors", "transfers", "steps", "kernel", "apps"}
+"""Rooms that plugins don't enter. What they need of them is in ``jackfield`` itself."""
 HEAVY = ["asyncio", "click", "cloudpickle", "fsspec", "multiprocessing", "tomllib"]
 
 
@@ -54,8 +58,12 @@ def root(module: str) -> str:
     return module.partition(".")[0]
 
 
-def test_there_are_plugins_to_check() -> None:
-    assert PLUGINS
+def test_every_package_is_checked() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    built = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+
+    assert sorted(map(ROOT.joinpath, built)) == [KERNEL, *PLUGINS]
+    assert all((package / "py.typed").exists() for package in [KERNEL, *PLUGINS])
 
 
 def test_the_kernel_imports_no_plugin() -> None:
@@ -75,7 +83,8 @@ def test_a_plugin_imports_only_public_names(package: Path) -> None:
         f"{path}:{line}: {module}"
         for path in package.rglob("*.py")
         for module, line in imports(path)
-        if root(module) == "jackfield" and ("._" in module)
+        if root(module) == "jackfield"
+        and ("._" in module or (module.split(".") + [""])[1] in PRIVATE)
     ]
 
     assert wrong == []
@@ -88,6 +97,19 @@ def test_plugins_of_different_kinds_do_not_import_each_other(package: Path) -> N
         for path in package.rglob("*.py")
         for module, line in imports(path)
         if root(module).startswith("jackfield_") and root(module) != package.name
+    ]
+
+    assert wrong == []
+
+
+@pytest.mark.parametrize("package", ["jackfield_testing", "jackfield_cli"])
+def test_nobody_but_tests_imports(package: str) -> None:
+    wrong = [
+        f"{path}:{line}: {module}"
+        for place in [KERNEL, *PLUGINS, *USERS, ROOT / "benchmarks"]
+        for path in place.rglob("*.py")
+        for module, line in imports(path)
+        if root(module) == package and package not in path.parts
     ]
 
     assert wrong == []

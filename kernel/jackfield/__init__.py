@@ -34,11 +34,12 @@ from jackfield.futures import AppFuture, DataFuture, MemoInfo
 from jackfield.graph.arguments import quote
 from jackfield.hookspecs import hookimpl
 from jackfield.kernel.load import clear, dfk, load, wait_for_current_tasks
-from jackfield.states import TaskEvent, TaskState, TaskView, TransferEvent
+from jackfield.states import Summary, TaskEvent, TaskState, TaskView, TransferEvent
 from jackfield.steps.call import AUTO_LOGNAME
 
 if TYPE_CHECKING:
     from jackfield.config import Config
+    from jackfield.executors.adapter import adapt
     from jackfield.facade import KernelExecutor
     from jackfield.kernel.dfk import DataFlowKernel
     from jackfield.memo.explanation import Explanation
@@ -70,6 +71,7 @@ __all__ = [
     "Remote",
     "RemoteInfo",
     "Retry",
+    "Summary",
     "TaskEvent",
     "TaskState",
     "TaskView",
@@ -78,6 +80,7 @@ __all__ = [
     "TransferError",
     "TransferEvent",
     "WorkerDiedError",
+    "adapt",
     "bash_app",
     "clear",
     "dfk",
@@ -99,6 +102,7 @@ _LAZY = {
     "RemoteInfo": "jackfield.staging.remote",
     "Timeouts": "jackfield.staging.remote",
     "Transfer": "jackfield.staging.transfer",
+    "adapt": "jackfield.executors.adapter",
     "explain": "jackfield.results.explaining",
 }
 

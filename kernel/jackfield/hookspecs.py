@@ -310,4 +310,16 @@ def jackfield_kernel_closing(kernel: Kernel) -> None:
 
 @hookspec
 def jackfield_register_commands(cli: click.Group) -> None:
-    """Add commands to the ``jackfield`` command line, when it starts."""
+    """Add commands to the ``jackfield`` command line.
+
+    Called in the process of the command line, on its main thread. An entry point of
+    the group ``jackfield.commands`` is asked when the command is wanted that it is
+    named for, and adds that one. A plugin of the group ``jackfield.plugins`` may add
+    any; it is asked for ``--help`` and for a name that no entry point has. What is
+    returned is ignored. An exception is logged with the plugin's name, and the command
+    line goes on without the commands that were to be added.
+
+    Args:
+        cli: A group of this plugin's own: ``@cli.command()`` adds to it. A name that
+            another plugin has is told and left out.
+    """

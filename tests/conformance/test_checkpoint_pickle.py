@@ -17,9 +17,9 @@ import pytest
 
 from jackfield.abc import CheckpointRecord
 from jackfield.errors import CheckpointError, CheckpointWarning, ConfigurationError
-from jackfield.testing import CheckpointStoreConformance
 from jackfield_checkpoint import _index
 from jackfield_checkpoint.pickle_log import jackfield_open_checkpoint
+from jackfield_testing import CheckpointStoreConformance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

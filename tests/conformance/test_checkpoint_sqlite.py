@@ -19,10 +19,10 @@ from jackfield.errors import (
     ConfigurationError,
     CorruptCheckpointError,
 )
-from jackfield.testing import CheckpointStoreConformance
 from jackfield_checkpoint._mounts import shared_kind
 from jackfield_checkpoint._sqlite_rows import PART_SIZE
 from jackfield_checkpoint.sqlite import jackfield_open_checkpoint
+from jackfield_testing import CheckpointStoreConformance
 
 if TYPE_CHECKING:
     from jackfield.abc import CheckpointStore

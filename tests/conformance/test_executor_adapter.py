@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from jackfield import adapt
 from jackfield.abc import Capabilities
 from jackfield.errors import ConfigurationError, ExecutorError
-from jackfield.executors.adapter import adapt
-from jackfield.testing import ExecutorConformance, Harness, tasks
+from jackfield_testing import ExecutorConformance, Harness
+from jackfield_testing.executors import tasks
 
 if TYPE_CHECKING:
     from pathlib import Path

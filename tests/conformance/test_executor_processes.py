@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jackfield.testing import ExecutorConformance
 from jackfield_executors.processes import jackfield_create_executor
+from jackfield_testing import ExecutorConformance
 
 if TYPE_CHECKING:
     from jackfield.abc import Executor

@@ -11,8 +11,9 @@ import pytest
 
 from jackfield.abc import ExecutorContext, Work
 from jackfield.errors import ConfigurationError, ExecutorError
-from jackfield.testing import ExecutorConformance, Harness, tasks
 from jackfield_executors.threads import ThreadsExecutor, jackfield_create_executor
+from jackfield_testing import ExecutorConformance, Harness
+from jackfield_testing.executors import tasks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jackfield.testing import DirectorySite, StagingConformance
+from jackfield_testing import DirectorySite, StagingConformance
 
 
 class TestFile(StagingConformance):

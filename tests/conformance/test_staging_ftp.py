@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from jackfield.testing import DirectorySite, StagingConformance, StagingFaults
-from jackfield.testing.servers import DropData, KillControl, Refuse, StallData
-from jackfield.testing.servers.ftp import HostileFTPServer
+from jackfield_testing import DirectorySite, StagingConformance, StagingFaults
+from jackfield_testing.servers import DropData, KillControl, Refuse, StallData
+from jackfield_testing.servers.ftp import HostileFTPServer
 
 COMPLETE = "226 Transfer complete."
 

@@ -15,8 +15,8 @@ from urllib.parse import quote
 import pytest
 
 import jackfield as jf
-from jackfield.testing import StagingConformance, StagingFaults, StagingSite
-from jackfield.testing.servers import (
+from jackfield_testing import StagingConformance, StagingFaults, StagingSite
+from jackfield_testing.servers import (
     ChangeAfter,
     Drip,
     HostileHTTPServer,

@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote, urlsplit
 import pytest
 
 import jackfield as jf
-from jackfield.testing import DirectorySite, StagingConformance
+from jackfield_testing import DirectorySite, StagingConformance
 
 
 class Folder:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from jackfield.cli import main
 from jackfield.errors import CheckpointError
 from jackfield.memo.chained import open_stores
 from jackfield.memo.signing import make_key, signing_key
 from jackfield.plugins import PluginManager
-from jackfield.testing import CheckpointStoreConformance
 from jackfield_checkpoint._options import COMMON, Options
+from jackfield_cli import main
+from jackfield_testing import CheckpointStoreConformance
 
 if TYPE_CHECKING:
     from jackfield.abc import CheckpointStore

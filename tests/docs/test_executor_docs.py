@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from jackfield.errors import ConfigurationError
-from jackfield.testing import ExecutorConformance
+from jackfield_testing import ExecutorConformance
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -65,10 +64,7 @@ def test_the_short_example_names_its_one_option() -> None:
 
 
 def test_the_examples_on_testing_run() -> None:
-    with warnings.catch_warnings():
-        # Here the kit has been imported long before the example's conftest line.
-        warnings.simplefilter("ignore", pytest.PytestAssertRewriteWarning)
-        names = run_examples("testing-a-plugin.md")
+    names = run_examples("testing-a-plugin.md")
 
     assert issubclass(names["TestMyExecutor"], ExecutorConformance)
 

@@ -21,8 +21,8 @@ from jackfield.kernel.compose import TRANSFER_THREADS
 from jackfield.staging.credentials import Credentials
 from jackfield.staging.rules import RULE_TYPES, Rules
 from jackfield.staging.steps import Stage
-from jackfield.testing.servers import HostileFTPServer, HostileHTTPServer
 from jackfield.transfers.sites import DEFAULT_QUOTA
+from jackfield_testing.servers import HostileFTPServer, HostileHTTPServer
 
 TEXT = (Path(__file__).parents[2] / "docs/staging.md").read_text("utf-8")
 READS = b"ACGT ACCT TTGA\nGATTACA GG\n"

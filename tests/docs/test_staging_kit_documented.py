@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from jackfield.testing import StagingConformance, StagingFaults
+from jackfield_testing import StagingConformance, StagingFaults
 
 TEXT = (Path(__file__).parents[2] / "docs" / "testing-a-plugin.md").read_text()
 
@@ -17,13 +16,8 @@ TEXT = (Path(__file__).parents[2] / "docs" / "testing-a-plugin.md").read_text()
 def run_examples() -> dict[str, Any]:
     """Execute the document's Python blocks, one after another; return the names."""
     names: dict[str, Any] = {"__name__": "testing-a-plugin"}
-    with warnings.catch_warnings():
-        # Here the kit has been imported long before the example's conftest line.
-        warnings.simplefilter("ignore", pytest.PytestAssertRewriteWarning)
-        for block in re.findall(
-            r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL
-        ):
-            exec(compile(block, "testing-a-plugin.md", "exec"), names)
+    for block in re.findall(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL):
+        exec(compile(block, "testing-a-plugin.md", "exec"), names)
     return names
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 import jackfield as jf
-from jackfield.testing import StagingConformance, StagingSite
-from jackfield.testing.servers import HostileHTTPServer
+from jackfield_testing import StagingConformance, StagingSite
+from jackfield_testing.servers import HostileHTTPServer
 
 TEXT = (Path(__file__).parents[2] / "docs/writing-a-staging-provider.md").read_text()
 SCRIPT, MODULE, TESTS = re.findall(

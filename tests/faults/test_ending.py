@@ -648,5 +648,6 @@ def _end_dropped() -> None:
 
     for end in list(shutdown._open):
         kernel = end.kernel
+        assert isinstance(kernel, jf.DataFlowKernel)
         assert kernel.submit(int).result(LIMIT_S) == 0  # it takes tasks, too
         kernel.cleanup()

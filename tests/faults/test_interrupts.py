@@ -364,7 +364,7 @@ with jf.load(exit_grace=0.3):
         [
             sys.executable,
             "-c",
-            "from jackfield.cli import main; main()",
+            "from jackfield_cli import main; main()",
             "run",
             "script.py",
         ],

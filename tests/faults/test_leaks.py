@@ -15,7 +15,7 @@ import pytest
 
 import jackfield as jf
 from jackfield.kernel import shutdown
-from jackfield.testing._footprint import settled
+from jackfield_testing.footprint import settled
 
 KERNELS = 200
 LIMIT_S = 10.0

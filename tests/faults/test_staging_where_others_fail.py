@@ -15,7 +15,7 @@ import pytest
 
 import jackfield as jf
 from jackfield.errors import RemoteNotFoundError
-from jackfield.testing.servers import HostileHTTPServer, Status, Truncate
+from jackfield_testing.servers import HostileHTTPServer, Status, Truncate
 
 LIMIT_S = 20.0
 

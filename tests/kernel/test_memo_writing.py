@@ -18,7 +18,7 @@ import pytest
 import jackfield as jf
 from jackfield.errors import CheckpointError, CheckpointWarning
 from jackfield.plugins import PluginManager
-from jackfield.testing._checkpoint_case import mounted
+from jackfield_testing.checkpoints.case import mounted
 
 if TYPE_CHECKING:
     from jackfield.abc import CheckpointRecord

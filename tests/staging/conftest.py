@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.staging.servers import ftp, needs, nginx, seaweed, sshd, tls, vsftpd, webdav
-from tests.staging.servers.process import scratch
+
+from jackfield_testing.servers._process import scratch
 
 if TYPE_CHECKING:
     from tests.staging.servers.endpoint import Endpoint
@@ -42,7 +43,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> tls.Authority:
 @pytest.fixture(scope="session")
 def seaweedfs(_started: list[Endpoint]) -> Iterator[Endpoint]:
     """An S3 server with a bucket; ``readonly`` is who may not write there."""
-    with scratch("seaweedfs") as directory, seaweed.start(directory) as endpoint:
+    with seaweed.start() as endpoint:
         _started.append(endpoint)
         yield endpoint
 

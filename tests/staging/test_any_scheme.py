@@ -24,13 +24,13 @@ from jackfield.errors import (
     TransferError,
 )
 from jackfield.staging.remote import RemoteInfo, Timeouts
-from jackfield.testing.servers import (
+from jackfield_staging import any_scheme
+from jackfield_testing.servers import (
     HostileHTTPServer,
     HTTPFault,
     StallBeforeHeaders,
     StallMidBody,
 )
-from jackfield_staging import any_scheme
 
 if TYPE_CHECKING:
     from tests.staging.servers.endpoint import Endpoint
@@ -546,7 +546,7 @@ class _Properties(HTTPFault):
     """What a WebDAV server tells of a file."""
 
     def answer(self, normal: Callable[[], Any], exchange: Any) -> Any:
-        from jackfield.testing.servers import Answer
+        from jackfield_testing.servers import Answer
 
         del normal
         body = (

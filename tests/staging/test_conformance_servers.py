@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from jackfield.testing import StagingConformance, StagingSite
 from jackfield_staging._escape import escape
+from jackfield_testing import StagingConformance, StagingSite
 
 if TYPE_CHECKING:
     from tests.staging.servers.endpoint import Endpoint

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, cast
 import psutil
 import pytest
 from tests.staging.servers import vsftpd as vsftpd_server
-from tests.staging.servers.process import scratch
 
 from jackfield import ConfigurationError, DataFlowKernel, Remote, RemoteInfo, Transfer
 from jackfield.errors import (
@@ -28,7 +27,9 @@ from jackfield.errors import (
     TransferError,
 )
 from jackfield.staging.remote import Timeouts
-from jackfield.testing.servers import (
+from jackfield_staging import ftp
+from jackfield_staging._ftp_listing import parsed
+from jackfield_testing.servers import (
     BogusAddress,
     DropData,
     FTPFault,
@@ -38,8 +39,7 @@ from jackfield.testing.servers import (
     StallData,
     Unknown,
 )
-from jackfield_staging import ftp
-from jackfield_staging._ftp_listing import parsed
+from jackfield_testing.servers._process import scratch
 
 if TYPE_CHECKING:
     from tests.staging.servers.endpoint import Endpoint

@@ -22,7 +22,8 @@ from jackfield.errors import (
     TransferCancelledError,
 )
 from jackfield.staging.remote import Timeouts
-from jackfield.testing.servers import (
+from jackfield_staging import _http_sessions, http
+from jackfield_testing.servers import (
     Answer,
     BadRange,
     Bomb,
@@ -48,7 +49,6 @@ from jackfield.testing.servers import (
     TruncateChunked,
     WeakETag,
 )
-from jackfield_staging import _http_sessions, http
 
 CONTENT = bytes(range(256)) * 1200
 HALF = len(CONTENT) // 2

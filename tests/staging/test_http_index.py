@@ -13,9 +13,9 @@ import pytest
 
 from jackfield import Remote, TransferError
 from jackfield.errors import RemoteNotFoundError
-from jackfield.testing.servers import Answer, Exchange, HostileHTTPServer, HTTPFault
 from jackfield_staging import http
 from jackfield_staging._http_index import entries
+from jackfield_testing.servers import Answer, Exchange, HostileHTTPServer, HTTPFault
 
 if TYPE_CHECKING:
     from tests.staging.servers.nginx import Nginx

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jackfield.testing.servers import HostileHTTPServer
+from jackfield_testing.servers import HostileHTTPServer
 
 LIMIT_S = 60.0
 

@@ -14,7 +14,8 @@ import pytest
 from jackfield import RemoteInfo, Transfer, TransferError
 from jackfield.errors import RemoteForbiddenError, TransferCancelledError
 from jackfield.staging.remote import Timeouts
-from jackfield.testing.servers import (
+from jackfield_staging import http
+from jackfield_testing.servers import (
     Answer,
     Exchange,
     HostileHTTPServer,
@@ -26,7 +27,6 @@ from jackfield.testing.servers import (
     Status,
     Upload,
 )
-from jackfield_staging import http
 
 if TYPE_CHECKING:
     from tests.staging.servers.endpoint import Endpoint

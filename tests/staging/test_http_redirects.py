@@ -14,15 +14,15 @@ import pytest
 from jackfield import Remote, RemoteInfo, Transfer, TransferError
 from jackfield.errors import RemoteChangedError
 from jackfield.staging.remote import Timeouts
-from jackfield.testing.servers import (
+from jackfield_staging import http
+from jackfield_staging._http_rules import is_public
+from jackfield_testing.servers import (
     ChangeBetween,
     HostileHTTPServer,
     Redirect,
     Status,
     WeakETag,
 )
-from jackfield_staging import http
-from jackfield_staging._http_rules import is_public
 
 CONTENT = b"the file" * 1000
 LIMIT_S = 60.0

@@ -14,8 +14,8 @@ import pytest
 
 from jackfield import ConfigurationError, RemoteInfo, Transfer, TransferError
 from jackfield.staging.remote import Timeouts
-from jackfield.testing.servers import HostileHTTPServer, Redirect
 from jackfield_staging import _http_options, http
+from jackfield_testing.servers import HostileHTTPServer, Redirect
 
 trustme = pytest.importorskip("trustme", reason="needs trustme: pip install trustme")
 

@@ -20,10 +20,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from tests.staging.servers import guard
 from tests.staging.servers.endpoint import Endpoint
 from tests.staging.servers.nginx import SLOW_BYTES_S, Nginx
-from tests.staging.servers.process import Server, ServerError, connect, running, scratch
+
+from jackfield_testing.servers._process import (
+    Server,
+    ServerError,
+    connect,
+    running,
+    scratch,
+)
 
 if TYPE_CHECKING:
     from tests.staging.servers.tls import Authority
@@ -231,7 +237,7 @@ threading.Event().wait()
     driver = subprocess.Popen(
         [sys.executable, "-c", source],
         stdout=subprocess.PIPE,
-        cwd=Path(guard.__file__).parents[3],
+        cwd=Path(__file__).parents[2],
     )
     with driver:
         try:

@@ -24,7 +24,8 @@ from jackfield.errors import (
     TransferError,
 )
 from jackfield.staging.remote import RemoteInfo, Timeouts
-from jackfield.testing.servers import (
+from jackfield_staging import s3
+from jackfield_testing.servers import (
     Answer,
     Exchange,
     HostileHTTPServer,
@@ -36,7 +37,6 @@ from jackfield.testing.servers import (
     Status,
     Truncate,
 )
-from jackfield_staging import s3
 
 if TYPE_CHECKING:
     from tests.staging.servers.endpoint import Endpoint

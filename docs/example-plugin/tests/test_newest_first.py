@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jackfield_example.executor import NewestFirst
 
-from jackfield.testing import ExecutorConformance
+from jackfield_testing import ExecutorConformance
 
 
 class TestNewestFirst(ExecutorConformance):

@@ -41,6 +41,7 @@ SCOPED: Final[Mapping[Kind, tuple[str, ...]]] = {
     ),
     "checkpoint": ("jackfield_open_checkpoint",),
     "memo": ("jackfield_hash_value",),
+    "command": ("jackfield_register_commands",),
 }
 """Kind to the hooks of which its entry points are asked only their own: an executor
 plugin ``a`` never answers for ``b``."""

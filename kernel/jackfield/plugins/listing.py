@@ -16,7 +16,8 @@ class PluginInfo:
 
     Attributes:
         kind: ``"executor"``, ``"staging"``, ``"checkpoint"``, ``"memo"``,
-            ``"plugin"``, ``"profile"``; or ``"registered"`` by the program.
+            ``"command"``, ``"plugin"``, ``"profile"``; or ``"registered"`` by the
+            program.
         name: Its name in its kind.
         distribution: What installed it; ``""`` for a registered one.
         version: Of that distribution.

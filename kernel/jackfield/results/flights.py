@@ -304,7 +304,3 @@ def _checked(answer: object) -> bytes:
         kind = type(answer).__name__
         raise TypeError(f"a plugin gave {kind} as an identity; expected bytes")
     return answer
-
-
-def _launch_again(followers: list[Task], effects: Effects) -> None:
-    effects.ready.extend(task for task in followers if task.state is TaskState.READY)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from tests.staging.servers.process import Server
+    from jackfield_testing.servers._process import Server
 
 
 USER = "writer"

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 
 from tests.staging.servers import needs
 from tests.staging.servers.endpoint import PASSWORD, READER, USER, Endpoint, Tree
-from tests.staging.servers.process import HOST, Server, connect, free_ports, running
+
+from jackfield_testing.servers._listening import HOST
+from jackfield_testing.servers._process import (
+    Server,
+    connect,
+    free_ports,
+    running,
+)
 
 if TYPE_CHECKING:
     from tests.staging.servers.tls import Authority

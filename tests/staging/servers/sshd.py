@@ -12,7 +12,14 @@ from pathlib import Path
 
 from tests.staging.servers import needs
 from tests.staging.servers.endpoint import Endpoint, Tree
-from tests.staging.servers.process import HOST, Server, connect, free_ports, running
+
+from jackfield_testing.servers._listening import HOST
+from jackfield_testing.servers._process import (
+    Server,
+    connect,
+    free_ports,
+    running,
+)
 
 RUN = Path("/run/sshd")
 """Where root's sshd locks up its unprivileged part; compiled in.

@@ -6,7 +6,7 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.staging.servers.process import HOST
+from jackfield_testing.servers._listening import HOST
 
 
 @dataclass(frozen=True)

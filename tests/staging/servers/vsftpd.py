@@ -9,7 +9,14 @@ from pathlib import Path
 
 from tests.staging.servers import needs
 from tests.staging.servers.endpoint import PASSWORD, USER, Endpoint, Tree
-from tests.staging.servers.process import HOST, Server, connect, free_ports, running
+
+from jackfield_testing.servers._listening import HOST
+from jackfield_testing.servers._process import (
+    Server,
+    connect,
+    free_ports,
+    running,
+)
 
 GUEST = "ftp"
 """Whom those who log in write as; vsftpd wants a user with a home that is there."""

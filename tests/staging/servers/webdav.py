@@ -12,7 +12,14 @@ from typing import Any
 
 from tests.staging.servers import needs
 from tests.staging.servers.endpoint import PASSWORD, USER, Endpoint, Tree
-from tests.staging.servers.process import HOST, Server, connect, free_ports, running
+
+from jackfield_testing.servers._listening import HOST
+from jackfield_testing.servers._process import (
+    Server,
+    connect,
+    free_ports,
+    running,
+)
 
 
 @contextmanager

@@ -1,5 +1,0 @@
-"""Lets pytest explain failed asserts in the conformance kit."""
-
-import pytest
-
-pytest.register_assert_rewrite("jackfield.testing")

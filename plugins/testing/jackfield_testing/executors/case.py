@@ -1,0 +1,119 @@
+"""What all parts of the executor conformance kit share."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, ClassVar
+
+import pytest
+
+from jackfield_testing.executors import tasks
+from jackfield_testing.executors.harness import Harness
+from jackfield_testing.footprint import WAIT_S, settled
+
+if TYPE_CHECKING:
+    import concurrent.futures
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from jackfield.abc import Capabilities, Executor, Work
+
+
+class ExecutorCase(ABC):
+    """How to make the executor under test, and what tests cannot find out about it."""
+
+    cancels_queued: ClassVar[bool] = True
+    """Whether a work that waits for a worker can be cancelled. Where works are handed
+    to the workers ahead of time, this is about the last of those that wait."""
+
+    keeps_order: ClassVar[bool] = True
+    """Whether a single worker runs works in the order they were submitted in."""
+
+    waits_at_exit: ClassVar[bool] = False
+    """Whether Python cannot end while a task runs that cannot be stopped, although
+    ``shutdown`` has given it up: a ``ThreadPoolExecutor`` is like that."""
+
+    cycles: ClassVar[int] = 200
+    """Starts and stops in the long form of the leak test (``-m slow``)."""
+
+    short_cycles: ClassVar[int] = 5
+    """Starts and stops in its short form."""
+
+    @abstractmethod
+    def make_executor(self, workers: int) -> Executor | concurrent.futures.Executor:
+        """Make the executor under test, not started.
+
+        Called for each test, or for several that share one, on an instance of the
+        subclass of its own. One test calls it in a new interpreter, which runs the
+        subclass's file: it must do without fixtures.
+
+        Args:
+            workers: How many tasks it should run at once: 1 or 2. Where the number
+                cannot be chosen, another is fine, and tests that need it skip.
+        """
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def shared(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
+        """A started executor of two workers, shared by all tests that do it no harm."""
+        run_dir = tmp_path_factory.mktemp("shared")
+        with Harness(cls().make_executor(2), run_dir) as harness:
+            harness.start()
+            # Workers that start on first use start here, not in somebody's test.
+            harness.wait(
+                harness.submit_each(tasks.now, range(harness.executor.workers))
+            )
+            yield harness
+
+    @contextmanager
+    def running(self, run_dir: Path, workers: int = 2) -> Iterator[Harness]:
+        """Give a started executor for one test alone."""
+        with Harness(self.make_executor(workers), run_dir) as harness:
+            harness.start()
+            if workers == 1 and harness.executor.workers != 1:
+                pytest.skip("this executor cannot be limited to one worker")
+            yield harness
+
+
+def needs(wanted: bool, what: str) -> None:
+    """Skip the test, with a reason, unless it applies to this executor."""
+    if not wanted:
+        pytest.skip(f"this executor {what}")
+
+
+def capabilities(harness: Harness) -> Capabilities:
+    """What the executor declares."""
+    return harness.executor.capabilities
+
+
+def open_gate(harness: Harness, directory: Path) -> tasks.Gate:
+    """Make a gate that is opened when the harness is left, if not before.
+
+    Skips where tasks do not see the driver's files.
+    """
+    needs(capabilities(harness).shared_filesystem, "shares no files with its tasks")
+    gate = tasks.Gate(directory / "gate")
+    harness.cleanups.append(gate.open)
+    return gate
+
+
+def hold_all(harness: Harness, gate: tasks.Gate) -> dict[str, Work]:
+    """Occupy every worker with a task that waits at a gate; return works by name."""
+    names = [f"held-{n}" for n in range(harness.executor.workers)]
+    works = harness.submit_each(gate.hold, names)
+    until_entered(gate, *names)
+    return dict(zip(names, works, strict=True))
+
+
+def until_entered(gate: tasks.Gate, *names: str) -> None:
+    """Wait until the tasks of these names have entered a gate."""
+    assert settled(lambda: gate.entered() >= set(names), WAIT_S), (
+        f"running: {sorted(gate.entered())}, wanted: {sorted(names)}"
+    )
+
+
+def in_other_processes(harness: Harness) -> bool:
+    """Whether tasks run in processes of their own."""
+    return bool(harness.value(harness.submit(tasks.process_id)) != os.getpid())

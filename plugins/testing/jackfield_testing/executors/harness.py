@@ -1,0 +1,193 @@
+"""Drives one executor in a test, as a kernel would."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from functools import partial
+from threading import Condition
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import jackfield as jf
+from jackfield.abc import Executor, ExecutorContext, Work
+from jackfield_testing.footprint import WAIT_S
+
+if TYPE_CHECKING:
+    import concurrent.futures
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from jackfield.abc import Outcome
+
+WAIT_AFTER_LOSS_S: Final = 1.0
+"""Seconds that a harness still waits once a work was not reported in time.
+
+Whatever the executor owes after that is probably lost too, and a test that waits for
+each of a hundred works in vain would take an hour.
+"""
+
+
+class Harness:
+    """Starts an executor, submits works, and collects what is reported.
+
+    Leaving it as a context manager shuts the executor down without grace, and
+    checks that no work was reported twice and nothing unknown at all.
+
+    Attributes:
+        executor: The executor; a foreign one is adapted, as the kernel does it.
+        label: Its label.
+        on_report: Called with each report, on the thread that brings it, after the
+            outcomes are noted.
+        cleanups: Called on leaving, after the shutdown.
+    """
+
+    def __init__(
+        self,
+        executor: Executor | concurrent.futures.Executor,
+        run_dir: Path,
+        label: str = "tested",
+    ) -> None:
+        self.executor: Executor = _adapted(executor, label)
+        self.label: str = label
+        self.on_report: Callable[[Sequence[Outcome]], None] | None = None
+        self.cleanups: list[Callable[[], object]] = []
+        self._run_dir = run_dir
+        self._ids = itertools.count()
+        self._changed = Condition()
+        self._outcomes: dict[Work, Outcome] = {}
+        self._known: set[Work] = set()
+        self._strange: list[Outcome] = []
+        self._lost = False
+        """Whether a work was not reported in time: others may be lost with it."""
+
+    def start(self) -> Harness:
+        """Start the executor."""
+        self.executor.start(ExecutorContext(self.label, self._run_dir, self._report))
+        return self
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.executor.shutdown(grace=0)
+        for cleanup in self.cleanups:
+            cleanup()
+        if error is None:
+            self.check_reports()
+
+    def _report(self, outcomes: Sequence[Outcome]) -> None:
+        with self._changed:
+            for outcome in outcomes:
+                work = outcome[0]
+                if work in self._outcomes or work not in self._known:
+                    self._strange.append(outcome)
+                else:
+                    self._outcomes[work] = outcome
+            self._changed.notify_all()
+        if self.on_report is not None:
+            self.on_report(outcomes)
+
+    # -- works
+
+    def work(
+        self,
+        function: Callable[..., Any],
+        *args: Any,
+        walltime: float | None = None,
+        **kwargs: Any,
+    ) -> Work:
+        """Make a work, and do not submit it."""
+        name = getattr(function, "__name__", type(function).__name__)
+        work = Work(next(self._ids), 1, name, function, args, kwargs, walltime)
+        with self._changed:
+            self._known.add(work)
+        return work
+
+    def submit(
+        self,
+        function: Callable[..., Any],
+        *args: Any,
+        walltime: float | None = None,
+        **kwargs: Any,
+    ) -> Work:
+        """Submit one work as a batch of its own."""
+        work = self.work(function, *args, walltime=walltime, **kwargs)
+        self.executor.submit([work])
+        return work
+
+    def submit_each(
+        self, function: Callable[..., Any], values: Iterable[Any]
+    ) -> list[Work]:
+        """Submit one batch: a work with one argument for each value."""
+        works = [self.work(function, value) for value in values]
+        self.executor.submit(works)
+        return works
+
+    # -- outcomes
+
+    def wait(self, works: Iterable[Work], limit: float = WAIT_S) -> None:
+        """Wait until each of the works is reported.
+
+        Raises:
+            AssertionError: One was not, within ``limit`` seconds.
+        """
+        limit = min(limit, WAIT_AFTER_LOSS_S) if self._lost else limit
+        deadline = time.monotonic() + limit
+        with self._changed:
+            for work in works:
+                left = deadline - time.monotonic()
+                if not self._changed.wait_for(partial(self.reported, work), left):
+                    self._lost = True
+                    raise AssertionError(f"{work} is not reported in {limit:g} s")
+
+    def error(self, work: Work) -> BaseException | None:
+        """Wait for a work, and return what it raised."""
+        self.wait([work])
+        return self._outcomes[work][1]
+
+    def value(self, work: Work) -> Any:
+        """Wait for a work, and return its value or raise what it raised."""
+        self.wait([work])
+        _, error, value = self._outcomes[work]
+        if error is not None:
+            raise error
+        return value
+
+    def values(self, works: Sequence[Work]) -> list[Any]:
+        """Wait for works, and return their values in order."""
+        self.wait(works)
+        return [self.value(work) for work in works]
+
+    def reported(self, work: Work) -> bool:
+        """Whether a work has been reported by now."""
+        with self._changed:
+            return work in self._outcomes
+
+    @property
+    def count(self) -> int:
+        """How many outcomes have come in, those of repeated and unknown works too."""
+        with self._changed:
+            return len(self._outcomes) + len(self._strange)
+
+    def check_reports(self) -> None:
+        """Raise AssertionError for second reports and for works never submitted."""
+        with self._changed:
+            assert not self._strange, f"reported twice or unknown: {self._strange!r}"
+
+    def forget(self) -> None:
+        """Drop all works and outcomes, so that a test sees whether others hold them."""
+        with self._changed:
+            self._outcomes.clear()
+            self._known.clear()
+
+
+def _adapted(executor: Executor | concurrent.futures.Executor, label: str) -> Executor:
+    if isinstance(executor, Executor):
+        return executor
+    return jf.adapt(executor, label)

@@ -1,0 +1,107 @@
+"""Directories and patterns: many files that are staged as one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+import jackfield as jf
+from jackfield_testing.footprint import WAIT_S
+from jackfield_testing.staging import tasks
+from jackfield_testing.staging.case import StagingCase, failure, needs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from jackfield_testing.staging.site import StagingSite
+
+TREE: Final[Mapping[str, bytes]] = {
+    "a.dat": b"a",
+    "empty.dat": b"",
+    "b c.txt": b"b c",
+    "100%.dat": b"percent",
+    "grüße/tief.dat": b"deep",
+    "sub/a.dat": b"another a",
+    "sub/sub/large.dat": tasks.content(100_001),
+}
+
+
+class Trees(StagingCase):
+    """All of them arrive, each in its place."""
+
+    def test_a_directory_arrives_with_all_that_is_in_it(
+        self, site: StagingSite, tmp_path: Path
+    ) -> None:
+        self._place(site)
+
+        with self.running(site, tmp_path) as run:
+            found = run.submit(tasks.read_tree, run.file("tree/")).result(WAIT_S)
+
+        assert found == TREE
+
+    def test_a_star_fits_names_in_one_directory(
+        self, site: StagingSite, tmp_path: Path
+    ) -> None:
+        assert self._matching(site, tmp_path, "*.dat") == {
+            name: data
+            for name, data in TREE.items()
+            if "/" not in name and name.endswith(".dat")
+        }
+
+    def test_two_stars_fit_names_below(self, site: StagingSite, tmp_path: Path) -> None:
+        assert self._matching(site, tmp_path, "**/*.dat") == {
+            name: data for name, data in TREE.items() if name.endswith(".dat")
+        }
+
+    def test_a_pattern_that_fits_nothing_is_a_missing_file(
+        self, site: StagingSite, tmp_path: Path
+    ) -> None:
+        self._place(site)
+
+        with self.running(site, tmp_path) as run:
+            error = failure(run.submit(tasks.read_tree, self._pattern(site, "*.none")))
+
+            assert isinstance(error, FileNotFoundError)
+            assert run.left() == []
+
+    def test_a_missing_directory_leaves_nothing_behind(
+        self, site: StagingSite, tmp_path: Path
+    ) -> None:
+        needs(self.lists, "cannot list files (lists)")
+
+        with self.running(site, tmp_path) as run:
+            error = failure(run.submit(tasks.read_tree, run.file("no-such-tree/")))
+
+            assert isinstance(error, FileNotFoundError)
+            assert run.left() == []
+
+    def test_a_directory_is_sent_with_all_that_is_in_it(
+        self, site: StagingSite, tmp_path: Path
+    ) -> None:
+        needs(self.stages_out, "does not stage out (stages_out)")
+        for name in TREE:
+            site.make_room(f"made-tree/{name}")
+
+        with self.running(site, tmp_path) as run:
+            target = run.file("made-tree/")
+            run.submit(tasks.write_tree, dict(TREE), outputs=[target]).result(WAIT_S)
+
+        assert {name: site.get(f"made-tree/{name}") for name in TREE} == TREE
+
+    def _place(self, site: StagingSite) -> None:
+        needs(self.lists, "cannot list files (lists)")
+        for name, data in TREE.items():
+            site.put(f"tree/{name}", data)
+
+    def _matching(
+        self, site: StagingSite, tmp_path: Path, pattern: str
+    ) -> dict[str, bytes]:
+        self._place(site)
+        with self.running(site, tmp_path) as run:
+            file = self._pattern(site, pattern)
+            found: dict[str, bytes] = run.submit(tasks.read_tree, file).result(WAIT_S)
+            return found
+
+    def _pattern(self, site: StagingSite, pattern: str) -> jf.File:
+        return jf.File(site.url("tree/") + quote(pattern, safe="*/"))
