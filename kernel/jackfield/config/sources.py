@@ -25,10 +25,8 @@ if TYPE_CHECKING:
 PREFIX: Final = "JACKFIELD_"
 PROFILE_VARIABLE: Final = "JACKFIELD_PROFILE"
 RESERVED: Final = frozenset({PROFILE_VARIABLE, "JACKFIELD_PLUGINS"})
-"""Variables that are no configuration keys."""
-
-RESERVED_PREFIXES: Final = (CREDENTIALS_PREFIX, "JACKFIELD_TEST_")
-"""Beginnings of such: secrets by name, and what this project's tests are told."""
+"""Variables that set no configuration key. Nor do those that hold credentials, which
+begin with ``CREDENTIALS_PREFIX``."""
 
 COMMAND_LINE: Final = "command line"
 FILE_NAME: Final = "jackfield.toml"
@@ -199,7 +197,7 @@ def environment(
     """
     names = (name for name in environ if name.startswith(PREFIX) and environ[name])
     for name in sorted(names, key=_choices_first):
-        if name not in RESERVED and not name.startswith(RESERVED_PREFIXES):
+        if name not in RESERVED and not name.startswith(CREDENTIALS_PREFIX):
             source = f"environment variable {name}"
             key = _present(_variable_key(name, source), below, source)
             yield Layer(source, _nested(key, _value(key, environ[name])))
