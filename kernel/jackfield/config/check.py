@@ -48,14 +48,14 @@ DEFAULT_PERIOD: Final = "00:30:00"
 SPELLED: Final[Mapping[str, Key]] = {
     "allow_plugins": ("plugins", "allow"),
     "block_plugins": ("plugins", "block"),
-    "plugin_options": ("plugins",),
+    "use_plugins": ("plugins",),
 }
 """Fields of ``Config`` that files and the environment write in another way."""
 
 _ELSEWHERE: Final[Mapping[str, str]] = {
     "allow_plugins": "write plugins.allow",
     "block_plugins": "write plugins.block",
-    "plugin_options": "write a table [plugins.NAME]",
+    "use_plugins": "write a table [plugins.NAME]",
     "checkpoint_files": "results are kept in checkpoint.store",
     "checkpoint_mode": "write checkpoint.mode",
     "checkpoint_period": "write checkpoint.period",
@@ -217,6 +217,18 @@ def _period(key: Key, value: Any) -> str:
     return str(text)
 
 
+def _use_plugins(key: Key, value: Any) -> object:
+    for name, options in table(key, value).items():
+        if not isinstance(options, Mapping):
+            hint = suggest(name, ["allow", "block"])
+            raise Wrong(
+                (*key, name),
+                f"must be a table with the options of an optional plugin, not "
+                f"{type(options).__name__}{hint}",
+            )
+    return tables(key, value)
+
+
 _CHECKS: Final[Mapping[str, Check]] = {
     "executors": _executors,
     "run_dir": directory,
@@ -237,6 +249,6 @@ _CHECKS: Final[Mapping[str, Check]] = {
     "plugins": objects,
     "allow_plugins": names(none=True),
     "block_plugins": names(),
-    "plugin_options": tables,
+    "use_plugins": _use_plugins,
     "log_level": one_of(get_args(LogLevel), str.upper),
 }

@@ -102,7 +102,7 @@ def leaves(config: Config) -> Iterator[tuple[Key, object]]:
     appear only if there are any.
     """
     for name, value in field_values(config).items():
-        if name in {"plugins", "plugin_options"} and not value:
+        if name in {"plugins", "use_plugins"} and not value:
             continue
         yield from _leaves((name,), value)
 

@@ -72,7 +72,7 @@ def _plugin_fields(section: Mapping[str, Any]) -> dict[str, Any]:
         for name in ("allow", "block")
         if name in options
     }
-    return fields | ({"plugin_options": options} if options else {})
+    return fields | ({"use_plugins": options} if options else {})
 
 
 def files(directory: Path) -> Sequence[Layer]:
@@ -225,7 +225,7 @@ def _field_key(key: Key) -> Key:
         case ("plugins", str(name)) if name.lower() in {"allow", "block"}:
             return (f"{name.lower()}_plugins",)
         case ("plugins", _, *_):
-            return ("plugin_options", *key[1:])
+            return ("use_plugins", *key[1:])
     return key
 
 

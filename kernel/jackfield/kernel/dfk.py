@@ -105,14 +105,14 @@ class DataFlowKernel:
     def _observe(self) -> None:
         """Start the event stream, once there is somebody to observe it."""
         with self._starting:
-            engine, manager = self._engine, self._manager
+            engine, hooks = self._engine, self._manager.hooks
             stream = engine.events or engine.transfer_events
-            if stream is None and (manager.observers or manager.transfer_observers):
-                stream = EventStream(manager.deliver_events, self._log)
+            if stream is None and (hooks.task_events or hooks.transfer_events):
+                stream = EventStream(self._manager.deliver_events, self._log)
                 stream.start()
-            if manager.observers:
+            if hooks.task_events:
                 engine.events = stream
-            if manager.transfer_observers:
+            if hooks.transfer_events:
                 engine.transfer_events = stream
 
     # -- facts
@@ -374,5 +374,8 @@ class DataFlowKernel:
 
 def _manager(config: Config) -> PluginManager:
     return PluginManager(
-        config.plugins, allow=config.allow_plugins, block=config.block_plugins
+        config.plugins,
+        allow=config.allow_plugins,
+        block=config.block_plugins,
+        use=config.use_plugins,
     )

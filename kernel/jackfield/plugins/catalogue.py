@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jackfield.errors import (
     DuplicatePluginError,
@@ -79,14 +79,20 @@ class Catalogue:
             raise DuplicatePluginError(GROUPS[kind], name, origins)
         return found[0]
 
-    def plugin_of(self, entry: EntryPoint) -> object:
+    def plugin_of(
+        self, entry: EntryPoint, options: Mapping[str, Any] | None = None
+    ) -> object:
         """Import an entry point's object; of a class, an instance.
 
-        Entry points of a distribution that name the same class share its instance.
+        Entry points of a distribution that name the same class share its instance,
+        unless it has options.
 
         Raises:
             PluginLoadError: It cannot be had.
+            ConfigurationError: It refuses its options.
         """
+        if options is not None:
+            return load_plugin(entry, options)
         place = (entry.origin, entry.value)
         with self._lock:
             known = self._objects.get(place)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Kind: TypeAlias = Literal[
-    "executor", "staging", "checkpoint", "memo", "plugin", "profile"
+    "executor", "staging", "checkpoint", "memo", "optional", "plugin", "profile"
 ]
 """What an entry point offers; each kind has its group."""
 
@@ -32,6 +32,7 @@ GROUPS: Final[dict[Kind, str]] = {
     "staging": "jackfield.staging",
     "checkpoint": "jackfield.checkpoint",
     "memo": "jackfield.memo",
+    "optional": "jackfield.optional",
     "plugin": "jackfield.plugins",
     "profile": "jackfield.profiles",
 }

@@ -289,7 +289,7 @@ def _identity(engine: Engine) -> Identity:
     checked = cache(partial(_hook, manager))
     return Identity(
         hashers=lambda kind: tuple(map(checked, manager.value_hashers(kind))),
-        function_hooks=lambda: tuple(map(checked, manager.hash_function)),
+        function_hooks=lambda: tuple(map(checked, manager.hooks.hash_function)),
         files=engine.config.checkpoint.get("files", "content"),
     )
 

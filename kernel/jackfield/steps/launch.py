@@ -179,7 +179,7 @@ def _choose(
             f"asked for by a retry of {task.title}, "
             f"is none of those that fit: {', '.join(route.labels)}",
         )
-    if len(route.entries) == 1 and not engine.manager.select_executor:
+    if len(route.entries) == 1 and not engine.manager.hooks.select_executor:
         return route.entries[0]
     return select(task, route, engine.manager, groups)
 

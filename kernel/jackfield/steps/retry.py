@@ -50,10 +50,13 @@ def _stopped(engine: Engine) -> bool:
 
 def _ask(engine: Engine, task: Task, error: BaseException) -> Retry:
     manager = engine.manager
-    if not manager.retry or task.spec.kind == "transfer":
+    if not manager.hooks.retry or task.spec.kind == "transfer":
         return Retry()
     view = task.view()
-    return ask(manager, manager.retry, _checked, view, error, view.attempt) or Retry()
+    return (
+        ask(manager, manager.hooks.retry, _checked, view, error, view.attempt)
+        or Retry()
+    )
 
 
 def _checked(answer: Any) -> Retry:

@@ -99,7 +99,7 @@ def submit(
 
 def _is_alone(engine: Engine, spec: AppSpec) -> bool:
     """Tell whether a plain task is the only one, and where it goes is settled."""
-    if engine.live or engine.manager.select_executor or spec.route is None:
+    if engine.live or engine.manager.hooks.select_executor or spec.route is None:
         return False
     entries = spec.route.entries
     return len(entries) == 1 and entries[0].capabilities.prompt

@@ -220,7 +220,7 @@ class Staging:
 
     def _secrets(self) -> Credentials:
         if self._credentials is None:
-            hooks = self._engine.manager.credentials
+            hooks = self._engine.manager.hooks.credentials
             file = self._engine.config.transfers.get("credentials_file")
             self._credentials = Credentials(hooks, file)
         return self._credentials
