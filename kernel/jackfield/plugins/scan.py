@@ -99,10 +99,19 @@ def find_entry_points() -> tuple[EntryPoint, ...]:
 
 def _needs_importlib() -> bool:
     """Whether distributions may be elsewhere than in directories of the path."""
-    return any(
-        finder is not PathFinder and hasattr(finder, "find_distributions")
-        for finder in sys.meta_path
-    ) or any(map(_is_archive, _search_path()))
+    elsewhere = any(map(_finds_distributions, sys.meta_path))
+    return elsewhere or any(map(_is_archive, _search_path()))
+
+
+def _finds_distributions(finder: object) -> bool:
+    """Whether an import hook may know distributions that the path's directories do not.
+
+    Two look into the same directories as this module does: Python's own, and that of
+    the backport ``importlib_metadata``, which is there in every program that uses it.
+    """
+    if finder is PathFinder or type(finder).__module__ == "importlib_metadata":
+        return False
+    return hasattr(finder, "find_distributions")
 
 
 def _is_archive(entry: str) -> bool:
@@ -153,12 +162,17 @@ def _identity(directory: Path) -> tuple[str, str]:
     """Return name and version, from the metadata or else the directory's name."""
     name, _, version = directory.name.rpartition(".")[0].partition("-")
     text = _read(directory / "METADATA") or _read(directory / "PKG-INFO")
-    headers = dict(
+    headers = _headers(text)
+    return headers.get("Name", name), headers.get("Version", version or "unknown")
+
+
+def _headers(metadata: str) -> dict[str, str]:
+    """Return name and version as far as metadata have them."""
+    return dict(
         line.split(": ", 1)
-        for line in text.partition("\n\n")[0].splitlines()
+        for line in metadata.partition("\n\n")[0].splitlines()
         if line.startswith(("Name: ", "Version: "))
     )
-    return headers.get("Name", name), headers.get("Version", version or "unknown")
 
 
 def _read(path: Path) -> str:
@@ -188,6 +202,12 @@ def _from_importlib() -> Iterator[EntryPoint]:
     seen: set[str] = set()
     for one in distributions():
         text = one.read_text("entry_points.txt") or ""
-        if "[jackfield." in text and _normalized(one.name) not in seen:
-            seen.add(_normalized(one.name))
-            yield from _parse(text, one.name, one.version)
+        if "[jackfield." in text:
+            # Not by its properties: they raise where the metadata are not complete.
+            headers = _headers(
+                one.read_text("METADATA") or one.read_text("PKG-INFO") or ""
+            )
+            name, version = headers.get("Name", ""), headers.get("Version", "unknown")
+            if name and _normalized(name) not in seen:
+                seen.add(_normalized(name))
+                yield from _parse(text, name, version)
