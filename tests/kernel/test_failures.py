@@ -417,6 +417,25 @@ def test_a_hook_sees_each_failed_attempt(
     assert policy.asked == [("tries", 1, "try 1"), ("tries", 2, "try 2")]
 
 
+def test_a_hook_sees_where_a_task_could_run(
+    load: Callable[..., jf.DataFlowKernel],
+) -> None:
+    seen: list[tuple[tuple[str, ...], str | None]] = []
+
+    class Plugin:
+        @jf.hookimpl
+        def jackfield_retry(self, task: jf.TaskView) -> None:
+            seen.append((task.executors, task.executor))
+
+    executors = {label: {"plugin": "threads"} for label in ("a", "b", "c")}
+    with load(executors=executors, plugins=[Plugin()]) as kernel:
+        caught(kernel.submit(fails, executors=["c", "b"]))
+
+    ((labels, label),) = seen
+    assert labels == ("c", "b")
+    assert label in labels
+
+
 def test_a_hook_says_what_a_failure_costs(
     load: Callable[..., jf.DataFlowKernel],
 ) -> None:

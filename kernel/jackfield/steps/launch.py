@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from jackfield.abc import Work
+    from jackfield.executors.pool import Route
     from jackfield.graph.effects import Effects
     from jackfield.graph.task import Task
     from jackfield.steps.engine import Engine
@@ -165,11 +166,20 @@ def _unstaged(value: Any) -> bool:
     return isinstance(value, File) and value.remote and value.local_path is None
 
 
+def route_of(engine: Engine, task: Task) -> Route:
+    """Return the executors that a task may run on.
+
+    Raises:
+        ConfigurationError: There is none; see ``ExecutorPool.route``.
+    """
+    return engine.pool.route(task.spec, _walltime(task))
+
+
 def _choose(
     engine: Engine, task: Task, groups: Mapping[ExecutorEntry, Sequence[Task]]
 ) -> ExecutorEntry:
     extras = task.extras
-    route = engine.pool.route(task.spec, _walltime(task))
+    route = route_of(engine, task)
     if extras is not None and extras.forced is not None:
         for entry in route.entries:
             if entry.label == extras.forced:

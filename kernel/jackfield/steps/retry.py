@@ -11,7 +11,7 @@ from jackfield.errors import one_line
 from jackfield.graph.task import Extras
 from jackfield.plugins.asking import ask
 from jackfield.states import FINAL, TaskState
-from jackfield.steps.launch import fail
+from jackfield.steps.launch import fail, route_of
 
 if TYPE_CHECKING:
     from jackfield.graph.effects import Effects
@@ -52,7 +52,7 @@ def _ask(engine: Engine, task: Task, error: BaseException) -> Retry:
     manager = engine.manager
     if not manager.hooks.retry or task.spec.kind == "transfer":
         return Retry()
-    view = task.view()
+    view = task.view(route_of(engine, task).labels)
     return (
         ask(manager, manager.hooks.retry, _checked, view, error, view.attempt)
         or Retry()
