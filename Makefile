@@ -10,7 +10,7 @@ PIP := $(PY) -m pip --disable-pip-version-check --quiet
 CANDIDATES := $(or $(PYTHON),python3.13 python3.12 python3.11 python3)
 ARGS :=
 PACKAGES := jackfield jackfield_checkpoint jackfield_executors jackfield_memo \
-	jackfield_staging
+	jackfield_observers jackfield_policies jackfield_staging
 
 ifneq ($(words $(PYTHON)),$(if $(PYTHON),1,0))
 $(error PYTHON is '$(PYTHON)': it must be one name or path, without spaces)
