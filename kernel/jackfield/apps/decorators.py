@@ -107,7 +107,9 @@ class App(Generic[P, R]):
         self._target: Callable[..., Any] = function
         if kind == "bash":
             self._target = BashCommand(function, self._spec.name)
-        self._unbound: App[Any, R] | None = None  # set in a method of an object
+        # An app that is a method, got from an object: the app of the class, and the
+        # object, which is the first argument of every call.
+        self._unbound: App[Any, R] | None = None
         self._bound: tuple[Any, ...] = ()
 
     def __call__(self, *args: Any, **kwargs: Any) -> AppFuture[R]:
@@ -157,6 +159,7 @@ class App(Generic[P, R]):
         return self._kind, self.__wrapped__
 
     def __reduce__(self) -> Any:
+        """Say how to pickle it: as a name, where another process can import that."""
         if self._unbound is not None:
             return _bind, (self._unbound, *self._bound)
         if self._is_importable():

@@ -1,8 +1,9 @@
 """What each configuration key may hold, and what to say when it holds something else.
 
-One function a key, by hand: a message has to name the key down to the executor's
-label, where the value came from, and the nearest valid name, and live objects have
-to pass. The validation libraries cost 25 to 55 ms to import and tell less.
+There is one function for each key, written by hand. A message has to name the key down
+to the executor's label, the place where the value came from, and the nearest valid
+name; and values may be live objects, such as executors. The validation libraries take
+25 to 55 ms to import, and their messages say less.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ _ELSEWHERE: Final[Mapping[str, str]] = {
     "monitoring": "events go to plugins, by the hook jackfield_task_events",
     "retry_handler": "it is a plugin's hook, jackfield_retry",
 }
-"""Names that are right somewhere else (in ``Config``, in Parsl), and what to do."""
+"""Names that are right elsewhere, in ``Config`` or in Parsl, and what to write here."""
 
 
 def checked(
@@ -184,7 +185,11 @@ def _executor(key: Key, value: Any) -> object:
 
 
 def _typo(name: str, given: Iterable[str]) -> str:
-    """Return a sentence end that offers ``name`` for the nearest given one."""
+    """End the sentence that something has no ``name``.
+
+    If one of the given names looks like a slip of it, the end says so; otherwise it
+    says what to add.
+    """
     for other in given:
         if suggest(other, [name]) != ".":
             return f"; did you mean {name!r} by {other!r}?"

@@ -35,7 +35,7 @@ KEYS: Final = tuple(name for name in field_names() if name not in SPELLED)
 """Top-level keys of files and of the environment."""
 
 Profiles: TypeAlias = Callable[[str], object]
-"""Gives a profile by name: see ``profile``."""
+"""Returns what is behind a profile's name; ``profile`` says what that may be."""
 
 
 @runtime_checkable
@@ -188,12 +188,13 @@ def _provider(name: str) -> str:
 def environment(
     environ: Mapping[str, str], below: Mapping[str, Any]
 ) -> Iterator[Layer]:
-    """Give what each ``JACKFIELD_`` variable sets; empty ones are as if not there.
+    """Give what each ``JACKFIELD_`` variable sets. One that is empty sets nothing.
 
     Args:
         environ: The variables.
-        below: The values of all lower sources, whose names variables can mean:
-            ``CPU`` is ``cpu`` or ``Cpu``, ``MY_CPU`` also ``my-cpu``.
+        below: The values of all weaker sources. A variable is in capitals and has no
+            hyphens, so its parts are compared with the names in there: ``CPU`` means
+            ``cpu`` or ``Cpu``, ``MY_CPU`` means ``my-cpu`` too.
     """
     names = (name for name in environ if name.startswith(PREFIX) and environ[name])
     for name in sorted(names, key=_choices_first):
@@ -204,7 +205,11 @@ def environment(
 
 
 def _choices_first(name: str) -> tuple[bool, str]:
-    """Sort the choice of a plugin first: it drops options of another one."""
+    """Sort variables that choose a plugin before the others.
+
+    A choice drops the options that are there for another plugin. So it has to come
+    before the variables that set options of the new one.
+    """
     return not name.endswith(("__PLUGIN", "__STORE")), name
 
 

@@ -1,6 +1,7 @@
-"""The installed plugins of one kernel: found, chosen among, and quarantined.
+"""What is installed: the entry points, which of them may be used, which are broken.
 
-What is wrong with one is kept here and told again whenever it is asked for.
+An entry point that could not be loaded is in quarantine: the next one who asks for it
+gets the same error at once, instead of a second try at an import that has failed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Make a plugin of an entry point.
 
-Nothing is registered here. Whatever goes wrong comes out as a ``PluginLoadError``
-that names plugin, distribution and cause: an import that raises, even
+Nothing is registered here. Whatever goes wrong becomes a ``PluginLoadError`` that
+names plugin, distribution and cause. So a plugin whose import raises, be it a
 ``SystemExit``, ends neither the program nor the loading of other plugins.
 """
 

@@ -1,10 +1,11 @@
 """The entry points of installed distributions, without importing any.
 
-``importlib.metadata`` gives the same answer, but to import it takes longer than
-all else that starting a kernel does: it brings ``email`` and ``zipfile``. So the
-metadata directories on ``sys.path`` are read here, by its rules: the first
-distribution of a name on the path hides later ones. Where a path entry is an
-archive, or an import hook brings distributions of its own, it is asked after all.
+``importlib.metadata`` gives the same answer. But it imports ``email`` and ``zipfile``,
+and that alone takes longer than everything else that starts a kernel. So this module
+reads the metadata directories on ``sys.path`` itself, by the same rules: of two
+distributions with one name, the first on the path counts. There are two cases in which
+``importlib.metadata`` is asked after all: an entry of the path is an archive, or an
+import hook knows distributions of its own.
 """
 
 from __future__ import annotations
@@ -90,8 +91,8 @@ class EntryPoint:
 def find_entry_points() -> tuple[EntryPoint, ...]:
     """Return every entry point of our groups, sorted by distribution and name.
 
-    Takes a few milliseconds. The order is that of loading; the path's order, which
-    depends on how things were installed, has no influence.
+    Takes a few milliseconds. Plugins are loaded in this order. That of the path has no
+    influence on it, because it depends on how and when things were installed.
     """
     found = _from_importlib() if _needs_importlib() else _from_directories()
     return tuple(sorted(found, key=lambda one: (one.distribution, one.name, one.kind)))
