@@ -241,7 +241,7 @@ def jackfield_serves_scheme(scheme: str) -> bool | None:
 
     Returns:
         ``False`` if no URL of this scheme can be served: the call of the app then
-        raises ``NoProviderError``. Anything else means that it may be.
+        raises ``NoProviderError``. ``True`` and ``None`` mean that it may be.
     """
 
 

@@ -150,7 +150,8 @@ class PluginManager(PluginCollection):
         if known is not None:
             return known
         loads = (partial(self.load, "staging"), partial(self._load_unasked, "staging"))
-        named = serving(scheme, self.installed("staging"), *loads)
+        names = self.installed("staging")
+        named = serving(scheme, names, *loads, self._serves_scheme)
         # Compiled and kept under one lock. If another thread could register a plugin
         # between the two, it would clear the cache first, and then what was compiled
         # without that plugin would go into the cache and stay there.
@@ -158,6 +159,11 @@ class PluginManager(PluginCollection):
             known = functions(self._registrations.compile(hook, named))
             self._staging[scheme, hook] = known
         return known
+
+    def _serves_scheme(self, plugin: Plugin, scheme: str) -> bool:
+        hook = "jackfield_serves_scheme"
+        compiled = self._registrations.compile_of(plugin, hook)
+        return first_answer(compiled, (bool,), (scheme,)) is not False
 
     def value_hashers(
         self, value_type: type

@@ -140,6 +140,11 @@ class Registrations:
             self._owners.update((id(one.function), one) for one in compiled)
         return compiled
 
+    def compile_of(self, plugin: Plugin, hook: str) -> tuple[Compiled, ...]:
+        """Compile a hook for one plugin, where the question is for nobody else."""
+        with self.lock:
+            return compile_hook(self._registry, hook, [plugin])
+
     def describe(self, function: HookFunction) -> str:
         """Say whose a function is that came from ``compile``."""
         compiled = self._owners.get(id(function))

@@ -28,6 +28,7 @@ def serving(
     installed: Collection[str],
     load: Callable[[str], Plugin],
     try_to_load: Callable[[str], Plugin | None],
+    serves: Callable[[Plugin, str], bool],
 ) -> list[Plugin]:
     """Load the entry point that serves a scheme; return it in a list, or no plugin.
 
@@ -37,6 +38,7 @@ def serving(
         load: Loads the one that is named like the scheme; raises if it is broken.
         try_to_load: Loads ``any``, which nobody has asked for by name: if it is broken,
             this warns and returns ``None``.
+        serves: Asks ``any`` whether it serves the scheme at all.
 
     Raises:
         PluginError: It cannot be used.
@@ -46,7 +48,4 @@ def serving(
     if ANY_SCHEME not in installed:
         return []
     plugin = try_to_load(ANY_SCHEME)
-    if plugin is None:
-        return []
-    serves = getattr(plugin.hooks, "jackfield_serves_scheme", None)
-    return [] if serves is not None and serves(scheme) is False else [plugin]
+    return [plugin] if plugin is not None and serves(plugin, scheme) else []
