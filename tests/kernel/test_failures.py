@@ -436,6 +436,21 @@ def test_a_hook_sees_where_a_task_could_run(
     assert label in labels
 
 
+def test_a_hook_that_is_taken_out_is_not_asked_any_more(
+    load: Callable[..., jf.DataFlowKernel],
+) -> None:
+    with load(retries=1) as kernel:
+        policy = Policy(jf.Retry(cost=math.inf))
+        kernel.register(policy)
+        caught(kernel.submit(Tries(1)))
+        kernel.unregister(policy)
+
+        assert kernel.submit(Tries(1)).result(LIMIT_S) == 2
+        with pytest.raises(jf.PluginError, match="No registered plugin"):
+            kernel.unregister(policy)
+    assert len(policy.asked) == 1
+
+
 def test_a_hook_says_what_a_failure_costs(
     load: Callable[..., jf.DataFlowKernel],
 ) -> None:

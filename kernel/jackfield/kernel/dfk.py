@@ -49,7 +49,6 @@ class DataFlowKernel:
 
     Args:
         config: The configuration; without one, the defaults.
-        manager: Plugins; without, a manager is made from the configuration.
 
     Raises:
         ConfigurationError: Something in the configuration cannot be.
@@ -57,15 +56,13 @@ class DataFlowKernel:
         ExecutorError: An executor does not start; those that did are stopped.
     """
 
-    def __init__(
-        self, config: Config | None = None, *, manager: PluginManager | None = None
-    ) -> None:
+    def __init__(self, config: Config | None = None) -> None:
         if config is None:
             from jackfield.config import Config
 
             config = Config()
         self._config: Config = config
-        self._manager: PluginManager = manager or _manager(config)
+        self._manager: PluginManager = _manager(config)
         self._started: float = time.monotonic()
         self._wall: float = time.time()
         self._pid: int = os.getpid()
@@ -332,10 +329,30 @@ class DataFlowKernel:
         self._engine.pool.add(checked_executors(executors))
 
     def register(self, plugin: object, name: str | None = None) -> str:
-        """Register a plugin object; return its name."""
+        """Register a plugin object; return its name.
+
+        Its hooks count from now on; those that are told of a start are told no more.
+
+        Args:
+            plugin: A module, or an object that is no class, with hooks.
+            name: What messages call it; by default the module's or the class's name.
+
+        Raises:
+            PluginError: It is none, or its name is taken.
+        """
         registered = self._manager.register(plugin, name)
         self._observe()
         return registered
+
+    def unregister(self, plugin: object) -> None:
+        """Take out the very object that was registered, before a new version of it.
+
+        Calls of its hooks that have begun go on.
+
+        Raises:
+            PluginError: It is not registered.
+        """
+        self._manager.unregister(plugin)
 
     def cleanup(self, *, wait: bool = True) -> None:
         """End the kernel: once, from any state, on any thread.
