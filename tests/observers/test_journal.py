@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import subprocess
 import sys
@@ -131,6 +132,44 @@ def test_without_the_table_there_is_no_file(tmp_path: Path) -> None:
         double(1).result(LIMIT_S)
 
     assert not (kernel.run_dir / "journal.jsonl").exists()
+
+
+COMMAND = """
+import jackfield as jf
+
+with jf.load() as kernel:
+    print(kernel.submit(abs, -1).result(), (kernel.run_dir / "journal.jsonl").exists())
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "variables", "written"),
+    [
+        (["--set", "plugins.journal={}"], {}, True),
+        ([], {"JACKFIELD_PLUGINS__JOURNAL": "{}"}, True),
+        ([], {"JACKFIELD_PLUGINS__JOURNAL__MAX_MEGABYTES": "1"}, True),
+        (["--set", "plugins.journal={}", "--no-plugin", "journal"], {}, False),
+        ([], {}, False),
+    ],
+    ids=str,
+)
+def test_one_run_can_switch_it_on_and_off(
+    tmp_path: Path, options: list[str], variables: dict[str, str], written: bool
+) -> None:
+    (tmp_path / "script.py").write_text(COMMAND)
+
+    done = subprocess.run(
+        [Path(sys.executable).with_name("jackfield"), "run", *options, "script.py"],
+        cwd=tmp_path,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"1 {written}\n"
 
 
 def test_events_are_in_the_file_while_the_run_goes_on(tmp_path: Path) -> None:

@@ -65,7 +65,8 @@ _ELSEWHERE: Final[Mapping[str, str]] = {
     "initialize_logging": "write log_level, 'OFF' for none",
     "internal_tasks_max_threads": "write internal_threads",
     "memoizer": "write checkpoint.store",
-    "monitoring": "events go to plugins, by the hook jackfield_task_events",
+    "monitoring": "add a table [plugins.journal], or a plugin with the hook "
+    "jackfield_task_events",
     "retry_handler": "it is a plugin's hook, jackfield_retry",
 }
 """Names that are right elsewhere, in ``Config`` or in Parsl, and what to write here."""
