@@ -114,6 +114,21 @@ def test_if_all_are_full_the_last_one_takes_the_rest(load: Load) -> None:
     assert chosen.in_order() == ["a", "b", "b", "b"]
 
 
+@jf.join_app
+def join(n: int) -> list[jf.AppFuture[None]]:
+    return [align() for _ in range(n)]
+
+
+@pytest.mark.parametrize(
+    "options", [{"fill": {"a": 1}}, {"apps": {"*": "b"}}, {}], ids=str
+)
+def test_the_kernels_own_tasks_run_where_they_have_to(
+    load: Load, options: dict[str, Any]
+) -> None:
+    with load(**options):
+        assert join(3).result(LIMIT_S) == [None] * 3
+
+
 @jf.python_app
 def place() -> str:
     return os.environ["PLACE"]

@@ -16,10 +16,11 @@ names (an executor, a store, a profile, an optional plugin) and the scheme of a 
 asked for, and only ``-name`` keeps those out. An optional plugin is then simply not
 used; the others are an error, because nothing can stand in for them.
 
-What Jackfield itself brings is always allowed, and can be blocked. To list a plugin is
-to ask for it: if it is missing or broken, that is an error and not a warning. Blocks
-from all places count together; the variable's list of allowed plugins takes the place
-of the configuration's.
+What Jackfield itself brings is always allowed, and can be blocked. A plugin that is
+listed has to be there: if it is missing or broken, that is an error and not a warning.
+The list does not switch an optional plugin on; its table does. Blocks from all places
+count together; the variable's list of allowed plugins takes the place of the
+configuration's.
 """
 
 from __future__ import annotations
