@@ -7,10 +7,13 @@ contract. It is never called itself.
 *asked*: the implementations are called one after the other, and the first answer that
 is not ``None`` counts; the others are not called. A hook whose name says that something
 has happened or is happening (``jackfield_task_events``, ``jackfield_kernel_closing``)
-is *told*: all implementations are called, and what they return is ignored.
+is *told*: all implementations are called, and what they return is ignored. One has a
+verb and is told all the same: ``jackfield_register_commands``.
 
-**In which order.** What the program registered comes before what is installed; among
-these, the last registered comes first. ``tryfirst`` and ``trylast`` stand above that.
+**In which order.** Of a hook that is asked, what the program registered comes before
+what is installed, and of each the last registered comes first; ``tryfirst`` and
+``trylast`` stand above that. A hook that is told is called in the order of
+registration.
 
 **What an exception does.** From a hook that is asked, it ends what it was asked for: a
 kernel does not start, or one task fails; a note on the exception names the plugin. From
