@@ -84,7 +84,7 @@ def test_a_plugin_imports_only_public_names(package: Path) -> None:
         for path in package.rglob("*.py")
         for module, line in imports(path)
         if root(module) == "jackfield"
-        and ("._" in module or (module.split(".") + [""])[1] in PRIVATE)
+        and ("._" in module or ([*module.split("."), ""])[1] in PRIVATE)
     ]
 
     assert wrong == []

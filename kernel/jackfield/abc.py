@@ -1,7 +1,9 @@
 """The contracts of plugins that give the kernel an object.
 
-A plugin's hook (see ``hookspecs``) answers with one of these: an ``Executor``, a
-``CheckpointStore``. The hook is how the object is found; this is what it promises.
+A plugin's hook answers with an object: ``jackfield_create_executor`` with an
+``Executor``, ``jackfield_open_checkpoint`` with a ``CheckpointStore``, and
+``jackfield_retry`` with a ``Retry``. ``hookspecs`` says when the hook is called; here
+is what the object promises from then on.
 """
 
 from __future__ import annotations
@@ -34,7 +36,8 @@ class Capabilities:
             interpreter goes on. ``"none"``: neither is possible.
         shared_filesystem: Tasks see the driver's files under the same paths.
         resources: Names of the resources that a task may ask for.
-        survives_worker_death: A worker's death fails at most the task it ran.
+        survives_worker_death: When a worker dies, at most the task that it was running
+            fails, and the executor goes on.
     """
 
     isolated: bool = False
@@ -57,7 +60,8 @@ class Work:
         name: Name of the app's function, for messages.
         function: What to call.
         args: Its positional arguments, futures replaced by their results.
-        kwargs: Its keyword arguments, likewise. Not to be changed.
+        kwargs: Its keyword arguments, with results in the place of futures too. Not to
+            be changed.
         walltime: Seconds that the attempt may take, or ``None``. Only set for
             executors whose capability is ``"kill"``.
         resources: Resource name to amount, as the app declares.
@@ -103,12 +107,15 @@ Outcome: TypeAlias = tuple[Work, BaseException | None, Any]
 """``(work, error, value)``: ``error`` is ``None`` where the function returned."""
 
 Report: TypeAlias = Callable[[Sequence[Outcome]], None]
-"""How an executor tells the kernel what became of works. Thread-safe, never raises.
+"""How an executor tells the kernel what became of works. It never raises.
 
-It may be called on any thread of the executor, from inside ``submit`` too, and it
-may run the kernel's scheduling there; users' callbacks run elsewhere. Each work is
-reported once; a second report of a work, or one after a successful ``cancel``, is
-dropped and counted.
+Call it on any thread, on several at once, and also from inside ``submit``. The kernel
+may use the calling thread to launch the tasks that waited for these results, so a
+report may take longer than the outcomes alone would need; users' callbacks do not run
+there.
+
+Report each work once. A second report of a work is dropped and counted, and so is one
+that comes after ``cancel`` has returned True for it.
 """
 
 
@@ -121,8 +128,11 @@ def runs_tasks() -> bool:
 
 
 def _without_first_frame(error: Exception) -> Exception:
-    # The first frame is that of ``run_work``, which would keep the arguments alive. A
-    # variable there could not hold the traceback either: they would form a cycle.
+    # The traceback begins with the frame of ``run_work``, and a frame keeps its
+    # variables alive: as long as somebody held the error, the task's arguments could
+    # not be freed. This is a function of its own so that ``run_work`` has no variable
+    # with the traceback in it: a frame and a traceback that refer to each other are a
+    # cycle, which only the garbage collector can free.
     traceback = error.__traceback__
     return error.with_traceback(traceback.tb_next if traceback else None)
 
@@ -130,9 +140,9 @@ def _without_first_frame(error: Exception) -> Exception:
 def run_work(work: Work) -> Outcome:
     """Call a work's function here and return what to report; never raises.
 
-    Called by executors whose workers are threads of the driver's process.
-    ``SystemExit`` and other exceptions that would end a thread or a program
-    arrive as ``TaskExitError``.
+    For executors whose workers are threads of the script's process, to be called on
+    such a thread. ``SystemExit`` and other exceptions that would end a thread or a
+    program are reported as ``TaskExitError``.
     """
     outer = getattr(_thread, "runs_tasks", False)
     _thread.runs_tasks = True
@@ -171,9 +181,10 @@ class Executor(ABC):
     A plugin that has no use for batches returns any
     ``concurrent.futures.Executor`` instead; the kernel adapts it.
 
-    ``start`` is called once, before anything else. ``submit`` and ``cancel`` may
-    then come from several threads at once. ``shutdown`` may come from any thread
-    that is not one of the executor's workers.
+    ``start`` is called once, before anything else, on the thread that loads the kernel
+    or adds the executor. ``submit`` and ``cancel`` may then be called on several
+    threads at once. ``shutdown`` is called on any thread that is not one of the
+    executor's own workers, because it has to wait for these.
     """
 
     capabilities: Capabilities = Capabilities()
@@ -188,40 +199,50 @@ class Executor(ABC):
     def start(self, context: ExecutorContext) -> None:
         """Make ready to take works.
 
-        An executor that starts workers may do so later, on first use. On an
-        exception the kernel does not start, and shuts down what had started.
+        Workers may be started later, when there is something to do. If this raises,
+        the kernel does not start, and shuts down the executors that had.
         """
 
     @abstractmethod
     def submit(self, batch: Sequence[Work]) -> None:
         """Take works, in order, without waiting for any of them.
 
-        Called on a thread of the kernel or on one that reports, never on the user's.
-        Each work is reported sooner or later, also when its arguments cannot be pickled
-        or its worker dies. An exception from here fails every work of the batch, which
-        therefore must not run.
+        Called on a thread of the kernel, or on one of an executor's that is inside
+        ``report``; never on the user's own. Each work has to be reported sooner or
+        later, also when its arguments cannot be pickled or its worker dies: a work that
+        is not leaves a future pending for ever.
+
+        An exception from here fails every work of the batch. So none of them may run
+        then, nor be reported.
         """
 
     def cancel(self, work: Work) -> bool:
-        """Keep a work from running, or stop it where ``cancels_running``.
+        """Keep a work from running, or stop it where ``cancels_running`` says so.
 
-        Must not wait. Returns:
-            True if the work has not begun and will not, or is being stopped:
-            a report of it will be dropped. False if it runs on or has ended.
+        Called on any thread, a user's too; it must not wait.
+
+        Args:
+            work: One that was submitted. It may have ended in the meantime.
+
+        Returns:
+            True if the work will not run, or is being stopped: a report of it is then
+            dropped. False if it runs on or has ended: then it is reported as ever.
         """
         del work
         return False
 
     @abstractmethod
     def shutdown(self, *, grace: float | None = None) -> None:
-        """End, and wait for the end.
+        """End, and wait for the end. A second call does nothing more.
 
-        Works that have not begun are dropped, if ``grace`` is a number; running
-        ones get ``grace`` seconds, then are stopped where that is possible.
-        ``None`` waits for everything that was submitted. Afterwards nothing is
-        reported any more, and no process, file descriptor or file is left; a
-        thread that runs a task which cannot be stopped may be. A second call does
-        nothing.
+        When it returns, nothing is reported any more, and no process, no open file and
+        no temporary file is left. A thread may be, if it runs a task that cannot be
+        stopped.
+
+        Args:
+            grace: With ``None``, everything that was submitted runs to its end first.
+                With a number, what has not begun is dropped, and what runs gets so many
+                seconds and is then stopped, where that is possible.
         """
 
 
@@ -267,11 +288,11 @@ class CheckpointEntry:
     """What a store tells of a record without its value.
 
     Attributes:
-        key: As in the record, like ``app``, ``created`` and ``manifest``.
-        app: See there.
-        created: See there.
+        key: The record's own, as are ``app``, ``created`` and ``manifest``.
+        app: See ``CheckpointRecord``.
+        created: See ``CheckpointRecord``.
         size: Length of the value in bytes.
-        manifest: See there.
+        manifest: See ``CheckpointRecord``.
     """
 
     key: bytes
@@ -284,22 +305,24 @@ class CheckpointEntry:
 class CheckpointStore(ABC):
     """Keeps results across runs.
 
-    Opened by ``jackfield_open_checkpoint``, in time independent of the number of
-    records. Several stores, in one process or many, may be open on the same place;
-    each sees what the others have put. ``get``, ``keys`` and ``scan`` may be called
-    on several threads at once and during ``put_many``; ``put_many`` and ``delete``
-    by one thread at a time. ``close`` comes last, on any thread. A process that is
-    forked off must not use its parent's store, and the store must not let it.
+    ``jackfield_open_checkpoint`` makes it, in a time that does not depend on how many
+    records there are. Several stores, in one process or in many, may be open on the
+    same place; each sees what the others have put.
 
-    A record that is damaged is a miss: it is told once, by a ``CheckpointWarning``
-    with the place, and costs no other record. Every method raises
-    ``CheckpointError``, naming the place and the cause, if the store as a whole
-    cannot be used: unreadable, locked, removed, closed.
+    *Threads.* ``get``, ``keys`` and ``scan`` may be called on several threads at once,
+    also while another is in ``put_many``. Only one thread at a time is in ``put_many``
+    or ``delete``. ``close`` is called last, on any thread. A process that is forked off
+    must not use the store of its parent, and the store sees to it that it does not.
 
-    Two options mean the same for every store: with ``read_only = true`` nothing is
-    created or changed, and a place that does not exist is an error; with ``sync =
-    "power"`` records also survive a loss of power, where the default, ``"process"``,
-    promises that for the death of the process alone.
+    *Errors.* A record that is damaged counts as one that is not there. A
+    ``CheckpointWarning`` with the place says so once, and no other record is lost with
+    it. If the store as a whole cannot be used (it is unreadable, locked, removed,
+    closed), every method raises a ``CheckpointError`` with the place and the cause.
+
+    *Options.* Two of them mean the same for every store. With ``read_only = true``
+    nothing is created or changed, and a place that does not exist is an error. ``sync``
+    is what records survive: the death of the process (``"process"``, the default), or
+    a loss of power too (``"power"``).
     """
 
     @abstractmethod
@@ -310,26 +333,26 @@ class CheckpointStore(ABC):
     def put_many(self, records: Sequence[CheckpointRecord]) -> None:
         """Store records, replacing those of the same key; the last one counts.
 
-        When it returns, they survive the death of this process. If it raises, any
-        of them may be stored, each as a whole or not at all, and what was stored
-        before still is; the kernel decides what follows.
+        When it returns, they survive the death of this process. If it raises, some of
+        them may be stored and others not, but none in part, and nothing is lost that
+        was stored before. The kernel decides whether it tries again.
         """
 
     @abstractmethod
     def keys(self) -> Iterator[bytes]:
         """Give each key once, in no particular order.
 
-        What is put or deleted meanwhile may be given or not.
+        A key that is put or deleted while this goes on may be among them or not.
         """
 
     def scan(self, app: str | None = None) -> Iterator[CheckpointEntry]:
         """Give each record without its value, as ``keys`` gives the keys.
 
-        Override it where that is possible without reading the values, and the records
-        of one app can be found without looking at all.
+        As it is, this reads every value to tell its length. Override it if the store
+        can do without, or can find the records of one app without looking at the rest.
 
         Args:
-            app: Only records of this app, the newest first, as far as the store knows
+            app: Only the records of this app; the newest first, if the store knows
                 which these are.
         """
         for key in self.keys():
@@ -344,12 +367,15 @@ class CheckpointStore(ABC):
     def delete(self, keys: Iterable[bytes]) -> None:
         """Forget the records of keys; unknown keys are no error.
 
-        Disk space is given back when that is cheap in relation.
+        Their space on the disk need not be given back at once.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Write what is not written and release the files. Twice is once."""
+        """Write what is not written yet and close the files.
+
+        A second call does nothing.
+        """
 
 
 class Kernel(Protocol):

@@ -1,15 +1,33 @@
-"""Every point at which a plugin can change what the kernel does.
+"""The hooks: every point at which a plugin can change what the kernel does.
 
-Hooks run in the driver's process, those of staging also in workers that share no
-file system with it. A hook named with a verb answers; the first
-answer that is not ``None`` wins, asked in pluggy's order: last registered first,
-``tryfirst`` before, ``trylast`` after. An exception from it ends the operation it
-was called for: a start-up error for what is made once, a failed future for what is
-asked per task. A hook named with a past participle is told; its result is ignored,
-and an exception is logged with the plugin's name, counted, and goes no further.
+Each function here is the specification of one hook: its arguments, and in its text the
+contract. It is never called itself.
 
-A spec may gain arguments, which then have a default: an implementation names only
-those that it uses.
+**Two kinds of hooks.** A hook whose name begins with a verb (``jackfield_retry``) is
+*asked*: the implementations are called one after the other, and the first answer that
+is not ``None`` counts; the others are not called. A hook whose name says that something
+has happened or is happening (``jackfield_task_events``, ``jackfield_kernel_closing``)
+is *told*: all implementations are called, and what they return is ignored. One has a
+verb and is told all the same: ``jackfield_register_commands``.
+
+**In which order.** Of a hook that is asked, what the program registered comes before
+what is installed, and of each the last registered comes first; ``tryfirst`` and
+``trylast`` stand above that. A hook that is told is called in the order of
+registration.
+
+**What an exception does.** From a hook that is asked, it ends what it was asked for: a
+kernel does not start, or one task fails; a note on the exception names the plugin. From
+a hook that is told, it goes nowhere: it is logged with the plugin's name and counted.
+
+**Where.** Hooks run in the process of the script. Those that move files also run in
+workers, where tasks fetch their files themselves. "A thread of the kernel" in the texts
+below means: any thread but the user's. Often it is the kernel's dispatcher; it may be
+the thread of an executor that has just reported a result, and then the worker behind it
+waits for the hook. So a hook must not wait for a task, and should not take long. Two
+threads may be in the same hook at the same time, for different tasks.
+
+**Later versions.** A specification may gain arguments, which then have a default. An
+implementation names only the arguments that it uses.
 """
 
 from __future__ import annotations
@@ -24,12 +42,7 @@ if TYPE_CHECKING:
 
     import click
 
-    from jackfield.abc import (
-        CheckpointStore,
-        Executor,
-        Kernel,
-        Retry,
-    )
+    from jackfield.abc import CheckpointStore, Executor, Kernel, Retry
     from jackfield.staging.remote import Remote, RemoteInfo
     from jackfield.staging.transfer import Transfer
     from jackfield.states import TaskEvent, TaskView, TransferEvent
@@ -47,21 +60,23 @@ def jackfield_create_executor(
 ) -> Executor | concurrent.futures.Executor | None:
     """Make the executor of one label.
 
-    Called once per configured executor, on the thread that loads the kernel or
-    calls ``add_executors``, before any task.
+    Called once for each configured executor, on the thread that loads the kernel or
+    calls ``add_executors``, before the executor gets its first task.
 
     Args:
-        kind: What the configuration names as ``plugin``: an entry-point name.
-            Return ``None`` for one that is not yours.
+        kind: What the configuration names as ``plugin``. An entry point is asked only
+            if this is its name; a plugin of the program is asked about every name, and
+            returns ``None`` for one that is not its own.
         label: What apps and messages call the executor.
         options: The rest of the executor's table. Check it: an unknown or bad
             option is a ``ConfigurationError`` that names it.
 
     Returns:
-        A ``jackfield.abc.Executor``, not started; or any
-        ``concurrent.futures.Executor``, which the kernel adapts and shuts down. A
-        foreign executor may tell its ``Capabilities`` in an attribute
-        ``jackfield_capabilities``; without, it is taken to pickle.
+        A ``jackfield.abc.Executor`` that is not started; or any
+        ``concurrent.futures.Executor``, which the kernel adapts and shuts down. The
+        latter may have its ``Capabilities`` in an attribute
+        ``jackfield_capabilities``. Without it, a ``ThreadPoolExecutor`` is taken to run
+        in this process, and any other to pickle what it is given.
     """
 
 
@@ -71,18 +86,18 @@ def jackfield_select_executor(
 ) -> str | None:
     """Choose where a task runs.
 
-    Called per attempt when the task is ready, on a thread of the kernel; compiled,
-    and free when nobody implements it. The kernel's own choice is the executor
-    with the least unfinished work for each of its workers.
+    Called for each attempt at a task, when all that it waits for is there; on a
+    thread of the kernel. Without an answer the kernel takes the executor that has the
+    least unfinished work for each of its workers.
 
     Args:
         task: The task.
-        executors: Label to number of unfinished tasks there, of those executors
-            that the app allows and that can do what it asks for.
+        executors: Label to number of unfinished tasks there. It has the executors that
+            the app allows and that can do what it asks for.
 
     Returns:
-        One of the labels, or ``None`` to leave the choice to others. Any other
-        answer fails the task.
+        One of these labels, or ``None`` to leave the choice to others. Any other
+        answer fails the task, as an exception does.
     """
 
 
@@ -93,47 +108,55 @@ def jackfield_select_executor(
 def jackfield_retry(task: TaskView, error: BaseException, attempt: int) -> Retry | None:
     """Say what a failure costs and how to go on.
 
-    Called per failed attempt, on a thread of the kernel; not for dependency
-    failures, which are never retried. The kernel's own answer is ``Retry(1.0)``.
+    Called for each failed attempt, on a thread of the kernel. Not called for a task
+    whose input failed: that is never retried. Without an answer it is ``Retry(1.0)``.
 
     Args:
-        task: The task; ``task.executor`` is where it failed.
-        error: What it raised.
+        task: The task. ``task.executor`` is where it failed, and ``task.executors`` has
+            the labels that the answer may name.
+        error: What the attempt raised.
         attempt: 1 for the first try.
 
     Returns:
-        A ``Retry``, or ``None``. An exception from here ends the retries and
-        becomes the task's failure, with ``error`` as its cause.
+        A ``Retry``, or ``None``. An exception from here ends the retries: the task
+        fails with it, and it has ``error`` as its cause.
     """
 
 
 # -- Files
+#
+# Which plugin is asked about a URL follows from the URL's scheme, the part before the
+# colon. The entry point that is named like the scheme is asked: ``s3`` about s3://...
+# If no entry point has that name, the one that is named ``any`` is asked instead, if
+# there is one: it is for all schemes that have no plugin of their own. Plugins that the
+# program has registered are asked first, and about URLs of every scheme.
 
 
 @hookspec(firstresult=True)
 def jackfield_stage_in(transfer: Transfer) -> RemoteInfo | None:
     """Bring one remote file to local disk before the task that wants it.
 
-    Called for each attempt at a file, on one of the kernel's transfer threads, or
-    in the task's worker where that shares no file system with the driver. Entry-point
-    plugins are asked only for URLs of the scheme that is their name (one named
-    ``any``: for those that nobody else's name is), registered ones for all.
+    Called for each attempt at a file, on one of the kernel's transfer threads, which
+    may wait for the network; or in the task's worker, if that does not share a file
+    system with the script or the configuration says ``in_task``.
 
-    All that a provider does is move bytes, best through ``transfer.receive``. The
-    kernel verifies the file, renames it when you return and removes it when you
-    raise, tries again, and lets tasks that want the same file share it.
+    All that a provider does is move bytes, best by ``transfer.receive``. The kernel
+    does the rest: it verifies the file, gives it its final name when you return and
+    removes it when you raise, tries again, and lets all tasks that want the same file
+    share it.
 
     Args:
-        transfer: ``transfer.url`` is to be written to ``transfer.path``.
+        transfer: What is at ``transfer.url`` is to be written to ``transfer.path``.
 
     Returns:
-        What the other side told of the file (``RemoteInfo()`` if nothing), or
-        ``None`` if the URL is not yours and nothing was written.
+        What the other side told of the file (``RemoteInfo()`` if it told nothing), or
+        ``None`` if the URL is not yours; then nothing may have been written.
 
     Raises:
-        TransferError: Or any other exception: the file did not arrive. A transient
-            one, a ``ConnectionError`` or a ``TimeoutError`` leads to another attempt;
-            the tasks that want the file fail with any other.
+        TransferError: The file did not arrive. If it is ``transient``, the kernel tries
+            again; if not, the tasks that want the file fail with it. Any other
+            exception does the same: a ``ConnectionError`` or a ``TimeoutError`` counts
+            as transient, the rest does not.
     """
 
 
@@ -141,43 +164,46 @@ def jackfield_stage_in(transfer: Transfer) -> RemoteInfo | None:
 def jackfield_stage_out(transfer: Transfer) -> RemoteInfo | None:
     """Take one output file to its remote place after the task that made it.
 
-    Called for each attempt at a remote output of a task that succeeded, on the same
-    threads as ``jackfield_stage_in``. The other side shall show the whole file or
-    what was there before: send to another name and rename where it is not so by
-    itself.
+    Called for each attempt at a remote output of a task whose function has returned,
+    on the same threads as ``jackfield_stage_in``.
+
+    At no moment may others see half a file there: they see what was there before, or
+    the whole new file. Where the other side does not see to that itself, send to
+    another name and rename.
 
     Args:
-        transfer: ``transfer.path`` is to be sent to ``transfer.url``, best through
-            ``transfer.open()``.
+        transfer: The file at ``transfer.path`` is to be sent to ``transfer.url``, best
+            by reading ``transfer.open()``.
 
     Returns:
-        What the other side tells of what it has now, which the kernel compares with
-        the file; or ``None`` if the URL is not yours.
+        What the other side tells of the file that it has now, which the kernel compares
+        with the one that was sent; or ``None`` if the URL is not yours.
 
     Raises:
-        TransferError: Or any other exception, as in ``jackfield_stage_in``: the task
-            fails with it.
+        TransferError: The file was not sent. It, and any other exception, is taken as
+            in ``jackfield_stage_in``; in the end the task fails with it.
     """
 
 
 @hookspec(firstresult=True)
 def jackfield_stat_file(remote: Remote) -> RemoteInfo | None:
-    """Tell of a remote file without moving it. Optional.
+    """Tell what is known of a remote file, without moving it. Optional.
 
-    Called on the same threads as ``jackfield_stage_in``: before a transfer if there
-    is a cache, and after one whose answer was not ``settled``, to see whether the
-    file was changed meanwhile.
+    Called on the same threads as ``jackfield_stage_in``, at two moments. Before a
+    transfer, if files of earlier runs are kept: to see whether the one that is there
+    is still right. And after a transfer whose answer was not ``settled``: to see
+    whether the file was replaced while it was being moved.
 
     Args:
-        remote: ``remote.url`` is what to look at.
+        remote: The file is at ``remote.url``.
 
     Returns:
-        What is known, with the same fields as ``jackfield_stage_in`` gives; or
-        ``None`` if the URL is not yours.
+        What is known, in the same fields of ``RemoteInfo`` that this plugin's
+        ``jackfield_stage_in`` fills; or ``None`` if the URL is not yours.
 
     Raises:
         RemoteNotFoundError: There is no such file.
-        TransferError: Or any other exception: it cannot be told.
+        TransferError: The other side does not tell. Any other exception means the same.
     """
 
 
@@ -186,10 +212,11 @@ def jackfield_list_files(remote: Remote) -> Mapping[str, RemoteInfo] | None:
     """List the files below a remote directory, to any depth. Optional.
 
     Called on the same threads as ``jackfield_stage_in``, for a ``File`` whose URL
-    ends with ``/`` or has a ``*`` in it.
+    ends with ``/`` or has a ``*`` in it. Without an implementation such a file is
+    refused.
 
     Args:
-        remote: ``remote.url`` is a directory; it ends with ``/``.
+        remote: The directory is at ``remote.url``, which ends with ``/``.
 
     Returns:
         The URL of each file, which begins with ``remote.url``, to what is known of
@@ -197,22 +224,26 @@ def jackfield_list_files(remote: Remote) -> Mapping[str, RemoteInfo] | None:
 
     Raises:
         RemoteNotFoundError: There is no such directory.
-        TransferError: Or any other exception: it cannot be listed.
+        TransferError: It cannot be listed. Any other exception means the same.
     """
 
 
 @hookspec(firstresult=True)
 def jackfield_serves_scheme(scheme: str) -> bool | None:
-    """Tell whether URLs of a scheme are served. Optional.
+    """Tell whether URLs of a scheme can be served at all. Optional.
 
-    Asked of the entry-point plugin named ``any``, on the thread that submits a task
-    with a file of a scheme that no plugin is named like, once per scheme. Without
-    it, that plugin is asked for every file, and a misspelt scheme is found when the
-    task is to run.
+    For the entry point that is named ``any``; no other is asked. It is there so that a
+    misspelt scheme (``htpp://``) is an error where the app is called. Without it, the
+    plugin is taken to serve everything, and the mistake is found only when the file is
+    to be moved. Called once for each scheme that has no plugin of its own, on the
+    thread that calls the app, and therefore quick.
+
+    Args:
+        scheme: The scheme in lower case.
 
     Returns:
-        False if it will not serve such a URL; then the call of the app raises
-        ``NoProviderError``.
+        ``False`` if no URL of this scheme can be served: the call of the app then
+        raises ``NoProviderError``. ``True`` and ``None`` mean that it may be.
     """
 
 
@@ -220,21 +251,30 @@ def jackfield_serves_scheme(scheme: str) -> bool | None:
 def jackfield_credentials(name: str) -> Mapping[str, str] | None:
     """Give what ``credentials = "name"`` in the configuration stands for.
 
-    Called once per name and process, on a transfer thread, before environment and
-    files are looked at. For keyrings and vaults.
+    For keyrings and vaults. Called once for each name in each process that moves
+    files, on a thread that may wait, before the environment and the credentials file
+    are looked at. The function is pickled for workers that fetch files themselves.
+
+    Args:
+        name: The name as it is configured.
 
     Returns:
-        Such as ``{"user": ..., "password": ...}``, which is never logged, stored or
-        sent; or ``None`` for a name that you do not know.
+        Text by part, such as ``{"user": ..., "password": ...}``. The kernel hands it
+        to the plugin that moves the file, and logs, stores and sends it nowhere else.
+        ``None`` for a name that you do not know. An exception fails the transfer.
     """
 
 
 @hookspec
 def jackfield_transfer_events(events: Sequence[TransferEvent]) -> None:
-    """Learn how transfers go.
+    """Transfers have begun, moved on or ended.
 
-    Called on the thread of ``jackfield_task_events``, with batches, in order for
-    each transfer; not called in workers.
+    Called on the thread of ``jackfield_task_events``, about ten times a second while
+    something happens, with all that has happened since; in order for each transfer.
+    Transfers that tasks do themselves in a worker are not told.
+
+    Args:
+        events: What happened, the earliest first.
     """
 
 
@@ -243,28 +283,36 @@ def jackfield_transfer_events(events: Sequence[TransferEvent]) -> None:
 
 @hookspec(firstresult=True)
 def jackfield_hash_value(value: object) -> bytes | None:
-    """Give the identity of an argument for memo keys.
+    """Give the identity of an argument of a cached app: a part of its memo key.
 
-    Asked for values of types that the kernel does not know. Entry-point plugins
-    of the group ``jackfield.memo`` are asked for types whose root module is their
-    name. Called on a thread of the kernel; compiled.
+    Called for values of types that the kernel does not know, on a thread of the
+    kernel. An entry point of the group ``jackfield.memo`` is asked about types that
+    come from the package of its name, ``numpy`` about ``numpy.ndarray``; a plugin of
+    the program is asked about all.
+
+    Args:
+        value: The argument, or a part of it.
 
     Returns:
-        Bytes that are equal if and only if the values may stand for each other,
-        the same in every process; or ``None`` for a value that is not yours.
+        Bytes that are equal for two values if and only if a result for one of them may
+        be used for the other, and that are the same in every process; ``None`` for a
+        value that is not yours. An exception fails the task.
     """
 
 
 @hookspec(firstresult=True)
 def jackfield_hash_function(function: Callable[..., Any]) -> bytes | None:
-    """Give the identity of an app's function for memo keys.
+    """Give the identity of a cached app's function: a part of its memo key.
 
-    Called once per function, on a thread of the kernel, before the kernel's own
-    rule.
+    Called once for each function, on a thread of the kernel. Without an answer the
+    kernel looks at the function's code and at all that it uses.
+
+    Args:
+        function: The function that was decorated.
 
     Returns:
-        Bytes that change whenever the function could return something else; or
-        ``None``.
+        Bytes that change whenever the function could return something else, or
+        ``None``. An exception fails the task.
     """
 
 
@@ -274,14 +322,23 @@ def jackfield_open_checkpoint(
 ) -> CheckpointStore | None:
     """Open the store of results that a configuration names.
 
-    Called once per store, on the thread that loads the kernel.
+    Called once for each store: on the thread that loads the kernel, or, for the store
+    that is used where none is configured, at the first cached call.
 
     Args:
-        url: As configured: ``"sqlite:///results.db"``. Its scheme is the
-            entry-point name; return ``None`` for one that is not yours.
-        options: The ``[checkpoint]`` table without ``store``, ``read``, ``mode``,
-            ``period``, ``key_file``, ``files`` and ``on_failure``. ``read_only =
-            true`` may be among them.
+        url: As configured, such as ``"sqlite:///results.db"``. An entry point is asked
+            only if the scheme is its name; a plugin of the program is asked about every
+            URL, and returns ``None`` for one that is not its own.
+        options: The ``[checkpoint]`` table without what the kernel reads itself
+            (``store``, ``read``, ``mode``, ``period``, ``key_file``, ``files``,
+            ``on_failure``). ``read_only = true`` may be among them. Check it: an
+            unknown or bad option is a ``ConfigurationError`` that names it.
+
+    Returns:
+        The store, opened in a time that does not depend on how much is in it.
+
+    Raises:
+        CheckpointError: The store cannot be opened.
     """
 
 
@@ -290,22 +347,40 @@ def jackfield_open_checkpoint(
 
 @hookspec
 def jackfield_kernel_started(kernel: Kernel) -> None:
-    """A kernel has its executors and takes tasks. On the loading thread."""
+    """A kernel has its executors and takes tasks.
+
+    Called on the thread that loads the kernel, before ``load`` returns. A plugin that
+    is registered later does not hear of it.
+
+    Args:
+        kernel: The kernel.
+    """
 
 
 @hookspec
 def jackfield_task_events(events: Sequence[TaskEvent]) -> None:
     """Tasks have changed their states.
 
-    Called with batches, in order, from one thread of the kernel that does nothing
-    else. The queue behind it is bounded: an observer that is slower than the tasks
-    loses the oldest events, and the log says how many.
+    Called on one thread of the kernel that does nothing else, so no task waits for it:
+    about ten times a second while something happens, with all that has happened since.
+    The queue behind it is bounded: an observer that is slower than the tasks loses the
+    oldest events, and the log says how many. One that raises ten times in a row is told
+    no more.
+
+    Args:
+        events: What happened, the earliest first.
     """
 
 
 @hookspec
 def jackfield_kernel_closing(kernel: Kernel) -> None:
-    """All tasks have ended and all events are delivered. On the closing thread."""
+    """All tasks have ended and all events are delivered.
+
+    Called on the thread that ends the kernel, before its run directory's log is closed.
+
+    Args:
+        kernel: The kernel; it takes no more tasks.
+    """
 
 
 @hookspec

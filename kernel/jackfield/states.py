@@ -81,7 +81,8 @@ class TaskView:
         app: Name of the app's function.
         label: The user's ``label=``, or ``""``.
         attempt: 1 at the first try.
-        executors: Labels that the app allows, in the order of configuration.
+        executors: Labels of the executors that the app allows and that can do what it
+            asks for, in the app's order, or else that of the configuration.
         executor: Label of the executor chosen for this attempt, or ``None``.
         resources: What the app asks for: resource name to amount.
         key: Memo key, or ``None`` where the app is not cached.

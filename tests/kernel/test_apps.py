@@ -264,7 +264,24 @@ def test_an_unknown_option_is_named_with_the_nearest() -> None:
     ):
         jf.python_app(retrys=3)  # type: ignore[call-overload]  # that is the point
     with pytest.raises(jf.ConfigurationError, match=r"'walltim'; did you mean"):
-        double.options(walltim=3)
+        double.options(walltim=3)  # type: ignore[call-arg]  # likewise
+
+
+@pytest.mark.parametrize("name", ["executors", "resources"])
+def test_a_join_app_has_no_choice_of_where_its_body_runs(name: str) -> None:
+    options: dict[str, Any] = {name: None}
+
+    with pytest.raises(jf.ConfigurationError, match=rf"it takes no {name}="):
+        jf.join_app(**options)
+    with pytest.raises(jf.ConfigurationError, match=rf"it takes no {name}="):
+        jf.join_app(list).options(**options)
+
+
+def test_a_join_app_is_not_offered_what_it_cannot_have() -> None:
+    options: dict[str, Any] = {"executor": "cpu"}
+
+    with pytest.raises(jf.ConfigurationError, match=r"'executor'\. Options: cache,"):
+        jf.join_app(**options)
 
 
 @pytest.mark.parametrize(
@@ -288,6 +305,7 @@ def test_an_unknown_option_is_named_with_the_nearest() -> None:
         ({"ignore_for_cache": "name"}, "ignore_for_cache= of 'f' is 'name'"),
         ({"ignore_for_cache": [1]}, r"ignore_for_cache= of 'f' is \[1\]"),
         ({"cache": "no"}, "cache= of 'f' is 'no'"),
+        ({"cache_failures": 1}, "cache_failures= of 'f' is 1"),
     ],
     ids=str,
 )

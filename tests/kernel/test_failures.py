@@ -417,6 +417,40 @@ def test_a_hook_sees_each_failed_attempt(
     assert policy.asked == [("tries", 1, "try 1"), ("tries", 2, "try 2")]
 
 
+def test_a_hook_sees_where_a_task_could_run(
+    load: Callable[..., jf.DataFlowKernel],
+) -> None:
+    seen: list[tuple[tuple[str, ...], str | None]] = []
+
+    class Plugin:
+        @jf.hookimpl
+        def jackfield_retry(self, task: jf.TaskView) -> None:
+            seen.append((task.executors, task.executor))
+
+    executors = {label: {"plugin": "threads"} for label in ("a", "b", "c")}
+    with load(executors=executors, plugins=[Plugin()]) as kernel:
+        caught(kernel.submit(fails, executors=["c", "b"]))
+
+    ((labels, label),) = seen
+    assert labels == ("c", "b")
+    assert label in labels
+
+
+def test_a_hook_that_is_taken_out_is_not_asked_any_more(
+    load: Callable[..., jf.DataFlowKernel],
+) -> None:
+    with load(retries=1) as kernel:
+        policy = Policy(jf.Retry(cost=math.inf))
+        kernel.register(policy)
+        caught(kernel.submit(Tries(1)))
+        kernel.unregister(policy)
+
+        assert kernel.submit(Tries(1)).result(LIMIT_S) == 2
+        with pytest.raises(jf.PluginError, match="No registered plugin"):
+            kernel.unregister(policy)
+    assert len(policy.asked) == 1
+
+
 def test_a_hook_says_what_a_failure_costs(
     load: Callable[..., jf.DataFlowKernel],
 ) -> None:

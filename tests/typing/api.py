@@ -59,5 +59,12 @@ async def waits() -> None:
     assert_type(await count("a"), int)
 
 
+def mistakes() -> None:
+    jf.python_app(retrys=1)  # type: ignore[call-overload]  # misspelt
+    jf.bash_app(cache="yes")  # type: ignore[call-overload]  # of another type
+    jf.join_app(executors=["cpu"])  # type: ignore[call-overload]  # none of a join's
+    name.options(walltim=1)  # type: ignore[call-arg]  # misspelt
+
+
 def decorates(function: Callable[[int], str]) -> None:
     assert_type(jf.python_app(function), jf.App[[int], str])

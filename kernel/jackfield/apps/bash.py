@@ -1,4 +1,8 @@
-"""Running a bash app's command, wherever the executor calls it."""
+"""Running a bash app's command, in the thread or process where the executor calls it.
+
+Each command has a process group of its own, so that at its walltime, and at the end of
+the program, it is killed together with all that it has started.
+"""
 
 from __future__ import annotations
 
@@ -106,7 +110,9 @@ class BashCommand:
         except subprocess.TimeoutExpired:
             raise AppTimeout(self.name, walltime or 0.0) from None
         finally:
-            if process.poll() is None:  # its time is over, or this thread is stopped
+            # The command still runs if its time is over, or if an exception was raised
+            # in this thread from outside.
+            if process.poll() is None:
                 _kill_group(process)
 
 
@@ -126,13 +132,16 @@ def _start(command: str, stdout: Any, stderr: Any) -> subprocess.Popen[bytes]:
 
 
 def _kill_running() -> None:
-    """Kill what still runs when the program ends: its thread cannot any more."""
+    """Kill what still runs when the program ends.
+
+    The thread that waits for a command is a daemon, and stops before it could do that.
+    """
     for process in list(_running):
         _kill_group(process)
 
 
 atexit.register(_kill_running)
-os.register_at_fork(after_in_child=_running.clear)  # they are the parent's
+os.register_at_fork(after_in_child=_running.clear)  # the parent kills its own
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:

@@ -12,13 +12,15 @@ from typing import (
     Final,
     Generic,
     ParamSpec,
+    TypedDict,
     TypeVar,
+    Unpack,
     cast,
     overload,
 )
 
 from jackfield.apps.bash import BashCommand
-from jackfield.errors import ConfigurationError
+from jackfield.errors import ConfigurationError, suggest
 from jackfield.futures.mapping import windowed
 from jackfield.graph.route import INTERNAL
 from jackfield.graph.task import AppSpec, Kind, checked_labels
@@ -31,6 +33,52 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class JoinOptions(TypedDict, total=False):
+    """What ``join_app`` can be told of an app. All of it may be left out.
+
+    Attributes:
+        data_flow_kernel: The kernel to use instead of the loaded one.
+        cache: Whether equal calls share one execution.
+        ignore_for_cache: Names of arguments that do not matter for that.
+        cache_failures: Whether a failure is shared too, for the rest of the run.
+        version: Stands for the function's code in what makes two calls equal: change
+            it when the old results shall not be used any more, and only then.
+        depends_on: More functions whose code counts, which the function calls in a way
+            that cannot be seen in it.
+        retries: How often a call is tried again; ``None`` leaves it to the
+            configuration, here as below.
+        retry_delay: Seconds to wait after the first failure.
+        retry_backoff: Factor by which each further wait is longer.
+        walltime: Seconds that each attempt may take; a call may say so too.
+    """
+
+    data_flow_kernel: DataFlowKernel | None
+    cache: bool
+    ignore_for_cache: Sequence[str]
+    cache_failures: bool
+    version: str | None
+    depends_on: Sequence[Callable[..., Any]]
+    retries: float | None
+    retry_delay: float | None
+    retry_backoff: float | None
+    walltime: float | None
+
+
+class AppOptions(JoinOptions, total=False):
+    """What ``python_app`` and ``bash_app`` can be told of an app.
+
+    Attributes:
+        executors: Labels of the executors that may run it, or ``"all"``.
+        resources: What it needs: amounts, by the names that the executor knows.
+    """
+
+    executors: Sequence[str] | str
+    resources: Mapping[str, float] | None
+
+
+_ALL: Final = frozenset(AppOptions.__annotations__)
 
 
 class App(Generic[P, R]):
@@ -58,7 +106,9 @@ class App(Generic[P, R]):
         self._target: Callable[..., Any] = function
         if kind == "bash":
             self._target = BashCommand(function, self._spec.name)
-        self._unbound: App[Any, R] | None = None  # set in a method of an object
+        # An app that is a method, got from an object: the app of the class, and the
+        # object, which is the first argument of every call.
+        self._unbound: App[Any, R] | None = None
         self._bound: tuple[Any, ...] = ()
 
     def __call__(self, *args: Any, **kwargs: Any) -> AppFuture[R]:
@@ -78,12 +128,17 @@ class App(Generic[P, R]):
         """
         return windowed(self, iterables, window)
 
-    def options(self, **changes: Any) -> App[P, R]:
-        """Return the same app with other options: ``app.options(retries=3)(x)``."""
+    def options(self, **changes: Unpack[AppOptions]) -> App[P, R]:
+        """Return the same app with other options: ``app.options(retries=3)(x)``.
+
+        Raises:
+            ConfigurationError: An option is unknown, or cannot be.
+        """
         if self._unbound is not None:
             bound = _bind(self._unbound.options(**changes), *self._bound)
             return cast("App[P, R]", bound)
-        return App(self.__wrapped__, self._kind, {**self._options, **_known(changes)})
+        _check_names(self._kind, changes)
+        return App(self.__wrapped__, self._kind, {**self._options, **changes})
 
     def _is_importable(self) -> bool:
         """Whether another process finds this app by its module and name."""
@@ -105,6 +160,7 @@ class App(Generic[P, R]):
         return self._kind, self.__wrapped__
 
     def __reduce__(self) -> Any:
+        """Say how to pickle it: as a name, where another process can import that."""
         if self._unbound is not None:
             return _bind, (self._unbound, *self._bound)
         if self._is_importable():
@@ -126,21 +182,11 @@ def _bind(app: App[Any, R], instance: object) -> App[..., R]:
 def python_app(function: Callable[P, R], /) -> App[P, R]: ...
 @overload
 def python_app(
-    *,
-    data_flow_kernel: DataFlowKernel | None = None,
-    executors: Sequence[str] | str = "all",
-    cache: bool = False,
-    ignore_for_cache: Sequence[str] = (),
-    cache_failures: bool = False,
-    version: str | None = None,
-    depends_on: Sequence[Callable[..., Any]] = (),
-    retries: float | None = None,
-    retry_delay: float | None = None,
-    retry_backoff: float | None = None,
-    walltime: float | None = None,
-    resources: Mapping[str, float] | None = None,
+    **options: Unpack[AppOptions],
 ) -> Callable[[Callable[P, R]], App[P, R]]: ...
-def python_app(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+def python_app(
+    function: Callable[..., Any] | None = None, /, **options: Unpack[AppOptions]
+) -> Any:
     """Make a function an app: its call is a task, run where an executor puts it.
 
     Used bare or with options. Futures among a call's arguments are waited for, and
@@ -148,14 +194,7 @@ def python_app(function: Callable[..., Any] | None = None, /, **options: Any) ->
 
     Args:
         function: The function.
-        options: ``data_flow_kernel``: the kernel to use instead of the loaded one.
-            ``executors``: labels that may run it, or ``"all"``. ``cache``: equal
-            calls share one execution; ``ignore_for_cache`` names arguments that do
-            not matter for that. ``retries``: how often it is tried again,
-            ``retry_delay`` seconds after the first failure, ``retry_backoff`` times
-            longer after each further one. ``walltime``: seconds for each attempt;
-            a call may say so too. ``resources``: what it needs, by the executor's
-            names.
+        options: See ``AppOptions``.
 
     Raises:
         ConfigurationError: An option is unknown or cannot be.
@@ -167,21 +206,11 @@ def python_app(function: Callable[..., Any] | None = None, /, **options: Any) ->
 def bash_app(function: Callable[P, str], /) -> App[P, int]: ...
 @overload
 def bash_app(
-    *,
-    data_flow_kernel: DataFlowKernel | None = None,
-    executors: Sequence[str] | str = "all",
-    cache: bool = False,
-    ignore_for_cache: Sequence[str] = (),
-    cache_failures: bool = False,
-    version: str | None = None,
-    depends_on: Sequence[Callable[..., Any]] = (),
-    retries: float | None = None,
-    retry_delay: float | None = None,
-    retry_backoff: float | None = None,
-    walltime: float | None = None,
-    resources: Mapping[str, float] | None = None,
+    **options: Unpack[AppOptions],
 ) -> Callable[[Callable[P, str]], App[P, int]]: ...
-def bash_app(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+def bash_app(
+    function: Callable[..., Any] | None = None, /, **options: Unpack[AppOptions]
+) -> Any:
     """Make a function that returns a command line an app that runs it in bash.
 
     The call's ``stdout=`` and ``stderr=`` take a path, ``(path, mode)``, a ``File``
@@ -194,7 +223,7 @@ def bash_app(function: Callable[..., Any] | None = None, /, **options: Any) -> A
 
     Args:
         function: The function; it returns the command line.
-        options: As for ``python_app``.
+        options: See ``AppOptions``.
     """
     return _decorate("bash", function, options)
 
@@ -203,19 +232,11 @@ def bash_app(function: Callable[..., Any] | None = None, /, **options: Any) -> A
 def join_app(function: Callable[P, Any], /) -> App[P, Any]: ...
 @overload
 def join_app(
-    *,
-    data_flow_kernel: DataFlowKernel | None = None,
-    cache: bool = False,
-    ignore_for_cache: Sequence[str] = (),
-    cache_failures: bool = False,
-    version: str | None = None,
-    depends_on: Sequence[Callable[..., Any]] = (),
-    retries: float | None = None,
-    retry_delay: float | None = None,
-    retry_backoff: float | None = None,
-    walltime: float | None = None,
+    **options: Unpack[JoinOptions],
 ) -> Callable[[Callable[P, Any]], App[P, Any]]: ...
-def join_app(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+def join_app(
+    function: Callable[..., Any] | None = None, /, **options: Unpack[JoinOptions]
+) -> Any:
     """Make a function that calls apps an app that ends with their results.
 
     The body runs on a thread of the driver and returns a future, or futures in
@@ -224,53 +245,38 @@ def join_app(function: Callable[..., Any] | None = None, /, **options: Any) -> A
 
     Args:
         function: The function.
-        options: As for ``python_app``, without ``executors`` and ``resources``.
+        options: See ``JoinOptions``: as the body runs in the driver, there are no
+            ``executors`` and no ``resources`` to choose.
     """
     return _decorate("join", function, options)
 
 
-_OPTIONS: Final = frozenset(
-    {
-        "cache",
-        "cache_failures",
-        "data_flow_kernel",
-        "depends_on",
-        "executors",
-        "ignore_for_cache",
-        "resources",
-        "retries",
-        "retry_backoff",
-        "retry_delay",
-        "version",
-        "walltime",
-    }
-)
-
-
 def _decorate(
-    kind: Kind, function: Callable[..., Any] | None, options: dict[str, Any]
+    kind: Kind, function: Callable[..., Any] | None, options: Mapping[str, Any]
 ) -> Any:
-    _known(options)
-    if kind == "join" and ("executors" in options or "resources" in options):
-        raise ConfigurationError(
-            "A join app's body runs in the driver: it takes no executors= and no "
-            "resources=."
-        )
+    _check_names(kind, options)
     if function is None:
         return lambda function: App(function, kind, options)
     return App(function, kind, options)
 
 
-def _known(options: dict[str, Any]) -> dict[str, Any]:
-    from jackfield.errors import suggest
+def _check_names(kind: Kind, options: Mapping[str, Any]) -> None:
+    """Refuse an option that there is not, or not for this kind of app.
 
+    Raises:
+        ConfigurationError: It names the option, the nearest right one, and all.
+    """
+    known = sorted(JoinOptions.__annotations__ if kind == "join" else _ALL)
     for name in options:
-        if name not in _OPTIONS:
+        if kind == "join" and name in _ALL and name not in known:
             raise ConfigurationError(
-                f"Apps have no option {name!r}{suggest(name, _OPTIONS)} "
-                f"Options: {', '.join(sorted(_OPTIONS))}."
+                f"A join app's body runs in the driver: it takes no {name}=."
             )
-    return options
+        if name not in known:
+            raise ConfigurationError(
+                f"Apps have no option {name!r}{suggest(name, known)} "
+                f"Options: {', '.join(known)}."
+            )
 
 
 def _spec(
@@ -291,7 +297,7 @@ def _spec(
         executors=checked_labels(executors),
         cache=_flag(name, options, "cache"),
         ignore_for_cache=_names(name, options, "ignore_for_cache"),
-        cache_failures=bool(options.get("cache_failures", False)),
+        cache_failures=_flag(name, options, "cache_failures"),
         version=_version(name, options.get("version")),
         depends_on=_functions(name, options.get("depends_on", ())),
         retries=_number(name, options, "retries", 0.0),

@@ -1,8 +1,9 @@
 """What each configuration key may hold, and what to say when it holds something else.
 
-One function a key, by hand: a message has to name the key down to the executor's
-label, where the value came from, and the nearest valid name, and live objects have
-to pass. The validation libraries cost 25 to 55 ms to import and tell less.
+There is one function for each key, written by hand. A message has to name the key down
+to the executor's label, the place where the value came from, and the nearest valid
+name; and values may be live objects, such as executors. The validation libraries take
+25 to 55 ms to import, and their messages say less.
 """
 
 from __future__ import annotations
@@ -48,14 +49,14 @@ DEFAULT_PERIOD: Final = "00:30:00"
 SPELLED: Final[Mapping[str, Key]] = {
     "allow_plugins": ("plugins", "allow"),
     "block_plugins": ("plugins", "block"),
-    "plugin_options": ("plugins",),
+    "use_plugins": ("plugins",),
 }
 """Fields of ``Config`` that files and the environment write in another way."""
 
 _ELSEWHERE: Final[Mapping[str, str]] = {
     "allow_plugins": "write plugins.allow",
     "block_plugins": "write plugins.block",
-    "plugin_options": "write a table [plugins.NAME]",
+    "use_plugins": "write a table [plugins.NAME]",
     "checkpoint_files": "results are kept in checkpoint.store",
     "checkpoint_mode": "write checkpoint.mode",
     "checkpoint_period": "write checkpoint.period",
@@ -64,10 +65,11 @@ _ELSEWHERE: Final[Mapping[str, str]] = {
     "initialize_logging": "write log_level, 'OFF' for none",
     "internal_tasks_max_threads": "write internal_threads",
     "memoizer": "write checkpoint.store",
-    "monitoring": "events go to plugins, by the hook jackfield_task_events",
+    "monitoring": "add a table [plugins.journal], or a plugin with the hook "
+    "jackfield_task_events",
     "retry_handler": "it is a plugin's hook, jackfield_retry",
 }
-"""Names that are right somewhere else (in ``Config``, in Parsl), and what to do."""
+"""Names that are right elsewhere, in ``Config`` or in Parsl, and what to write here."""
 
 
 def checked(
@@ -184,7 +186,11 @@ def _executor(key: Key, value: Any) -> object:
 
 
 def _typo(name: str, given: Iterable[str]) -> str:
-    """Return a sentence end that offers ``name`` for the nearest given one."""
+    """End the sentence that something has no ``name``.
+
+    If one of the given names looks like a slip of it, the end says so; otherwise it
+    says what to add.
+    """
     for other in given:
         if suggest(other, [name]) != ".":
             return f"; did you mean {name!r} by {other!r}?"
@@ -217,6 +223,18 @@ def _period(key: Key, value: Any) -> str:
     return str(text)
 
 
+def _use_plugins(key: Key, value: Any) -> object:
+    for name, options in table(key, value).items():
+        if not isinstance(options, Mapping):
+            hint = suggest(name, ["allow", "block"])
+            raise Wrong(
+                (*key, name),
+                f"must be a table with the options of an optional plugin, not "
+                f"{type(options).__name__}{hint}",
+            )
+    return tables(key, value)
+
+
 _CHECKS: Final[Mapping[str, Check]] = {
     "executors": _executors,
     "run_dir": directory,
@@ -237,6 +255,6 @@ _CHECKS: Final[Mapping[str, Check]] = {
     "plugins": objects,
     "allow_plugins": names(none=True),
     "block_plugins": names(),
-    "plugin_options": tables,
+    "use_plugins": _use_plugins,
     "log_level": one_of(get_args(LogLevel), str.upper),
 }

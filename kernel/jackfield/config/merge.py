@@ -33,13 +33,15 @@ class Layer:
 class Merged:
     """Layers laid over each other, the later above the earlier.
 
-    Tables merge key by key, everything else replaces. A table that names another
-    plugin, or a store of another kind, than the one below it starts afresh:
-    options belong to the plugin that understands them.
+    Tables merge key by key; any other value replaces the one below it. There are two
+    exceptions: an executor's table that names another plugin than the one below it
+    takes none of its options over, and neither does a ``checkpoint`` table with a store
+    of another kind (``mode`` and ``period`` excepted, which are the kernel's). These
+    options belong to a plugin that is not used any more, and mean nothing to the new.
 
     Attributes:
         values: Names of ``Config`` fields to values: only what a layer has set.
-        origins: Key to source, for each value that is not itself a filled table.
+        origins: Key to source: of each value, and of each table that is empty.
     """
 
     def __init__(self) -> None:
@@ -102,7 +104,7 @@ def leaves(config: Config) -> Iterator[tuple[Key, object]]:
     appear only if there are any.
     """
     for name, value in field_values(config).items():
-        if name in {"plugins", "plugin_options"} and not value:
+        if name in {"plugins", "use_plugins"} and not value:
             continue
         yield from _leaves((name,), value)
 

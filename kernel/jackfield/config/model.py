@@ -34,8 +34,9 @@ class Config:
     """What a kernel is to be like. Checked when it is made, and constant.
 
     Files have the same keys, but for plugins: ``[plugins]`` with ``allow`` and
-    ``block`` for ``allow_plugins`` and ``block_plugins``, and ``[plugins.NAME]``
-    for ``plugin_options``. Relative paths start at the current directory.
+    ``block`` for ``allow_plugins`` and ``block_plugins``, and a table
+    ``[plugins.NAME]`` for each of ``use_plugins``. Relative paths start at the
+    current directory.
 
     Attributes:
         executors: Label, as apps and messages use it, to a table with ``plugin``
@@ -72,9 +73,11 @@ class Config:
             directory; none by default) and ``cache_quota``; ``credentials_file``.
             docs/staging.md explains them.
         plugins: Plugin objects or modules to register, from Python only.
-        allow_plugins: Names of the only plugins to use, or ``None`` for all.
-        block_plugins: Names of plugins not to use.
-        plugin_options: Plugin name to its options.
+        allow_plugins: Names of the only plugins that load without being asked for by
+            name, or ``None`` for all.
+        block_plugins: Names of plugins that are not used at all.
+        use_plugins: Optional plugins to use: name to a table of its options, which may
+            be empty.
         log_level: Least severity of messages in the run's log file; ``"OFF"`` for
             no file.
 
@@ -101,7 +104,7 @@ class Config:
     plugins: Sequence[object] = ()
     allow_plugins: tuple[str, ...] | None = None
     block_plugins: tuple[str, ...] = ()
-    plugin_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    use_plugins: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     log_level: LogLevel = "INFO"
 
     if not TYPE_CHECKING:  # type checkers know the keywords from the fields

@@ -1,4 +1,9 @@
-"""What checks of configuration values are made of."""
+"""What checks of configuration values are made of.
+
+A check is a function that takes a key and its value. It returns the value as it is to
+be kept, or raises ``Wrong``, from which ``check.checked`` makes the message: only there
+is it known where the value came from.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +25,12 @@ _DATA: Final = (str, bytes, int, float, Mapping, type(None))
 
 
 class Wrong(Exception):  # noqa: N818  (never leaves this package)
-    """A value that cannot be: its key and the rest of the sentence."""
+    """A value that cannot be.
+
+    Attributes:
+        key: Its key, with which the message begins.
+        verdict: The rest of the sentence, such as ``"must be a path, not 3."``
+    """
 
     def __init__(self, key: Key, verdict: str) -> None:
         super().__init__(key, verdict)

@@ -1,4 +1,4 @@
-"""From all sources to one checked configuration."""
+"""Makes one checked configuration of all the sources that there are."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Resolved:
 
 @dataclass(frozen=True, slots=True)
 class _Chosen:
-    """What whoever started the program has chosen for its kernels."""
+    """What ``set_default_source`` was told, for all kernels of this process."""
 
     source: Source = None
     profile: str | None = None
@@ -165,7 +165,10 @@ def _finished(merged: Merged, plugins: Sequence[object]) -> Resolved:
 
 
 def _add_default_plugin(values: Mapping[str, Any]) -> None:
-    """Let a source set an option of the default executor without its plugin."""
+    """Add the plugin to a table for the default executor's label that names none.
+
+    So ``[executors.threads] workers = 16`` is enough.
+    """
     executors = values.get("executors")
     for label, default in Config().executors.items():
         table = executors.get(label) if isinstance(executors, dict) else None

@@ -25,10 +25,8 @@ if TYPE_CHECKING:
 PREFIX: Final = "JACKFIELD_"
 PROFILE_VARIABLE: Final = "JACKFIELD_PROFILE"
 RESERVED: Final = frozenset({PROFILE_VARIABLE, "JACKFIELD_PLUGINS"})
-"""Variables that are no configuration keys."""
-
-RESERVED_PREFIXES: Final = (CREDENTIALS_PREFIX, "JACKFIELD_TEST_")
-"""Beginnings of such: secrets by name, and what this project's tests are told."""
+"""Variables that set no configuration key. Nor do those that hold credentials, which
+begin with ``CREDENTIALS_PREFIX``."""
 
 COMMAND_LINE: Final = "command line"
 FILE_NAME: Final = "jackfield.toml"
@@ -37,7 +35,7 @@ KEYS: Final = tuple(name for name in field_names() if name not in SPELLED)
 """Top-level keys of files and of the environment."""
 
 Profiles: TypeAlias = Callable[[str], object]
-"""Gives a profile by name: see ``profile``."""
+"""Returns what is behind a profile's name; ``profile`` says what that may be."""
 
 
 @runtime_checkable
@@ -74,7 +72,7 @@ def _plugin_fields(section: Mapping[str, Any]) -> dict[str, Any]:
         for name in ("allow", "block")
         if name in options
     }
-    return fields | ({"plugin_options": options} if options else {})
+    return fields | ({"use_plugins": options} if options else {})
 
 
 def files(directory: Path) -> Sequence[Layer]:
@@ -190,23 +188,28 @@ def _provider(name: str) -> str:
 def environment(
     environ: Mapping[str, str], below: Mapping[str, Any]
 ) -> Iterator[Layer]:
-    """Give what each ``JACKFIELD_`` variable sets; empty ones are as if not there.
+    """Give what each ``JACKFIELD_`` variable sets. One that is empty sets nothing.
 
     Args:
         environ: The variables.
-        below: The values of all lower sources, whose names variables can mean:
-            ``CPU`` is ``cpu`` or ``Cpu``, ``MY_CPU`` also ``my-cpu``.
+        below: The values of all weaker sources. A variable is in capitals and has no
+            hyphens, so its parts are compared with the names in there: ``CPU`` means
+            ``cpu`` or ``Cpu``, ``MY_CPU`` means ``my-cpu`` too.
     """
     names = (name for name in environ if name.startswith(PREFIX) and environ[name])
     for name in sorted(names, key=_choices_first):
-        if name not in RESERVED and not name.startswith(RESERVED_PREFIXES):
+        if name not in RESERVED and not name.startswith(CREDENTIALS_PREFIX):
             source = f"environment variable {name}"
             key = _present(_variable_key(name, source), below, source)
             yield Layer(source, _nested(key, _value(key, environ[name])))
 
 
 def _choices_first(name: str) -> tuple[bool, str]:
-    """Sort the choice of a plugin first: it drops options of another one."""
+    """Sort variables that choose a plugin before the others.
+
+    A choice drops the options that are there for another plugin. So it has to come
+    before the variables that set options of the new one.
+    """
     return not name.endswith(("__PLUGIN", "__STORE")), name
 
 
@@ -227,7 +230,7 @@ def _field_key(key: Key) -> Key:
         case ("plugins", str(name)) if name.lower() in {"allow", "block"}:
             return (f"{name.lower()}_plugins",)
         case ("plugins", _, *_):
-            return ("plugin_options", *key[1:])
+            return ("use_plugins", *key[1:])
     return key
 
 

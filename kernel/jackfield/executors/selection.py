@@ -57,11 +57,11 @@ def select(
         ConfigurationError: A hook named a label that was not offered.
     """
     loads = {entry: entry.load + len(coming.get(entry, ())) for entry in route.entries}
-    if manager.select_executor:
+    if manager.hooks.select_executor:
         view = task.view(route.labels)
         by_label = {entry.label: load for entry, load in loads.items()}
         offered = partial(_offered, route)
-        chosen = ask(manager, manager.select_executor, offered, view, by_label)
+        chosen = ask(manager, manager.hooks.select_executor, offered, view, by_label)
         if chosen is not None:
             return chosen
     return least_loaded(loads)

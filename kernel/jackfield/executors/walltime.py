@@ -4,6 +4,14 @@ One watchdog thread in each process knows when which thread's time is over, and 
 the interpreter raise ``_Expired`` there (``PyThreadState_SetAsyncExc``). Code that
 does not come back to the interpreter, such as a long call into C, goes on until it
 does: hence "soft".
+
+Two threads meet here: the watchdog, which fires a limit, and the thread of the
+function, which disarms it when the function has returned. Both do so under the limit's
+lock, so there are two cases. If the function's thread is first, the limit never fires.
+If the watchdog is first, the exception has been asked for and is on its way; it will
+arrive between two instructions of that thread, a little later. It must not arrive in
+what the thread does next, which knows nothing of it. So after disarming, the thread
+goes through some instructions where the exception is still expected.
 """
 
 from __future__ import annotations
@@ -41,10 +49,10 @@ class SoftWalltime:
                 return self.function(*args, **kwargs)
             finally:
                 limit.disarm()
-                for _ in range(100):  # an exception on its way arrives here, not later
+                for _ in range(100):  # the instructions that the module's text tells of
                     pass
         except _Expired:
-            if not limit.fired:  # it is that of a limit around this one
+            if not limit.fired:  # not ours: a function around this one has a limit too
                 raise
             raise AppTimeout(self.name, self.seconds) from None
 

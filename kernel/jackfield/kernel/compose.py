@@ -188,7 +188,13 @@ class Parts:
         scheduler, ends = self.scheduler, self.ends
         intake = Intake(self.live, self._home, self.closing, ends, self._release_files)
         retrier = Retrier(
-            self.manager, self.config, self.closing, scheduler, ends.fail, self.log
+            self.manager,
+            self.pool.route,
+            self.config,
+            self.closing,
+            scheduler,
+            ends.fail,
+            self.log,
         )
         finisher = Finisher(
             transfers=self._transfers,
@@ -363,12 +369,14 @@ class Parts:
         """Start the event stream, once there is somebody to observe it."""
         seen, manager = self.observation, self.manager
         stream = seen.tasks or seen.transfers
-        if stream is None and (manager.observers or manager.transfer_observers):
+        if stream is None and (
+            manager.hooks.task_events or manager.hooks.transfer_events
+        ):
             stream = EventStream(manager.deliver_events, self.log)
             stream.start()
-        if manager.observers:
+        if manager.hooks.task_events:
             seen.tasks = stream
-        if manager.transfer_observers:
+        if manager.hooks.transfer_events:
             seen.transfers = stream
 
 

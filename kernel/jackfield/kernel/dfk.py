@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, overload
 
 from jackfield.errors import KernelClosedError
 from jackfield.futures.mapping import windowed
@@ -38,9 +38,6 @@ class SubmitsItself(Protocol[R]):
 
     __jackfield_app__: bool
 
-    def options(self, **changes: Any) -> SubmitsItself[R]:
-        """Return the same app with other options."""
-
     def submit_to(
         self, kernel: DataFlowKernel, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> AppFuture[R]:
@@ -55,7 +52,6 @@ class DataFlowKernel:
 
     Args:
         config: The configuration; without one, the defaults.
-        manager: Plugins; without, a manager is made from the configuration.
 
     Raises:
         ConfigurationError: Something in the configuration cannot be.
@@ -67,15 +63,13 @@ class DataFlowKernel:
             the decorators.
     """
 
-    def __init__(
-        self, config: Config | None = None, *, manager: PluginManager | None = None
-    ) -> None:
+    def __init__(self, config: Config | None = None) -> None:
         if config is None:
             from jackfield.config import Config
 
             config = Config()
         self._config: Config = config
-        self._manager: PluginManager = manager or _manager(config)
+        self._manager: PluginManager = _manager(config)
         self._plain_specs: dict[str, AppSpec] = {}
         self._starting: threading.Lock = threading.Lock()
         self._run_dir: Path = make_run_dir(Path(config.run_dir))
@@ -191,13 +185,14 @@ class DataFlowKernel:
             ConfigurationError: An executor is unknown or cannot do what is asked.
         """
         if hasattr(type(func), "__jackfield_app__"):
-            app = cast("SubmitsItself[Any]", func)
+            app: Any = func
             changes: dict[str, Any] = {"cache": True} if cache else {}
             if executors != "all":
                 changes["executors"] = executors
             if changes:
                 app = app.options(**changes)
-            return app.submit_to(self, args, kwargs)
+            future: AppFuture[Any] = app.submit_to(self, args, kwargs)
+            return future
         name = getattr(func, "__name__", None) or type(func).__name__
         if executors != "all" or cache or not READ_BY_KERNEL.isdisjoint(kwargs):
             spec = AppSpec(
@@ -299,10 +294,30 @@ class DataFlowKernel:
         self._parts.pool.add(checked_executors(executors))
 
     def register(self, plugin: object, name: str | None = None) -> str:
-        """Register a plugin object; return its name."""
+        """Register a plugin object; return its name.
+
+        Its hooks count from now on; those that are told of a start are told no more.
+
+        Args:
+            plugin: A module, or an object that is no class, with hooks.
+            name: What messages call it; by default the module's or the class's name.
+
+        Raises:
+            PluginError: It is none, or its name is taken.
+        """
         registered = self._manager.register(plugin, name)
         self._observe()
         return registered
+
+    def unregister(self, plugin: object) -> None:
+        """Take out the very object that was registered, before a new version of it.
+
+        Calls of its hooks that have begun go on.
+
+        Raises:
+            PluginError: It is not registered.
+        """
+        self._manager.unregister(plugin)
 
     def cleanup(self, *, wait: bool = True) -> None:
         """End the kernel: once, from any state, on any thread.
@@ -341,5 +356,8 @@ class DataFlowKernel:
 
 def _manager(config: Config) -> PluginManager:
     return PluginManager(
-        config.plugins, allow=config.allow_plugins, block=config.block_plugins
+        config.plugins,
+        allow=config.allow_plugins,
+        block=config.block_plugins,
+        use=config.use_plugins,
     )

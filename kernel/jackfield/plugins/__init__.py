@@ -1,8 +1,8 @@
 """Finding, loading and asking plugins.
 
 A plugin is an object, most often a module, with functions marked ``hookimpl``. It
-comes from an entry point of an installed distribution or from the program itself;
-from then on nothing tells the two, or ours and theirs, apart.
+comes from an entry point of an installed distribution, or the program itself registers
+it. From then on no code here knows the difference, nor whether the plugin is ours.
 
 =================  ==================================================================
 ``scan``           lists entry points; imports nothing of theirs
@@ -10,11 +10,14 @@ from then on nothing tells the two, or ours and theirs, apart.
 ``loader``         makes an object of an entry point
 ``catalogue``      what is installed, and what turned out to be wrong with it
 ``hooks``          checks the hooks of an object, and gives them to pluggy
-``compiled``       makes plain functions of them
+``compiled``       makes plain functions of hooks, for calls too frequent for pluggy
 ``registrations``  the plugins that are in use
-``observers``      tells them what happened, and keeps their failures from others
+``table``          the compiled hooks: one line each
+``observers``      tells plugins what happened, and keeps their failures from others
 ``listing``        what ``jackfield plugins`` shows
-``manager``        all of it together: the one class that the kernel uses
+``collection``     the plugins of one kernel: how they come and go
+``schemes``        which staging plugin serves a URL
+``manager``        what the kernel asks them and tells them: the class that it uses
 =================  ==================================================================
 """
 

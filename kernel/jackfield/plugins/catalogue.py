@@ -1,13 +1,14 @@
-"""The installed plugins of one kernel: found, chosen among, and quarantined.
+"""What is installed: the entry points, which of them may be used, which are broken.
 
-What is wrong with one is kept here and told again whenever it is asked for.
+An entry point that could not be loaded is in quarantine: the next one who asks for it
+gets the same error at once, instead of a second try at an import that has failed.
 """
 
 from __future__ import annotations
 
 from contextlib import contextmanager
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jackfield.errors import (
     DuplicatePluginError,
@@ -79,14 +80,20 @@ class Catalogue:
             raise DuplicatePluginError(GROUPS[kind], name, origins)
         return found[0]
 
-    def plugin_of(self, entry: EntryPoint) -> object:
+    def plugin_of(
+        self, entry: EntryPoint, options: Mapping[str, Any] | None = None
+    ) -> object:
         """Import an entry point's object; of a class, an instance.
 
-        Entry points of a distribution that name the same class share its instance.
+        Entry points of a distribution that name the same class share its instance,
+        unless it has options.
 
         Raises:
             PluginLoadError: It cannot be had.
+            ConfigurationError: It refuses its options.
         """
+        if options is not None:
+            return load_plugin(entry, options)
         place = (entry.origin, entry.value)
         with self._lock:
             known = self._objects.get(place)

@@ -1,8 +1,11 @@
 """The hooks of one plugin, checked: what is registered with pluggy.
 
-pluggy compares plugins with ``==`` and puts them in sets, examines their hooks only
-in part, and passes over a hook that lost its decorator. So it never sees a plugin:
-it sees a ``Hooks`` made of one, with the hook functions and nothing else.
+Handing plugins to pluggy as they are has three traps. It compares them with ``==`` and
+puts them into sets, which goes wrong with an object whose ``__eq__`` does something
+else. It checks the arguments of hook functions, but accepts kinds of hooks that cannot
+work here. And it passes over a function that is named like a hook and has lost its
+decorator. So pluggy never sees a plugin: it sees a ``Hooks`` made of it, which has the
+hook functions and nothing else, each of them checked here first.
 """
 
 from __future__ import annotations
@@ -43,8 +46,11 @@ SCOPED: Final[Mapping[Kind, tuple[str, ...]]] = {
     "memo": ("jackfield_hash_value",),
     "command": ("jackfield_register_commands",),
 }
-"""Kind to the hooks of which its entry points are asked only their own: an executor
-plugin ``a`` never answers for ``b``."""
+"""Kind of entry point to the hooks by which its plugins are asked about their own name
+only: the executor plugin ``a`` never hears of ``plugin = "b"``."""
+
+SCOPED_HOOKS: Final = frozenset(hook for hooks in SCOPED.values() for hook in hooks)
+"""The hooks of all kinds together for which that is so."""
 
 NOTIFICATIONS: Final = tuple(
     name
@@ -85,8 +91,9 @@ class Plugin:
         plugin: The object itself.
         hooks: What is registered for it.
         from_program: Whether the program registered it, not an entry point.
-        everywhere: Whether its scoped hooks are asked for every name. Entry points
-            of a scoped kind are asked for their own.
+        always_asked: Whether its scoped hooks are asked whatever the name. True for
+            plugins of the program and for those that belong to no name; an entry point
+            of a kind in ``SCOPED`` is asked about its own.
         observers: Notification to this plugin's implementations of it.
     """
 
@@ -95,7 +102,7 @@ class Plugin:
     plugin: object
     hooks: Hooks
     from_program: bool = False
-    everywhere: bool = False
+    always_asked: bool = False
     observers: dict[str, tuple[Observer, ...]] = field(default_factory=dict)
 
     @property

@@ -1,7 +1,7 @@
 """Make a plugin of an entry point.
 
-Nothing is registered here. Whatever goes wrong comes out as a ``PluginLoadError``
-that names plugin, distribution and cause: an import that raises, even
+Nothing is registered here. Whatever goes wrong becomes a ``PluginLoadError`` that
+names plugin, distribution and cause. So a plugin whose import raises, be it a
 ``SystemExit``, ends neither the program nor the loading of other plugins.
 """
 
@@ -12,10 +12,10 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from jackfield.errors import PluginLoadError, one_line
+from jackfield.errors import ConfigurationError, PluginLoadError, one_line, suggest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
     from jackfield.plugins.scan import EntryPoint
 
@@ -50,20 +50,31 @@ def load_object(entry: EntryPoint) -> object:
     return found
 
 
-def load_plugin(entry: EntryPoint) -> object:
+def load_plugin(entry: EntryPoint, options: Mapping[str, Any] | None = None) -> object:
     """Load an entry point's object; of a class, make an instance.
+
+    Args:
+        entry: The entry point.
+        options: The table that the configuration has for an optional plugin: keyword
+            arguments for its class. ``None`` for plugins of other kinds.
 
     Raises:
         PluginLoadError: As ``load_object``, or the class cannot be called.
+        ConfigurationError: The class has no such option, or refuses a value.
     """
     found = load_object(entry)
+    if options:
+        check_options(entry.name, found, options)
     if not isinstance(found, type):
         return found
     try:
-        return found()
+        return found(**(options or {}))
     except KeyboardInterrupt:
         raise
     except BaseException as error:
+        if options and isinstance(error, ConfigurationError):
+            error.add_note(f"Raised by plugin {entry.name!r} ({entry.origin}).")
+            raise
         reason = f"making an instance of {entry.value} raised {one_line(error)}"
         raise PluginLoadError(entry.name, entry.origin, reason) from error
 
@@ -74,6 +85,31 @@ def _not_imported(entry: EntryPoint, error: BaseException) -> PluginLoadError:
         wanted = f"{entry.distribution}[{entry.extras}]"
         reason += f". It needs an extra: pip install '{wanted}'"
     return PluginLoadError(entry.name, entry.origin, reason)
+
+
+# -- The options
+
+
+def check_options(name: str, plugin: object, options: Iterable[str]) -> None:
+    """Refuse an option that a plugin's class does not take as an argument.
+
+    Raises:
+        ConfigurationError: It names the option, the nearest right one, and all.
+    """
+    import inspect
+
+    known: list[str] = []
+    if isinstance(plugin, type):
+        parameters = inspect.signature(plugin).parameters.values()
+        if any(one.kind is one.VAR_KEYWORD for one in parameters):
+            return
+        known = [one.name for one in parameters]
+    for option in options:
+        if option not in known:
+            raise ConfigurationError(
+                f"plugins.{name} has no option {option!r}{suggest(option, known)} "
+                f"Options: {', '.join(known) or 'none'}."
+            )
 
 
 # -- The API version

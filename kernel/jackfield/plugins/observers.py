@@ -1,8 +1,9 @@
 """Telling plugins what happened, so that no failure of theirs goes any further.
 
-An observer's exception, even ``SystemExit``, is logged with the plugin's name and
-counted. An observer of events that fails ten times in a row is told no more: it is
-unlikely to recover, and each failure costs time and lines in the log.
+An observer is one plugin's implementation of a hook that is told and not asked. What it
+raises, even ``SystemExit``, is logged with the plugin's name and counted. If an
+observer of events fails ten times in a row it is disabled: it will hardly recover, and
+each failure costs time and a line in the log.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Observer:
     Attributes:
         who: Plugin, distribution and hook, for messages.
         failures: Calls that raised.
-        in_a_row: Those since the last call that did not.
+        in_a_row: Calls that raised since the last one that did not.
     """
 
     __slots__ = ("_function", "_slow", "failures", "in_a_row", "who")
@@ -110,7 +111,11 @@ def _is_main() -> bool:
 def tell_events(
     observers: Iterable[Observer], log: logging.Logger, events: Sequence[object]
 ) -> bool:
-    """Tell observers of events, if there are any; tell whether none is disabled."""
+    """Tell observers of events, if there are any.
+
+    Returns:
+        False if one of the observers is disabled and has to be taken out.
+    """
     for observer in observers if events else ():
         observer.tell(log, events)
     return not any(observer.disabled for observer in observers)
@@ -119,10 +124,11 @@ def tell_events(
 def tell_all(
     observers: Iterable[Observer], log: logging.Logger, *arguments: object
 ) -> None:
-    """Tell every observer, also when the user interrupts one of them.
+    """Tell every observer, even if the user interrupts one of them with Ctrl-C.
 
     Raises:
-        KeyboardInterrupt: After all have been told; at once if it comes again.
+        KeyboardInterrupt: The user's, after all have been told. A second one ends the
+            telling at once.
     """
     interrupt: KeyboardInterrupt | None = None
     for observer in observers:

@@ -9,6 +9,7 @@ from jackfield.errors import PluginLoadError, PluginNotFoundError
 from jackfield.plugins.compiled import compile_hook
 from jackfield.plugins.hooks import (
     NOTIFICATIONS,
+    SCOPED_HOOKS,
     HookRegistry,
     Hooks,
     Plugin,
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
 class Registrations:
     """Registered plugins. Every method may be called on any thread.
+
+    Attributes:
+        lock: Held while a plugin comes or goes. Reentrant, so that a caller who holds
+            it may call every method here, and nothing changes between two calls.
 
     Args:
         changed: Called under the lock whenever a plugin has come or gone.
@@ -55,7 +60,7 @@ class Registrations:
             known = self.known(plugin)
             if known:
                 known.from_program = True
-                self.open(known)
+                self.ask_always(known)
                 return known.name
             if name and self._registry.has_plugin(name):
                 raise PluginLoadError(name, origin, "its name is taken.")
@@ -84,9 +89,9 @@ class Registrations:
         self._plugins.append(plugin)
         self._changed()
 
-    def open(self, plugin: Plugin) -> None:
-        """Let the scoped hooks of a plugin count for every name. Under the lock."""
-        plugin.everywhere = True
+    def ask_always(self, plugin: Plugin) -> None:
+        """Have a plugin's scoped hooks asked whatever the name. Under the lock."""
+        plugin.always_asked = True
         self._changed()
 
     def remove(self, plugin: object) -> Plugin:
@@ -117,12 +122,28 @@ class Registrations:
         """Return the implementations of a notification."""
         return tuple(one for plugin in self.all() for one in plugin.observers[hook])
 
-    def compile(self, hook: str, plugins: Sequence[Plugin]) -> tuple[Compiled, ...]:
-        """Compile a hook for some of the plugins."""
+    def compile(self, hook: str, named: Sequence[Plugin] = ()) -> tuple[Compiled, ...]:
+        """Compile a hook that answers.
+
+        Args:
+            hook: The hook.
+            named: Where entry points are asked about their own name only, those that
+                have the name in question; nobody, where there is none yet.
+        """
         with self.lock:
-            compiled = compile_hook(self._registry, hook, plugins)
+            asked = [
+                one
+                for one in self._plugins
+                if one.always_asked or one in named or hook not in SCOPED_HOOKS
+            ]
+            compiled = compile_hook(self._registry, hook, asked)
             self._owners.update((id(one.function), one) for one in compiled)
         return compiled
+
+    def compile_of(self, plugin: Plugin, hook: str) -> tuple[Compiled, ...]:
+        """Compile a hook for one plugin, where the question is for nobody else."""
+        with self.lock:
+            return compile_hook(self._registry, hook, [plugin])
 
     def describe(self, function: HookFunction) -> str:
         """Say whose a function is that came from ``compile``."""

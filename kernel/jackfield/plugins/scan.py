@@ -1,10 +1,11 @@
 """The entry points of installed distributions, without importing any.
 
-``importlib.metadata`` gives the same answer, but to import it takes longer than
-all else that starting a kernel does: it brings ``email`` and ``zipfile``. So the
-metadata directories on ``sys.path`` are read here, by its rules: the first
-distribution of a name on the path hides later ones. Where a path entry is an
-archive, or an import hook brings distributions of its own, it is asked after all.
+``importlib.metadata`` gives the same answer. But it imports ``email`` and ``zipfile``,
+and that alone takes longer than everything else that starts a kernel. So this module
+reads the metadata directories on ``sys.path`` itself, by the same rules: of two
+distributions with one name, the first on the path counts. There are two cases in which
+``importlib.metadata`` is asked after all: an entry of the path is an archive, or an
+import hook knows distributions of its own.
 """
 
 from __future__ import annotations
@@ -23,7 +24,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Kind: TypeAlias = Literal[
-    "executor", "staging", "checkpoint", "memo", "command", "plugin", "profile"
+    "executor",
+    "staging",
+    "checkpoint",
+    "memo",
+    "optional",
+    "command",
+    "plugin",
+    "profile",
 ]
 """What an entry point offers; each kind has its group."""
 
@@ -32,6 +40,7 @@ GROUPS: Final[dict[Kind, str]] = {
     "staging": "jackfield.staging",
     "checkpoint": "jackfield.checkpoint",
     "memo": "jackfield.memo",
+    "optional": "jackfield.optional",
     "command": "jackfield.commands",
     "plugin": "jackfield.plugins",
     "profile": "jackfield.profiles",
@@ -90,8 +99,8 @@ class EntryPoint:
 def find_entry_points() -> tuple[EntryPoint, ...]:
     """Return every entry point of our groups, sorted by distribution and name.
 
-    Takes a few milliseconds. The order is that of loading; the path's order, which
-    depends on how things were installed, has no influence.
+    Takes a few milliseconds. Plugins are loaded in this order. That of the path has no
+    influence on it, because it depends on how and when things were installed.
     """
     found = _from_importlib() if _needs_importlib() else _from_directories()
     return tuple(sorted(found, key=lambda one: (one.distribution, one.name, one.kind)))
@@ -99,10 +108,19 @@ def find_entry_points() -> tuple[EntryPoint, ...]:
 
 def _needs_importlib() -> bool:
     """Whether distributions may be elsewhere than in directories of the path."""
-    return any(
-        finder is not PathFinder and hasattr(finder, "find_distributions")
-        for finder in sys.meta_path
-    ) or any(map(_is_archive, _search_path()))
+    elsewhere = any(map(_finds_distributions, sys.meta_path))
+    return elsewhere or any(map(_is_archive, _search_path()))
+
+
+def _finds_distributions(finder: object) -> bool:
+    """Whether an import hook may know distributions that the path's directories do not.
+
+    Two look into the same directories as this module does: Python's own, and that of
+    the backport ``importlib_metadata``, which is there in every program that uses it.
+    """
+    if finder is PathFinder or type(finder).__module__ == "importlib_metadata":
+        return False
+    return hasattr(finder, "find_distributions")
 
 
 def _is_archive(entry: str) -> bool:
@@ -153,12 +171,17 @@ def _identity(directory: Path) -> tuple[str, str]:
     """Return name and version, from the metadata or else the directory's name."""
     name, _, version = directory.name.rpartition(".")[0].partition("-")
     text = _read(directory / "METADATA") or _read(directory / "PKG-INFO")
-    headers = dict(
+    headers = _headers(text)
+    return headers.get("Name", name), headers.get("Version", version or "unknown")
+
+
+def _headers(metadata: str) -> dict[str, str]:
+    """Return name and version as far as metadata have them."""
+    return dict(
         line.split(": ", 1)
-        for line in text.partition("\n\n")[0].splitlines()
+        for line in metadata.partition("\n\n")[0].splitlines()
         if line.startswith(("Name: ", "Version: "))
     )
-    return headers.get("Name", name), headers.get("Version", version or "unknown")
 
 
 def _read(path: Path) -> str:
@@ -188,6 +211,12 @@ def _from_importlib() -> Iterator[EntryPoint]:
     seen: set[str] = set()
     for one in distributions():
         text = one.read_text("entry_points.txt") or ""
-        if "[jackfield." in text and _normalized(one.name) not in seen:
-            seen.add(_normalized(one.name))
-            yield from _parse(text, one.name, one.version)
+        if "[jackfield." in text:
+            # Not by its properties: they raise where the metadata are not complete.
+            headers = _headers(
+                one.read_text("METADATA") or one.read_text("PKG-INFO") or ""
+            )
+            name, version = headers.get("Name", ""), headers.get("Version", "unknown")
+            if name and _normalized(name) not in seen:
+                seen.add(_normalized(name))
+                yield from _parse(text, name, version)

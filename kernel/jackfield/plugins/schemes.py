@@ -1,4 +1,8 @@
-"""Which staging plugin serves a URL's scheme."""
+"""Which staging plugin serves a URL's scheme.
+
+A plugin is named like the scheme that it serves. One name is special: the plugin called
+``any`` is asked about every scheme that no other plugin is named like.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ StagingHook: TypeAlias = Literal[
 ]
 
 ANY_SCHEME: Final = "any"
-"""Name of the entry point that serves schemes which no other is named like."""
+"""Name of the entry point for the schemes that have none of their own."""
 
 
 def serving(
@@ -24,14 +28,17 @@ def serving(
     installed: Collection[str],
     load: Callable[[str], Plugin],
     try_to_load: Callable[[str], Plugin | None],
+    serves: Callable[[Plugin, str], bool],
 ) -> list[Plugin]:
-    """Load the entry point for a scheme; return it in a list, or nothing.
+    """Load the entry point that serves a scheme; return it in a list, or no plugin.
 
     Args:
         scheme: The scheme.
-        installed: Names of the entry points.
-        load: Loads the one that is asked for by name.
-        try_to_load: Loads one that is not; warns and gives ``None`` if it is broken.
+        installed: Names of the staging entry points.
+        load: Loads the one that is named like the scheme; raises if it is broken.
+        try_to_load: Loads ``any``, which nobody has asked for by name: if it is broken,
+            this warns and returns ``None``.
+        serves: Asks ``any`` whether it serves the scheme at all.
 
     Raises:
         PluginError: It cannot be used.
@@ -41,7 +48,4 @@ def serving(
     if ANY_SCHEME not in installed:
         return []
     plugin = try_to_load(ANY_SCHEME)
-    if plugin is None:
-        return []
-    serves = getattr(plugin.hooks, "jackfield_serves_scheme", None)
-    return [] if serves is not None and serves(scheme) is False else [plugin]
+    return [plugin] if plugin is not None and serves(plugin, scheme) else []

@@ -10,13 +10,17 @@
 not set             all of them load, or those that the configuration allows
 ==================  ===============================================================
 
-"Without being asked for" load the groups ``jackfield.plugins``, when a kernel
-starts, and ``jackfield.memo``, when a value of such a type turns up. An executor, a
-store or a profile that the configuration names, and the scheme of a URL, are asked
-for: only ``-name`` keeps those out. What Jackfield itself brings is always allowed,
-and can be blocked. To list a plugin is to ask for it: one that is then missing or
-broken is an error, not a warning. Blocks add up; the variable's list of allowed
-plugins replaces the configuration's.
+Two groups load without being asked for: ``jackfield.plugins``, when a kernel starts,
+and ``jackfield.memo``, when a value of such a type turns up. What the configuration
+names (an executor, a store, a profile, an optional plugin) and the scheme of a URL are
+asked for, and only ``-name`` keeps those out. An optional plugin is then simply not
+used; the others are an error, because nothing can stand in for them.
+
+What Jackfield itself brings is always allowed, and can be blocked. A plugin that is
+listed has to be there: if it is missing or broken, that is an error and not a warning.
+The list does not switch an optional plugin on; its table does. Blocks from all places
+count together; the variable's list of allowed plugins takes the place of the
+configuration's.
 """
 
 from __future__ import annotations
@@ -55,7 +59,7 @@ class Selection:
         """Say in a sentence why an entry point may not be used, or ``None``."""
         if entry.name in self.variable_block:
             return f"it is blocked, by {VARIABLE} or --no-plugin."
-        if entry.name in self.block:
+        if self.blocks(entry.name):
             return "it is blocked, by the configuration's [plugins] block."
         if entry.kind in UNASKED and not self._allows(entry):
             return "it is not among the plugins that are allowed."
@@ -65,6 +69,10 @@ class Selection:
         return (
             self.allow is None or entry.name in self.allow or entry.distribution == OURS
         )
+
+    def blocks(self, name: str) -> bool:
+        """Whether a plugin of this name is not to be used at all."""
+        return name in self.block
 
     def asks_for(self, name: str) -> bool:
         """Whether a list of allowed plugins has this name."""

@@ -287,7 +287,7 @@ def make_identity(manager, table) -> Identity:
     checked = cache(partial(_hook, manager))
     return Identity(
         hashers=lambda kind: tuple(map(checked, manager.value_hashers(kind))),
-        function_hooks=lambda: tuple(map(checked, manager.hash_function)),
+        function_hooks=lambda: tuple(map(checked, manager.hooks.hash_function)),
         files=table.get("files", "content"),
     )
 

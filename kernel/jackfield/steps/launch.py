@@ -93,7 +93,7 @@ class Launcher:
             route = self._pool.route(task.spec, task.time_limit)
             if extras is not None and extras.forced is not None:
                 return _forced(task, extras.forced, route)
-        if len(route.entries) == 1 and not self._manager.select_executor:
+        if len(route.entries) == 1 and not self._manager.hooks.select_executor:
             return route.entries[0]
         return select(task, route, self._manager, groups)
 

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from logging import Logger
 
     from jackfield.config import Config
+    from jackfield.graph.route import Route
     from jackfield.graph.scheduler import Scheduler
     from jackfield.graph.state import Closing
-    from jackfield.graph.task import Task
+    from jackfield.graph.task import AppSpec, Task
     from jackfield.graph.transitions import Effects
     from jackfield.plugins.manager import PluginManager
 
@@ -31,6 +32,7 @@ class Retrier:
 
     Args:
         manager: Whose hooks are asked what a failure costs.
+        route: Gives the executors that a task may run on.
         config: How often, and how long to wait, where the app does not say.
         closing: Whether anything is still tried.
         scheduler: Keeps the delays.
@@ -41,6 +43,7 @@ class Retrier:
     def __init__(
         self,
         manager: PluginManager,
+        route: Callable[[AppSpec, float | None], Route],
         config: Config,
         closing: Closing,
         scheduler: Scheduler,
@@ -48,6 +51,7 @@ class Retrier:
         log: Logger,
     ) -> None:
         self._manager: PluginManager = manager
+        self._route: Callable[[AppSpec, float | None], Route] = route
         self._config: Config = config
         self._closing: Closing = closing
         self._scheduler: Scheduler = scheduler
@@ -81,10 +85,10 @@ class Retrier:
 
     def _ask(self, task: Task, error: BaseException) -> Retry:
         manager = self._manager
-        if not manager.retry or task.spec.kind == "transfer":
+        if not manager.hooks.retry or task.spec.kind == "transfer":
             return Retry()
-        view = task.view()
-        answer = ask(manager, manager.retry, _checked, view, error, view.attempt)
+        view = task.view(self._route(task.spec, task.time_limit).labels)
+        answer = ask(manager, manager.hooks.retry, _checked, view, error, view.attempt)
         return answer or Retry()
 
     def _allowed(self, task: Task) -> float:

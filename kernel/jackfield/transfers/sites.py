@@ -83,7 +83,7 @@ class Sites:
 
     def _secrets(self) -> Credentials:
         if self._credentials is None:
-            hooks = self._manager.credentials
+            hooks = self._manager.hooks.credentials
             file = self._config.transfers.get("credentials_file")
             self._credentials = Credentials(hooks, file)
         return self._credentials

@@ -153,7 +153,7 @@ def test_lists_of_plugins_may_be_separated_by_commas(text: str) -> None:
 def test_an_option_of_a_plugin_can_be_set() -> None:
     resolved = resolve({"JACKFIELD_PLUGINS__METRICS__PORT": "9000"})
 
-    assert resolved.config.plugin_options == {"metrics": {"port": 9000}}
+    assert resolved.config.use_plugins == {"metrics": {"port": 9000}}
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_the_processs_own_environment_is_the_default(
 def test_no_text_of_an_option_is_an_error_or_sets_anything_else(text: str) -> None:
     resolved = resolve({"JACKFIELD_PLUGINS__METRICS__NOTE": text})
 
-    assert set(resolved.config.plugin_options["metrics"]) == {"note"}
+    assert set(resolved.config.use_plugins["metrics"]) == {"note"}
 
 
 def test_the_example_file_of_a_directory_can_be_overridden(tmp_path: Path) -> None:

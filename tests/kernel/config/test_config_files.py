@@ -176,7 +176,7 @@ def test_the_plugins_table_holds_lists_and_options(tmp_path: Path) -> None:
 
     assert resolved.config.allow_plugins == ("a", "b")
     assert resolved.config.block_plugins == ("c",)
-    assert resolved.config.plugin_options == {"a": {"level": 3}}
+    assert resolved.config.use_plugins == {"a": {"level": 3}}
     assert {"plugins.allow", "plugins.block", "plugins.a.level"} <= {*resolved.origins}
 
 
@@ -196,6 +196,24 @@ def test_pythons_names_for_plugin_lists_are_turned_away_in_files(
 
     with pytest.raises(ConfigurationError, match=r"write plugins\.block"):
         resolve(directory=tmp_path)
+
+
+def test_a_misspelt_list_of_plugins_is_not_taken_for_an_optional_one(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "jackfield.toml").write_text("[plugins]\nblok = ['metrics']")
+
+    with pytest.raises(ConfigurationError, match=r"^plugins\.blok .*mean 'block'\?"):
+        resolve(directory=tmp_path)
+
+
+def test_an_empty_table_is_enough_to_name_an_optional_plugin(tmp_path: Path) -> None:
+    (tmp_path / "jackfield.toml").write_text("[plugins.metrics]\n")
+
+    resolved = resolve(directory=tmp_path)
+
+    assert resolved.config.use_plugins == {"metrics": {}}
+    assert "plugins.metrics" in resolved.origins
 
 
 @pytest.mark.parametrize("text", ["plugins = 3", "plugins = ['metrics']"])

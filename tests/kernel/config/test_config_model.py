@@ -71,7 +71,7 @@ def test_the_defaults_pass_their_own_checks() -> None:
         ("allow_plugins", "metrics"),
         ("block_plugins", None),
         ("block_plugins", ["metrics", ""]),
-        ("plugin_options", {"metrics": 3}),
+        ("use_plugins", {"metrics": 3}),
         ("log_level", "LOUD"),
         ("log_level", 10),
     ],

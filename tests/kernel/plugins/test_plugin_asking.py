@@ -325,7 +325,7 @@ def test_a_type_is_hashed_by_the_plugin_named_like_its_package(
 
     assert answers(manager.value_hashers(array)) == [b"program", b"array"]
     assert answers(manager.value_hashers(Hasher)) == [b"program"]
-    assert answers(manager.hash_value) == [b"program"]
+    assert answers(manager.value_hashers(int)) == [b"program"]
 
 
 def test_a_broken_hasher_is_warned_of(install: Install) -> None:
@@ -371,3 +371,45 @@ def test_a_broken_profile_is_told_with_its_distribution(install: Install) -> Non
 
     with pytest.raises(PluginLoadError, match=r"lab-tools 1\.0.*AttributeError"):
         PluginManager().profile("lab")
+
+
+ANY = """
+    import jackfield as jf
+
+    @jf.hookimpl
+    def jackfield_stage_in(transfer): ...
+
+    @jf.hookimpl{mark}
+    def {serves}
+"""
+
+
+@pytest.mark.parametrize(
+    ("serves", "mark", "served"),
+    [
+        ("jackfield_serves_scheme(scheme): return scheme == 'gopher'", "", True),
+        ("jackfield_serves_scheme(scheme): return scheme == 'x'", "", False),
+        ("jackfield_serves_scheme(): return False", "", False),
+        ("jackfield_serves_scheme(): return None", "", True),
+        ("no(scheme): return 0 > 1", "(specname='jackfield_serves_scheme')", False),
+    ],
+    ids=str,
+)
+def test_the_plugin_any_says_which_schemes_it_serves(
+    install: Install, serves: str, mark: str, served: bool
+) -> None:
+    # The distribution's name hides our own `any`, and nothing can be named like it.
+    source = ANY.format(serves=serves, mark=mark)
+    install("jackfield", "[jackfield.staging]\nany = lab_any\n", lab_any=source)
+
+    asked = PluginManager().staging("gopher", "jackfield_stage_in")
+
+    assert len(asked) == served
+
+
+def test_the_plugin_any_is_blamed_for_what_it_raises(install: Install) -> None:
+    source = ANY.format(serves="jackfield_serves_scheme(): 1 / 0", mark="")
+    install("jackfield", "[jackfield.staging]\nany = lab_any\n", lab_any=source)
+
+    with pytest.raises(PluginLoadError, match=r"'any' .* raised ZeroDivisionError"):
+        PluginManager().staging("gopher", "jackfield_stage_in")

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Generator
+from dataclasses import fields
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import jackfield as jf
+from jackfield import hookspecs
 from jackfield.plugins import PluginManager
+from jackfield.plugins.table import CompiledHooks
 
 Install = Callable[..., None]
 
@@ -18,9 +23,9 @@ def ask(functions: tuple[Callable[..., Any], ...], *arguments: object) -> list[A
 def test_nobody_is_an_empty_tuple() -> None:
     manager = PluginManager()
 
-    assert manager.select_executor == manager.retry == ()
-    assert manager.hash_value == manager.hash_function == ()
-    assert manager.observers == ()
+    assert manager.hooks.select_executor == manager.hooks.retry == ()
+    assert manager.hooks.hash_function == manager.value_hashers(int) == ()
+    assert manager.hooks.task_events == ()
 
 
 def test_each_argument_reaches_its_place() -> None:
@@ -46,7 +51,12 @@ def test_each_argument_reaches_its_place() -> None:
 
     manager = PluginManager([Nothing(), One(), Turned(), All()])
 
-    assert ask(manager.retry, "t", "e", 1) == [("t", "e", 1), (1, "t"), "e", "nothing"]
+    assert ask(manager.hooks.retry, "t", "e", 1) == [
+        ("t", "e", 1),
+        (1, "t"),
+        "e",
+        "nothing",
+    ]
 
 
 def test_arguments_with_a_default_get_the_value_if_the_hook_has_them() -> None:
@@ -66,7 +76,7 @@ def test_arguments_with_a_default_get_the_value_if_the_hook_has_them() -> None:
 
     manager = PluginManager([Plain(), Careful()])
 
-    assert ask(manager.retry, "t", "e", 1) == [("t", "default", 1), ("t", "e", 1)]
+    assert ask(manager.hooks.retry, "t", "e", 1) == [("t", "default", 1), ("t", "e", 1)]
 
 
 def test_a_function_that_takes_all_is_not_wrapped() -> None:
@@ -76,7 +86,7 @@ def test_a_function_that_takes_all_is_not_wrapped() -> None:
 
     plugin = All()
 
-    assert PluginManager([plugin]).select_executor == (
+    assert PluginManager([plugin]).hooks.select_executor == (
         plugin.jackfield_select_executor,
     )
 
@@ -107,7 +117,13 @@ def test_the_last_registered_comes_first_but_for_those_that_say_otherwise() -> N
         [First("first"), Tagged("a"), Last("last"), Tagged("b"), Last("very last")]
     )
 
-    assert ask(manager.hash_function, None) == ["first", "b", "a", "last", "very last"]
+    assert ask(manager.hooks.hash_function, None) == [
+        "first",
+        "b",
+        "a",
+        "last",
+        "very last",
+    ]
 
 
 def test_the_program_comes_before_what_is_installed(install: Install) -> None:
@@ -126,7 +142,7 @@ def test_the_program_comes_before_what_is_installed(install: Install) -> None:
 
     manager.load_general()
 
-    assert ask(manager.hash_function, None) == ["program", "installed", "at last"]
+    assert ask(manager.hooks.hash_function, None) == ["program", "installed", "at last"]
 
 
 def test_a_wrapper_sees_the_answer_of_the_others() -> None:
@@ -138,8 +154,8 @@ def test_a_wrapper_sees_the_answer_of_the_others() -> None:
 
     manager = PluginManager([Tagged("a"), Loud(), Tagged("b")])
 
-    assert ask(manager.hash_function, None) == ["B"]
-    description = manager.describe(manager.hash_function[0])
+    assert ask(manager.hooks.hash_function, None) == ["B"]
+    description = manager.describe(manager.hooks.hash_function[0])
     assert all(name in description for name in ("Loud", "Tagged", "Tagged-2"))
 
 
@@ -188,7 +204,7 @@ def test_one_plugin_may_implement_a_hook_twice() -> None:
 
     manager = PluginManager([Twice()])
 
-    assert sorted(ask(manager.hash_function, None)) == ["one", "two"]
+    assert sorted(ask(manager.hooks.hash_function, None)) == ["one", "two"]
 
 
 def test_a_function_is_described_by_plugin_and_hook(install: Install) -> None:
@@ -206,7 +222,7 @@ def test_a_function_is_described_by_plugin_and_hook(install: Install) -> None:
     manager = PluginManager([Tagged("x")])
     manager.load_general()
 
-    (retry,), (tagged,) = manager.retry, manager.hash_function
+    (retry,), (tagged,) = manager.hooks.retry, manager.hooks.hash_function
 
     assert (
         manager.describe(retry) == "plugin 'lab' (lab-tools 1.2), hook jackfield_retry"
@@ -216,7 +232,7 @@ def test_a_function_is_described_by_plugin_and_hook(install: Install) -> None:
 
 def test_a_function_is_still_described_after_a_change() -> None:
     manager = PluginManager([Tagged("x")])
-    (function,) = manager.hash_function
+    (function,) = manager.hooks.hash_function
 
     manager.register(Tagged("y"))
 
@@ -232,7 +248,7 @@ def test_a_stranger_is_described_too() -> None:
 def test_tuples_are_replaced_and_never_changed() -> None:
     plugin = Tagged("x")
     manager = PluginManager([plugin])
-    before = manager.hash_function
+    before = manager.hooks.hash_function
 
     manager.unregister(plugin)
 
@@ -263,5 +279,20 @@ def test_hooks_of_an_executor_plugin_about_other_things_are_not_asked(
 
     manager.load("executor", "lab")
 
-    assert len(manager.retry) == 1
-    assert manager.hash_value == manager.staging("gopher", "jackfield_stage_in") == ()
+    assert len(manager.hooks.retry) == 1
+    assert (
+        manager.value_hashers(int)
+        == manager.staging("gopher", "jackfield_stage_in")
+        == ()
+    )
+
+
+@pytest.mark.parametrize("name", [one.name for one in fields(CompiledHooks)])
+def test_each_line_of_the_table_is_a_hook(name: str) -> None:
+    hook = f"jackfield_{name}"
+    assert inspect.isfunction(getattr(hookspecs, hook))
+    plugin = SimpleNamespace(**{hook: jf.hookimpl(lambda: None)})
+
+    compiled = getattr(PluginManager([plugin]).hooks, name)
+
+    assert len(compiled) == 1

@@ -202,7 +202,7 @@ def test_an_import_may_use_the_manager_on_another_thread(install: Install) -> No
 
     manager.load("executor", "lab")
 
-    assert len(manager.observers) == 1
+    assert len(manager.hooks.task_events) == 1
 
 
 # -- What does not work, asked for by name
@@ -350,7 +350,7 @@ def test_a_refused_plugin_leaves_nothing_registered(install: Install) -> None:
     with pytest.raises(PluginLoadError):
         manager.load("executor", "lab")
 
-    assert manager.retry == ()
+    assert manager.hooks.retry == ()
 
 
 def test_a_hook_of_a_later_version_may_be_optional(install: Install) -> None:
@@ -434,7 +434,7 @@ def test_a_broken_general_plugin_is_a_warning_and_the_rest_loads(
     assert len(told) == 2
     assert told[0].startswith("Plugin 'a' (lab-tools 1.0) cannot be used: importing")
     assert told[0].endswith("The run goes on without it.")
-    assert len(manager.observers) == 1
+    assert len(manager.hooks.task_events) == 1
 
 
 def test_general_plugins_of_one_name_are_a_warning(install: Install) -> None:
@@ -473,7 +473,7 @@ def test_general_plugins_load_once(install: Install) -> None:
         manager.load_general()
         manager.load_general()
 
-    assert len(manager.observers) == 1
+    assert len(manager.hooks.task_events) == 1
 
 
 # -- Looking at everything

@@ -76,7 +76,7 @@ def test_an_observer_that_always_fails_is_disabled(
 
     assert len(good.told) == FAILURES_IN_A_ROW + 5
     assert len(bad.told) == FAILURES_IN_A_ROW
-    assert len(manager.observers) == 1
+    assert len(manager.hooks.task_events) == 1
     assert errors(caplog)[-1].endswith(
         "failed 10 times in a row and is disabled for this run"
     )
@@ -90,7 +90,7 @@ def test_with_the_last_observer_disabled_nobody_is_left() -> None:
     for _ in range(FAILURES_IN_A_ROW):
         manager.deliver_events([EVENT])
 
-    assert manager.observers == ()
+    assert manager.hooks.task_events == ()
 
 
 def test_an_observer_that_recovers_stays() -> None:
@@ -131,7 +131,7 @@ def test_failures_are_not_forgotten_when_plugins_come() -> None:
         manager.register(another)
         manager.unregister(another)
 
-    assert manager.observers == ()
+    assert manager.hooks.task_events == ()
 
 
 def test_all_are_told_of_the_end_and_failures_go_to_the_log_of_the_kernel() -> None:

@@ -48,10 +48,10 @@ def test_an_object_counts_at_once_and_no_longer_when_taken_out() -> None:
     plugin = Retrier()
 
     manager.register(plugin)
-    assert len(manager.retry) == 1
+    assert len(manager.hooks.retry) == 1
 
     manager.unregister(plugin)
-    assert not manager.retry
+    assert not manager.hooks.retry
     assert names(manager) == []
 
 
@@ -72,7 +72,7 @@ def test_an_object_is_registered_once() -> None:
     assert manager.register(plugin, "mine") == "mine"
     assert manager.register(plugin) == "mine"
 
-    assert len(manager.retry) == 1
+    assert len(manager.hooks.retry) == 1
 
 
 def test_a_name_that_is_taken_is_refused() -> None:
@@ -133,7 +133,7 @@ def test_equal_plugins_are_told_apart() -> None:
     manager.unregister(one)
     manager.deliver_events([])
 
-    assert len(manager.observers) == 1
+    assert len(manager.hooks.task_events) == 1
 
 
 def test_what_is_not_registered_cannot_be_taken_out() -> None:
@@ -172,8 +172,8 @@ def test_static_and_class_methods_are_hooks() -> None:
 
     manager = PluginManager([Lab()])
 
-    assert manager.retry[0](1, 2, 3) == "static 1"
-    assert manager.hash_function[0](4) == "Lab 4"
+    assert manager.hooks.retry[0](1, 2, 3) == "static 1"
+    assert manager.hooks.hash_function[0](4) == "Lab 4"
 
 
 def test_properties_are_not_evaluated() -> None:

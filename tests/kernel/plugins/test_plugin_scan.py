@@ -1,17 +1,18 @@
 from __future__ import annotations
 
+import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
+import pytest
+
 from jackfield.plugins.scan import GROUPS, EntryPoint, find_entry_points
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 Install = Callable[..., None]
 
@@ -119,6 +120,42 @@ def test_an_archive_on_the_path_is_searched(
     monkeypatch.syspath_prepend(str(archive))
 
     assert {one.origin for one in of("lab-tools")} == {"lab-tools 1.5"}
+
+
+def test_metadata_that_are_not_complete_do_no_harm_beside_an_archive(
+    site: Path, install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(tmp_path / "empty.zip", "w"):
+        monkeypatch.syspath_prepend(str(tmp_path / "empty.zip"))
+    for name, headers in (("nameless", ""), ("unversioned", "Name: unversioned\n")):
+        info = site / f"{name}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(headers)
+        (info / "entry_points.txt").write_text("[jackfield.plugins]\na = b\n")
+    install("lab-tools", TWO)
+
+    assert len(of("lab-tools")) == 2
+    assert [one.version for one in of("unversioned")] == ["unknown"]
+
+
+def test_the_backport_of_the_standard_library_is_no_reason_to_be_slow() -> None:
+    code = (
+        "import importlib_metadata, sys\n"
+        "from jackfield.plugins.scan import find_entry_points\n"
+        "names = [one.name for one in find_entry_points()]\n"
+        "print('threads' in names, 'importlib.metadata' in sys.modules)"
+    )
+    pytest.importorskip("importlib_metadata", reason="needs the backport")
+
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert done.stdout.split() == ["True", "False"], done.stderr
 
 
 def test_a_path_entry_that_is_not_there_does_no_harm(

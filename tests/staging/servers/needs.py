@@ -1,6 +1,6 @@
 """Which servers this machine can run, and which ones must not be missing.
 
-``JACKFIELD_TEST_SERVERS`` names what must be there, in a list with commas: servers
+``TEST_SERVERS`` names what must be there, in a list with commas: servers
 (``seaweedfs``, ``nginx``), ``tier1`` for those that pip installs, or ``all``. A missing
 one of these fails the tests that ask for it; any other skips them.
 """
@@ -28,14 +28,14 @@ PATH = os.pathsep.join(
 
 
 def _required() -> frozenset[str]:
-    """Read the variable: once, for each test removes the variables of the project."""
+    """Read the variable once, so that a bad name ends the run before its first test."""
     names: set[str] = set()
-    for word in os.environ.get("JACKFIELD_TEST_SERVERS", "").replace(",", " ").split():
+    for word in os.environ.get("TEST_SERVERS", "").replace(",", " ").split():
         groups = {"tier1": TIER1, "all": TIER1 | TIER2}
         names |= groups.get(word, frozenset({word}))
     if unknown := names - TIER1 - TIER2:
         raise pytest.UsageError(
-            f"JACKFIELD_TEST_SERVERS names no server: {sorted(unknown)};"
+            f"TEST_SERVERS names no server: {sorted(unknown)};"
             f" there are {sorted(TIER1 | TIER2)}, 'tier1' and 'all'"
         )
     return frozenset(names)
@@ -75,5 +75,5 @@ def _linux(server: str) -> None:
 
 def _give_up(server: str, why: str) -> None:
     if server in REQUIRED:
-        pytest.fail(f"{server} is in JACKFIELD_TEST_SERVERS, but: {why}", pytrace=False)
+        pytest.fail(f"{server} is in TEST_SERVERS, but: {why}", pytrace=False)
     pytest.skip(f"{server}: {why}")

@@ -1,0 +1,226 @@
+"""The plugins that one kernel has: which there are, and how they come and go."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from jackfield.errors import (
+    PluginError,
+    PluginLoadError,
+    PluginNotFoundError,
+    PluginWarning,
+)
+from jackfield.plugins.catalogue import Catalogue
+from jackfield.plugins.hooks import SCOPED, Plugin
+from jackfield.plugins.listing import describe_registered
+from jackfield.plugins.registrations import Registrations
+from jackfield.plugins.selection import read_selection
+from jackfield.plugins.table import CompiledHooks, compile_hooks
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from jackfield.plugins.compiled import HookFunction
+    from jackfield.plugins.listing import PluginInfo
+    from jackfield.plugins.observers import Observer
+    from jackfield.plugins.scan import EntryPoint, Kind
+
+
+class PluginCollection:
+    """Finds, loads, registers and lists plugins.
+
+    Nothing is imported before it is asked for, except by ``load_general``. Methods may
+    be called on any thread. No plugin's code is called under a lock of this class.
+
+    A plugin that cannot be used is quarantined. Where it was asked for by name that is
+    an error; where it was not, a ``PluginWarning``. A Python warning and not a line in
+    the log, because it is about the environment and not about one run: it is seen on
+    the terminal although the log is silent there, it is shown once a process however
+    many kernels the process makes, and whoever wants to be strict makes it an error
+    (``-W error::...``).
+
+    Attributes:
+        hooks: The compiled hooks. Replaced, never changed, when a plugin comes or goes.
+        log: Where observers' failures are told; the kernel puts its own log here.
+
+    Args:
+        allow: Names of the only plugins that load unasked, or ``None`` for all.
+        block: Names of installed plugins not to use. The environment variable
+            ``JACKFIELD_PLUGINS`` is read here; ``selection`` has its grammar.
+        use: Optional plugins that the configuration names, to their options.
+    """
+
+    def __init__(
+        self,
+        *,
+        allow: Collection[str] | None = None,
+        block: Collection[str] = (),
+        use: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        self.hooks: CompiledHooks = CompiledHooks()
+        self.log: logging.Logger = logging.getLogger("jackfield.plugins")
+        self._catalogue = Catalogue(read_selection(allow, block))
+        self._registrations = Registrations(self._registered)
+        self._use: Mapping[str, Mapping[str, Any]] = use or {}
+        self._loaded: dict[EntryPoint, Plugin] = {}
+
+    def _registered(self) -> None:
+        """Follow a change of who is registered. Under the registrations' lock."""
+        self.hooks = compile_hooks(self._registrations)
+
+    # -- Registering
+
+    def register(self, plugin: object, name: str | None = None) -> str:
+        """Register a plugin of the program: a module, or an object with hooks.
+
+        It counts from the next call of a hook on. Registered again, it keeps its name.
+
+        Args:
+            plugin: Not a class: its methods would lack their ``self``.
+            name: What messages call it; by default the module's or the class's
+                name, with a number behind where that is taken.
+
+        Returns:
+            Its name.
+
+        Raises:
+            PluginLoadError: It has no hooks, one that does not exist or has an
+                unknown argument; or its name is taken.
+        """
+        return self._registrations.register(plugin, name)
+
+    def unregister(self, plugin: object) -> None:
+        """Take a plugin out. Calls of its hooks that have begun go on.
+
+        Raises:
+            PluginNotFoundError: It is not registered.
+        """
+        with self._registrations.lock:
+            gone = self._registrations.remove(plugin)
+            for entry in [one for one, its in self._loaded.items() if its is gone]:
+                del self._loaded[entry]
+
+    def describe(self, function: HookFunction) -> str:
+        """Say whose a function of a compiled hook is, for messages.
+
+        As in ``plugin 'lab' (lab-tools 1.2), hook jackfield_retry``.
+        """
+        return self._registrations.describe(function)
+
+    def listeners(self, hook: str) -> tuple[Observer, ...]:
+        """Return who implements a notification, in the order of registration."""
+        return self._registrations.listeners(hook)
+
+    # -- Loading
+
+    def load_general(self) -> None:
+        """Load what belongs to no executor, store, scheme or type.
+
+        That is the group ``jackfield.plugins``, and of the group ``jackfield.optional``
+        what the configuration names, unless it is blocked. A second call loads nothing
+        new.
+
+        Raises:
+            PluginNotFoundError: A list of allowed plugins, or a table of options, names
+                one that is not installed.
+            PluginError: One that is named cannot be used.
+            ConfigurationError: An optional plugin refuses its options.
+        """
+        installed = self._catalogue.names()
+        for name in sorted(self._catalogue.selection.allow or ()):
+            if name not in installed:
+                raise PluginNotFoundError("installed", name, installed)
+        for entry in self._catalogue.usable("plugin"):
+            self._load_unasked(entry.kind, entry.name)
+        for name, options in self._use.items():
+            if not self._catalogue.selection.blocks(name):
+                self.load("optional", name, options)
+
+    def profile(self, name: str) -> object:
+        """Import what a profile's entry point names, and return it as it is.
+
+        Raises:
+            PluginError: As for ``load``.
+        """
+        entry = self._catalogue.pick("profile", name)
+        with self._catalogue.quarantine(entry):
+            return self._catalogue.profile_of(entry)
+
+    def load(
+        self, kind: Kind, name: str, options: Mapping[str, Any] | None = None
+    ) -> Plugin:
+        """Import and register one entry point, if it is not yet.
+
+        Args:
+            kind: The entry point's kind.
+            name: Its name.
+            options: Of an optional plugin: what its class is to be called with.
+
+        Raises:
+            PluginNotFoundError: None of this name is installed.
+            DuplicatePluginError: Two distributions offer it.
+            PluginLoadError: It is blocked, or it was quarantined now or earlier.
+            ConfigurationError: It refuses its options.
+        """
+        entry = self._catalogue.pick(kind, name)
+        plugin = self._loaded.get(entry)
+        if plugin is not None:
+            return plugin
+        with self._catalogue.quarantine(entry):
+            return self._enter(entry, self._catalogue.plugin_of(entry, options))
+
+    def _enter(self, entry: EntryPoint, found: object) -> Plugin:
+        """Register what an entry point gave, unless another thread was first."""
+        registered = self._registrations
+        hooks = registered.find_hooks(found, entry.name, entry.origin)
+        required = SCOPED.get(entry.kind)
+        if required and not set(required) & set(hooks.names):
+            reason = f"it does not implement {' or '.join(required)}."
+            raise PluginLoadError(entry.name, entry.origin, reason)
+        with registered.lock:
+            plugin = self._loaded.get(entry) or registered.known(found)
+            if plugin is None:
+                plugin = Plugin(entry.name, entry.origin, found, hooks)
+                registered.add(plugin, f"{entry.kind}:{entry.name}")
+            if entry.kind not in SCOPED:
+                registered.ask_always(plugin)
+            return self._loaded.setdefault(entry, plugin)
+
+    def _load_unasked(self, kind: Kind, name: str) -> Plugin | None:
+        """Load one that nobody asked for by name; warn if it is broken."""
+        try:
+            return self.load(kind, name)
+        except PluginError as error:
+            if self._catalogue.selection.asks_for(name):
+                raise
+            message = f"{str(error).rstrip('.')}. The run goes on without it."
+            warnings.warn(message, PluginWarning, stacklevel=2)
+            return None
+
+    # -- What there is
+
+    def installed(self, kind: Kind) -> tuple[str, ...]:
+        """Return the names of a kind's entry points, sorted; nothing is imported."""
+        return self._catalogue.names(kind)
+
+    def plugins(self) -> list[PluginInfo]:
+        """Describe every entry point and every registered object, importing none."""
+        registered = (one for one in self._registrations.all() if one.from_program)
+        return [
+            *self._catalogue.listing(self._loaded),
+            *map(describe_registered, registered),
+        ]
+
+    def load_all(self) -> list[PluginInfo]:
+        """Load all that is installed and may be used, and return ``plugins()``."""
+        for entry in self._catalogue.entries():
+            try:
+                if entry.kind == "profile":
+                    self.profile(entry.name)
+                else:
+                    self.load(entry.kind, entry.name)
+            except PluginError:
+                continue  # the listing tells
+        return self.plugins()
