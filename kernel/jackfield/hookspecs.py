@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         Retry,
     )
     from jackfield.kernel.dfk import DataFlowKernel
+    from jackfield.memo_keys import FilesBy, FunctionHook, KeyMaker, ValueHook
     from jackfield.staging.remote import Remote, RemoteInfo
     from jackfield.staging.transfer import Transfer
     from jackfield.states import TaskEvent, TaskView, TransferEvent
@@ -242,12 +243,43 @@ def jackfield_transfer_events(events: Sequence[TransferEvent]) -> None:
 
 
 @hookspec(firstresult=True)
+def jackfield_create_key_maker(
+    value_hooks: Callable[[type], tuple[ValueHook, ...]],
+    function_hooks: Callable[[], tuple[FunctionHook, ...]],
+    files: FilesBy,
+) -> KeyMaker | None:
+    """Make what decides which calls of cached apps are the same call.
+
+    Called for the first cached call of a kernel, on a thread of the kernel; a kernel
+    without one never calls it. If two first calls come at the same moment, it may be
+    called for both; one of the answers is kept. Among entry points only the one of
+    the group ``jackfield.memo`` that is named ``python`` is asked, after all
+    registered plugins and those of the group ``jackfield.plugins``.
+
+    Runs that are to find each other's results need the same answer: another key maker
+    makes other keys, under which nothing is stored yet.
+
+    Args:
+        value_hooks: Gives the plugins to ask about values of a type, in order
+            (``jackfield_hash_value``).
+        function_hooks: Gives the plugins to ask about functions
+            (``jackfield_hash_function``). Both change when plugins come or go.
+        files: What a ``File`` counts by: ``"content"`` or ``"stat"``, as configured
+            in ``checkpoint.files``.
+
+    Returns:
+        A ``jackfield.memo_keys.KeyMaker``; or ``None`` to leave it to others. An
+        exception fails the task that the key was to be made for.
+    """
+
+
+@hookspec(firstresult=True)
 def jackfield_hash_value(value: object) -> bytes | None:
     """Give the identity of an argument for memo keys.
 
-    Asked for values of types that the kernel does not know. Entry-point plugins
-    of the group ``jackfield.memo`` are asked for types whose root module is their
-    name. Called on a thread of the kernel; compiled.
+    Asked, by the key maker, for values of types that it does not know itself.
+    Entry-point plugins of the group ``jackfield.memo`` are asked for types whose root
+    module is their name. Called on a thread of the kernel; compiled.
 
     Returns:
         Bytes that are equal if and only if the values may stand for each other,
@@ -259,8 +291,8 @@ def jackfield_hash_value(value: object) -> bytes | None:
 def jackfield_hash_function(function: Callable[..., Any]) -> bytes | None:
     """Give the identity of an app's function for memo keys.
 
-    Called once per function, on a thread of the kernel, before the kernel's own
-    rule.
+    Asked, by the key maker, once per function, on a thread of the kernel, before it
+    looks at the function itself.
 
     Returns:
         Bytes that change whenever the function could return something else; or

@@ -14,9 +14,9 @@ from click.testing import CliRunner
 
 from jackfield.cli import main
 from jackfield.errors import CheckpointError
-from jackfield.memo.chained import open_stores
-from jackfield.memo.signing import make_key, signing_key
 from jackfield.plugins import PluginManager
+from jackfield.results.chained import open_stores
+from jackfield.results.signing import make_key, signing_key
 from jackfield.testing import CheckpointStoreConformance
 from jackfield_checkpoint._options import COMMON, Options
 

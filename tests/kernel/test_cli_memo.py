@@ -16,9 +16,9 @@ from click.testing import CliRunner, Result
 
 from jackfield.abc import CheckpointRecord
 from jackfield.cli import main
-from jackfield.memo.envelope import Value, load_value, pack_value
-from jackfield.memo.signing import SigningKey, load_key, make_key
 from jackfield.plugins import PluginManager
+from jackfield.results.envelope import Value, load_value, pack_value
+from jackfield.results.signing import SigningKey, load_key, make_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -103,6 +103,9 @@ class App(Generic[P, R]):
     def __jackfield_hash__(self) -> tuple[str, Callable[..., Any]]:
         return self._kind, self.__wrapped__
 
+    def __jackfield_function__(self) -> tuple[str, Callable[..., Any]]:
+        return "", self.__wrapped__
+
     def __reduce__(self) -> Any:
         if self._unbound is not None:
             return _bind, (self._unbound, *self._bound)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from jackfield.abc import CheckpointEntry, CheckpointRecord, CheckpointStore
-    from jackfield.memo.signing import SigningKey
+    from jackfield.results.signing import SigningKey
 
 KEY_SHOWN: Final = 16
 """Hexadecimal digits of a key in a table: enough to find it again."""
@@ -154,8 +154,8 @@ def _facts(record: CheckpointRecord) -> dict[str, Any]:
 
 
 def _envelope_facts(record: CheckpointRecord, table: dict[str, Any]) -> dict[str, Any]:
-    from jackfield.memo.envelope import Miss, open_envelope, unpack
-    from jackfield.memo.signing import signing_key
+    from jackfield.results.envelope import Miss, open_envelope, unpack
+    from jackfield.results.signing import signing_key
 
     envelope = open_envelope(record.value)
     if isinstance(envelope, Miss):
@@ -187,8 +187,8 @@ def _problems(
     store: CheckpointStore, wanted: Filter, table: dict[str, Any]
 ) -> tuple[int, dict[str, str]]:
     """Read what is chosen; return how many they were, and what is wrong with which."""
-    from jackfield.memo.envelope import Miss, unpack
-    from jackfield.memo.signing import signing_key, trust_of
+    from jackfield.results.envelope import Miss, unpack
+    from jackfield.results.signing import signing_key, trust_of
 
     signer, trust = signing_key(table), trust_of(table)
     problems: dict[str, str] = {}
@@ -260,7 +260,7 @@ def export(
     file: Path, store: str | None, wanted: Filter, options: dict[str, Any]
 ) -> None:
     """Write results to FILE, which `import` reads on any machine; it must be new."""
-    from jackfield.memo.transfer import export_records, read_records
+    from jackfield.results.transfer import export_records, read_records
 
     table = checkpoint_table(store, options)
     with telling(), opened(table) as results, _new_file(file) as out:
@@ -290,7 +290,7 @@ def _new_file(path: Path) -> Iterator[IO[str]]:
 @store_options
 def import_(file: Path, store: str | None, sign: bool, options: dict[str, Any]) -> None:
     """Put the results of FILE, made by `export`, into the store."""
-    from jackfield.memo.transfer import import_records
+    from jackfield.results.transfer import import_records
 
     with telling(), file.open(encoding="utf-8") as text:
         table = checkpoint_table(store, options)
@@ -311,7 +311,7 @@ def migrate(
 
     The options are for both stores.
     """
-    from jackfield.memo.transfer import read_records
+    from jackfield.results.transfer import read_records
 
     tables = [checkpoint_table(url, options) for url in (source, target)]
     with (
@@ -324,7 +324,7 @@ def migrate(
 
 
 def _signer(table: dict[str, Any], sign: bool) -> SigningKey | None:
-    from jackfield.memo.signing import load_key
+    from jackfield.results.signing import load_key
 
     return load_key(table.get("key_file")) if sign else None
 
@@ -333,7 +333,7 @@ def _put(
     store: CheckpointStore, records: Iterable[CheckpointRecord], key: SigningKey | None
 ) -> None:
     """Put records, signed anew if there is a key for that, and tell how many."""
-    from jackfield.memo.transfer import put_all, resigned
+    from jackfield.results.transfer import put_all, resigned
 
     left_out: list[str] = []
     count = put_all(store, resigned(records, key, left_out) if key else records)
@@ -352,7 +352,7 @@ def _put(
 @click.option("--create", is_flag=True, help="Make it; one that exists stays.")
 def key(key_file: Path | None, create: bool) -> None:
     """Tell where the key is that signs results, and which one it is."""
-    from jackfield.memo.signing import key_path, load_key, make_key
+    from jackfield.results.signing import key_path, load_key, make_key
 
     with telling():
         path, chosen = key_path(key_file)

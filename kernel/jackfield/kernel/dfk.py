@@ -87,7 +87,14 @@ class DataFlowKernel:
         engine, config = self._engine, self._config
         self._manager.load_general()
         engine.callbacks = CallbackRunner()
-        engine.checkpoints = Checkpoints(engine)
+        engine.checkpoints = Checkpoints(
+            config.checkpoint,
+            self._manager.open_checkpoint,
+            self._run_dir.parent,
+            self._log,
+            engine.scheduler.gathering,
+            engine.stop_run,
+        )
         engine.pool = ExecutorPool(
             self._manager,
             self._run_dir,

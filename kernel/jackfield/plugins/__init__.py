@@ -14,6 +14,7 @@ from then on nothing tells the two, or ours and theirs, apart.
 ``registrations``  the plugins that are in use
 ``observers``      tells them what happened, and keeps their failures from others
 ``listing``        what ``jackfield plugins`` shows
+``key_makers``     asks for what makes memo keys, with hooks that are checked
 ``manager``        all of it together: the one class that the kernel uses
 =================  ==================================================================
 """

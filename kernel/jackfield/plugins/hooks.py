@@ -40,10 +40,17 @@ SCOPED: Final[Mapping[Kind, tuple[str, ...]]] = {
         "jackfield_serves_scheme",
     ),
     "checkpoint": ("jackfield_open_checkpoint",),
-    "memo": ("jackfield_hash_value",),
+    "memo": ("jackfield_create_key_maker", "jackfield_hash_value"),
 }
 """Kind to the hooks of which its entry points are asked only their own: an executor
 plugin ``a`` never answers for ``b``."""
+
+PROVIDERS: Final[Mapping[Kind, str]] = {
+    "executor": "jackfield_create_executor",
+    "checkpoint": "jackfield_open_checkpoint",
+    "memo": "jackfield_create_key_maker",
+}
+"""Kind to the hook that makes the object for which the kind's plugins are loaded."""
 
 NOTIFICATIONS: Final = tuple(
     name

@@ -18,7 +18,7 @@ from jackfield.errors import (
 )
 from jackfield.plugins.catalogue import Catalogue
 from jackfield.plugins.compiled import first_answer, functions
-from jackfield.plugins.hooks import SCOPED, Plugin
+from jackfield.plugins.hooks import PROVIDERS, SCOPED, Plugin
 from jackfield.plugins.listing import describe_registered
 from jackfield.plugins.observers import Observer, tell_all, tell_events
 from jackfield.plugins.registrations import Registrations
@@ -247,7 +247,7 @@ class PluginManager:
             JackfieldError: Whatever of our own the hook raised, such as a
                 ``ConfigurationError`` for an option.
         """
-        return self._provide("executor", kind, _EXECUTORS, (kind, label, options))
+        return self.provide("executor", kind, _EXECUTORS, (kind, label, options))
 
     def open_checkpoint(self, url: str, options: Mapping[str, Any]) -> CheckpointStore:
         """Ask for a store: the program's plugins, then the one of the URL's scheme.
@@ -259,7 +259,7 @@ class PluginManager:
         scheme, colon, _ = url.partition(":")
         types = (CheckpointStore,)
         try:
-            return self._provide("checkpoint", scheme.lower(), types, (url, options))
+            return self.provide("checkpoint", scheme.lower(), types, (url, options))
         except PluginNotFoundError as error:
             if colon:
                 raise
@@ -268,7 +268,7 @@ class PluginManager:
                 f"'sqlite:///results.db'."
             ) from error
 
-    def _provide(
+    def provide(
         self,
         kind: Kind,
         name: str,
@@ -279,7 +279,7 @@ class PluginManager:
 
         That the named plugin is missing or broken matters only if no other answers.
         """
-        (hook,) = SCOPED[kind]
+        hook = PROVIDERS[kind]
         named: list[Plugin] = []
         problem: PluginError | None = None
         try:

@@ -11,12 +11,12 @@ not set             all of them load, or those that the configuration allows
 ==================  ===============================================================
 
 "Without being asked for" load the groups ``jackfield.plugins``, when a kernel
-starts, and ``jackfield.memo``, when a value of such a type turns up. An executor, a
-store or a profile that the configuration names, and the scheme of a URL, are asked
-for: only ``-name`` keeps those out. What Jackfield itself brings is always allowed,
-and can be blocked. To list a plugin is to ask for it: one that is then missing or
-broken is an error, not a warning. Blocks add up; the variable's list of allowed
-plugins replaces the configuration's.
+starts, and ``jackfield.memo``, when the first memo key is made or a value of such a
+type turns up. An executor, a store or a profile that the configuration names, and the
+scheme of a URL, are asked for: only ``-name`` keeps those out. What Jackfield itself
+brings is always allowed, and can be blocked. To list a plugin is to ask for it: one
+that is then missing or broken is an error, not a warning. Blocks add up; the variable's
+list of allowed plugins replaces the configuration's.
 """
 
 from __future__ import annotations

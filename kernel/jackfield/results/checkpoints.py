@@ -14,8 +14,8 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from jackfield.abc import CheckpointRecord
 from jackfield.errors import (
@@ -25,16 +25,17 @@ from jackfield.errors import (
     one_line,
 )
 from jackfield.results.writer import CheckpointWriter, again
-from jackfield.steps import cancel as cancelling
 
 if TYPE_CHECKING:
-    from jackfield.abc import CheckpointStore
-    from jackfield.graph.task import Task
-    from jackfield.memo.signing import SigningKey
-    from jackfield.results.writer import Done
-    from jackfield.steps.engine import Engine
+    from contextlib import AbstractContextManager
 
-    Known = tuple[BaseException | None, Any]
+    from jackfield.abc import CheckpointStore
+    from jackfield.results.outputs import Kept
+    from jackfield.results.signing import SigningKey
+    from jackfield.results.writer import Done
+
+OpenStore: TypeAlias = "Callable[[str, Mapping[str, Any]], CheckpointStore]"
+"""Opens the store of a URL: ``PluginManager.open_checkpoint``."""
 
 DEFAULT_FILE: Final = "checkpoints.db"
 """Name of the store, beside the numbered runs, where none is configured."""
@@ -49,30 +50,54 @@ class Checkpoints:
     A store that is configured is opened with the kernel, so that a mistake shows at
     once; the default one with the first cached call.
 
+    Args:
+        table: The ``[checkpoint]`` table.
+        open_store: Opens the store of a URL.
+        directory: Where the default store is.
+        log: Takes what is warned of.
+        gathering: Entered while the tasks of one commit are ended.
+        stop_run: Called with a reason when the table says that the run is to stop
+            where results cannot be stored.
+
     Attributes:
         started: When the kernel was made, in seconds since the epoch.
         store: The store, once it is opened, and if there is one.
+
+    Raises:
+        JackfieldError: The configured store cannot be opened.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine: Engine = engine
-        self._table: Mapping[str, Any] = engine.config.checkpoint
+    def __init__(
+        self,
+        table: Mapping[str, Any],
+        open_store: OpenStore,
+        directory: Path,
+        log: logging.Logger,
+        gathering: Callable[[], AbstractContextManager[object]],
+        stop_run: Callable[[str], None],
+    ) -> None:
+        self._table: Mapping[str, Any] = table
+        self._open_store: OpenStore = open_store
+        self._directory: Path = directory
+        self._log: logging.Logger = log
+        self._gathering: Callable[[], AbstractContextManager[object]] = gathering
+        self._stop_run: Callable[[str], None] = stop_run
         self._lock: threading.Lock = threading.Lock()
         self._opened: bool = False
         self._key: SigningKey | None = None
         self._unsaved: set[str] = set()
         self.started: float = time.time()
         self._closed: bool = False
-        self._homeless: str = ""
+        self._why_in_memory: str = ""
         self.store: CheckpointStore | None = None
         self._writer: CheckpointWriter | None = None
         if self._table:
             self._open()
             self._opened = True
 
-    # -- for the memo
+    # -- for cached calls
 
-    def load(self, app: str, key: bytes, missing: str = "") -> tuple[Known | None, str]:
+    def load(self, app: str, key: bytes, missing: str = "") -> tuple[Kept | None, str]:
         """Look a result up; never raises.
 
         Args:
@@ -81,8 +106,8 @@ class Checkpoints:
             missing: Why a result would be of no use, if it would not be.
 
         Returns:
-            What the memo keeps of it, or ``None``; and why a result that is stored
-            is not used, or ``""``.
+            What is kept of the call, or ``None``; and why a result that is stored is
+            not used, or ``""``.
         """
         self._open_once()
         if self.store is None:
@@ -94,7 +119,7 @@ class Checkpoints:
             return None, f"the store cannot be read: {one_line(error)}"
         if record is None or missing:
             return None, missing if record is not None else ""
-        from jackfield.memo.envelope import Value, load_value
+        from jackfield.results.envelope import Value, load_value
 
         found = load_value(
             key, record.value, self._key, self._table.get("trust", "signed")
@@ -111,7 +136,7 @@ class Checkpoints:
 
     def save(
         self,
-        task: Task,
+        app: str,
         key: bytes,
         value: Any,
         manifest: Callable[[], Mapping[str, str]],
@@ -126,9 +151,8 @@ class Checkpoints:
         if writer is None:
             done(None)
             return
-        from jackfield.memo.envelope import pack_value
+        from jackfield.results.envelope import pack_value
 
-        app = task.spec.name
         try:
             data = pack_value(key, value, self._key)
             record = CheckpointRecord(key, data, app, time.time(), manifest())
@@ -149,8 +173,8 @@ class Checkpoints:
         """
         if self._closed:
             raise KernelClosedError("cannot checkpoint: the kernel has ended")
-        if self._homeless:
-            raise CheckpointError(self._homeless)
+        if self._why_in_memory:
+            raise CheckpointError(self._why_in_memory)
         writer = self._writer
         if writer is None:  # nothing has been looked up, so there is no result
             return
@@ -165,13 +189,13 @@ class Checkpoints:
         Raises:
             CheckpointError: They cannot be opened.
         """
-        from jackfield.memo.chained import named_stores, open_stores
+        from jackfield.results.chained import named_stores, open_stores
 
         with ExitStack() as opened:
             store = self.store
             if store is not None and self._closed:
                 table = {**self._table, "read_only": True}
-                store = open_stores(self._engine.manager.open_checkpoint, table)
+                store = open_stores(self._open_store, table)
                 opened.callback(store.close)
             yield named_stores(store, self._table) if store is not None else []
 
@@ -194,32 +218,36 @@ class Checkpoints:
         with self._lock:
             if self._opened:
                 return
-            path = self._engine.run_dir.parent / DEFAULT_FILE
+            path = self._directory / DEFAULT_FILE
             self._table = {"store": f"sqlite:///{path}", "mode": "task_exit"}
             try:
                 self._open()
             except Exception as error:
-                self._homeless = f"results are kept in memory only: {one_line(error)}"
+                self._why_in_memory = (
+                    f"results are kept in memory only: {one_line(error)}"
+                )
                 self._warn(f"Results are kept in memory only: {one_line(error)}")
             finally:  # and not before: others would take it that there is no store
                 self._opened = True
 
     def _open(self) -> None:
         if self._table.get("store") == IN_MEMORY:
-            self._homeless = f"results are kept in memory only: store = {IN_MEMORY!r}."
+            self._why_in_memory = (
+                f"results are kept in memory only: store = {IN_MEMORY!r}."
+            )
             return
-        from jackfield.memo.chained import open_stores
-        from jackfield.memo.signing import signing_key
+        from jackfield.results.chained import open_stores
+        from jackfield.results.signing import signing_key
 
         self._key = signing_key(self._table)
-        self.store = open_stores(self._engine.manager.open_checkpoint, self._table)
+        self.store = open_stores(self._open_store, self._table)
         self._writer = CheckpointWriter(
             self.store,
             self._table.get("mode", "task_exit"),
             _seconds(self._table.get("period", "00:30:00")),
             self._broken,
             fails_tasks=self._stops,
-            gathering=self._engine.scheduler.gathering,
+            gathering=self._gathering,
         )
 
     @property
@@ -228,13 +256,11 @@ class Checkpoints:
 
     def _broken(self, error: CheckpointError) -> None:
         self._warn(f"Results are not stored any more: {error}", logging.ERROR)
-        engine = self._engine
-        if self._stops and engine.closed is None:
-            engine.closed = f"the run has stopped: results cannot be stored. {error}"
-            engine.control(partial(cancelling.cancel_unsubmitted, engine))
+        if self._stops:
+            self._stop_run(f"the run has stopped: results cannot be stored. {error}")
 
     def _warn(self, text: str, level: int = logging.WARNING) -> None:
-        self._engine.log.log(level, "%s", text)
+        self._log.log(level, "%s", text)
         with suppress(CheckpointWarning):  # made an error: but nobody could catch it
             warnings.warn(text, CheckpointWarning, stacklevel=2)
 

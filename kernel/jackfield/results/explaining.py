@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from jackfield.errors import CheckpointError, one_line
 from jackfield.files import redact
 from jackfield.futures import AppFuture, DataFuture
-from jackfield.memo.explanation import Explanation, explain_miss, shown_time
-from jackfield.memo.nearest import Call
+from jackfield.results.explanation import Explanation, explain_miss, shown_time
+from jackfield.results.nearest import Call
 from jackfield.states import TaskState
 
 if TYPE_CHECKING:

@@ -31,7 +31,10 @@ class Saving(NamedTuple):
 
 
 def again(error: CheckpointError) -> CheckpointError:
-    """Return an error for one more who is told of it: tracebacks are not shared."""
+    """Return the same error as a new object, for one more task that fails with it.
+
+    Raised more than once, one object would collect the tracebacks of all who raise it.
+    """
     fresh = CheckpointError(error.reason, error.path)
     fresh.__cause__ = error
     return fresh
@@ -46,7 +49,7 @@ class CheckpointWriter:
             seconds, ``"dfk_exit"`` at the end, ``"manual"`` when ``flush`` is called.
         period: Seconds.
         failed: Called once, with the first error of the store; from then on nothing
-            is written. It and what is called when a record is there never raise.
+            is written. Like the ``done`` of ``put``, it never raises.
         fails_tasks: Whether tasks that wait for their record get that error.
         gathering: Entered while the tasks of one group are told.
 

@@ -16,17 +16,22 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jackfield.abc import Outcome, runs_tasks
+from jackfield.dataflow import (
+    cancelling,
+    finish,
+    foreign,
+    graph,
+    perform,
+    reports,
+)
 from jackfield.errors import one_line
 from jackfield.executors.pool import INTERNAL
 from jackfield.futures.claims import Cancellation, settle
-from jackfield.graph import transitions as graph
 from jackfield.graph.dependency_errors import blame
 from jackfield.graph.effects import Barrier, Effects, Ended, Ending
 from jackfield.graph.scheduler import Scheduler, is_interrupt
 from jackfield.graph.task import AppSpec, Task
 from jackfield.states import FINAL, TaskState
-from jackfield.steps import cancel as cancelling
-from jackfield.steps import finish, foreign, perform, reports
 from jackfield.steps.submit import submit
 
 if TYPE_CHECKING:
@@ -41,7 +46,7 @@ if TYPE_CHECKING:
     from jackfield.graph.events import EventStream
     from jackfield.plugins.manager import PluginManager
     from jackfield.results.checkpoints import Checkpoints
-    from jackfield.results.flights import Memo
+    from jackfield.results.flights import Flights
     from jackfield.transfers.flights import Staging
 
 
@@ -83,7 +88,7 @@ class Engine:
         self.room: deque[Latch] = deque()
         self.closed: str | None = None
         self.stopped: threading.Event = threading.Event()
-        self._memo: Memo | None = None
+        self._memo: Flights | None = None
         self._staging: Staging | None = None
         self._making: threading.Lock = threading.Lock()
         self.barriers: list[Barrier] = []
@@ -92,13 +97,13 @@ class Engine:
         )
 
     @property
-    def memo(self) -> Memo:
-        """The results of cached apps; made for the first one."""
+    def memo(self) -> Flights:
+        """Cached calls and their results; made for the first cached app."""
         if self._memo is None:
-            from jackfield.results.flights import Memo  # for cached apps only
+            from jackfield.dataflow.caching import make_flights  # most runs need none
 
             with self._making:
-                self._memo = self._memo or Memo(self, self.checkpoints)
+                self._memo = self._memo or make_flights(self)
         return self._memo
 
     @property
@@ -116,6 +121,12 @@ class Engine:
         self.stopped.set()
         if self._staging is not None:
             self._staging.stop_all()
+
+    def stop_run(self, reason: str) -> None:
+        """Take no further task, and cancel those that are not submitted yet."""
+        if self.closed is None:
+            self.closed = reason
+            self.control(partial(cancelling.cancel_unsubmitted, self))
 
     # -- coming in
 

@@ -1,0 +1,1 @@
+"""The dataflow kernel: tasks, their dependencies, and what becomes of them."""
