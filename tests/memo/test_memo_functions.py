@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import gc
 import importlib
@@ -22,6 +23,7 @@ from jackfield.apps.bash import BashCommand
 from jackfield.errors import MemoKeyError
 from jackfield.memo_keys import with_parts
 from jackfield_memo.key_maker import PythonKeyMaker
+from jackfield_memo.sources import tree_of
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 PRINT = """
 from jackfield_memo.key_maker import PythonKeyMaker
+from jackfield_memo.sources import tree_of
 identity = PythonKeyMaker(value_hooks=lambda kind: (), function_hooks=lambda: ())
 print(identity.function(f).digest.hex())
 """
@@ -438,6 +441,7 @@ def f(x):
     return g(x)
 """,
     "decorator": """
+import ast
 import functools
 def memo(f):
     seen = {}
@@ -452,6 +456,7 @@ def f(x):
     return x
 """,
     "dispatch": """
+import ast
 import functools
 @functools.singledispatch
 def g(x):
@@ -876,3 +881,37 @@ def test_a_module_made_by_hand_counts_by_what_it_has(identity: PythonKeyMaker) -
     one.x, other.x = 1, 2  # type: ignore[attr-defined]  # that is what it has
 
     assert identity.value("a", "x", one) != identity.value("a", "x", other)
+
+
+class Garbage:
+    """Found by the garbage collector only, which then runs Python code."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+    def __del__(self) -> None:
+        for _ in range(50):
+            pass
+
+
+def test_threads_that_parse_at_once_do_not_disturb_each_other() -> None:
+    text = Path(ast.__file__).read_text()
+    errors: list[BaseException] = []
+
+    def parse() -> None:
+        try:
+            for _ in range(20):
+                for _ in range(20):
+                    Garbage()
+                tree_of(text)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=parse) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60.0)
+
+    assert not any(thread.is_alive() for thread in threads)
+    assert errors == []

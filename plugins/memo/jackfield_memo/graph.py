@@ -1,9 +1,10 @@
 """One function's whole code: everything of the project's that it can reach by name.
 
-The graph is walked from its root in breadth, what a node refers to in the order of
-names. So the nodes have the same numbers in every process, and a reference is written
-as the number of its node, which serves recursion of any kind. The digest of all nodes
-in order is the identity.
+A node is a function, a class, a value that is bound to a name of a module, a module,
+or a package. The graph is walked from its root, breadth first, and what a node refers
+to is taken in the order of names. So the nodes get the same numbers in every process. A
+reference is written as the number of its node, so that functions may refer to each
+other in circles. The digest of all nodes in order is the identity.
 
 Besides, each node has a digest of its own, without what it refers to: comparing
 those of two identities shows which functions have changed.
@@ -11,7 +12,6 @@ those of two identities shows which functions have changed.
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -43,6 +43,7 @@ from jackfield_memo.own_changes import OwnChanges
 from jackfield_memo.policy import Policy
 from jackfield_memo.references import Chain, computes_attributes, name_chains
 from jackfield_memo.snapshot import Snapshot
+from jackfield_memo.sources import tree_of
 from jackfield_memo.static import StaticModule, StaticModules, Target
 from jackfield_memo.values import Encoder
 
@@ -84,13 +85,17 @@ class GraphBuilder:
     def __init__(self, hooks: ValueHooks, file: Callable[[File], bytes]) -> None:
         self._numbers: dict[Any, int] = {}
         self._nodes: list[tuple[str, Callable[[], _Described]]] = []
-        self._kept: list[object] = []  # or an id would be used twice
+        # What has a number by its ``id``: held, so that the ``id`` stays its own.
+        self._kept: list[object] = []
         self._blind: dict[str, None] = {}
         self._label: str = ""
         self._codes: dict[int, Code] = {}
         self._texts: list[Text] = []
         self._ranking: set[int] = set()
         self._static: StaticModules = StaticModules()
+        # Three ways to encode what is met in a value and is code. By its name, or for a
+        # function by its code: for what a node is alone. As a reference, which makes
+        # it a node: for the whole. By its ``id``: to see whether it is the same still.
         self._alone: Policy = Policy(self._name, type_alone, hooks, file)
         self._linked: Policy = Policy(
             self.refer, self._unknown, hooks, file, self._rank
@@ -352,6 +357,6 @@ def _names_in(text: object) -> set[Chain]:
     if not isinstance(text, str):
         return set()
     try:
-        return name_chains([ast.parse(text, mode="eval")])
+        return name_chains([tree_of(text, "eval")])
     except (SyntaxError, ValueError):
         return set()

@@ -15,7 +15,7 @@ import tokenize
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping
 from types import CodeType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 from weakref import WeakValueDictionary
 
 from jackfield_memo.syntax import FunctionNode, code_form
@@ -26,6 +26,32 @@ class _Candidate(NamedTuple):
     node: FunctionNode
 
 
+_ATTEMPTS: Final = 20
+
+
+def tree_of(text: str, mode: Literal["exec", "eval"] = "exec") -> Any:
+    """Parse a text, as ``ast.parse`` does.
+
+    Before 3.11.8 and 3.12.2 two threads that parse may disturb each other: Python
+    counts how deep it is in a tree for all threads together, and if another thread runs
+    in the midst of that (which takes a garbage collection then, with finalizers in
+    Python), the count is wrong in the end. Nothing else is. A lock here would be held
+    while such finalizers run, and would not keep the program's other threads from
+    parsing. So the text is parsed once more.
+
+    Raises:
+        SyntaxError: It is no Python.
+        ValueError: Nor is it text that Python reads.
+        RecursionError: It is nested too deeply.
+    """
+    for _ in range(_ATTEMPTS):
+        try:
+            return ast.parse(text, mode=mode)
+        except SystemError:
+            continue
+    return ast.parse(text, mode=mode)
+
+
 class Text:
     """One text of a file: its tree, and its functions by their code.
 
@@ -34,7 +60,7 @@ class Text:
     """
 
     def __init__(self, text: str, filename: str) -> None:
-        self.tree: ast.Module = ast.parse(text)
+        self.tree: ast.Module = tree_of(text)
         self._by_code: dict[tuple[Any, ...], list[_Candidate]] = defaultdict(list)
         self._lines: dict[str, int] | None = None
         code = compile(text, filename, "exec", dont_inherit=True)
@@ -142,6 +168,7 @@ def _functions_in(code: CodeType) -> Iterator[CodeType]:
 
 
 def _rough_form(code: CodeType) -> tuple[Any, ...]:
+    """Return what is alike for equal code, and cheap to find it by."""
     return code.co_name, code.co_code, code.co_names, code.co_varnames
 
 
@@ -149,7 +176,11 @@ _Place = tuple[str, Any]
 
 
 def _place(code: CodeType) -> _Place:
-    """Where a function's code says it is: by line; a lambda by its body's range."""
+    """Return where a function's code says that it stands.
+
+    A function by its line; a lambda by where its body begins and ends, because several
+    may stand in one line.
+    """
     if code.co_name != "<lambda>":
         return code.co_name, code.co_firstlineno
     ranges = [
@@ -169,6 +200,11 @@ def _place(code: CodeType) -> _Place:
 
 
 def _by_place(tree: ast.Module) -> dict[_Place, FunctionNode]:
+    """Return the functions of a tree by what ``_place`` says of their code.
+
+    A lambda is found by its line as well, for code that does not tell columns; but not
+    if another one stands in that line.
+    """
     nodes: dict[_Place, FunctionNode] = {}
     crowded: set[_Place] = set()
     for node in ast.walk(tree):
