@@ -160,6 +160,7 @@ class StandsForFunction(Protocol):
     function, but for how it runs.
     """
 
+    @abstractmethod
     def __jackfield_function__(self) -> tuple[str, Callable[..., Any]]:
         """Return how it runs the function, and the function.
 

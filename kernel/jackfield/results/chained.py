@@ -32,7 +32,7 @@ class ChainedStore(CheckpointStore):
     in an earlier run's store stays there alone. What is deleted is deleted in the
     first store only, so that an earlier one may still have it.
 
-    An earlier store that cannot be read any more is told of once, and left out.
+    An earlier store that cannot be read any more is warned of once, and then left out.
 
     Args:
         first: Reads and writes go here.

@@ -98,12 +98,13 @@ class Checkpoints:
     # -- for cached calls
 
     def load(self, app: str, key: bytes, missing: str = "") -> tuple[Kept | None, str]:
-        """Look a result up; never raises.
+        """Look a result up. Never raises: what goes wrong is a miss, and warned of.
 
         Args:
             app: The app's name, for warnings.
             key: The memo key.
-            missing: Why a result would be of no use, if it would not be.
+            missing: Why a result would be of no use although it is stored; else
+                ``""``.
 
         Returns:
             What is kept of the call, or ``None``; and why a result that is stored is
@@ -142,10 +143,11 @@ class Checkpoints:
         manifest: Callable[[], Mapping[str, str]],
         done: Done,
     ) -> None:
-        """Store a result; ``done(None)`` is called when the task may end.
+        """Store a result, and call ``done`` when the task may end. Never raises.
 
-        It gets an error where the result is not stored and the task must not end
-        well. Never raises.
+        ``done`` gets ``None``; or an error if the result is not stored and the
+        configuration wants the task to fail then. It is called on this thread, or on
+        the one that writes.
         """
         writer = self._writer
         if writer is None:
@@ -212,7 +214,12 @@ class Checkpoints:
     # -- opening
 
     def _open_once(self) -> None:
-        """Open the default store, if that has not been tried."""
+        """Open the default store, if that has not been tried.
+
+        Threads that come while another opens it wait for that at the lock. Those that
+        come later do not need the lock: ``_opened`` is set when everything else is,
+        or they would take it that there is no store.
+        """
         if self._opened:
             return
         with self._lock:
@@ -227,7 +234,7 @@ class Checkpoints:
                     f"results are kept in memory only: {one_line(error)}"
                 )
                 self._warn(f"Results are kept in memory only: {one_line(error)}")
-            finally:  # and not before: others would take it that there is no store
+            finally:
                 self._opened = True
 
     def _open(self) -> None:

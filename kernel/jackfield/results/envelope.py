@@ -1,7 +1,7 @@
-"""What the kernel hands to a store in place of a bare pickle.
+"""Envelopes: what the kernel hands to a store in place of a bare pickle.
 
-So that every store gives the same protection, and a store that knows nothing of Python
-can carry results::
+With them, results are protected alike in every store, and a store that knows nothing of
+Python can carry them::
 
     magic, format, flags, lengths   24 bytes with the key's id
     signature                       over all the rest and the memo key
@@ -91,7 +91,7 @@ class Miss:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What can be told of a stored result without unpickling it.
+    """What a stored result says of itself without being unpickled.
 
     Attributes:
         header: ``python``, ``jackfield``, ``serializer`` and ``versions``.

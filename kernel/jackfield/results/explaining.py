@@ -1,7 +1,7 @@
 """``jackfield.explain``: why a task was a hit or a miss.
 
-All of it is found out when somebody asks. A run notes no more than when a call was
-looked up, and how to tell what its key was made of.
+It is found out when somebody asks. During the run nothing is noted but the time when a
+call was looked up, and what gives the manifest of its key.
 """
 
 from __future__ import annotations

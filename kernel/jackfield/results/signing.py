@@ -64,7 +64,10 @@ class SigningKey:
         return state.digest()
 
     def verify(self, signature: bytes | memoryview, *parts: bytes | memoryview) -> bool:
-        """Whether this key has made the signature; takes as long for a near miss."""
+        """Tell whether this key has made the signature.
+
+        Takes as long whatever is wrong, so that nobody can find a signature by timing.
+        """
         return compare_digest(signature, self.sign(*parts))
 
 

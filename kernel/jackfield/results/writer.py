@@ -82,7 +82,13 @@ class CheckpointWriter:
         self.thread.start()
 
     def put(self, record: CheckpointRecord, done: Done) -> None:
-        """Have a record written; ``done`` is called when the task may end."""
+        """Have a record written; ``done`` is called when the task may end.
+
+        In mode ``"task_exit"`` that is when it is written, in the others at once. The
+        store may break just after this method has seen no error. Then the record is in
+        the queue all the same; the thread that writes takes it, writes nothing any
+        more, and calls ``done`` with the error.
+        """
         if self._mode != "task_exit":
             done(None)
             done = _nothing
@@ -132,7 +138,11 @@ class CheckpointWriter:
             self._take(item)
 
     def _take(self, item: Saving | Latch) -> None:
-        """Take what is in the queue, up to a group; write it if it is time."""
+        """Take what is in the queue, up to a group; write it if it is time.
+
+        While a group is being committed, further records queue up: they are the next
+        group. So the slower the store, the larger its groups.
+        """
         now = self._mode == "task_exit"
         flushed: Latch | None = None
         while True:
@@ -178,5 +188,5 @@ class CheckpointWriter:
 
 
 def _nothing(error: CheckpointError | None) -> None:
-    """Stand for the end of a task that has ended."""
+    """Stand for the ``done`` of a task that has ended already."""
     del error

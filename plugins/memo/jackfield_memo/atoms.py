@@ -15,11 +15,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 _SHORT: Final = 128
+"""Bodies of fewer bytes stand in an encoding as they are, with one byte of length."""
 _LENGTHS: Final = [bytes((length,)) for length in range(_SHORT)]
 _DIGEST: Final = b"\xff"
+"""Stands where the length would, if a digest stands for the body."""
 
 PACKED: Final = 16
-"""Items from which on a sequence of one atomic type is encoded in one go."""
+"""A sequence with at least this many items, all of one atomic type, is encoded as a
+whole, which is many times faster than item by item."""
 
 
 class UnknownValueError(Exception):
@@ -132,7 +135,7 @@ def _packed_bytes(values: Sequence[bytes]) -> bytes:
 
 
 def _lengths(values: Sequence[str] | Sequence[bytes]) -> bytes:
-    """Tell where each item ends: their number, then their lengths."""
+    """Encode how many items there are, and how long each of them is."""
     return array("q", (len(values), *map(len, values))).tobytes()
 
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any, Final, NamedTuple
 
-from jackfield_memo.introspection import wrapped_by
+from jackfield_memo.introspection import MISSING, wrapped_by
 from jackfield_memo.references import (
     Chain,
     Import,
@@ -27,7 +27,6 @@ from jackfield_memo.references import (
     imports_in_tree,
     name_chains,
 )
-from jackfield_memo.snapshot import MISSING
 from jackfield_memo.sources import Text, find_source
 from jackfield_memo.syntax import code_form, function_form, private_names
 
@@ -74,7 +73,8 @@ class Code(NamedTuple):
 
 
 _read: Final[dict[int, tuple[weakref.ref[CodeType], Code]]] = {}
-"""What has been read of code objects that are alive, by ``id``."""
+"""What has been read of code objects that are alive, by ``id``. An entry counts only if
+its reference still leads to the code object: an ``id`` is given again to another."""
 
 
 def code_of(function: FunctionType, hold: list[Text]) -> Code:
@@ -82,8 +82,8 @@ def code_of(function: FunctionType, hold: list[Text]) -> Code:
 
     Args:
         function: The function; the code of each is read once.
-        hold: Takes the source that it was found in. While something holds that, it
-            is not parsed again.
+        hold: Takes the source that it was found in. As long as the caller holds that
+            list, a source is not parsed again for another function in it.
     """
     code = function.__code__
     place = id(code)
@@ -125,7 +125,11 @@ def _read_code(function: FunctionType, hold: list[Text]) -> Code:
 
 
 def _reads_annotations(decorator: ast.expr, module: Mapping[str, Any]) -> bool:
-    """Whether a decorator may look at the annotations of what it decorates."""
+    """Tell whether a decorator may look at the annotations of what it decorates.
+
+    It may not if it is from a module of which that is known. If it cannot be found, or
+    is computed, it may.
+    """
     if isinstance(decorator, ast.Call):
         decorator = decorator.func
     chain = max(name_chains([decorator]), default=())

@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from types import MappingProxyType, ModuleType
 from typing import Any, Final
 
+MISSING: Final = object()
+"""Stands for a name that is not bound, an empty cell, an argument that is not given."""
+
 _HEAP_TYPE: Final = 1 << 9
 """CPython's flag of classes that are made when a program runs."""
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})

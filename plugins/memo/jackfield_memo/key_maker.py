@@ -21,12 +21,11 @@ from jackfield_memo.code_cache import CodeCache, RememberedCode, is_code
 from jackfield_memo.cost import is_costly
 from jackfield_memo.files import file_identity, file_name, path_identity, unread_bytes
 from jackfield_memo.functions import holdings
-from jackfield_memo.introspection import plain_name
+from jackfield_memo.introspection import MISSING, plain_name
 from jackfield_memo.labels import type_alone
 from jackfield_memo.manifest import CallManifest
 from jackfield_memo.parameters import Parameters, parameters_of
 from jackfield_memo.policy import Policy
-from jackfield_memo.snapshot import MISSING
 from jackfield_memo.values import Encoder
 
 if TYPE_CHECKING:

@@ -15,11 +15,12 @@ from collections.abc import Callable, Mapping
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
+from jackfield_memo.introspection import MISSING
 from jackfield_memo.origins import Origin, origin_of_module
-from jackfield_memo.snapshot import MISSING, Snapshot
 
 if TYPE_CHECKING:
     from jackfield_memo.references import Chain
+    from jackfield_memo.snapshot import Snapshot
 
 DYNAMIC: Final[Mapping[int, str]] = {
     id(one): name
@@ -51,7 +52,7 @@ class Names:
         refer: Refers to a function, class or module.
         data: Refers to a value that is bound to a name in a namespace.
         outside: Refers to code that is not the project's, by its name.
-        calls: Is told of dynamic code.
+        calls: Called with the name of dynamic code that is used.
     """
 
     def __init__(

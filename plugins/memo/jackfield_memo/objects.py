@@ -49,7 +49,9 @@ _CODE: Final = (
     types.ModuleType,
     type,
 )
+"""What the policy refers to. All else is encoded by what it is made of."""
 _SKIPPED_BY_WRAPPERS: Final = {*functools.WRAPPER_ASSIGNMENTS, "__wrapped__"}
+"""Attributes that ``functools.wraps`` sets: they are those of what is wrapped."""
 _PLAIN_PATHS: Final = {type(Path()), PurePosixPath, PureWindowsPath}
 _HANDLES: Final = frozenset(
     {
@@ -94,7 +96,7 @@ def encode_object(encoder: PartEncoder, value: Any) -> bytes:
 
 
 def _composed(encoder: PartEncoder, tag: bytes, value: object, *parts: Any) -> bytes:
-    """Encode a value as its class and some parts."""
+    """Encode a value as a reference to its class, followed by some parts."""
     kind = encoder.policy.refer(type(value))
     return sized(tag, kind + b"".join(map(encoder.encode, parts)))
 

@@ -16,10 +16,11 @@ from functools import partial
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-from jackfield_memo.snapshot import MISSING, Snapshot
+from jackfield_memo.introspection import MISSING
 
 if TYPE_CHECKING:
     from jackfield_memo.references import Chain
+    from jackfield_memo.snapshot import Snapshot
 
 
 class OwnChanges:

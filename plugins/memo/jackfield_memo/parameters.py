@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from jackfield_memo.snapshot import MISSING
+from jackfield_memo.introspection import MISSING
 
 _POSITIONAL: Final = (
     inspect.Parameter.POSITIONAL_ONLY,

@@ -7,6 +7,7 @@ what stands here.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
@@ -44,20 +45,26 @@ class PartEncoder(Protocol):
     """What a rule for one type may ask of the encoder that has called it."""
 
     @property
+    @abstractmethod
     def policy(self) -> Policy:
         """What to do with what is no data."""
 
+    @abstractmethod
     def encode(self, value: Any, /) -> bytes:
         """Encode a part."""
 
+    @abstractmethod
     def sequence(self, values: Iterable[Any], /) -> bytes:
         """Encode items in their order, one behind the other."""
 
+    @abstractmethod
     def attributes(self, parts: Mapping[str, Any], /) -> bytes:
         """Encode attributes, in the order of their names."""
 
+    @abstractmethod
     def items(self, parts: Mapping[Any, Any], /) -> bytes:
         """Encode the items of a mapping; their order does not count."""
 
+    @abstractmethod
     def unordered(self, values: AbstractSet[Any], /) -> bytes:
         """Encode the items of a set."""

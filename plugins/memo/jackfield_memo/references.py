@@ -58,7 +58,7 @@ class Import(NamedTuple):
 
 
 def global_chains(code: CodeType) -> set[Chain]:
-    """Return the globals that code loads, with that of code inside it."""
+    """Return the globals that code loads, those of functions inside it included."""
     own = {
         instruction.argval
         for instruction in dis.get_instructions(code)

@@ -20,14 +20,12 @@ from types import FunctionType, ModuleType
 from typing import Any, Final
 
 from jackfield_memo.atoms import UnknownValueError
-from jackfield_memo.introspection import attributes_of, home_of
+from jackfield_memo.introspection import MISSING, attributes_of, home_of
 from jackfield_memo.origins import origin_by_name
 
-MISSING: Final = object()
-"""Stands for a name that is not bound, and for an empty cell."""
-
 SMALL: Final = 64
-"""Parts up to which a value that can change is looked at again at each call."""
+"""A value that can change is looked at again at each call if it has at most so many
+parts."""
 
 Owner = FunctionType | type | ModuleType
 

@@ -5,13 +5,14 @@ process, and different bytes for any others. Types count: 1, 1.0 and True differ
 so do ``[1]`` and ``(1,)``. Order counts where the type has one; in sets and in plain
 dicts it does not.
 
-A value is encoded as the tree of its parts, each container from the encodings of its
-items, so it does not matter whether two equal parts are one object. A value that
-contains itself has no such tree: it is encoded again with its containers numbered in
-the order in which they are met.
+A value is encoded as the tree of its parts: a container from the encodings of its
+items. So it does not matter whether two equal parts are one object or two. A value that
+contains itself has no such tree, which shows when a container is met inside itself.
+Then the whole value is encoded once more, with its containers numbered in the order in
+which they are met; where one is met again, its number stands for it.
 
 What is met in a value but is no data (functions, classes, files, types that plugins
-know, what has no identity at all) is the business of a ``Policy``.
+know, what has no identity at all) is encoded as a ``Policy`` says.
 """
 
 from __future__ import annotations
