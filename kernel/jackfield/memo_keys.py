@@ -12,7 +12,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from jackfield.files import File
@@ -40,6 +40,10 @@ one name, all but the first have ``" #2"``, ``" #3"`` behind::
 Parts named ``argument ...`` are the call's own, all others are the function's.
 """
 
+CallKey: TypeAlias = tuple[bytes, Manifest]
+"""The key of a call, and what it was made of. A key has 32 bytes and is the same for
+equal calls in every process of one minor version of Python, with any hash seed."""
+
 IdentifyPart: TypeAlias = Callable[[object], bytes]
 """Gives the identity of a part of the value that a plugin is asked about."""
 
@@ -65,19 +69,6 @@ class FunctionIdentity:
     digest: bytes
     parts: Mapping[str, str]
     blind: tuple[str, ...] = ()
-
-
-class CallKey(NamedTuple):
-    """The key of a call.
-
-    Attributes:
-        key: 32 bytes, the same for equal calls in every process of one version of
-            Python, with any hash seed.
-        manifest: What it was made of.
-    """
-
-    key: bytes
-    manifest: Manifest
 
 
 class KeyMaker(ABC):
@@ -127,7 +118,7 @@ class KeyMaker(ABC):
         kwargs: Mapping[str, Any],
         ignore: Collection[str] = (),
     ) -> CallKey:
-        """Return the key of a call.
+        """Return the key of a call, and what it was made of.
 
         Args:
             app: The app's name, for the error.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -52,7 +54,7 @@ class ByName(KeyMaker):
     ) -> CallKey:
         given = repr(args[0]) if args else ""
         key = hashlib.sha256(function.digest + given.encode()).digest()
-        return CallKey(key, lambda: {**function.parts, "argument first": given})
+        return key, lambda: {**function.parts, "argument first": given}
 
     def file(self, path: str) -> bytes:
         return Path(path).read_bytes()
@@ -248,3 +250,28 @@ def test_a_cached_call_imports_it(tmp_path: Path) -> None:
     assert before == "[]"
     assert "'jackfield_memo.key_maker'" in after
     assert "'jackfield_memo.numpy'" not in after
+
+
+# -- What the page of hooks shows
+
+
+def test_the_key_maker_of_the_documents_works(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "hooks.md").read_text()
+    section = page.partition("## jackfield_create_key_maker")[2]
+    shown = re.search(r"^```python\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    assert shown
+    plugin = ModuleType("by_name")
+    exec(compile(shown[1], "docs/hooks.md", "exec"), vars(plugin))
+    out = jf.File(tmp_path / "made.txt")
+
+    with jf.load({"run_dir": str(tmp_path / "runs")}, plugins=[plugin]):
+        calls = [twice(1), twice(1), twice(2), written(outputs=[out])]
+        for call in calls:
+            call.result(LIMIT_S)
+        again = written(outputs=[out])
+        again.result(LIMIT_S)
+
+        found = [call.memo.status for call in [*calls, again]]
+        assert sorted(found[:2]) == ["hit", "miss"]
+        assert found[2:] == ["miss", "miss", "hit"]
+        assert calls[0].memo.key == calls[1].memo.key != calls[2].memo.key

@@ -220,10 +220,12 @@ class Flights:
         ignore = spec.not_in_key
         if task.extras.ignored:
             ignore = ignore.union(task.extras.ignored)
-        made = self._keys().key(spec.name, function, work.args, work.kwargs, ignore)
+        key, manifest = self._keys().key(
+            spec.name, function, work.args, work.kwargs, ignore
+        )
         if spec.kind == "join":  # what it returns is joined: another result
-            made = made._replace(key=hashlib.sha256(b"join" + made.key).digest())
-        return made
+            key = hashlib.sha256(b"join" + key).digest()
+        return key, manifest
 
     # -- after it was executed
 

@@ -15,7 +15,7 @@ from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.errors import MemoKeyError
-from jackfield.memo_keys import CallKey, FunctionIdentity, KeyMaker
+from jackfield.memo_keys import FunctionIdentity, KeyMaker
 from jackfield_memo.atoms import ATOMS, UnknownValueError, sized
 from jackfield_memo.code_cache import CodeCache, RememberedCode, is_code
 from jackfield_memo.cost import is_costly
@@ -30,7 +30,7 @@ from jackfield_memo.values import Encoder
 
 if TYPE_CHECKING:
     from jackfield.files import File
-    from jackfield.memo_keys import FilesBy, FunctionHook
+    from jackfield.memo_keys import CallKey, FilesBy, FunctionHook
     from jackfield_memo.policy import ValueHooks
 
 _FORMAT: Final = b"jackfield key 1"
@@ -113,7 +113,9 @@ class PythonKeyMaker(KeyMaker):
             MemoKeyError: It is not a plain function, and something that it is bound
                 to has no identity; or a plugin failed.
         """
-        tag, plain = _unwrapped(function)
+        tag, plain = "", function
+        if type(function) is not FunctionType:  # the usual one stands for itself
+            tag, plain = _unwrapped(function)
         others = tuple(self.function(one) for one in depends_on)
         try:
             return self._function(tag, plain, version, others)
@@ -177,7 +179,7 @@ class PythonKeyMaker(KeyMaker):
             encoded += (label, part)
             pieces += (head, part)
         key = hashlib.sha256(b"".join(pieces)).digest()
-        return CallKey(key, CallManifest(function.parts, tuple(encoded)))
+        return key, CallManifest(function.parts, tuple(encoded))
 
     def file(self, path: str) -> bytes:
         """Return the identity of a local file; ``b""`` if it cannot be identified."""
