@@ -171,6 +171,18 @@ def test_without_a_key_maker_a_cached_call_says_what_to_do(tmp_path: Path) -> No
         assert uncached(2).result(LIMIT_S) == 2
 
 
+def test_a_key_maker_that_is_not_installed_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    site = tmp_path / "site" / "jackfield-0.dist-info"
+    site.mkdir(parents=True)
+    (site / "METADATA").write_text("Name: jackfield\nVersion: 0\n")
+    monkeypatch.syspath_prepend(site.parent)  # hides the distribution that is installed
+
+    with pytest.raises(PluginLoadError, match=r"'python' .*it is not installed"):
+        create_key_maker(PluginManager())
+
+
 def test_a_blocked_one_is_not_missed_where_another_answers() -> None:
     manager = PluginManager([Provider()], block=["python"])
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from jackfield.errors import PluginLoadError, PluginNotFoundError
 from jackfield.memo_keys import KeyMaker, with_parts
 from jackfield.plugins.compiled import ask_first
+from jackfield.plugins.scan import GROUPS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +53,8 @@ def create_key_maker(manager: PluginManager, files: FilesBy = "content") -> KeyM
         return manager.provide("memo", KEY_MAKER, (KeyMaker,), arguments)
     except PluginNotFoundError as error:
         reason = f"it is not installed. {_WHAT_NOW}"
-        raise PluginLoadError(KEY_MAKER, "memo", reason) from error
+        origin = f"group {GROUPS['memo']}"
+        raise PluginLoadError(KEY_MAKER, origin, reason) from error
     except PluginLoadError as error:
         if error.plugin != KEY_MAKER:
             raise

@@ -37,7 +37,9 @@ _FORMAT: Final = b"jackfield key 1"
 _WRITTEN: Final = frozenset({"outputs", "stdout", "stderr"})
 """Parameters whose files are about to be written: what is in them does not count."""
 _NOT_GIVEN: Final = b"-"
+"""Stands for an argument that is not given and has no default value."""
 _NO_IDENTITY: Final = b"="
+"""Stands for a default value without identity, such as a sentinel."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,6 +85,8 @@ class PythonKeyMaker(KeyMaker):
         self._unread: Callable[[File], int] = partial(unread_bytes, by=files)
         self._function_hooks: Callable[[], tuple[FunctionHook, ...]] = function_hooks
         self._code: CodeCache[CallableIdentity] = CodeCache(value_hooks, file)
+        # For arguments; for those that name files to be written; and for what a
+        # function with a version= holds, where code counts by its name.
         self._policy: Policy = Policy(self._refer, _refuse, value_hooks, file)
         self._written: Policy = self._policy._replace(file=file_name)
         self._pinned: Policy = Policy(_by_name, type_alone, value_hooks, file)
@@ -107,7 +111,7 @@ class PythonKeyMaker(KeyMaker):
             depends_on: More functions that count.
 
         Returns:
-            Their identity, with what ``key`` needs to know of the function.
+            Its identity, with what ``key`` needs to know of it.
 
         Raises:
             MemoKeyError: It is not a plain function, and something that it is bound
