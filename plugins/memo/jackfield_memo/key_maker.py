@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final
@@ -42,7 +41,6 @@ _NO_IDENTITY: Final = b"="
 """Stands for a default value without identity, such as a sentinel."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class CallableIdentity(FunctionIdentity):
     """What a function is, with what is needed to make keys of its calls.
 
@@ -52,15 +50,22 @@ class CallableIdentity(FunctionIdentity):
         heads: Name and encoded name of each parameter, where all are positional.
     """
 
-    parameters: Parameters = field(default_factory=Parameters)
-    defaults: Mapping[str, bytes] = field(default_factory=dict)
-    heads: tuple[tuple[str, bytes], ...] = field(init=False)
+    __slots__ = ("defaults", "heads", "parameters")
 
-    def __post_init__(self) -> None:
-        names = self.parameters.names
-        plain = names == self.parameters.positional
-        heads = tuple((name, ATOMS[str](name)) for name in names) if plain else ()
-        object.__setattr__(self, "heads", heads)
+    def __init__(
+        self,
+        digest: bytes,
+        parts: Mapping[str, str],
+        blind: tuple[str, ...],
+        parameters: Parameters,
+        defaults: Mapping[str, bytes],
+    ) -> None:
+        super().__init__(digest, parts, blind)
+        self.parameters: Parameters = parameters
+        self.defaults: Mapping[str, bytes] = defaults
+        self.heads: tuple[tuple[str, bytes], ...] = ()
+        if parameters.names == parameters.positional:
+            self.heads = tuple((name, ATOMS[str](name)) for name in parameters.names)
 
 
 class PythonKeyMaker(KeyMaker):
