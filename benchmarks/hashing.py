@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from jackfield import File
-from jackfield.memo import Identity
+from jackfield.memo_keys import ValueHook, with_parts
+from jackfield_memo.key_maker import PythonKeyMaker
 
 ROUNDS = 3
 LIMIT = 3
@@ -33,16 +34,16 @@ def app(x: Any, y: Any = 2, *rest: Any, **more: Any) -> Any:
     return helper(x), y, rest, more
 
 
-def hashers(kind: type) -> tuple[Callable[[object], bytes | None], ...]:
+def value_hooks(kind: type) -> tuple[ValueHook, ...]:
     if kind.__module__ != "numpy":
         return ()
     from jackfield_memo import numpy
 
-    return (numpy.jackfield_hash_value,)
+    return (with_parts(numpy.jackfield_hash_value),)
 
 
-def identity() -> Identity:
-    return Identity(hashers=hashers, function_hooks=lambda: ())
+def key_maker() -> PythonKeyMaker:
+    return PythonKeyMaker(value_hooks=value_hooks, function_hooks=lambda: ())
 
 
 def speed(size: int, run: Callable[[], object]) -> float:
@@ -62,13 +63,13 @@ def big(size: int) -> None:
         found = speed(len(data), run)
         print(f"{name:26} {found / 1e9:5.2f}   {found / bound:.2f}")
 
-    report("bytes", lambda: identity().value("a", "x", data))
+    report("bytes", lambda: key_maker().value("a", "x", data))
     mutable = bytearray(data)
-    report("bytearray", lambda: identity().value("a", "x", mutable))
+    report("bytearray", lambda: key_maker().value("a", "x", mutable))
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "data"
         path.write_bytes(data)
-        report("file, just written", lambda: identity().value("a", "x", File(path)))
+        report("file, just written", lambda: key_maker().value("a", "x", File(path)))
     arrays(data, report)
 
 
@@ -79,14 +80,14 @@ def arrays(data: bytes, report: Callable[[str, Callable[[], object]], None]) -> 
         print("no arrays: pip install numpy")
         return
     array = np.frombuffer(data).reshape(-1, 1 << 10)
-    report("array", lambda: identity().value("a", "x", array))
+    report("array", lambda: key_maker().value("a", "x", array))
     turned = np.asfortranarray(array)
-    report("array in Fortran order", lambda: identity().value("a", "x", turned))
+    report("array in Fortran order", lambda: key_maker().value("a", "x", turned))
 
 
 def small() -> None:
     print(f"\n{'key of a call':40}  microseconds")
-    maker = identity()
+    maker = key_maker()
     calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
         ((1,), {}),
         ((1, 2.5), {"name": "value"}),
@@ -108,7 +109,7 @@ def small() -> None:
 
 def functions() -> None:
     start = time.perf_counter()
-    found = identity().function(app)
+    found = key_maker().function(app)
     took = time.perf_counter() - start
     print(
         f"\n{'a function that reaches':26} {len(found.parts)} parts: {took * 1e3:.1f} ms"

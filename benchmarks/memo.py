@@ -127,8 +127,8 @@ def _batches(number: int, count: int) -> Iterator[list[Any]]:
     from hashlib import blake2b
 
     from jackfield.abc import CheckpointRecord
-    from jackfield.memo.envelope import pack_value
-    from jackfield.memo.signing import signing_key
+    from jackfield.results.envelope import pack_value
+    from jackfield.results.signing import signing_key
 
     key = signing_key({})
     manifest = {"function": "ab" * 16, "argument 'x'": "cd" * 16}

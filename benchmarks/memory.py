@@ -7,9 +7,10 @@ import sys
 import time
 from typing import Any
 
-from memo import rss
 from rows import US, Bar, Case, Metric, Row
 from tasks import GATE, noop, wait
+
+from memo import rss
 
 OURS = "jackfield-threads"
 PEERS = ("parsl-threads", "dask-threads")

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import graphs
-import memo
 import memory
 import processes
 import quality
@@ -33,6 +32,7 @@ import threads
 from peers import NEEDS, installed
 from plot import draw
 
+import memo
 import staging
 
 if TYPE_CHECKING:

@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jackfield.abc import CheckpointRecord
-from jackfield.memo.envelope import load_value, pack_value
-from jackfield.memo.signing import SigningKey
 from jackfield.plugins import PluginManager
+from jackfield.results.envelope import load_value, pack_value
+from jackfield.results.signing import SigningKey
 
 if TYPE_CHECKING:
     from jackfield.abc import CheckpointStore

@@ -22,7 +22,8 @@ FLOORS = [  # from the ground up; the rooms of one floor do not know each other
     {"errors", "files", "states", "version"},
     {"serialize", "staging"},
     {"futures"},
-    {"abc", "hookspecs"},
+    {"abc", "memo_keys"},  # the contracts of objects, then those of hooks
+    {"hookspecs"},
     {"plugins"},
     {"config"},
     {"graph"},
@@ -236,7 +237,7 @@ def _written_in(tree: ast.Module) -> set[str]:
 
 def _is_of_others(node: ast.Attribute) -> bool:
     """Tell whether a name is public in spite of its underscore, or not ours at all."""
-    return node.attr in {"_make", "_replace", "_value_", "_exit"} or (
+    return node.attr in {"_asdict", "_exit", "_make", "_replace", "_value_"} or (
         ast.unparse(node)
         in {
             "subprocess._args_from_interpreter_flags",

@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from jackfield.executors.adapter import adapt
     from jackfield.facade import KernelExecutor
     from jackfield.kernel.dfk import DataFlowKernel
-    from jackfield.memo.explanation import Explanation
     from jackfield.results.explaining import explain
+    from jackfield.results.explanation import Explanation
     from jackfield.staging.remote import Remote, RemoteInfo, Timeouts
     from jackfield.staging.transfer import Transfer
 
@@ -96,7 +96,7 @@ __all__ = [
 _LAZY = {
     "Config": "jackfield.config",
     "DataFlowKernel": "jackfield.kernel.dfk",
-    "Explanation": "jackfield.memo.explanation",
+    "Explanation": "jackfield.results.explanation",
     "KernelExecutor": "jackfield.facade",
     "Remote": "jackfield.staging.remote",
     "RemoteInfo": "jackfield.staging.remote",
@@ -110,9 +110,9 @@ _LAZY = {
 def __getattr__(name: str) -> Any:
     """Import on use what a script that only decorates functions does not need."""
     if name == "__version__":
-        from importlib.metadata import version
+        from jackfield.version import installed_version
 
-        return version("jackfield")
+        return installed_version()
     if name in _LAZY:
         from importlib import import_module
 

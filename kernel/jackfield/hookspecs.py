@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     import click
 
     from jackfield.abc import CheckpointStore, Executor, Kernel, Retry
+    from jackfield.memo_keys import FilesBy, FunctionHook, KeyMaker, ValueHook
     from jackfield.staging.remote import Remote, RemoteInfo
     from jackfield.staging.transfer import Transfer
     from jackfield.states import TaskEvent, TaskView, TransferEvent
@@ -282,13 +283,44 @@ def jackfield_transfer_events(events: Sequence[TransferEvent]) -> None:
 
 
 @hookspec(firstresult=True)
+def jackfield_create_key_maker(
+    value_hooks: Callable[[type], tuple[ValueHook, ...]],
+    function_hooks: Callable[[], tuple[FunctionHook, ...]],
+    files: FilesBy,
+) -> KeyMaker | None:
+    """Make what decides which calls of cached apps are the same call.
+
+    Called for the first cached call of a kernel, on a thread of the kernel; a kernel
+    without one never calls it. If two first calls come at the same moment, it may be
+    called for both; one of the answers is kept. Among entry points only the one of
+    the group ``jackfield.memo`` that is named ``python`` is asked, after all
+    registered plugins and those of the group ``jackfield.plugins``.
+
+    Runs that are to find each other's results need the same answer: another key maker
+    makes other keys, under which nothing is stored yet.
+
+    Args:
+        value_hooks: Gives the plugins to ask about values of a type, in order
+            (``jackfield_hash_value``).
+        function_hooks: Gives the plugins to ask about functions
+            (``jackfield_hash_function``). Both change when plugins come or go.
+        files: What a ``File`` counts by: ``"content"`` or ``"stat"``, as configured
+            in ``checkpoint.files``.
+
+    Returns:
+        A ``jackfield.memo_keys.KeyMaker``; or ``None`` to leave it to others. An
+        exception fails the task that the key was to be made for.
+    """
+
+
+@hookspec(firstresult=True)
 def jackfield_hash_value(value: object) -> bytes | None:
     """Give the identity of an argument of a cached app: a part of its memo key.
 
-    Called for values of types that the kernel does not know, on a thread of the
-    kernel. An entry point of the group ``jackfield.memo`` is asked about types that
-    come from the package of its name, ``numpy`` about ``numpy.ndarray``; a plugin of
-    the program is asked about all.
+    Asked, by the key maker, for values of types that it does not know itself, on a
+    thread of the kernel. An entry point of the group ``jackfield.memo`` is asked about
+    types that come from the package of its name, ``numpy`` about ``numpy.ndarray``; a
+    plugin of the program is asked about all.
 
     Args:
         value: The argument, or a part of it.
@@ -304,8 +336,8 @@ def jackfield_hash_value(value: object) -> bytes | None:
 def jackfield_hash_function(function: Callable[..., Any]) -> bytes | None:
     """Give the identity of a cached app's function: a part of its memo key.
 
-    Called once for each function, on a thread of the kernel. Without an answer the
-    kernel looks at the function's code and at all that it uses.
+    Asked, by the key maker, once for each function, on a thread of the kernel. Without
+    an answer the key maker looks at the function's code and at all that it uses.
 
     Args:
         function: The function that was decorated.

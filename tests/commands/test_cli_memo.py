@@ -14,9 +14,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from jackfield.abc import CheckpointRecord
-from jackfield.memo.envelope import Value, load_value, pack_value
-from jackfield.memo.signing import SigningKey, load_key, make_key
 from jackfield.plugins import PluginManager
+from jackfield.results.envelope import Value, load_value, pack_value
+from jackfield.results.signing import SigningKey, load_key, make_key
 from jackfield_cli import main
 
 if TYPE_CHECKING:

@@ -43,6 +43,9 @@ class BashCommand:
         self.function: Callable[..., Any] = function
         self.name: str = name
 
+    def __jackfield_function__(self) -> tuple[str, Callable[..., Any]]:
+        return "bash", self.function
+
     def __call__(
         self,
         *args: Any,

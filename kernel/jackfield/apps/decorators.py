@@ -159,6 +159,9 @@ class App(Generic[P, R]):
     def __jackfield_hash__(self) -> tuple[str, Callable[..., Any]]:
         return self._kind, self.__wrapped__
 
+    def __jackfield_function__(self) -> tuple[str, Callable[..., Any]]:
+        return "", self.__wrapped__
+
     def __reduce__(self) -> Any:
         """Say how to pickle it: as a name, where another process can import that."""
         if self._unbound is not None:

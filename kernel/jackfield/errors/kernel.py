@@ -34,7 +34,8 @@ class PluginNotFoundError(PluginError, LookupError):
     """No installed plugin answers to a name.
 
     Attributes:
-        kind: ``"executor"``, ``"staging"``, ``"checkpoint"`` or ``"profile"``.
+        kind: ``"executor"``, ``"staging"``, ``"checkpoint"``, ``"memo"`` or
+            ``"profile"``.
         name: The name that was asked for.
         installed: The names that would have worked, sorted.
     """

@@ -254,7 +254,8 @@ class Parts:
         )
 
     def _make_flights(self) -> Flights:
-        from jackfield.results.flights import Actions, Flights, make_identity
+        from jackfield.plugins.key_makers import create_key_maker
+        from jackfield.results.flights import Actions, Flights
 
         actions = Actions(
             end=self._end,
@@ -263,7 +264,8 @@ class Parts:
             refuse_circle=self._refuse_circle,
             elsewhere=partial(self.submitter.submit_internal, LOOK_UP),
         )
-        make_keys = partial(make_identity, self.manager, self.config.checkpoint)
+        files = self.config.checkpoint.get("files", "content")
+        make_keys = partial(create_key_maker, self.manager, files)
         return Flights(make_keys, self.checkpoints, actions)
 
     def _own_executors(self) -> Mapping[str, Callable[[], Any]]:
@@ -367,16 +369,14 @@ class Parts:
 
     def observe(self) -> None:
         """Start the event stream, once there is somebody to observe it."""
-        seen, manager = self.observation, self.manager
+        seen, hooks = self.observation, self.manager.hooks
         stream = seen.tasks or seen.transfers
-        if stream is None and (
-            manager.hooks.task_events or manager.hooks.transfer_events
-        ):
-            stream = EventStream(manager.deliver_events, self.log)
+        if stream is None and (hooks.task_events or hooks.transfer_events):
+            stream = EventStream(self.manager.deliver_events, self.log)
             stream.start()
-        if manager.hooks.task_events:
+        if hooks.task_events:
             seen.tasks = stream
-        if manager.hooks.transfer_events:
+        if hooks.transfer_events:
             seen.transfers = stream
 
 

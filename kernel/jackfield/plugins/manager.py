@@ -15,7 +15,7 @@ from jackfield.errors import (
 )
 from jackfield.plugins.collection import PluginCollection
 from jackfield.plugins.compiled import first_answer, functions
-from jackfield.plugins.hooks import SCOPED
+from jackfield.plugins.hooks import PROVIDERS
 from jackfield.plugins.observers import tell_all, tell_events
 from jackfield.plugins.schemes import serving
 
@@ -85,7 +85,7 @@ class PluginManager(PluginCollection):
             JackfieldError: Whatever of our own the hook raised, such as a
                 ``ConfigurationError`` for an option.
         """
-        return self._provide("executor", kind, _EXECUTORS, (kind, label, options))
+        return self.provide("executor", kind, _EXECUTORS, (kind, label, options))
 
     def open_checkpoint(self, url: str, options: Mapping[str, Any]) -> CheckpointStore:
         """Ask for a store: the program's plugins, then the one of the URL's scheme.
@@ -97,7 +97,7 @@ class PluginManager(PluginCollection):
         scheme, colon, _ = url.partition(":")
         types = (CheckpointStore,)
         try:
-            return self._provide("checkpoint", scheme.lower(), types, (url, options))
+            return self.provide("checkpoint", scheme.lower(), types, (url, options))
         except PluginNotFoundError as error:
             if colon:
                 raise
@@ -106,7 +106,7 @@ class PluginManager(PluginCollection):
                 f"'sqlite:///results.db'."
             ) from error
 
-    def _provide(
+    def provide(
         self,
         kind: Kind,
         name: str,
@@ -117,7 +117,7 @@ class PluginManager(PluginCollection):
 
         That the named plugin is missing or broken matters only if no other answers.
         """
-        (hook,) = SCOPED[kind]
+        hook = PROVIDERS[kind]
         named: list[Plugin] = []
         problem: PluginError | None = None
         try:

@@ -11,7 +11,8 @@ not set             all of them load, or those that the configuration allows
 ==================  ===============================================================
 
 Two groups load without being asked for: ``jackfield.plugins``, when a kernel starts,
-and ``jackfield.memo``, when a value of such a type turns up. What the configuration
+and ``jackfield.memo``, when the first memo
+key is made or a value of such a type turns up. What the configuration
 names (an executor, a store, a profile, an optional plugin) and the scheme of a URL are
 asked for, and only ``-name`` keeps those out. An optional plugin is then simply not
 used; the others are an error, because nothing can stand in for them.

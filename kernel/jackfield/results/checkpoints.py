@@ -14,7 +14,8 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from jackfield.abc import CheckpointRecord
 from jackfield.errors import (
@@ -26,12 +27,15 @@ from jackfield.errors import (
 from jackfield.results.writer import CheckpointWriter, again
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from jackfield.abc import CheckpointStore
-    from jackfield.graph.task import Task
-    from jackfield.memo.signing import SigningKey
+    from jackfield.results.outputs import Kept
+    from jackfield.results.signing import SigningKey
     from jackfield.results.writer import Done
 
-    Known = tuple[BaseException | None, Any]
+OpenStore: TypeAlias = "Callable[[str, Mapping[str, Any]], CheckpointStore]"
+"""Opens the store of a URL: ``PluginManager.open_checkpoint``."""
 
 DEFAULT_FILE: Final = "checkpoints.db"
 """Name of the store, beside the numbered runs, where none is configured."""
@@ -46,44 +50,65 @@ class Checkpoints:
     A store that is configured is opened with the kernel, so that a mistake shows at
     once; the default one with the first cached call.
 
+    Args:
+        table: The ``[checkpoint]`` table.
+        open_store: Opens the store of a URL.
+        directory: Where the default store is.
+        log: Takes what is warned of.
+        gathering: Entered while the tasks of one commit are ended.
+        stop_run: Called with a reason when the table says that the run is to stop
+            where results cannot be stored.
+
     Attributes:
         started: When the kernel was made, in seconds since the epoch.
         store: The store, once it is opened, and if there is one.
+
+    Raises:
+        JackfieldError: The configured store cannot be opened.
     """
 
-    def __init__(self, table, open_store, directory, log, gathering, stop_run) -> None:
-        self._open_store = open_store
-        self._directory = directory
-        self._log = log
-        self._gathering = gathering
-        self._stop_run = stop_run
+    def __init__(
+        self,
+        table: Mapping[str, Any],
+        open_store: OpenStore,
+        directory: Path,
+        log: logging.Logger,
+        gathering: Callable[[], AbstractContextManager[object]],
+        stop_run: Callable[[str], None],
+    ) -> None:
         self._table: Mapping[str, Any] = table
+        self._open_store: OpenStore = open_store
+        self._directory: Path = directory
+        self._log: logging.Logger = log
+        self._gathering: Callable[[], AbstractContextManager[object]] = gathering
+        self._stop_run: Callable[[str], None] = stop_run
         self._lock: threading.Lock = threading.Lock()
         self._opened: bool = False
         self._key: SigningKey | None = None
         self._unsaved: set[str] = set()
         self.started: float = time.time()
         self._closed: bool = False
-        self._homeless: str = ""
+        self._why_in_memory: str = ""
         self.store: CheckpointStore | None = None
         self._writer: CheckpointWriter | None = None
         if self._table:
             self._open()
             self._opened = True
 
-    # -- for the memo
+    # -- for cached calls
 
-    def load(self, app: str, key: bytes, missing: str = "") -> tuple[Known | None, str]:
-        """Look a result up; never raises.
+    def load(self, app: str, key: bytes, missing: str = "") -> tuple[Kept | None, str]:
+        """Look a result up. Never raises: what goes wrong is a miss, and warned of.
 
         Args:
             app: The app's name, for warnings.
             key: The memo key.
-            missing: Why a result would be of no use, if it would not be.
+            missing: Why a result would be of no use although it is stored; else
+                ``""``.
 
         Returns:
-            What the memo keeps of it, or ``None``; and why a result that is stored
-            is not used, or ``""``.
+            What is kept of the call, or ``None``; and why a result that is stored is
+            not used, or ``""``.
         """
         self._open_once()
         if self.store is None:
@@ -95,7 +120,7 @@ class Checkpoints:
             return None, f"the store cannot be read: {one_line(error)}"
         if record is None or missing:
             return None, missing if record is not None else ""
-        from jackfield.memo.envelope import Value, load_value
+        from jackfield.results.envelope import Value, load_value
 
         found = load_value(
             key, record.value, self._key, self._table.get("trust", "signed")
@@ -112,24 +137,24 @@ class Checkpoints:
 
     def save(
         self,
-        task: Task,
+        app: str,
         key: bytes,
         value: Any,
         manifest: Callable[[], Mapping[str, str]],
         done: Done,
     ) -> None:
-        """Store a result; ``done(None)`` is called when the task may end.
+        """Store a result, and call ``done`` when the task may end. Never raises.
 
-        It gets an error where the result is not stored and the task must not end
-        well. Never raises.
+        ``done`` gets ``None``; or an error if the result is not stored and the
+        configuration wants the task to fail then. It is called on this thread, or on
+        the one that writes.
         """
         writer = self._writer
         if writer is None:
             done(None)
             return
-        from jackfield.memo.envelope import pack_value
+        from jackfield.results.envelope import pack_value
 
-        app = task.spec.name
         try:
             data = pack_value(key, value, self._key)
             record = CheckpointRecord(key, data, app, time.time(), manifest())
@@ -150,8 +175,8 @@ class Checkpoints:
         """
         if self._closed:
             raise KernelClosedError("cannot checkpoint: the kernel has ended")
-        if self._homeless:
-            raise CheckpointError(self._homeless)
+        if self._why_in_memory:
+            raise CheckpointError(self._why_in_memory)
         writer = self._writer
         if writer is None:  # nothing has been looked up, so there is no result
             return
@@ -166,7 +191,7 @@ class Checkpoints:
         Raises:
             CheckpointError: They cannot be opened.
         """
-        from jackfield.memo.chained import named_stores, open_stores
+        from jackfield.results.chained import named_stores, open_stores
 
         with ExitStack() as opened:
             store = self.store
@@ -189,7 +214,12 @@ class Checkpoints:
     # -- opening
 
     def _open_once(self) -> None:
-        """Open the default store, if that has not been tried."""
+        """Open the default store, if that has not been tried.
+
+        Threads that come while another opens it wait for that at the lock. Those that
+        come later do not need the lock: ``_opened`` is set when everything else is,
+        or they would take it that there is no store.
+        """
         if self._opened:
             return
         with self._lock:
@@ -200,17 +230,21 @@ class Checkpoints:
             try:
                 self._open()
             except Exception as error:
-                self._homeless = f"results are kept in memory only: {one_line(error)}"
+                self._why_in_memory = (
+                    f"results are kept in memory only: {one_line(error)}"
+                )
                 self._warn(f"Results are kept in memory only: {one_line(error)}")
-            finally:  # and not before: others would take it that there is no store
+            finally:
                 self._opened = True
 
     def _open(self) -> None:
         if self._table.get("store") == IN_MEMORY:
-            self._homeless = f"results are kept in memory only: store = {IN_MEMORY!r}."
+            self._why_in_memory = (
+                f"results are kept in memory only: store = {IN_MEMORY!r}."
+            )
             return
-        from jackfield.memo.chained import open_stores
-        from jackfield.memo.signing import signing_key
+        from jackfield.results.chained import open_stores
+        from jackfield.results.signing import signing_key
 
         self._key = signing_key(self._table)
         self.store = open_stores(self._open_store, self._table)

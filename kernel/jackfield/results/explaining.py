@@ -1,7 +1,7 @@
 """``jackfield.explain``: why a task was a hit or a miss.
 
-All of it is found out when somebody asks. A run notes no more than when a call was
-looked up, and how to tell what its key was made of.
+It is found out when somebody asks. During the run nothing is noted but the time when a
+call was looked up, and what gives the manifest of its key.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from jackfield.errors import CheckpointError, one_line
 from jackfield.files import redact
 from jackfield.futures import AppFuture, DataFuture
 from jackfield.graph.task import task_of
-from jackfield.memo.explanation import Explanation, explain_miss, shown_time
-from jackfield.memo.nearest import Call
+from jackfield.results.explanation import Explanation, explain_miss, shown_time
+from jackfield.results.nearest import Call
 from jackfield.states import TaskState
 
 if TYPE_CHECKING:

@@ -1,10 +1,10 @@
 """Equal calls of a cached app share one execution, in this run and in later ones.
 
-A call's key is made of what the function is and of its arguments (``jackfield.memo``).
-The first task with a key leads a *flight*; equal calls that come meanwhile follow it
-and get its result. Results are kept in memory for the run, and in the checkpoint store
-for later ones (``checkpoints``). Failures are kept only where the app says
-``cache_failures``, and only in memory.
+A key maker, which is a plugin, makes the key of a call of what the function is and of
+the arguments. The first task with a key leads a *flight*: it is executed. Equal calls
+that come meanwhile follow it and get its result. Results are kept in memory for the
+run, and in the checkpoint store for later ones (``checkpoints``). Failures are kept
+only where the app says ``cache_failures``, and only in memory.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable
-from functools import cache, partial
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from jackfield.memo.produced import altered, produced, returned
-from jackfield.memo.renewed import Versions
-from jackfield.plugins.asking import ask
+from jackfield.results.outputs import altered, produced, returned
+from jackfield.results.versions import FunctionVersions
 from jackfield.states import FINAL, TaskState
 
 if TYPE_CHECKING:
@@ -27,51 +26,92 @@ if TYPE_CHECKING:
     from jackfield.errors import CheckpointError
     from jackfield.files import File
     from jackfield.graph.task import Extras, Task
-    from jackfield.memo import FunctionIdentity, Identity
-    from jackfield.memo.files import FilesBy
-    from jackfield.memo.manifests import Manifest
-    from jackfield.plugins.manager import PluginManager
-    from jackfield.results.checkpoints import Checkpoints, Known
+    from jackfield.memo_keys import CallKey, FunctionIdentity, KeyMaker
+    from jackfield.results.checkpoints import Checkpoints
+    from jackfield.results.outputs import Kept
 
 
 class Actions(NamedTuple):
-    end: Any
-    fail: Any
-    launch: Any
-    refuse_circle: Any
-    elsewhere: Any
+    """What flights have done with tasks. None of it waits, and none of it raises.
+
+    Attributes:
+        end: Ends a task: with its final state, an error or ``None``, and its value.
+        fail: Ends a task with an error that a retry would only meet again.
+        launch: Launches tasks that are ready, and passes over those that are not.
+        refuse_circle: Ends a task that follows a join which itself waits for that
+            task: neither could ever end. Given the task and the join.
+        elsewhere: Runs an action on a thread that no other task waits for.
+    """
+
+    end: Callable[[Task, TaskState, BaseException | None, Any], None]
+    fail: Callable[[Task, BaseException], None]
+    launch: Callable[[Sequence[Task]], None]
+    refuse_circle: Callable[[Task, Task], None]
+    elsewhere: Callable[[Callable[[], None]], object]
 
 
 class Flights:
-    """The results of one kernel's cached apps, by key.
+    """The cached calls of one kernel: those that are executed, and their results.
 
-    A cached call that is being executed leads a flight; equal calls follow it.
+    All methods may be called on any thread.
+
+    Args:
+        create_key_maker: Makes what makes keys; called for the first cached call.
+        checkpoints: Results of earlier runs, and for later ones.
+        actions: What flights have done with tasks.
+
+    Attributes:
+        joins_followed: Whether a task has ever followed a join: only then can calls
+            wait for each other in a circle.
     """
 
     def __init__(
-        self, create_key_maker: Any, checkpoints: Checkpoints, actions: Actions
+        self,
+        create_key_maker: Callable[[], KeyMaker],
+        checkpoints: Checkpoints,
+        actions: Actions,
     ) -> None:
-        self._actions = actions
-        self._identity: Callable[[], Identity] = cache(create_key_maker)
+        self._create_key_maker: Callable[[], KeyMaker] = create_key_maker
+        self._key_maker: KeyMaker | None = None
+        self._checkpoints: Checkpoints = checkpoints
+        self._actions: Actions = actions
+        self._versions: FunctionVersions = FunctionVersions()
+        self.joins_followed: bool = False
+        # Under the lock, by key. A key is in `_results`, or in `_leaders`, or in
+        # neither; in both only while outputs that are gone are made again.
         self._lock: threading.Lock = threading.Lock()
         self._leaders: dict[bytes, Task] = {}
         self._followers: dict[bytes, list[Task]] = {}  # of leaders that have any
-        self._results: dict[bytes, Known] = {}
-        self._files: FilesBy = "content"
-        self._versions: Versions = Versions()
-        self.checkpoints: Checkpoints = checkpoints
-        self.joins_followed: bool = False  # ever: only then can calls wait in a circle
+        self._results: dict[bytes, Kept] = {}
 
-    # -- a task's way
+    def _keys(self) -> KeyMaker:
+        """Return what makes keys.
+
+        No plugin is called under a lock. So two threads that come first at the same
+        moment may each have one made; the one that is kept first serves both. Keys
+        are the same whichever makes them.
+
+        Raises:
+            PluginError: No plugin makes keys.
+        """
+        maker = self._key_maker
+        if maker is None:
+            made = self._create_key_maker()
+            with self._lock:
+                maker = self._key_maker = self._key_maker or made
+        return maker
+
+    # -- before a task is executed
 
     def begin(self, task: Task) -> bool:
         """Look a ready task up; tell whether it has to be executed now.
 
         Where the arguments are big, or user code has to be asked about them, the
-        task is looked up on the internal executor, and launched again if need be.
+        task is looked up elsewhere, and launched again if it is to be executed.
 
         Raises:
             MemoKeyError: No key can be made of its function or arguments.
+            PluginError: No plugin makes keys.
         """
         extras, spec, work = task.extras, task.spec, task.work
         assert extras is not None
@@ -79,13 +119,14 @@ class Flights:
             return True
         if work is None:  # cancelled meanwhile
             return False
-        identity = self._identity()
-        function = identity.function(
+        keys = self._keys()
+        function = keys.function(
             work.function, version=spec.version, depends_on=spec.depends_on
         )
-        if identity.is_costly(work.args, work.kwargs, _made_here(extras)):
-            action = partial(self._begin_elsewhere, task, work, function)
-            self._actions.elsewhere(action)
+        if keys.is_costly(work.args, work.kwargs, _made_here(extras)):
+            self._actions.elsewhere(
+                partial(self._begin_elsewhere, task, work, function)
+            )
             return False
         return self._look_up(task, work, function)
 
@@ -101,58 +142,99 @@ class Flights:
                 self._actions.launch([task])
 
     def _look_up(self, task: Task, work: Work, function: FunctionIdentity) -> bool:
-        """Find a task's result, or an equal call to follow; else have it executed."""
+        """Find a task's result, or an equal call to follow; else have it executed.
+
+        Threads meet here with equal calls. The lock is taken once: under it, a task
+        finds the result, or a leader to follow, or becomes the leader itself. As
+        ``_land`` puts the result in and takes the leader out under the same lock,
+        nobody comes between, finds neither, and executes the call a second time.
+        What reads files, the store or a plugin is done before or after, by the leader
+        alone, while equal calls already queue up behind it.
+        """
         extras = task.extras
         assert extras is not None
         key, extras.manifest = self._key(task, work, function)
         extras.key, extras.looked_up = key, time.time()
         missing = missing_output(extras)
+        kept = self._results.get(key)
+        if kept is not None and kept[0] is None:
+            extras.refusal = missing or self._altered(extras, kept)
         leader: Task | None = None
-        known = self._results.get(key)
-        if known is not None and known[0] is None:
-            extras.refusal = missing or self._altered(extras, known)
         with self._lock:
-            known = self._results.get(key) if not extras.refusal else None
-            if known is None:
+            kept = self._results.get(key) if not extras.refusal else None
+            if kept is None:
                 leader = self._leaders.setdefault(key, task)
                 if leader is not task:
                     self._followers.setdefault(key, []).append(task)
         if leader is not None and leader is not task:
             self._follow(task, leader)
             return False
-        if known is None and not extras.refusal:
-            known, extras.refusal = self.checkpoints.load(task.spec.name, key, missing)
-            if known is not None:
-                extras.refusal = self._altered(extras, known)
-                known = None if extras.refusal else known
-            if known is not None:
-                self._land(key, known)
-        if known is not None:
-            self._end_as_hit(task, known)
+        if kept is None and not extras.refusal:
+            kept = self._load(task, key, missing)
+        if kept is not None:
+            self._end_as_hit(task, kept)
             return False
-        extras.memo = "miss"
-        if task.state in FINAL:  # cancelled before anybody could know that it leads
+        return self._lead(task, work, function)
+
+    def _load(self, task: Task, key: bytes, missing: str) -> Kept | None:
+        """Look for a leader's result in the store; if it is there, the flight lands."""
+        extras = task.extras
+        assert extras is not None
+        kept, extras.refusal = self._checkpoints.load(task.spec.name, key, missing)
+        if kept is None:
+            return None
+        extras.refusal = self._altered(extras, kept)
+        if extras.refusal:
+            return None
+        self._land(key, kept)
+        return kept
+
+    def _lead(self, task: Task, work: Work, function: FunctionIdentity) -> bool:
+        """Have a task executed that leads its flight, unless it is cancelled.
+
+        A cancel frees the followers of a task that has a key. One that came before
+        the key was there has freed nobody: so the state is looked at now, when the
+        task has its key and leads. A cancel after this look sees the key.
+        """
+        assert task.extras is not None
+        task.extras.memo = "miss"
+        if task.state in FINAL:
             self.free(task)
             return False
         work.function = self._versions.version(work.function, function.digest)
         return True
-
-    def _altered(self, extras: Extras, known: Known) -> str:
-        """Say which output is not what the call made; ``""`` if all are."""
-        outputs = _made_here(extras)
-        return altered(known[1], outputs, self._files) if outputs else ""
 
     def _follow(self, task: Task, leader: Task) -> None:
         if leader.spec.kind == "join":
             self.joins_followed = True
             self._actions.refuse_circle(task, leader)
 
+    def _altered(self, extras: Extras, kept: Kept) -> str:
+        """Say which output is not what the call made; ``""`` if all are."""
+        outputs = _made_here(extras)
+        return altered(kept[1], outputs, self._keys().file) if outputs else ""
+
+    def _key(self, task: Task, work: Work, function: FunctionIdentity) -> CallKey:
+        spec = task.spec
+        assert task.extras is not None
+        ignore = spec.not_in_key
+        if task.extras.ignored:
+            ignore = ignore.union(task.extras.ignored)
+        key, manifest = self._keys().key(
+            spec.name, function, work.args, work.kwargs, ignore
+        )
+        if spec.kind == "join":  # what it returns is joined: another result
+            key = hashlib.sha256(b"join" + key).digest()
+        return key, manifest
+
+    # -- after it was executed
+
     def keep_at_once(self, extras: Extras, value: Any) -> bool:
         """Keep a result if that is all that is to be done with it; tell whether it was.
 
-        Called with the scheduler's role.
+        Called with the scheduler's role: it neither reads nor writes files.
         """
-        if self.checkpoints.writes:
+        if self._checkpoints.writes:
             return False
         assert extras.key is not None
         self._land(extras.key, (None, value))
@@ -170,28 +252,30 @@ class Flights:
         if not outputs:
             self._save(task, value, value)
             return
+        keys = self._keys()
 
         def save() -> None:
-            self._save(task, value, produced(value, outputs, self._files))
+            self._save(task, value, produced(value, outputs, keys.file))
 
-        if self._identity().is_costly((), {}, outputs):
+        if keys.is_costly((), {}, outputs):
             self._actions.elsewhere(save)
         else:
             save()
 
-    def _save(self, task: Task, value: Any, kept: Any) -> None:
+    def _save(self, task: Task, value: Any, result: Any) -> None:
         extras = task.extras
         assert extras is not None
         assert extras.key is not None
         assert extras.manifest is not None
-        if not self.checkpoints.writes:
-            self._stored(task, value, kept, None)
+        if not self._checkpoints.writes:
+            self._saved(task, value, result, None)
             return
-        stored = partial(self._stored, task, value, kept)
-        self.checkpoints.save(task, extras.key, kept, extras.manifest, stored)
+        saved = partial(self._saved, task, value, result)
+        app = task.spec.name
+        self._checkpoints.save(app, extras.key, result, extras.manifest, saved)
 
-    def _stored(
-        self, task: Task, value: Any, kept: Any, error: CheckpointError | None
+    def _saved(
+        self, task: Task, value: Any, result: Any, error: CheckpointError | None
     ) -> None:
         if error is not None:
             self._actions.fail(task, error)
@@ -199,8 +283,10 @@ class Flights:
         extras = task.extras
         assert extras is not None
         assert extras.key is not None
-        self._land(extras.key, (None, kept))
+        self._land(extras.key, (None, result))
         self._actions.end(task, TaskState.SUCCEEDED, None, value)
+
+    # -- leaders and followers
 
     def followers(self, task: Task) -> tuple[Task, ...]:
         """Return the calls that wait for the result of ``task``, equal ones."""
@@ -232,37 +318,21 @@ class Flights:
         elif followers:
             self._actions.launch(followers)
 
-    def _land(self, key: bytes, known: Known) -> None:
+    def _land(self, key: bytes, kept: Kept) -> None:
         """Keep what a call gave, and end those that followed it."""
         with self._lock:
-            self._results[key] = known
+            self._results[key] = kept
             self._leaders.pop(key, None)
             followers = self._followers.pop(key, ())
         for follower in followers:
-            self._end_as_hit(follower, known)
+            self._end_as_hit(follower, kept)
 
-    def _end_as_hit(self, task: Task, known: Known) -> None:
-        error, kept = known
-        value = returned(kept)
+    def _end_as_hit(self, task: Task, kept: Kept) -> None:
+        error, result = kept
         state = TaskState.MEMOIZED if error is None else TaskState.FAILED
         if task.extras is not None:
             task.extras.memo = "hit"
-        self._actions.end(task, state, error, value)
-
-    def _key(
-        self, task: Task, work: Work, function: FunctionIdentity
-    ) -> tuple[bytes, Manifest]:
-        spec = task.spec
-        assert task.extras is not None
-        ignore = spec.not_in_key
-        if task.extras.ignored:
-            ignore = ignore.union(task.extras.ignored)
-        key, manifest = self._identity().key(
-            spec.name, function, work.args, work.kwargs, ignore
-        )
-        if spec.kind == "join":  # what it returns is joined: another result
-            key = hashlib.sha256(b"join" + key).digest()
-        return key, manifest
+        self._actions.end(task, state, error, returned(result))
 
 
 def _made_here(extras: Extras) -> list[File]:
@@ -279,28 +349,3 @@ def missing_output(extras: Extras) -> str:
         if not file.remote and not os.path.exists(file.filepath):  # noqa: PTH110  (a str is at hand)
             return f"outputs are missing: {file.filepath}"
     return ""
-
-
-def make_identity(manager, table) -> Identity:
-    from jackfield.memo import Identity
-
-    checked = cache(partial(_hook, manager))
-    return Identity(
-        hashers=lambda kind: tuple(map(checked, manager.value_hashers(kind))),
-        function_hooks=lambda: tuple(map(checked, manager.hooks.hash_function)),
-        files=table.get("files", "content"),
-    )
-
-
-def _hook(
-    manager: PluginManager, hook: Callable[[Any], object]
-) -> Callable[[Any], bytes | None]:
-    """Return a hook for identities that checks its answers and names its plugin."""
-    return partial(ask, manager, (hook,), _checked)
-
-
-def _checked(answer: object) -> bytes:
-    if not isinstance(answer, bytes):
-        kind = type(answer).__name__
-        raise TypeError(f"a plugin gave {kind} as an identity; expected bytes")
-    return answer

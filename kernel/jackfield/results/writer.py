@@ -31,7 +31,10 @@ class Saving(NamedTuple):
 
 
 def again(error: CheckpointError) -> CheckpointError:
-    """Return an error for one more who is told of it: tracebacks are not shared."""
+    """Return the same error as a new object, for one more task that fails with it.
+
+    Raised more than once, one object would collect the tracebacks of all who raise it.
+    """
     fresh = CheckpointError(error.reason, error.path)
     fresh.__cause__ = error
     return fresh
@@ -46,7 +49,7 @@ class CheckpointWriter:
             seconds, ``"dfk_exit"`` at the end, ``"manual"`` when ``flush`` is called.
         period: Seconds.
         failed: Called once, with the first error of the store; from then on nothing
-            is written. It and what is called when a record is there never raise.
+            is written. Like the ``done`` of ``put``, it never raises.
         fails_tasks: Whether tasks that wait for their record get that error.
         gathering: Entered while the tasks of one group are told.
 
@@ -79,7 +82,13 @@ class CheckpointWriter:
         self.thread.start()
 
     def put(self, record: CheckpointRecord, done: Done) -> None:
-        """Have a record written; ``done`` is called when the task may end."""
+        """Have a record written; ``done`` is called when the task may end.
+
+        In mode ``"task_exit"`` that is when it is written, in the others at once. The
+        store may break just after this method has seen no error. Then the record is in
+        the queue all the same; the thread that writes takes it, writes nothing any
+        more, and calls ``done`` with the error.
+        """
         if self._mode != "task_exit":
             done(None)
             done = _nothing
@@ -129,7 +138,11 @@ class CheckpointWriter:
             self._take(item)
 
     def _take(self, item: Saving | Latch) -> None:
-        """Take what is in the queue, up to a group; write it if it is time."""
+        """Take what is in the queue, up to a group; write it if it is time.
+
+        While a group is being committed, further records queue up: they are the next
+        group. So the slower the store, the larger its groups.
+        """
         now = self._mode == "task_exit"
         flushed: Latch | None = None
         while True:
@@ -175,5 +188,5 @@ class CheckpointWriter:
 
 
 def _nothing(error: CheckpointError | None) -> None:
-    """Stand for the end of a task that has ended."""
+    """Stand for the ``done`` of a task that has ended already."""
     del error

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from jackfield import hookimpl
-from jackfield.memo import part_identity
+from jackfield.memo_keys import part_identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from jackfield import hookimpl
-from jackfield.memo import part_identity
+from jackfield.memo_keys import part_identity
 
 JACKFIELD_API = ">=0,<2"
 

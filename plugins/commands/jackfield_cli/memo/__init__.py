@@ -154,8 +154,8 @@ def _facts(record: CheckpointRecord) -> dict[str, Any]:
 
 
 def _envelope_facts(record: CheckpointRecord, table: dict[str, Any]) -> dict[str, Any]:
-    from jackfield.memo.envelope import Miss, open_envelope, unpack
-    from jackfield.memo.signing import signing_key
+    from jackfield.results.envelope import Miss, open_envelope, unpack
+    from jackfield.results.signing import signing_key
 
     envelope = open_envelope(record.value)
     if isinstance(envelope, Miss):
@@ -187,8 +187,8 @@ def _problems(
     store: CheckpointStore, wanted: Filter, table: dict[str, Any]
 ) -> tuple[int, dict[str, str]]:
     """Read what is chosen; return how many, and each bad one's key with its problem."""
-    from jackfield.memo.envelope import Miss, unpack
-    from jackfield.memo.signing import signing_key, trust_of
+    from jackfield.results.envelope import Miss, unpack
+    from jackfield.results.signing import signing_key, trust_of
 
     signer, trust = signing_key(table), trust_of(table)
     problems: dict[str, str] = {}
@@ -260,7 +260,7 @@ def prune(
 @click.option("--create", is_flag=True, help="Make it; one that exists stays.")
 def key(key_file: Path | None, create: bool) -> None:
     """Tell where the key is that signs results, and which one it is."""
-    from jackfield.memo.signing import key_path, load_key, make_key
+    from jackfield.results.signing import key_path, load_key, make_key
 
     with telling():
         path, chosen = key_path(key_file)

@@ -22,7 +22,7 @@ from jackfield_cli.memo._stores import (
 
 if TYPE_CHECKING:
     from jackfield.abc import CheckpointEntry, CheckpointStore
-    from jackfield.memo.explanation import Explanation
+    from jackfield.results.explanation import Explanation
 
 APPS_READ: Final = 10_000
 """Results that are looked through for names like one that is not there."""
@@ -65,9 +65,9 @@ def explain(
 
 
 def _explained(store: CheckpointStore, call: Any, table: dict[str, Any]) -> Explanation:
-    from jackfield.memo.chained import named_stores
-    from jackfield.memo.explanation import explain_miss
-    from jackfield.memo.nearest import Call
+    from jackfield.results.chained import named_stores
+    from jackfield.results.explanation import explain_miss
+    from jackfield.results.nearest import Call
 
     return explain_miss(
         Call(call.app, call.key, call.manifest, call.created),

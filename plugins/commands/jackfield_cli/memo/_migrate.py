@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from jackfield.abc import CheckpointRecord, CheckpointStore
-    from jackfield.memo.signing import SigningKey
+    from jackfield.results.signing import SigningKey
 
 BATCH_RECORDS: Final = 1_000
 BATCH_BYTES: Final = 2**24
@@ -48,7 +48,7 @@ def migrate(
         records = _read_records(old, wanted.choose_keys(old))
         left_out: list[str] = []
         if sign:
-            from jackfield.memo.signing import load_key
+            from jackfield.results.signing import load_key
 
             key = load_key(tables[1].get("key_file"))
             records = _signed_anew(records, key, left_out)
@@ -77,7 +77,7 @@ def _signed_anew(
     A record that is no envelope cannot be signed. It is not given, and ``left_out``
     gets a line that says why.
     """
-    from jackfield.memo.envelope import Miss, resign
+    from jackfield.results.envelope import Miss, resign
 
     for record in records:
         data = resign(record.key, record.value, key)

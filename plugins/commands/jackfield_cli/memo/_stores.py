@@ -73,8 +73,8 @@ def checkpoint_table(store: str | None, options: dict[str, Any]) -> dict[str, An
 @contextmanager
 def opened(table: dict[str, Any], *, write: bool = False) -> Iterator[CheckpointStore]:
     """Open a store, to be read only unless it is to be written."""
-    from jackfield.memo.chained import open_stores
     from jackfield.plugins import PluginManager
+    from jackfield.results.chained import open_stores
 
     if not write:
         table = {**table, "read_only": True}

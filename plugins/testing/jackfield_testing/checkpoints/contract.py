@@ -11,8 +11,8 @@ import pytest
 
 from jackfield.abc import CheckpointRecord
 from jackfield.errors import CheckpointError, ConfigurationError
-from jackfield.memo.envelope import Miss, Reason, Value, load_value, pack_value
-from jackfield.memo.signing import SigningKey
+from jackfield.results.envelope import Miss, Reason, Value, load_value, pack_value
+from jackfield.results.signing import SigningKey
 from jackfield_testing.background import Background
 from jackfield_testing.checkpoints.case import CheckpointStoreCase
 from jackfield_testing.checkpoints.child import key_of, record_of

@@ -1,0 +1,101 @@
+"""How two calls differ: their manifests, compared part by part.
+
+A manifest says what a key was made of: see ``jackfield.memo_keys.Manifest``. Places and
+versions are told, not compared: a function that has moved is the same one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+_ARGUMENT: Final = "argument "
+_PLACE: Final = re.compile(r"(?P<name>.*?)(?: \((?P<place>.*)\))?(?: #\d+)?", re.DOTALL)
+
+
+def changes(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    """Compare the manifests of two calls, and tell what differs.
+
+    Functions are compared by name, wherever in their file they stand.
+
+    Returns:
+        Sentences: ``"function helpers.clean (helpers.py:23) has changed"``.
+    """
+    before, after = _by_name(old), _by_name(new)
+    told = []
+    for name, (part, digest) in after.items():
+        if name not in before:
+            told.append(f"{part} is new")
+        elif before[name][1] != digest:
+            told.append(_changed(name, before[name][0], part))
+    return told + [f"{before[name][0]} is gone" for name in before if name not in after]
+
+
+class Distance(NamedTuple):
+    """How far two calls are apart.
+
+    Attributes:
+        arguments: How many arguments differ.
+        code: How many other parts do.
+    """
+
+    arguments: int
+    code: int
+
+
+class Measure:
+    """Measures how far other calls are from one."""
+
+    def __init__(self, manifest: Mapping[str, str]) -> None:
+        self._here: dict[str, tuple[str, str]] = _by_name(manifest)
+
+    def distance(self, manifest: Mapping[str, str]) -> Distance:
+        """Return how far the call with this manifest is away."""
+        here, there = self._here, _by_name(manifest)
+        arguments = code = 0
+        for name in {**here, **there}:
+            mine, other = here.get(name), there.get(name)
+            if mine is None or other is None or mine[1] != other[1]:
+                if name.startswith(_ARGUMENT):
+                    arguments += 1
+                else:
+                    code += 1
+        return Distance(arguments, code)
+
+
+def _by_name(manifest: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Return ``{name: (part, digest)}``; of parts with one name, the next is ``#2``."""
+    found: dict[str, tuple[str, str]] = {}
+    for part, digest in manifest.items():
+        name, number = _read(part)[0], 1
+        free = name
+        while free in found:
+            number += 1
+            free = f"{name} #{number}"
+        found[free] = part, digest
+    return found
+
+
+def _changed(name: str, old: str, new: str) -> str:
+    before, after = _read(old)[1], _read(new)[1]
+    if before and after and before != after:
+        return f"{name} has changed from {before} to {after}"
+    return f"{new} has changed"
+
+
+@lru_cache(maxsize=4096)
+def _read(part: str) -> tuple[str, str]:
+    """Return the name of a part, and its version if that is what it counts by."""
+    kind, _, rest = part.partition(" ")
+    if kind == "Python":
+        return kind, rest
+    if kind == "package":
+        pairs = [one.rpartition(" ") for one in rest.split(", ")]
+        names = ", ".join(name or version for name, _, version in pairs)
+        return f"{kind} {names}", ", ".join(version for _, _, version in pairs)
+    match = _PLACE.fullmatch(part)
+    assert match is not None  # it takes any text
+    place = match["place"] or ""
+    return match["name"], place if place.startswith("version ") else ""

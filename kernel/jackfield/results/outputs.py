@@ -1,0 +1,57 @@
+"""What is kept of a call, and the files it made: a hit only while those are unchanged.
+
+A result of a call that made files is of use only while the files are what the call
+made. Otherwise another call that wrote the same path, or an editor, would be taken for
+the call that is not executed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from jackfield.files import File
+
+Kept: TypeAlias = "tuple[BaseException | None, Any]"
+"""What is kept of a call: ``(None, result)``, or ``(error, None)`` if it failed. The
+result is what the function returned, or a ``Produced``."""
+
+IdentifyFile: TypeAlias = Callable[[str], bytes]
+"""Gives the identity of a local file: see ``KeyMaker.file``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Produced:
+    """What a call gave that made files. Stored in place of what it returned.
+
+    Attributes:
+        value: What its function returned.
+        outputs: Path of each local file that it made to that file's identity.
+    """
+
+    value: Any
+    outputs: Mapping[str, bytes]
+
+
+def produced(value: Any, outputs: Sequence[File], identify: IdentifyFile) -> Any:
+    """Return what to keep of a call that made these local files, just now."""
+    if not outputs:
+        return value
+    return Produced(value, {one.filepath: identify(one.filepath) for one in outputs})
+
+
+def returned(result: Any) -> Any:
+    """Return what the function returned, of a result that was kept."""
+    return result.value if isinstance(result, Produced) else result
+
+
+def altered(result: Any, outputs: Sequence[File], identify: IdentifyFile) -> str:
+    """Say which of the local files is not what the call made; ``""``: none."""
+    made = result.outputs if isinstance(result, Produced) else {}
+    for file in outputs:
+        then = made.get(file.filepath, b"")
+        if not then or then != identify(file.filepath):
+            return f"an output is not what the call made: {file.filepath}"
+    return ""

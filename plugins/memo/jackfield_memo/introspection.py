@@ -1,0 +1,67 @@
+"""Looking at objects without running code of theirs.
+
+Some have any attribute that they are asked for, some raise whatever they like.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from types import MappingProxyType, ModuleType
+from typing import Any, Final
+
+MISSING: Final = object()
+"""Stands for a name that is not bound, an empty cell, an argument that is not given."""
+
+_HEAP_TYPE: Final = 1 << 9
+"""CPython's flag of classes that are made when a program runs."""
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+def attributes_of(thing: object) -> Mapping[str, Any]:
+    """Return what is in an object's ``__dict__``; nothing, if it has none."""
+    try:
+        found = object.__getattribute__(thing, "__dict__")
+    except Exception:
+        return _NOTHING
+    return found if isinstance(found, dict | MappingProxyType) else _NOTHING
+
+
+def wrapped_by(thing: object) -> Any:
+    """Return the function that a decorator's product wraps, or ``None``."""
+    return attributes_of(thing).get("__wrapped__")
+
+
+def class_name(owner: type) -> str:
+    """Return the full name of a class."""
+    return f"{home_of(owner)}.{owner.__qualname__}"
+
+
+def home_of(owner: type) -> str:
+    """Return the name of the module that a class says it is from."""
+    home = owner.__module__
+    return home if isinstance(home, str) else "builtins"
+
+
+def made_here(owner: type) -> bool:
+    """Tell whether a class is not what its full name says.
+
+    ``make_dataclass`` and others say that the classes they make are from a module
+    of Python's, where no class of that name is.
+    """
+    if not owner.__flags__ & _HEAP_TYPE:
+        return False
+    found: Any = sys.modules.get(home_of(owner))
+    for name in owner.__qualname__.split("."):
+        found = attributes_of(found).get(name)
+    return found is not owner
+
+
+def plain_name(thing: Any) -> str:
+    """Return the full name of a function, class or module."""
+    if isinstance(thing, ModuleType):
+        return thing.__name__
+    if isinstance(thing, type):
+        return class_name(thing)
+    owner = getattr(thing, "__objclass__", None) or thing
+    return f"{owner.__module__ or 'builtins'}.{thing.__qualname__}"

@@ -1,0 +1,278 @@
+"""The identity of values that are no built-in containers: by what they are made of.
+
+In this order: what a plugin says, what the value's own class says
+(``__jackfield_hash__``), a rule for a few families of types, and for everything else
+what pickling would carry to another process. The class counts as well: for one of
+the project's that means its code, so that the methods which a function may call on
+its arguments belong to the key.
+
+What stands for something outside itself (an open file, a connection, an iterator) has
+no identity.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import functools
+import types
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from enum import Enum, Flag
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
+from typing import TYPE_CHECKING, Any, Final
+
+from jackfield.files import File
+from jackfield_memo.atoms import CycleError, UnknownValueError, sized
+from jackfield_memo.introspection import (
+    attributes_of,
+    class_name,
+    home_of,
+    wrapped_by,
+)
+from jackfield_memo.origins import compiled_version, origin_by_name
+
+if TYPE_CHECKING:
+    from jackfield.memo_keys import ValueHook
+    from jackfield_memo.policy import PartEncoder
+
+HOW_TO_TEACH: Final = (
+    "Name the argument in ignore_for_cache, give the class a __jackfield_hash__ "
+    "method that returns what its values are made of, or register a plugin with "
+    "jackfield_hash_value."
+)
+
+_CODE: Final = (
+    types.FunctionType,
+    types.MethodDescriptorType,
+    types.WrapperDescriptorType,
+    types.ClassMethodDescriptorType,
+    types.ModuleType,
+    type,
+)
+"""What the policy refers to. All else is encoded by what it is made of."""
+_SKIPPED_BY_WRAPPERS: Final = {*functools.WRAPPER_ASSIGNMENTS, "__wrapped__"}
+"""Attributes that ``functools.wraps`` sets: they are those of what is wrapped."""
+_PLAIN_PATHS: Final = {type(Path()), PurePosixPath, PureWindowsPath}
+_HANDLES: Final = frozenset(
+    {
+        "_multiprocessing",
+        "_queue",
+        "_thread",
+        "_weakref",
+        "asyncio",
+        "concurrent",
+        "multiprocessing",
+        "queue",
+        "threading",
+        "weakref",
+    }
+)
+"""Top-level modules whose objects stand for something outside themselves."""
+_PROTOCOL: Final = 4  # 5 would put buffers beside the state
+
+
+def encode_object(encoder: PartEncoder, value: Any) -> bytes:
+    """Encode a value of a type that has no encoding of its own."""
+    kind = type(value)
+    try:
+        for hook in encoder.policy.hooks(kind):
+            answer = _ask(encoder, hook, value)
+            if answer is not None:
+                return answer
+        if isinstance(value, _CODE):
+            return encoder.policy.refer(value)
+        if hasattr(kind, "__jackfield_hash__"):
+            return _as_taught(encoder, value)
+        for family, encode in _FAMILIES:
+            if isinstance(value, family):
+                return encode(encoder, value)
+        return _other(encoder, value)
+    except (UnknownValueError, CycleError, RecursionError):
+        raise
+    except Exception as error:
+        name = class_name(kind)
+        reason = f"a {name}: its identity raised {type(error).__name__}: {error}"
+        raise UnknownValueError(f"{reason}. {HOW_TO_TEACH}") from error
+
+
+def _composed(encoder: PartEncoder, tag: bytes, value: object, *parts: Any) -> bytes:
+    """Encode a value as a reference to its class, followed by some parts."""
+    kind = encoder.policy.refer(type(value))
+    return sized(tag, kind + b"".join(map(encoder.encode, parts)))
+
+
+def _ask(encoder: PartEncoder, hook: ValueHook, value: object) -> bytes | None:
+    answer = hook(value, encoder.encode)
+    if answer is None:
+        return None
+    if not isinstance(answer, bytes):
+        raise TypeError(f"a plugin answered with a {type(answer).__name__}, not bytes")
+    return _composed(encoder, b"p", value, answer)
+
+
+def _as_taught(encoder: PartEncoder, value: Any) -> bytes:
+    made_of = value.__jackfield_hash__()
+    try:
+        return _composed(encoder, b"j", value, made_of)
+    except UnknownValueError as error:
+        error.path.append(".__jackfield_hash__()")
+        raise
+
+
+def _other(encoder: PartEncoder, value: Any) -> bytes:
+    kind = type(value)
+    if kind is object:
+        return encoder.policy.unknown(value, f"it is only itself. {HOW_TO_TEACH}")
+    if home_of(kind).partition(".")[0] in _HANDLES:
+        reason = f"it stands for something outside itself. {HOW_TO_TEACH}"
+        return encoder.policy.unknown(value, reason)
+    if callable(value) and wrapped_by(value) is not None:
+        return _wrapper(encoder, value)
+    return _as_pickled(encoder, value)
+
+
+# -- Families
+
+
+def _path(encoder: PartEncoder, value: PurePath) -> bytes:
+    if type(value) not in _PLAIN_PATHS:
+        return _as_pickled(encoder, value)
+    return _composed(encoder, b"P", value, str(value))
+
+
+def _enum(encoder: PartEncoder, value: Enum) -> bytes:
+    name = value.value if isinstance(value, Flag) else value.name
+    return _composed(encoder, b"e", value, name)
+
+
+def _exception(encoder: PartEncoder, value: BaseException) -> bytes:
+    """Encode an exception with its direct cause, which pickling leaves out."""
+    return sized(b"x", _as_pickled(encoder, value) + encoder.encode(value.__cause__))
+
+
+def _set(encoder: PartEncoder, value: Any) -> bytes:
+    """Encode a set of a derived class, whose pickling has the items in any order."""
+    head = encoder.policy.refer(type(value)) + _state(encoder, value.__getstate__())
+    return sized(b"z", head + encoder.unordered(value))
+
+
+def _method(encoder: PartEncoder, value: types.MethodType) -> bytes:
+    return _composed(encoder, b"m", value, value.__func__, value.__self__)
+
+
+def _builtin(encoder: PartEncoder, value: types.BuiltinFunctionType) -> bytes:
+    owner = value.__self__
+    if owner is None or isinstance(owner, types.ModuleType):
+        return encoder.policy.refer(value)
+    return _composed(encoder, b"m", value, value.__name__, owner)
+
+
+def _wrapping_method(encoder: PartEncoder, value: Any) -> bytes:
+    return _composed(encoder, b"w", value, value.__func__)
+
+
+def _property(encoder: PartEncoder, value: property) -> bytes:
+    return _composed(encoder, b"w", value, value.fget, value.fset, value.fdel)
+
+
+def _cached_property(
+    encoder: PartEncoder, value: functools.cached_property[Any]
+) -> bytes:
+    return _composed(encoder, b"w", value, value.func)
+
+
+def _slot(encoder: PartEncoder, value: Any) -> bytes:
+    return _composed(encoder, b"w", value, value.__name__)
+
+
+def _file(encoder: PartEncoder, value: File) -> bytes:
+    return sized(b"F", encoder.policy.file(value))
+
+
+def _iterator(encoder: PartEncoder, value: Iterator[Any]) -> bytes:
+    reason = "it is used up by reading it; pass a list of what it gives."
+    return encoder.policy.unknown(value, reason)
+
+
+def _wrapper(encoder: PartEncoder, value: Any) -> bytes:
+    """Encode a callable object that wraps a function, as decorators make them."""
+    state: dict[str, Any] = {}
+    if origin_by_name(home_of(type(value))).kind == "project":
+        state = {
+            name: part
+            for name, part in attributes_of(value).items()
+            if name not in _SKIPPED_BY_WRAPPERS
+        }
+    return _composed(encoder, b"w", value, wrapped_by(value), state)
+
+
+_Encode = Callable[["PartEncoder", Any], bytes]
+_FAMILIES: Final[tuple[tuple[Any, _Encode], ...]] = (
+    (File, _file),
+    (PurePath, _path),
+    (Enum, _enum),
+    (BaseException, _exception),
+    ((set, frozenset), _set),
+    (types.MethodType, _method),
+    ((types.BuiltinFunctionType, types.MethodWrapperType), _builtin),
+    ((staticmethod, classmethod), _wrapping_method),
+    (property, _property),
+    (functools.cached_property, _cached_property),
+    ((types.MemberDescriptorType, types.GetSetDescriptorType), _slot),
+    (Iterator, _iterator),
+)
+
+
+# -- Everything else
+
+
+def _as_pickled(encoder: PartEncoder, value: Any) -> bytes:
+    """Encode what pickling would make of a value.
+
+    That is all that an executor with processes would give to the function.
+    """
+    try:
+        reduced = _reduced(value)
+    except Exception as error:
+        reason = f"pickling it raised {type(error).__name__}: {error}"
+        return encoder.policy.unknown(value, f"{reason}. {HOW_TO_TEACH}")
+    if isinstance(reduced, str):  # the name of something that exists once
+        home = str(getattr(value, "__module__", ""))
+        return _composed(encoder, b"g", value, reduced, home, compiled_version(home))
+    function, args, state, items, pairs = (*reduced, None, None, None)[:5]
+    body = [encoder.encode(function), encoder.encode(args)]
+    body.append(_state(encoder, _without_caches(value, state)))
+    body.append(b"" if items is None else encoder.sequence(items))
+    if pairs is not None and isinstance(value, OrderedDict):
+        body.append(encoder.encode(tuple(pairs)))
+    elif pairs is not None:
+        body.append(encoder.items(dict(pairs)))
+    return sized(b"o", b"".join(sized(b":", part) for part in body))
+
+
+def _reduced(value: Any) -> str | tuple[Any, ...]:
+    reduce = copyreg.dispatch_table.get(type(value))
+    reduced: str | tuple[Any, ...]
+    reduced = reduce(value) if reduce else value.__reduce_ex__(_PROTOCOL)
+    return reduced
+
+
+def _state(encoder: PartEncoder, state: Any) -> bytes:
+    if isinstance(state, tuple) and len(state) == 2 and isinstance(state[1], dict):
+        return _state(encoder, state[0]) + b"," + encoder.attributes(state[1])
+    if type(state) is dict and set(map(type, state)) <= {str}:
+        return encoder.attributes(state)
+    return encoder.encode(state)
+
+
+def _without_caches(value: object, state: Any) -> Any:
+    """Leave out what ``functools.cached_property`` keeps in an instance."""
+    if type(state) is not dict:
+        return state
+    kind = type(value)
+    kept = {
+        name
+        for name in state
+        if isinstance(getattr(kind, name, None), functools.cached_property)
+    }
+    return {k: v for k, v in state.items() if k not in kept} if kept else state

@@ -1,0 +1,126 @@
+"""Whose code it is: the project's, an installed package's, or Python's own.
+
+The project's code counts by its text, a package by the version of its distribution,
+the standard library by Python's version. Code is the project's unless its file lies
+in the standard library or in a ``site-packages`` or ``dist-packages`` directory of a
+distribution; so an editable install counts as the project's, and so does a loose
+file in ``site-packages`` that no distribution owns.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import cache
+from pathlib import PurePath
+from types import ModuleType
+from typing import Final, Literal, NamedTuple
+
+from jackfield_memo.files import path_identity
+
+_SITE: Final = frozenset({"site-packages", "dist-packages"})
+_STDLIB: Final = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120  (compared as text)
+
+
+class Origin(NamedTuple):
+    """Whose some code is.
+
+    Attributes:
+        kind: ``"project"``, ``"package"`` or ``"python"``.
+        version: For a package: its distribution and version, ``"numpy 2.4.6"``.
+    """
+
+    kind: Literal["project", "package", "python"]
+    version: str = ""
+
+
+PROJECT: Final = Origin("project")
+PYTHON: Final = Origin("python")
+
+
+def origin_of_module(module: ModuleType) -> Origin:
+    """Return whose a module is."""
+    return origin(module.__name__, _file(module))
+
+
+def origin_by_name(name: str | None) -> Origin:
+    """Return whose the module of this name is; one that is not loaded: the project's.
+
+    Classes and C functions say where they belong by a module's name alone.
+    """
+    module = sys.modules.get(name or "")
+    if module is not None:
+        return origin_of_module(module)
+    return PYTHON if _root(name or "") in sys.builtin_module_names else PROJECT
+
+
+def compiled_version(name: str) -> str | bytes:
+    """Return what code without source counts by, besides its name.
+
+    A package's version; for a compiled module of the project, its file's content.
+    """
+    whose = origin_by_name(name)
+    file = _file(sys.modules[name]) if name in sys.modules else None
+    if whose.kind != "project" or file is None or file.endswith(".py"):
+        return whose.version
+    return path_identity(file, "content")
+
+
+@cache
+def origin(name: str, file: str | None) -> Origin:
+    """Return whose a module is.
+
+    Args:
+        name: Its full name.
+        file: Its file or directory, ``None`` if it has none.
+    """
+    root = _root(name)
+    if root == "jackfield":
+        return Origin("package", package_version("jackfield") or "jackfield")
+    if root == "__main__":
+        return PROJECT
+    if file is None:
+        return PYTHON if root in sys.stdlib_module_names else PROJECT
+    if _SITE.intersection(PurePath(file).parts):
+        version = package_version(root)
+        return Origin("package", version) if version else PROJECT
+    return PYTHON if file.startswith(_STDLIB) else PROJECT
+
+
+@cache
+def package_version(root: str) -> str:
+    """Return the distributions that own a top-level module, with their versions.
+
+    Returns:
+        As ``"numpy 2.4.6"``, with commas if there are several; ``""`` for none.
+    """
+    from importlib import metadata
+
+    module = sys.modules.get(root)
+    if module is None or getattr(module, "__file__", None):  # no namespace package
+        try:
+            return f"{root} {metadata.version(root)}"
+        except metadata.PackageNotFoundError:
+            pass
+    owners = sorted(set(_owners().get(root, ())))
+    return ", ".join(f"{name} {metadata.version(name)}" for name in owners)
+
+
+@cache
+def _owners() -> dict[str, list[str]]:
+    """Return top-level module to distributions: some 100 ms, so only if needed."""
+    from importlib import metadata
+
+    return dict(metadata.packages_distributions())
+
+
+def _file(module: ModuleType) -> str | None:
+    file = getattr(module, "__file__", None)
+    if file is None:
+        paths = list(getattr(module, "__path__", ()))
+        file = paths[0] if paths else None
+    return file if isinstance(file, str) else None
+
+
+def _root(name: str) -> str:
+    return name.partition(".")[0]

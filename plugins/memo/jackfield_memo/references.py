@@ -1,0 +1,199 @@
+"""What a function refers to: names of its module, imports in its body, dynamic code.
+
+The names are read off the code object, because the compiler knows which of them are
+globals; imports and computed attribute names are read off the tree.
+"""
+
+from __future__ import annotations
+
+import ast
+import dis
+from collections.abc import Iterable, Iterator
+from types import CodeType
+from typing import Final, NamedTuple
+
+Chain = tuple[str, ...]
+"""A name and the attributes that are taken of it: ``("np", "linalg", "norm")``."""
+
+_GLOBAL: Final = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
+_ATTRIBUTE: Final = frozenset({"LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR"})
+
+
+_CHANGING: Final = frozenset(
+    {
+        "add",
+        "append",
+        "appendleft",
+        "clear",
+        "discard",
+        "extend",
+        "extendleft",
+        "insert",
+        "pop",
+        "popitem",
+        "popleft",
+        "remove",
+        "reverse",
+        "setdefault",
+        "sort",
+        "subtract",
+        "update",
+    }
+)
+"""Methods by which containers change."""
+
+
+class Import(NamedTuple):
+    """A reference to something that is imported inside a function.
+
+    Attributes:
+        level: Leading dots.
+        module: The module's name after them.
+        chain: What is taken of the module; empty for the module itself.
+    """
+
+    level: int
+    module: str
+    chain: Chain
+
+
+def global_chains(code: CodeType) -> set[Chain]:
+    """Return the globals that code loads, those of functions inside it included."""
+    own = {
+        instruction.argval
+        for instruction in dis.get_instructions(code)
+        if instruction.opname == "STORE_NAME"  # in the body of a class
+    }
+    chains = {chain for chain in _chains(code) if chain[0] not in own}
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            chains |= global_chains(constant)
+    return chains
+
+
+def _chains(code: CodeType) -> Iterator[Chain]:
+    chain: Chain = ()
+    for instruction in dis.get_instructions(code):
+        name = instruction.opname
+        if name == "EXTENDED_ARG":
+            continue
+        if chain and name in _ATTRIBUTE:
+            chain = (*chain, instruction.argval)
+            continue
+        if chain:
+            yield chain
+        chain = (instruction.argval,) if name in _GLOBAL else ()
+    if chain:
+        yield chain
+
+
+def imports_in_code(code: CodeType) -> set[Import]:
+    """Return the imports in code without source: of modules as a whole."""
+    found = {
+        Import(0, str(instruction.argval), ())
+        for instruction in dis.get_instructions(code)
+        if instruction.opname == "IMPORT_NAME"
+    }
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            found |= imports_in_code(constant)
+    return found
+
+
+def imports_in_tree(nodes: Iterable[ast.AST]) -> set[Import]:
+    """Return what code imports, as precisely as it uses it.
+
+    An import of which nothing is used, or which only runs something, counts whole.
+    """
+    nodes = list(nodes)
+    aliases, found = import_aliases(nodes)
+    used: set[str] = set()
+    for name, *attributes in name_chains(nodes):
+        used.add(name)
+        for level, module, chain in aliases.get(name, ()):
+            found.add(Import(level, module, (*chain, *attributes)))
+    for name in aliases.keys() - used:
+        found.update(aliases[name])
+    return found
+
+
+def import_aliases(
+    nodes: Iterable[ast.AST],
+) -> tuple[dict[str, list[Import]], set[Import]]:
+    """Return the names that imports bind, and the modules imported for all names."""
+    aliases: dict[str, list[Import]] = {}
+    stars: set[Import] = set()
+    for node in _walk(nodes):
+        if isinstance(node, ast.Import):
+            for one in node.names:
+                module = one.name if one.asname else one.name.partition(".")[0]
+                name = one.asname or module
+                aliases.setdefault(name, []).append(Import(0, module, ()))
+        elif isinstance(node, ast.ImportFrom):
+            for one in node.names:
+                reference = Import(node.level, node.module or "", (one.name,))
+                if one.name == "*":
+                    stars.add(reference)
+                else:
+                    aliases.setdefault(one.asname or one.name, []).append(reference)
+    return aliases, stars
+
+
+def name_chains(nodes: Iterable[ast.AST]) -> set[Chain]:
+    """Return all names that are read, each with the attributes taken of it."""
+    found: set[Chain] = set()
+    waiting = list(nodes)
+    while waiting:
+        node = waiting.pop()
+        chain = _chain(node)
+        if chain:
+            found.add(chain)
+        else:
+            waiting.extend(ast.iter_child_nodes(node))
+    return found
+
+
+def _chain(node: ast.AST) -> Chain:
+    attributes: list[str] = []
+    while isinstance(node, ast.Attribute):
+        attributes.append(node.attr)
+        node = node.value
+    if not isinstance(node, ast.Name):
+        return ()
+    return (node.id, *reversed(attributes))
+
+
+def changed_chains(nodes: Iterable[ast.AST]) -> set[Chain]:
+    """Return what code changes itself: by ``global``, an item, an attribute, a method.
+
+    Names of the code's own variables are among them.
+    """
+    found: set[Chain] = set()
+    for node in _walk(nodes):
+        if isinstance(node, ast.Global | ast.Nonlocal):
+            found.update((name,) for name in node.names)
+        elif isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load):
+            found.add(_chain(node.value))
+        elif isinstance(node, ast.Attribute):
+            if not isinstance(node.ctx, ast.Load):
+                found.add(_chain(node))
+            elif node.attr in _CHANGING:
+                found.add(_chain(node.value))
+    found.discard(())
+    return found
+
+
+def computes_attributes(nodes: Iterable[ast.AST]) -> bool:
+    """Tell whether ``getattr`` is called with a name that is not written there."""
+    return any(
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "getattr"
+        and not (len(node.args) > 1 and isinstance(node.args[1], ast.Constant))
+        for node in _walk(nodes)
+    )
+
+
+def _walk(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    for node in nodes:
+        yield from ast.walk(node)
