@@ -52,9 +52,9 @@ class CallReader:
     def __init__(
         self, run_dir: Path, transfers: Callable[[], SharedTransfers], *, copies: bool
     ) -> None:
-        self._run_dir: Path = run_dir
-        self._transfers: Callable[[], SharedTransfers] = transfers
-        self._copies: bool = copies
+        self._run_dir = run_dir
+        self._transfers = transfers
+        self._copies = copies
 
     def read(
         self, spec: AppSpec, task_id: int, kwargs: dict[str, Any]

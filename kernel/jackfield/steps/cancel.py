@@ -28,9 +28,9 @@ class Canceller:
     """
 
     def __init__(self, ends: Ends, post: Callable[[Any], None], log: Logger) -> None:
-        self._ends: Ends = ends
-        self._post: Callable[[Any], None] = post
-        self._log: Logger = log
+        self._ends = ends
+        self._post = post
+        self._log = log
 
     def cancel(self, task: Task, future: AppFuture[Any]) -> bool:
         """Cancel a task if its function has not returned; tell whether it is.

@@ -17,7 +17,6 @@ from jackfield.graph.dependency_errors import dependency_error
 from jackfield.states import FINAL, TaskState
 
 if TYPE_CHECKING:
-    from collections import Counter
     from concurrent.futures import Future
     from logging import Logger
 
@@ -48,10 +47,10 @@ class Failures:
     def __init__(
         self, tally: Tally, closing: Closing, log: Logger, *, lazy: bool
     ) -> None:
-        self._tally: Tally = tally
-        self._closing: Closing = closing
-        self._log: Logger = log
-        self._lazy: bool = lazy
+        self._tally = tally
+        self._closing = closing
+        self._log = log
+        self._lazy = lazy
 
     def note(self, task: Task, error: BaseException, effects: Effects) -> None:
         """Keep a line on a task that failed; one that was cancelled has not."""
@@ -93,14 +92,12 @@ class Conclusion:
         free: Callable[[Task], None],
         release_files: Callable[[Task, Mapping[File, Future[Any] | None]], None],
     ) -> None:
-        self._counts: Counter[TaskState] = tally.counts
-        self._barriers: Barriers = barriers
-        self._failures: Failures = failures
-        self._observation: Observation = observation
-        self._free: Callable[[Task], None] = free
-        self._release_files: Callable[
-            [Task, Mapping[File, Future[Any] | None]], None
-        ] = release_files
+        self._counts = tally.counts
+        self._barriers = barriers
+        self._failures = failures
+        self._observation = observation
+        self._free = free
+        self._release_files = release_files
 
     def draw(self, task: Task, error: BaseException | None, effects: Effects) -> None:
         """Do it for a task whose state is final already."""
@@ -150,12 +147,10 @@ class Ends:
         failures: Failures,
         control: Callable[[Callable[[Effects], None]], None],
     ) -> None:
-        self._live: dict[int, Task] = live
-        self._failures: Failures = failures
-        self._conclude: Callable[[Task, BaseException | None, Effects], None] = (
-            conclusion.draw
-        )
-        self._control: Callable[[Callable[[Effects], None]], None] = control
+        self._live = live
+        self._failures = failures
+        self._conclude = conclusion.draw
+        self._control = control
 
     # -- one task, or a batch
 

@@ -78,11 +78,11 @@ class Intake:
         ends: Ends,
         release_files: Callable[..., None],
     ) -> None:
-        self._live: dict[int, Task] = live
-        self._home: Home = home
-        self._closing: Closing = closing
-        self._ends: Ends = ends
-        self._release_files: Callable[..., None] = release_files
+        self._live = live
+        self._home = home
+        self._closing = closing
+        self._ends = ends
+        self._release_files = release_files
 
     def admit(self, task: Task, effects: Effects) -> None:
         """Register a new task."""
@@ -141,11 +141,11 @@ class Reports:
         failed: Callable[[Task, BaseException], None],
         returned: Callable[[Task, Any], None],
     ) -> None:
-        self._live: dict[int, Task] = live
-        self._tally: Tally = tally
-        self._keep_at_once: Callable[[Extras, Any], bool] = keep_at_once
-        self._failed: Callable[[Task, BaseException], None] = failed
-        self._returned: Callable[[Task, Any], None] = returned
+        self._live = live
+        self._tally = tally
+        self._keep_at_once = keep_at_once
+        self._failed = failed
+        self._returned = returned
 
     def take(self, outcome: Outcome, endings: list[Ending], effects: Effects) -> None:
         """Take one outcome, unless its attempt does not count any more."""
@@ -221,12 +221,12 @@ class Performance:
         fail: Callable[[Task, BaseException], None],
         fault: Callable[[BaseException], None],
     ) -> None:
-        self._launch: Callable[[Sequence[Task]], None] = launcher.launch
-        self._callbacks: CallbackRunner = callbacks
-        self._throttle: Throttle = throttle
-        self._complete_join: Callable[[Task], None] = finisher.complete_join
-        self._fail: Callable[[Task, BaseException], None] = fail
-        self._fault: Callable[[BaseException], None] = fault
+        self._launch = launcher.launch
+        self._callbacks = callbacks
+        self._throttle = throttle
+        self._complete_join = finisher.complete_join
+        self._fail = fail
+        self._fault = fault
 
     def of(self, effects: Effects) -> None:
         """Launch what is ready, wake who waits, then run others' code."""
@@ -269,11 +269,11 @@ class Engine:
         ends: Ends,
         fault: Callable[[BaseException], None],
     ) -> None:
-        self._admit: Callable[[Task, Effects], None] = intake.admit
-        self._take: Callable[[Outcome, list[Ending], Effects], None] = reports.take
-        self._reports: Reports = reports
-        self._ends: Ends = ends
-        self._fault: Callable[[BaseException], None] = fault
+        self._admit = intake.admit
+        self._take = reports.take
+        self._reports = reports
+        self._ends = ends
+        self._fault = fault
 
     def step(self, inbox: deque[Any], limit: int) -> Effects:
         """Work off up to ``limit`` items; return what they call for."""

@@ -46,12 +46,12 @@ class Finisher:
         fail: Callable[[Task, BaseException], None],
         control: Callable[[Callable[[Effects], None]], None],
     ) -> None:
-        self._transfers: Callable[[], SharedTransfers] = transfers
-        self._joins: Joins = joins
-        self._retry: Callable[[Task, BaseException], None] = retry
-        self._succeed: Callable[[Task, Any], None] = succeed
-        self._fail: Callable[[Task, BaseException], None] = fail
-        self._control: Callable[[Callable[[Effects], None]], None] = control
+        self._transfers = transfers
+        self._joins = joins
+        self._retry = retry
+        self._succeed = succeed
+        self._fail = fail
+        self._control = control
 
     def finish(self, task: Task, value: Any) -> None:
         """Do what follows a function's return, then end the task."""

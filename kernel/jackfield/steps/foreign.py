@@ -31,8 +31,8 @@ class ForeignFutures:
     """
 
     def __init__(self, ends: Ends, post: Callable[[Any], None]) -> None:
-        self._ends: Ends = ends
-        self._post: Callable[[Any], None] = post
+        self._ends = ends
+        self._post = post
 
     def watch(self, task: Task, futures: Sequence[Future[Any]]) -> None:
         """Have futures release ``task``; ``task.waiting`` counts them already."""

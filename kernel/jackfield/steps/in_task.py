@@ -31,8 +31,8 @@ class InTask:
     def __init__(
         self, pool: ExecutorPool, transfers: Callable[[], SharedTransfers]
     ) -> None:
-        self._pool: ExecutorPool = pool
-        self._transfers: Callable[[], SharedTransfers] = transfers
+        self._pool = pool
+        self._transfers = transfers
 
     def decide(self, task: Task, files: Iterable[File]) -> bool:
         """Tell whether a task with these remote files moves them itself; note it."""

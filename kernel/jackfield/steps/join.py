@@ -43,11 +43,11 @@ class Joins:
         foreign: ForeignFutures,
         memo: Lazy[Flights],
     ) -> None:
-        self._live: dict[int, Task] = live
-        self._home: Home = home
-        self._ends: Ends = ends
-        self._foreign: ForeignFutures = foreign
-        self._memo: Lazy[Flights] = memo
+        self._live = live
+        self._home = home
+        self._ends = ends
+        self._foreign = foreign
+        self._memo = memo
 
     def join(
         self, task: Task, value: Any, inner: list[Future[Any]], effects: Effects

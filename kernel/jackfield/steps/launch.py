@@ -50,11 +50,11 @@ class Launcher:
         handover: Handover,
         fail: Callable[[Task, BaseException], None],
     ) -> None:
-        self._prepare: Callable[[Task], bool] = preparer.prepare
-        self._pool: ExecutorPool = pool
-        self._manager: PluginManager = manager
-        self._submit: Callable[[ExecutorEntry, Sequence[Task]], None] = handover.submit
-        self._fail: Callable[[Task, BaseException], None] = fail
+        self._prepare = preparer.prepare
+        self._pool = pool
+        self._manager = manager
+        self._submit = handover.submit
+        self._fail = fail
 
     def launch(self, tasks: Sequence[Task]) -> None:
         """Launch tasks, with one ``submit`` for each executor."""
@@ -131,12 +131,12 @@ class Handover:
         in_task: InTask,
         free: Callable[[Task], None],
     ) -> None:
-        self._scheduler: Scheduler = scheduler
-        self._ends: Ends = ends
-        self._closing: Closing = closing
-        self._observation: Observation = observation
-        self._in_task: InTask = in_task
-        self._free: Callable[[Task], None] = free
+        self._scheduler = scheduler
+        self._ends = ends
+        self._closing = closing
+        self._observation = observation
+        self._in_task = in_task
+        self._free = free
 
     def submit(self, entry: ExecutorEntry, tasks: Sequence[Task]) -> None:
         """Hand tasks over; those whose future was cancelled meanwhile are ended."""

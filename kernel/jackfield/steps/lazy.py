@@ -20,7 +20,7 @@ class Lazy(Generic[T]):
     """
 
     def __init__(self, make: Callable[[], T]) -> None:
-        self._make: Callable[[], T] = make
+        self._make = make
         self._making: threading.Lock = threading.Lock()
         self.made: T | None = None
 

@@ -48,12 +48,12 @@ class Preparer:
         wait_again: Callable[[Task, Effects], None],
         control: Callable[[Callable[[Effects], None]], None],
     ) -> None:
-        self._deep: bool = deep
-        self._in_task: InTask = in_task
-        self._transfers: Callable[[], SharedTransfers] = transfers
-        self._memo: Callable[[], Flights] | None = memo
-        self._wait_again: Callable[[Task, Effects], None] = wait_again
-        self._control: Callable[[Callable[[Effects], None]], None] = control
+        self._deep = deep
+        self._in_task = in_task
+        self._transfers = transfers
+        self._memo = memo
+        self._wait_again = wait_again
+        self._control = control
 
     def prepare(self, task: Task) -> bool:
         """Put values in and look the memo up; tell whether the task is still to run.

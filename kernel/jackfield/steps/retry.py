@@ -50,13 +50,13 @@ class Retrier:
         fail: Callable[[Task, BaseException], None],
         log: Logger,
     ) -> None:
-        self._manager: PluginManager = manager
-        self._route: Callable[[AppSpec, float | None], Route] = route
-        self._config: Config = config
-        self._closing: Closing = closing
-        self._scheduler: Scheduler = scheduler
-        self._fail: Callable[[Task, BaseException], None] = fail
-        self._log: Logger = log
+        self._manager = manager
+        self._route = route
+        self._config = config
+        self._closing = closing
+        self._scheduler = scheduler
+        self._fail = fail
+        self._log = log
 
     def handle(self, task: Task, error: BaseException) -> None:
         """Retry a task whose attempt failed, or end it. Called without the role."""

@@ -62,14 +62,14 @@ class Submitter:
         throttle: Throttle,
         dependencies: Dependencies,
     ) -> None:
-        self._home: Home = home
-        self._post: Callable[[Any], None] = post
-        self._closing: Closing = closing
-        self._pool: ExecutorPool = pool
-        self._reader: CallReader = reader
-        self._limit: int | None = limit
-        self._throttle: Throttle = throttle
-        self._dependencies: Dependencies = dependencies
+        self._home = home
+        self._post = post
+        self._closing = closing
+        self._pool = pool
+        self._reader = reader
+        self._limit = limit
+        self._throttle = throttle
+        self._dependencies = dependencies
         self._ids: itertools.count[int] = itertools.count()
 
     def submit(
@@ -158,13 +158,13 @@ class Dependencies:
         transfers: Callable[[], SharedTransfers],
         in_task: InTask,
     ) -> None:
-        self._home: Home = home
-        self._deep: bool = deep
-        self._copies: bool = copies
-        self._post: Callable[[Any], None] = post
-        self._foreign: ForeignFutures = foreign
-        self._transfers: Callable[[], SharedTransfers] = transfers
-        self._in_task: InTask = in_task
+        self._home = home
+        self._deep = deep
+        self._copies = copies
+        self._post = post
+        self._foreign = foreign
+        self._transfers = transfers
+        self._in_task = in_task
 
     def find(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]

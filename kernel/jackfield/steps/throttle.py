@@ -37,10 +37,10 @@ class Throttle:
         closing: Closing,
         serves: Callable[[], bool],
     ) -> None:
-        self._live: Sized = live
-        self._inbox: Sized = inbox
-        self._closing: Closing = closing
-        self._serves: Callable[[], bool] = serves
+        self._live = live
+        self._inbox = inbox
+        self._closing = closing
+        self._serves = serves
         self.waiting: deque[Latch] = deque()
 
     def unfinished(self) -> int:
