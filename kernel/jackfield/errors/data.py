@@ -143,8 +143,8 @@ class TransferError(StagingError, OSError):
         reason: What went wrong, in a sentence.
         transient: Whether the same may go well a moment later. The kernel tries
             again; connections that break and timeouts it takes as transient anyway.
-        retry_after: Seconds after which the other side wants to be asked again, if
-            it said so.
+        retry_after: Seconds after which the server wants to be asked again, if it has
+            said so.
     """
 
     def __init__(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from logging import Logger
 
     from jackfield.graph.task import Task
-    from jackfield.staging.steps import Step
+    from jackfield.staging.progress import Progress
 
 CAPACITY: Final = 100_000
 """Events kept for observers that are slower than the tasks; then the oldest go."""
@@ -73,7 +73,7 @@ class EventStream:
                 )
             )
 
-    def note_transfer(self, number: int, url: str, direction: str, step: Step) -> None:
+    def note_transfer(self, number: int, url: str, direction: str, step: Progress) -> None:
         """Record a step of a transfer."""
         self._keep(
             TransferEvent(

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from jackfield.graph.events import Observation
     from jackfield.graph.route import Route
     from jackfield.graph.state import Closing
+    from jackfield.staging.progress import OnProgress, Progress
     from jackfield.staging.site import Site
-    from jackfield.staging.steps import Step, Told
     from jackfield.transfers.sites import Sites
 
 STAGE_IN: Final = AppSpec("stage_in", kind="transfer", executors=(TRANSFERS,))
@@ -65,7 +65,7 @@ class SharedTransfers:
         submit: Submits a task of the kernel's own.
         copies: Whether ``file:`` URLs are staged like those of other schemes.
         closing: Whether anything is still moved.
-        observation: Observers that are told of transfers.
+        observation: Observers that are on_progress of transfers.
         log: The run's log.
     """
 
@@ -153,8 +153,8 @@ class SharedTransfers:
     def _stage_in(self, file: File, site: Site, stop: Stop, number: int) -> File:
         directory = self._room(f"in-{number}")
         try:
-            told = self._teller(number, file, "in")
-            return stage_in(file, site, directory, stop, told)
+            on_progress = self._teller(number, file, "in")
+            return stage_in(file, site, directory, stop, on_progress)
         except BaseException:
             shutil.rmtree(directory, ignore_errors=True)
             raise
@@ -164,8 +164,8 @@ class SharedTransfers:
     def send(self, file: File) -> AppFuture[File]:
         """Return the future of an output's way to its remote place."""
         site, stop = self.site(file), Stop()
-        told = self._teller(next(self._numbers), file, "out")
-        action = partial(stage_out, file, site, stop, told)
+        on_progress = self._teller(next(self._numbers), file, "out")
+        action = partial(stage_out, file, site, stop, on_progress)
         return self._submit(STAGE_OUT, action, file, site, stop)
 
     def place_output(self, file: File, task: int) -> File:
@@ -231,8 +231,8 @@ class SharedTransfers:
         for stop in list(self._stops):
             stop.stop()
 
-    def _teller(self, number: int, file: File, direction: str) -> Told:
-        def told(step: Step) -> None:
+    def _teller(self, number: int, file: File, direction: str) -> OnProgress:
+        def on_progress(step: Progress) -> None:
             if step.stage == "retrying":
                 self._log.info(
                     "Transfer of %s: attempt %d failed, another in %.1f s: %s",
@@ -242,7 +242,7 @@ class SharedTransfers:
             if events is not None:
                 events.note_transfer(number, redact(file.url), direction, step)
 
-        return told
+        return on_progress
 
 
 def _failed(future: AppFuture[File]) -> bool:
