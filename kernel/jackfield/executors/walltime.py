@@ -112,7 +112,7 @@ class _Limit:
                 )
 
     def wait_for_fire(self) -> None:
-        """Wait until the watchdog is not within ``fire``; it is there for an instant."""
+        """Wait until the watchdog is not within ``fire``."""
         with self._lock:
             pass
 
