@@ -138,7 +138,7 @@ class ExecutorPool:
         try:
             report = partial(self._report, entry)
             executor.start(ExecutorContext(label, self._run_dir, report))
-            entry.look()
+            entry.read_capabilities()
             return entry
         except BaseException as error:
             self._shut(entry, 0.0)

@@ -182,7 +182,7 @@ _LINGER_S: Final = 5.0
 """Seconds that the thread stays when it has nothing to watch."""
 
 _LONGEST_SLEEP_S: Final = 3600.0
-"""Seconds that the watchdog sleeps at a time; longer timeouts overflow some clocks."""
+"""Seconds that the watchdog sleeps at a time; some clocks overflow far beyond it."""
 
 _SWEEP_FROM: Final = 64
 """Limits that are kept without a thought of sweeping."""
