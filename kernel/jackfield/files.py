@@ -1,4 +1,4 @@
-"""Files as values: a name that a task takes or makes, here or far away."""
+"""``File``: the path or URL of a file that a task takes or makes."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ from pathlib import PurePosixPath
 class File:
     """A file, named by a path or a URL.
 
-    Given to an app, a remote one is staged in before the task runs, and the app
-    sees the local copy: ``open(file)`` and f-strings use its local path. Given in
-    ``outputs``, it is staged out afterwards.
+    If it is remote and an argument of an app, it is staged in before the task runs, and
+    the app sees the local copy: ``open(file)`` and f-strings use the local path. If it
+    is remote and in ``outputs=``, it is staged out when the app has made it.
 
     Attributes:
-        url: As given.
+        url: The path or URL as it was given.
         scheme: The URL's scheme, ``"file"`` for a plain path.
         netloc: The URL's host part.
-        path: The URL's path, decoded; for a plain path the path as given.
-        local_path: Where the local copy is, once there is one.
+        path: The URL's path, decoded; for a plain path the path as it was given.
+        local_path: Where the local copy is, or ``None`` while there is none.
         sha256: Digest that the content must have, in hexadecimal, or ``None``.
         size: Number of bytes that it must have, or ``None``.
-        verified: Of a file that was staged in, how it is known that the copy is
-            right: ``"digest"``, ``"etag"``, ``"size"`` or ``"none"``; else ``None``.
+        verified: How a copy that was staged in was verified: by the ``"digest"`` that
+            the user declares; by the server's ``"etag"``, which is the same after the
+            transfer; by its ``"size"``; or by ``"none"`` of these. ``None`` if the file
+            was not staged in.
     """
 
     __slots__ = (
@@ -60,15 +62,16 @@ class File:
 
     @property
     def remote(self) -> bool:
-        """Whether the file has to be staged."""
+        """Whether the file is on another machine, so that it has to be staged."""
         return self.scheme != "file"
 
     @property
     def stageable(self) -> bool:
-        """Whether a task may get another file in its place.
+        """Whether the kernel may replace the file before the task runs.
 
-        A remote one; one with a declared size or digest, which is verified first; a
-        ``file:`` URL, which the configuration may want copied.
+        It may if the file is remote, because the task gets the local copy; if a size or
+        digest is declared, because it is verified first; and if it is a ``file:`` URL,
+        because the configuration may ask for a copy of those.
         """
         declared = self.sha256 is not None or self.size is not None
         return self.remote or declared or self.url.startswith("file:")
@@ -77,8 +80,8 @@ class File:
     def tree(self) -> bool:
         """Whether a URL stands for many files: a directory, or a pattern.
 
-        A directory's URL ends with ``/``. A pattern has a ``*`` in its path; a name
-        with a star in it is written ``%2A``.
+        A directory's URL ends with ``/``. A pattern has a ``*`` in its path. A star
+        that belongs to a name is written ``%2A``.
         """
         if not (self.remote or self.url.startswith("file:")):
             return False
@@ -104,7 +107,7 @@ class File:
         return self.path
 
     def cleancopy(self) -> File:
-        """Return the same file, without what is known of a local copy."""
+        """Return the same file without ``local_path`` and ``verified``."""
         return File(self.url, sha256=self.sha256, size=self.size)
 
     def at(
@@ -138,7 +141,7 @@ class File:
 
 
 def _split(text: str) -> tuple[str, str, str]:
-    """Return scheme, host part and path; a plain path is a file's as it is."""
+    """Return scheme, host part and decoded path; a plain path is left as it is."""
     head, mark, _ = text.partition("://")
     if not mark or not head.replace("+", "").replace("-", "").isalnum():
         return "file", "", text
@@ -156,7 +159,7 @@ def raw_path(url: str) -> str:
 
 
 def redact(url: str) -> str:
-    """Return a URL without its password and query, to be shown."""
+    """Return a URL as it may be shown: without its password and its query."""
     if "://" not in url:
         return url
     from urllib.parse import urlsplit
@@ -168,7 +171,8 @@ def redact(url: str) -> str:
     netloc = parts.netloc
     user, colon, port = netloc.partition(":")
     if colon and "@" in parts.path and not (port.isdigit() or netloc.startswith("[")):
-        # What looks like a port is the beginning of a password with a slash in it.
+        # ``user:pass/word@host``: the slash should have been escaped, and what looks
+        # like a host with a port is the user and the beginning of the password.
         return f"{parts.scheme}://{user}:***@{url.rpartition('@')[2].partition('?')[0]}"
     if "@" in netloc:
         user, _, host = netloc.rpartition("@")
@@ -178,7 +182,7 @@ def redact(url: str) -> str:
 
 
 def as_file(value: object) -> File:
-    """Return ``value`` as a File; a string or path is taken as its name."""
+    """Return a ``File``: the value itself, or one for a string or path."""
     if isinstance(value, File):
         return value
     if isinstance(value, str | os.PathLike):

@@ -1,4 +1,4 @@
-"""The states of a task, and what plugins may see of one."""
+"""The states of a task, and the records in which plugins and users see tasks."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
 
 
 class TaskState(Enum):
-    """Where a task is.
+    """The state of a task.
 
-    The plain road is ``WAITING -> READY -> SUBMITTED -> SUCCEEDED``. A state in
+    Most tasks go ``WAITING``, ``READY``, ``SUBMITTED``, ``SUCCEEDED``. A state in
     ``FINAL`` never changes again. There is no ``RUNNING``: an executor may be a
-    cluster, and the kernel cannot see a worker pick a task up.
+    cluster, and the kernel cannot see when a worker takes a task up.
     """
 
     WAITING = "waiting"
     """At least one input future is not done, or a retry's delay is not over."""
 
     READY = "ready"
-    """Inputs are done; the task is on its way to an executor."""
+    """All inputs are done, and the task will be handed to an executor."""
 
     SUBMITTED = "submitted"
-    """``Executor.submit`` has been given the task."""
+    """The task was handed to an executor."""
 
     JOINING = "joining"
     """A join app's body has returned futures that are not done."""
@@ -55,8 +55,10 @@ class TaskState(Enum):
         return self in FINAL
 
 
-# Both run for every task, and Enum's own are Python code: the hash, where one object a
-# state needs no other than the usual, and Python 3.11's way to a member by its name.
+# The two below run several times for each task, and Enum's own way is slow Python code.
+# Its ``__hash__`` hashes the name; each state is one object, so the usual hash will do.
+# And Python 3.11 finds ``TaskState.READY`` through a descriptor; a plain attribute is
+# found directly.
 setattr(TaskState, "__hash__", object.__hash__)  # noqa: B010  (not for type checkers)
 for _state in tuple(TaskState):
     type.__setattr__(TaskState, _state.name, _state)
@@ -74,18 +76,18 @@ FINAL: Final[frozenset[TaskState]] = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class TaskView:
-    """What a hook sees of a task: a snapshot, never the live record.
+    """What a hook sees of a task: a snapshot that does not change.
 
     Attributes:
         id: Number of the task in its kernel, from 0.
         app: Name of the app's function.
         label: The user's ``label=``, or ``""``.
-        attempt: 1 at the first try.
+        attempt: Number of the current attempt, from 1.
         executors: Labels of the executors that the app allows and that can do what it
             asks for, in the app's order, or else that of the configuration.
         executor: Label of the executor chosen for this attempt, or ``None``.
         resources: What the app asks for: resource name to amount.
-        key: Memo key, or ``None`` where the app is not cached.
+        key: The memo key, or ``None`` if the app is not cached.
     """
 
     id: int
@@ -104,11 +106,11 @@ class TaskEvent(NamedTuple):
     Attributes:
         task: Number of the task in its kernel.
         app: Name of the app's function.
-        state: The state that it entered.
-        attempt: The attempt that this belongs to, from 1.
-        executor: Label of the executor, or ``None`` before one is chosen.
-            ``"_internal"`` is the kernel's own, for bodies of join apps, transfers
-            and ``future[key]``.
+        state: The state that it has entered.
+        attempt: Number of the attempt, from 1.
+        executor: Label of the executor, or ``None`` before one is chosen. Labels that
+            begin with ``_`` are the kernel's own: ``"_internal"`` for bodies of join
+            apps and ``future[key]``, ``"_transfers"`` for files.
         wall: Seconds since the epoch; may jump with the clock.
         monotonic: Seconds on a clock that never goes back; for differences.
         error: The failure in one line, or ``None``.
@@ -125,21 +127,20 @@ class TaskEvent(NamedTuple):
 
 
 class TransferEvent(NamedTuple):
-    """How far a transfer is.
+    """How far a transfer of a file is.
 
     Attributes:
-        transfer: Its number in its kernel; all attempts share it.
+        transfer: Number of the transfer in its kernel; all attempts share it.
         url: The URL without secrets.
         direction: ``"in"`` or ``"out"``.
-        stage: ``"started"``, ``"progress"`` (about each half second), ``"retrying"``
-            (an attempt failed), or how it ended: ``"done"``, ``"failed"``,
-            ``"cancelled"``.
-        attempt: The attempt that this belongs to, from 1.
+        stage: ``"started"`` (an attempt), ``"progress"`` (twice a second),
+            ``"retrying"`` (an attempt has failed, and there will be another); or how
+            the transfer has ended: ``"done"``, ``"failed"``, ``"cancelled"``.
+        attempt: Number of the attempt, from 1; 0 for a file from the cache.
         moved: Bytes moved so far.
-        size: Bytes in all, or ``None`` if that is not known.
-        rate: Bytes per second, since the attempt began.
-        verified: For ``"done"``: how it is known that the file is right:
-            ``"digest"``, ``"etag"``, ``"size"`` or ``"none"``.
+        size: Bytes of the whole file, or ``None`` if that is not known.
+        rate: Bytes per second since the attempt began.
+        verified: With ``"done"``: how the file was verified; see ``File.verified``.
         wall: Seconds since the epoch; may jump with the clock.
         monotonic: Seconds on a clock that never goes back; for differences.
         error: The failure in one line, or ``None``.
@@ -164,9 +165,9 @@ class Summary:
     """What became of a kernel's tasks so far.
 
     Attributes:
-        counts: State to number of tasks; transfers count as tasks.
+        counts: Each state with the number of tasks in it; transfers count as tasks.
         failures: The first failures, one line each.
-        failed: How many tasks failed, without those that depended on them.
+        failed: How many tasks have failed, without those that depended on them.
         elapsed: Seconds since the kernel started.
         run_dir: The run's directory.
     """

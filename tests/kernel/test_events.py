@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jackfield as jf
-from jackfield.graph.events import CAPACITY
+from jackfield.graph.events import CAPACITY, EventStream
+from jackfield.staging.progress import Progress
 
 LIMIT_S = 10.0
 
@@ -105,3 +109,22 @@ def test_a_slow_observer_loses_events_and_nothing_else(tmp_path: Path) -> None:
 
     assert CAPACITY <= sum(seen) < 2 * CAPACITY
     assert "events lost" in (kernel.run_dir / "jackfield.log").read_text()
+
+
+class Overtaken(deque[Any]):
+    """A queue as a thread finds it that was overtaken: full at the look, now empty."""
+
+    def __len__(self) -> int:
+        return CAPACITY
+
+
+def test_a_thread_that_drops_the_oldest_event_may_be_overtaken() -> None:
+    told: list[jf.TransferEvent] = []
+    stream = EventStream(lambda _, moved: told.extend(moved), logging.getLogger())
+    stream._waiting = Overtaken()
+    stream.note_transfer(1, "http://host/a", "in", Progress("started", 1))
+    stream.start()
+    stream.stop(LIMIT_S)
+
+    assert [event.url for event in told] == ["http://host/a"]
+    assert (stream.dropped, stream.thread.is_alive()) == (0, False)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import threading
 import time
+from typing import Any
 
 import pytest
 
@@ -99,6 +101,31 @@ def test_an_inner_limit_may_be_caught_inside_an_outer_one() -> None:
         return "second"
 
     assert soft_walltime(tries_twice, "outer", LIMIT_S)() == "second"
+
+
+def test_an_outer_limit_may_strike_anywhere_within_inner_ones() -> None:
+    """Neither the watchdog is lost by it, nor is an inner limit left armed."""
+    brief = soft_walltime(len, "inner", LIMIT_S)
+
+    def many(end: float) -> None:
+        while time.monotonic() < end:
+            brief("ab")
+
+    for _ in range(100):
+        with pytest.raises(jf.AppTimeout, match="outer"):
+            soft_walltime(many, "outer", 0.001)(time.monotonic() + LIMIT_S)
+    assert not [limit for limit in _limits() if limit.armed]
+
+
+def test_limits_of_functions_that_have_returned_do_not_pile_up() -> None:
+    for _ in range(2_000):
+        soft_walltime(len, "len", 3600.0)("ab")
+
+    assert len(_limits()) < 500
+
+
+def _limits() -> list[Any]:
+    return [one for one in gc.get_objects() if type(one).__name__ == "_Limit"]
 
 
 @pytest.mark.parametrize("endless", [math.inf, 1e300])

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import jackfield as jf
 from jackfield import RemoteInfo, Transfer, hookimpl
 from jackfield.abc import ExecutorContext, Work
+from jackfield.errors import ExecutorError
+from jackfield.graph.events import Observation
+from jackfield.graph.state import Closing
+from jackfield.plugins.manager import PluginManager
 from jackfield.staging.remote import Stop
 from jackfield.transfers.executor import Movement, TransferExecutor
+from jackfield.transfers.shared import SharedTransfers
+from jackfield.transfers.sites import Sites
 
 LIMIT_S = 20.0
 
@@ -77,6 +87,56 @@ def test_files_that_wait_for_a_connection_come_one_after_another(
     finally:
         threads.shutdown()
     assert max(most) == 1
+
+
+def test_works_for_which_there_is_no_thread_are_not_run_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended, moved = threading.Event(), list[str]()
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError(f"can't start {thread.name}")
+
+    threads = TransferExecutor(4)
+    threads.start(ExecutorContext("transfers", tmp_path, lambda _: ended.set()))
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(ExecutorError, match="no thread can be started"):
+                threads.submit([moving(1, partial(moved.append, "refused"))])
+        threads.submit([moving(2, partial(moved.append, "taken"))])
+        assert ended.wait(LIMIT_S)
+    finally:
+        threads.shutdown()
+    assert moved == ["taken"]
+
+
+def test_a_transfer_may_be_released_while_another_is_submitted(tmp_path: Path) -> None:
+    """A thread that submits while the kernel ends works the inbox off itself."""
+    others: dict[jf.File, Any] = {jf.File("other", size=1): None}
+    released = threading.Event()
+
+    def submit(spec: Any, action: Callable[[], jf.File]) -> Any:
+        transfers.release(others)
+        released.set()
+        return Future()
+
+    transfers = SharedTransfers(
+        tmp_path,
+        Sites(jf.Config(), PluginManager()),
+        submit,
+        copies=False,
+        closing=Closing(),
+        observation=Observation(),
+        log=logging.getLogger(),
+    )
+    here = threading.Thread(
+        target=transfers.fetch, args=(jf.File("here", size=1),), daemon=True
+    )
+    here.start()
+
+    assert released.wait(LIMIT_S)
+    here.join(LIMIT_S)
 
 
 def test_a_directory_whose_name_is_taken_is_left_alone(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
-"""Everything the kernel raises on its own account.
+"""The exceptions that the kernel raises itself.
 
-An exception raised by a task's function is never wrapped: it comes out of
-``future.result()`` as it was raised. Every class here survives pickling, because
-it may have to cross a process boundary: the facts are attributes, the message is
-made of them in ``__str__``, and ``args`` holds what the constructor takes.
+An exception that a task's function raises is not one of these and is never wrapped: it
+comes out of ``future.result()`` as it was raised.
+
+Every class here can be pickled, because it may have to come from another process. So
+the facts are attributes, the message is made of them in ``__str__``, and ``args`` holds
+the arguments of the constructor.
 """
 
 from __future__ import annotations

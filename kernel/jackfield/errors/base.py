@@ -1,4 +1,4 @@
-"""What all errors have in common."""
+"""The base class of all errors, and two helpers for messages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ class JackfieldError(Exception):
 
 
 def suggest(name: str, valid: Iterable[str]) -> str:
-    """Return a sentence end that offers the nearest valid name, or a full stop."""
+    """Return the end of a sentence about a name that is wrong.
+
+    It is ``"; did you mean 'nearest'?"`` if a valid name is similar, else ``"."``.
+    """
     from difflib import get_close_matches
 
     guess = get_close_matches(name, list(valid), n=1)
@@ -21,7 +24,7 @@ def suggest(name: str, valid: Iterable[str]) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """Return an exception in one line, whatever its ``__str__`` does."""
+    """Return class and message of an exception in one line; never raises."""
     try:
         text = str(error).strip().split("\n", 1)[0]
     except BaseException:

@@ -1,4 +1,4 @@
-"""Errors of what tasks take and give: pickles, commands, files, stored results."""
+"""Errors of data and commands: pickling, bash apps, files, keys, stored results."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class SerializationError(JackfieldError, TypeError):
 
     Attributes:
         task: The app's name.
-        what: Where the trouble is: ``"argument 'x', at x.lock"``, ``"its result"``.
-        reason: The pickler's own words.
+        what: What cannot be pickled: ``"argument 'x', at x.lock"``, ``"its result"``.
+        reason: What the pickler has raised.
     """
 
     def __init__(self, task: str, what: str, reason: str) -> None:
@@ -33,7 +33,7 @@ class SerializationError(JackfieldError, TypeError):
 
 
 class RemoteError(JackfieldError):
-    """Stands for an exception of a task that could not be brought back itself.
+    """Stands for an exception of a task that could not be pickled or unpickled.
 
     Attributes:
         type_name: The exception's qualified class name.
@@ -57,12 +57,14 @@ class BashAppError(JackfieldError):
 
 
 class BashExitFailure(BashAppError):  # noqa: N818  (the name Parsl's users catch)
-    """A bash app's command ended with another code than 0.
+    """A bash app's command has ended with an exit code other than 0.
 
     Attributes:
         app_name: The app.
-        exitcode: The command's exit code; above 128, a signal's number plus 128.
-        detail: The end of its standard error, or where to look.
+        exitcode: The command's exit code. If a signal has killed it, 128 plus the
+            number of the signal.
+        detail: The end of its standard error, with the file that holds all of it; or
+            the name of the signal; or ``""``.
     """
 
     def __init__(self, app_name: str, exitcode: int, detail: str = "") -> None:
@@ -78,11 +80,11 @@ class BashExitFailure(BashAppError):  # noqa: N818  (the name Parsl's users catc
 
 
 class BashAppNoReturn(BashAppError, TypeError):  # noqa: N818  (the name Parsl's users catch)
-    """A bash app's function returned something else than a command line."""
+    """A bash app's function has not returned a command line, which is a ``str``."""
 
 
 class MissingOutputs(BashAppError):  # noqa: N818  (the name Parsl's users catch)
-    """An app ended well, but files that it declared as outputs are not there.
+    """An app has ended well, but has not made all files of its ``outputs=``.
 
     Attributes:
         app_name: The app.
@@ -101,20 +103,20 @@ class MissingOutputs(BashAppError):  # noqa: N818  (the name Parsl's users catch
 
 
 class BadStdStreamFile(BashAppError, ValueError):  # noqa: N818  (the name Parsl's users catch)
-    """A value for ``stdout=`` or ``stderr=`` is none that can be opened."""
+    """A file given as ``stdout=`` or ``stderr=`` cannot be opened for writing."""
 
 
 class StagingError(JackfieldError):
-    """A file could not be brought where it was wanted."""
+    """A file could not be moved to where it was wanted."""
 
 
 class NoProviderError(StagingError, LookupError):
-    """No plugin serves a URL's scheme.
+    """No installed plugin moves files of a URL's scheme.
 
     Attributes:
         scheme: The scheme.
         url: The URL, without credentials.
-        installed: The schemes that are served, sorted.
+        installed: The schemes for which there is a plugin, sorted.
     """
 
     def __init__(self, scheme: str, url: str, installed: Iterable[str]) -> None:
@@ -134,17 +136,18 @@ class NoProviderError(StagingError, LookupError):
 
 
 class TransferError(StagingError, OSError):
-    """A transfer failed, or brought something else than was asked for.
+    """A transfer has failed, or what has arrived is not what was asked for.
 
-    Staging providers raise it too, with what they know of the cause.
+    Staging providers raise it too.
 
     Attributes:
         url: The URL, without credentials.
         reason: What went wrong, in a sentence.
-        transient: Whether the same may go well a moment later. The kernel tries
-            again; connections that break and timeouts it takes as transient anyway.
-        retry_after: Seconds after which the other side wants to be asked again, if
-            it said so.
+        transient: Whether the same transfer may succeed a moment later. If so, the
+            kernel tries again. Of other exceptions that a provider raises, it takes
+            broken connections and timeouts as transient.
+        retry_after: Seconds after which the server wants to be asked again, if it has
+            said so.
     """
 
     def __init__(
@@ -154,7 +157,8 @@ class TransferError(StagingError, OSError):
         transient: bool = False,
         retry_after: float | None = None,
     ) -> None:
-        super().__init__()  # without: an OSError would take two for a number and text
+        # Without arguments: ``OSError`` would take two as an errno and its text.
+        super().__init__()
         self.args: tuple[Any, ...] = (url, reason, transient, retry_after)
         self.url: str = url
         self.reason: str = reason
@@ -167,15 +171,18 @@ class TransferError(StagingError, OSError):
 
 
 class RemoteNotFoundError(TransferError, FileNotFoundError):
-    """The other side has no such file."""
+    """The server has no such file."""
 
 
 class RemoteForbiddenError(TransferError, PermissionError):
-    """The other side refuses: who asks, or what for."""
+    """The server refuses: the user is unknown there, or may not have the file."""
 
 
 class RemoteChangedError(TransferError):
-    """The file was replaced by another while it was moved. Transient."""
+    """The remote file was replaced by another version during the transfer.
+
+    This is transient: the next attempt begins anew, with the new version.
+    """
 
     def __init__(
         self,
@@ -190,7 +197,7 @@ class RemoteChangedError(TransferError):
 
 
 class TransferCancelledError(TransferError):
-    """Nobody wants the file any more; nothing is left of it."""
+    """A transfer was stopped because nobody wants the file any more."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url, "the transfer was cancelled")
@@ -202,8 +209,8 @@ class MemoKeyError(JackfieldError, TypeError):
 
     Attributes:
         task: The app's name.
-        what: The argument, with the path to the value.
-        reason: Why, and how to teach it.
+        what: The argument, with the path to the value within it that is at fault.
+        reason: Why it cannot be in a key, and what to do about it.
     """
 
     def __init__(self, task: str, what: str, reason: str) -> None:
@@ -213,7 +220,7 @@ class MemoKeyError(JackfieldError, TypeError):
         super().__init__(task, what, reason)
 
     def __str__(self) -> str:
-        """Name app, argument and the way out."""
+        """Name app and argument, and say what to do."""
         return f"{self.task}: no memo key for {self.what}: {self.reason}"
 
 
@@ -222,7 +229,7 @@ class CheckpointError(JackfieldError):
 
     Attributes:
         reason: What went wrong and what to do, in a sentence.
-        path: The file or directory, or ``""``.
+        path: The store's file or directory, or ``""``.
     """
 
     def __init__(self, reason: str, path: str = "") -> None:
@@ -231,14 +238,17 @@ class CheckpointError(JackfieldError):
         super().__init__(reason, path)
 
     def __str__(self) -> str:
-        """Name the place."""
+        """Name the store."""
         where = f"Checkpoint store {self.path!r}: " if self.path else ""
         return f"{where}{self.reason}"
 
 
 class CorruptCheckpointError(CheckpointError):
-    """A checkpoint store is damaged beyond single records; nothing was changed."""
+    """A checkpoint store as a whole is damaged, not only single records of it.
+
+    Nothing in it was changed.
+    """
 
 
 class CheckpointWarning(UserWarning):
-    """A stored result, or a store of earlier results, cannot be used; a miss."""
+    """A stored result, or a store, cannot be used; the function is called instead."""

@@ -1,4 +1,4 @@
-"""Errors of a kernel as a whole: its configuration, its life, its plugins."""
+"""Errors of a kernel as a whole: configuration, start and end, plugins."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class PluginError(JackfieldError):
 
 
 class PluginNotFoundError(PluginError, LookupError):
-    """No installed plugin answers to a name.
+    """No installed plugin has the name that was asked for.
 
     Attributes:
         kind: ``"executor"``, ``"staging"``, ``"checkpoint"``, ``"memo"`` or
@@ -57,8 +57,8 @@ class PluginLoadError(PluginError, ImportError):
     """A plugin that was asked for cannot be used.
 
     Attributes:
-        plugin: The entry point's name, or the name it was registered under.
-        origin: Distribution and version, or where the object came from.
+        plugin: The entry point's name, or the name under which it was registered.
+        origin: The distribution and its version, or where the object came from.
         reason: What went wrong, in a sentence.
     """
 
@@ -78,7 +78,7 @@ class DuplicatePluginError(PluginError):
 
     Attributes:
         group: The entry-point group.
-        name: The name that both claim.
+        name: The name that both have.
         origins: Both distributions with their versions.
     """
 
@@ -89,7 +89,7 @@ class DuplicatePluginError(PluginError):
         super().__init__(group, name, self.origins)
 
     def __str__(self) -> str:
-        """Name both distributions and the way out."""
+        """Name both distributions, and say what to do."""
         return (
             f"Two plugins are named {self.name!r} in {self.group}: "
             f"{' and '.join(self.origins)}. Uninstall one of them."
@@ -97,4 +97,7 @@ class DuplicatePluginError(PluginError):
 
 
 class PluginWarning(UserWarning):
-    """An installed plugin cannot be used; nobody asked for it by name."""
+    """An installed plugin cannot be used, and is left out.
+
+    It is an error instead if the plugin was asked for by its name.
+    """

@@ -1,4 +1,4 @@
-"""Errors that tasks end with, and those of the executors that ran them."""
+"""Errors of tasks that cannot run or end, and of the executors that run them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 class DependencyError(JackfieldError):
     """A task was not run, because a task it depends on failed or was cancelled.
 
-    ``__cause__`` is the first failure: the exception of the task at the root.
+    ``__cause__`` is the exception of the task that failed first.
 
     Attributes:
         task: The task that was not run, as ``"7 (total)"``.
-        path: The tasks from the one that failed first to the direct dependency;
-            of a long path, its two ends.
-        reason: The root's exception in one line.
+        path: The tasks from the one that failed first to the direct dependency. Of a
+            long path only both ends.
+        reason: The exception of the one that failed first, in one line.
     """
 
     def __init__(self, task: str, path: tuple[str, ...], reason: str) -> None:
@@ -30,7 +30,7 @@ class DependencyError(JackfieldError):
         super().__init__(task, path, reason)
 
     def __str__(self) -> str:
-        """Tell the way from the first failure to this task."""
+        """Show the path from the first failure to this task."""
         way = " -> ".join(self.path)
         return (
             f"Task {self.task} was not run, because task {way} failed with "
@@ -39,16 +39,19 @@ class DependencyError(JackfieldError):
 
 
 class JoinError(DependencyError):
-    """A join app's body returned futures, and one of them failed."""
+    """A join app failed, because one of the futures that its body returned failed."""
 
     def __str__(self) -> str:
-        """Tell which of the joined tasks failed."""
+        """Name the task that failed."""
         way = " -> ".join(self.path)
         return f"Join {self.task} failed, because task {way} failed with {self.reason}"
 
 
 class CircularWaitError(JackfieldError, ValueError):
-    """A join app returned a future that waits for the join app itself."""
+    """A join app returned a future that waits for the join app itself.
+
+    Both would wait for ever.
+    """
 
 
 class AppTimeout(JackfieldError, TimeoutError):  # noqa: N818  (the name Parsl's users catch)
@@ -70,7 +73,9 @@ class AppTimeout(JackfieldError, TimeoutError):  # noqa: N818  (the name Parsl's
 
 
 class TaskExitError(JackfieldError):
-    """A task raised what would end a program: SystemExit, KeyboardInterrupt, ...
+    """A task raised ``SystemExit``, ``KeyboardInterrupt`` or the like.
+
+    As it is, that would end a program; here only the task has failed.
 
     Attributes:
         task: The app's name.
@@ -88,7 +93,7 @@ class TaskExitError(JackfieldError):
 
 
 class ExecutorError(JackfieldError):
-    """An executor did not do its part: it raised, or never answered.
+    """An executor, and not the task, has failed: it raised or reported nonsense.
 
     Attributes:
         label: The executor's label.
@@ -106,11 +111,11 @@ class ExecutorError(JackfieldError):
 
 
 class UnsupportedByExecutorError(ConfigurationError):
-    """A task asks for what no executor that it may use can give.
+    """A task needs something that none of the executors it may use can do.
 
     Attributes:
         task: The app's name.
-        reasons: One sentence an executor.
+        reasons: For each executor, a sentence that says why it cannot run the task.
     """
 
     def __init__(self, task: str, reasons: Iterable[str]) -> None:
@@ -119,19 +124,19 @@ class UnsupportedByExecutorError(ConfigurationError):
         super().__init__(task, self.reasons)
 
     def __str__(self) -> str:
-        """Say what is missing, executor by executor."""
+        """Give the reason for each executor."""
         return f"No executor can run {self.task!r}: {' '.join(self.reasons)}"
 
 
 class WorkerDiedError(ExecutorError):
-    """The process that ran a task ended before the task did.
+    """The worker process that ran a task has died, and the task with it.
 
     Attributes:
         label: The executor's label.
         task: The task that it was running, as ``"7 (total)"``.
-        exitcode: As ``multiprocessing`` has it: minus the signal's number, the
-            exit status, or ``None`` where unknown.
-        reason: What is known of the cause.
+        exitcode: The process's exit code; minus the number of the signal that has
+            killed it; or ``None`` if it is not known.
+        reason: What is known of the cause, in a sentence.
     """
 
     def __init__(

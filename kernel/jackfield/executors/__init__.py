@@ -1,1 +1,1 @@
-"""Who runs tasks: the pool of executors, and adapters."""
+"""The executors of a kernel: the pool of them, the choice among them, an adapter."""

@@ -1,12 +1,27 @@
-"""Any ``concurrent.futures.Executor`` as an executor of the kernel.
+"""Makes any ``concurrent.futures.Executor`` an executor of the kernel.
 
-Each work becomes one foreign future, and each foreign future one report, whatever
-becomes of it. Where the foreign executor pickles, it gets bytes and gives bytes
-back, so that its own pickling meets built-in types only and no object of a user can
-break it.
+The adapted one is called *foreign* here, like the futures that it returns. Each work
+becomes one foreign future, and each foreign future becomes one report, however it ends.
+Where the foreign executor pickles, it gets bytes and gives bytes back, so that its own
+pickling meets built-in types only and no object of a user can break it.
 
-Done-callbacks run on threads of the foreign executor: nothing is ever raised into
-them.
+Several threads meet here: those of the kernel that submit, those of users that cancel,
+those of the foreign executor, on which done-callbacks report, and whoever shuts down.
+There is no lock around the works. ``_flying`` has each work from before it enters the
+foreign executor until after its report, and every step on it is one step of the
+interpreter. What may cross:
+
+- *Submit and shutdown.* Submit first notes its works in ``_flying`` and then looks
+  whether the executor is closed; shutdown first closes and then looks at ``_flying``.
+  So either submit sees that it comes too late, or shutdown sees the works and waits.
+- *Cancel and a function's end.* The foreign future decides which of the two came first.
+  If it says "cancelled", its done-callback runs within our ``cancel``, finds the work
+  in ``_cancelled`` and reports nothing. If it says that it is too late, the report is
+  sent as usual, and ``cancel`` answers no.
+- *Cancel and submit.* A work that is on its way into the foreign executor has no future
+  yet, and ``cancel`` answers no: the kernel will get its outcome.
+- *The last report and shutdown.* A work leaves ``_flying`` only after its report. So
+  when nothing flies any more, all is reported.
 """
 
 from __future__ import annotations
@@ -40,16 +55,16 @@ if TYPE_CHECKING:
 log: logging.Logger = logging.getLogger("jackfield.executors.adapter")
 
 END_S: Final = 5.0
-"""Seconds that an idle or killed foreign executor gets to end, beyond the grace."""
+"""Seconds beyond the grace that an idle or killed foreign executor gets to end."""
 
 
 def adapt(executor: concurrent.futures.Executor, label: str) -> Executor:
-    """Make a foreign executor one of the kernel's.
+    """Return a foreign executor as one of the kernel's.
 
     Args:
-        executor: Any. Its attribute ``jackfield_capabilities``, if there is one,
-            tells what it can do; without it, a ``ThreadPoolExecutor`` is known to
-            run in this process and anything else is taken to pickle.
+        executor: Any executor. Its attribute ``jackfield_capabilities``, if there is
+            one, tells what it can do. Without it, a ``ThreadPoolExecutor`` is known to
+            share memory with us, and any other is taken to pickle.
         label: Its name, for messages.
 
     Raises:
@@ -71,9 +86,9 @@ def _capabilities(executor: concurrent.futures.Executor, label: str) -> Capabili
 
 
 def _shares_memory(executor: concurrent.futures.Executor) -> bool:
-    """Whether it is a pool of plain threads.
+    """Tell whether a foreign executor is a pool of plain threads.
 
-    Python 3.14's pool of interpreters is one by inheritance, but does pickle.
+    Python 3.14's ``InterpreterPoolExecutor`` inherits from that, but it pickles.
     """
     names = [cls.__name__ for cls in type(executor).__mro__]
     threads = isinstance(executor, concurrent.futures.ThreadPoolExecutor)
@@ -87,28 +102,31 @@ class AdaptedExecutor(Executor):
         self._executor: concurrent.futures.Executor = executor
         self._label: str = label
         self.capabilities: Capabilities = _capabilities(executor, label)
-        # Works that are not reported. A work has no future yet while it is on its
-        # way into the foreign executor.
+        # Works that are not reported yet, each with its foreign future; with ``None``
+        # while it is on its way into the foreign executor.
         self._flying: dict[Work, Future[Any] | None] = {}
-        self._cancelled: set[Work] = set()  # by us: nothing is to be reported
+        # Works that the kernel has cancelled, which must not be reported.
+        self._cancelled: set[Work] = set()
+        # Functions that were pickled before.
         self._dumped: WeakKeyDictionary[FunctionType, bytes] = WeakKeyDictionary()
-        self._reporter = threading.local()  # has `busy` on a thread inside a report
-        self._closed = False
-        self._muted = False
-        self._ended = False
-        self._ending = threading.Lock()  # pools do not bear two shutdowns at once
-        self._idle = threading.Event()  # closed, and nothing flies
+        # Has ``busy`` set on a thread that is within a report.
+        self._reporter = threading.local()
+        self._closed = False  # no work is taken any more
+        self._muted = False  # the grace is over, and nothing is reported any more
+        self._ended = False  # the foreign executor is shut down
+        self._ending = threading.Lock()  # held to shut it down: once at a time
+        self._idle = threading.Event()  # set when it is closed and nothing flies
 
     @property
     def workers(self) -> int:
-        """What the foreign executor says, or the number of cores."""
+        """The foreign executor's ``_max_workers``, or else the number of cores."""
         number = getattr(self._executor, "_max_workers", None)
         if isinstance(number, int) and number > 0:
             return number
         return os.cpu_count() or 1
 
     def start(self, context: ExecutorContext) -> None:
-        """Remember where to report; the foreign executor starts as it likes."""
+        """Remember where to report; a foreign executor needs no start."""
         self._label = context.label
         self._report = context.report
 
@@ -121,7 +139,7 @@ class AdaptedExecutor(Executor):
             ExecutorError: After ``shutdown``.
         """
         self._flying.update(dict.fromkeys(batch))
-        if self._closed:  # asked after the works are noted, so that none is overlooked
+        if self._closed:  # looked at after the works are noted; see the module
             self._forget(batch)
             raise ExecutorError(self._label, "it takes no works after shutdown")
         for work in batch:
@@ -130,10 +148,12 @@ class AdaptedExecutor(Executor):
             except BaseException as error:
                 self._settle(work, (work, self._refusal(error), None))
             else:
+                # In this order: the callback, which removes the work, may run at once.
                 self._flying[work] = future
                 future.add_done_callback(partial(self._done, work))
 
     def _submit(self, work: Work) -> Future[Any]:
+        """Give a work to the foreign executor, as bytes if that pickles."""
         if not self.capabilities.isolated:
             return self._executor.submit(run_work, work)
         from jackfield.serialize import dump_call, run_packed
@@ -143,11 +163,15 @@ class AdaptedExecutor(Executor):
         return self._executor.submit(run_packed, function, call)
 
     def _dump(self, work: Work) -> bytes:
-        """Pickle the work's function, once where that cannot change its meaning."""
+        """Pickle a work's function; a plain one only once.
+
+        A plain function means the same the next time, except for the globals that it
+        uses: it keeps those of its first call, as ``docs/writing-an-executor.md`` says.
+        What a closure, a partial or an object holds may change from call to call.
+        """
         from jackfield.serialize import dump_function
 
         function = work.function
-        # What is in a closure, a partial or an object may be other the next time.
         if not isinstance(function, FunctionType) or function.__closure__:
             return dump_function(work.name, function)
         data = self._dumped.get(function)
@@ -156,6 +180,7 @@ class AdaptedExecutor(Executor):
         return data
 
     def _refusal(self, error: BaseException) -> BaseException:
+        """Return the error of a work that the foreign executor has not taken."""
         if isinstance(error, JackfieldError):
             return error
         if isinstance(error, concurrent.futures.BrokenExecutor):
@@ -163,11 +188,11 @@ class AdaptedExecutor(Executor):
         return self._failure(f"it did not take the task: {error!r}", error)
 
     def cancel(self, work: Work) -> bool:
-        """Cancel the foreign future; true if that says that it was in time."""
+        """Cancel the foreign future; return whether it was in time."""
         future = self._flying.get(work)
         if future is None:
             return False
-        self._cancelled.add(work)  # first: `cancel` calls the done-callback
+        self._cancelled.add(work)  # first, because `cancel` calls the done-callback
         try:
             _bear_cancelled(future)
             cancelled = future.cancel()
@@ -181,7 +206,11 @@ class AdaptedExecutor(Executor):
     # -- reports
 
     def _done(self, work: Work, future: Future[Any]) -> None:
-        """Report a foreign future that is done; called once, never raises."""
+        """Report a foreign future that is done.
+
+        This is its done-callback, called once, on any thread of the foreign executor.
+        It never raises, because that thread is not ours.
+        """
         outcome: Outcome | None
         try:
             outcome = self._outcome(work, future)
@@ -191,6 +220,7 @@ class AdaptedExecutor(Executor):
         self._settle(work, outcome)
 
     def _outcome(self, work: Work, future: Future[Any]) -> Outcome | None:
+        """Return what to report of a foreign future; ``None`` for nothing."""
         if future.cancelled():
             if work in self._cancelled:
                 return None
@@ -210,7 +240,7 @@ class AdaptedExecutor(Executor):
         return work, *load_outcome(work.name, future.result())
 
     def _settle(self, work: Work, outcome: Outcome | None) -> None:
-        """Report an outcome, if there is one to report, and forget the work."""
+        """Report an outcome, if there is one to report, then forget the work."""
         outer = getattr(self._reporter, "busy", False)
         self._reporter.busy = True
         try:
@@ -223,6 +253,7 @@ class AdaptedExecutor(Executor):
             self._forget((work,))
 
     def _forget(self, works: Sequence[Work]) -> None:
+        """Remove works, and wake whoever shuts down if they were the last."""
         for work in works:
             self._flying.pop(work, None)
             self._cancelled.discard(work)
@@ -245,10 +276,11 @@ class AdaptedExecutor(Executor):
     # -- the end
 
     def shutdown(self, *, grace: float | None = None) -> None:
-        """Shut the foreign executor down; kill its processes if the grace is over.
+        """Shut the foreign executor down; kill its processes when the grace is over.
 
-        Inside a report it does not wait: what calls there is one of the foreign
-        executor's own threads, and the end goes on behind it.
+        The kernel may end within a report, that is, on a thread of the foreign
+        executor, which would have to wait for itself. Then the shutdown is done on
+        another thread, and this returns at once.
         """
         self._closed = True
         if self._ended:
@@ -262,6 +294,7 @@ class AdaptedExecutor(Executor):
             self._end(grace)
 
     def _end(self, grace: float | None) -> None:
+        """Wait for the works, or cancel and then kill or leave them."""
         if grace is None:
             self._wait_idle(None)
             self._shut_down(kill=False)
@@ -269,6 +302,7 @@ class AdaptedExecutor(Executor):
         for work in list(self._flying):
             self.cancel(work)
         self._wait_idle(grace)
+        # From here on nothing is reported; the kernel ends the tasks that are left.
         self._muted = True
         stuck = list(self._flying)
         if stuck and not self.capabilities.isolated:
@@ -278,10 +312,12 @@ class AdaptedExecutor(Executor):
         self._forget(stuck)
 
     def _wait_idle(self, limit: float | None) -> None:
-        self._forget(())  # sets the event if nothing flies any more
+        """Wait until nothing flies."""
+        self._forget(())  # sets the event if that is so already
         self._idle.wait(limit)
 
     def _leave(self, stuck: list[Work]) -> None:
+        """Shut the foreign executor down without waiting for its threads."""
         log.warning(
             "Executor %r leaves threads that run %r: a thread cannot be stopped, and "
             "Python waits at its exit for those of a ThreadPoolExecutor",
@@ -292,7 +328,10 @@ class AdaptedExecutor(Executor):
             self._ended = True
 
     def _shut_down_within(self, limit: float, *, kill: bool) -> None:
-        """Shut the foreign executor down on a thread that can be left behind."""
+        """Shut the foreign executor down, but wait only so many seconds.
+
+        This is done on a daemon thread, which can be left behind.
+        """
         end = threading.Thread(target=self._shut_down_logged, args=(kill,), daemon=True)
         end.start()
         join(end, limit)
@@ -306,7 +345,7 @@ class AdaptedExecutor(Executor):
             log.exception("Executor %r raised in its shutdown", self._label)
 
     def _shut_down(self, *, kill: bool) -> None:
-        """Shut the foreign executor down, unless it is, and wait for it."""
+        """Shut the foreign executor down, if nobody has yet, and wait for its end."""
         executor = self._executor
         with self._ending:
             if self._ended:
@@ -322,10 +361,11 @@ class AdaptedExecutor(Executor):
 
 
 def _bear_cancelled(future: Future[Any]) -> None:
-    """Let a pool that breaks go past a future that we are about to cancel.
+    """Keep Python 3.11's process pool from hanging when it breaks after a cancel.
 
-    In Python 3.11 the thread of a process pool dies there, and all that is in the
-    pool hangs (CPython issue 107219).
+    When a worker dies, the pool's thread calls ``set_exception`` on all its futures. On
+    one that is cancelled this raises, the thread dies, and the other futures never end
+    (CPython issue 107219). So this future gets a ``set_exception`` that does not raise.
     """
     if sys.version_info >= (3, 12):
         return
@@ -338,7 +378,7 @@ def _bear_cancelled(future: Future[Any]) -> None:
 
 
 def _has_own_way_to_kill(executor: concurrent.futures.Executor) -> bool:
-    """Whether its ``shutdown`` can be asked to kill, as loky's can."""
+    """Tell whether a foreign executor's ``shutdown`` can kill, as loky's can."""
     try:
         return "kill_workers" in inspect.signature(executor.shutdown).parameters
     except ValueError:  # written in C
@@ -346,12 +386,12 @@ def _has_own_way_to_kill(executor: concurrent.futures.Executor) -> bool:
 
 
 def _kill_workers(executor: concurrent.futures.Executor) -> None:
-    """Kill a pool's processes: by its method, or before Python 3.14 one by one."""
+    """Kill a pool's processes: by its method, or one by one before Python 3.14."""
     kill = getattr(executor, "kill_workers", None)
     if kill is not None:
         kill()
         return
-    # The standard library had no public way to them.
+    # The standard library had no public way to get at them.
     processes = getattr(executor, "_processes", None) or {}
     for process in list(processes.values()):
         process.kill()

@@ -1,4 +1,4 @@
-"""The executors of a kernel, and which of them a task may use."""
+"""The executors of a kernel: started, found by label, ended."""
 
 from __future__ import annotations
 
@@ -32,23 +32,31 @@ if TYPE_CHECKING:
     from jackfield.plugins.manager import PluginManager
 
 END_S: Final = 10.0
-"""Twice what the kernel itself gives a foreign executor."""
+"""Seconds that an executor gets to end, beyond the grace of its tasks.
+
+Twice what ``adapter`` gives to an adapted one, so that it has time to report that.
+"""
 
 
 class ExecutorPool:
     """All executors of one kernel, by label.
 
+    ``entries`` is never changed but replaced by a new dict, so that any thread may read
+    it without the lock.
+
     Attributes:
         margin: Seconds that an executor gets to end, beyond the grace of its tasks.
         entries: Label to executor.
-        version: Another object after each change of ``entries``.
+        version: Another object whenever the users' executors have changed. A ``Route``
+            keeps the one that it was computed for.
 
     Args:
-        manager: Who makes executors.
+        manager: The plugins, which make executors.
         run_dir: The run's directory.
-        report: Where outcomes go.
-        own: Labels of the executors for the kernel's own tasks, to what makes the
-            executor or its configuration table.
+        report: Takes the outcomes that an executor reports.
+        own: The executors for the kernel's own tasks: each label with a function that
+            returns the executor or its configuration table. They are started when they
+            are needed.
         log: The run's log.
     """
 
@@ -77,11 +85,19 @@ class ExecutorPool:
         """Start executors; if one fails, stop those that this call has started.
 
         Args:
-            tables: Label to configuration table, or to an executor.
+            tables: Each label with its configuration table, or with an executor.
+
+        Raises:
+            ConfigurationError: A label is taken, or a table is wrong.
+            ExecutorError: An executor does not start.
+            KernelClosedError: The kernel has ended meanwhile.
         """
         started: dict[str, ExecutorEntry] = {}
         try:
-            for label, table in tables.items():  # without the lock: plugins' code
+            # Without the lock, because this runs the code of plugins. Another thread
+            # may add the same label, or close the pool, meanwhile; hence the second
+            # look below.
+            for label, table in tables.items():
                 started[label] = self._start(label, table)
             with self._lock:
                 for label in started:
@@ -108,19 +124,21 @@ class ExecutorPool:
         return self.entries[label]
 
     def _check_free(self, label: str) -> None:
+        """Raise if the pool is closed or the label is taken."""
         if self._closed:
             raise KernelClosedError("the kernel has been closed meanwhile")
         if label in self.entries:
             raise ConfigurationError(f"There is an executor {label!r} already.")
 
     def _start(self, label: str, table: Any) -> ExecutorEntry:
+        """Make an executor and start it; whatever goes wrong is an error of ours."""
         self._check_free(label)
         executor = self._create(label, table)
         entry = ExecutorEntry(label, executor)
         try:
             report = partial(self._report, entry)
             executor.start(ExecutorContext(label, self._run_dir, report))
-            entry.look()
+            entry.read_capabilities()
             return entry
         except BaseException as error:
             self._shut(entry, 0.0)
@@ -130,6 +148,7 @@ class ExecutorPool:
             raise ExecutorError(label, reason) from error
 
     def _create(self, label: str, table: Any) -> Executor:
+        """Return the executor of a table, adapted if it is of another kind."""
         made = table
         if isinstance(table, Mapping):
             options = {key: value for key, value in table.items() if key != "plugin"}
@@ -149,8 +168,9 @@ class ExecutorPool:
         """Shut all executors down; an error of one stops no other.
 
         Args:
-            grace: Seconds for the tasks that run. ``None`` waits for them, one
-                executor after the other, the kernel's own last.
+            grace: Seconds for the tasks that run. ``None`` waits for them, for one
+                executor after the other. The kernel's own come last, because tasks of
+                the others may still need them.
         """
         with self._lock:
             self._closed = True
@@ -174,9 +194,12 @@ class ExecutorPool:
             try:
                 thread.start()
             except RuntimeError as error:
-                if thread.ident is not None:  # started: a Ctrl-C that Event.wait masked
+                # ``start`` waits for the thread to come up, and a Ctrl-C in that wait
+                # may come out as this RuntimeError. Then the thread has a number.
+                if thread.ident is not None:
                     raise KeyboardInterrupt from error
-                self._shut(entry, grace)  # no thread is to be had at the very end
+                # At the interpreter's exit no thread can be started any more.
+                self._shut(entry, grace)
             else:
                 threads.append((entry, thread))
         deadline = time.monotonic() + grace + self.margin
@@ -196,14 +219,19 @@ class ExecutorPool:
     # -- choosing
 
     def route(self, spec: AppSpec, walltime: float | None) -> Route:
-        """Return the executors for an app's task.
+        """Return the executors that may run an app's task and can do what it asks for.
+
+        Args:
+            spec: The app. It keeps the answer for its own walltime.
+            walltime: Seconds for the task, which may differ from the app's.
 
         Raises:
             ConfigurationError: The app names an unknown label.
             UnsupportedByExecutorError: None of them can do what is asked for.
         """
-        # Read first: a pool that grows while the fitting ones are found out gives
-        # the route an old version, so that it is found out anew the next time.
+        # The version is read before the entries. If an executor is added in between,
+        # the route gets the old version and is computed anew the next time. The other
+        # way round, an old route would pass as current for ever.
         version = self.version
         if walltime is not None and walltime != spec.walltime:
             return Route(self._fitting(spec, walltime), version)

@@ -1,4 +1,4 @@
-"""Which executors can run an app's tasks, and which of them runs a task."""
+"""Which executors can run an app's tasks, and which of them gets the next one."""
 
 from __future__ import annotations
 
@@ -31,10 +31,11 @@ def unfit(entry: ExecutorEntry, spec: AppSpec, walltime: float | None) -> str:
 
 
 def least_loaded(loads: Mapping[ExecutorEntry, int]) -> ExecutorEntry:
-    """Return the executor with the least unfinished work for each worker.
+    """Return the executor with the fewest unfinished works per worker.
 
     Args:
-        loads: Candidates with their load; of equals, the first wins.
+        loads: Each candidate with its number of unfinished works. Of equals, the first
+            is returned.
     """
     return min(loads, key=lambda entry: loads[entry] / entry.workers)
 
@@ -45,16 +46,17 @@ def select(
     manager: PluginManager,
     coming: Mapping[ExecutorEntry, Sequence[Task]],
 ) -> ExecutorEntry:
-    """Choose the executor of one attempt: a hook's answer, or the least loaded.
+    """Choose the executor of one attempt: the one a hook names, or the least loaded.
 
     Args:
-        task: What it is for.
+        task: The task.
         route: The candidates.
-        manager: Whose hooks are asked.
-        coming: Tasks that are on their way to an executor.
+        manager: The plugins, whose hooks are asked.
+        coming: The tasks of this batch that an executor will get, and that its load
+            does not count yet.
 
     Raises:
-        ConfigurationError: A hook named a label that was not offered.
+        ConfigurationError: A hook named a label that is none of the candidates'.
     """
     loads = {entry: entry.load + len(coming.get(entry, ())) for entry in route.entries}
     if manager.hooks.select_executor:
@@ -68,6 +70,7 @@ def select(
 
 
 def _offered(route: Route, label: object) -> ExecutorEntry:
+    """Return the candidate that a hook has named."""
     for entry in route.entries:
         if entry.label == label:
             return entry

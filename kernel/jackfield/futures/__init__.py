@@ -1,4 +1,4 @@
-"""Futures: what users hold of a task. One ends exactly once."""
+"""Futures: what users hold of a task. Each ends exactly once."""
 
 from jackfield.futures.future import (
     AppFuture,

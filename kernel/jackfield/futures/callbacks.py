@@ -1,4 +1,13 @@
-"""A thread for users' done-callbacks, so that they hold up nothing else."""
+"""A thread that calls users' done-callbacks, so that they hold up nothing else.
+
+Any thread may end a future and put its callbacks into the queue; one thread, started
+with the first of them, calls them in that order. When the kernel ends, this thread ends
+too, but futures may still end a little later, on a thread that was late. Their
+callbacks are then called by whoever puts them in. So that none is lost between the two,
+both sides write first and look then: ``put`` puts its batch into the queue and then
+looks at ``_ended``; the thread sets ``_ended`` and then empties the queue once more.
+Whichever comes second sees what the other has written.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +21,22 @@ from jackfield.futures.future import KernelFuture, run_callback
 from jackfield.futures.locks import join
 
 Batch = tuple[KernelFuture[Any], list[Callable[[Any], object]]]
+"""A future that has ended, with its callbacks."""
 
 
 class CallbackRunner:
-    """Calls done-callbacks in order, on one thread that starts on first use."""
+    """Calls done-callbacks in order, on one thread that starts on first use.
+
+    Attributes:
+        thread: The thread; ``None`` until it is started.
+    """
 
     def __init__(self) -> None:
-        self._queue: SimpleQueue[Batch | None] = SimpleQueue()
-        self._lock: threading.RLock = threading.RLock()  # a signal may come in between
-        self._ended: bool = False
+        self._queue: SimpleQueue[Batch | None] = SimpleQueue()  # ``None`` is the end
+        # Held to start the thread or to decide that none is started. Reentrant, because
+        # a signal handler may end a future on a thread that is here.
+        self._lock: threading.RLock = threading.RLock()
+        self._ended: bool = False  # the thread calls nothing any more, or never began
         self.thread: threading.Thread | None = None
 
     def put(
@@ -28,12 +44,13 @@ class CallbackRunner:
     ) -> None:
         """Have callbacks called with a future that has ended."""
         self._queue.put((future, callbacks))
-        if self._ended:  # a thread that was late when the kernel ended
+        if self._ended:  # looked at after the put; see the module
             self._drain()
         elif self.thread is None:
             self._start()
 
     def _start(self) -> None:
+        """Start the thread; if there can be none, call what is queued here."""
         with self._lock:
             if self.thread is not None:
                 return
@@ -43,21 +60,22 @@ class CallbackRunner:
                 )
                 try:
                     self.thread.start()
-                except RuntimeError:  # none is to be had, as at the interpreter's exit
+                except RuntimeError:  # as at the interpreter's exit
                     self.thread = None
                 else:
                     return
         self._drain()
 
     def stop(self, timeout: float | None) -> bool:
-        """Let the thread end after what is queued; tell whether it has.
+        """Have the thread end when it has called what is queued; tell whether it has.
 
         Args:
             timeout: Seconds to wait for it; a callback may block for ever.
         """
-        with self._lock:
+        with self._lock:  # so that no thread is started between the look and the mark
             thread = self.thread
-            self._ended = thread is None
+            if thread is None:
+                self._ended = True
         if thread is None:
             self._drain()
             return True
@@ -70,13 +88,14 @@ class CallbackRunner:
         while True:
             batch = self._queue.get()
             if batch is None:
-                self._ended = True  # first: who puts looks at this afterwards
+                self._ended = True  # first this, then the queue; see the module
                 self._drain()
                 return
             _call(*batch)
-            del batch
+            del batch  # a thread that waits must not keep a future and its result alive
 
     def _drain(self) -> None:
+        """Call what is queued on this thread."""
         with contextlib.suppress(Empty):
             while True:
                 batch = self._queue.get_nowait()

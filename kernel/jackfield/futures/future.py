@@ -71,10 +71,10 @@ class MemoInfo:
     """Whether an earlier result is used for a task: ``future.memo``.
 
     Attributes:
-        status: ``"hit"``: the result of an equal call is used, an earlier one or one
-            that was being executed. ``"miss"``: the function is, or was, executed.
-            ``"off"``: neither, because the app is not cached or the task ended before
-            it was looked up. ``"pending"``: not known yet.
+        status: ``"hit"``: the result of an equal call is used, which ended before or
+            was running. ``"miss"``: the function is, or was, called. ``"off"``: neither
+            of these, because the app is not cached or the task ended before a result
+            was looked up. ``"pending"``: not known yet.
         key: The memo key in hexadecimal, as ``jackfield memo show`` takes it;
             ``None`` where it is not known.
     """
@@ -116,13 +116,19 @@ class TaskOfFuture(Protocol):
 
 
 class Cancellation(CancelledError):  # noqa: N818  (what the user asked for is no error)
-    """Ends a future as cancelled; a task's own CancelledError is a failure."""
+    """The error with which the kernel ends a future as cancelled.
+
+    A class of its own, because a ``CancelledError`` that a task's function raises is a
+    failure like any other.
+    """
 
 
 class KernelFuture(Future[T]):
     """What the kernel's futures have in common. Only the kernel makes them."""
 
-    # Class attributes stand for what most futures never need of their own.
+    # Most futures never need most of these, so the class has them, and an instance
+    # gets its own only when it needs one. While the future is pending, they are written
+    # with ``_claim`` held; ``_waiting`` with the condition held.
     _state: str = PENDING
     _result: T | None = None
     _exception: BaseException | None = None
@@ -132,7 +138,8 @@ class KernelFuture(Future[T]):
     _sleepers: list[Latch] | None = None
 
     def __init__(self, task: TaskOfFuture) -> None:
-        # The base class would make a condition and two lists; see the module.
+        # The base class's constructor is not called: it would make a condition and two
+        # lists for each future.
         self._task: TaskOfFuture = task
 
     # -- what concurrent.futures.wait and as_completed reach into
@@ -143,6 +150,8 @@ class KernelFuture(Future[T]):
         def _condition(self) -> Condition:
             condition = self._cond
             if condition is None:
+                # With the lock, so that ``settle`` cannot find that there is none, and
+                # end the future without it, while it is made.
                 with _claim:
                     condition = self._cond
                     if condition is None:
@@ -151,7 +160,8 @@ class KernelFuture(Future[T]):
 
         @property
         def _waiters(self) -> list[Any]:
-            # Reached with the condition held, so two threads cannot both make it.
+            # ``concurrent.futures`` reads this with the condition held, so two threads
+            # cannot both make the list.
             if self._waiting is None:
                 self._waiting = []
             return self._waiting
@@ -204,18 +214,18 @@ class KernelFuture(Future[T]):
         return self._exception
 
     def _await_end(self, timeout: float | None) -> None:
+        """Wait for the end; raise if it does not come in time, or is a cancel."""
         if self._state is PENDING and not self._sleep(timeout):
             raise TimeoutError(f"{self!r} did not end within {timeout} s")
         if self._state is CANCELLED_AND_NOTIFIED:
             raise CancelledError(f"{self._task.title} was cancelled")
 
     def _sleep(self, timeout: float | None) -> bool:
-        """Wait until the task has ended; tell whether it has.
-
-        Not by ``Condition.wait``, in which Ctrl-C may lose the lock.
-        """
+        """Wait until the task has ended; tell whether it has."""
         sleeper = Latch()
         with _claim:
+            # Looked at and noted in one hold of the lock: whoever ends the future comes
+            # either before, and we see it, or after, and finds our latch.
             if self._state is not PENDING:
                 return True
             if self._sleepers is None:
@@ -236,8 +246,8 @@ class KernelFuture(Future[T]):
     def add_done_callback(self, fn: Callable[[Self], object]) -> None:
         """Have ``fn(self)`` called when the task has ended.
 
-        It runs on the kernel's callback thread, or at once on this one if the task
-        has ended. What it raises is logged.
+        It is called on the kernel's callback thread; if the task has ended already, at
+        once on this thread. What it raises is logged.
         """
         with _claim:
             if self._state is PENDING:
@@ -258,7 +268,7 @@ class KernelFuture(Future[T]):
         raise RuntimeError("The kernel alone sets the exception of a task's future.")
 
     def set_running_or_notify_cancel(self) -> NoReturn:
-        """Refuse: this is for executors, on futures of their own."""
+        """Refuse: this is for executors and their own futures."""
         raise RuntimeError("The kernel alone changes the state of a task's future.")
 
     def __await__(self) -> Generator[Any, None, T]:
@@ -277,7 +287,8 @@ class KernelFuture(Future[T]):
     def _write(self, error: BaseException | None, value: Any) -> bool:
         """End the future if it is pending, and tell whether it was.
 
-        Called with the lock held.
+        Called with the lock held. The result is written before the state: who sees that
+        the future has ended, even without the lock, sees the result too.
         """
         if self._state is not PENDING:
             return False
@@ -297,7 +308,10 @@ class KernelFuture(Future[T]):
         return True
 
     def _tell_waiters(self) -> None:
-        """Tell ``concurrent.futures.wait`` of the end; the condition is held."""
+        """Tell ``concurrent.futures.wait`` that the future has ended.
+
+        Called with the condition held.
+        """
         for waiter in self._waiting or ():
             if self.cancelled():
                 waiter.add_cancelled(self)
@@ -307,7 +321,10 @@ class KernelFuture(Future[T]):
                 waiter.add_result(self)
 
     def _strand(self, error: BaseException) -> None:
-        self._cond = self._sleepers = None  # nobody waits there; it may be held, too
+        """End the future in a forked child; see ``strand``."""
+        # The threads that sleep at latches are the parent's, and the condition may be
+        # held by one of them, for ever in this copy of the memory.
+        self._cond = self._sleepers = None
         self._write(error, None)
 
     def _take_callbacks(self) -> list[Callable[[Any], object]] | None:
@@ -317,6 +334,7 @@ class KernelFuture(Future[T]):
         return callbacks
 
     def _outcome(self) -> str:
+        """Return the state in a word or two, for ``repr``."""
         if self._state is PENDING:
             return self._task.status
         if self.cancelled():
@@ -327,10 +345,10 @@ class KernelFuture(Future[T]):
 
 
 class AppFuture(KernelFuture[T]):
-    """The result of calling an app: ends when the task and its outputs have.
+    """The future of a call of an app. It ends when the task and its outputs have.
 
-    ``future[key]`` is a future too: of the item of the result. Attributes of a
-    result are not reached this way: ``hasattr(future, name)`` means the future.
+    ``future[key]`` is another future, of that item of the result. There is nothing of
+    the kind for attributes of the result: ``future.name`` means the future's own.
 
     Attributes:
         outputs: One ``DataFuture`` for each file in ``outputs=``.
@@ -362,7 +380,9 @@ class AppFuture(KernelFuture[T]):
     @property
     def memo(self) -> MemoInfo:
         """Whether an earlier result is used; ``jackfield.explain`` tells why."""
-        # Asked in this order, because a task notes what it used before it ends.
+        # First the end, then the memo: a task notes what it uses before it ends. The
+        # other way round, it could end between the two looks, and a task that has ended
+        # would seem to be pending.
         ended = self.done()
         return self._task.memo_info(ended=ended, cancelled=self.cancelled())
 
@@ -450,7 +470,10 @@ def succeeded(future: KernelFuture[Any]) -> bool:
 Ending: TypeAlias = (
     "tuple[KernelFuture[Any] | None, BaseException | None, Any, Any, Any]"
 )
-"""``(future, error, value, task, final state)``; the last two are for the caller."""
+"""How a future is to end: ``(future, error, value, task, final state)``.
+
+The last two are not looked at here; the caller finds them again with the answer.
+"""
 
 
 def settle(endings: Iterable[Ending]) -> list[bool]:
@@ -458,6 +481,9 @@ def settle(endings: Iterable[Ending]) -> list[bool]:
 
     A ``Cancellation`` as the error ends a future as cancelled. Callbacks are left to
     the caller, who takes them with ``take_callbacks`` when it holds no lock.
+
+    The lock is taken once for all futures that have no condition. Those that have one
+    are ended afterwards, one by one, because the condition has to be taken first.
     """
     wins: list[bool] = []
     watched: list[tuple[int, KernelFuture[Any], BaseException | None, Any]] = []
@@ -470,7 +496,7 @@ def settle(endings: Iterable[Ending]) -> list[bool]:
                 wins.append(future is not None and future._write(error, value))
     for place, future, error, value in watched:
         with future._condition:
-            with _claim:
+            with _claim:  # a cancel may have come since the look above
                 wins[place] = future._write(error, value)
             if wins[place]:
                 future._tell_waiters()
@@ -484,8 +510,8 @@ def claim_cancel(
 
     Args:
         future: The future.
-        allowed: Asked with the lock held. Where it says no, nothing is done; it must
-            call no code of users.
+        allowed: Asked with the lock held whether the future may be cancelled; without
+            it, it may. It must call no code of users.
     """
     with future._condition:
         with _claim:
@@ -499,7 +525,7 @@ def claim_cancel(
 def holding_ends() -> Any:
     """Return a context manager within which no future of any kernel ends.
 
-    For a few instructions that must not overlap with a cancel.
+    It is for a few instructions of the kernel that a cancel must not come between.
     """
     return _claim
 
@@ -507,7 +533,7 @@ def holding_ends() -> Any:
 def take_callbacks(
     future: KernelFuture[Any],
 ) -> list[Callable[[Any], object]] | None:
-    """Return the callbacks of a future that has ended, once; then ``None``."""
+    """Return the callbacks of a future that has ended; ``None`` if they were taken."""
     return future._take_callbacks()
 
 
@@ -522,11 +548,15 @@ def run_callback(future: KernelFuture[Any], callback: Callable[[Any], object]) -
 
 
 def reset_after_fork() -> None:
-    """Make a new lock in a forked child: the old one may be held for ever."""
+    """Make a new lock in a forked child.
+
+    A thread of the parent may have held the old one in the moment of the fork. In the
+    child that thread does not exist and would never give it back.
+    """
     global _claim  # noqa: PLW0603  (the one lock of this module)
     _claim = threading.RLock()
 
 
 def strand(future: KernelFuture[Any], error: BaseException) -> None:
-    """End a future in a forked child, where no thread is left that waits for it."""
+    """End a future with an error in a forked child, where nobody else can end it."""
     future._strand(error)

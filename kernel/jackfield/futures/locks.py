@@ -1,12 +1,18 @@
-"""Locks for which Ctrl-C on the main thread is no danger.
+"""Locks that stay whole when a Ctrl-C strikes the main thread.
 
-Python handles a signal between two instructions of the main thread: also between
-the last one of ``Condition.__enter__``, which is written in Python, and the first
-one of the ``with`` block. The lock would then be held for ever, and a thread of the
-kernel would wait for it for ever. Methods written in C have no such moment.
+Python handles a signal between two instructions of the main thread, and a Ctrl-C raises
+``KeyboardInterrupt`` there. Three things must not happen then:
 
-``Condition.wait`` is worse, so threads wait for a ``Latch``. Nor does one sleep
-without an end: a signal that comes just before does not wake the main thread.
+- *A lock stays held for ever.* ``threading.Condition.__enter__`` is written in Python:
+  the Ctrl-C may strike after it has taken the lock and before the ``with`` block has
+  begun, and nobody would ever give the lock back. A method written in C has no such
+  moment. Hence ``Condition``.
+- *A wait loses its lock.* ``threading.Condition.wait`` gives the lock back and takes it
+  again in several steps, between which a Ctrl-C does harm, and ``threading.Event`` is
+  built on it. Hence ``Latch``, on which users' threads wait. A thread of our own may
+  wait on a condition, because no signal strikes it.
+- *A Ctrl-C is not noticed.* If it comes just before the main thread goes to sleep in a
+  lock, it does not wake it. Hence threads sleep in naps of a second.
 """
 
 from __future__ import annotations
@@ -18,23 +24,27 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 NAP_S: Final = 1.0
-"""Seconds after which a thread that sleeps looks for signals."""
+"""Seconds that a thread sleeps at a time; after each, Python looks for signals."""
 
 
 class Condition(threading.Condition):
     """A condition that is entered and left in one step each.
 
-    It is what ``concurrent.futures`` reaches for in a future; nobody here waits on it.
+    ``concurrent.futures`` enters the one of a future on users' threads.
     """
 
-    # Looked up before the block begins, where nothing is held, as methods of C.
+    # A ``with`` statement looks both up before it calls the first. What it finds are
+    # the methods of the lock itself, which are written in C.
     if not TYPE_CHECKING:  # type checkers take them for the base class's methods
         __enter__ = property(attrgetter("_lock.__enter__"))
         __exit__ = property(attrgetter("_lock.__exit__"))
 
 
 class Latch:
-    """Opens once, for one thread that waits; ``threading.Event`` is made of Python."""
+    """Something that one thread waits for, and that is opened once.
+
+    It is a lock that is held from the beginning and given back to open the latch.
+    """
 
     __slots__ = ("_closed",)
 
@@ -43,7 +53,7 @@ class Latch:
         self._closed.acquire()
 
     def open(self) -> None:
-        """Let the one who waits go on. Called once."""
+        """Let the thread that waits go on. Called once."""
         self._closed.release()
 
     def wait(
@@ -53,8 +63,9 @@ class Latch:
 
         Args:
             timeout: Seconds; ``None`` waits for ever.
-            over: Asked after each nap: whether what was waited for has come, though
-                nobody has opened the latch.
+            over: Asked after each nap whether what the thread waits for has come. It
+                may have come without the latch being opened, if a Ctrl-C has struck the
+                thread that was about to open it.
         """
         end = float("inf") if timeout is None else time.monotonic() + timeout
         while True:
@@ -70,7 +81,7 @@ class Latch:
 def join(thread: threading.Thread, timeout: float | None) -> bool:
     """Wait for a thread's end, ``timeout`` seconds or for ever; tell whether it came.
 
-    In naps, so that a Ctrl-C that comes just before the wait is heard.
+    It waits in naps, so that a Ctrl-C that comes just before the wait is noticed.
     """
     end = float("inf") if timeout is None else time.monotonic() + timeout
     while thread.is_alive():

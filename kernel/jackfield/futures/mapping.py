@@ -1,4 +1,4 @@
-"""An app called for each item of an iterable, a few calls ahead of the results."""
+"""``map``: calls an app for each item of iterables and gives the results in order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,13 @@ def windowed(
     iterables: tuple[Iterable[Any], ...],
     window: int | None,
 ) -> Iterator[R]:
-    """Give results in order, with at most ``window`` calls ahead."""
+    """Give results in order, with at most ``window`` calls that are not given yet.
+
+    Args:
+        submit_one: Submits one call.
+        iterables: As for the built-in ``map``.
+        window: How many calls are submitted ahead; ``None`` for all at once.
+    """
     if window is not None and window < 1:
         raise ValueError(f"window= is {window!r}; expected at least 1 or None.")
     calls = zip(*iterables, strict=False)
@@ -30,6 +36,6 @@ def windowed(
             yield pending.popleft().result()
             for items in itertools.islice(calls, 1):
                 pending.append(submit_one(*items))
-    finally:
+    finally:  # an error, or the caller has stopped iterating
         for future in pending:
             future.cancel()

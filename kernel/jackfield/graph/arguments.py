@@ -1,19 +1,19 @@
-"""Finding futures and files among a task's arguments, and putting values in.
+"""Finds futures and files among a task's arguments, and puts values in their place.
 
-Two passes over the same shapes. ``find`` runs where the task is submitted: it
-lists what the task has to wait for. ``substitute`` runs when that is done: it
-gives back the argument with futures replaced by results. A container that holds
+There are two passes over the arguments. ``find`` runs when a task is submitted, and
+lists what the task has to wait for. ``substitute`` runs when all that has ended, and
+returns the arguments with each future replaced by its result. A container that holds
 nothing to replace is passed on as the very same object.
 
-Shapes that are looked into: ``list``, ``tuple`` (named ones too), ``dict`` with its
-keys, ``set``, ``frozenset``, subclasses of these, and dataclass instances. Neither
-pass uses recursion, and both visit an object once: depth and shared parts are
-harmless, and so are cycles in which no future lies.
+Both look into ``list``, ``tuple`` (named ones too), ``dict`` with its keys, ``set``,
+``frozenset``, subclasses of these, and instances of dataclasses, to any depth. Neither
+uses recursion, and both visit an object once. So deep nesting does no harm, nor do
+objects that are met twice, nor cycles, unless there is a future in the cycle.
 
-Most calls have one of two shapes: plain values only, or plain values and futures of the
-same kernel, none of them in a container. For these ``candidates``, ``put_in`` and
-``parents_of`` (in ``task``) do the same at a fraction of the cost: nothing is walked
-through, and a task that waits keeps nothing but its arguments.
+Most calls are simpler: their arguments are plain values and futures of the same kernel,
+none of them in a container. For these, ``candidates``, ``put_in`` and ``parents_of``
+(in ``task``) do the same at a fraction of the cost: nothing is walked through, and a
+task that waits keeps nothing but its arguments.
 """
 
 from __future__ import annotations
@@ -48,7 +48,10 @@ ATOMIC: Final[frozenset[type]] = frozenset(
         type,
     }
 )
-"""Exact types of values that cannot hold a future. Skipped without a look."""
+"""Types of values that cannot hold a future; they are not looked at any further.
+
+A subclass of one of these may hold anything, so only the exact type counts.
+"""
 
 _CONTAINERS: Final = (list, tuple, dict, set, frozenset)
 
@@ -57,7 +60,7 @@ _CONTAINERS: Final = (list, tuple, dict, set, frozenset)
 
 
 def candidates(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Any]:
-    """List the arguments that are, or may hold, something to wait for."""
+    """List the arguments that are something to wait for, or may hold it."""
     found = [value for value in args if type(value) not in ATOMIC]
     if kwargs:
         found += [value for value in kwargs.values() if type(value) not in ATOMIC]
@@ -67,7 +70,7 @@ def candidates(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Any]:
 def put_in(
     args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-    """Put results in the place of the futures, which have all ended well."""
+    """Replace the futures, which have all ended well, by their results."""
     args = tuple([value_of(v) if type(v) is AppFuture else v for v in args])
     if kwargs:
         kwargs = {
@@ -90,25 +93,26 @@ class Quote(Generic[T]):
 
 
 def quote(value: T) -> T:
-    """Pass a container to an app as it is, without looking for futures in it.
+    """Mark an argument that an app gets as it is, without a search for futures in it.
 
-    Saves the walk through a large structure, and lets an app receive futures. The
+    This saves the walk through a large container, and lets an app receive futures. The
     app gets ``value`` itself.
     """
     return Quote(value)  # type: ignore[return-value]  # the app is called with the value
 
 
 _LEAVES: Final = (Future, File, Quote)
+"""What is replaced, and never looked into."""
 
 
 class Found:
     """What ``find`` found in a task's arguments.
 
     Attributes:
-        futures: Each future once, in the order met.
-        files: Each file to be staged once, in the order met; later with the future
-            of its local copy.
-        quoted: Whether there is a ``Quote`` to open.
+        futures: The futures, each once, in the order of the arguments.
+        files: The files to be staged, each once, in the order of the arguments. Each
+            has ``None``, and later the future of its local copy.
+        quoted: Whether there is a ``Quote`` to be replaced by its value.
         copies: Whether ``file:`` URLs are staged like those of other schemes.
     """
 
@@ -136,8 +140,8 @@ def find(
     Args:
         args: Positional arguments.
         kwargs: Keyword arguments.
-        deep: Whether to look into containers. Otherwise only the arguments
-            themselves and the items of ``inputs`` are looked at.
+        deep: Whether to look into containers. Otherwise only the arguments themselves
+            and the items of the argument ``inputs`` are looked at.
         copies: See ``Found``.
     """
     candidates = [value for value in args if type(value) not in ATOMIC]
@@ -165,7 +169,9 @@ def futures_in(value: Any) -> list[Future[Any]]:
 
 
 def _walk(stack: list[Any], found: Found) -> None:
-    seen: dict[int, Any] = {}  # holds the values, so that no id is used twice
+    """Note what is found in values, to any depth; uses up the list."""
+    # Holds the containers too: if one were freed meanwhile, another could get its id.
+    seen: dict[int, Any] = {}
     stack.reverse()
     while stack:
         value = stack.pop()
@@ -178,7 +184,7 @@ def _walk(stack: list[Any], found: Found) -> None:
 
 
 def _note(value: Any, found: Found) -> bool:
-    """Record a value that is itself of interest; tell whether it was."""
+    """Note a value if it is a future, a file or a quote; tell whether it is."""
     if isinstance(value, Future):
         found.futures[value] = None
     elif isinstance(value, File):
@@ -213,7 +219,7 @@ def _children(value: Any) -> list[Any]:
 
 
 def _interesting(values: Iterable[Any]) -> list[Any]:
-    # One pass in C settles the usual case, a large list of plain values.
+    # The usual case, a large list of plain values, is found out by one pass in C.
     if ATOMIC.issuperset(map(type, values)):
         return []
     return [value for value in values if type(value) not in ATOMIC]
@@ -235,18 +241,18 @@ def substitute(
     *,
     deep: bool = True,
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Put values in the place of futures, staged files and quotes.
+    """Replace futures, files and quotes among arguments by their values.
 
-    A container that is met twice is the same one in the result too.
+    A container that occurs twice is rebuilt once, and occurs twice in the result.
 
     Args:
         args: Positional arguments.
         kwargs: Keyword arguments.
-        replace: Gives the value for a future or a file.
+        replace: Returns the value for a future or a file.
         deep: As in ``find``.
 
     Raises:
-        ValueError: A container holds a future and, somewhere below, itself.
+        ValueError: A container holds a future and, at some depth, itself.
     """
     if deep:
         done = _rebuilt_within([*args, *kwargs.values()], replace)
@@ -265,7 +271,13 @@ def substitute(
 
 
 def _new(value: Any, replace: Callable[[Any], Any], done: dict[int, Any]) -> Any:
-    """Return what stands in a value's place; ``done`` has the rebuilt containers."""
+    """Return what replaces a value: itself, if nothing does.
+
+    Args:
+        value: The value.
+        replace: Returns the value for a future or a file.
+        done: The containers that have been rebuilt: ``{id(old): new}``.
+    """
     if isinstance(value, Quote):
         return value.value
     if isinstance(value, Future) or (isinstance(value, File) and value.stageable):
@@ -276,11 +288,14 @@ def _new(value: Any, replace: Callable[[Any], Any], done: dict[int, Any]) -> Any
 def _rebuilt_within(values: list[Any], replace: Callable[[Any], Any]) -> dict[int, Any]:
     """Rebuild each container that holds something to replace, the inner ones first.
 
+    This is a topological sort: a container is rebuilt when all that it contains have
+    been. Those in a cycle are never reached.
+
     Returns:
         ``{id(container): its replacement}``.
     """
     holders, known = _holders(values)
-    inside = dict.fromkeys(known, 0)  # containers in each that are yet to be rebuilt
+    inside = dict.fromkeys(known, 0)  # how many in each are yet to be rebuilt
     for container in known:
         for holder in holders.get(container, ()):
             inside[holder] += 1
@@ -303,11 +318,12 @@ def _rebuilt_within(values: list[Any], replace: Callable[[Any], Any]) -> dict[in
 
 
 def _holders(values: list[Any]) -> tuple[dict[int, list[int]], dict[int, Any]]:
-    """Walk through containers, each once.
+    """Find the containers that hold something to replace.
 
     Returns:
-        ``{id: ids of the containers around it}``, and ``{id: container}`` of those
-        that hold something to replace, directly or not.
+        ``{id(container): ids of the containers that it is in}`` for all containers, and
+        ``{id(container): container}`` for those that hold something to replace, at any
+        depth.
     """
     holders: dict[int, list[int]] = {}
     seen: dict[int, Any] = {}
@@ -353,11 +369,12 @@ def _rebuilt(old: Any, new: list[Any]) -> Any:
         return new
     if type(old) is tuple:
         return tuple(new)
-    if hasattr(old, "_make"):  # a named tuple takes its items one by one
+    if hasattr(old, "_make"):  # a named tuple, whose class takes one argument an item
         return old._make(new)
     if isinstance(old, tuple):
         return type(old)(new)
-    result = copy.copy(old)  # keeps what a subclass adds, and asks no __init__
+    # A copy keeps what a subclass adds, and does not call its ``__init__``.
+    result = copy.copy(old)
     result[:] = new
     return result
 
@@ -369,9 +386,11 @@ def _dict(value: Any, replace: Callable[[Any], Any], done: dict[int, Any]) -> An
         return value
     if type(value) is dict:
         return dict(zip(keys, items, strict=True))
-    result = copy.copy(value)  # keeps a defaultdict's factory, a Counter's class
+    # A copy keeps a defaultdict's factory and a Counter's class. The items are set one
+    # by one, because ``Counter.update`` would add numbers up.
+    result = copy.copy(value)
     result.clear()
-    for key, item in zip(keys, items, strict=True):  # a Counter's update would count
+    for key, item in zip(keys, items, strict=True):
         result[key] = item
     return result
 
@@ -386,7 +405,7 @@ def _dataclass(value: Any, replace: Callable[[Any], Any], done: dict[int, Any]) 
                 changed[field.name] = new
     if not changed:
         return value
-    # Not dataclasses.replace: it would run __init__ and reject init=False fields.
+    # ``dataclasses.replace`` calls ``__init__``, and refuses ``init=False`` fields.
     result = copy.copy(value)
     for name, new in changed.items():
         object.__setattr__(result, name, new)
@@ -394,4 +413,5 @@ def _dataclass(value: Any, replace: Callable[[Any], Any], done: dict[int, Any]) 
 
 
 def _same(old: Any, new: list[Any]) -> bool:
+    """Tell whether two sequences hold the very same objects."""
     return all(a is b for a, b in zip(old, new, strict=True))

@@ -1,4 +1,4 @@
-"""Which error a task gets when what it depends on has failed."""
+"""Makes the error of a task that cannot run because a dependency has failed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from jackfield.graph.task import Task
 
 _ENDS: Final = 3
-"""Tasks shown at each end of a long path of dependencies."""
+"""How many tasks of a long path of dependencies are shown at each end."""
 
 
 def dependency_error(task: Task, blamed: Task) -> tuple[BaseException, TaskState]:
@@ -21,12 +21,15 @@ def dependency_error(task: Task, blamed: Task) -> tuple[BaseException, TaskState
 
     Args:
         task: The task that cannot run.
-        blamed: The one that it depends on directly, which has ended before.
+        blamed: The dependency that has failed, or was cancelled. If that could not run
+            either, its error tells the path to the first failure.
     """
     cause = blamed.error
     if cause is None or isinstance(cause, Cancellation):
         cause = CancelledError(f"task {blamed.title} was cancelled")
-    if blamed.spec.kind == "transfer":  # its file did not arrive: that is the failure
+    if blamed.spec.kind == "transfer":
+        # Users do not know the kernel's own tasks. For them it is this task that has
+        # failed, because its file did not arrive.
         task.reason = blamed.reason
         return cause, TaskState.FAILED
     if isinstance(cause, DependencyError):
@@ -40,7 +43,13 @@ def dependency_error(task: Task, blamed: Task) -> tuple[BaseException, TaskState
 def foreign_error(
     task: Task, future: Future[Any], cause: BaseException
 ) -> tuple[BaseException, TaskState]:
-    """Return the same where what failed is no task of this kernel."""
+    """Do the same for a dependency that is no task of this kernel.
+
+    Args:
+        task: The task that cannot run.
+        future: The dependency: a future of another kind, or of another kernel.
+        cause: The error that it has ended with.
+    """
     return _error(
         task, (f"{type(future).__name__} of the caller",), one_line(cause), cause
     )
@@ -57,7 +66,7 @@ def _error(
 
 
 def _longer(path: tuple[str, ...], last: str) -> tuple[str, ...]:
-    """Append to a path; of a long one keep both ends."""
+    """Return a path with one more task; of a long one only both ends."""
     path = (*path, last)
     if len(path) <= 2 * _ENDS + 1:
         return path

@@ -1,6 +1,6 @@
-"""Where a task may run: executors that are started, and those of them that fit an app.
+"""Where a task may run: the record of a started executor, and an app's list of them.
 
-Plain records. ``executors.pool`` makes them; tasks and apps keep them.
+``executors.pool`` makes these records; tasks and apps keep them.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from jackfield.abc import Work
 
 INTERNAL: Final = "_internal"
-"""Label of the executor for join bodies and ``future[key]``."""
+"""Label of the kernel's own executor for bodies of join apps and ``future[key]``."""
 
 TRANSFERS: Final = "_transfers"
-"""Label of the executor for remote files."""
+"""Label of the kernel's own executor for moving files."""
 
 
 class ExecutorEntry:
@@ -30,8 +30,11 @@ class ExecutorEntry:
         executor: The executor.
         capabilities: What it can do.
         workers: How many works it runs at once.
-        given: Works handed to it. Written under ``lock``.
-        returned: Works that came back. Written by the scheduler's role.
+        given: How many works were handed to it. Changed with ``lock`` held, because
+            several threads may launch tasks at the same time.
+        returned: How many of them it has reported. Changed with the scheduler's role
+            held, so by one thread at a time.
+        lock: Protects ``given``.
     """
 
     __slots__ = (
@@ -53,11 +56,11 @@ class ExecutorEntry:
         self.returned: int = 0
         self.lock: threading.Lock = threading.Lock()
 
-    def look(self) -> None:
-        """Take over what a started executor says of itself.
+    def read_capabilities(self) -> None:
+        """Ask the executor, which has been started, what it can do.
 
         Raises:
-            ExecutorError: Its capabilities are none.
+            ExecutorError: The answer is no ``Capabilities``.
         """
         capabilities: object = self.executor.capabilities
         if not isinstance(capabilities, Capabilities):
@@ -69,11 +72,11 @@ class ExecutorEntry:
 
     @property
     def load(self) -> int:
-        """How many works have not come back."""
+        """How many works it has not reported yet."""
         return self.given - self.returned
 
     def submit(self, works: Sequence[Work]) -> None:
-        """Hand works over, counting them."""
+        """Count works and hand them to the executor."""
         with self.lock:
             self.given += len(works)
         self.executor.submit(works)
@@ -83,9 +86,9 @@ class Route:
     """The executors that an app may use and that can do what it asks for.
 
     Attributes:
-        entries: In the order of configuration, at least one.
+        entries: The executors, in the order of configuration; at least one.
         labels: Their labels.
-        version: Of the pool that this was computed for.
+        version: The ``ExecutorPool.version`` that this was computed for.
     """
 
     __slots__ = ("entries", "labels", "version")

@@ -18,12 +18,12 @@ items are worked off by whoever holds the *role*, a lock that nobody ever waits 
   that such a thread does is one ``append``, which cannot be torn, and a wake-up, which
   may be done twice (``_wake_idle`` tells why none is lost).
 
-A step only changes state. What it calls for (works to hand to executors, waiters to
-wake, plugins to ask) is done after the role has been given back (``perform``), so that
-no code of users or plugins runs inside the role, and an executor may report from within
-its own ``submit``.
+To work off some items is a *step*. A step only changes state, and returns what is to be
+done because of it: works to hand to executors, waiters to wake, plugins to ask. This is
+done after the role has been given back (``perform``), so that no code of users or
+plugins runs within the role, and an executor may report from within its own ``submit``.
 
-The dispatcher also keeps the timers.
+The dispatcher also calls the functions that are to be called later, such as retries.
 """
 
 from __future__ import annotations
@@ -41,33 +41,37 @@ from typing import Any, Final
 from jackfield.futures.locks import NAP_S, join
 
 BATCH: Final = 512
-"""Items worked off before what they call for is done."""
+"""Items worked off in one step at most."""
 
 LONGEST_SLEEP_S: Final = 3600.0
-"""Seconds that the dispatcher sleeps at most: no system's clock takes any number."""
+"""Seconds that the dispatcher sleeps at a time; some clocks overflow far beyond it."""
 
 Step = Callable[["deque[Any]", int], Any]
-"""Works off up to n items of the inbox; returns what to do without the role."""
+"""Works off up to n items of the inbox; returns what ``perform`` gets."""
 
 
 def is_interrupt(error: BaseException) -> bool:
-    """Tell whether an exception is the user's Ctrl-C, and not somebody's own."""
+    """Tell whether an exception is the user's Ctrl-C.
+
+    A ``KeyboardInterrupt`` on another thread than the main one was raised by the code
+    of a task or a plugin.
+    """
     on_main = threading.current_thread() is threading.main_thread()
     return on_main and isinstance(error, KeyboardInterrupt)
 
 
 class Scheduler:
-    """Runs ``step`` on what is posted, on one thread at a time, then ``perform``.
+    """Calls ``step`` on the inbox, on one thread at a time, and then ``perform``.
 
-    ``work_with`` gives it these two, before anything else.
+    ``work_with`` has to be called before anything else.
 
     Args:
-        name: Names the dispatcher's thread.
+        name: Name of the dispatcher's thread.
         on_fault: Called with what ``step`` or ``perform`` raised, which they should
-            not.
+            not do.
 
     Attributes:
-        inbox: What is to be worked off, in order.
+        inbox: The items to be worked off, in order. May be appended to on any thread.
         thread: The dispatcher.
     """
 
@@ -76,14 +80,15 @@ class Scheduler:
 
     def __init__(self, name: str, on_fault: Callable[[BaseException], None]) -> None:
         self._on_fault: Callable[[BaseException], None] = on_fault
-        # ``busy`` is set on the thread that works the inbox off or performs.
+        # Has ``busy`` set on a thread that is within ``pump`` or ``gathering``.
         self._here: threading.local = threading.local()
         self._role: threading.Lock = threading.Lock()
         self._wake: SimpleQueue[None] = SimpleQueue()  # a token ends one sleep
         self._idle: list[None] | None = None  # see ``_wake_idle``
         self._stopping: bool = False
-        self._held: bool = False
+        self._held: bool = False  # the role is held for a fork
         self._timer_lock: threading.Lock = threading.Lock()
+        # A heap of (when, ticket, function); the ticket decides between equal times.
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._tickets: itertools.count[int] = itertools.count()
         self.thread: threading.Thread = threading.Thread(
@@ -92,14 +97,19 @@ class Scheduler:
         self.inbox: deque[Any] = deque()
 
     def work_with(self, step: Step, perform: Callable[[Any], None]) -> None:
-        """Set what works items off, and what does what that calls for."""
+        """Set the two functions that the scheduler calls.
+
+        Args:
+            step: Called with the role: works items off and returns what is to be done.
+            perform: Called without the role, with what ``step`` has returned.
+        """
         self._step = step
         self._perform = perform
 
     # -- for users' threads
 
     def post(self, item: Any) -> None:
-        """Leave an item for the dispatcher."""
+        """Leave an item for the dispatcher, and wake it."""
         self.inbox.append(item)
         # While the kernel ends, the dispatcher may have looked at the inbox for the
         # last time before our item was there. Then the item is worked off here.
@@ -107,7 +117,7 @@ class Scheduler:
             self.pump()
 
     def _wake_idle(self) -> bool:
-        """Wake the dispatcher if it sleeps or is about to; tell whether it did."""
+        """Wake the dispatcher if it sleeps or is about to; tell whether we did."""
         # ``_idle`` is a new list of one element for every sleep of the dispatcher, and
         # ``None`` while it is awake. We wake it in two steps: a token into ``_wake``,
         # then the list is cleared, so that further callers need not wake it too. A
@@ -125,39 +135,40 @@ class Scheduler:
     # -- for executors' threads and the kernel's own
 
     def control(self, action: Callable[[Any], object]) -> None:
-        """Have a function change the graph, now or by whoever holds the role."""
+        """Have a function called within a step: here, or by whoever holds the role."""
         self.inbox.append(action)
         self.pump()
 
     def nudge(self) -> None:
-        """Leave what is in the inbox to the dispatcher, which may find more there.
+        """Leave what is in the inbox to the dispatcher if that can take it soon.
 
         For a thread that has other work to do, such as further tasks to run: outcomes
-        that come close together are then worked off in one step. If the dispatcher
-        sleeps, it is woken, and if it is about to sleep, it has been. If it is awake,
-        it may be stuck in a plugin that a step called for, so the inbox is worked off
-        here.
+        that come close together are then worked off in one step, on another thread.
         """
+        # If the dispatcher sleeps, we wake it. If we find ``_idle`` empty, another
+        # thread has just woken it. Either way it looks at the inbox next, and our items
+        # are there. If it is awake (``None``), it may be stuck in a plugin for long, so
+        # that we work the inbox off ourselves.
         if not self._wake_idle() and self._idle is None:
             self.pump()
 
     def pump(self) -> None:
-        """Work the inbox off, unless this thread or another one is at it already.
+        """Work the inbox off, unless this thread or another one does so already.
 
-        A thread may come here a second time while it performs what a step called for:
-        an executor that runs works inside ``submit`` reports from there. It leaves at
-        once, and its loop below looks at the inbox again afterwards. So a chain of
-        tasks that such an executor runs is a loop, and no tower of calls.
-
-        What a step or its performance raises goes to ``on_fault``, and the rest goes
-        on.
+        What ``step`` or ``perform`` raises goes to ``on_fault``, and the rest goes on.
         """
         here = self._here
+        # A thread comes here a second time if an executor runs works inside its
+        # ``submit``, which ``perform`` has called, and reports from there. It leaves at
+        # once, and its loop below finds the report when ``perform`` returns. So a chain
+        # of tasks on such an executor is a loop, and not a recursion.
         if getattr(here, "busy", False):
             return
         here.busy = True
         try:
             while self.inbox:
+                # Whoever holds the role looks at the inbox again after giving it back,
+                # which is after our item was put in.
                 if not self._role.acquire(blocking=False):
                     return
                 try:
@@ -165,8 +176,8 @@ class Scheduler:
                         effects = self._step(self.inbox, BATCH)
                     finally:
                         self._role.release()
-                    # Others may have left items meanwhile, and performing may take
-                    # long here; the dispatcher can work them off in the meantime.
+                    # Others may have left items meanwhile because we had the role, and
+                    # to perform may take long. The dispatcher can work them off.
                     if self.inbox:
                         self._wake_idle()
                     self._perform(effects)
@@ -177,9 +188,13 @@ class Scheduler:
 
     @contextlib.contextmanager
     def gathering(self) -> Iterator[None]:
-        """Work off what this thread posts in the block at its end, all together."""
+        """Collect what this thread puts into the inbox in the block.
+
+        At the end of the block all of it is worked off together, in one step. Other
+        threads are not held up by this.
+        """
         here = self._here
-        if getattr(here, "busy", False):
+        if getattr(here, "busy", False):  # ``pump`` will do it when we are back there
             yield
             return
         here.busy = True
@@ -191,7 +206,7 @@ class Scheduler:
 
     @property
     def busy(self) -> bool:
-        """Whether this thread is doing what a step called for."""
+        """Whether this thread is within ``pump`` or ``gathering``."""
         return getattr(self._here, "busy", False)
 
     def call_later(self, delay: float, action: Callable[[], None]) -> None:
@@ -199,7 +214,7 @@ class Scheduler:
         when = time.monotonic() + delay
         with self._timer_lock:
             heapq.heappush(self._timers, (when, next(self._tickets), action))
-        self._wake.put(None)
+        self._wake.put(None)  # it may sleep for longer than the delay
 
     # -- the dispatcher
 
@@ -211,8 +226,8 @@ class Scheduler:
         """End the dispatcher; what is in the inbox is worked off first.
 
         Args:
-            timeout: Seconds to wait for it. A plugin may hold it up for ever; then
-                the inbox is worked off here.
+            timeout: Seconds to wait for it. A plugin may hold it up for ever; then the
+                inbox is worked off on this thread.
         """
         self._stopping = True
         self._wake.put(None)
@@ -221,12 +236,10 @@ class Scheduler:
         self._drain()
 
     def _drain(self) -> None:
-        """Work the inbox off, though the dispatcher may be stuck in a plugin.
-
-        What can be stuck is the performance of a step, without the role. So whoever
-        holds the role gives it back soon, and to have got it here once means that the
-        last step that had begun before is over.
-        """
+        """Work the inbox off here, though the dispatcher may be stuck in a plugin."""
+        # A plugin is only ever called by ``perform``, without the role. So whoever has
+        # the role gives it back soon. If ``pump`` did not get it, we wait for it once;
+        # then the step of the other thread is over, and we look at the inbox again.
         while not self.busy:
             self.pump()
             if not self._role.acquire(timeout=NAP_S):
@@ -236,17 +249,22 @@ class Scheduler:
                 return
 
     def hold(self) -> None:
-        """Keep the graph as it is, for a fork; not for long."""
+        """Take the role, so that the graph does not change while the process forks.
+
+        In the child the graph is then a whole one. Without the role after a second, the
+        fork goes on nevertheless: a fork must not be held up for ever.
+        """
         self._held = self._role.acquire(timeout=1.0)
 
     def let_go(self) -> None:
-        """Go on after ``hold``."""
+        """Give the role back after ``hold``; called in the parent."""
         if self._held:
             self._held = False
             self._role.release()
             self._wake.put(None)  # others may have left items while it was held
 
     def _run(self) -> None:
+        """Serve until the end; the dispatcher's whole life."""
         while not self._stopping:
             self.pump()
             timeout = self._fire()
@@ -261,13 +279,14 @@ class Scheduler:
         self.pump()
 
     def _fire(self) -> float | None:
-        """Call the timers that are due; return seconds until the next."""
+        """Call the functions that are due; return seconds until the next is."""
         while self._timers:
             with self._timer_lock:
                 left = self._timers[0][0] - time.monotonic()
                 if left > 0:
                     return min(left, LONGEST_SLEEP_S)
                 action = heapq.heappop(self._timers)[2]
+            # Called without the lock, because it may ask for another call later.
             try:
                 action()
             except BaseException as error:

@@ -1,9 +1,8 @@
-"""What a run keeps of its tasks as a whole, in plain records.
+"""Plain records of what a run knows about its tasks as a whole.
 
-Each record has one room that changes it, named with it; others may read it on any
-thread. The tasks themselves, those that are registered and not ended, are in
-``{task.id: task}``, which everybody calls ``live``; only the holder of the scheduler's
-role changes it.
+With each record it is said who changes it; any thread may read it. The tasks that are
+registered and have not ended are in a dict ``{task.id: task}``, called ``live``
+everywhere. Only the thread that holds the scheduler's role changes it.
 """
 
 from __future__ import annotations
@@ -21,12 +20,13 @@ if TYPE_CHECKING:
 
 
 class Tally:
-    """Numbers on the tasks that have ended; changed with the scheduler's role.
+    """Numbers of the tasks that have ended. Changed with the scheduler's role held.
 
     Attributes:
-        counts: Final state to number of tasks.
+        counts: Each final state with the number of tasks that ended in it.
         failures: The first failures, one line each.
-        strays: Reports of executors that were dropped: repeated, late or unknown.
+        strays: How many reports of executors were dropped, because they were repeated,
+            came too late, or are of no known work.
     """
 
     __slots__ = ("counts", "failures", "strays")
@@ -38,14 +38,14 @@ class Tally:
 
 
 class Closing:
-    """Whether a run still takes tasks, and whether it still tries.
+    """Whether a run still takes tasks, and whether it is being cut short.
 
-    Written by whoever ends the run, on any thread; both facts are written once and
-    stay.
+    Changed by whoever ends the run, on any thread. Neither fact is ever taken back.
 
     Attributes:
         reason: Why no further task is taken; ``None`` while tasks are taken.
-        cut_short: Set when nothing is moved or tried again either.
+        cut_short: Set when the run does not wait for its tasks: transfers are stopped,
+            and what fails is not tried again.
     """
 
     __slots__ = ("cut_short", "reason")
@@ -55,12 +55,17 @@ class Closing:
         self.cut_short: threading.Event = threading.Event()
 
     def close(self, reason: str) -> None:
-        """Take no further task. The first reason stays."""
+        """Take no further task. If there is a reason already, it stays."""
         self.reason = self.reason or reason
 
 
 class Barrier:
-    """Waits for the tasks that were live when it was set."""
+    """What a thread waits at until the tasks that are live now have ended.
+
+    Attributes:
+        left: The numbers of those that have not.
+        down: The latch that is opened when all have.
+    """
 
     __slots__ = ("down", "left")
 
@@ -70,7 +75,7 @@ class Barrier:
 
 
 class Barriers:
-    """The barriers at which threads wait; changed with the scheduler's role."""
+    """The barriers at which threads wait. Changed with the scheduler's role held."""
 
     __slots__ = ("standing",)
 
@@ -78,12 +83,15 @@ class Barriers:
         self.standing: list[Barrier] = []
 
     def set(self, barrier: Barrier, live: Iterable[int], effects: Effects) -> None:
-        """Have a barrier wait for the tasks that are live now. A control.
+        """Have a barrier wait for the tasks that are live now.
+
+        This is a control, an item of the inbox. So it comes after all tasks that were
+        submitted before it.
 
         Args:
             barrier: The barrier.
-            live: The tasks' numbers, looked at now.
-            effects: Of the step; there are none.
+            live: The numbers of the tasks that are live.
+            effects: Not used; every control gets it.
         """
         del effects
         barrier.left = set(live)
@@ -93,13 +101,13 @@ class Barriers:
             barrier.down.open()
 
     def drop(self, barrier: Barrier, effects: Effects) -> None:
-        """Forget a barrier that nobody waits at any more. A control."""
+        """Forget a barrier that nobody waits at any more. This is a control, too."""
         del effects
         if barrier in self.standing:
             self.standing.remove(barrier)
 
     def lower(self, task: int) -> None:
-        """Note that a task has ended, and open the barriers that it was the last of."""
+        """Note that a task has ended; open the barriers that waited for it alone."""
         for barrier in list(self.standing):
             barrier.left.discard(task)
             if not barrier.left:

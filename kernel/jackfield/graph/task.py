@@ -33,7 +33,7 @@ _NO_MATTER: Final = frozenset({"label", "walltime"})
 
 
 def checked_labels(value: object) -> Executors:
-    """Return ``executors=`` as the kernel keeps it.
+    """Check a value of ``executors=``; return ``"all"`` or a tuple of labels.
 
     Raises:
         ConfigurationError: It is neither ``"all"`` nor a label nor a list of them.
@@ -54,28 +54,30 @@ def checked_labels(value: object) -> Executors:
 
 
 class AppSpec:
-    """What an app's decorator says: one object for all of the app's tasks.
+    """The options of an app: one object for all of its tasks.
 
     Attributes:
         name: The function's name.
-        kind: ``"python"``, ``"bash"``, ``"join"``, or ``"transfer"`` for the kernel's
-            own moving of files.
-        executors: Labels that may run it, or ``"all"``.
+        kind: ``"python"``, ``"bash"`` or ``"join"``; or ``"transfer"`` for tasks of the
+            kernel's own, which move files.
+        executors: Labels of the executors that may run it, or ``"all"``.
         cache: Whether equal calls share one execution.
-        not_in_key: Names of arguments that do not matter for that.
-        cache_failures: Whether, within a run, an equal call fails as it did.
-        version: Stands for the function's code in the memo key, or ``None``.
-        depends_on: More functions whose code counts.
-        retries: Cost of failures that is allowed; ``None``: the configuration's.
-        retry_delay: Seconds before the first retry, or ``None`` likewise.
-        retry_backoff: Factor for each further delay, or ``None`` likewise.
+        not_in_key: Names of arguments in which calls may differ and still be equal.
+        cache_failures: Whether, within a run, a call fails at once if an equal call has
+            failed.
+        version: Takes the place of the function's code in the memo key, or ``None``.
+        depends_on: Further functions whose code is in the memo key.
+        retries: How much failures may cost together, each 1 unless a plugin says
+            otherwise. ``None`` for the configuration's number, as in the next two.
+        retry_delay: Seconds before the first retry.
+        retry_backoff: By which factor each further delay is longer.
         walltime: Seconds for each attempt, or ``None``.
         resources: Resource name to amount.
-        accepts: Names of the function's parameters that the kernel also reads,
-            such as ``stdout``; those it does not accept are kept from it.
-        defaults: Values that the signature gives such parameters.
+        accepts: Names of those arguments that the kernel reads itself, such as
+            ``stdout``, that the function takes too. It does not get the others.
+        defaults: The defaults that its signature gives to such parameters.
         special: Whether every task of the app needs ``Extras``.
-        route: The executors that fit, as last computed.
+        route: The executors that can run it, as they were found the last time.
     """
 
     __slots__ = (
@@ -149,22 +151,24 @@ _NO_STREAMS: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class Extras:
-    """What only some tasks have: outputs, streams, a memo key, a walltime.
+    """What only some tasks need: outputs, streams, a memo key, a walltime.
+
+    Most tasks have none of this, and a task without it is smaller and faster.
 
     Attributes:
         label: The user's ``label=``.
         walltime: Seconds for each attempt, or ``None``.
-        streams: ``"stdout"`` and ``"stderr"`` as the app gets them.
-        outputs: The files that the app is told to make.
-        ignored: Names of arguments of this call that the memo key leaves out.
-        key: Memo key, once known.
-        manifest: Tells what the key was made of.
-        memo: ``"hit"``, ``"miss"``, or ``"off"`` before it is looked up.
-        looked_up: When it was, in seconds since the epoch.
-        refusal: Why a result that there is was not used, or ``""``.
-        value: What the function returned, while the task joins or finishes.
-        joining: Whether a join app's body has returned.
-        forced: Label of the executor that a retry asked for.
+        streams: The values of ``stdout=`` and ``stderr=``, as the app gets them.
+        outputs: The files that the app is to make.
+        ignored: Names of arguments of this call that are not in the memo key.
+        key: The memo key, once it is known.
+        manifest: Returns what the key was made of.
+        memo: ``"hit"`` or ``"miss"`` once a result was looked up; ``"off"`` before.
+        looked_up: When that was, in seconds since the epoch.
+        refusal: Why a result was found but not used, or ``""``.
+        value: What the function has returned, while the task joins or finishes.
+        joining: Whether the body of a join app has returned.
+        forced: Label of the executor that a retry has asked for, or ``None``.
         in_task: Whether the task moves its remote files itself.
     """
 
@@ -202,7 +206,7 @@ class Extras:
         self.in_task: bool = False
 
     def files(self) -> list[File]:
-        """Return the files that the task makes: outputs, then streams."""
+        """Return the files that the task makes: outputs, then those of streams."""
         files = list(self.outputs)
         if self.streams:
             files += filter(None, map(stream_file, self.streams.values()))
@@ -215,17 +219,18 @@ class Extras:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Home:
-    """What a task knows of the kernel that it belongs to: whom to ask for what.
+    """What a task knows of the kernel that it belongs to.
 
-    One for each kernel. Two tasks are of one kernel if they have the same home.
+    There is one for each kernel, so two tasks are of one kernel if they have the same.
 
     Attributes:
-        caches: Whether the kernel looks cached apps up at all.
+        caches: Whether the kernel looks up results of cached apps at all.
         started: When the kernel was made, in seconds since the epoch.
-        stores: Gives the checkpoint stores with their URLs, for as long as they are
-            read.
-        cancel: Cancels a task, given with its future; see ``AppFuture.cancel``.
-        lift_item: Gives the future of one item of a future's result.
+        stores: Returns a context manager with the checkpoint stores and their URLs,
+            which stay open within it.
+        cancel: Cancels a task, which is given with its future; see
+            ``AppFuture.cancel``.
+        lift_item: Returns the future of one item of a future's result.
     """
 
     caches: bool
@@ -238,31 +243,37 @@ class Home:
 class Task:
     """One call of an app.
 
-    The fields are written by whichever thread holds the scheduler's role, or by
-    the one that has taken the task out of the ready queue; never by two at once.
+    The fields are written by the thread that holds the scheduler's role. From when the
+    task is ``READY`` until it is ``SUBMITTED``, they belong to the one thread that
+    launches it.
 
     Attributes:
         id: Number in its kernel.
         spec: The app.
-        home: Stands for the kernel.
+        home: The kernel, as far as the task needs it.
         state: Where the task is.
-        work: The attempt that counts; a report of any other is dropped. Holds
-            function and arguments until the task ends.
-        future: What the user holds; dropped at the end, because the future holds
-            the task and a cycle would keep both until the garbage collector comes.
-        parents: Tasks that it depends on, where no argument but a future itself is to
-            be replaced; empty once it is registered with them.
-        found: Otherwise, futures and files among the arguments; dropped once replaced.
+        work: The current attempt, with the function and its arguments; a report of any
+            other attempt is dropped. ``None`` when the task has ended.
+        future: What the user holds. ``None`` when the task has ended: the future holds
+            the task, and the two would keep each other alive until the garbage
+            collector comes.
+        parents: The tasks that it depends on, if all of them are behind arguments that
+            are futures themselves; see ``arguments.put_in``. Empty once it is
+            registered with them, and ``None`` where ``found`` is used or nothing is to
+            be replaced.
+        found: Futures and files at any depth of the arguments, in all other cases;
+            ``None`` when they are replaced.
         waiting: How many dependencies have not ended.
-        dependents: Tasks that wait for this one.
+        dependents: The tasks that wait for this one.
         entry: The executor of the current attempt.
-        cost: What failures have cost so far.
+        cost: What failures have cost so far; see ``AppSpec.retries``.
         attempt: Number of the current attempt, from 1.
-        extras: What only some tasks have.
-        data_futures: One for each of ``extras.outputs``, then those of the streams
-            that were given as files.
-        error: Why it failed, once it has.
-        reason: The same in one line, where that takes calling code of users.
+        extras: What only some tasks need.
+        data_futures: One for each of ``extras.outputs``, then one for each stream that
+            was given as a ``File``.
+        error: Why it has failed.
+        reason: The same in one line, or ``""``. It is made early where ``str`` of the
+            error would call code of users.
     """
 
     __slots__ = (
@@ -335,7 +346,7 @@ class Task:
         status: MemoStatus = extras.memo if extras is not None else "off"
         if status == "off" and self.spec.cache and self.home.caches:
             status = "off" if ended else "pending"
-        elif status == "hit" and cancelled:  # just before it got the result
+        elif status == "hit" and cancelled:  # cancelled before it got the result
             status = "off"
         key = extras.key if extras is not None else None
         return MemoInfo(status, key.hex() if key is not None else None)
@@ -349,7 +360,7 @@ class Task:
         return self.home.lift_item(future, key)
 
     def stream(self, name: Literal["stdout", "stderr"]) -> Any:
-        """Return where a standard stream goes, or ``None``; of a file, its future."""
+        """Return where a standard stream goes; if to a ``File``, its future."""
         value = self.extras.streams.get(name) if self.extras is not None else None
         file = stream_file(value)
         for future in self.data_futures:
@@ -361,7 +372,7 @@ class Task:
 
     @property
     def time_limit(self) -> float | None:
-        """Seconds for each attempt, as the call or the app says; ``None`` for any."""
+        """Seconds for each attempt, from the call or the app; ``None`` for no limit."""
         return self.spec.walltime if self.extras is None else self.extras.walltime
 
     def need_extras(self) -> Extras:
@@ -372,7 +383,11 @@ class Task:
         return self.extras
 
     def view(self, executors: tuple[str, ...] = ()) -> TaskView:
-        """Return what hooks may see."""
+        """Return what hooks may see.
+
+        Args:
+            executors: Labels of the executors that fit.
+        """
         extras = self.extras
         return TaskView(
             id=self.id,
@@ -386,7 +401,7 @@ class Task:
         )
 
     def forget(self) -> None:
-        """Drop what only an unfinished task needs."""
+        """Drop what a task that has ended does not need any more."""
         self.work = None
         self.parents = None
         self.found = None
@@ -414,10 +429,10 @@ def own_tasks(futures: Iterable[Future[Any]], home: Home) -> dict[Task, None]:
 
 
 def parents_of(values: Sequence[Any], home: Home) -> Sequence[Task] | None:
-    """Return the tasks behind values, if all are futures of one kernel's tasks.
+    """Return the tasks behind values, if all values are futures of one kernel.
 
     Returns:
-        One task for each value; ``None`` if one of them is anything else.
+        The task of each value; ``None`` if one of the values is anything else.
     """
     if not _FUTURES.issuperset(map(type, values)):
         return None

@@ -1,17 +1,21 @@
-"""The state of the graph, and its transitions, as functions on plain data.
+"""The transitions of the graph, as functions on plain data.
 
-State, all of it on the tasks themselves:
+The state of the graph is in the tasks themselves:
 
 - ``task.waiting``: how many of its dependencies have not ended,
-- ``task.dependents``: the tasks that wait for it (edges point forward only: a task
-  never holds those it depends on, so a chain is released as it ends),
+- ``task.dependents``: the tasks that wait for it,
 - ``task.state``,
-- ``live``: ``{task.id: task}`` of the tasks that are registered and not ended.
 
-Policy: a dependent fails as soon as one dependency fails, without waiting for the
-others; whichever failure comes first is the one it reports. Nothing here recurses,
-locks, calls users' code or touches a future, so that every transition can be
-tested as a whole.
+and in ``live``, a dict ``{task.id: task}`` of the tasks that are registered and have
+not ended. Edges point forward only: a task holds those that wait for it, and never
+those that it depends on. So the beginning of a long chain can be freed while its end
+waits.
+
+A task fails as soon as one of its dependencies fails, without waiting for the others.
+Its error tells of the failure that came first.
+
+All of this is called with the scheduler's role held, so by one thread at a time.
+Nothing here recurses, locks, calls users' code or touches a future.
 
 Example: ``a -> c <- b``. After ``add`` of all three, ``c.waiting == 2``. When ``a``
 succeeds, ``release(live, a)`` gives ``[]`` and ``c.waiting == 1``; when ``b`` does, it
@@ -34,10 +38,11 @@ if TYPE_CHECKING:
 SUCCESS: Final[frozenset[TaskState]] = frozenset(
     {TaskState.SUCCEEDED, TaskState.MEMOIZED}
 )
+"""The final states of tasks that have a result."""
 
 
 class Ended(NamedTuple):
-    """An item of the inbox: a task that is to end so. Posted once for a task."""
+    """An item of the inbox: this task is to end in this state."""
 
     task: Task
     state: TaskState
@@ -46,16 +51,19 @@ class Ended(NamedTuple):
 
 
 class Effects:
-    """What a step calls for, done in this order when it is over.
+    """What is to be done when a step is over and the role has been given back.
+
+    It is done in this order.
 
     Attributes:
         ready: Tasks to launch.
-        ended: Futures whose callbacks are to be called.
-        joined: Join tasks, and tasks with outputs, of which all that they waited for
-            after their function had returned has ended well.
-        stops: Whether the run is to stop at this failure.
-        rest: What few steps call for: ``(action, task, ...)``. An action is called with
-            the task and what follows it. What it raises fails the task.
+        ended: Futures that have ended, whose callbacks are to be called.
+        joined: Tasks in state ``JOINING`` for which all that they waited for after
+            their function had returned has ended well: join apps, and tasks whose
+            outputs were staged out.
+        stops: Whether a failure of this step is to stop the run.
+        rest: Anything else, which is rare: ``(action, task, *arguments)``. The action
+            is called with the task and the arguments. If it raises, the task fails.
     """
 
     __slots__ = ("ended", "joined", "ready", "rest", "stops")
@@ -69,10 +77,17 @@ class Effects:
 
 
 def add(live: dict[int, Task], task: Task, dependencies: Iterable[Task]) -> Task | None:
-    """Register a task; return the dependency that has failed already, if any.
+    """Register a task with its dependencies.
 
-    Afterwards ``task.waiting`` says whether it is ready. Dependencies are given
-    once each.
+    Afterwards the task is ready if ``task.waiting`` is 0.
+
+    Args:
+        live: The tasks that are registered and have not ended.
+        task: The task.
+        dependencies: The tasks that it depends on, each once.
+
+    Returns:
+        A dependency that has failed already, if there is one; then the task cannot run.
     """
     live[task.id] = task
     for dependency in dependencies:
@@ -88,7 +103,7 @@ def add(live: dict[int, Task], task: Task, dependencies: Iterable[Task]) -> Task
 
 
 def end(live: dict[int, Task], task: Task, state: TaskState) -> Sequence[Task]:
-    """Put a task into a final state and take it out; return its dependents."""
+    """Put a task into a final state and out of ``live``; return its dependents."""
     dependents = task.dependents
     task.state = state
     task.dependents = None
@@ -97,7 +112,12 @@ def end(live: dict[int, Task], task: Task, state: TaskState) -> Sequence[Task]:
 
 
 def release(dependents: Iterable[Task]) -> list[Task]:
-    """Count a success on each dependent; return those that wait no longer."""
+    """Note for each dependent that one of its dependencies has succeeded.
+
+    Returns:
+        Those that wait for nothing any more. A waiting task is ``READY`` then; one that
+        joins stays ``JOINING``.
+    """
     ready: list[Task] = []
     for dependent in dependents:
         state = dependent.state
@@ -113,11 +133,16 @@ def release(dependents: Iterable[Task]) -> list[Task]:
 def doom(
     live: dict[int, Task], task: Task, dependents: Iterable[Task]
 ) -> list[tuple[Task, Task]]:
-    """End everything that hangs on a failed task.
+    """Put all tasks that depend on a failed one, directly or not, into a final state.
+
+    Args:
+        live: The tasks that are registered and have not ended.
+        task: The task that has failed.
+        dependents: Its dependents.
 
     Returns:
-        ``(ended, blamed)`` in breadth-first order: ``blamed`` is the direct
-        dependency, which has ended before.
+        ``(ended, blamed)`` for each: the task, and its dependency because of which it
+        cannot run. Breadth first, so that ``blamed`` has ended before.
     """
     ended: list[tuple[Task, Task]] = []
     queue = deque((dependent, task) for dependent in dependents)
@@ -141,7 +166,11 @@ def waits_for(
     targets: Iterable[Task],
     followers: Callable[[Task], Iterable[Task]] = _none,
 ) -> Task | None:
-    """Return a target that waits for ``task``, directly or not, or is it."""
+    """Return one of the targets that waits for ``task``, directly or not, if any does.
+
+    A target that is the task itself counts. If a task were to wait for such a target,
+    both would wait for ever.
+    """
     wanted = {target for target in targets if target.state not in FINAL}
     if not wanted:
         return None
@@ -152,11 +181,12 @@ def waits_for(
 def downstream(
     task: Task, followers: Callable[[Task], Iterable[Task]] = _none
 ) -> Iterator[Task]:
-    """Give ``task`` and all that wait for it, each once.
+    """Give a task and all tasks that wait for it, directly or not, each once.
 
     Args:
         task: The task.
-        followers: Gives those that wait for the result of an equal call.
+        followers: Returns the tasks that wait for a task's result because they are
+            equal calls, which the graph does not know.
     """
     seen: set[Task] = {task}
     stack = [task]

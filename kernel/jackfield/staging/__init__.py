@@ -1,7 +1,10 @@
-"""Staging: a file is absent, or complete and right.
+"""Staging: moving files so that each is either absent or complete and right.
 
 A provider, which is a plugin, only moves bytes. Everything else about a transfer is
-here: names, verification, retries, resumption, the cache, cancellation, progress, and
-keeping secrets. This package knows no kernel: it runs on the kernel's transfer
-threads (``jackfield.transfers.flights``) and inside tasks alike.
+here: local names, verification, retries, resumption, the cache of earlier files,
+cancellation, progress, and keeping secrets out of messages.
+
+Nothing here knows the kernel, because the same code runs on the kernel's transfer
+threads (``jackfield.transfers.executor``) and inside tasks, on workers that share no
+file system with the driver (``jackfield.transfers.in_task``).
 """

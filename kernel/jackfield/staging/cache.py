@@ -1,8 +1,13 @@
-"""Files of earlier runs, by URL and version.
+"""Files that earlier runs have staged in, found by URL and version.
 
-An entry is one file, named by the digest of what it stands for and by its own. Its
-time of modification says when it was used last. Whatever is taken from here is
-compared with its digest once more: a cache must not be the place where a bit turns.
+An entry is one file. Its name is ``KEY-DIGEST``: the key is a digest of the URL and the
+version (see ``_key``), the other is the digest of the content. Its time of modification
+says when it was used last. A copy that is taken from here is compared with its digest
+first, so that a file that was damaged on the disk is dropped and fetched anew.
+
+Runs and processes share the directory without a lock, except to evict. This is safe
+because an entry gets its name by a rename when it is whole, and because a file that is
+evicted while somebody copies it stays readable until it is closed.
 """
 
 from __future__ import annotations
@@ -31,29 +36,39 @@ log: Final = logging.getLogger("jackfield.staging")
 BLOCK: Final = 1 << 20
 
 _AFTER_EVICTION: Final = 0.9
-"""Share of the quota that is left in use, so that not every file evicts another."""
+"""Share of the quota that an eviction leaves in use.
+
+With less than the whole, the next files find room, and not each of them has to evict.
+"""
 
 
 class Cache:
     """A directory of files that were staged in, shared by runs and processes.
 
+    May be used on several threads at once.
+
     Args:
-        directory: Made on first use, closed to others.
-        quota: Bytes that it may take.
+        directory: Where they are. Made on first use, closed to other users.
+        quota: Bytes that they may take together; see ``_evict`` for how exactly.
     """
 
     def __init__(self, directory: Path, quota: int) -> None:
         self.directory: Path = directory
         self.quota: int = quota
-        self._room: int = 0  # bytes that may come before all is counted again
+        # How many bytes this object may still add before it counts the directory.
+        self._free: int = 0
 
     def take(self, url: str, info: RemoteInfo, target: Path) -> bool:
-        """Copy what is known of this version of a file; tell whether it was there.
+        """Copy this version of a file from the cache; tell whether it was there.
 
         Args:
             url: Where the file is.
-            info: What the other side tells of it now.
-            target: What to write.
+            info: What the server says of it now, which tells the version.
+            target: The copy to write; it must not exist. If the answer is no, it does
+                not exist afterwards either.
+
+        Raises:
+            ConfigurationError: Other users could put files into the directory.
         """
         key = _key(url, info)
         entry = self._find(key) if key is not None else None
@@ -72,7 +87,11 @@ class Cache:
         return True
 
     def keep(self, url: str, info: RemoteInfo, path: Path) -> None:
-        """Keep a verified file. A failure is logged and does no harm."""
+        """Copy a verified file into the cache. A failure is only logged.
+
+        Raises:
+            ConfigurationError: Other users could put files into the directory.
+        """
         key = _key(url, info)
         if key is None or path.stat().st_size > self.quota:
             return
@@ -91,20 +110,20 @@ class Cache:
                 part.replace(folder / f"{key}-{digest}")
         finally:
             discard(part)
-        self._room -= path.stat().st_size
-        if self._room < 0:
+        self._free -= path.stat().st_size
+        if self._free < 0:
             with self._locked():
-                self._room = self._evict()
+                self._free = self._evict()
 
     def _find(self, key: str) -> Path | None:
         folder = self._open() / key[:2]
         return next(iter(folder.glob(f"{key}-*")), None)
 
     def _open(self) -> Path:
-        """Return the directory.
+        """Return the directory, made if there is none.
 
         Raises:
-            ConfigurationError: Others could put files there.
+            ConfigurationError: Other users could put files into it.
         """
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = self.directory.stat()
@@ -117,6 +136,7 @@ class Cache:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
+        """Keep other threads and processes from evicting."""
         handle = os.open(self.directory / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
@@ -125,10 +145,15 @@ class Cache:
             os.close(handle)
 
     def _evict(self) -> int:
-        """Drop what was used longest ago, if there is too much; return what is free.
+        """Drop the files used longest ago, if there are too many; return what is free.
 
-        Others may fill that at the same time, each once: so much the quota may be
-        exceeded before it is counted again.
+        Counting reads the whole directory, so it is not done for each file. A process
+        counts what it adds by itself, and counts the directory when that exceeds what
+        was free the last time. It does not know what other processes add meanwhile:
+        each may fill the same free bytes once. So with n processes, the directory may
+        grow by up to n - 1 times the free bytes beyond the quota before one of them
+        counts again. If two threads of a process add a file in the same moment, one of
+        the two may go uncounted until the next count.
         """
         entries = [(path, path.stat()) for path in self.directory.glob("??/*-*")]
         total = sum(status.st_size for _, status in entries)
@@ -144,7 +169,11 @@ class Cache:
 
 
 def _key(url: str, info: RemoteInfo) -> str | None:
-    """Return what stands for one version of a file; ``None`` if none can be told."""
+    """Return a digest that stands for one version of a file at a URL.
+
+    Credentials in the URL do not count. ``None`` if the server says too little to tell
+    one version from another: a strong ETag, or both size and time, are needed.
+    """
     strong = info.etag is not None and not info.etag.startswith("W/")
     if not strong and (info.size is None or info.modified is None):
         return None
@@ -162,7 +191,7 @@ def _copy(source: Path, target: Path) -> str | None:
             while block := reader.read(BLOCK):
                 digest.update(block)
                 writer.write(block)
-    except FileNotFoundError:  # evicted just now
+    except FileNotFoundError:  # another process has evicted it just now
         discard(target)
         return None
     return digest.hexdigest()

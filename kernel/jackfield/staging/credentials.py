@@ -16,9 +16,14 @@ DEFAULT_FILE: Final = "credentials.toml"
 
 
 class Credentials:
-    """Looks credentials up: plugins first, then the environment, then a file.
+    """Looks credentials up: it asks plugins, then the environment, then a file.
 
-    Pickled without what it has found: a worker looks them up itself.
+    It is pickled without what it has found, so that no secret leaves the process; a
+    worker looks up where it is.
+
+    Args:
+        hooks: Compiled ``jackfield_credentials``.
+        file: Path of the file, or ``None`` for the usual place.
     """
 
     def __init__(
@@ -32,7 +37,7 @@ class Credentials:
         return type(self), (self._hooks, self._file)
 
     def get(self, name: str) -> Mapping[str, str]:
-        """Return what a name stands for; of ``""``, nothing.
+        """Return the credentials of a name; for ``""``, an empty mapping.
 
         Raises:
             ConfigurationError: Nobody knows the name, or the file is not private.
@@ -68,10 +73,10 @@ class Credentials:
 
 
 class Secret(dict[str, str]):
-    """Credentials: a dict that does not show its values."""
+    """Credentials as a dict that shows its keys but never its values."""
 
     def __repr__(self) -> str:
-        """Name the parts alone."""
+        """Show the keys."""
         return f"<credentials: {', '.join(sorted(self))}>"
 
     __str__ = __repr__
@@ -105,7 +110,8 @@ def _from_file(path: Path) -> Mapping[str, Any]:
     except FileNotFoundError:
         return {}
     except tomllib.TOMLDecodeError as error:
-        # Without the cause: its text may quote a line with a secret.
+        # The parser's text may quote a line with a secret, so only the place in the
+        # file is taken from it, and it does not become the cause.
         reason = f"The credentials in {str(path)!r} are no TOML"
         place = str(error).rpartition("(at ")[2].rstrip(")")
         raise ConfigurationError(f"{reason}: see {place}.") from None

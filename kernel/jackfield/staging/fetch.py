@@ -1,4 +1,12 @@
-"""Stage in: one remote file to one local name, whole and verified or not at all."""
+"""Stage in: brings one remote file to one local name, verified, or leaves nothing.
+
+The provider writes a *part*: a file under a name that nobody else knows, in a directory
+of its own. Each attempt gets a ``Transfer``. If one fails, its bytes stay for the next,
+provided the server has named the version by a strong validator (an ETag), and the next
+attempt asks for the rest of that very version. What has arrived is compared with what
+the server and the user have declared, the server is asked whether it still has the same
+version, and only then the part gets its final name.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +31,16 @@ from jackfield.staging.local import (
     safe_name,
     size_of,
 )
+from jackfield.staging.progress import (
+    OnProgress,
+    Progress,
+    Stage,
+    ignore_progress,
+    progress_of,
+)
 from jackfield.staging.remote import UNKNOWN, RemoteInfo, Stop
-from jackfield.staging.retrying import is_transient, persist
+from jackfield.staging.retrying import call_with_retries, is_transient
 from jackfield.staging.site import Site, ask
-from jackfield.staging.steps import Stage, Step, Told, nobody, progress
 from jackfield.staging.transfer import Transfer
 
 if TYPE_CHECKING:
@@ -38,7 +52,7 @@ def fetch(
     site: Site,
     directory: Path,
     stop: Stop,
-    told: Told = nobody,
+    on_progress: OnProgress = ignore_progress,
     *,
     place: Path | None = None,
 ) -> File:
@@ -47,39 +61,43 @@ def fetch(
     Args:
         file: What to bring, with what its user says of it.
         site: Where it is.
-        directory: Exists, and is this file's alone: what else a provider leaves there
-            goes with a failure.
-        stop: Ends it.
-        told: Is told how it goes.
-        place: Where to put it at last; by default into the directory, under the name
-            that it has now, made safe.
+        directory: Exists, and belongs to this file alone. After a failure it is empty:
+            whatever a provider has left there is removed.
+        stop: Ends the transfer.
+        on_progress: Called with how far it is.
+        place: The final path; by default in the directory, under the file's remote
+            name, made safe.
 
     Raises:
         NoProviderError: No plugin takes the URL.
-        TransferCancelledError: It was stopped.
-        TransferError: Or whatever else a provider raised: it did not arrive. Nothing
-            of it is left.
+        TransferCancelledError: The transfer was stopped.
+        TransferError: The file did not arrive; a provider may raise any other exception
+            for that. Nothing of the file is left.
     """
-    return fetch_known(file, site, directory, stop, told, place=place)[0]
+    return fetch_with_info(file, site, directory, stop, on_progress, place=place)[0]
 
 
-def fetch_known(
+def fetch_with_info(
     file: File,
     site: Site,
     directory: Path,
     stop: Stop,
-    told: Told = nobody,
+    on_progress: OnProgress = ignore_progress,
     *,
     place: Path | None = None,
 ) -> tuple[File, RemoteInfo]:
-    """Do as ``fetch`` does; return also what the other side told of the file."""
+    """Do what ``fetch`` does, and return also what the server said of the file."""
     target = place or directory / safe_name(PurePosixPath(file.path).name)
-    moving = _Fetch(file, site, directory, target, stop, told)
+    moving = _Fetch(file, site, directory, target, stop, on_progress)
     return moving.run(), moving.info
 
 
 class _Fetch:
-    """One file on its way, over all attempts."""
+    """All attempts at one file.
+
+    ``_known`` and ``_offset`` go from one attempt to the next: what the server said of
+    the version that the part's bytes are of, and how many bytes these are.
+    """
 
     def __init__(
         self,
@@ -88,7 +106,7 @@ class _Fetch:
         directory: Path,
         target: Path,
         stop: Stop,
-        told: Told,
+        on_progress: OnProgress,
     ) -> None:
         self._file: File = file
         self._site: Site = site
@@ -98,7 +116,7 @@ class _Fetch:
         self._offset: int = 0
         self._size: int = 0
         self._stop: Stop = stop
-        self._told: Told = told
+        self._on_progress: OnProgress = on_progress
         self._known: RemoteInfo = UNKNOWN
         self.info: RemoteInfo = UNKNOWN
 
@@ -111,38 +129,42 @@ class _Fetch:
             return self._attempt(number)
 
         try:
-            verified = persist(attempt, self._site.rules, self._stop, self._retry)
+            verified = call_with_retries(
+                attempt, self._site.rules, self._stop, self._retry
+            )
             self._publish()
         except BaseException as error:
             self._clear(keep=False)
             cancelled = self._stop.event.is_set()
             stage: Stage = "cancelled" if cancelled else "failed"
-            self._told(Step(stage, attempts, error=error))
+            self._on_progress(Progress(stage, attempts, error=error))
             if cancelled and not isinstance(error, TransferCancelledError):
                 raise TransferCancelledError(redact(self._file.url)) from None
             raise
         size = self._size
-        self._told(Step("done", attempts, size, size, verified=verified))
+        self._on_progress(Progress("done", attempts, size, size, verified=verified))
         return self._file.at(self._target, verified=verified)
 
     def _publish(self) -> None:
-        """Give the part its name, if somebody still wants it."""
+        """Give the part its final name, if somebody still wants the file."""
         if self._stop.event.is_set():
             raise TransferCancelledError(redact(self._file.url))
         publish(self._part, self._target, sync=self._site.rules.sync)
 
     def _retry(self, number: int, error: BaseException, delay: float) -> None:
-        self._told(Step("retrying", number, error=error, delay=delay))
+        self._on_progress(Progress("retrying", number, error=error, delay=delay))
 
     def _attempt(self, number: int) -> str:
-        """Try once; return how it is known that the file is right."""
+        """Try once; return how the file was verified, as in ``File.verified``."""
         transfer = self._transfer()
         began = time.monotonic()
-        self._told(Step("started", number, transfer.offset, self._known.size))
+        self._on_progress(
+            Progress("started", number, transfer.offset, self._known.size)
+        )
         whole = False
         try:
             with monitor.watched(
-                transfer, lambda one: self._told(progress(one, number, began))
+                transfer, lambda one: self._on_progress(progress_of(one, number, began))
             ):
                 info = self.info = self._ask(transfer)
             whole = self._is_whole(info)
@@ -165,9 +187,12 @@ class _Fetch:
         )
 
     def _ask(self, transfer: Transfer) -> RemoteInfo:
+        """Have the provider move the file."""
         try:
             info = ask(self._site, self._site.provider.stage_in, transfer, RemoteInfo)
         except Exception as error:
+            # When the monitor breaks a call, the provider raises anything, such as
+            # "bad file descriptor". What has happened is a timeout, which is transient.
             if transfer.stalled and not is_transient(error):
                 idle = transfer.timeouts.idle
                 reason = f"nothing moved for {idle:g} s (idle_timeout)"
@@ -178,7 +203,12 @@ class _Fetch:
         return info
 
     def _keep(self, transfer: Transfer, error: BaseException, *, whole: bool) -> None:
-        """Decide what the next attempt may go on from."""
+        """Decide after a failure which bytes the next attempt may go on from.
+
+        None without a strong validator, because the next answer could be of another
+        version without anybody noticing. None if the file has changed, or if it was
+        whole and turned out wrong: to fetch the rest would not make it right.
+        """
         known = transfer.known
         strong = known.etag is not None and not known.etag.startswith("W/")
         changed = isinstance(error, RemoteChangedError)
@@ -190,7 +220,11 @@ class _Fetch:
         self._clear(keep=resumable)
 
     def _clear(self, *, keep: bool) -> None:
-        """Remove what is in the directory, but for a part to ``keep``."""
+        """Empty the directory.
+
+        Args:
+            keep: Whether the part stays.
+        """
         for path in self._directory.iterdir():
             if path != self._part or not keep:
                 discard(path)
@@ -198,10 +232,10 @@ class _Fetch:
     # -- verification
 
     def _is_whole(self, info: RemoteInfo) -> bool:
-        """See that as many bytes are there as the other side has declared.
+        """Return True if as many bytes have arrived as the server has declared.
 
         Raises:
-            TransferError: There is no regular file, or another number.
+            TransferError: Another number has arrived, or there is no regular file.
         """
         size = self._size = regular_size(self._file.url, self._part)
         if info.size is not None and size != info.size:
@@ -210,15 +244,17 @@ class _Fetch:
         return True
 
     def _verify(self, info: RemoteInfo, *, resumed: bool) -> str:
-        """Say how it is known that what arrived is right.
+        """Verify the whole part; return how, as in ``File.verified``.
 
         Raises:
-            TransferError: It is not what the user declared.
-            RemoteChangedError: The file is another one by now.
+            TransferError: It is not what the user has declared.
+            RemoteChangedError: The server has another version by now, so that the bytes
+                may be of both.
         """
         wrong = mismatch(self._file, self._part)
         if wrong is not None:
-            # What two attempts put together may be of two versions after all.
+            # If two attempts have put the file together, the server may have resumed
+            # with another version in spite of its validator, so it is worth a new try.
             raise TransferError(redact(self._file.url), wrong, transient=resumed)
         confirmed = info.settled or self._is_unchanged(info)
         if self._file.sha256 is not None:
@@ -228,7 +264,15 @@ class _Fetch:
         return "none" if info.size is None and self._file.size is None else "size"
 
     def _is_unchanged(self, info: RemoteInfo) -> bool:
-        """Look at the remote file again; tell whether it can be looked at."""
+        """Ask for the remote file's state again, after the transfer.
+
+        Returns:
+            Whether the version is confirmed. It is not where the provider cannot ask or
+            the server names no version.
+
+        Raises:
+            RemoteChangedError: It is another version, or gone.
+        """
         remote = self._site.remote(self._file.url, self._stop)
         try:
             after = ask(self._site, self._site.provider.stat, remote, RemoteInfo)

@@ -1,4 +1,4 @@
-"""Local names and files: safe ones, private ones, whole ones."""
+"""Local files: names that are safe, parts that are private, files that are whole."""
 
 from __future__ import annotations
 
@@ -19,17 +19,21 @@ if TYPE_CHECKING:
     from jackfield.files import File
 
 _NAME_BYTES: Final = 200
-"""Bytes of a local name at most; file systems take 255, and tasks append to names."""
+"""Bytes of a local name at most.
+
+File systems take 255; the rest is for tasks that append something, such as ``.log``.
+"""
 
 _PLAIN: Final = re.compile(r"[\w .,+=@~-]+", re.ASCII)
-"""Names that are safe as they are, but for their length and those made of dots."""
+"""Matches names without unsafe characters. Length and names of dots are checked too."""
 
 
 def safe_name(name: str) -> str:
-    """Return one part of a remote name, fit to be a local file's name.
+    """Return a name for a local file, made of one part of a remote path.
 
-    Control characters and separators become ``_``, a long name is cut in the middle,
-    so that its suffix stays, and one that means a directory becomes ``file``.
+    Control characters and separators become ``_``. A long name gets a digest for its
+    middle, so that its suffix stays. A name of dots, which would mean a directory,
+    becomes ``file``.
     """
     clean = name if _PLAIN.fullmatch(name) else _cleaned(name)
     data = clean.encode()
@@ -49,7 +53,7 @@ def _cleaned(name: str) -> str:
 
 
 def part_name(directory: Path) -> Path:
-    """Return a name in ``directory`` for what is not whole yet."""
+    """Return a name in ``directory`` that nobody else knows, for an unfinished file."""
     return directory / f".{secrets.token_hex(8)}.part"
 
 
@@ -76,10 +80,14 @@ def sha256_of(path: Path) -> str:
 
 
 def publish(part: Path, target: Path, *, sync: bool) -> None:
-    """Give a verified file its name, once its content is on the disk if ``sync``.
+    """Give a verified file its final name, in one step.
 
-    The directory is not synced: after a loss of power the file may be absent, which is
-    allowed, but not half there.
+    Args:
+        part: The file under the name that nobody knows.
+        target: The final name.
+        sync: Whether to wait first until the content is on the disk. Then, after a loss
+            of power, the file is whole or absent: absent because the directory is not
+            synced, so that the new name may be lost.
     """
     if sync:
         handle = os.open(part, os.O_RDONLY | os.O_CLOEXEC)
@@ -91,7 +99,7 @@ def publish(part: Path, target: Path, *, sync: bool) -> None:
 
 
 def regular_size(url: str, path: Path) -> int:
-    """See that a plugin wrote a file, and not a link to one; return its size.
+    """Return the size of what a plugin wrote, which must be a file and not a link.
 
     Raises:
         TransferError: There is no regular file.
@@ -106,7 +114,7 @@ def regular_size(url: str, path: Path) -> int:
 
 
 def mismatch(file: File, path: Path) -> str | None:
-    """Say in a sentence what a file is not that its user declares, or ``None``."""
+    """Say in a sentence how a file differs from what its user declares, or ``None``."""
     if file.size is None and file.sha256 is None:
         return None
     size = path.stat().st_size

@@ -1,11 +1,14 @@
-"""Names that the configuration and staging share."""
+"""Names that the configuration and staging share; this module imports neither."""
 
 from __future__ import annotations
 
 from typing import Final
 
 HOSTS: Final = "hosts"
-"""Name of the table of hosts in the table of a scheme."""
+"""Key of the table of hosts in the table of a scheme: ``[staging.http.hosts."h"]``."""
 
 CREDENTIALS_PREFIX: Final = "JACKFIELD_CREDENTIALS_"
-"""Of environment variables: ``JACKFIELD_CREDENTIALS_LAB_PASSWORD``."""
+"""What environment variables with credentials begin with.
+
+``JACKFIELD_CREDENTIALS_LAB_PASSWORD`` is the password of the credentials ``lab``.
+"""

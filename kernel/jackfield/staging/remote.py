@@ -1,4 +1,4 @@
-"""What a staging provider is given, and what it answers."""
+"""The contract with staging providers: what they are given, and what they answer."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class RemoteInfo:
-    """What the other side tells of a file; every field may be unknown.
+    """What a server says of a file; every field may be unknown.
 
     Attributes:
         size: Its length in bytes.
-        etag: A validator that changes with the content, as the other side writes it.
-            A weak one (``W/"..."``) is compared but never resumed from.
-        modified: When it was changed last, as the other side writes it.
-        settled: Whether the bytes are known to be of one version, so that the kernel
-            need not ask again afterwards.
+        etag: A validator: text that changes with the content, as the server writes it.
+            A weak one (``W/"..."``) is compared, but no transfer is resumed by it.
+        modified: When the file was changed last, as the server writes it.
+        settled: Whether the provider knows that all bytes are of one version. If not,
+            the kernel asks the server again after the transfer.
     """
 
     size: int | None = None
@@ -36,7 +36,10 @@ class RemoteInfo:
     settled: bool = False
 
     def differs(self, other: RemoteInfo) -> str | None:
-        """Say what two looks at a file disagree on, or ``None``."""
+        """Say in a sentence how a later answer differs from this one, or ``None``.
+
+        What one of the two does not know makes no difference.
+        """
         for name in ("etag", "size", "modified"):
             ours, theirs = getattr(self, name), getattr(other, name)
             if ours is not None and theirs is not None and ours != theirs:
@@ -45,17 +48,17 @@ class RemoteInfo:
 
 
 UNKNOWN: Final = RemoteInfo()
-"""Nothing is known of a file."""
+"""What is known of a file before anybody has asked: nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long a provider waits for the other side, in seconds.
+    """How long a provider waits for a server, in seconds.
 
     Attributes:
         connect: For a connection to be made.
         idle: For the next byte. A transfer may take as long as it likes while bytes
-            arrive.
+            move.
     """
 
     connect: float = 10.0
@@ -67,7 +70,15 @@ PATIENCE: Final = Timeouts()
 
 
 class Stop:
-    """Ends a transfer from outside: a flag, and what breaks a blocking call."""
+    """Ends a transfer from outside, on any thread.
+
+    It has a flag, for code that looks at it between two blocks of a file, and
+    *breakers*, functions that break a blocking call, such as a socket's ``shutdown``.
+    The thread that moves the file adds a breaker before it blocks and removes it
+    afterwards. To add it and to look at the flag is one step, with the lock held, and
+    so is to set the flag. So whoever stops the transfer either finds the breaker and
+    calls it, or has set the flag before, and then ``add`` says so.
+    """
 
     def __init__(self) -> None:
         self.event: Event = threading.Event()
@@ -75,24 +86,28 @@ class Stop:
         self._breakers: list[Callable[[], object]] = []
 
     def stop(self) -> None:
-        """Stop it for good. On any thread; never raises."""
+        """Stop the transfer for good. Never raises."""
         with self._lock:
             self.event.set()
         self.interrupt()
 
     def interrupt(self) -> None:
-        """Break the blocking calls of the moment only."""
+        """Break the blocking calls of the moment; the transfer may try again."""
         with self._lock:
             breakers = list(self._breakers)
         for breaker in breakers:
             try:
                 breaker()
-            except Exception:  # noqa: S112  (closing what is closed already)
+            except Exception:  # noqa: S112  (what it would break has ended just now)
                 continue
 
     @contextmanager
     def child(self) -> Iterator[Stop]:
-        """Give one that is stopped with this one, but may stop, or stall, alone."""
+        """Give a Stop for one file of many.
+
+        It is stopped when this one is; to stop or to interrupt it leaves this one
+        alone.
+        """
         child = Stop()
         if not self.add(child.stop):
             child.stop()
@@ -102,29 +117,34 @@ class Stop:
             self.remove(child.stop)
 
     def add(self, breaker: Callable[[], object]) -> bool:
-        """Note a breaker; tell whether it is not too late."""
+        """Add a breaker; return False if the transfer was stopped before.
+
+        Then nobody calls the breaker any more. It has to be removed in either case.
+        """
         with self._lock:
             self._breakers.append(breaker)
             return not self.event.is_set()
 
     def remove(self, breaker: Callable[[], object]) -> None:
-        """Forget a breaker."""
+        """Remove a breaker, once for each ``add``."""
         with self._lock:
             self._breakers.remove(breaker)
 
 
 @dataclass(eq=False, kw_only=True)
 class Remote:
-    """A place elsewhere, and how to talk to it.
+    """A remote file, or directory, and how to talk to its server.
 
     Attributes:
-        url: Where. Never to be shown: it may hold a password. ``str(remote)`` may.
+        url: Its URL. It may hold a password, so it must not be shown; ``str(remote)``
+            may be.
         options: The provider's own keys of the tables ``[staging.SCHEME]`` and
             ``[staging.SCHEME.hosts."HOST"]``; see ``read_options``.
         credentials: What the configuration's ``credentials = "name"`` stands for:
             names such as ``user``, ``password``, ``key``, ``secret``, ``token``.
-            Empty if there is none. Never to be shown.
-        timeouts: To be given to whatever waits for the other side.
+            Empty if there is none. Must not be shown.
+        timeouts: To be given to whatever waits for the server.
+        stop: Ends the transfer; see ``cancelled``, ``check`` and ``broken_by``.
     """
 
     url: str
@@ -141,11 +161,11 @@ class Remote:
 
     @property
     def cancelled(self) -> Event:
-        """Set when nobody wants the file any more."""
+        """An event that is set when nobody wants the file any more."""
         return self.stop.event
 
     def check(self) -> None:
-        """Go on only if somebody still wants the file.
+        """Raise if nobody wants the file any more.
 
         Raises:
             TransferCancelledError: Nobody does.
@@ -158,9 +178,9 @@ class Remote:
         """Have a blocking call broken when the transfer is cancelled or stalls.
 
         Args:
-            breaker: Called at most once, on another thread, while the block runs:
-                such as a socket's ``shutdown``, a process's ``kill``. What the block
-                raises then does not matter.
+            breaker: Called on another thread while the block runs, such as a socket's
+                ``shutdown`` or a process's ``kill``. It may be called more than once.
+                What the block raises then does not matter.
 
         Raises:
             TransferCancelledError: It has been cancelled already.
@@ -174,13 +194,14 @@ class Remote:
             self.stop.remove(breaker)
 
     def read_options(self, kind: type[T]) -> T:
-        """Return the options as a dataclass, whose fields name what there is.
+        """Return the options as an object of a dataclass of the provider's.
 
-        Every field has a default.
+        Args:
+            kind: The dataclass. Its fields are the options that exist; each has a
+                default, whose type an option must have.
 
         Raises:
-            ConfigurationError: There is an option that it has not, or one of another
-                type than its default's.
+            ConfigurationError: An option is none of the fields, or of another type.
         """
         if not self.options:
             return kind()

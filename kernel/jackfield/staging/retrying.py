@@ -1,4 +1,4 @@
-"""Trying again: what is worth it, when, and how long."""
+"""Retries: which failures are tried again, how often, and after which delay."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _LONGEST_ASKED_S: Final = 600.0
-"""Seconds of ``Retry-After`` that are waited; who asks for more is not asked again."""
+"""The longest ``Retry-After`` that is obeyed; if a server asks for more, we give up."""
 
 
 def is_transient(error: BaseException) -> bool:
-    """Tell whether the same transfer may go well a moment later."""
+    """Tell whether the same transfer may succeed a moment later."""
     if isinstance(error, TransferError):
         return error.transient
     return isinstance(error, ConnectionError | TimeoutError | EOFError)
 
 
-def persist(
+def call_with_retries(
     attempt: Callable[[int], T],
     rules: Rules,
     stop: Stop,
-    told: Callable[[int, BaseException, float], object],
+    on_retry: Callable[[int, BaseException, float], object],
 ) -> T:
-    """Call ``attempt(number)`` until it returns, or failing again would not help.
+    """Call ``attempt(number)`` until it returns, or until another try is not worth it.
 
     Args:
-        attempt: Gets 1, 2, ...
-        rules: How often and how long.
-        stop: Ends a wait between two attempts.
-        told: Called with the number of a failed attempt, its error, and the seconds
-            until the next.
+        attempt: Called with 1, 2, ...
+        rules: How often to try, and how long to wait.
+        stop: Ends the wait between two attempts.
+        on_retry: Called after a failed attempt with its number, its error, and the
+            seconds until the next attempt.
 
     Raises:
-        TransferCancelledError: It was stopped.
+        TransferCancelledError: The transfer was stopped.
         Exception: What the last attempt raised.
     """
     began = time.monotonic()
@@ -56,7 +56,7 @@ def persist(
                 if number > 1 and not isinstance(error, TransferCancelledError):
                     error.add_note(f"This was attempt {number}.")
                 raise
-            told(number, error, delay)
+            on_retry(number, error, delay)
             stop.event.wait(delay)
             if stop.event.is_set():
                 raise
@@ -64,7 +64,14 @@ def persist(
 
 
 def _delay(error: Exception, number: int, rules: Rules, elapsed: float) -> float | None:
-    """Return the seconds to wait before another attempt, if one is worth it."""
+    """Return the seconds to wait before another attempt; ``None`` for no other.
+
+    Args:
+        error: Why the last attempt failed.
+        number: Its number, from 1.
+        rules: The limits.
+        elapsed: Seconds since the first attempt began.
+    """
     if number >= rules.attempts or not is_transient(error):
         return None
     most = min(rules.max_delay, rules.backoff * 2.0 ** (number - 1))

@@ -1,4 +1,4 @@
-"""What the configuration says of transfers: how often, how long, how many."""
+"""The limits that the configuration sets for transfers: retries, timeouts, sizes."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ class Rules:
     """How the files of one scheme and host are moved.
 
     The keys may stand in ``[transfers]``, in ``[staging.SCHEME]`` and in
-    ``[staging.SCHEME.hosts."HOST"]``; the last one counts.
+    ``[staging.SCHEME.hosts."HOST"]``; a later one of these overrides the earlier.
 
     Attributes:
-        attempts: How often a transfer that fails for a passing reason is tried.
+        attempts: How often a transfer is tried whose failures are transient.
         backoff: Seconds that the first wait between two attempts takes at most; it
-            doubles with each. The wait itself is drawn between 0 and that ("full
-            jitter", Brooker, "Exponential Backoff and Jitter", 2015).
-        max_delay: Seconds that no wait exceeds, unless the other side asks for more.
+            doubles with each further wait. The wait itself is drawn at random between 0
+            and that ("full jitter", Brooker, "Exponential Backoff and Jitter", 2015).
+        max_delay: Seconds that no wait exceeds, unless the server asks for more.
         deadline: Seconds after which no new attempt begins, or 0 for no limit.
         connect_timeout: Seconds for a connection.
         idle_timeout: Seconds without a byte after which an attempt has failed.
         connections: How many files are moved to or from one host at a time.
         max_bytes: The largest file that is staged in, or 0 for no limit.
-        sync: Whether a file is on the disk, and not only in the machine's memory,
-            before it gets its name.
-        in_task: Whether files are moved in the task itself, on any executor.
-        credentials: The name of what identifies the user there, or ``""``.
+        sync: Whether a file must be on the disk, and not only in the machine's memory,
+            before it gets its final name.
+        in_task: Whether the task itself moves its files, on any executor.
+        credentials: The name of the user's credentials there, or ``""`` for none.
     """
 
     attempts: int = 5
@@ -48,20 +48,20 @@ class Rules:
 
     @property
     def timeouts(self) -> Timeouts:
-        """The two that a provider needs."""
+        """The two timeouts, as a provider gets them."""
         return Timeouts(self.connect_timeout, self.idle_timeout)
 
 
 RULE_TYPES: Final[Mapping[str, type]] = {
     one.name: type(one.default) for one in fields(Rules)
 }
-"""Name of each rule to its type."""
+"""The name of each rule, with its type."""
 
 
 def rules_and_options(
     transfers: Mapping[str, Any], scheme: Mapping[str, Any], host: str
 ) -> tuple[Rules, dict[str, Any]]:
-    """Return the rules for a host, and what is left for the provider.
+    """Return the rules for a host, and the rest, which is the provider's options.
 
     Args:
         transfers: The table ``[transfers]``, checked.

@@ -1,4 +1,4 @@
-"""Keeping secrets out of what is shown."""
+"""Keeping passwords and keys out of error messages."""
 
 from __future__ import annotations
 
@@ -9,17 +9,22 @@ from jackfield.errors import TransferCancelledError, TransferError, one_line
 from jackfield.files import redact
 
 _PUBLIC = frozenset({"user", "username", "profile", "region", "endpoint_url"})
-"""Parts of credentials that may be shown."""
+"""Keys of credentials whose values may be shown."""
 
 
-def harmless(
+def without_secrets(
     url: str, credentials: Mapping[str, str], error: BaseException
 ) -> TransferError | None:
-    """Return what stands for an error that gives a secret away, if it does.
+    """Return an error to raise in place of one that shows a secret; else ``None``.
 
-    The stand-in is of the same kind where the kind is ours, and says whether it is
-    worth to try again. It carries nothing of the other: not its cause, not its
-    traceback, whose frames hold what they held.
+    The new error has the same class if that is one of ours, the same message with
+    ``***`` for each secret, and is transient if the other is. It has neither the cause
+    nor the traceback of the other, because the variables of its frames hold the secret.
+
+    Args:
+        url: The URL, whose password and query are secrets.
+        credentials: All values are secrets, except those of a few harmless keys.
+        error: What a provider has raised.
     """
     secrets = _secrets(url, credentials)
     if not any(secret in text for text in _texts(error) for secret in secrets):
@@ -38,7 +43,10 @@ def harmless(
 
 
 def _secrets(url: str, credentials: Mapping[str, str]) -> list[str]:
-    """List what is not to be shown, longest first."""
+    """List the secrets as they are and as they stand in URLs.
+
+    The longest come first, so that one within another is not replaced before it.
+    """
     found = {value for name, value in credentials.items() if name not in _PUBLIC}
     if redact(url) != url:
         found |= _in_url(url)
@@ -56,7 +64,7 @@ def _in_url(url: str) -> set[str]:
 
 
 def _texts(error: BaseException | None) -> Iterator[str]:
-    """Give what a traceback would show of an error and of those behind it."""
+    """Give the texts that a traceback would show of an error and of its causes."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

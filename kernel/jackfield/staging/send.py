@@ -1,4 +1,4 @@
-"""Stage out: one local file to its remote place, and the proof that it is there."""
+"""Stage out: takes one local file to its URL, and checks that it is there."""
 
 from __future__ import annotations
 
@@ -10,48 +10,66 @@ from typing import TYPE_CHECKING
 from jackfield.errors import TransferCancelledError, TransferError
 from jackfield.files import redact
 from jackfield.staging import monitor
+from jackfield.staging.progress import (
+    OnProgress,
+    Progress,
+    ignore_progress,
+    progress_of,
+)
 from jackfield.staging.remote import RemoteInfo, Stop
-from jackfield.staging.retrying import is_transient, persist
+from jackfield.staging.retrying import call_with_retries, is_transient
 from jackfield.staging.site import Site, ask
-from jackfield.staging.steps import Step, Told, nobody, progress
 from jackfield.staging.transfer import Transfer
 
 if TYPE_CHECKING:
     from jackfield.files import File
 
 
-def send(file: File, site: Site, stop: Stop, told: Told = nobody) -> File:
+def send(
+    file: File, site: Site, stop: Stop, on_progress: OnProgress = ignore_progress
+) -> File:
     """Take a file from its local path to its URL; return it.
+
+    Args:
+        file: The file, which has a local path.
+        site: Where it goes.
+        stop: Ends the transfer.
+        on_progress: Called with how far it is.
 
     Raises:
         NoProviderError: No plugin takes the URL.
-        TransferCancelledError: It was stopped.
-        TransferError: Or whatever else a provider raised: it is not there.
+        TransferCancelledError: The transfer was stopped.
+        TransferError: The file is not there; a provider may raise any other exception
+            for that.
     """
     attempts = 0
 
     def attempt(number: int) -> str:
         nonlocal attempts
         attempts = number
-        return _attempt(file, site, stop, told, number)
+        return _attempt(file, site, stop, on_progress, number)
 
     def retry(number: int, error: BaseException, delay: float) -> None:
-        told(Step("retrying", number, error=error, delay=delay))
+        on_progress(Progress("retrying", number, error=error, delay=delay))
 
     try:
-        verified = persist(attempt, site.rules, stop, retry)
+        verified = call_with_retries(attempt, site.rules, stop, retry)
     except BaseException as error:
         cancelled = stop.event.is_set()
-        told(Step("cancelled" if cancelled else "failed", attempts, error=error))
+        on_progress(
+            Progress("cancelled" if cancelled else "failed", attempts, error=error)
+        )
         if cancelled and not isinstance(error, TransferCancelledError):
             raise TransferCancelledError(redact(file.url)) from None
         raise
     size = Path(file.filepath).stat().st_size
-    told(Step("done", attempts, size, size, verified=verified))
+    on_progress(Progress("done", attempts, size, size, verified=verified))
     return file
 
 
-def _attempt(file: File, site: Site, stop: Stop, told: Told, number: int) -> str:
+def _attempt(
+    file: File, site: Site, stop: Stop, on_progress: OnProgress, number: int
+) -> str:
     path = Path(file.filepath)
     before = path.stat()
     transfer = Transfer(
@@ -63,17 +81,21 @@ def _attempt(file: File, site: Site, stop: Stop, told: Told, number: int) -> str
         **site.common(),
     )
     began = time.monotonic()
-    told(Step("started", number, 0, before.st_size))
-    with monitor.watched(transfer, lambda one: told(progress(one, number, began))):
+    on_progress(Progress("started", number, 0, before.st_size))
+    with monitor.watched(
+        transfer, lambda one: on_progress(progress_of(one, number, began))
+    ):
         info = _ask(site, transfer)
     _check_unchanged(transfer, before)
     return _verify(site, transfer, info, before.st_size)
 
 
 def _ask(site: Site, transfer: Transfer) -> RemoteInfo:
+    """Have the provider send the file."""
     try:
         info = ask(site, site.provider.stage_out, transfer, RemoteInfo)
     except Exception as error:
+        # The monitor has broken the call, whatever the provider made of that.
         if transfer.stalled and not is_transient(error):
             reason = f"nothing moved for {transfer.timeouts.idle:g} s (idle_timeout)"
             raise TransferError(str(transfer), reason, transient=True) from error
@@ -84,6 +106,7 @@ def _ask(site: Site, transfer: Transfer) -> RemoteInfo:
 
 
 def _check_unchanged(transfer: Transfer, before: os.stat_result) -> None:
+    """Raise if somebody has written to the local file while it was sent."""
     after = transfer.path.stat()
     if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
         reason = f"{str(transfer.path)!r} was changed while it was sent"
@@ -91,7 +114,7 @@ def _check_unchanged(transfer: Transfer, before: os.stat_result) -> None:
 
 
 def _verify(site: Site, transfer: Transfer, info: RemoteInfo, size: int) -> str:
-    """Say how it is known that the file is there."""
+    """Compare the size of the file that is there now; return how it was verified."""
     there = info.size
     if there is None:
         seen = ask(site, site.provider.stat, transfer, RemoteInfo)

@@ -1,6 +1,6 @@
-"""All that is needed to move the files of one scheme and host, in one value.
+"""A site: all that is needed to move the files of one scheme and host.
 
-A site can be pickled: it goes to workers that move files themselves.
+It is one value that can be pickled, because workers that move files themselves get it.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Any, TypeAlias, TypeVar
 from jackfield.errors import NoProviderError, TransferError, one_line
 from jackfield.files import redact
 from jackfield.staging.cache import Cache  # noqa: TC001  (a field of a dataclass)
-from jackfield.staging.credentials import Credentials  # noqa: TC001  (likewise)
+from jackfield.staging.credentials import Credentials  # noqa: TC001  (a field too)
+from jackfield.staging.progress import OnProgress, Progress
 from jackfield.staging.remote import Remote, RemoteInfo, Stop
-from jackfield.staging.retrying import persist
-from jackfield.staging.rules import Rules  # noqa: TC001  (likewise)
-from jackfield.staging.secrecy import harmless
-from jackfield.staging.steps import Step, Told
+from jackfield.staging.retrying import call_with_retries
+from jackfield.staging.rules import Rules  # noqa: TC001  (a field too)
+from jackfield.staging.secrecy import without_secrets
 
 Hook: TypeAlias = Callable[[Any], Any]
 
@@ -26,15 +26,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """Who moves the files of a scheme: functions, asked in order.
+    """The functions of plugins that move the files of a scheme.
+
+    Of each kind there may be several. They are asked in order until one answers.
 
     Attributes:
         stage_in: Compiled ``jackfield_stage_in``.
         stage_out: Compiled ``jackfield_stage_out``.
         stat: Compiled ``jackfield_stat_file``.
         list: Compiled ``jackfield_list_files``.
-        names: What messages call the plugin of each function.
-        served: The schemes for which a plugin is installed.
+        names: Each function with the name that messages give its plugin.
+        served: All schemes for which a plugin is installed, for messages.
     """
 
     stage_in: tuple[Hook, ...] = ()
@@ -50,10 +52,10 @@ class Site:
     """Where files are, who moves them, and how.
 
     Attributes:
-        provider: Who moves them.
-        rules: How.
-        options: The provider's own.
-        credentials: Gives them by the name that the rules have.
+        provider: The plugins' functions that move them.
+        rules: The configuration's limits.
+        options: The provider's own options.
+        credentials: Looks up the credentials that the rules name.
         cache: Files of earlier runs, or ``None``.
     """
 
@@ -64,11 +66,11 @@ class Site:
     cache: Cache | None = None
 
     def remote(self, url: str, stop: Stop) -> Remote:
-        """Return a remote place of this site."""
+        """Return a URL of this site as what providers get."""
         return Remote(url=url, stop=stop, **self.common())
 
     def common(self) -> dict[str, Any]:
-        """Return the fields that every remote place of this site shares."""
+        """Return those fields of ``Remote`` that all URLs of the site share."""
         return {
             "options": self.options,
             "credentials": self.credentials.get(self.rules.credentials),
@@ -76,47 +78,60 @@ class Site:
         }
 
     def unserved(self, url: str) -> NoProviderError:
-        """Make the error that nobody serves a URL."""
+        """Return the error that no plugin serves a URL."""
         shown = redact(url)
         scheme = shown.partition("://")[0]
         return NoProviderError(scheme, shown, self.provider.served)
 
 
-def ask_again(
-    site: Site, hooks: tuple[Hook, ...], remote: Remote, kind: type[T], told: Told
+def ask_with_retries(
+    site: Site,
+    hooks: tuple[Hook, ...],
+    remote: Remote,
+    kind: type[T],
+    on_progress: OnProgress,
 ) -> T | None:
-    """Ask until somebody answers, as often as the rules allow it."""
+    """Do what ``ask`` does, and try again after transient errors."""
 
     def attempt(number: int) -> T | None:
         del number
         return ask(site, hooks, remote, kind)
 
     def retry(number: int, error: BaseException, delay: float) -> None:
-        told(Step("retrying", number, error=error, delay=delay))
+        on_progress(Progress("retrying", number, error=error, delay=delay))
 
-    return persist(attempt, site.rules, remote.stop, retry)
+    return call_with_retries(attempt, site.rules, remote.stop, retry)
 
 
 def ask(site: Site, hooks: tuple[Hook, ...], remote: Remote, kind: type[T]) -> T | None:
-    """Return the first answer that is not ``None``.
+    """Call plugins' functions in order; return the first answer that is not ``None``.
+
+    Args:
+        site: The site.
+        hooks: The functions.
+        remote: Their argument.
+        kind: The class that an answer must have.
 
     Raises:
-        TransferError: The answer is none of ``kind``; or in the place of an error
-            that would have shown a secret, or that would have ended the thread.
-        Exception: What a plugin raised, with a note that names it.
+        TransferCancelledError: The transfer was stopped.
+        TransferError: The answer is of another class; or a plugin raised what would
+            show a secret, or what would end the thread, and this stands for it.
+        Exception: What a plugin raised, with a note that names the plugin.
     """
     try:
         return _first(site, hooks, remote, kind)
     except BaseException as error:
-        remote.check()  # cancelled: what broke then does not matter
-        stand_in = harmless(remote.url, remote.credentials, error)
+        remote.check()  # if it was stopped, this is the consequence and no error
+        stand_in = without_secrets(remote.url, remote.credentials, error)
         if stand_in is None and isinstance(error, Exception):
             raise
         if stand_in is None:
             notes = getattr(error, "__notes__", ())
             reason = " ".join([one_line(error), *notes])
             raise TransferError(str(remote), reason) from error
-    raise stand_in  # outside, so that the other is not its context
+    # Raised outside of the handler, or Python would keep the other error, and with it
+    # the secret, as the context of this one.
+    raise stand_in
 
 
 def _first(

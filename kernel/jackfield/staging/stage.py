@@ -1,4 +1,4 @@
-"""Staging a file, whatever kind it is: one, a tree of many, or one that is cached."""
+"""Staging in and out for files of every kind: single ones, cached ones, directories."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from jackfield.errors import TransferError
-from jackfield.staging.fetch import fetch, fetch_known
+from jackfield.staging.fetch import fetch, fetch_with_info
 from jackfield.staging.local import mismatch, part_name, publish, safe_name
+from jackfield.staging.progress import OnProgress, Progress, ignore_progress
 from jackfield.staging.remote import RemoteInfo
 from jackfield.staging.send import send
-from jackfield.staging.site import Site, ask_again
-from jackfield.staging.steps import Step, Told, nobody
+from jackfield.staging.site import Site, ask_with_retries
 from jackfield.staging.trees import fetch_tree, send_tree
 
 if TYPE_CHECKING:
@@ -24,29 +24,42 @@ if TYPE_CHECKING:
 
 
 def stage_in(
-    file: File, site: Site, directory: Path, stop: Stop, told: Told = nobody
+    file: File,
+    site: Site,
+    directory: Path,
+    stop: Stop,
+    on_progress: OnProgress = ignore_progress,
 ) -> File:
-    """Bring a file, or all that it stands for; see ``fetch`` and ``fetch_tree``."""
+    """Bring a file, or the directory or pattern that its URL means.
+
+    See ``fetch`` for the arguments and errors, and ``fetch_tree``. Where there is a
+    cache, and the provider can ask for a file's version, the cache is tried first.
+    """
     if file.tree:
-        return fetch_tree(file, site, directory, stop, told)
+        return fetch_tree(file, site, directory, stop, on_progress)
     if site.cache is None or not site.provider.stat:
-        return fetch(file, site, directory, stop, told)
-    return _cached(file, site, site.cache, directory, stop, told)
+        return fetch(file, site, directory, stop, on_progress)
+    return _cached(file, site, site.cache, directory, stop, on_progress)
 
 
-def stage_out(file: File, site: Site, stop: Stop, told: Told = nobody) -> File:
-    """Take a file to its place, or a directory; see ``send`` and ``send_tree``."""
+def stage_out(
+    file: File, site: Site, stop: Stop, on_progress: OnProgress = ignore_progress
+) -> File:
+    """Take a file, or all files of a directory, to its URL.
+
+    See ``send`` for the arguments and errors, and ``send_tree``.
+    """
     if file.tree:
-        return send_tree(file, site, stop, told)
-    return send(file, site, stop, told)
+        return send_tree(file, site, stop, on_progress)
+    return send(file, site, stop, on_progress)
 
 
 def verify_in_place(file: File) -> File:
-    """Compare a local file with what its user declares; return it.
+    """Compare a local file with the size and digest that its user declares; return it.
 
     Raises:
-        FileNotFoundError: There is none.
-        TransferError: It is another one.
+        FileNotFoundError: There is no such file.
+        TransferError: It has another size or digest.
     """
     path = Path(file.path)
     if not path.exists():
@@ -58,10 +71,15 @@ def verify_in_place(file: File) -> File:
 
 
 def _cached(
-    file: File, site: Site, cache: Cache, directory: Path, stop: Stop, told: Told
+    file: File,
+    site: Site,
+    cache: Cache,
+    directory: Path,
+    stop: Stop,
+    on_progress: OnProgress,
 ) -> File:
     remote, stat = site.remote(file.url, stop), site.provider.stat
-    info = ask_again(site, stat, remote, RemoteInfo, told) or RemoteInfo()
+    info = ask_with_retries(site, stat, remote, RemoteInfo, on_progress) or RemoteInfo()
     target = directory / safe_name(PurePosixPath(file.path).name)
     part = part_name(directory)
     if cache.take(file.url, info, part):
@@ -72,13 +90,15 @@ def _cached(
             if file.sha256 is not None:
                 verified = "digest"
             size = target.stat().st_size
-            told(Step("done", 0, size, size, verified=verified))
+            on_progress(Progress("done", 0, size, size, verified=verified))
             return file.at(target, verified=verified)
         part.unlink()
-    staged, brought = fetch_known(file, site, directory, stop, told)
-    # What was brought is what was looked at first only if neither look says otherwise.
+    staged, brought = fetch_with_info(file, site, directory, stop, on_progress)
+    # The key in the cache is made of the first answer, ``info``, so the bytes must be
+    # of that version. They are if the answers before, during and after the transfer
+    # agree; otherwise the file is good, but it is not cached.
     if staged.verified != "none" and info.differs(brought) is None:
-        after = ask_again(site, stat, remote, RemoteInfo, told)
+        after = ask_with_retries(site, stat, remote, RemoteInfo, on_progress)
         if after is not None and info == replace(after, settled=info.settled):
             cache.keep(file.url, info, Path(staged.filepath))
     return staged

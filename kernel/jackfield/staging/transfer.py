@@ -1,4 +1,4 @@
-"""One file to move: the object between a staging provider and the engine."""
+"""What a staging provider gets for one attempt at moving one file."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BLOCK: Final = 1 << 20
-"""Bytes that are moved at a time."""
+"""Bytes that are read and written at a time."""
 
-STRIDE: Final = 8 << 20
-"""Bytes after which the disk is set to work, so that little is left for the sync."""
+WRITEBACK: Final = 8 << 20
+"""Bytes of a file that is arriving after which the system is asked to write them out.
+
+Then little is left to wait for when the whole file is synced.
+"""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -30,21 +33,23 @@ class Transfer(Remote):
     """One attempt at moving one file.
 
     Attributes:
-        path: Stage in: a name that nobody else knows, to write to, in a directory of
-            its own. The kernel verifies the file and gives it its final name. Stage
-            out: the file to read, which must not be changed.
-        offset: Stage in: how many bytes an earlier attempt has left in ``path``, from
-            which this one may go on; else 0.
-        known: What the other side told of the file: in the attempt that left those
-            bytes, or before this one. A resumed request asks for this very version.
-        max_bytes: Stage in: at how many bytes to give up, or ``None``.
-        sync: Stage in: whether the kernel will see that the file is on the disk.
-        moved: Bytes moved so far, those of ``offset`` included.
-        active: When the last of them did, by ``time.monotonic()``.
+        path: Stage in: where to write, under a name that nobody else knows, in a
+            directory of its own. The kernel verifies the file and gives it its final
+            name. Stage out: the file to read, which must not be changed.
+        offset: Stage in: how many bytes an earlier attempt has left in ``path``. This
+            one may fetch only the rest. 0 if there are none.
+        known: Stage in: what the server said of the file in the attempt that left those
+            bytes; a request for the rest must ask for this very version. Stage out: the
+            size of the local file.
+        max_bytes: Stage in: the number of bytes beyond which to give up, or ``None``.
+        sync: Stage in: whether the kernel syncs the file to the disk in the end.
+        moved: How many bytes have been moved so far, those of ``offset`` included.
+        active: When the last of them were moved, by ``time.monotonic()``.
         outgoing: Whether it is a stage-out.
-        counted: Whether ``moved`` is counted; else the kernel looks at the file's
-            size. From the first count on, what moves no more is broken off.
-        stalled: Whether it was broken off because nothing moved.
+        counted: Whether somebody counts ``moved``: ``receive`` and ``open`` do, and a
+            provider that calls ``advance``. Otherwise the kernel looks at the file's
+            size. From the first bytes on, a transfer that stalls is broken off.
+        stalled: Whether this attempt was broken off because nothing moved.
     """
 
     path: Path
@@ -65,20 +70,21 @@ class Transfer(Remote):
         *,
         start: int = 0,
     ) -> RemoteInfo:
-        """Write what comes from ``source`` to ``path``; return ``info``.
+        """Write all bytes of ``source`` to ``path``; return ``info``.
 
-        Looks between blocks whether the transfer is cancelled, and counts progress.
+        Counts the progress, and looks between two blocks whether the transfer is
+        cancelled.
 
         Args:
-            source: Something with ``read(n)``, or the blocks themselves.
-            info: What the other side tells of the whole file.
-            start: At which byte the source begins: 0, or ``offset`` where the other
-                side agreed to go on from there.
+            source: Something with ``read(n)``, or an iterable of blocks.
+            info: What the server says of the whole file.
+            start: The position in the file at which the source begins: ``offset`` if
+                the server sends the rest only, else 0.
 
         Raises:
             TransferError: The file is larger than allowed or than declared.
-            RemoteChangedError: ``start`` is not 0, and the file is another one than
-                the bytes that are there are from.
+            RemoteChangedError: ``start`` is not 0, and the server has another version
+                than the one that the earlier bytes are of.
             TransferCancelledError: Nobody wants the file any more.
         """
         self._begin(info, start)
@@ -87,11 +93,11 @@ class Transfer(Remote):
         try:
             for block in _blocks(source):
                 self.check()
-                self._check_room(self.moved + len(block))
+                self._check_size(self.moved + len(block))
                 _write(handle, block)
                 self.advance(len(block))
-                if self.sync and self.moved - begun >= STRIDE:
-                    _begin_to_store(handle, begun, self.moved - begun)
+                if self.sync and self.moved - begun >= WRITEBACK:
+                    _start_writeback(handle, begun, self.moved - begun)
                     begun = self.moved
         finally:
             os.close(handle)
@@ -99,17 +105,22 @@ class Transfer(Remote):
         return info
 
     def advance(self, moved: int) -> None:
-        """Count bytes as moved, where ``receive`` or ``open`` do not."""
+        """Count bytes as moved.
+
+        For providers that use neither ``receive`` nor ``open``, which count themselves.
+        """
         self.counted = True
         self.moved += moved
         self.active = time.monotonic()
 
     def open(self) -> BinaryIO:
-        """Open the file to send. Reading counts progress, and ends when cancelled.
+        """Open the file to send.
 
-        It can be sought: what is read again counts again from there.
+        Reading counts the progress, and raises ``TransferCancelledError`` when the
+        transfer is cancelled. After a ``seek``, such as for a second try of the same
+        request, counting goes on from the new position.
         """
-        return _Sent(self)  # type: ignore[return-value]  # a RawIOBase is read like one
+        return _OutgoingFile(self)  # type: ignore[return-value]  # a RawIOBase is read like one
 
     def _begin(self, info: RemoteInfo, start: int) -> None:
         if start not in (0, self.offset):
@@ -122,10 +133,10 @@ class Transfer(Remote):
         self.moved = start
         self.known = info
         self.active = time.monotonic()
-        self._check_room(info.size or 0)
+        self._check_size(info.size or 0)
 
-    def _check_room(self, size: int) -> None:
-        """See that ``size`` bytes are neither more than declared nor than allowed."""
+    def _check_size(self, size: int) -> None:
+        """Raise if ``size`` bytes are more than allowed or more than declared."""
         if self.max_bytes is not None and size > self.max_bytes:
             reason = f"it has more than max_bytes = {self.max_bytes} bytes"
             raise TransferError(str(self), reason)
@@ -151,37 +162,41 @@ def _blocks(source: Any) -> Iterator[bytes]:
 
 
 def _write(handle: int, block: bytes) -> None:
-    """Write a whole block: on a disk that fills up, a part may be taken first."""
+    """Write a whole block; one ``os.write`` may take less, as on a full disk."""
     written = os.write(handle, block)
     while written < len(block):
         block = block[written:]
         written = os.write(handle, block)
 
 
-def _begin_to_store(handle: int, start: int, size: int) -> None:
-    """Have bytes go to the disk while others arrive; wait for nothing.
+def _start_writeback(handle: int, start: int, size: int) -> None:
+    """Ask the system to begin writing bytes of a file to the disk; do not wait.
 
-    Linux takes the advice for that. What is still to be written stays in memory, too.
+    The advice "these bytes are not needed any more" makes Linux do so. It drops from
+    memory only what is on the disk already, so nothing is lost.
     """
     if sys.platform == "linux":
-        with suppress(OSError):  # it is advice: the sync tells what is wrong
+        with suppress(OSError):  # advice may fail; the sync will raise what matters
             os.posix_fadvise(handle, start, size, os.POSIX_FADV_DONTNEED)
 
 
 def _open_private(path: Path, start: int) -> int:
-    """Open a file that nobody else has, or go on with the one that is there."""
+    """Open a file for writing: the one of an earlier attempt if ``start``, else anew.
+
+    It may be read by its owner alone, and must not be a symbolic link.
+    """
     flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
     if start:
         handle = os.open(path, flags)
         os.lseek(handle, start, os.SEEK_SET)
         return handle
-    with suppress(FileExistsError):  # of an answer that is not gone on from
+    with suppress(FileExistsError):  # left by an attempt that cannot be resumed
         return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
     return os.open(path, flags | os.O_TRUNC)
 
 
-class _Sent(io.RawIOBase):
-    """The file of a stage-out, as the provider reads it."""
+class _OutgoingFile(io.RawIOBase):
+    """What ``Transfer.open`` returns: the local file, with its progress counted."""
 
     def __init__(self, transfer: Transfer) -> None:
         self._transfer: Transfer = transfer

@@ -1,4 +1,4 @@
-"""Directories and patterns: many files that are staged as one."""
+"""Directories and patterns: URLs that stand for many files, staged together."""
 
 from __future__ import annotations
 
@@ -16,33 +16,35 @@ from jackfield.files import File, raw_path, redact
 from jackfield.staging.fetch import fetch
 from jackfield.staging.local import discard, part_name, safe_name
 from jackfield.staging.send import send
-from jackfield.staging.site import Site, ask_again
+from jackfield.staging.site import Site, ask_with_retries
 
 if TYPE_CHECKING:
+    from jackfield.staging.progress import OnProgress
     from jackfield.staging.remote import RemoteInfo, Stop
-    from jackfield.staging.steps import Told
 
 T = TypeVar("T")
 
 _STRENGTH: Final = ("digest", "etag", "size", "none")
-"""How a file may be verified, the surest first."""
+"""The values of ``File.verified``, the surest first."""
 
 _MAGIC: Final = "*"
-"""What makes a pattern; see ``File.tree``. ``?`` and ``[`` are common in names, and
-mean themselves."""
+"""The only special character of patterns; ``?`` and ``[`` are common in names."""
 
 
-def fetch_tree(file: File, site: Site, directory: Path, stop: Stop, told: Told) -> File:
-    """Bring all files below a URL into a directory of their own.
+def fetch_tree(
+    file: File, site: Site, directory: Path, stop: Stop, on_progress: OnProgress
+) -> File:
+    """Bring all files below a URL, or all that fit a pattern, into a directory.
 
-    They are moved side by side. The directory appears when all are there.
+    Several are moved at the same time. The directory gets its final name when all of
+    them are there, so that it is either complete or absent.
 
     Raises:
-        RemoteNotFoundError: A pattern fits nothing.
-        TransferError: One of them did not arrive, or the other side cannot list.
+        RemoteNotFoundError: No file fits the pattern.
+        TransferError: A file did not arrive, or the provider cannot list files.
     """
     base, pattern = _split(file)
-    listed = _listing(site, base, stop, told)
+    listed = _listing(site, base, stop, on_progress)
     wanted = _matching(listed, base, pattern)
     if not wanted and pattern:
         raise RemoteNotFoundError(redact(file.url), "no file fits this pattern")
@@ -51,7 +53,7 @@ def fetch_tree(file: File, site: Site, directory: Path, stop: Stop, told: Told) 
     part.mkdir(mode=0o700)
     places = _places(part, wanted)
     actions = [
-        partial(_fetch_one, File(url), site, place, told=told)
+        partial(_fetch_one, File(url), site, place, on_progress=on_progress)
         for url, place in places.items()
     ]
     staged = _side_by_side(actions, site.rules.connections, stop)
@@ -61,26 +63,34 @@ def fetch_tree(file: File, site: Site, directory: Path, stop: Stop, told: Told) 
     return file.at(target, verified=_STRENGTH[weakest])
 
 
-def send_tree(file: File, site: Site, stop: Stop, told: Told) -> File:
+def send_tree(file: File, site: Site, stop: Stop, on_progress: OnProgress) -> File:
     """Take all files below a local directory to their places below a URL.
 
-    They are moved side by side. A failure leaves those that are there already.
+    Several are moved at the same time. After a failure, those that are there already
+    stay there.
     """
     top = Path(file.filepath)
     actions = [
-        partial(send, File(_join(file.url, path, top)).at(path), site, told=told)
+        partial(
+            send,
+            File(_join(file.url, path, top)).at(path),
+            site,
+            on_progress=on_progress,
+        )
         for path in _walk(top)
     ]
     _side_by_side(actions, site.rules.connections, stop)
     return file
 
 
-def _fetch_one(file: File, site: Site, place: Path, stop: Stop, *, told: Told) -> File:
+def _fetch_one(
+    file: File, site: Site, place: Path, stop: Stop, *, on_progress: OnProgress
+) -> File:
     place.parent.mkdir(parents=True, exist_ok=True)
     directory = part_name(place.parent)
     directory.mkdir(mode=0o700)
     try:
-        return fetch(file, site, directory, stop, told, place=place)
+        return fetch(file, site, directory, stop, on_progress, place=place)
     finally:
         discard(directory)
 
@@ -88,7 +98,16 @@ def _fetch_one(file: File, site: Site, place: Path, stop: Stop, *, told: Told) -
 def _side_by_side(
     actions: Sequence[Callable[[Stop], File]], width: int, stop: Stop
 ) -> list[File]:
-    """Call all; after a failure, begin no other, stop those that run, and raise it."""
+    """Call all actions on threads, each with a ``Stop`` of its own; return the files.
+
+    After a failure no further action begins, those that run are stopped, and the
+    failure is raised.
+
+    Args:
+        actions: What to call.
+        width: How many may run at the same time.
+        stop: Stops all of them.
+    """
     if not actions:
         return []
     with (
@@ -97,10 +116,12 @@ def _side_by_side(
     ):
         futures = [pool.submit(_alone, action, together) for action in actions]
         ended, running = wait(futures, return_when=FIRST_EXCEPTION)
-        if running:  # so there was a failure
+        if running:  # `wait` has returned before all had ended: one has failed
             pool.shutdown(wait=False, cancel_futures=True)
             together.stop()
-        for future in ended:  # the failure itself, before what it has stopped
+        # Those that ended before the stop come first, so that the failure is raised,
+        # and not the error of an action that was stopped because of it.
+        for future in ended:
             future.result()
         return [future.result() for future in futures]
 
@@ -114,7 +135,10 @@ def _alone(action: Callable[[Stop], File], together: Stop) -> File:
 
 
 def _split(file: File) -> tuple[str, str]:
-    """Return the URL of the directory to list, and the pattern below it, or ``""``."""
+    """Return the URL of the directory to list, and the pattern below it.
+
+    The pattern is ``""`` for a directory.
+    """
     path = raw_path(file.url)
     if _MAGIC not in path:
         return file.url, ""
@@ -123,10 +147,12 @@ def _split(file: File) -> tuple[str, str]:
     return f"{parts.scheme}://{parts.netloc}{fixed}", path[len(fixed) :]
 
 
-def _listing(site: Site, base: str, stop: Stop, told: Told) -> Mapping[str, RemoteInfo]:
+def _listing(
+    site: Site, base: str, stop: Stop, on_progress: OnProgress
+) -> Mapping[str, RemoteInfo]:
     remote = site.remote(base, stop)
     kind: type[Mapping[str, RemoteInfo]] = Mapping  # type: ignore[type-abstract]  # for isinstance only
-    listed = ask_again(site, site.provider.list, remote, kind, told)
+    listed = ask_with_retries(site, site.provider.list, remote, kind, on_progress)
     if listed is None:
         scheme = remote.scheme
         raise TransferError(str(remote), f"the plugin for {scheme}: cannot list files")
@@ -152,7 +178,7 @@ def _matching(
 
 
 def _regex(pattern: str) -> str:
-    """Translate: ``*`` fits within one part of a path, ``**`` across parts."""
+    """Translate a pattern: ``*`` fits any name or part of one, ``**`` also slashes."""
     translated = []
     for piece in re.split(r"(\*\*/|\*+)", pattern):
         if piece == "**/":
@@ -167,10 +193,11 @@ def _regex(pattern: str) -> str:
 
 
 def _places(top: Path, wanted: Mapping[str, tuple[str, ...]]) -> dict[str, Path]:
-    """Give each URL a local place below ``top``, no two the same.
+    """Return a local path below ``top`` for each URL, no two the same.
 
     Raises:
-        TransferError: A path leads out, or two names are one once made safe.
+        TransferError: A path would lead out of ``top``, or two URLs have the same local
+            name, because making names safe has made them equal.
     """
     places: dict[str, Path] = {}
     taken: dict[Path, str] = {}

@@ -1,1 +1,1 @@
-"""Which task wants which file, and who moves it."""
+"""Transfers: which task wants which file, and the threads that move it."""

@@ -1,4 +1,31 @@
-"""The kernel's transfer threads: so many files at a time, so many of them per host."""
+"""The executor for transfers: threads for all hosts, and connections for each host.
+
+The kernel moves files on an executor of its own, because a transfer waits more than it
+computes, and because a server must not get too many connections at once. So there are
+two limits: the number of threads, which is the number of files on their way, and for
+each host a number of *connections*, which is how many of these files may be of that
+host. A file whose host has no connection left waits in its host's queue, and files of
+other hosts pass it.
+
+All fields are read and written with the lock of ``_changed`` held; the lock is never
+held while a file is moved or an outcome is reported. Four kinds of threads meet here:
+
+- Whoever submits puts works into the queues, starts threads if there are too few, and
+  wakes threads that sleep.
+- A transfer thread (``_work``) takes a work whose host has a connection left, moves the
+  file, gives the connection back and reports, in this order. It does not wake anybody
+  when it gives the connection back: it comes back itself for the next work, so that in
+  the usual case a file does not wait for another thread to wake up. But its report may
+  take long, because the kernel may go on with its tasks there. For that case one thread
+  more than there are works is woken by ``submit``; it finds nothing to do, but as long
+  as works wait in a queue it looks again every ``LOOK_S`` seconds.
+- Whoever cancels takes a work out of its queue, or out of ``_running``. To be in
+  ``_running`` means that the work will be reported. The transfer thread looks there
+  when the file has been moved, so either the cancel comes first, and there is no
+  report, or it comes too late, and says so.
+- Whoever shuts down sets ``_closed``. From then on no work comes in, so threads end
+  when the queues are empty.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +33,13 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from threading import Condition, Thread, current_thread
+from threading import Thread, current_thread
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.abc import Capabilities, Executor, run_work
 from jackfield.errors import ExecutorError
-from jackfield.futures.locks import join
+from jackfield.futures.locks import Condition, join
 from jackfield.staging import monitor
 
 if TYPE_CHECKING:
@@ -22,6 +49,7 @@ if TYPE_CHECKING:
 log: Final = logging.getLogger("jackfield.staging")
 
 LAST_REPORT_S: Final = 1.0
+"""Seconds beyond the grace that a thread gets at the end, for its last report."""
 
 LOOK_S: Final = 0.2
 """Seconds between an idle thread's looks while files wait for a connection."""
@@ -29,13 +57,13 @@ LOOK_S: Final = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Movement:
-    """What a work of this executor calls.
+    """The function of each work of this executor: it moves one file.
 
     Attributes:
         action: Moves the file.
-        host: To or from where.
-        connections: How many files may be moved to or from there at a time.
-        stop: Ends it.
+        host: The server that the file comes from or goes to.
+        connections: How many files of that host may be moved at the same time.
+        stop: Stops the transfer.
     """
 
     action: Callable[[], Any]
@@ -44,15 +72,17 @@ class Movement:
     stop: Stop
 
     def __call__(self) -> Any:
-        """Move it."""
+        """Move the file."""
         return self.action()
 
 
 class TransferExecutor(Executor):
-    """Daemon threads, started when there are files to move.
+    """Runs ``Movement`` works on daemon threads, started when there are files to move.
 
-    A host that answers slowly holds up to its own limit of threads, so there should
-    be more threads than that; files of other hosts pass those that wait for it.
+    Args:
+        threads: How many files are moved at the same time. A host that answers slowly
+            keeps as many threads busy as it has connections, so there should be more
+            threads than that.
     """
 
     capabilities: Capabilities = Capabilities(cancels_running=True, walltime="none")
@@ -60,20 +90,20 @@ class TransferExecutor(Executor):
     def __init__(self, threads: int) -> None:
         self._workers: int = threads
         self._changed: Condition = Condition()
-        self._queues: dict[str, deque[Work]] = {}
-        self._busy: dict[str, int] = {}
-        self._running: dict[Work, None] = {}
+        self._queues: dict[str, deque[Work]] = {}  # host to works that wait
+        self._busy: dict[str, int] = {}  # host to connections in use, at least 1
+        self._running: dict[Work, None] = {}  # works on their way that are reported
         self._threads: list[Thread] = []
-        self._idle: int = 0
+        self._idle: int = 0  # threads that sleep, or were woken and do not run yet
         self._closed: bool = False
 
     @property
     def workers(self) -> int:
-        """The number that was configured."""
+        """The number of threads that was configured."""
         return self._workers
 
     def start(self, context: ExecutorContext) -> None:
-        """Remember where to report."""
+        """Remember where to report; threads start with the first file."""
         self._label = context.label
         self._report = context.report
 
@@ -81,29 +111,44 @@ class TransferExecutor(Executor):
         """Queue works, each behind those of its host.
 
         Raises:
-            ExecutorError: After ``shutdown``.
+            ExecutorError: After ``shutdown``, or if no thread can be started.
         """
         with self._changed:
             if self._closed:
                 raise ExecutorError(self._label, "it takes no works after shutdown")
             for work in batch:
                 self._queues.setdefault(_movement(work).host, deque()).append(work)
-            wanted = self._ready() + 1  # one more, to look again while others report
+            # ``_startable`` counts works again that no thread has taken yet, and
+            # ``_idle`` counts the threads again that were woken for them: so it comes
+            # out right. One more is woken to look for connections; see the module.
+            wanted = self._startable() + 1
             missing = min(wanted - self._idle, self._workers - len(self._threads))
-            for _ in range(missing):
-                self._grow()
+            try:
+                for _ in range(missing):
+                    self._grow()
+            except ExecutorError:
+                # The kernel fails these works, so a thread that can be started later
+                # must not find them.
+                for work in batch:
+                    self._queues[_movement(work).host].remove(work)
+                raise
             self._changed.notify(wanted)
 
-    def _ready(self) -> int:
+    def _startable(self) -> int:
         """Return how many works could begin if there were threads for them."""
-        ready = 0
+        number = 0
         for host, queue in self._queues.items():
             if queue:
                 free = _movement(queue[0]).connections - self._busy.get(host, 0)
-                ready += min(len(queue), max(free, 0))
-        return ready
+                number += min(len(queue), max(free, 0))
+        return number
 
     def _grow(self) -> None:
+        """Start another thread; do with those that there are if none can be had.
+
+        Raises:
+            ExecutorError: There is no thread at all.
+        """
         name = f"jackfield-{self._label}-{len(self._threads)}"
         thread = Thread(target=self._work, name=name, daemon=True)
         try:
@@ -116,38 +161,50 @@ class TransferExecutor(Executor):
         self._threads.append(thread)
 
     def cancel(self, work: Work) -> bool:
-        """Take a work back that waits, or have its transfer stopped."""
+        """Take a work back that waits, or stop its transfer; tell whether it was one.
+
+        After True, the work is not reported: either it is in no queue any more, or it
+        is not in ``_running``, where its thread looks before it reports.
+        """
         movement = _movement(work)
         with self._changed:
             queue = self._queues.get(movement.host, ())
             if work in queue:
                 queue.remove(work)  # type: ignore[union-attr]  # not the empty tuple
                 return True
-            if work not in self._running:
+            if work not in self._running:  # reported, or about to be
                 return False
-            del self._running[work]  # its report is not wanted
-        movement.stop.stop()
+            del self._running[work]
+        movement.stop.stop()  # without the lock: it calls a provider's code
         return True
 
     def _work(self) -> None:
-        """Serve until the end; a thread's whole life."""
+        """Move one file after the other until the end; a thread's whole life."""
         while True:
             work = self._next()
             if work is None:
                 return
             outcome = run_work(work)
-            if self._done(work):
+            if self._give_back(work):
                 self._report((outcome,))
-            del work, outcome  # a thread that waits must not keep them alive
+            # A thread that waits for its next work must not keep alive what the last
+            # one has returned.
+            del work, outcome
 
     def _next(self) -> Work | None:
+        """Wait for a work and take it with one of its host's connections.
+
+        ``None`` at the end.
+        """
         with self._changed:
             while True:
-                for host, queue in self._turns():
+                for host, queue in self._hosts_in_turn():
                     work = queue.popleft()
                     self._busy[host] = self._busy.get(host, 0) + 1
                     self._running[work] = None
                     return work
+                # The generator has run to its end, so only hosts with works are left
+                # in ``_queues``: they wait for a connection.
                 if self._closed and not self._queues:
                     return None
                 self._idle += 1
@@ -156,35 +213,43 @@ class TransferExecutor(Executor):
                 finally:
                     self._idle -= 1
 
-    def _turns(self) -> Iterator[tuple[str, deque[Work]]]:
-        """Give the hosts that have a file and a connection left, each in turn."""
+    def _hosts_in_turn(self) -> Iterator[tuple[str, deque[Work]]]:
+        """Give each host that has a work and a connection left.
+
+        A host that was looked at goes to the end, so that the next thread begins with
+        another one. A host without works is forgotten.
+        """
         for host in list(self._queues):
             queue = self._queues.pop(host)
             if queue:
-                self._queues[host] = queue  # last in turn next time
+                self._queues[host] = queue
                 if self._busy.get(host, 0) < _movement(queue[0]).connections:
                     yield host, queue
 
-    def _done(self, work: Work) -> bool:
+    def _give_back(self, work: Work) -> bool:
         """Give a connection back; tell whether the work is to be reported.
 
-        Nobody is woken for it: this thread takes the next work itself, so that a file
-        does not go through two threads' hands. If its report takes long, an idle thread
-        finds the work when it looks again.
+        Nobody is woken for the connection; see the module.
         """
         host = _movement(work).host
         with self._changed:
             self._busy[host] -= 1
             if not self._busy[host]:
                 del self._busy[host]
-            wanted = work in self._running
+            wanted = work in self._running  # else it was cancelled
             self._running.pop(work, None)
-            if self._closed:
+            if self._closed:  # the others may be able to end now
                 self._changed.notify_all()
         return wanted
 
     def shutdown(self, *, grace: float | None = None) -> None:
-        """End. With a ``grace``, transfers are stopped at once: none is half wanted."""
+        """End the threads.
+
+        Args:
+            grace: ``None`` moves first what was submitted. With a number, transfers are
+                stopped at once, because half a file is of no use, and nothing is
+                reported any more; the threads get so many seconds to notice.
+        """
         with self._changed:
             self._closed = True
             running = list(self._running)
@@ -199,9 +264,10 @@ class TransferExecutor(Executor):
         monitor.close()
 
     def _join(self, grace: float | None) -> None:
+        """Wait for the threads; leave those behind that do not end in time."""
         limit = None if grace is None else monotonic() + grace + LAST_REPORT_S
-        for thread in self._threads:
-            if thread is current_thread():
+        for thread in self._threads:  # no more are added once it is closed
+            if thread is current_thread():  # the kernel ends within a report
                 continue
             join(thread, None if limit is None else limit - monotonic())
             if thread.is_alive():

@@ -1,4 +1,4 @@
-"""Staging inside a task, where workers and driver share no file system."""
+"""Staging within a task, where the worker and the driver share no file system."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StagedCall:
-    """A task's function with its files around it; what the worker calls.
+    """What the worker calls: a task's function, with the staging of its files around.
 
-    Files are brought to a directory of the call's own, which is removed at its end.
-    Equal files of one call are brought once, those of several calls each time.
+    The files are brought to a directory that belongs to the call and is removed at its
+    end. A file that is named twice in one call is brought once; each call brings its
+    files anew.
 
     Attributes:
         app: The app's name.
         function: The task's function.
-        sites: Where its files are, by URL.
-        outputs: Remote files to make and to take away afterwards.
+        sites: The site of each of its files, by URL.
+        outputs: The remote files that the function makes, to be staged out afterwards.
     """
 
     app: str
@@ -42,8 +43,9 @@ class StagedCall:
         """Stage in, call the function, stage out; return what it returned.
 
         Raises:
-            TransferError: Or what else a staging provider raised.
-            MissingOutputs: The function did not make what it was to make.
+            TransferError: A file could not be moved; a staging provider may raise any
+                other exception for that.
+            MissingOutputs: The function has not made one of its outputs.
         """
         with tempfile.TemporaryDirectory(prefix="jackfield-") as name:
             directory = Path(name)
@@ -57,6 +59,7 @@ class StagedCall:
     def _fetched(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], directory: Path
     ) -> dict[File, File]:
+        """Bring the files among the arguments; return each with its local copy."""
         found = find(args, kwargs)
         local: dict[File, File] = {}
         for number, file in enumerate(found.files if found is not None else ()):
@@ -67,6 +70,7 @@ class StagedCall:
         return local
 
     def _placed(self, directory: Path) -> dict[File, File]:
+        """Return each output with the local path that the function shall write."""
         placed: dict[File, File] = {}
         for number, file in enumerate(self.outputs):
             place = directory / f"out-{number}"

@@ -1,9 +1,21 @@
-"""Remote files of one kernel: one transfer for each, shared by all who want the file.
+"""The remote files of one kernel: tasks that want the same file share one transfer.
 
-How a file is moved stands in ``jackfield.staging``. Here is who wants which file: the
-first task that names one starts its transfer, which is a task of the kernel's own, so
-that the graph needs nothing special for files. Others share it, and it is stopped when
-none of them is left.
+How a file is moved is the business of ``jackfield.staging``. Here it is known which
+file is wanted, and by how many tasks. The first task that names a file starts its
+transfer, which is a task of the kernel's own: those that want the file depend on its
+future like on any other, so the graph needs nothing special for files. When the last
+task that wants the file is cancelled, the transfer is cancelled too.
+
+Tasks that want and tasks that do not want any more come on different threads. Both
+change the number with the lock held. So when the number falls to zero and the transfer
+is taken out of the table, no other task can want it, and one that comes next
+finds no transfer and starts another. The cancel itself comes after the lock was given
+back, when no task waits for that future any more.
+
+The lock is reentrant, because it is held while a transfer is submitted. Where the
+kernel is ending, the thread that submits works the inbox off itself, and may come back
+here to release the files of a task that came too late. A signal handler, too, may
+submit a task on the thread that it has interrupted.
 """
 
 from __future__ import annotations
@@ -36,8 +48,8 @@ if TYPE_CHECKING:
     from jackfield.graph.events import Observation
     from jackfield.graph.route import Route
     from jackfield.graph.state import Closing
+    from jackfield.staging.progress import OnProgress, Progress
     from jackfield.staging.site import Site
-    from jackfield.staging.steps import Step, Told
     from jackfield.transfers.sites import Sites
 
 STAGE_IN: Final = AppSpec("stage_in", kind="transfer", executors=(TRANSFERS,))
@@ -45,8 +57,8 @@ VERIFY: Final = AppSpec("verify", kind="transfer", executors=(INTERNAL,))
 STAGE_OUT: Final = AppSpec("stage_out", kind="transfer", executors=(TRANSFERS,))
 
 
-class _Flight:
-    """One file on its way in, and how many tasks want it."""
+class _SharedFetch:
+    """One file that is staged in, and how many tasks want it."""
 
     __slots__ = ("future", "wanted")
 
@@ -56,16 +68,16 @@ class _Flight:
 
 
 class SharedTransfers:
-    """Moves a kernel's files.
+    """Starts the transfers of a kernel's files.
 
     Args:
         directory: Where local copies of remote files lie, in the run's directory; made
             when it is needed.
-        sites: Knows who moves which file, and how.
+        sites: Finds the site of a file.
         submit: Submits a task of the kernel's own.
         copies: Whether ``file:`` URLs are staged like those of other schemes.
-        closing: Whether anything is still moved.
-        observation: Observers that are told of transfers.
+        closing: Says whether the run is being cut short.
+        observation: The observers that are told of progress.
         log: The run's log.
     """
 
@@ -89,36 +101,41 @@ class SharedTransfers:
         self._closing: Closing = closing
         self._observation: Observation = observation
         self._log: Logger = log
-        self._lock: threading.Lock = threading.Lock()
-        self._flights: dict[File, _Flight] = {}
+        self._lock: threading.RLock = threading.RLock()
+        self._fetches: dict[File, _SharedFetch] = {}
         self._numbers: count[int] = count(1)
         self._stops: dict[Stop, None] = {}
 
     def site(self, file: File) -> Site:
-        """Return where a file is and who moves it; see ``Sites.of``."""
+        """Return the site of a file; see ``Sites.of``."""
         return self._sites.of(file)
 
     # -- in
 
     def fetch(self, file: File) -> AppFuture[File]:
-        """Return the future of a remote file's local copy; equal files share one.
+        """Return the future of a file's local copy, the same for equal files.
 
-        Each call counts as one who wants it; see ``release``.
+        Each call counts as one task that wants the file, until ``release``. A transfer
+        that has failed is not shared: the next task tries anew.
 
         Raises:
             NoProviderError: No plugin serves the scheme.
             ConfigurationError: The scheme is not allowed, or options are wrong.
         """
-        start = self._arrival(file)
+        start = self._starter(file)
         with self._lock:
-            flight = self._flights.get(file)
-            if flight is None or _failed(flight.future):
-                flight = self._flights[file] = _Flight(start())
-            flight.wanted += 1
-            return flight.future
+            fetch = self._fetches.get(file)
+            if fetch is None or _failed(fetch.future):
+                fetch = self._fetches[file] = _SharedFetch(start())
+            fetch.wanted += 1
+            return fetch.future
 
-    def _arrival(self, file: File) -> Callable[[], AppFuture[File]]:
-        """Return what starts a file's transfer."""
+    def _starter(self, file: File) -> Callable[[], AppFuture[File]]:
+        """Return a function that submits the task that brings a file.
+
+        A local file is not moved but compared with what its user declares. Errors of
+        the file or the configuration are raised here, before the lock is taken.
+        """
         if not file.remote and not self._copies:
             verify = partial(verify_in_place, file)
             return partial(self._submit_task, VERIFY, verify)
@@ -134,27 +151,29 @@ class SharedTransfers:
         return start
 
     def release(self, files: Mapping[File, Future[Any] | None]) -> None:
-        """Count down who wants files; stop the transfers that nobody does.
+        """Count a task out that wanted files; cancel the transfers that nobody wants.
 
         Args:
-            files: What ``fetch`` was asked for, and what it gave.
+            files: The files that ``fetch`` was asked for, with the futures that it
+                returned.
         """
         for file, future in files.items():
             with self._lock:
-                flight = self._flights.get(file)
-                if flight is None or flight.future is not future:
-                    continue
-                flight.wanted -= 1
-                if flight.wanted > 0 or flight.future.done():
-                    continue
-                del self._flights[file]
-            flight.future.cancel()
+                fetch = self._fetches.get(file)
+                if fetch is None or fetch.future is not future:
+                    continue  # a failed one, which another has replaced since
+                fetch.wanted -= 1
+                if fetch.wanted > 0 or fetch.future.done():
+                    continue  # a copy that is here stays for later tasks
+                del self._fetches[file]
+            fetch.future.cancel()
 
     def _stage_in(self, file: File, site: Site, stop: Stop, number: int) -> File:
-        directory = self._room(f"in-{number}")
+        """Bring a file into a directory of its own; runs on a transfer thread."""
+        directory = self._make_directory(f"in-{number}")
         try:
-            told = self._teller(number, file, "in")
-            return stage_in(file, site, directory, stop, told)
+            on_progress = self._reporter(number, file, "in")
+            return stage_in(file, site, directory, stop, on_progress)
         except BaseException:
             shutil.rmtree(directory, ignore_errors=True)
             raise
@@ -162,10 +181,10 @@ class SharedTransfers:
     # -- out
 
     def send(self, file: File) -> AppFuture[File]:
-        """Return the future of an output's way to its remote place."""
+        """Start to stage an output out; return the future of that."""
         site, stop = self.site(file), Stop()
-        told = self._teller(next(self._numbers), file, "out")
-        action = partial(stage_out, file, site, stop, told)
+        on_progress = self._reporter(next(self._numbers), file, "out")
+        action = partial(stage_out, file, site, stop, on_progress)
         return self._submit(STAGE_OUT, action, file, site, stop)
 
     def place_output(self, file: File, task: int) -> File:
@@ -178,24 +197,28 @@ class SharedTransfers:
         site = self.site(file)
         if not site.provider.stage_out:
             raise site.unserved(file.url)
-        directory = self._room(f"out-{task}-{next(self._numbers)}")
+        directory = self._make_directory(f"out-{task}-{next(self._numbers)}")
         return file.at(directory / safe_name(file.filename))
 
     # -- both
 
-    def _room(self, name: str) -> Path:
-        """Make a directory for one file, closed to others."""
+    def _make_directory(self, name: str) -> Path:
+        """Make a directory for one file, closed to other users."""
         try:
             os.mkdir(f"{self._directory}/{name}", 0o700)  # noqa: PTH102  (once for each file)
-        except FileNotFoundError:  # the first one
+        except FileNotFoundError:  # it is the first file of the run
             self._directory.mkdir(parents=True, exist_ok=True)
-            return self._room(name)
-        except FileExistsError:  # somebody else has taken the name
+            return self._make_directory(name)
+        except FileExistsError:  # made by something else in the run's directory
             return Path(mkdtemp(prefix=f"{name}-", dir=self._directory))
         return self._directory / name
 
     def in_task(self, files: Iterable[File], route: Route) -> bool:
-        """Tell whether a task moves its remote files itself."""
+        """Tell whether a task has to move its remote files itself.
+
+        It has to where an executor that may run it does not see the driver's files, and
+        where the configuration says so for one of the files.
+        """
         if not all(e.capabilities.shared_filesystem for e in route.entries):
             return True
         moved = (file for file in files if file.remote or self._copies)
@@ -215,7 +238,12 @@ class SharedTransfers:
         return self._submit_task(spec, movement)
 
     def _stoppable(self, action: Callable[[], File], stop: Stop) -> Callable[[], File]:
+        """Return an action that ``stop_all`` can stop while it runs."""
+
         def run() -> File:
+            # First the entry, then the look at the flag; a thread that cuts the run
+            # short sets the flag first and then calls ``stop_all``. So it finds the
+            # entry, or we find the flag, or both.
             self._stops[stop] = None
             try:
                 if self._closing.cut_short.is_set():
@@ -227,22 +255,24 @@ class SharedTransfers:
         return run
 
     def stop_all(self) -> None:
-        """Stop what is on its way."""
+        """Stop all files that are on their way. Called after ``cut_short`` is set."""
         for stop in list(self._stops):
             stop.stop()
 
-    def _teller(self, number: int, file: File, direction: str) -> Told:
-        def told(step: Step) -> None:
-            if step.stage == "retrying":
+    def _reporter(self, number: int, file: File, direction: str) -> OnProgress:
+        """Return what logs retries and tells observers of a transfer's progress."""
+
+        def on_progress(progress: Progress) -> None:
+            if progress.stage == "retrying":
                 self._log.info(
                     "Transfer of %s: attempt %d failed, another in %.1f s: %s",
-                    redact(file.url), step.attempt, step.delay, step.error,
+                    redact(file.url), progress.attempt, progress.delay, progress.error,
                 )  # fmt: skip
             events = self._observation.transfers
             if events is not None:
-                events.note_transfer(number, redact(file.url), direction, step)
+                events.note_transfer(number, redact(file.url), direction, progress)
 
-        return told
+        return on_progress
 
 
 def _failed(future: AppFuture[File]) -> bool:

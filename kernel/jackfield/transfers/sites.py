@@ -1,4 +1,4 @@
-"""Which plugin moves a file, by which rules, with which credentials."""
+"""Finds a file's site: the plugin that moves it, and by which rules."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from jackfield.plugins.manager import PluginManager
 
 DEFAULT_QUOTA: Final = 20 * 10**9
-"""Bytes that the cache may take, if there is one."""
+"""Bytes that the cache may take, if there is one and no other number is configured."""
 
 
 class Sites:
     """The sites of a kernel's files: one for each scheme and host.
 
-    May be asked on any thread. Two threads that ask for a new site at the same time may
-    both make it; they are equal, and one of them is kept.
+    May be asked on any thread, without a lock. Two threads that ask for a new site at
+    the same time may both make it. The two are equal, and the later one is kept.
 
     Args:
         config: The rules, the options of plugins, the cache.
@@ -41,7 +41,9 @@ class Sites:
         self._credentials: Credentials | None = None
 
     def of(self, file: File) -> Site:
-        """Return where a file is and who moves it.
+        """Return the site of a file.
+
+        It is made anew when the plugins that serve the scheme have changed.
 
         Raises:
             ConfigurationError: The scheme is not allowed, or options are wrong.
