@@ -39,7 +39,6 @@ from jackfield.steps.call import AUTO_LOGNAME
 
 if TYPE_CHECKING:
     from jackfield.config import Config
-    from jackfield.executors.adapter import adapt
     from jackfield.facade import KernelExecutor
     from jackfield.kernel.dfk import DataFlowKernel
     from jackfield.results.explaining import explain
@@ -80,7 +79,6 @@ __all__ = [
     "TransferError",
     "TransferEvent",
     "WorkerDiedError",
-    "adapt",
     "bash_app",
     "clear",
     "dfk",
@@ -102,7 +100,6 @@ _LAZY = {
     "RemoteInfo": "jackfield.staging.remote",
     "Timeouts": "jackfield.staging.remote",
     "Transfer": "jackfield.staging.transfer",
-    "adapt": "jackfield.executors.adapter",
     "explain": "jackfield.results.explaining",
 }
 

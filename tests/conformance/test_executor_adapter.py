@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jackfield import adapt
 from jackfield.abc import Capabilities
 from jackfield.errors import ConfigurationError, ExecutorError
+from jackfield_executors.adapter import adapt
 from jackfield_testing import ExecutorConformance, Harness
 from jackfield_testing.executors import tasks
 

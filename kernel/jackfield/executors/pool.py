@@ -38,6 +38,10 @@ Twice what ``adapter`` gives to an adapted one, so that it has time to report th
 """
 
 
+ADAPTER: Final = "adapter"
+"""Name of the plugin that makes executors of other kinds ours."""
+
+
 class ExecutorPool:
     """All executors of one kernel, by label.
 
@@ -156,9 +160,9 @@ class ExecutorPool:
         if isinstance(made, Executor):
             return made
         if isinstance(made, concurrent.futures.Executor):
-            from jackfield.executors.adapter import adapt
-
-            return adapt(made, label)
+            made = self._manager.create_executor(ADAPTER, label, {"executor": made})
+            if isinstance(made, Executor):
+                return made
         raise ConfigurationError(
             f"Executor {label!r} is {made!r}; expected a jackfield.abc.Executor or a "
             f"concurrent.futures.Executor."

@@ -192,12 +192,12 @@ class ThreadsExecutor(Executor):
             self._queue.put(None)
         me = current_thread()
         threads = [thread for thread in self._threads if thread is not me]
-        _join(threads, grace)
+        join_within(threads, grace)
         if grace is None:
             return
         stuck = self._abandon(threads)
         self._threads = [thread for thread in threads if thread.name not in stuck]
-        _join(self._threads, LAST_REPORT_S)
+        join_within(self._threads, LAST_REPORT_S)
 
     def _drop_queued(self) -> None:
         self._queued.clear()
@@ -222,7 +222,7 @@ class ThreadsExecutor(Executor):
         return stuck
 
 
-def _join(threads: Sequence[Thread], limit: float | None) -> None:
+def join_within(threads: Sequence[Thread], limit: float | None) -> None:
     """Wait for threads to end: at most ``limit`` seconds for them all.
 
     In naps: a Ctrl-C that comes just before a wait would not end it.

@@ -8,8 +8,8 @@ from functools import partial
 from threading import Condition
 from typing import TYPE_CHECKING, Any, Final, Self
 
-import jackfield as jf
 from jackfield.abc import Executor, ExecutorContext, Work
+from jackfield.plugins import PluginManager
 from jackfield_testing.footprint import WAIT_S
 
 if TYPE_CHECKING:
@@ -190,4 +190,6 @@ class Harness:
 def _adapted(executor: Executor | concurrent.futures.Executor, label: str) -> Executor:
     if isinstance(executor, Executor):
         return executor
-    return jf.adapt(executor, label)
+    made = PluginManager().create_executor("adapter", label, {"executor": executor})
+    assert isinstance(made, Executor)
+    return made

@@ -1,5 +1,9 @@
 """Makes any ``concurrent.futures.Executor`` an executor of the kernel.
 
+The kernel asks for ``plugin = "adapter"`` with the executor as an option, where a
+configuration, a script or another plugin gives it one that is not of its own kind. So a
+site may adapt such executors in its own way.
+
 The adapted one is called *foreign* here, like the futures that it returns. Each work
 becomes one foreign future, and each foreign future becomes one report, however it ends.
 Where the foreign executor pickles, it gets bytes and gives bytes back, so that its own
@@ -44,10 +48,11 @@ from jackfield.errors import (
     ExecutorError,
     JackfieldError,
 )
-from jackfield.futures.locks import join
+from jackfield.hookspecs import hookimpl
+from jackfield_executors.threads import join_within
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from concurrent.futures import Future
 
     from jackfield.abc import ExecutorContext, Outcome, Work
@@ -56,6 +61,24 @@ log: logging.Logger = logging.getLogger("jackfield.executors.adapter")
 
 END_S: Final = 5.0
 """Seconds beyond the grace that an idle or killed foreign executor gets to end."""
+
+
+@hookimpl
+def jackfield_create_executor(
+    kind: str, label: str, options: Mapping[str, Any]
+) -> Executor | None:
+    """Adapt the executor that is given as the option ``executor``."""
+    if kind != "adapter":
+        return None
+    executor = options.get("executor")
+    if set(options) != {"executor"} or not isinstance(
+        executor, concurrent.futures.Executor
+    ):
+        raise ConfigurationError(
+            f"Executor {label!r}: the plugin 'adapter' takes one option, executor, "
+            f"which is a concurrent.futures.Executor; it was given {dict(options)!r}."
+        )
+    return adapt(executor, label)
 
 
 def adapt(executor: concurrent.futures.Executor, label: str) -> Executor:
@@ -334,7 +357,7 @@ class AdaptedExecutor(Executor):
         """
         end = threading.Thread(target=self._shut_down_logged, args=(kill,), daemon=True)
         end.start()
-        join(end, limit)
+        join_within([end], limit)
         if end.is_alive():
             log.warning("Executor %r does not end; it is left", self._label)
 
