@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import copy
 import gc
 import pickle
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import jackfield as jf
+from jackfield.futures.locks import Latch
 
 if TYPE_CHECKING:
     from jackfield.futures import AppFuture
@@ -723,6 +725,37 @@ def test_arguments_are_let_go_when_the_task_ends(kernel: jf.DataFlowKernel) -> N
     future.result(LIMIT_S)
 
     assert eventually(lambda: ref() is None)
+
+
+def test_a_sleeper_wakes_though_ctrl_c_struck_before_its_latch_was_opened(
+    kernel: jf.DataFlowKernel, gate: threading.Event
+) -> None:
+    class Struck(Latch):
+        """A latch that the Ctrl-C strikes at."""
+
+        def open(self) -> None:
+            raise KeyboardInterrupt
+
+    blocker = kernel.submit(waits, gate)
+    future = kernel.submit(fails, blocker)
+    woken = threading.Event()
+
+    def sleep() -> None:
+        with contextlib.suppress(jf.DependencyError, concurrent.futures.CancelledError):
+            future.result(LIMIT_S)
+        woken.set()
+
+    future._sleepers = [Struck()]  # before that of the thread
+    sleeper = threading.Thread(target=sleep)
+    sleeper.start()
+    assert eventually(lambda: len(future._sleepers or ()) == 2)
+
+    with pytest.raises(KeyboardInterrupt):
+        future.cancel()
+
+    assert woken.wait(LIMIT_S / 2), "it slept to the end of its timeout"
+    sleeper.join(LIMIT_S)
+    gate.set()
 
 
 def test_a_collector_that_cancels_futures_blocks_nothing(
