@@ -1,4 +1,4 @@
-"""Run tasks in processes of this machine. Plugin name: ``processes``.
+"""Run tasks in processes of this resources. Plugin name: ``processes``.
 
 Right for Python code that computes: each worker is a process of its own, which
 can crash, be stopped and be replaced without harm to the others. Arguments and

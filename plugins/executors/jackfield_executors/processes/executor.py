@@ -27,11 +27,11 @@ from typing import TYPE_CHECKING, Final
 
 from jackfield.abc import Capabilities, Executor
 from jackfield.errors import ExecutorError
-from jackfield_executors.processes import stops
-from jackfield_executors.processes.fleet import Fleet
+from jackfield_executors.processes import cancellation
 from jackfield_executors.processes.handle import WorkerHandle
 from jackfield_executors.processes.output import Output
 from jackfield_executors.processes.pool import Pool
+from jackfield_executors.processes.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +46,7 @@ MEMORY_PERIOD_S: Final = 0.1
 
 
 class ProcessExecutor(Executor):
-    """Runs works in processes of this machine."""
+    """Runs works in processes of this resources."""
 
     capabilities: Capabilities = Capabilities(
         isolated=True,
@@ -96,12 +96,16 @@ class ProcessExecutor(Executor):
         for fd in (self._wake_fd, self._signal_fd):
             closing.callback(os.close, fd)
             os.set_blocking(fd, False)
-        self._selector.register(self._wake_fd, selectors.EVENT_READ, self._awake)
+        self._selector.register(
+            self._wake_fd, selectors.EVENT_READ, self._drain_wakeups
+        )
         self._output = Output(self._options.label)
         closing.callback(self._output.close)
-        self._fleet = Fleet(self._options, self._pool, self._output, self._selector)
-        closing.callback(self._fleet.close)
-        self._fleet.start_server()
+        self._supervisor = Supervisor(
+            self._options, self._pool, self._output, self._selector
+        )
+        closing.callback(self._supervisor.close)
+        self._supervisor.start_server()
 
     def submit(self, batch: Sequence[Work]) -> None:
         """Queue works, and send what idle workers can take at once.
@@ -110,14 +114,14 @@ class ProcessExecutor(Executor):
             ExecutorError: The executor has been shut down.
         """
         self._pool.submit(batch)
-        if self._pool.feed_idle() or (self._pool.queue and self._fleet.may_grow()):
+        if self._pool.feed_idle() or (self._pool.queue and self._supervisor.may_grow()):
             self._wake()
 
     def cancel(self, work: Work) -> bool:
         """Drop a work from the queue, or kill the worker that runs it."""
-        cancelled, worker = stops.cancel(self._pool, work)
+        cancelled, worker = cancellation.cancel(self._pool, work)
         if worker is not None:
-            self._fleet.kill(worker)
+            self._supervisor.kill(worker)
         return cancelled
 
     def shutdown(self, *, grace: float | None = None) -> None:
@@ -165,43 +169,43 @@ class ProcessExecutor(Executor):
 
     def _step(self) -> None:
         """Wait for something to happen, and deal with all that has."""
-        for key, _ in self._selector.select(self._patience()):
+        for key, _ in self._selector.select(self._timeout()):
             if isinstance(key.data, WorkerHandle):
-                self._fleet.serve(key.data)
+                self._supervisor.serve(key.data)
             else:
                 key.data()
         self._deliver()  # first: somebody waits for it
         if self._ended:  # the report has shut us down
             return
-        self._keep_time()
+        self._check_limits()
         self._pool.feed_idle()
-        self._fleet.watch_outboxes()
-        self._fleet.grow(closing=self._pool.closing)
+        self._supervisor.watch_outboxes()
+        self._supervisor.grow(closing=self._pool.closing)
         if self._pool.closing:
-            self._wind_up()
+            self._continue_shutdown()
 
-    def _patience(self) -> float | None:
+    def _timeout(self) -> float | None:
         """Seconds until something is due, ``None`` for nothing."""
         if self._pool.outcomes:
             return 0
         due = min(self._pool.next_deadline, self._pool.next_check, self._kill_at)
-        if self._options.memory_limit_per_worker and self._fleet.busy():
+        if self._options.memory_limit_per_worker and self._supervisor.busy():
             due = min(due, monotonic() + MEMORY_PERIOD_S)
         return None if due == math.inf else max(0.0, due - monotonic())
 
-    def _awake(self) -> None:
+    def _drain_wakeups(self) -> None:
         os.read(self._wake_fd, 4096)
 
-    def _keep_time(self) -> None:
+    def _check_limits(self) -> None:
         limit = self._options.memory_limit_per_worker
         if limit:
-            self._fleet.enforce_memory(limit)
+            self._supervisor.enforce_memory(limit)
         due = min(self._pool.next_check, self._pool.next_deadline)
         if due == math.inf or due > (now := monotonic()):
             return
-        self._fleet.check(now)
-        for worker in stops.condemn_overdue(self._pool, now):
-            self._fleet.kill(worker)
+        self._supervisor.check(now)
+        for worker in cancellation.find_overdue(self._pool, now):
+            self._supervisor.kill(worker)
 
     def _deliver(self) -> None:
         with self._pool.lock:
@@ -215,22 +219,22 @@ class ProcessExecutor(Executor):
 
     # -- The end ---------------------------------------------------------------------
 
-    def _wind_up(self) -> None:
+    def _continue_shutdown(self) -> None:
         """Go one step further towards the end, and close when it is reached."""
         pool = self._pool
         if self._dropping:
             self._dropping = False
-            stops.drop_queue(pool)
+            cancellation.drop_queue(pool)
         if monotonic() >= self._kill_at:
             self._kill_at = math.inf
-            self._fleet.kill_all()
+            self._supervisor.kill_all()
         if not pool.waiting:
-            self._fleet.stop_idle()
-        if not (pool.waiting or pool.workers or pool.packing or pool.outcomes):
+            self._supervisor.stop_idle()
+        if not (pool.waiting or pool.workers or pool.senders or pool.outcomes):
             self._close()
 
     def _close(self) -> None:
-        self._fleet.close()
+        self._supervisor.close()
         self._output.close()
         with self._pool.lock:  # nobody writes to a descriptor that is closed
             self._ended = True

@@ -78,7 +78,7 @@ class _ForkServer:
                 if self._driver_fd in ready:
                     self._end()
                 if self._control.fileno() in ready:
-                    descriptors = self._obey()
+                    descriptors = self._serve_request()
                     if descriptors is not None:
                         return descriptors
         except ConnectionError:  # the driver has closed the connection
@@ -97,7 +97,7 @@ class _ForkServer:
         self._prctl(_PR_SET_CHILD_SUBREAPER, 1)  # so that no zombie is left to others
         _import_what_workers_need()
 
-    def _obey(self) -> list[int] | None:
+    def _serve_request(self) -> list[int] | None:
         message, fds, _, _ = socket.recv_fds(self._control, REQUEST.size, DESCRIPTORS)
         for fd in fds:
             os.set_inheritable(fd, False)  # not for the programs that tasks start
@@ -114,13 +114,13 @@ class _ForkServer:
         try:
             pid = os.fork()
         except OSError as error:
-            self._tell(NOT_STARTED, error.errno or 0, number, 0)
+            self._notify(NOT_STARTED, error.errno or 0, number, 0)
         else:
             if pid == 0:
                 self._become_worker(server)
                 return fds
             self._workers[pid] = number
-            self._tell(STARTED, 0, number, pid)
+            self._notify(STARTED, 0, number, pid)
         for fd in fds:
             os.close(fd)
         return None
@@ -152,10 +152,10 @@ class _ForkServer:
             _, status, usage = os.wait4(pid, 0)
             if number is not None:
                 self._killed.add(pid)
-                self._tell(ENDED, status, number, usage.ru_maxrss * _MAXRSS_UNIT)
+                self._notify(ENDED, status, number, usage.ru_maxrss * _MAXRSS_UNIT)
         self._killed = {group for group in self._killed if _exists(group)}
 
-    def _tell(self, what: bytes, code: int, number: int, amount: int) -> None:
+    def _notify(self, what: bytes, code: int, number: int, amount: int) -> None:
         try:
             self._control.sendall(NOTICE.pack(what, code, number, amount))
         except OSError:  # nobody listens any more, which `serve` will see

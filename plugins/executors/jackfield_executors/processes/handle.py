@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from jackfield_executors.processes.wire import Data
 
 
-class Verdict(NamedTuple):
+class KillReason(NamedTuple):
     """Why a worker is being killed."""
 
-    victim: Work | None
+    target: Work | None
     """The task that the killing is meant for; ``None``: whichever is running."""
 
     error: BaseException | str | None
@@ -54,11 +54,11 @@ class WorkerHandle:
         ahead: What it holds was sent as the first part of more.
         stuck: A task takes longer than expected; nothing is sent behind it.
         recalled: It has been asked to return what it has not begun.
-        feeding: Works that a thread is packing for it.
+        being_sent: Works that a thread is packing for it.
         assigned: How many works have been sent to it.
         stopping: When ``STOP`` was sent, or 0.
         deadline: When to look whether its task has run for too long.
-        verdict: Why it is being killed, if it is.
+        kill_reason: Why it is being killed, if it is.
         unfit: Why it could not be set up, if so.
         watched: The selector waits for its socket to take more.
         lost: When its connection was closed, or 0.
@@ -69,13 +69,14 @@ class WorkerHandle:
         "_forgotten",
         "ahead",
         "assigned",
+        "being_sent",
         "dead",
         "deadline",
-        "feeding",
+        "disconnected",
         "held",
+        "kill_reason",
         "known",
         "load",
-        "lost",
         "number",
         "outbox",
         "page",
@@ -90,7 +91,6 @@ class WorkerHandle:
         "stopping",
         "stuck",
         "unfit",
-        "verdict",
         "watched",
     )
 
@@ -113,14 +113,14 @@ class WorkerHandle:
         self.ahead: bool = False
         self.stuck: bool = False
         self.recalled: bool = False
-        self.feeding: list[Work] = []
+        self.being_sent: list[Work] = []
         self.assigned: int = 0
         self.stopping: float = 0.0
         self.deadline: float = math.inf
-        self.verdict: Verdict | None = None
+        self.kill_reason: KillReason | None = None
         self.unfit: str | None = None
         self.watched: bool = False
-        self.lost: float = 0.0
+        self.disconnected: float = 0.0
         self.dead: bool = False
         self._forgotten: list[int] = []
 
@@ -129,14 +129,14 @@ class WorkerHandle:
         """Whether works may be sent to it at all."""
         return (
             self.ready
-            and not self.feeding
+            and not self.being_sent
             and not self.stuck
             and not self.recalled
             and not self.stopping
             and not self.outbox
-            and not self.lost
+            and not self.disconnected
             and not self.dead
-            and self.verdict is None
+            and self.kill_reason is None
         )
 
     def running(self) -> Work | None:

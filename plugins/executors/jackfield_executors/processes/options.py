@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from jackfield.errors import ConfigurationError, suggest
-from jackfield_executors.processes import machine
+from jackfield_executors.processes import resources
 
 Initializer = Callable[..., object]
 
@@ -96,7 +96,7 @@ def parse_options(label: str, options: Mapping[str, Any]) -> Options:
                 f"Executor {label!r}: option {name!r} must be {error}, not {value!r}."
             ) from error
     _check_memory(label, checked)
-    cores = machine.available_cores()
+    cores = resources.available_cores()
     workers = checked.setdefault("workers", cores)
     checked.setdefault("threads_per_worker", max(1, cores // workers))
     return Options(label, **checked)
@@ -104,7 +104,7 @@ def parse_options(label: str, options: Mapping[str, Any]) -> Options:
 
 def _check_memory(label: str, checked: Mapping[str, Any]) -> None:
     wanted = [name for name in checked if "memory" in name and checked[name]]
-    if wanted and not machine.measures_memory():
+    if wanted and not resources.measures_memory():
         raise ConfigurationError(
             f"Executor {label!r}: option {wanted[0]!r} needs /proc, "
             "which this system does not have."

@@ -131,7 +131,7 @@ class Output:
 
     def _step(self) -> bool:
         closing = self._closing
-        for key, _ in self._selector.select(0 if closing else self._patience()):
+        for key, _ in self._selector.select(0 if closing else self._timeout()):
             if key.fd == self._wake_fd:
                 os.read(self._wake_fd, 4096)
             else:
@@ -147,7 +147,7 @@ class Output:
         self._handle_records()
         return closing
 
-    def _patience(self) -> float | None:
+    def _timeout(self) -> float | None:
         waiting = any(stream.partial for stream in self._streams.values())
         return PARTIAL_S if waiting else None
 

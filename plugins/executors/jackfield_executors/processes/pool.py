@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from jackfield import serialize
 from jackfield.errors import ExecutorError
-from jackfield_executors.processes.packing import FunctionTable, Parcel, pack
+from jackfield_executors.processes.messages import FunctionTable, Message, build_message
 from jackfield_executors.processes.wire import Kind, frame
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ WINDOW_S: Final = 0.01
 """How many seconds of work a worker may hold, beyond a single task."""
 
 MOST_AT_ONCE: Final = 500
-"""Works in one parcel, so that packing one does not take long."""
+"""Works in one message, so that packing one does not take long."""
 
 STOP_S: Final = 5.0
 """How long a worker may take to end when it has been told to, and has nothing to do."""
@@ -64,11 +64,11 @@ class Pool:
         self.waiting: set[Work] = set()
         self.workers: dict[int, WorkerHandle] = {}
         self.idle: dict[WorkerHandle, None] = {}
-        self.packing: int = 0
+        self.senders: int = 0
         self.cancelled: set[Work] = set()
         self.outcomes: list[Outcome] = []
-        self.overflow: bool = False
-        self.short: bool = False
+        self.unsent_data: bool = False
+        self.worker_missing: bool = False
         self.next_deadline: float = math.inf
         self.next_check: float = math.inf
         self.closing: bool = False
@@ -115,18 +115,20 @@ class Pool:
                     self.note_idle(worker)
                     return wake
                 ahead = len(works) > 1 or bool(self.queue)
-            parcel = self._pack(works, worker, ahead=ahead)
+            message = self._pack(works, worker, ahead=ahead)
             with self.lock:
-                wake |= self._send(worker, parcel, ahead=ahead)
+                wake |= self._send(worker, message, ahead=ahead)
 
-    def _pack(self, works: list[Work], worker: WorkerHandle, *, ahead: bool) -> Parcel:
+    def _pack(self, works: list[Work], worker: WorkerHandle, *, ahead: bool) -> Message:
         try:
-            return pack(works, worker, self.workers, self._functions, ahead=ahead)
+            return build_message(
+                works, worker, self.workers, self._functions, ahead=ahead
+            )
         except BaseException as error:  # nothing of it has been sent
             failure = ExecutorError(self.label, f"sending failed: {error!r}")
-            parcel = Parcel(ahead=ahead)
-            parcel.failed = [(work, _copy(failure, error), None) for work in works]
-            return parcel
+            message = Message(ahead=ahead)
+            message.failed = [(work, _copy(failure, error), None) for work in works]
+            return message
 
     def _take(self, worker: WorkerHandle) -> list[Work]:
         """Take from the queue what a worker gets next; the caller packs it."""
@@ -155,31 +157,31 @@ class Pool:
                 room = 0.0 if cost is None else room - cost
         if taken:
             worker.load = WINDOW_S - room
-            worker.feeding = taken
+            worker.being_sent = taken
             worker.assigned += len(taken)
-            self.packing += 1
+            self.senders += 1
             self.idle.pop(worker, None)
         return taken
 
-    def _send(self, worker: WorkerHandle, parcel: Parcel, *, ahead: bool) -> bool:
-        worker.feeding = []
-        self.packing -= 1
-        self.outcomes += self._wanted(parcel.failed)
-        worker.assigned -= len(parcel.failed)
+    def _send(self, worker: WorkerHandle, message: Message, *, ahead: bool) -> bool:
+        worker.being_sent = []
+        self.senders -= 1
+        self.outcomes += self._wanted(message.failed)
+        worker.assigned -= len(message.failed)
         if worker.dead:  # it has died while we packed
-            self.requeue(parcel.works)
+            self.requeue(message.works)
             return True
-        worker.held.extend(parcel.works)
+        worker.held.extend(message.works)
         worker.ahead = ahead
-        worker.send(parcel.parts)
-        if not self.cancelled.isdisjoint(parcel.works):
+        worker.send(message.parts)
+        if not self.cancelled.isdisjoint(message.works):
             worker.recall()  # cancelled while we packed
         if worker.assigned >= self._max_tasks:
             self.stop(worker)
-        self.overflow |= bool(worker.outbox)
+        self.unsent_data |= bool(worker.outbox)
         self.note_idle(worker)
-        due = self._set_deadline(worker, parcel.works)
-        return due or bool(parcel.failed or worker.outbox or worker.stopping)
+        due = self._set_deadline(worker, message.works)
+        return due or bool(message.failed or worker.outbox or worker.stopping)
 
     def _set_deadline(self, worker: WorkerHandle, works: Iterable[Work]) -> bool:
         limits = [work.walltime for work in works if work.walltime is not None]
@@ -201,7 +203,7 @@ class Pool:
             worker.stopping = monotonic()
             worker.send([frame(Kind.STOP)])
             self.next_check = min(self.next_check, worker.stopping + STOP_S)
-            self.short = True
+            self.worker_missing = True
             self.idle.pop(worker, None)
 
     # -- Receiving -------------------------------------------------------------------

@@ -63,7 +63,7 @@ class Page:
         # A word is written by one instruction: there are no half-written numbers.
         self.words: memoryview = self.data[:RECORDS].cast("Q")
 
-    def salvage(self, received: int) -> list[Any]:
+    def unsent_outcomes(self, received: int) -> list[Any]:
         """Return the outcomes that the worker finished but did not send.
 
         To be called by the driver after the worker's end.

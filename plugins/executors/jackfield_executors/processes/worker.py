@@ -4,7 +4,7 @@ The main thread reads frames, runs tasks and sends outcomes. Outcomes of short t
 are gathered and sent together, after at most ``FLUSH_NS``. Until then they stand in
 the progress page, where the driver finds them if this process is killed.
 
-A second thread, ``_Watch``, sleeps until several tasks are held. It sends what the
+A second thread, ``_Watchdog``, sleeps until several tasks are held. It sends what the
 main thread has gathered if a task takes longer than expected, and gives back to the
 driver what waits behind that task.
 """
@@ -108,15 +108,15 @@ class _Worker:
             ConnectionError: Likewise.
         """
         os.register_at_fork(after_in_child=self._note_fork)
-        watch = _Watch(self)
+        watchdog = _Watchdog(self)
         while not self._stopping:
             with self.reading:
                 watched = self.receive()
             if watched:
-                watch.wake()
+                watchdog.wake()
             if self.tasks:
                 self._run_tasks()
-            watch.rest()
+            watchdog.rest()
 
     # -- Frames ----------------------------------------------------------------------
 
@@ -128,7 +128,7 @@ class _Worker:
                 self.tasks.extend(pickle.loads(received.body))
                 watched = received.number != 0
             else:
-                self._accept(received)
+                self._on_frame(received)
         return watched
 
     def readable(self) -> bool:
@@ -137,7 +137,7 @@ class _Worker:
         poll.register(self._sock, select.POLLIN)
         return bool(poll.poll(0))
 
-    def _accept(self, received: Frame) -> None:
+    def _on_frame(self, received: Frame) -> None:
         kind, number, body, _ = received
         if kind == Kind.CALL:
             self.tasks.append((number, received))
@@ -209,7 +209,7 @@ class _Worker:
         if words[RECALL]:
             self._note_duration(function, count, now - since)
             self._flush(begun)
-            self.give_back()
+            self.return_tasks()
         for number in self._forgotten:
             self._functions.pop(number, None)
             self._serialized.pop(number, None)
@@ -312,7 +312,7 @@ class _Worker:
             del self._durations[: len(durations)]
             self.flushed = monotonic_ns()
 
-    def give_back(self) -> None:
+    def return_tasks(self) -> None:
         """Return to the driver what is not begun. Called by both threads."""
         tasks = self.tasks
         returned = 0
@@ -342,7 +342,7 @@ def _load_call(args: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return serialize.load_call(args.body, args.buffers)
 
 
-class _Watch:
+class _Watchdog:
     """The second thread; see the module's text."""
 
     PERIOD_S: Final = 0.002
@@ -395,5 +395,5 @@ class _Watch:
             finally:
                 worker.reading.release()
             if worker.tasks:
-                worker.give_back()
+                worker.return_tasks()
             sleep(self.LONG_PERIOD_S)

@@ -17,20 +17,20 @@ from typing import TYPE_CHECKING, Final
 
 from jackfield import serialize
 from jackfield.errors import ExecutorError, SerializationError
-from jackfield_executors.processes import machine, stops
-from jackfield_executors.processes.birth import start_worker
-from jackfield_executors.processes.deaths import Undertaker
+from jackfield_executors.processes import cancellation, resources
+from jackfield_executors.processes.exits import ExitHandler
 from jackfield_executors.processes.forkserver import ENDED, NOT_STARTED, STARTED
-from jackfield_executors.processes.handle import Verdict
-from jackfield_executors.processes.launcher import ForkServer, kill_group
+from jackfield_executors.processes.forkserver_client import ForkServerClient, kill_group
+from jackfield_executors.processes.handle import KillReason
 from jackfield_executors.processes.pool import STOP_S
+from jackfield_executors.processes.spawn import start_worker
 from jackfield_executors.processes.wire import Kind
 
 if TYPE_CHECKING:
     import socket
 
+    from jackfield_executors.processes.forkserver_client import Notice
     from jackfield_executors.processes.handle import WorkerHandle
-    from jackfield_executors.processes.launcher import Notice
     from jackfield_executors.processes.options import Options
     from jackfield_executors.processes.output import Output
     from jackfield_executors.processes.pool import Pool
@@ -47,11 +47,11 @@ MOST_FAILED_STARTS: Final = 4
 RETRY_S: Final = 1.0
 """When to try again if there was no process or descriptor for another worker."""
 
-LOST_S: Final = 0.5
+DISCONNECTED_S: Final = 0.5
 """How long a worker may live on after its connection is closed."""
 
 
-class Fleet:
+class Supervisor:
     """The processes of one executor."""
 
     def __init__(
@@ -65,8 +65,8 @@ class Fleet:
         self._pool = pool
         self._output = output
         self._selector = selector
-        self._undertaker = Undertaker(pool)
-        self._server: ForkServer | None = None
+        self._exits = ExitHandler(pool)
+        self._server: ForkServerClient | None = None
         self._numbers = 0
         self._target = 0
         self._failed_starts = 0
@@ -80,9 +80,9 @@ class Fleet:
         Raises:
             OSError: No process or no descriptor can be had.
         """
-        self._server = ForkServer(self._options.environment())
+        self._server = ForkServerClient(self._options.environment())
         control = self._server.control
-        self._selector.register(control, selectors.EVENT_READ, self._hear)
+        self._selector.register(control, selectors.EVENT_READ, self._read_notices)
 
     def may_grow(self) -> bool:
         """Whether there may be more workers than so far. Called on any thread."""
@@ -90,19 +90,19 @@ class Fleet:
 
     def grow(self, *, closing: bool) -> None:
         """Start the workers that are wanted and missing."""
-        if not (self._pool.short or (self._pool.waiting and self.may_grow())):
+        if not (self._pool.worker_missing or (self._pool.waiting and self.may_grow())):
             return
         busy = starting = living = 0
         for worker in self._pool.workers.values():
             busy += bool(worker.held)
             starting += not worker.ready
-            living += not worker.stopping and not worker.lost
+            living += not worker.stopping and not worker.disconnected
         wanted = busy + len(self._pool.waiting)
         wanted = wanted if closing else max(wanted, self._target)
         wanted = min(wanted, self._options.workers)
-        self._pool.short = False
+        self._pool.worker_missing = False
         if wanted > living:
-            self._pool.short = True  # until they are started
+            self._pool.worker_missing = True  # until they are started
             self._start_some(min(wanted - living, MOST_STARTING - starting))
         elif not closing:
             self._target = max(self._target, wanted)
@@ -118,7 +118,9 @@ class Fleet:
             for _ in range(count):
                 self._numbers += 1
                 number, options = self._numbers, self._options
-                self._enlist(start_worker(number, options, self._server, self._output))
+                self._register(
+                    start_worker(number, options, self._server, self._output)
+                )
         except OSError as error:
             self._try_later()
             if not self._pool.workers:
@@ -130,24 +132,24 @@ class Fleet:
         self._retry_at = monotonic() + RETRY_S
         self._pool.next_check = min(self._pool.next_check, self._retry_at)
 
-    def _enlist(self, worker: WorkerHandle) -> None:
+    def _register(self, worker: WorkerHandle) -> None:
         with self._pool.lock:
             self._pool.workers[worker.number] = worker
-            self._pool.overflow |= bool(worker.outbox)
+            self._pool.unsent_data |= bool(worker.outbox)
         self._selector.register(worker.sock, selectors.EVENT_READ, worker)
 
     # -- Hearing ---------------------------------------------------------------------
 
     def watch_outboxes(self) -> None:
         """Have the rest sent of what sockets did not take at once."""
-        if self._pool.overflow:
-            self._pool.overflow = False
+        if self._pool.unsent_data:
+            self._pool.unsent_data = False
             for worker in list(self._pool.workers.values()):
                 self._watch_outbox(worker)
 
     def _watch_outbox(self, worker: WorkerHandle) -> None:
         wanted = bool(worker.outbox)
-        if worker.watched != wanted and not worker.lost:
+        if worker.watched != wanted and not worker.disconnected:
             worker.watched = wanted
             events = selectors.EVENT_READ | (selectors.EVENT_WRITE if wanted else 0)
             self._selector.modify(worker.sock, events, worker)
@@ -162,11 +164,11 @@ class Fleet:
                 self._pool.note_idle(worker)
         try:
             for received in worker.reader.read():
-                self._accept(worker, received)
+                self._on_frame(worker, received)
         except BlockingIOError:
             pass  # it was the socket that takes more
         except Exception as error:
-            self._lose(worker, error)
+            self._on_disconnect(worker, error)
             return
         if self._options.max_memory_per_worker:
             self._retire_if_large(worker)
@@ -175,7 +177,7 @@ class Fleet:
         if worker.watched:
             self._watch_outbox(worker)
 
-    def _accept(self, worker: WorkerHandle, received: Frame) -> None:
+    def _on_frame(self, worker: WorkerHandle, received: Frame) -> None:
         kind = received.kind
         if kind == Kind.RESULTS:
             values, durations = pickle.loads(received.body)
@@ -188,7 +190,7 @@ class Fleet:
         elif kind == Kind.RETURNED:
             first, count = pickle.loads(received.body)
             self._pool.take_back(worker, first, count)
-            if stops.condemn_cancelled(self._pool, worker):
+            if cancellation.kill_if_cancelled(self._pool, worker):
                 self.kill(worker)
         elif kind == Kind.LOG:
             self._output.log(received.body)
@@ -200,14 +202,18 @@ class Fleet:
         elif kind == Kind.UNFIT:
             worker.unfit = bytes(received.body).decode(errors="replace")
 
-    def _lose(self, worker: WorkerHandle, error: Exception) -> None:
+    def _on_disconnect(self, worker: WorkerHandle, error: Exception) -> None:
         """A worker's connection is closed or broken: it is dying, or will be killed."""
         self._selector.unregister(worker.sock)
-        worker.lost = monotonic()
-        self._pool.next_check = min(self._pool.next_check, worker.lost + LOST_S)
+        worker.disconnected = monotonic()
+        self._pool.next_check = min(
+            self._pool.next_check, worker.disconnected + DISCONNECTED_S
+        )
         if not isinstance(error, EOFError | OSError):
             log.error("Worker %d has sent nonsense", worker.pid, exc_info=error)
-            worker.verdict = Verdict(None, f"it sent what it should not: {error!r}.")
+            worker.kill_reason = KillReason(
+                None, f"it sent what it should not: {error!r}."
+            )
             self.kill(worker)
 
     # -- Ending ----------------------------------------------------------------------
@@ -221,24 +227,29 @@ class Fleet:
     def kill_all(self) -> None:
         """Kill all workers; what they run is not reported."""
         for worker in list(self._pool.workers.values()):
-            worker.verdict = Verdict(None, None)
+            worker.kill_reason = KillReason(None, None)
             self.kill(worker)
 
     def stop_idle(self) -> None:
         """End the workers that hold nothing."""
         for worker in list(self._pool.workers.values()):
-            if worker.held or worker.feeding or worker.stopping or worker.verdict:
+            if (
+                worker.held
+                or worker.being_sent
+                or worker.stopping
+                or worker.kill_reason
+            ):
                 continue
             if worker.ready:
                 with self._pool.lock:
                     self._pool.stop(worker)
             else:  # it may be in a long initializer
-                worker.verdict = Verdict(None, None)
+                worker.kill_reason = KillReason(None, None)
                 self.kill(worker)
 
     def _retire_if_large(self, worker: WorkerHandle) -> None:
         limit = self._options.max_memory_per_worker
-        if limit and not worker.stopping and machine.memory_used(worker.pid) > limit:
+        if limit and not worker.stopping and resources.memory_used(worker.pid) > limit:
             with self._pool.lock:
                 if worker.held:
                     worker.recall()
@@ -247,14 +258,14 @@ class Fleet:
     def enforce_memory(self, limit: int) -> None:
         """Kill the workers whose running task has taken too much memory."""
         for worker in list(self._pool.workers.values()):
-            if worker.held and worker.verdict is None:
-                used = machine.memory_used(worker.pid)
+            if worker.held and worker.kill_reason is None:
+                used = resources.memory_used(worker.pid)
                 if used > limit:
                     reason = (
                         f"it used {used / 1e6:,.0f} MB of memory, above the limit of "
                         f"{limit / 1e6:,.0f} MB (memory_limit_per_worker)."
                     )
-                    worker.verdict = Verdict(None, reason)
+                    worker.kill_reason = KillReason(None, reason)
                     self.kill(worker)
 
     def busy(self) -> bool:
@@ -264,20 +275,20 @@ class Fleet:
     def check(self, now: float) -> None:
         """Kill the workers that should have ended by now."""
         due = [self._retry_at] if self._retry_at > now else []
-        self._pool.short |= 0 < self._retry_at <= now
+        self._pool.worker_missing |= 0 < self._retry_at <= now
         for worker in list(self._pool.workers.values()):
             end = _end_due(worker)
             if end > now:
                 due.append(end)
-            elif worker.verdict is None:
+            elif worker.kill_reason is None:
                 reason = "it closed its connection to the driver."
-                worker.verdict = Verdict(None, reason)
+                worker.kill_reason = KillReason(None, reason)
                 self.kill(worker)
         self._pool.next_check = min(due, default=math.inf)
 
     # -- Deaths ----------------------------------------------------------------------
 
-    def _hear(self) -> None:
+    def _read_notices(self) -> None:
         """Deal with what the fork server has told."""
         if self._server is None:
             return
@@ -289,31 +300,31 @@ class Fleet:
         for notice in notices:
             worker = self._pool.workers.get(notice.number)
             if worker is not None:
-                self._heed(worker, notice)
+                self._on_notice(worker, notice)
 
-    def _heed(self, worker: WorkerHandle, notice: Notice) -> None:
+    def _on_notice(self, worker: WorkerHandle, notice: Notice) -> None:
         if notice.what == STARTED:
             worker.pid = notice.amount
         elif notice.what == NOT_STARTED:
             worker.unfit = f"no process for it: {os.strerror(notice.code)}"
-            self._bury(worker, signal.SIGKILL, 0)
+            self._on_exit(worker, signal.SIGKILL, 0)
         elif notice.what == ENDED:
-            self._bury(worker, notice.code, notice.amount)
+            self._on_exit(worker, notice.code, notice.amount)
 
-    def _bury(self, worker: WorkerHandle, status: int, peak: int) -> None:
+    def _on_exit(self, worker: WorkerHandle, status: int, peak: int) -> None:
         """Settle and release what a dead worker held."""
-        if not worker.lost:
+        if not worker.disconnected:
             try:
                 while True:
                     for received in worker.reader.read():
-                        self._accept(worker, received)
+                        self._on_frame(worker, received)
             except Exception:  # noqa: S110  (that was all that it has sent)
                 pass
             self._selector.unregister(worker.sock)
-        self._undertaker.bury(worker, status, peak)
+        self._exits.settle(worker, status, peak)
         self._output.end(worker.pipes)
-        if not worker.ready and worker.verdict is None:
-            reason = _last_line(worker.unfit) or self._undertaker.explain(status, peak)
+        if not worker.ready and worker.kill_reason is None:
+            reason = _last_line(worker.unfit) or self._exits.explain(status, peak)
             cause = serialize.RemoteTraceback(worker.unfit) if worker.unfit else None
             self._count_failed_start(
                 f"its workers die while they start: {reason}", cause
@@ -333,7 +344,7 @@ class Fleet:
         """Fail what waits. The next submission tries again."""
         self._failed_starts = 0
         self._target = 0
-        self._pool.short = False
+        self._pool.worker_missing = False
         error = ExecutorError(self._options.label, reason)
         error.__cause__ = cause
         self._pool.fail_queue(error)
@@ -346,9 +357,9 @@ class Fleet:
             if worker.pid:
                 kill_group(worker.pid)
                 _wait_for_end(worker.sock)
-            if worker.verdict is None:
-                worker.verdict = Verdict(None, reason)
-            self._bury(worker, signal.SIGKILL, 0)
+            if worker.kill_reason is None:
+                worker.kill_reason = KillReason(None, reason)
+            self._on_exit(worker, signal.SIGKILL, 0)
         self._count_failed_start(reason, None)
 
     def close(self) -> None:
@@ -363,7 +374,7 @@ def _end_due(worker: WorkerHandle) -> float:
     """When a worker should have ended."""
     if worker.stopping:
         return math.inf if worker.held else worker.stopping + STOP_S
-    return worker.lost + LOST_S if worker.lost else math.inf
+    return worker.disconnected + DISCONNECTED_S if worker.disconnected else math.inf
 
 
 def _wait_for_end(sock: socket.socket) -> None:

@@ -8,7 +8,7 @@ import signal
 from typing import TYPE_CHECKING, Final
 
 from jackfield.errors import WorkerDiedError
-from jackfield_executors.processes import machine
+from jackfield_executors.processes import resources
 from jackfield_executors.processes.progress import BEGUN, FINISHED
 
 if TYPE_CHECKING:
@@ -35,15 +35,15 @@ _HINTS: Final = {
 }
 
 
-class Undertaker:
+class ExitHandler:
     """Settles what dead workers held. Belongs to the loop."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._kills = machine.memory_kills()
+        self._kills = resources.memory_kills()
         self._deliveries: dict[Work, int] = {}
 
-    def bury(self, worker: WorkerHandle, status: int, peak: int) -> None:
+    def settle(self, worker: WorkerHandle, status: int, peak: int) -> None:
         """Settle a worker's tasks, after its last frame.
 
         What it had finished is kept, what it had not begun goes to others, and the
@@ -55,13 +55,13 @@ class Undertaker:
             peak: The most memory that it held, in bytes; 0 for unknown.
         """
         pool = self._pool
-        self._salvage(worker)
+        self._keep_unsent(worker)
         words = worker.page.words
         with pool.lock:
             worker.dead = True
             pool.workers.pop(worker.number, None)
             pool.idle.pop(worker, None)
-            pool.short = True
+            pool.worker_missing = True
             begun = words[BEGUN] > max(words[FINISHED], worker.received)
             running = worker.held.popleft() if begun and worker.held else None
             blamed = None if running else self._blame_delivery(worker)
@@ -73,9 +73,9 @@ class Undertaker:
             reason = f"it died {MOST_DELIVERIES} times while it received the task: "
             self._report(blamed, status, reason + self.explain(status, peak))
 
-    def _salvage(self, worker: WorkerHandle) -> None:
+    def _keep_unsent(self, worker: WorkerHandle) -> None:
         try:
-            values = worker.page.salvage(worker.received)
+            values = worker.page.unsent_outcomes(worker.received)
             if values:
                 self._pool.settle(worker, values, packed=True)
         except Exception:  # a crash has written into the page
@@ -83,7 +83,7 @@ class Undertaker:
 
     def _blame_delivery(self, worker: WorkerHandle) -> Work | None:
         """Count a death before a task; return the work if that was once too often."""
-        if not worker.held or worker.verdict is not None:
+        if not worker.held or worker.kill_reason is not None:
             return None
         work = worker.held[0]
         count = self._deliveries.pop(work, 0) + 1
@@ -95,19 +95,19 @@ class Undertaker:
         return None
 
     def _fail(self, worker: WorkerHandle, work: Work, status: int, peak: int) -> None:
-        """Report the task that was running, as the verdict or the death has it."""
+        """Report the task that was running, as the kill_reason or the death has it."""
         pool = self._pool
-        verdict = worker.verdict
-        if verdict is None:
+        kill_reason = worker.kill_reason
+        if kill_reason is None:
             self._report(work, status, self.explain(status, peak))
-        elif verdict.victim not in (None, work):
+        elif kill_reason.target not in (None, work):
             # The victim ended just before the blow, which was not meant for this one.
             with pool.lock:
                 pool.requeue([work])
-        elif isinstance(verdict.error, str):
-            self._report(work, status, verdict.error)
-        elif verdict.error is not None:
-            pool.report([(work, verdict.error, None)])
+        elif isinstance(kill_reason.error, str):
+            self._report(work, status, kill_reason.error)
+        elif kill_reason.error is not None:
+            pool.report([(work, kill_reason.error, None)])
         else:
             pool.cancelled.discard(work)
 
@@ -131,7 +131,7 @@ class Undertaker:
 
     def _memory_was_short(self) -> bool:
         """Whether the kernel has killed a process for memory since the last call."""
-        before, self._kills = self._kills, machine.memory_kills()
+        before, self._kills = self._kills, resources.memory_kills()
         return self._kills > before
 
 

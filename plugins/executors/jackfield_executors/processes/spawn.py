@@ -16,7 +16,7 @@ from jackfield_executors.processes.handle import WorkerHandle
 from jackfield_executors.processes.wire import Kind, large_frame
 
 if TYPE_CHECKING:
-    from jackfield_executors.processes.launcher import ForkServer
+    from jackfield_executors.processes.forkserver_client import ForkServerClient
     from jackfield_executors.processes.options import Options
     from jackfield_executors.processes.output import Output
     from jackfield_executors.processes.setup import Setup
@@ -25,7 +25,7 @@ SOCKET_BUFFER: Final = 1 << 20
 
 
 def start_worker(
-    number: int, options: Options, server: ForkServer, output: Output
+    number: int, options: Options, server: ForkServerClient, output: Output
 ) -> WorkerHandle:
     """Ask for a worker, and send it what it needs to get ready.
 

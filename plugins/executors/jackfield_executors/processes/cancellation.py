@@ -11,7 +11,7 @@ import math
 from typing import TYPE_CHECKING
 
 from jackfield.errors import AppTimeout
-from jackfield_executors.processes.handle import Verdict
+from jackfield_executors.processes.handle import KillReason
 
 if TYPE_CHECKING:
     from jackfield.abc import Work
@@ -35,28 +35,28 @@ def cancel(pool: Pool, work: Work) -> tuple[bool, WorkerHandle | None]:
             if work in worker.held:
                 pool.cancelled.add(work)
                 worker.recall()
-                return True, worker if _condemn(worker, work) else None
-            if work in worker.feeding:
+                return True, worker if _mark_for_kill(worker, work) else None
+            if work in worker.being_sent:
                 pool.cancelled.add(work)
                 return True, None
     return False, None
 
 
-def condemn_cancelled(pool: Pool, worker: WorkerHandle) -> bool:
+def kill_if_cancelled(pool: Pool, worker: WorkerHandle) -> bool:
     """Tell whether a worker has begun a work since it was cancelled: then kill it."""
     with pool.lock:
         work = worker.running()
-        return work in pool.cancelled and _condemn(worker, work)
+        return work in pool.cancelled and _mark_for_kill(worker, work)
 
 
-def _condemn(worker: WorkerHandle, work: Work | None) -> bool:
-    if worker.running() is not work or worker.verdict is not None:
+def _mark_for_kill(worker: WorkerHandle, work: Work | None) -> bool:
+    if worker.running() is not work or worker.kill_reason is not None:
         return False
-    worker.verdict = Verdict(work, None)
+    worker.kill_reason = KillReason(work, None)
     return True
 
 
-def condemn_overdue(pool: Pool, now: float) -> list[WorkerHandle]:
+def find_overdue(pool: Pool, now: float) -> list[WorkerHandle]:
     """Return the workers to kill because their task is over its walltime."""
     with pool.lock:
         overdue = [
@@ -81,9 +81,9 @@ def _is_overdue(worker: WorkerHandle, now: float) -> bool:
         return False
     worker.deadline = now + work.walltime
     worker.recall()
-    if worker.verdict is not None or worker.running() is not work:
+    if worker.kill_reason is not None or worker.running() is not work:
         return False
-    worker.verdict = Verdict(work, AppTimeout(work.name, work.walltime))
+    worker.kill_reason = KillReason(work, AppTimeout(work.name, work.walltime))
     return True
 
 
@@ -93,7 +93,7 @@ def drop_queue(pool: Pool) -> None:
         pool.queue.clear()
         pool.waiting.clear()
         for worker in pool.workers.values():
-            pool.cancelled.update(worker.feeding)
+            pool.cancelled.update(worker.being_sent)
             if worker.held:
                 pool.cancelled.update(worker.held)
                 running = worker.running()

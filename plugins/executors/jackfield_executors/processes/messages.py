@@ -38,7 +38,7 @@ FASTER_WEIGHT: Final = 0.25
 """An estimate rises quickly and falls slowly: too high a one costs little."""
 
 
-class Known:
+class FunctionEntry:
     """What is known of one function.
 
     Attributes:
@@ -71,8 +71,8 @@ class FunctionTable:
     def __init__(self) -> None:
         self._lock = Lock()
         self._size = 0
-        self._by_id: OrderedDict[int, Known] = OrderedDict()
-        self._by_number: dict[int, Known] = {}
+        self._by_id: OrderedDict[int, FunctionEntry] = OrderedDict()
+        self._by_number: dict[int, FunctionEntry] = {}
         self._numbers = 0
 
     def cost(self, function: Callable[..., Any]) -> float | None:
@@ -82,7 +82,7 @@ class FunctionTable:
 
     def find(
         self, work: Work, workers: Mapping[int, WorkerHandle]
-    ) -> tuple[Known, SerializationError | None]:
+    ) -> tuple[FunctionEntry, SerializationError | None]:
         """Return what is known of a work's function, and serialize it if need be.
 
         Args:
@@ -98,13 +98,13 @@ class FunctionTable:
         # Each task gets an error of its own: raising one adds to its traceback.
         return known, known.error and type(known.error)(*known.error.args)
 
-    def _add(self, work: Work) -> Known:
+    def _add(self, work: Work) -> FunctionEntry:
         data, error = _serialize(work)
         with self._lock:
             known = self._by_id.get(id(work.function))
             if known is None:  # else another thread was faster
                 self._numbers += 1
-                known = Known(self._numbers, work.function, data, error)
+                known = FunctionEntry(self._numbers, work.function, data, error)
                 self._by_id[id(work.function)] = known
                 self._by_number[known.number] = known
                 self._size += len(known.data)
@@ -144,7 +144,7 @@ def _serialize(work: Work) -> tuple[bytes, SerializationError | None]:
         return b"", _refused(work.name, "its function", error)
 
 
-def _update(known: Known, seconds: float) -> None:
+def _update(known: FunctionEntry, seconds: float) -> None:
     if known.cost is None:
         known.cost = seconds
     else:
@@ -152,7 +152,7 @@ def _update(known: Known, seconds: float) -> None:
         known.cost += (seconds - known.cost) * weight
 
 
-class Parcel:
+class Message:
     """Works made into frames for one worker.
 
     Attributes:
@@ -203,14 +203,14 @@ class Parcel:
             self._calls = []
 
 
-def pack(
+def build_message(
     works: Iterable[Work],
     worker: WorkerHandle,
     workers: Mapping[int, WorkerHandle],
     functions: FunctionTable,
     *,
     ahead: bool,
-) -> Parcel:
+) -> Message:
     """Make frames of works for a worker. One thread at a time packs for a worker.
 
     Args:
@@ -220,28 +220,28 @@ def pack(
         functions: The table of functions; may be used by several threads at once.
         ahead: Whether more may be sent before these are done.
     """
-    parcel = Parcel(ahead=ahead)
+    message = Message(ahead=ahead)
     last: Any = None
     number = 0
     if worker.path != sys.path:
         worker.path = sys.path[:]
-        parcel.parts.append(frame(Kind.PATH, pickle.dumps(worker.path, 5)))
+        message.parts.append(frame(Kind.PATH, pickle.dumps(worker.path, 5)))
     for number_forgotten in worker.take_forgotten():
-        parcel.parts.append(frame(Kind.FORGET, number=number_forgotten))
+        message.parts.append(frame(Kind.FORGET, number=number_forgotten))
     for work in works:
         if work.function is not last:
             known, error = functions.find(work, workers)
             if error is not None:
-                parcel.failed.append((work, error, None))
+                message.failed.append((work, error, None))
                 continue
             last, number = work.function, known.number
             if number not in worker.known:
                 worker.known.add(number)
-                parcel.close()
-                parcel.parts += large_frame(Kind.FUNCTION, [known.data], (), number)
-        parcel.add(work, number)
-    parcel.close()
-    return parcel
+                message.close()
+                message.parts += large_frame(Kind.FUNCTION, [known.data], (), number)
+        message.add(work, number)
+    message.close()
+    return message
 
 
 def _plain(args: tuple[Any, ...]) -> bool:

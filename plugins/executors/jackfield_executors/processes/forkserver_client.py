@@ -39,7 +39,7 @@ class Notice(NamedTuple):
     amount: int
 
 
-class ForkServer:
+class ForkServerClient:
     """A running fork server, and the connection to it.
 
     Attributes:
