@@ -36,6 +36,7 @@ def cancel(pool: Pool, work: Work) -> tuple[bool, WorkerHandle | None]:
                 pool.cancelled.add(work)
                 worker.recall()
                 return True, worker if _mark_for_kill(worker, work) else None
+        for worker in pool.sending:
             if work in worker.being_sent:
                 pool.cancelled.add(work)
                 return True, None
@@ -92,8 +93,9 @@ def drop_queue(pool: Pool) -> None:
     with pool.lock:
         pool.queue.clear()
         pool.waiting.clear()
-        for worker in pool.workers.values():
+        for worker in pool.sending:
             pool.cancelled.update(worker.being_sent)
+        for worker in pool.workers.values():
             if worker.held:
                 pool.cancelled.update(worker.held)
                 running = worker.running()

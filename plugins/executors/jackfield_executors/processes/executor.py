@@ -230,7 +230,7 @@ class ProcessExecutor(Executor):
             self._supervisor.kill_all()
         if not pool.waiting:
             self._supervisor.stop_idle()
-        if not (pool.waiting or pool.workers or pool.senders or pool.outcomes):
+        if not (pool.waiting or pool.workers or pool.sending or pool.outcomes):
             self._close()
 
     def _close(self) -> None:

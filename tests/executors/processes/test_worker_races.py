@@ -1,0 +1,168 @@
+"""Races of a worker's two threads and of the driver, made certain.
+
+The worker's main loop runs on a thread of the test, which plays the driver at the
+other end of the socket and stops the loop between two of its steps.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from jackfield import serialize
+from jackfield_executors.processes import progress
+from jackfield_executors.processes.progress import BEGUN, RECALL
+from jackfield_executors.processes.wire import (
+    Frame,
+    FrameReader,
+    Kind,
+    frame,
+    large_frame,
+    send_all,
+)
+from jackfield_executors.processes.worker import _Worker
+
+FUNCTION = 1
+LIMIT_S = 20.0
+
+
+class Driver:
+    """The driver's end: sends tasks, and reads what the worker answers."""
+
+    def __init__(self) -> None:
+        self.sock, theirs = socket.socketpair()
+        self.sock.settimeout(LIMIT_S)
+        self.reader = FrameReader(self.sock)
+        self.frames: deque[Frame] = deque()
+        fd = progress.create()
+        self.page = progress.Page(fd)
+        os.close(fd)
+        self.theirs = theirs
+        self.worker = _Worker(theirs, self.page)
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        while not self.worker._stopping:
+            with self.worker.reading:
+                self.worker.receive()
+            self.worker._run_tasks()
+
+    def begin(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Send one call for each argument, all in one frame, and let them run."""
+        data = serialize.dump_function("task", function)
+        send_all(self.sock, large_frame(Kind.FUNCTION, [data], (), FUNCTION))
+        self.send(*arguments)
+        self.thread.start()
+
+    def send(self, *arguments: Any) -> None:
+        calls = [(FUNCTION, (argument,)) for argument in arguments]
+        self.sock.sendall(frame(Kind.TASKS, pickle.dumps(calls, 5)))
+
+    def next(self, kind: Kind) -> Any:
+        """Return the body of the next frame, which must be of a kind."""
+        while not self.frames:
+            self.frames.extend(self.reader.read())
+        received = self.frames.popleft()
+        assert received.kind == kind
+        return pickle.loads(received.body)
+
+    def close(self) -> None:
+        self.sock.sendall(frame(Kind.STOP))
+        self.thread.join(LIMIT_S)
+        assert not self.thread.is_alive()
+        self.sock.close()
+        self.theirs.close()
+        self.page.close()
+
+
+@pytest.fixture
+def driver() -> Iterator[Driver]:
+    driver = Driver()
+    yield driver
+    driver.close()
+
+
+def on_other_thread(call: Callable[[], None]) -> None:
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(LIMIT_S)
+    assert not thread.is_alive()
+
+
+class Tasks(deque[Any]):
+    """Interrupts the main thread when it has taken a task and not yet said so."""
+
+    interrupt: Callable[[], None] | None = None
+
+    def popleft(self) -> Any:
+        task = super().popleft()
+        interrupt, self.interrupt = self.interrupt, None
+        if interrupt is not None:
+            on_other_thread(interrupt)
+        return task
+
+
+def test_tasks_returned_while_another_is_taken_are_named_rightly(
+    driver: Driver,
+) -> None:
+    worker = driver.worker
+    worker.tasks = Tasks()
+    worker.tasks.interrupt = worker.return_tasks
+
+    driver.begin(abs, -1, -2, -3)
+
+    # The first was taken; returned are the two behind it, from position 1 on.
+    assert driver.next(Kind.RETURNED) == (1, 2)
+    assert driver.next(Kind.RESULTS)[0] == [1]
+
+
+class Words:
+    """The page's words; calls back just before the worker says that it begins."""
+
+    def __init__(self, words: memoryview, before_begin: Callable[[], None]) -> None:
+        self.words = words
+        self.before_begin = before_begin
+
+    def __getitem__(self, index: int) -> int:
+        word: int = self.words[index]
+        return word
+
+    def __setitem__(self, index: int, value: int) -> None:
+        if index == BEGUN and value > self.words[BEGUN]:
+            self.before_begin()
+        self.words[index] = value
+
+    def release(self) -> None:
+        self.words.release()
+
+
+def test_a_recall_at_the_moment_of_beginning_is_answered_at_once(
+    driver: Driver,
+) -> None:
+    """A task is cancelled when the worker has looked for recalls, and then begins it.
+
+    The driver has not seen it begin, so only an answer makes it look again.
+    """
+    words = driver.page.words
+    release = threading.Event()
+
+    def recall() -> None:
+        words[RECALL] = 1
+
+    driver.page.words = Words(words, recall)  # type: ignore[assignment]  # stops between two steps
+    driver.worker._functions[FUNCTION] = lambda _: release.wait(LIMIT_S)
+    driver.begin(abs, 1)
+
+    try:
+        assert driver.next(Kind.RETURNED) == (1, 0)  # while the task runs
+        words[RECALL] = 0
+    finally:
+        release.set()
+    assert driver.next(Kind.RESULTS)[0] == [True]
