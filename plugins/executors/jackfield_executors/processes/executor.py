@@ -31,7 +31,7 @@ from jackfield_executors.processes import cancellation
 from jackfield_executors.processes.handle import WorkerHandle
 from jackfield_executors.processes.output import Output
 from jackfield_executors.processes.pool import Pool
-from jackfield_executors.processes.supervisor import Supervisor
+from jackfield_executors.processes.supervisor import KILL_AGAIN_S, Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -120,8 +120,8 @@ class ProcessExecutor(Executor):
     def cancel(self, work: Work) -> bool:
         """Drop a work from the queue, or kill the worker that runs it."""
         cancelled, worker = cancellation.cancel(self._pool, work)
-        if worker is not None:
-            self._supervisor.kill(worker)
+        if worker is not None and self._supervisor.kill(worker):
+            self._wake()
         return cancelled
 
     def shutdown(self, *, grace: float | None = None) -> None:
@@ -177,6 +177,7 @@ class ProcessExecutor(Executor):
         self._deliver()  # first: somebody waits for it
         if self._ended:  # the report has shut us down
             return
+        self._supervisor.kill_again()
         self._check_limits()
         self._pool.feed_idle()
         self._supervisor.watch_outboxes()
@@ -191,6 +192,8 @@ class ProcessExecutor(Executor):
         due = min(self._pool.next_deadline, self._pool.next_check, self._kill_at)
         if self._options.memory_limit_per_worker and self._supervisor.busy():
             due = min(due, monotonic() + MEMORY_PERIOD_S)
+        if self._supervisor.unsent_kills:
+            due = min(due, monotonic() + KILL_AGAIN_S)
         return None if due == math.inf else max(0.0, due - monotonic())
 
     def _drain_wakeups(self) -> None:
