@@ -1,8 +1,24 @@
-"""Stopping tasks: cancelled ones, and those over their walltime.
+"""Stopping tasks: cancelled ones, and those that are over their walltime.
 
-A worker is killed for one task, its *victim*. Before the blow it is told to begin
-nothing more; should it have begun another task nevertheless, that one runs again
-elsewhere.
+A task that nobody has sent is dropped from the queue. One that a worker holds and has
+not begun is asked back by a recall. One that runs can only be stopped by killing its
+worker.
+
+The driver cannot tell for sure which of the two it is, because the worker begins and
+ends tasks by itself while we look. These are the cases that a look can miss:
+
+- *It begins the task just now.* We set the recall first and look afterwards; the worker
+  notes the begin first and looks for a recall afterwards. So either we see the task
+  running, or the worker answers the recall during the task, and ``kill_if_cancelled``
+  looks again when that answer comes.
+- *The task is still on its way to the worker* when it answers. ``Pool.take_back`` lets
+the
+  recall stand until no cancelled task is left in ``held``.
+- *It ends the task just now*, when the kill is on its way. The result arrives and is
+  reported, or dropped if the task was cancelled. Because of the recall the worker
+  begins nothing more. Should it have begun another task before it saw the recall, then
+  that one dies for nothing and runs again elsewhere: the kill has a *target*, the task
+  that it was meant for, and ``ExitHandler`` sees that this is another one.
 """
 
 from __future__ import annotations
@@ -20,12 +36,13 @@ if TYPE_CHECKING:
 
 
 def cancel(pool: Pool, work: Work) -> tuple[bool, WorkerHandle | None]:
-    """Keep a work from running, or have it stopped, and drop its outcome.
+    """Keep a work from running, or find out which worker to kill for it.
 
-    Called on any thread.
+    Called on any thread. No outcome of the work is reported afterwards.
 
     Returns:
-        Whether that is possible; and the worker to kill, if the work is running.
+        Whether the work has no outcome yet, so that it can be cancelled; and the worker
+        that the caller has to kill, if the work is running.
     """
     with pool.lock:
         if work in pool.waiting:
@@ -44,13 +61,20 @@ def cancel(pool: Pool, work: Work) -> tuple[bool, WorkerHandle | None]:
 
 
 def kill_if_cancelled(pool: Pool, worker: WorkerHandle) -> bool:
-    """Tell whether a worker has begun a work since it was cancelled: then kill it."""
+    """Tell whether a worker runs a cancelled work, so that the caller has to kill it.
+
+    To be called when a worker has answered a recall. On the loop's thread.
+    """
     with pool.lock:
         work = worker.running()
         return work in pool.cancelled and _mark_for_kill(worker, work)
 
 
 def _mark_for_kill(worker: WorkerHandle, work: Work | None) -> bool:
+    """Note that a worker is killed for a work; false if it does not run it.
+
+    The lock is held, so that the caller, and nobody else, kills the worker then.
+    """
     if worker.running() is not work or worker.kill_reason is not None:
         return False
     worker.kill_reason = KillReason(work, None)
@@ -58,7 +82,10 @@ def _mark_for_kill(worker: WorkerHandle, work: Work | None) -> bool:
 
 
 def find_overdue(pool: Pool, now: float) -> list[WorkerHandle]:
-    """Return the workers to kill because their task is over its walltime."""
+    """Return the workers whose task is over its walltime; the caller kills them.
+
+    On the loop's thread.
+    """
     with pool.lock:
         overdue = [
             worker
@@ -71,7 +98,11 @@ def find_overdue(pool: Pool, now: float) -> list[WorkerHandle]:
 
 
 def _is_overdue(worker: WorkerHandle, now: float) -> bool:
-    """Look at a worker whose deadline has come; set the next one."""
+    """Look at a worker whose deadline has come, and set the next one.
+
+    A deadline says only when to look. The task for which it was set may have ended, or
+    have begun later than was assumed.
+    """
     work = worker.running()
     if work is None or work.walltime is None:
         limits = [held.walltime for held in worker.held if held.walltime is not None]
@@ -81,6 +112,8 @@ def _is_overdue(worker: WorkerHandle, now: float) -> bool:
     if worker.deadline > now:
         return False
     worker.deadline = now + work.walltime
+    # First the recall, so that no other task begins; then a second look, because this
+    # one may have ended before the recall was seen.
     worker.recall()
     if worker.kill_reason is not None or worker.running() is not work:
         return False
@@ -89,7 +122,10 @@ def _is_overdue(worker: WorkerHandle, now: float) -> bool:
 
 
 def drop_queue(pool: Pool) -> None:
-    """Forget what has not begun, here and in the workers."""
+    """Drop what has not begun, here and in the workers. On the loop's thread.
+
+    A work that begins while this looks counts as not begun: its outcome is dropped.
+    """
     with pool.lock:
         pool.queue.clear()
         pool.waiting.clear()
