@@ -1,16 +1,16 @@
-"""The executor: a pool of worker processes and the thread that serves them.
+"""What the kernel calls, and the loop that serves the workers.
 
-Data flow::
+The loop is one thread. It waits in a selector for whatever comes next: a worker has
+sent something or takes more, the fork server has a notice, another thread has written
+to the wake-up pipe, or time is up. Only the loop reports outcomes. Other threads change
+the ``Pool`` under its lock, and wake the loop if it has to look at something before it
+would do so by itself.
 
-    submit()  -> pool.queue -> frames -> worker's socket -> worker   (any thread)
-    worker -> its socket -> frames -> pool.outcomes -> report()      (the loop)
-    fork server -> notices of starts and deaths                      (the loop)
-    worker's stdout and stderr -> pipes -> sys.stdout, sys.stderr    (the output thread)
-
-``submit`` writes to idle workers itself, which saves a hand-over between threads;
-what no worker takes at once waits in the queue until the loop feeds the worker that
-has answered. No lock and no queue is shared between workers, so the death of one
-cannot hold up another.
+*The end.* ``shutdown`` only sets what the loop has to do, wakes it, and joins its
+thread. Each step of the loop then goes on towards the end (``_continue_shutdown``). One
+thread cannot be waited for: the loop's own, when ``report`` calls ``shutdown``. It then
+runs the loop's steps itself, within the step that has reported, until the end is
+reached; back in that outer step, the loop finds that it has ended.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 log: Final = logging.getLogger("jackfield.executors.processes")
 
 MEMORY_PERIOD_S: Final = 0.1
-"""How often the memory of running tasks is measured, if it is limited."""
+"""Seconds between two looks at the memory of busy workers, if it is limited."""
 
 
 class ProcessExecutor(Executor):
@@ -90,6 +90,11 @@ class ProcessExecutor(Executor):
         atexit.register(self._at_exit)
 
     def _open(self) -> None:
+        """Open all that is closed at the end, and start the fork server.
+
+        The wake-up pipe does not block on either side. When it is full, the loop has
+        not read it yet and will wake anyway; so a failed write loses nothing.
+        """
         closing = self._resources
         self._selector = closing.enter_context(selectors.DefaultSelector())
         self._wake_fd, self._signal_fd = os.pipe()
@@ -108,7 +113,11 @@ class ProcessExecutor(Executor):
         self._supervisor.start_server()
 
     def submit(self, batch: Sequence[Work]) -> None:
-        """Queue works, and send what idle workers can take at once.
+        """Queue works, and send idle workers what they can take at once.
+
+        The loop is woken only if it has to do something: start a worker, send the rest
+        of what a socket did not take, report what could not be pickled, or look at a
+        walltime earlier than it had planned.
 
         Raises:
             ExecutorError: The executor has been shut down.
@@ -118,16 +127,17 @@ class ProcessExecutor(Executor):
             self._wake()
 
     def cancel(self, work: Work) -> bool:
-        """Drop a work from the queue, or kill the worker that runs it."""
+        """Keep a work from running, or kill the worker that runs it."""
         cancelled, worker = cancellation.cancel(self._pool, work)
         if worker is not None and self._supervisor.kill(worker):
             self._wake()
         return cancelled
 
     def shutdown(self, *, grace: float | None = None) -> None:
-        """End as the contract says; also from within a report.
+        """End as the contract says. May be called on any thread, also within a report.
 
-        While one call waits, another may hurry it by a shorter ``grace``.
+        While one call waits, another one may shorten it by a smaller ``grace``. A child
+        that the driver has forked does nothing here: the workers are its parent's.
         """
         if self._thread is None or os.getpid() != self._pid:
             return
@@ -146,11 +156,16 @@ class ProcessExecutor(Executor):
         self.shutdown(grace=0)
 
     def _wake(self) -> None:
+        """Have the loop do its next step now. Called on any thread.
+
+        Under the lock, since after the end the descriptor's number may be somebody
+        else's; ``_close`` closes it under the same lock.
+        """
         with self._pool.lock:
             if not self._ended:
                 try:
                     os.write(self._signal_fd, b"\0")
-                except BlockingIOError:  # it is full, so it wakes
+                except BlockingIOError:  # it is full, so the loop will wake
                     return
 
     # -- The loop --------------------------------------------------------------------
@@ -159,7 +174,7 @@ class ProcessExecutor(Executor):
         try:
             while not self._ended:
                 self._step()
-        except Exception as error:  # a defect, but nobody shall wait for ever
+        except Exception as error:  # a defect of ours, but no future may stay pending
             log.exception("Executor %r has failed", self._options.label)
             self._pool.closing = True
             reason = f"it has failed: {error!r}"
@@ -174,8 +189,8 @@ class ProcessExecutor(Executor):
                 self._supervisor.serve(key.data)
             else:
                 key.data()
-        self._deliver()  # first: somebody waits for it
-        if self._ended:  # the report has shut us down
+        self._deliver()  # comes first, because somebody waits for the results
+        if self._ended:  # `report` has called `shutdown`, which ran the loop to its end
             return
         self._supervisor.kill_again()
         self._check_limits()
@@ -186,7 +201,12 @@ class ProcessExecutor(Executor):
             self._continue_shutdown()
 
     def _timeout(self) -> float | None:
-        """Seconds until something is due, ``None`` for nothing."""
+        """Return how long the selector may wait, in seconds; ``None`` for ever.
+
+        Other threads may make ``next_deadline`` earlier after this has read it. They
+        wake the loop then, and the byte in the pipe ends the wait, also if it is
+        written before the wait begins.
+        """
         if self._pool.outcomes:
             return 0
         due = min(self._pool.next_deadline, self._pool.next_check, self._kill_at)
@@ -200,6 +220,7 @@ class ProcessExecutor(Executor):
         os.read(self._wake_fd, 4096)
 
     def _check_limits(self) -> None:
+        """Stop what is over its walltime, its memory or its time to exit."""
         limit = self._options.memory_limit_per_worker
         if limit:
             self._supervisor.enforce_memory(limit)
@@ -211,6 +232,7 @@ class ProcessExecutor(Executor):
             self._supervisor.kill(worker)
 
     def _deliver(self) -> None:
+        """Report what has ended. Not under the lock: the kernel submits meanwhile."""
         with self._pool.lock:
             outcomes, self._pool.outcomes = self._pool.outcomes, []
         if not outcomes:
@@ -223,7 +245,12 @@ class ProcessExecutor(Executor):
     # -- The end ---------------------------------------------------------------------
 
     def _continue_shutdown(self) -> None:
-        """Go one step further towards the end, and close when it is reached."""
+        """Go one step further towards the end, and close when it is reached.
+
+        Workers exit when nothing waits any more. A worker that is fed by another thread
+        at this moment, or is started for what was put back into the queue, keeps the
+        end from being reached; the loop comes here again in a later step.
+        """
         pool = self._pool
         if self._dropping:
             self._dropping = False
@@ -239,7 +266,7 @@ class ProcessExecutor(Executor):
     def _close(self) -> None:
         self._supervisor.close()
         self._output.close()
-        with self._pool.lock:  # nobody writes to a descriptor that is closed
+        with self._pool.lock:  # `_wake` writes to a descriptor that this closes
             self._ended = True
             self._resources.close()
         atexit.unregister(self._at_exit)

@@ -22,7 +22,9 @@ THREAD_VARIABLES: Final = (
     "NUMEXPR_NUM_THREADS",
     "NUMBA_NUM_THREADS",
 )
-"""What the usual numeric libraries read, when they are loaded, to size their pools."""
+"""Variables that numeric libraries read when they are loaded.
+
+They say how many threads the library may start."""
 
 _UNITS: Final = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12} | {
     "ki": 2**10,
@@ -46,8 +48,8 @@ class Options:
             ``"module:function"``.
         initargs: Arguments of the initializer.
         env: Environment variables that workers have beyond the driver's.
-        threads_per_worker: Threads that BLAS and OpenMP may start in a worker; 0
-            leaves it to the libraries.
+        threads_per_worker: How many threads BLAS, OpenMP and the like may start in a
+            worker; with 0 the libraries decide.
         nice: Added to the driver's niceness: 0 to 19.
     """
 
@@ -63,7 +65,7 @@ class Options:
     nice: int = 0
 
     def environment(self) -> dict[str, str]:
-        """The variables that workers start with."""
+        """Return the environment that workers start with."""
         merged = {**os.environ, **self.env}
         if self.threads_per_worker:
             for name in THREAD_VARIABLES:
