@@ -1,4 +1,4 @@
-"""Run tasks in processes of this machine. Plugin name: ``processes``.
+r"""Run tasks in processes of this machine. Plugin name: ``processes``.
 
 Right for Python code that computes: each worker is a process of its own, which can
 crash, be stopped and be replaced without harm to the others. Options and guarantees:
@@ -6,24 +6,29 @@ crash, be stopped and be replaced without harm to the others. Options and guaran
 
 ::
 
-      driver process                                        worker processes
-    +-------------------------------------------+        +--------------------+
-    | submit() --> queue --+                    | socket | main thread: runs  |
-    |   any thread  (Pool) |                    |=======>| tasks in order     |
-    |                      +--> frames of tasks |        |                    |
-    |                      |                    |<=======| watchdog: returns  |
-    |              +-------+--+  frames of      | socket | what waits behind  |
-    | report() <-- |   loop   |  results        |        | a task that takes  |
-    |              |  thread  |<- - - - - - - - |- - - - | long               |
-    |              +---+--^---+  progress page  | shared |                    |
-    |  start, kill     |  |  started, ended     | memory |                    |
-    |                  |  |                     |  pipes |                    |
-    | sys.stdout <-- output thread <------------|--------| stdout, stderr     |
-    +------------------|--|---------------------+        +--------------------+
-                socket |  |                                ^ forks, kills,
-                    +--v--+----------+                     | reaps
-                    |  fork server   |---------------------+
-                    +----------------+
+     the driver                                            a worker, one of many
+    +------------------------------+                      +----------------------+
+    |  sys.stdout, sys.stderr      |                      |                      |
+    |     ^                        |        pipes         |                      |
+    |  output thread <-------------|----------------------|  stdout, stderr      |
+    |                              |                      |                      |
+    |  submit(), on any thread     |                      |                      |
+    |     |           \            |                      |  main thread: runs   |
+    |     v            \           |        socket        |  the tasks in order  |
+    |  queue            +----------|------- tasks ------->|                      |
+    |     |            /           |                      |  watchdog thread:    |
+    |     v           /            |        socket        |  returns the tasks   |
+    |  the loop's thread <---------|------ results -------|  behind a long one   |
+    |     |    |     ^             |                      |                      |
+    |     v    |     +- - - - - - -|- - progress page - - |                      |
+    |  report()|                   |   (shared memory)    |                      |
+    +----------|-------------------+                      +----------------------+
+        socket | ^                                                   ^
+        start, | | started,                                          | forks,
+        kill   v | ended                                             | kills,
+    +------------------------------+                                 | reaps
+    |  the fork server             |---------------------------------+
+    +------------------------------+
 
 A thread that submits sends works to idle workers itself, which saves waking the loop's
 thread. What no worker takes at once waits in the queue, until the loop has read a
@@ -38,8 +43,7 @@ Who is who, from the outside in:
 - ``supervisor``: starts, hears, stops and replaces workers. ``spawn`` starts one,
   ``handle`` is what is known of one, ``resources`` measures memory and cores.
 - ``output``: the thread that passes on what workers print and log.
-- ``forkserver``: the process that forks the workers; ``forkserver_client``: our end of
-it.
+- ``forkserver``: the process that forks the workers; ``forkserver_client`` asks it.
 - ``worker`` and ``setup``: what a worker runs.
 - ``wire`` and ``progress``: what driver and worker share: frames and the progress page.
 """

@@ -12,8 +12,7 @@ ends tasks by itself while we look. These are the cases that a look can miss:
   running, or the worker answers the recall during the task, and ``kill_if_cancelled``
   looks again when that answer comes.
 - *The task is still on its way to the worker* when it answers. ``Pool.take_back`` lets
-the
-  recall stand until no cancelled task is left in ``held``.
+  the recall stand until no cancelled task is left in ``held``.
 - *It ends the task just now*, when the kill is on its way. The result arrives and is
   reported, or dropped if the task was cancelled. Because of the recall the worker
   begins nothing more. Should it have begun another task before it saw the recall, then

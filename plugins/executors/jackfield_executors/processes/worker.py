@@ -7,10 +7,9 @@ Two threads share the work, so that a task that takes long holds up nobody:
   not sent yet stands in the progress page, where the driver finds it if this process is
   killed.
 - The watchdog thread (``_Watchdog``) sleeps unless the driver has asked for it, which
-it
-  does when it sends more than one task. While the main thread is in a task that takes
-  long, the watchdog sends the results of the tasks before it, and returns the tasks
-  behind it to the driver, which has other workers for them.
+  the driver does when it sends more than one task. While the main thread is in a task
+  that takes long, the watchdog sends the results of the tasks before it, and returns
+  the tasks behind it to the driver, which has other workers for them.
 
 They meet in four places.
 
@@ -225,7 +224,10 @@ class _Worker:
         the order is the reverse: ``BEGUN`` is written, then ``RECALL`` is read once
         more. So whichever way the two processes interleave, either the driver sees that
         the task has begun, or the task's begin sees the recall and answers it at once,
-        whereupon the driver looks at ``BEGUN`` again. The look before a task is taken
+        whereupon the driver looks at ``BEGUN`` again. (This takes for granted that a
+        write reaches the other process before the interpreter comes to the read behind
+        it, some ten nanoseconds later. Python has no memory fence that would make it
+        certain.) The look before a task is taken
         is what usually keeps a cancelled task from being begun at all.
 
         *Being killed.* A kill may come between any two instructions. ``FINISHED`` is
