@@ -5,6 +5,7 @@ The test plays the worker: it holds the other end of the socket and the shared p
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from jackfield.errors import ExecutorError
 from jackfield_executors.processes import cancellation, progress
 from jackfield_executors.processes.handle import WorkerHandle
 from jackfield_executors.processes.pool import Pool
-from jackfield_executors.processes.progress import RECALL
+from jackfield_executors.processes.progress import BEGUN, RECALL
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def test_a_recall_stands_until_a_cancelled_task_on_its_way_is_returned(
     pool.submit([kept, unwanted])
     pool.feed_idle()
     assert list(worker.held) == [kept, unwanted]
-    assert cancellation.cancel(pool, unwanted) == (True, None)
+    assert cancellation.cancel(pool, unwanted).possible
     assert worker.page.words[RECALL]
 
     pool.take_back(worker, 1, 0)  # nothing had arrived at the worker
@@ -66,6 +67,25 @@ def test_a_recall_stands_until_a_cancelled_task_on_its_way_is_returned(
     assert not worker.page.words[RECALL]
     assert list(pool.queue) == [kept]
     assert not pool.cancelled
+
+
+def test_a_task_that_begins_at_the_moment_of_its_cancellation_is_stopped(
+    pool: Pool, worker: WorkerHandle
+) -> None:
+    """The worker has looked for a recall already, and has not noted that it begins."""
+    unwanted = work(0)
+    pool.submit([unwanted])
+    pool.feed_idle()
+
+    assert cancellation.cancel(pool, unwanted) == (True, None, True)
+
+    now = pool.next_deadline
+    assert cancellation.find_workers_to_kill(pool, now) == []  # it is slow, so again:
+    worker.page.words[BEGUN] = 1
+    now = pool.next_deadline
+    assert now < math.inf
+    assert cancellation.find_workers_to_kill(pool, now) == [worker]
+    assert pool.next_deadline == math.inf
 
 
 def test_a_defect_fails_what_is_being_pickled_too(

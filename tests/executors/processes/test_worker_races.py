@@ -18,7 +18,6 @@ import pytest
 
 from jackfield import serialize
 from jackfield_executors.processes import progress
-from jackfield_executors.processes.progress import BEGUN, RECALL
 from jackfield_executors.processes.wire import (
     Frame,
     FrameReader,
@@ -121,48 +120,3 @@ def test_tasks_returned_while_another_is_taken_are_named_rightly(
     # The first was taken; returned are the two behind it, from position 1 on.
     assert driver.next(Kind.RETURNED) == (1, 2)
     assert driver.next(Kind.RESULTS)[0] == [1]
-
-
-class Words:
-    """The page's words; calls back just before the worker says that it begins."""
-
-    def __init__(self, words: memoryview, before_begin: Callable[[], None]) -> None:
-        self.words = words
-        self.before_begin = before_begin
-
-    def __getitem__(self, index: int) -> int:
-        word: int = self.words[index]
-        return word
-
-    def __setitem__(self, index: int, value: int) -> None:
-        if index == BEGUN and value > self.words[BEGUN]:
-            self.before_begin()
-        self.words[index] = value
-
-    def release(self) -> None:
-        self.words.release()
-
-
-def test_a_recall_at_the_moment_of_beginning_is_answered_at_once(
-    driver: Driver,
-) -> None:
-    """A task is cancelled when the worker has looked for recalls, and then begins it.
-
-    The driver has not seen it begin, so only an answer makes it look again.
-    """
-    words = driver.page.words
-    release = threading.Event()
-
-    def recall() -> None:
-        words[RECALL] = 1
-
-    driver.page.words = Words(words, recall)  # type: ignore[assignment]  # stops between two steps
-    driver.worker._functions[FUNCTION] = lambda _: release.wait(LIMIT_S)
-    driver.begin(abs, 1)
-
-    try:
-        assert driver.next(Kind.RETURNED) == (1, 0)  # while the task runs
-        words[RECALL] = 0
-    finally:
-        release.set()
-    assert driver.next(Kind.RESULTS)[0] == [True]

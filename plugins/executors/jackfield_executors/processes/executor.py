@@ -128,10 +128,12 @@ class ProcessExecutor(Executor):
 
     def cancel(self, work: Work) -> bool:
         """Keep a work from running, or kill the worker that runs it."""
-        cancelled, worker = cancellation.cancel(self._pool, work)
-        if worker is not None and self._supervisor.kill(worker):
+        possible, to_kill, to_wake = cancellation.cancel(self._pool, work)
+        if to_kill is not None:
+            to_wake = self._supervisor.kill(to_kill)
+        if to_wake:
             self._wake()
-        return cancelled
+        return possible
 
     def shutdown(self, *, grace: float | None = None) -> None:
         """End as the contract says. May be called on any thread, also within a report.
@@ -220,7 +222,7 @@ class ProcessExecutor(Executor):
         os.read(self._wake_fd, 4096)
 
     def _check_limits(self) -> None:
-        """Stop what is over its walltime, its memory or its time to exit."""
+        """Stop cancelled tasks, and what is over its walltime, memory or time to exit."""
         limit = self._options.memory_limit_per_worker
         if limit:
             self._supervisor.enforce_memory(limit)
@@ -228,7 +230,7 @@ class ProcessExecutor(Executor):
         if due == math.inf or due > (now := monotonic()):
             return
         self._supervisor.check(now)
-        for worker in cancellation.find_overdue(self._pool, now):
+        for worker in cancellation.find_workers_to_kill(self._pool, now):
             self._supervisor.kill(worker)
 
     def _deliver(self) -> None:

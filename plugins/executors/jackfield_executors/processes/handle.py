@@ -70,7 +70,7 @@ class WorkerHandle:
         assigned: How many works it was sent and has not returned, in all its life.
         stopping: When it was told to exit, or when it has answered its last task after
             that; 0 if it was not told.
-        deadline: When to look whether its task is over the walltime.
+        deadline: When to look at its running task next; see ``Pool.next_deadline``.
         kill_reason: Why it is being killed, if it is.
         unfit: Why it could not be set up, or what its process could not be started for.
         watched: Whether the loop waits for room in its socket.
@@ -174,8 +174,9 @@ class WorkerHandle:
     def recall(self) -> None:
         """Ask it to return what it has not begun. It answers before its next task.
 
-        Whoever wants a certain task back has to look at ``running`` after this, not
-        before: a worker that was faster and has begun that task does not return it.
+        Whoever wants a certain task back has to look at ``running`` after this, and
+        more than once: a worker that was faster has begun the task, but may not have
+        noted it yet, and does not return it. ``cancellation`` does so.
         """
         self.recalled = True
         self.page.words[RECALL] = 1

@@ -92,8 +92,9 @@ class Pool:
             loop then has to wait until there is room in it.
         worker_missing: Whether a worker has ended or will end, so that the loop has to
             find out whether another one is needed.
-        next_deadline: When the next task may be over its walltime. This and
-            ``next_check`` are in ``time.monotonic()``, and infinite for never.
+        next_deadline: When to look at a worker's running task next, for its walltime
+            or because it may be a cancelled one. This and ``next_check`` are in
+            ``time.monotonic()``, and infinite for never.
         next_check: When to look for workers that should have exited, or to try again
             to start one.
         closing: Whether ``submit`` refuses works.

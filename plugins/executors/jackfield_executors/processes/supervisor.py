@@ -220,7 +220,7 @@ class Supervisor:
         elif kind == Kind.RETURNED:
             first, count = pickle.loads(received.body)
             self._pool.take_back(worker, first, count)
-            if cancellation.kill_if_cancelled(self._pool, worker):
+            if cancellation.is_to_be_killed(self._pool, worker):
                 self.kill(worker)
         elif kind == Kind.LOG:
             self._output.log(received.body)

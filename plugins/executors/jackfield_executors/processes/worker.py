@@ -218,17 +218,9 @@ class _Worker:
     def _run_tasks(self) -> None:
         """Run the tasks that are there, and send their results.
 
-        *Recalls.* To cancel a task that this worker has and has not begun, the driver
-        sets ``RECALL`` in the page and then reads ``BEGUN``. If that says that the
-        task runs, the driver kills this process; if not, it waits for an answer. Here
-        the order is the reverse: ``BEGUN`` is written, then ``RECALL`` is read once
-        more. So whichever way the two processes interleave, either the driver sees that
-        the task has begun, or the task's begin sees the recall and answers it at once,
-        whereupon the driver looks at ``BEGUN`` again. (This takes for granted that a
-        write reaches the other process before the interpreter comes to the read behind
-        it, some ten nanoseconds later. Python has no memory fence that would make it
-        certain.) The look before a task is taken
-        is what usually keeps a cancelled task from being begun at all.
+        *Recalls.* Before each task, this looks for a recall, and answers it. A recall
+        that comes just after that look is seen before the next task only; if this task
+        is the one that the driver wants stopped, the driver finds it in ``BEGUN``.
 
         *Being killed.* A kill may come between any two instructions. ``FINISHED`` is
         increased last, when the result stands whole in the page: a task whose result
@@ -251,8 +243,6 @@ class _Worker:
             words[SINCE] = now
             begun += 1
             words[BEGUN] = begun
-            if words[RECALL]:  # it came since the last look
-                self.return_tasks()
             value = self._outcome(number, args)
             args = None
             now = monotonic_ns()
