@@ -222,7 +222,7 @@ class ProcessExecutor(Executor):
         os.read(self._wake_fd, 4096)
 
     def _check_limits(self) -> None:
-        """Stop cancelled tasks, and what is over its walltime, memory or time to exit."""
+        """Stop what is cancelled, or over its walltime, memory or time to exit."""
         limit = self._options.memory_limit_per_worker
         if limit:
             self._supervisor.enforce_memory(limit)
