@@ -108,3 +108,24 @@ def test_a_defect_fails_what_is_being_pickled_too(
     ((failed, error, _),) = pool.outcomes
     assert failed is pickled
     assert isinstance(error, ExecutorError)
+
+
+def test_a_worker_may_be_told_to_exit_while_a_task_is_pickled_for_it(
+    pool: Pool, worker: WorkerHandle
+) -> None:
+    """It would exit without reading the task, as if the task had killed it."""
+
+    class Argument:
+        def __reduce__(self) -> tuple[type, tuple[()]]:
+            with pool.lock:
+                pool.stop(worker)
+            return int, ()
+
+    pickled = Work(1, 1, "abs", abs, (Argument(),), {}, None)
+    pool.submit([pickled])
+
+    assert pool.feed_idle()
+
+    assert not worker.held
+    assert list(pool.queue) == [pickled]
+    assert pool.waiting == {pickled}

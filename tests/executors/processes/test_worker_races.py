@@ -51,7 +51,8 @@ class Driver:
         while not self.worker._stopping:
             with self.worker.reading:
                 self.worker.receive()
-            self.worker._run_tasks()
+            if self.worker.tasks:
+                self.worker._run_tasks()
 
     def begin(self, function: Callable[..., Any], *arguments: Any) -> None:
         """Send one call for each argument, all in one frame, and let them run."""
@@ -96,16 +97,31 @@ def on_other_thread(call: Callable[[], None]) -> None:
 
 
 class Tasks(deque[Any]):
-    """Interrupts the main thread when it has taken a task and not yet said so."""
+    """Interrupts the main thread between two steps, once each."""
 
-    interrupt: Callable[[], None] | None = None
+    when_taken: Callable[[], None] | None = None
+    """Called when a task is taken, and this is not noted yet."""
+
+    when_done: Callable[[], None] | None = None
+    """Called when the main thread has found that more tasks follow the first."""
+
+    looks: int = 0
 
     def popleft(self) -> Any:
         task = super().popleft()
-        interrupt, self.interrupt = self.interrupt, None
-        if interrupt is not None:
-            on_other_thread(interrupt)
+        call, self.when_taken = self.when_taken, None
+        if call is not None:
+            on_other_thread(call)
         return task
+
+    def __len__(self) -> int:
+        length = super().__len__()
+        if length and self.when_done is not None:
+            self.looks += 1
+            if self.looks == 3:  # to run, to take the first, to keep its result
+                call, self.when_done = self.when_done, None
+                on_other_thread(call)
+        return length
 
 
 def test_tasks_returned_while_another_is_taken_are_named_rightly(
@@ -113,10 +129,25 @@ def test_tasks_returned_while_another_is_taken_are_named_rightly(
 ) -> None:
     worker = driver.worker
     worker.tasks = Tasks()
-    worker.tasks.interrupt = worker.return_tasks
+    worker.tasks.when_taken = worker.return_tasks
 
     driver.begin(abs, -1, -2, -3)
 
     # The first was taken; returned are the two behind it, from position 1 on.
+    assert driver.next(Kind.RETURNED) == (1, 2)
+    assert driver.next(Kind.RESULTS)[0] == [1]
+
+
+def test_results_are_sent_though_the_tasks_behind_them_are_returned(
+    driver: Driver,
+) -> None:
+    """A result is kept for the next one to go with it, but there is no next one."""
+    worker = driver.worker
+    worker.tasks = Tasks()
+    worker.tasks.when_done = worker.return_tasks
+    worker._functions[FUNCTION] = abs  # loading it takes a while
+
+    driver.begin(abs, -1, -2, -3)
+
     assert driver.next(Kind.RETURNED) == (1, 2)
     assert driver.next(Kind.RESULTS)[0] == [1]

@@ -156,16 +156,8 @@ class Pool:
     def feed(self, worker: WorkerHandle) -> bool:
         """Send a worker as much as it may hold. Called on any thread.
 
-        Three steps, again and again until there is nothing to take: ``_take`` under
-        the lock, pickle without the lock, ``_send`` under the lock. Pickling runs code
-        of users, which may take long, submit, cancel or shut down. Meanwhile:
-
-        - Another thread may call this for the same worker. ``being_sent`` is not empty,
-          so it gets nothing. Its works stay in the queue, and we look there again.
-        - The worker may die. It is then marked as ``dead``; ``_send`` sees that and
-          puts the works back into the queue.
-        - A work may be cancelled. It is then in ``cancelled``; ``_send`` sees that and
-          recalls the work in the moment of sending it.
+        Three steps, again and again until there is nothing to take: take works under
+        the lock, pickle them without the lock, send them under the lock.
 
         Returns:
             Whether the loop has to be woken: there are outcomes to report, something
@@ -179,6 +171,15 @@ class Pool:
                     self.note_idle(worker)
                     return wake
                 watchdog = len(works) > 1 or bool(self.queue)
+            # This runs code of users, which may take long, submit, cancel or shut down.
+            # Other threads may do the same, or more, before we have the lock again:
+            #
+            # - Call this for the same worker. `being_sent` is not empty, so they get
+            #   nothing. Their works stay in the queue, and we look there again.
+            # - See the worker die, or tell it to exit. `_send` finds that noted in the
+            #   worker, and puts the works back into the queue.
+            # - Cancel one of the works, which puts it into `cancelled`. `_send` finds
+            #   it there, and sends it with a recall, so that it comes back unbegun.
             message = self._pickle(works, worker, watchdog=watchdog)
             with self.lock:
                 wake |= self._send(worker, message, watchdog=watchdog)
@@ -243,7 +244,9 @@ class Pool:
         del self.sending[worker]
         self.outcomes += self._wanted(message.failed)
         worker.assigned -= len(message.failed)
-        if worker.dead:  # it has died while we pickled
+        if worker.dead or worker.stopping:
+            # It has died or was told to exit while we pickled, so it will not read
+            # this. It did not know of the works; they go back.
             self.requeue(message.works)
             return True
         worker.held.extend(message.works)
@@ -315,7 +318,8 @@ class Pool:
         with self.lock:
             works = self._answered(worker, len(values))
             self._functions.learn(durations)
-        # Without the lock: unpickling runs code of users.
+        # Without the lock, because unpickling runs code of users. The works are nowhere
+        # now, so a `cancel` that comes in between answers that it is too late.
         outcomes: list[Outcome]
         if packed:
             outcomes = [
@@ -344,6 +348,7 @@ class Pool:
             raise ValueError(f"{count} outcomes of {before} tasks")
         works = [held.popleft() for _ in range(count)]
         worker.received += count
+        # Which of the works were the long ones is not noted: assume all alike.
         worker.load = worker.load * len(held) / before if held else 0.0
         worker.stuck = False
         if not held:

@@ -216,16 +216,7 @@ class _Worker:
     # -- Tasks -----------------------------------------------------------------------
 
     def _run_tasks(self) -> None:
-        """Run the tasks that are there, and send their results.
-
-        *Recalls.* Before each task, this looks for a recall, and answers it. A recall
-        that comes just after that look is seen before the next task only; if this task
-        is the one that the driver wants stopped, the driver finds it in ``BEGUN``.
-
-        *Being killed.* A kill may come between any two instructions. ``FINISHED`` is
-        increased last, when the result stands whole in the page: a task whose result
-        is lost counts as running, and one that counts as finished has its result.
-        """
+        """Run the tasks that are there, and send their results."""
         tasks = self.tasks
         words = self._page.words
         begun: int = words[BEGUN]
@@ -234,17 +225,20 @@ class _Worker:
         # `function` since the time `since`.
         since, function, count = now, -1, 0
         while tasks:
+            # The driver may set this just after our look. If it wants the task stopped
+            # that we begin now, it will find it begun in the page, and kill us.
             if words[RECALL]:
                 break
             try:
                 number, args = tasks.popleft()
             except IndexError:  # the watchdog has returned the last one
                 break
+            # The time first: the driver reads it of a task that it finds begun.
             words[SINCE] = now
             begun += 1
             words[BEGUN] = begun
             value = self._outcome(number, args)
-            args = None
+            args = None  # or they would live until the next task
             now = monotonic_ns()
             if number != function:
                 self._note_duration(function, count, words[SINCE] - since)
@@ -252,17 +246,30 @@ class _Worker:
             count += 1
             if value is not _SENT:
                 self.results.append(value)
+                # If another task follows, this result need not be sent alone. A kill
+                # may come between any two instructions, so the task counts as finished
+                # only when its result stands whole in the page. Before that it counts
+                # as running, and fails with the worker.
                 if tasks and self._keep(value) and now - self.flushed < FLUSH_NS:
                     words[FINISHED] = begun
                     continue
             self._note_duration(function, count, now - since)
             since, count = now, 0
             self._flush(begun)
-        if words[RECALL]:
+        recalled = words[RECALL]
+        # A result may have been kept for the next one to go with it, and then a recall
+        # has come, or the watchdog has returned the next task. Nothing may be left
+        # over: the driver sends nothing new before it has this answer.
+        if recalled or self.results:
             self._note_duration(function, count, now - since)
             self._flush(begun)
+        if recalled:
             self.return_tasks()
-        # The tasks that were sent before a FORGET frame are done or returned by now.
+        self._forget_functions()
+
+    def _forget_functions(self) -> None:
+        # Tasks that were sent before a FORGET frame are done or returned by now. The
+        # watchdog may receive another such frame meanwhile, and append to the list.
         while self._forgotten:
             number = self._forgotten.pop()
             self._functions.pop(number, None)
@@ -317,16 +324,14 @@ class _Worker:
         return "ok", b"".join(parts)
 
     def _send_large(self, kind: Kind, parts: list[bytes], buffers: Any) -> object:
-        """Send a result in a frame of its own, after those of the tasks before.
-
-        A kill within the frame leaves the task running in the driver's eyes, since the
-        driver drops a frame of which a part is missing. After a kill between the frame
-        and ``FINISHED``, the driver knows better: it counts what it has received.
-        """
+        """Send a result in a frame of its own, after those of the tasks before."""
         words = self._page.words
         begun = words[BEGUN]
         self._flush(begun - 1)
         took = monotonic_ns() - words[SINCE]
+        # After a kill within the frame, the task counts as running: the driver drops a
+        # frame of which a part is missing. After a kill between the frame and the words
+        # below, it counts as finished: the driver goes by what it has received, too.
         with self.sending:
             send_all(self._sock, large_frame(kind, parts, buffers, took))
         words[FIRST] = begun
@@ -351,14 +356,11 @@ class _Worker:
             self._durations.append((function, count, duration))
 
     def _flush(self, finished: int) -> None:
-        """Send all results; then ``finished`` tasks have been answered since the start.
-
-        What the tasks have printed goes first. The page is emptied by setting ``FIRST``
-        before ``FINISHED``: a kill in between leaves a page that has no results, which
-        is right, because all of them have been sent.
-        """
+        """Send all results. Then ``finished`` tasks are answered since the start."""
         setup.flush_streams()
         self.send_results()
+        # Empty the page, in this order: after a kill between the two lines, `FIRST` is
+        # not below `FINISHED`, so that the page has no results; all have been sent.
         words = self._page.words
         self._position = RECORDS
         words[FIRST] = finished
@@ -374,7 +376,9 @@ class _Worker:
             body = pickle.dumps((results, durations), 5)
             packed = any(type(value) is tuple for value in results)
             self._sock.sendall(frame(Kind.RESULTS, body, packed))
-            # The main thread may have appended to both lists since they were copied.
+            # The main thread may have appended to both lists since they were copied,
+            # but nobody has removed anything, because that takes `sending`. So what was
+            # sent is still the begin of them.
             del self.results[: len(results)]
             del self._durations[: len(durations)]
             self.flushed = monotonic_ns()
@@ -397,6 +401,8 @@ class _Worker:
             except IndexError:  # the main thread has taken the last one to run it
                 break
             returned += 1
+        # What was popped on the right came last of all that was received. Not `BEGUN`:
+        # the main thread may be between `popleft` and counting.
         self.accepted -= returned
         self.send(frame(Kind.RETURNED, pickle.dumps((self.accepted, returned), 5)))
 
@@ -421,17 +427,14 @@ class _Watchdog:
     """The second thread, which acts when a task takes long; see the module's text.
 
     It runs while the main thread has tasks and the driver has asked for it; otherwise
-    it sleeps in ``get``, so that an idle worker uses no processor time. Going to sleep
-    and being woken must not miss each other. The main thread sets ``_busy``, then reads
-    ``_asleep``; the watchdog sets ``_asleep``, then reads ``_busy``. Whichever way
-    these four steps interleave, one of the two sees what the other has set: the
-    watchdog stays awake, or the main thread puts a token into ``_alarms`` and so ends
-    the ``get``. If both see it, the token stays, and the watchdog looks once more for
-    nothing.
+    it sleeps, so that an idle worker uses no processor time.
     """
 
     PERIOD_S: Final = 0.002
+    """Seconds between two looks at the main thread."""
+
     LONG_PERIOD_S: Final = 0.02
+    """Seconds more until the next look, if the main thread is in a long task."""
 
     def __init__(self, worker: _Worker) -> None:
         self._worker = worker
@@ -442,7 +445,7 @@ class _Watchdog:
 
     def wake(self) -> None:
         """Begin to watch. Called by the main thread, before it runs tasks."""
-        self._busy = True
+        self._busy = True  # before the look at `_asleep`; see `_run`
         if self._asleep:
             self._asleep = False
             self._alarms.put(None)
@@ -459,6 +462,12 @@ class _Watchdog:
     def _run(self) -> None:
         try:
             while True:
+                # Going to sleep and being woken must not miss each other. We set
+                # `_asleep`, then read `_busy`; `wake` sets `_busy`, then reads
+                # `_asleep`. Whichever way these four steps interleave, one of the two
+                # sees what the other has set: we stay awake, or `wake` puts a token
+                # into `_alarms`, which ends the `get`. If both see it, the token stays
+                # there, and we look once more for nothing.
                 self._asleep = True
                 if not self._busy:
                     self._alarms.get()
