@@ -46,7 +46,7 @@ MEMORY_PERIOD_S: Final = 0.1
 
 
 class ProcessExecutor(Executor):
-    """Runs works in processes of this resources."""
+    """Runs works in processes of this machine."""
 
     capabilities: Capabilities = Capabilities(
         isolated=True,

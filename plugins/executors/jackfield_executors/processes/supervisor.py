@@ -325,15 +325,18 @@ class Supervisor:
         """Kill the workers that should have exited by now, and set the next check."""
         due = [self._retry_at] if self._retry_at > now else []
         self._pool.worker_missing |= 0 < self._retry_at <= now
-        for worker in list(self._pool.workers.values()):
-            end = _end_due(worker)
-            if end > now:
-                due.append(end)
-            elif worker.kill_reason is None:
-                reason = "it closed its connection to the driver."
-                worker.kill_reason = KillReason(None, reason)
-                self.kill(worker)
-        self._pool.next_check = min(due, default=math.inf)
+        # Under the lock, because a thread that sends a worker its last task tells it to
+        # exit, and makes `next_check` earlier: that must not be overwritten here.
+        with self._pool.lock:
+            for worker in self._pool.workers.values():
+                end = _end_due(worker)
+                if end > now:
+                    due.append(end)
+                elif worker.kill_reason is None:
+                    reason = "it closed its connection to the driver."
+                    worker.kill_reason = KillReason(None, reason)
+                    self.kill(worker)
+            self._pool.next_check = min(due, default=math.inf)
 
     # -- Exits -----------------------------------------------------------------------
 
