@@ -141,7 +141,7 @@ class Output:
     def _wake(self) -> None:
         try:
             os.write(self._signal_fd, b"\0")
-        except BlockingIOError:  # it is full, so it wakes
+        except BlockingIOError:  # it is full, so the thread will wake
             return
 
     # -- On the thread ---------------------------------------------------------------
