@@ -1,1 +1,1 @@
-"""The executors that ship with Jackfield: one module for each plugin."""
+"""The executors that ship with Jackfield: threads, and processes of this machine."""

@@ -1,16 +1,23 @@
-"""Run tasks on threads of this process.
+"""Run tasks on threads of this process. Plugin name: ``threads``.
 
 Right for tasks that wait or release the GIL: arguments and results are shared, not
-copied. Plugin name: ``threads``. Option: ``workers``, how many tasks run at once;
-without it, four more than there are cores, and at most 32.
+copied. Option: ``workers``, how many tasks run at once; without it, four more than
+there are cores, and at most 32.
 
-Data flow: ``submit`` notes each work in ``queued`` and puts it into one queue. A
-worker takes it from the queue, and *claims* it by removing it from ``queued``;
-``cancel`` removes it the same way, so that exactly one of them has it. While a work
-runs it stands in ``running`` under its thread's name, and whoever removes it from
-there, the worker or ``shutdown``, decides whether it is still reported. Each outcome
-is reported at once: one kept for a batch would wait for the next task, however long
-that takes, and batches of short tasks measured no faster.
+Until its outcome is reported, a work is in one of two dictionaries. ``dict.pop`` gives
+an entry to one caller only, and so decides every race:
+
+- ``_queued`` has the works that have not begun. The thread that takes one from the
+  queue removes it to run it; ``cancel`` removes it to drop it; ``shutdown`` with a
+  grace removes them all. Whoever comes second finds nothing, and leaves the work alone.
+  A cancelled work stays in the queue itself; the thread that comes to it skips it.
+- ``_running`` has, under each thread's name, the work that the thread runs. The thread
+  removes it to report the outcome; ``shutdown`` removes it to give the thread up, after
+  the grace. Whoever comes second does nothing, so nothing is reported after
+  ``shutdown``.
+
+Each outcome is reported at once. If a thread kept one back to report it with the next,
+it would wait as long as the next task runs; and for short tasks that was not faster.
 """
 
 from __future__ import annotations
@@ -35,15 +42,20 @@ if TYPE_CHECKING:
 log: logging.Logger = logging.getLogger("jackfield.executors.threads")
 
 MOST_DEFAULT_WORKERS: Final = 32
+"""How many threads there are at most if the option is not set."""
+
 LAST_REPORT_S: Final = 1.0
+"""Seconds that threads have to end after ``grace``, if they run no task any more."""
+
 NAP_S: Final = 1.0
+"""Seconds that one wait for a thread takes at most; see ``_join``."""
 
 
 @hookimpl
 def jackfield_create_executor(
     kind: str, label: str, options: Mapping[str, Any]
 ) -> ThreadsExecutor | None:
-    """Make the executor of a table with ``plugin = "threads"``."""
+    """Make the executor for a configuration's table with ``plugin = "threads"``."""
     if kind != "threads":
         return None
     for name in options:
@@ -77,8 +89,8 @@ def _default_workers() -> int:
 class ThreadsExecutor(Executor):
     """Daemon threads on one queue, started when there is work for them.
 
-    ``shutdown`` may be called by one of the threads too, in a report: it then waits
-    for the others alone.
+    If one of the threads calls ``shutdown``, within a report, it waits for the other
+    threads only.
     """
 
     capabilities: Capabilities = Capabilities(
@@ -90,17 +102,20 @@ class ThreadsExecutor(Executor):
         self._queue: SimpleQueue[Work | None] = SimpleQueue()
         self._queued: dict[Work, bool] = {}
         self._running: dict[str, Work] = {}
-        self._lock = Lock()  # of the two below, and of the order of queue entries
+        # Guards the two attributes below. It also keeps the `None` that ends the
+        # threads behind all works in the queue, and a closed executor from getting
+        # more.
+        self._lock = Lock()
         self._threads: list[Thread] = []
         self._closed = False
 
     @property
     def workers(self) -> int:
-        """The number that was configured."""
+        """How many tasks run at once."""
         return self._workers
 
     def start(self, context: ExecutorContext) -> None:
-        """Remember where to report; threads come with the first works."""
+        """Remember where to report; threads start with the first works."""
         self._label = context.label
         self._report = context.report
 
@@ -115,13 +130,21 @@ class ThreadsExecutor(Executor):
                 raise ExecutorError(self._label, "it takes no works after shutdown")
             if len(self._threads) < self._workers:
                 self._grow(len(batch))
+            # First here, then into the queue: a thread that takes a work which is not
+            # in `_queued` yet would skip it as cancelled.
             self._queued.update(dict.fromkeys(batch, True))
             put = self._queue.put
             for work in batch:
                 put(work)
 
     def _grow(self, wanted: int) -> None:
-        """Start up to ``wanted`` threads more; one that runs at all is enough."""
+        """Start up to ``wanted`` more threads. The lock is held.
+
+        If the system refuses, the executor goes on with those that it has.
+
+        Raises:
+            ExecutorError: There is not a single one.
+        """
         threads = self._threads
         for n in range(len(threads), min(self._workers, len(threads) + wanted)):
             name = f"jackfield-{self._label}-{n}"
@@ -140,26 +163,32 @@ class ThreadsExecutor(Executor):
             threads.append(thread)
 
     def cancel(self, work: Work) -> bool:
-        """Take a work back that no thread has begun."""
+        """Drop a work that no thread has begun; false if one has."""
         return self._queued.pop(work, False)
 
     def _work(self) -> None:
-        """Serve until the end; a thread's whole life."""
+        """Run works until the end. This is all that a thread does."""
         name = current_thread().name
         while True:
             try:
                 return self._serve(name)
             except BaseException as error:
-                # Nothing in the loop raises: this was thrown into the thread, too
-                # late for the task it was meant for, or a report broke its promise.
+                # `run_work` never raises, and neither may `report`. So somebody has
+                # thrown an exception into this thread from outside, and it has arrived
+                # when the task it was meant for had ended; or `report` has a defect.
+                # The thread goes on either way.
                 self._fail_running(name, error)
 
     def _serve(self, name: str) -> None:
         queue, queued, running = self._queue, self._queued, self._running
         report = self._report
-        # With this form of loop nothing thrown into the thread from outside can hit
-        # between taking a work and noting it; and it is noted before it is claimed,
-        # so that `shutdown` overlooks none.
+        # An exception that another thread throws into this one arrives when CPython
+        # looks for it: after a call of a function and at the end of a loop's round.
+        # `iter` calls `queue.get` from C, so there is no such point between taking a
+        # work and noting it in `running`, and none is lost between the two.
+        #
+        # It is noted in `running` before it is removed from `_queued`, so that it is in
+        # at least one of them when `shutdown` looks.
         for work in iter(queue.get, None):
             running[name] = work
             if queued.pop(work, False):
@@ -168,12 +197,19 @@ class ThreadsExecutor(Executor):
                     report((outcome,))
                 del outcome
             else:
-                running.pop(name, None)
+                running.pop(name, None)  # it was cancelled
             # A thread that waits must not keep arguments and results alive.
             del work
-        queue.put(None)  # for the next thread
+        queue.put(None)  # there is one for all threads: pass it on to the next
 
     def _fail_running(self, name: str, error: BaseException) -> None:
+        """Report the work that a thread had taken when an exception tore its loop.
+
+        If the work is not in ``_running`` any more, it has been reported, or given up.
+        Only an exception that somebody throws in the instant between its removal and
+        its report can lose the outcome. The kernel's own, at a walltime, cannot: it
+        arrives within ``run_work`` or not at all.
+        """
         log.error("Thread %s was interrupted between two tasks", name, exc_info=error)
         work = self._running.pop(name, None)
         if work is not None:
@@ -184,7 +220,10 @@ class ThreadsExecutor(Executor):
             self._report(((work, failure, None),))
 
     def shutdown(self, *, grace: float | None = None) -> None:
-        """End; threads whose tasks go on after ``grace`` are left and logged."""
+        """End. Threads whose tasks go on after ``grace`` are left running and logged.
+
+        Without a grace this waits for everything that was submitted.
+        """
         with self._lock:
             self._closed = True
             if grace is not None:
@@ -200,6 +239,7 @@ class ThreadsExecutor(Executor):
         join_within(self._threads, LAST_REPORT_S)
 
     def _drop_queued(self) -> None:
+        """Drop the works that no thread has begun. The lock is held."""
         self._queued.clear()
         try:
             while True:
@@ -208,7 +248,7 @@ class ThreadsExecutor(Executor):
             return
 
     def _abandon(self, threads: Sequence[Thread]) -> set[str]:
-        """Forget the works that still run, and return the names of their threads."""
+        """Give up the works that still run, and return the names of their threads."""
         stuck = set()
         for thread in threads:
             work = self._running.pop(thread.name, None)
@@ -223,9 +263,10 @@ class ThreadsExecutor(Executor):
 
 
 def join_within(threads: Sequence[Thread], limit: float | None) -> None:
-    """Wait for threads to end: at most ``limit`` seconds for them all.
+    """Wait for threads to end: at most ``limit`` seconds for all of them together.
 
-    In naps: a Ctrl-C that comes just before a wait would not end it.
+    It waits a second at a time. A Ctrl-C that comes just before a wait does not end
+    that wait, and a wait without end would keep Python from handling it for ever.
     """
     deadline = math.inf if limit is None else monotonic() + limit
     for thread in threads:

@@ -64,6 +64,28 @@ def test_no_task_waits_behind_a_long_one_while_a_worker_is_idle(
     pool.wait(works[5])
 
 
+def test_no_task_with_a_large_argument_waits_behind_a_long_one(
+    pool: Any, tmp_path: Path
+) -> None:
+    def run(file: str, data: bytes) -> int:
+        if file:
+            hold(file)
+        return len(data)
+
+    large = bytes(100_000)
+    for work in [pool.submit(run, "", large) for _ in range(50)]:
+        pool.wait(work)
+    go = tmp_path / "go"
+    works = [pool.work(run, str(go) if n == 0 else "", large) for n in range(4)]
+
+    pool.executor.submit(works)
+
+    pool.wait(*works[1:])
+    assert works[0] not in pool.outcomes
+    go.touch()
+    pool.wait(works[0])
+
+
 def test_finished_results_do_not_wait_for_a_slow_task(
     open_executor: Callable[..., Any], tmp_path: Path
 ) -> None:

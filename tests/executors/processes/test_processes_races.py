@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,70 @@ def test_a_worker_may_die_while_a_task_is_pickled_for_it(
 
     assert pool.call(abs, Slow()) == 5
     assert len(pickled) == 2  # for the dead one, and for another
+
+
+class KillsItsWorker:
+    """As an argument: kills the worker that is to get it, and waits for the news."""
+
+    def __init__(self, pool: Any, pid: int, then: Callable[[], None]) -> None:
+        self.pool = pool
+        self.pid = pid
+        self.then = then
+
+    def __reduce__(self) -> Any:
+        if self.pid:
+            pid, self.pid = self.pid, 0
+            os.kill(pid, signal.SIGKILL)
+            workers = self.pool.executor._pool.workers
+            end = time.monotonic() + 20
+            while any(worker.pid == pid for worker in list(workers.values())):
+                assert time.monotonic() < end
+                time.sleep(0.005)
+            self.then()
+        return int, (60,)
+
+
+def test_a_task_may_be_cancelled_while_it_is_pickled_for_a_dead_worker(
+    open_executor: Callable[..., Any],
+) -> None:
+    pool = open_executor(workers=1)
+    answers: list[bool] = []
+
+    def cancel() -> None:
+        answers.append(pool.executor.cancel(work))
+
+    work = pool.work(time.sleep, KillsItsWorker(pool, pool.call(os.getpid), cancel))
+    pool.executor.submit([work])
+    pool.call(abs, -1)
+    pool.executor.shutdown()
+
+    assert answers == [True]
+    assert work not in pool.outcomes
+
+
+def test_a_shutdown_drops_a_task_that_is_pickled_for_a_dead_worker(
+    open_executor: Callable[..., Any],
+) -> None:
+    """It must not start another worker for it, and wait until the task has ended."""
+    pool = open_executor(workers=1)
+    closing = threading.Thread(
+        target=pool.executor.shutdown, kwargs={"grace": 0}, daemon=True
+    )
+
+    def shut_down() -> None:
+        closing.start()
+        end = time.monotonic() + 20
+        while not pool.executor._pool.closing or pool.executor._dropping:
+            assert time.monotonic() < end
+            time.sleep(0.005)
+
+    argument = KillsItsWorker(pool, pool.call(os.getpid), shut_down)
+    work = pool.work(time.sleep, argument)
+    pool.executor.submit([work])
+    closing.join(20)
+
+    assert not closing.is_alive()
+    assert work not in pool.outcomes
 
 
 def test_a_task_may_be_cancelled_while_it_is_pickled(pool: Any) -> None:
@@ -68,8 +133,6 @@ def test_pickling_an_argument_may_submit_another_task(pool: Any) -> None:
 
 
 def test_an_executor_may_be_shut_down_while_a_task_is_pickled(pool: Any) -> None:
-    import threading
-
     class Closes:
         def __reduce__(self) -> Any:
             threading.Thread(target=pool.executor.shutdown).start()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -137,6 +138,31 @@ def test_cancelling_a_running_task_ends_it_and_its_children(
     assert time.monotonic() - begin < 5.0
     assert pool.call(abs, -1) == 1
     assert work not in pool.outcomes
+
+
+def test_a_kill_is_sent_again_if_the_fork_server_is_too_busy_to_hear_of_it(
+    open_executor: Callable[..., Any],
+    tmp_path: Path,
+    wait_until: Callable[..., None],
+    is_alive: Callable[[int], bool],
+) -> None:
+    pool = open_executor(workers=1)
+    fork_server = pool.call(os.getppid)
+    work = pool.submit(hold, str(tmp_path / "never"))
+    wait_until((tmp_path / "never.begun").exists)
+    (worker,) = pool.executor._pool.workers.values()
+    os.kill(fork_server, signal.SIGSTOP)
+    try:
+        server = pool.executor._supervisor._server
+        while server.kill_worker(0):  # there is none of this number: only fills it
+            pass
+
+        assert pool.executor.cancel(work)
+    finally:
+        os.kill(fork_server, signal.SIGCONT)
+
+    wait_until(lambda: not is_alive(worker.pid))
+    assert pool.call(abs, -1) == 1
 
 
 def test_cancelling_does_not_wait(

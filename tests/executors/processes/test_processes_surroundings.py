@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from jackfield.errors import ConfigurationError
-from jackfield_executors.processes import jackfield_create_executor, machine
+from jackfield_executors.processes import jackfield_create_executor, resources
 from jackfield_executors.processes.options import THREAD_VARIABLES, parse_options
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def test_quotas_of_control_groups_are_read(
     for name, text in files.items():
         (tmp_path / name).write_text(text + "\n")
 
-    assert machine.cpu_quota([tmp_path]) == quota
+    assert resources.cpu_quota([tmp_path]) == quota
 
 
 def test_threads_of_numeric_libraries_are_limited(
@@ -114,7 +114,7 @@ def test_threads_of_numeric_libraries_are_limited(
 ) -> None:
     for name in THREAD_VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    pool = open_executor(workers=machine.available_cores())
+    pool = open_executor(workers=resources.available_cores())
 
     assert pool.call(variable, "OMP_NUM_THREADS") == "1"
     assert pool.call(variable, "OPENBLAS_NUM_THREADS") == "1"

@@ -1,8 +1,51 @@
-"""Run tasks in processes of this machine. Plugin name: ``processes``.
+r"""Run tasks in processes of this machine. Plugin name: ``processes``.
 
-Right for Python code that computes: each worker is a process of its own, which
-can crash, be stopped and be replaced without harm to the others. Arguments and
-results are pickled. Options and guarantees: ``docs/executors-processes.md``.
+Right for Python code that computes: each worker is a process of its own, which can
+crash, be stopped and be replaced without harm to the others. Options and guarantees:
+``docs/executors-processes.md``.
+
+::
+
+     the driver                                            a worker, one of many
+    +------------------------------+                      +----------------------+
+    |  sys.stdout, sys.stderr      |                      |                      |
+    |     ^                        |        pipes         |                      |
+    |  output thread <-------------|----------------------|  stdout, stderr      |
+    |                              |                      |                      |
+    |  submit(), on any thread     |                      |                      |
+    |     |           \            |                      |  main thread: runs   |
+    |     v            \           |        socket        |  the tasks in order  |
+    |  queue            +----------|------- tasks ------->|                      |
+    |     |            /           |                      |  watchdog thread:    |
+    |     v           /            |        socket        |  returns the tasks   |
+    |  the loop's thread <---------|------ results -------|  behind a long one   |
+    |     |    |     ^             |                      |                      |
+    |     v    |     +- - - - - - -|- - progress page - - |                      |
+    |  report()|                   |   (shared memory)    |                      |
+    +----------|-------------------+                      +----------------------+
+        socket | ^                                                   ^
+        start, | | started,                                          | forks,
+        kill   v | ended                                             | kills,
+    +------------------------------+                                 | reaps
+    |  the fork server             |---------------------------------+
+    +------------------------------+
+
+A thread that submits sends works to idle workers itself, which saves waking the loop's
+thread. What no worker takes at once waits in the queue, until the loop has read a
+worker's answer and sends it more. No lock and no queue is shared by two workers, so the
+death of one cannot hold up another.
+
+Who is who, from the outside in:
+
+- ``executor``: what the kernel calls, and the loop's thread. ``options``: its options.
+- ``pool``: which works wait and which worker holds which. ``messages`` turns works into
+  bytes, ``cancellation`` stops tasks, ``exits`` settles what dead workers held.
+- ``supervisor``: starts, hears, stops and replaces workers. ``spawn`` starts one,
+  ``handle`` is what is known of one, ``resources`` measures memory and cores.
+- ``output``: the thread that passes on what workers print and log.
+- ``forkserver``: the process that forks the workers; ``forkserver_client`` asks it.
+- ``worker`` and ``setup``: what a worker runs.
+- ``wire`` and ``progress``: what driver and worker share: frames and the progress page.
 """
 
 from __future__ import annotations
@@ -21,7 +64,10 @@ if TYPE_CHECKING:
 def jackfield_create_executor(
     kind: str, label: str, options: Mapping[str, Any]
 ) -> Executor | None:
-    """Make a process executor; its code is imported only now."""
+    """Make a process executor.
+
+    The other modules are imported only here, so that looking for plugins stays quick.
+    """
     if kind != "processes":
         return None
     from jackfield_executors.processes.executor import ProcessExecutor

@@ -1,13 +1,21 @@
-"""The process that starts the workers, and reaps them.
+"""The process that forks the workers and reaps them.
 
-It is a fresh interpreter with one thread, so that forking it is safe whatever the
-driver's threads are doing, and a worker is up in milliseconds. It imports nothing
-of the user's and never runs the main module.
+It is a fresh interpreter with a single thread. So it may fork at any time, whatever the
+threads of the driver are doing (a fork of the driver could copy a lock that some thread
+holds, and that nobody in the child would ever release). It has imported what workers
+need, so a worker is up in milliseconds. It imports nothing of the user's, and never
+runs the main module.
 
-It is the workers' parent, which is what makes their end certain: it sees each
-death at once, kills what is left of the dead worker's process group, and when the
-driver goes, however that happens, it kills all workers and goes too. If it is
-killed itself, the kernel kills the workers (``PR_SET_PDEATHSIG``).
+As the workers' parent it makes sure that they end. It sees each death at once, and
+kills what is left of the dead worker's process group: the programs that its task has
+started. When the driver ends, however that happens, it kills all workers and exits.
+When it is killed itself, Linux kills the workers (``PR_SET_PDEATHSIG``).
+
+*Process ids.* A process id may be given to a new process as soon as the old one is
+reaped. Only a parent reaps its children, so between seeing that a worker has ended and
+reaping it, this process, and no other, can be sure whom a signal to that id or group
+reaches. That is why all kills go through here, and why the driver names workers by
+numbers.
 """
 
 from __future__ import annotations
@@ -22,11 +30,14 @@ from time import monotonic, sleep
 from typing import Any, Final, NoReturn
 
 REQUEST: Final = Struct("<cxxxxxxxQ")
-"""Start or kill, and the worker's number. A start carries the descriptors of the
-worker's socket, its progress page, its standard output and its standard error."""
+"""A request: what to do (``START`` or ``KILL``), and the worker's number.
+
+A start carries four descriptors: the worker's socket, its progress page, its standard
+output and its standard error."""
 
 NOTICE: Final = Struct("<cxxxiQQ")
-"""What happened, wait status or error number, worker, pid or peak memory in bytes."""
+"""A notice: what has happened, a code, the worker's number, an amount; what code and
+amount mean is told by ``forkserver_client.Notice``."""
 
 START: Final = b"S"
 KILL: Final = b"K"
@@ -37,7 +48,7 @@ ENDED: Final = b"e"
 DESCRIPTORS: Final = 4
 
 END_S: Final = 1.0
-"""How long the end waits for what has been killed to be gone."""
+"""Seconds that this process waits, at its end, for what it has killed to be gone."""
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
@@ -45,7 +56,12 @@ _MAXRSS_UNIT: Final = 1 if sys.platform == "darwin" else 1024
 
 
 def main(control_fd: int, driver: int) -> None:
-    """Serve the driver until it goes. In a worker, return when its work is done."""
+    """Serve the driver until it ends.
+
+    Each worker is a fork of this process, so it comes out of ``serve`` here, too: with
+    its descriptors, to run as a worker. The fork server itself never comes out of
+    there.
+    """
     os.set_inheritable(control_fd, False)
     server = _ForkServer(socket.socket(fileno=control_fd), driver)
     descriptors = server.serve()
@@ -55,19 +71,27 @@ def main(control_fd: int, driver: int) -> None:
 
 
 class _ForkServer:
+    """The state of the fork server, which has one thread and therefore no lock.
+
+    It waits in ``poll`` for three things: a request, the driver's end, and a byte in
+    the wake-up pipe, which Python's signal handling writes when a child has ended. A
+    child that ends just before the wait leaves its byte in the pipe, so no death is
+    missed.
+    """
+
     def __init__(self, control: socket.socket, driver: int) -> None:
         self._control = control
         self._workers: dict[int, int] = {}
-        """``{pid: number}`` of the workers that are not reaped."""
+        """``{process id: number}`` of the workers that are not reaped yet."""
         self._killed: set[int] = set()
-        """Process groups that have been killed, some of which may be dying still."""
+        """Process groups that were killed, and may have members that still die."""
         self._prctl = _find_prctl()
         self._poll = select.poll()
         self._driver_fd = _open_process(driver)
         self._wake_fd, self._signal_fd = os.pipe()
 
     def serve(self) -> list[int]:
-        """Fork workers and reap them; in a worker, return its descriptors."""
+        """Fork workers and reap them. Returns only in a worker: its descriptors."""
         self._prepare()
         try:
             while True:
@@ -78,7 +102,7 @@ class _ForkServer:
                 if self._driver_fd in ready:
                     self._end()
                 if self._control.fileno() in ready:
-                    descriptors = self._obey()
+                    descriptors = self._serve_request()
                     if descriptors is not None:
                         return descriptors
         except ConnectionError:  # the driver has closed the connection
@@ -92,15 +116,22 @@ class _ForkServer:
                 self._poll.register(fd, select.POLLIN)
         signal.set_wakeup_fd(self._signal_fd, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, _do_nothing)
-        signal.pthread_sigmask(signal.SIG_SETMASK, [])  # the driver's is inherited
+        # A thread of the driver may have blocked signals, which would be inherited.
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
         signal.signal(signal.SIGINT, _do_nothing)
-        self._prctl(_PR_SET_CHILD_SUBREAPER, 1)  # so that no zombie is left to others
+        # Orphans become our children, so that we reap them and not the system's init.
+        self._prctl(_PR_SET_CHILD_SUBREAPER, 1)
         _import_what_workers_need()
 
-    def _obey(self) -> list[int] | None:
+    def _serve_request(self) -> list[int] | None:
+        """Do what the driver asks for; in a new worker, return its descriptors.
+
+        Raises:
+            ConnectionError: The driver has closed the connection.
+        """
         message, fds, _, _ = socket.recv_fds(self._control, REQUEST.size, DESCRIPTORS)
         for fd in fds:
-            os.set_inheritable(fd, False)  # not for the programs that tasks start
+            os.set_inheritable(fd, False)  # programs that tasks start must not get it
         if len(message) != REQUEST.size:
             raise ConnectionError
         request, number = REQUEST.unpack(message)
@@ -114,19 +145,22 @@ class _ForkServer:
         try:
             pid = os.fork()
         except OSError as error:
-            self._tell(NOT_STARTED, error.errno or 0, number, 0)
+            self._notify(NOT_STARTED, error.errno or 0, number, 0)
         else:
             if pid == 0:
                 self._become_worker(server)
                 return fds
             self._workers[pid] = number
-            self._tell(STARTED, 0, number, pid)
+            self._notify(STARTED, 0, number, pid)
         for fd in fds:
             os.close(fd)
         return None
 
     def _become_worker(self, server: int) -> None:
-        os.setsid()
+        """Make the child of a fork independent of what belongs to the fork server."""
+        os.setsid()  # a process group of its own, to be killed as a whole
+        # The fork server may have died between the fork and this line, and then no
+        # signal will come. But then this process has another parent already.
         self._prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != server:
             os._exit(1)
@@ -143,26 +177,29 @@ class _ForkServer:
                 _kill_group(pid)
 
     def _reap(self) -> None:
-        """Take notice of the children that have ended, and of those we inherited."""
+        """Reap the children that have ended, and tell the driver of the workers.
+
+        A child may also be an orphan that a task has left, which nobody asks about.
+        """
         while (pid := _dead_child()) is not None:
             number = self._workers.pop(pid, None)
             if number is not None:
-                # Before it is reaped, so that the group's number is still its own.
+                # Before the worker is reaped: until then the group's id is its own.
                 _kill_group(pid)
             _, status, usage = os.wait4(pid, 0)
             if number is not None:
                 self._killed.add(pid)
-                self._tell(ENDED, status, number, usage.ru_maxrss * _MAXRSS_UNIT)
+                self._notify(ENDED, status, number, usage.ru_maxrss * _MAXRSS_UNIT)
         self._killed = {group for group in self._killed if _exists(group)}
 
-    def _tell(self, what: bytes, code: int, number: int, amount: int) -> None:
+    def _notify(self, what: bytes, code: int, number: int, amount: int) -> None:
         try:
             self._control.sendall(NOTICE.pack(what, code, number, amount))
-        except OSError:  # nobody listens any more, which `serve` will see
+        except OSError:  # the driver has gone, which `serve` will see
             return
 
     def _end(self) -> NoReturn:
-        """Kill all that there is, wait until it is gone, and end."""
+        """Kill all workers, wait a moment until they are gone, and exit."""
         for pid in self._workers:
             _kill_group(pid)
         end = monotonic() + END_S
@@ -174,17 +211,18 @@ class _ForkServer:
 
 
 def _exists(group: int) -> bool:
+    """Tell whether a process group that was killed has members that still die."""
     try:
         os.killpg(group, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # some other user's, by now
+    except PermissionError:  # the id was given to a group of some other user
         return False
     return True
 
 
 def _dead_child() -> int | None:
-    """A child that has ended and is not reaped yet, or ``None``."""
+    """Return a child that has ended and is not reaped, and do not reap it."""
     try:
         found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
@@ -195,7 +233,7 @@ def _dead_child() -> int | None:
 def _kill_group(pid: int) -> None:
     try:
         os.killpg(pid, signal.SIGKILL)
-    except ProcessLookupError:  # it was killed before it could make its group
+    except ProcessLookupError:  # it has not come to make its group yet
         try:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
@@ -203,10 +241,10 @@ def _kill_group(pid: int) -> None:
 
 
 def _open_process(pid: int) -> int:
-    """A descriptor that is readable when a process has ended; -1 if there is none.
+    """Return a descriptor that becomes readable when a process ends; -1 without one.
 
-    The connection's end is not enough: a child that the driver has forked keeps a
-    copy of it open.
+    Usually the connection closes when the driver ends. But a child that the driver has
+    forked has a copy of the connection, and may outlive it.
     """
     try:
         return os.pidfd_open(pid)
@@ -226,7 +264,10 @@ def _find_prctl() -> Any:
 
 
 def _do_nothing(*_: object) -> None:
-    """Stand for what is not there, and for a signal's default action."""
+    """Stand for a function that this system lacks, or ignore a signal.
+
+    A handler that does nothing, unlike ``SIG_IGN``, is not inherited by programs.
+    """
 
 
 def _import_what_workers_need() -> None:
@@ -236,6 +277,7 @@ def _import_what_workers_need() -> None:
 
     from jackfield_executors.processes import worker  # noqa: F401  (as above)
 
-    # Keeps the pages that all workers share from being written to.
+    # Workers share this process's memory until somebody writes to it. The garbage
+    # collector writes to every object that it looks at; frozen ones it leaves alone.
     gc.collect()
     gc.freeze()

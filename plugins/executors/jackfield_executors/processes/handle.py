@@ -1,4 +1,10 @@
-"""What the driver knows of one worker."""
+"""What the driver knows of one worker process.
+
+A ``WorkerHandle`` is changed by the loop's thread and by threads that submit or cancel,
+under the pool's lock. The worker itself changes the shared page at any moment, without
+any lock. What is read there may be out of date when it is looked at; whoever decides by
+it has to be right in that case, too (see ``cancellation``).
+"""
 
 from __future__ import annotations
 
@@ -19,63 +25,70 @@ if TYPE_CHECKING:
     from jackfield_executors.processes.wire import Data
 
 
-class Verdict(NamedTuple):
+class KillReason(NamedTuple):
     """Why a worker is being killed."""
 
-    victim: Work | None
-    """The task that the killing is meant for; ``None``: whichever is running."""
+    target: Work | None
+    """The task that has to end by that. ``None`` if the worker itself has to end; then
+    it is the task that runs when it dies."""
 
     error: BaseException | str | None
-    """What to report of it: an error, the reason of a ``WorkerDiedError``, or
-    nothing at all for a cancelled task."""
+    """What to report for that task: this error, or a ``WorkerDiedError`` with this text
+    as its reason. ``None``: nothing is reported, since nobody waits for it."""
 
 
 class WorkerHandle:
-    """One worker, from the request to start it until it is reaped.
+    """One worker, from the request to start it until its process is reaped.
 
-    All attributes are guarded by the pool's lock, except for ``reader``, which is
-    the loop's, and ``known`` and ``path``, which belong to whichever thread feeds
-    the worker.
+    The attributes are guarded by the pool's lock, with two exceptions. ``reader``
+    belongs to the loop's thread. ``path`` belongs to the thread that builds a message
+    for the worker, of which there is one at a time.
 
     Attributes:
-        number: Its number, never used again.
-        sock: The connection, not blocking.
-        reader: Cuts what comes into frames.
-        page: Shared with the worker.
+        number: Its number in this executor. No other worker ever gets it.
+        sock: Our end of its connection, which does not block.
+        reader: Cuts what arrives there into frames.
+        page: The progress page, which the worker writes.
         pipes: Our ends of its standard output and error, which ``Output`` reads.
-        pid: Process id; 0 until the fork server tells.
-        held: Works sent and not answered, in order.
-        received: How many outcomes have come.
-        load: Seconds that ``held`` is expected to take.
-        known: Numbers of the functions that it has.
+        pid: Its process id; 0 until the fork server has told it.
+        held: The works that it was sent and has not answered, in order.
+        received: How many results have come from it. The position of ``held[0]`` among
+            all works that it was sent and has not returned.
+        load: How many seconds the works in ``held`` are expected to take together.
+        known: Numbers of the functions that it was sent.
         path: Its ``sys.path``.
-        outbox: What the socket has not taken yet.
-        ready: It is set up.
-        ahead: What it holds was sent as the first part of more.
-        stuck: A task takes longer than expected; nothing is sent behind it.
-        recalled: It has been asked to return what it has not begun.
-        feeding: Works that a thread is packing for it.
-        assigned: How many works have been sent to it.
-        stopping: When ``STOP`` was sent, or 0.
-        deadline: When to look whether its task has run for too long.
-        verdict: Why it is being killed, if it is.
-        unfit: Why it could not be set up, if so.
-        watched: The selector waits for its socket to take more.
-        lost: When its connection was closed, or 0.
-        dead: It has ended, and has been buried.
+        outbox: Data for it that the socket had no room for.
+        ready: Whether it is set up.
+        watchdog: Whether its watchdog runs while it works on ``held``. Only then it can
+            return what waits behind a task that takes long, so only then it may be sent
+            more.
+        stuck: Whether it is in a task that takes long, so that it gets nothing more.
+        recalled: Whether it was asked to return the tasks that it has not begun, and
+        has
+            not answered yet.
+        being_sent: The works that a thread is turning into bytes for it.
+        assigned: How many works it was sent and has not returned, in all its life.
+        stopping: When it was told to exit, or when it has answered its last task after
+            that; 0 if it was not told.
+        deadline: When to look at its running task next; see ``Pool.next_deadline``.
+        kill_reason: Why it is being killed, if it is.
+        unfit: Why it could not be set up, or what its process could not be started for.
+        watched: Whether the loop waits for room in its socket.
+        disconnected: When its connection was closed, or 0.
+        dead: Whether it has ended, and its works were settled.
     """
 
     __slots__ = (
         "_forgotten",
-        "ahead",
         "assigned",
+        "being_sent",
         "dead",
         "deadline",
-        "feeding",
+        "disconnected",
         "held",
+        "kill_reason",
         "known",
         "load",
-        "lost",
         "number",
         "outbox",
         "page",
@@ -90,7 +103,7 @@ class WorkerHandle:
         "stopping",
         "stuck",
         "unfit",
-        "verdict",
+        "watchdog",
         "watched",
     )
 
@@ -110,37 +123,43 @@ class WorkerHandle:
         self.path: list[str] = sys.path[:]
         self.outbox: list[memoryview] = []
         self.ready: bool = False
-        self.ahead: bool = False
+        self.watchdog: bool = False
         self.stuck: bool = False
         self.recalled: bool = False
-        self.feeding: list[Work] = []
+        self.being_sent: list[Work] = []
         self.assigned: int = 0
         self.stopping: float = 0.0
         self.deadline: float = math.inf
-        self.verdict: Verdict | None = None
+        self.kill_reason: KillReason | None = None
         self.unfit: str | None = None
         self.watched: bool = False
-        self.lost: float = 0.0
+        self.disconnected: float = 0.0
         self.dead: bool = False
         self._forgotten: list[int] = []
 
     @property
     def takes_work(self) -> bool:
-        """Whether works may be sent to it at all."""
+        """Whether works may be sent to it, if it does not hold too many already."""
         return (
             self.ready
-            and not self.feeding
+            and not self.being_sent
             and not self.stuck
             and not self.recalled
             and not self.stopping
             and not self.outbox
-            and not self.lost
+            and not self.disconnected
             and not self.dead
-            and self.verdict is None
+            and self.kill_reason is None
         )
 
     def running(self) -> Work | None:
-        """The work that it runs at this moment, as far as one can tell."""
+        """Return the work that it runs, as the page had it a moment ago.
+
+        The worker may begin or finish a task while this reads. ``BEGUN`` is read first:
+        if the task ends in between, ``FINISHED`` has caught up, and the answer is that
+        none runs, which is true by then. A result can also arrive here before the
+        worker has increased ``FINISHED``; that is what ``received`` is for.
+        """
         begun: int = self.page.words[BEGUN]
         if begun <= max(self.page.words[FINISHED], self.received):
             return None
@@ -148,48 +167,58 @@ class WorkerHandle:
         return self.held[index] if index < len(self.held) else None
 
     def since(self) -> float:
-        """When it began the last task that it began: ``time.monotonic()``."""
+        """Return when it began the task that it began last, by ``time.monotonic()``."""
         nanoseconds: int = self.page.words[SINCE]
         return nanoseconds / 1e9
 
     def recall(self) -> None:
-        """Ask for what it has not begun. It answers before its next task."""
+        """Ask it to return what it has not begun. It answers before its next task.
+
+        Whoever wants a certain task back has to look at ``running`` after this, and
+        more than once: a worker that was faster has begun the task, but may not have
+        noted it yet, and does not return it. ``cancellation`` does so.
+        """
         self.recalled = True
         self.page.words[RECALL] = 1
 
     def end_recall(self) -> None:
-        """Let it take works again."""
+        """Let it begin tasks again."""
         self.recalled = False
         self.page.words[RECALL] = 0
 
     def forget(self, function: int) -> None:
-        """Note that a function will not be used again."""
+        """Note that a function will not be used again. Called on any thread.
+
+        A message for this worker may be in the making on another thread. If that has
+        added the function just now, its calls still find it in the worker: the worker
+        is told with the next message, and forgets it after all tasks before that.
+        """
         if function in self.known:
             self.known.discard(function)
             self._forgotten.append(function)
 
     def take_forgotten(self) -> list[int]:
-        """Return the functions to be forgotten that it has not been told of."""
+        """Return the functions that it has to be told to forget, once."""
         forgotten, self._forgotten = self._forgotten, []
         return forgotten
 
     def send(self, parts: Sequence[Data]) -> None:
-        """Send as much as goes without waiting; the rest stays in the outbox."""
+        """Send as much as the socket takes at once; the rest stays in the outbox."""
         self.outbox += [memoryview(part) for part in parts if len(part)]
         self.push()
 
     def push(self) -> None:
-        """Send from the outbox as much as goes without waiting."""
+        """Send as much of the outbox as the socket takes at once."""
         try:
             while self.outbox:
                 sent = self.sock.sendmsg(self.outbox[:MOST_PARTS])
                 self.outbox = unsent(self.outbox, sent)
         except BlockingIOError:
             return
-        except OSError:  # it is dying; its end will be told
+        except OSError:  # it is dying; the fork server will tell so
             self.outbox.clear()
 
     def close(self) -> None:
-        """Release what it holds in the driver, after its end."""
+        """Release its descriptors and memory in the driver, after its end."""
         self.sock.close()
         self.page.close()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from jackfield.errors import ConfigurationError, suggest
-from jackfield_executors.processes import machine
+from jackfield_executors.processes import resources
 
 Initializer = Callable[..., object]
 
@@ -22,7 +22,9 @@ THREAD_VARIABLES: Final = (
     "NUMEXPR_NUM_THREADS",
     "NUMBA_NUM_THREADS",
 )
-"""What the usual numeric libraries read, when they are loaded, to size their pools."""
+"""Variables that numeric libraries read when they are loaded.
+
+They say how many threads the library may start."""
 
 _UNITS: Final = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12} | {
     "ki": 2**10,
@@ -46,8 +48,8 @@ class Options:
             ``"module:function"``.
         initargs: Arguments of the initializer.
         env: Environment variables that workers have beyond the driver's.
-        threads_per_worker: Threads that BLAS and OpenMP may start in a worker; 0
-            leaves it to the libraries.
+        threads_per_worker: How many threads BLAS, OpenMP and the like may start in a
+            worker; with 0 the libraries decide.
         nice: Added to the driver's niceness: 0 to 19.
     """
 
@@ -63,7 +65,7 @@ class Options:
     nice: int = 0
 
     def environment(self) -> dict[str, str]:
-        """The variables that workers start with."""
+        """Return the environment that workers start with."""
         merged = {**os.environ, **self.env}
         if self.threads_per_worker:
             for name in THREAD_VARIABLES:
@@ -96,7 +98,7 @@ def parse_options(label: str, options: Mapping[str, Any]) -> Options:
                 f"Executor {label!r}: option {name!r} must be {error}, not {value!r}."
             ) from error
     _check_memory(label, checked)
-    cores = machine.available_cores()
+    cores = resources.available_cores()
     workers = checked.setdefault("workers", cores)
     checked.setdefault("threads_per_worker", max(1, cores // workers))
     return Options(label, **checked)
@@ -104,7 +106,7 @@ def parse_options(label: str, options: Mapping[str, Any]) -> Options:
 
 def _check_memory(label: str, checked: Mapping[str, Any]) -> None:
     wanted = [name for name in checked if "memory" in name and checked[name]]
-    if wanted and not machine.measures_memory():
+    if wanted and not resources.measures_memory():
         raise ConfigurationError(
             f"Executor {label!r}: option {wanted[0]!r} needs /proc, "
             "which this system does not have."

@@ -1,27 +1,40 @@
 """Which works wait, which worker holds which, and what becomes of them.
 
-State, guarded by ``lock``:
+``Pool`` is plain bookkeeping: it starts no process and waits for nothing. The loop's
+thread changes it, and so does any thread that submits or cancels; a thread that submits
+also sends works to idle workers itself. All of them do it under the one ``lock``. No
+code of users, and therefore no pickling, runs while it is held.
 
-- ``queue``: works that are not sent, in order; and some that are cancelled;
-- ``waiting``: those in the queue that are still wanted;
-- ``workers``: ``{number: WorkerHandle}``, from the request to start one until it is
-  reaped;
-- ``idle``: the workers among them that are ready and hold nothing;
-- ``packing``: how many threads have taken works and not sent them yet;
-- ``cancelled``: works held by a worker whose outcome is to be dropped;
-- ``outcomes``: what is to be reported; only the loop's thread reports;
-- ``overflow``: whether a socket has not taken all that was to be sent;
-- ``short``: whether a worker has ended, or will, so that another may be wanted;
-- ``next_deadline``, ``next_check``: when to look at walltimes, and at workers that
-  should have ended, in ``time.monotonic()``;
-- ``closing``: whether nothing more is taken.
+Where a work is at any moment:
 
-How much is sent ahead to a worker is bounded by time: ``WINDOW_S``, by what calls of
-each function have taken so far. A function that is not known goes to a worker that
-holds nothing, and one call at a time. What is sent ahead nevertheless waits little
-longer than that behind a slow task, because the worker gives it back.
+1. In ``queue`` and ``waiting``. A cancelled work leaves ``waiting`` at once, because
+   that is quick, and stays in ``queue`` until somebody takes it out there.
+2. In ``being_sent`` of one worker, while a thread turns it into bytes.
+3. In ``held`` of that worker, from the moment when its bytes are given to the socket.
+4. In ``outcomes``, until the loop's thread reports it.
 
-``stops`` and ``deaths`` have the rest of what is done with this state.
+From 2 and 3 it can go back to 1: its worker died before it began the work, or gave it
+back. ``cancelled`` has the works in 2 and 3 whose outcome nobody wants any more.
+
+*Sending ahead.* A worker that got one task at a time would be idle for a round trip to
+the driver after each of them, which takes longer than a short task. So it is sent
+several tasks at once, and more before it has answered all of them. The danger is that a
+short task then sits behind a long one while another worker has nothing to do. Four
+rules keep that small:
+
+- What a worker holds is expected to take at most ``WINDOW_S`` together. How long a call
+  takes is estimated from earlier calls of the same function.
+- Of a function without an estimate, a worker gets a single call, and only if it holds
+  nothing.
+- A worker takes no more than its share of the queue, so that the end of a run of tasks
+  is spread over all workers.
+- Estimates can be wrong. Whoever gets more than one task is told to run its watchdog
+  (see ``worker``), which returns what waits behind a task that takes long;
+  ``take_back`` puts it first in the queue. A worker whose watchdog sleeps is sent
+  nothing behind its task.
+
+``cancellation`` stops tasks, and ``exits`` settles what a dead worker held; both work
+on this state too.
 """
 
 from __future__ import annotations
@@ -35,7 +48,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from jackfield import serialize
 from jackfield.errors import ExecutorError
-from jackfield_executors.processes.packing import FunctionTable, Parcel, pack
+from jackfield_executors.processes.messages import (
+    FunctionTable,
+    Message,
+    build_message,
+)
 from jackfield_executors.processes.wire import Kind, frame
 
 if TYPE_CHECKING:
@@ -45,17 +62,43 @@ if TYPE_CHECKING:
     from jackfield_executors.processes.handle import WorkerHandle
 
 WINDOW_S: Final = 0.01
-"""How many seconds of work a worker may hold, beyond a single task."""
+"""Seconds that all tasks together are expected to take that a worker holds.
+
+A worker that holds nothing may get one task that is expected to take longer."""
 
 MOST_AT_ONCE: Final = 500
-"""Works in one parcel, so that packing one does not take long."""
+"""Works in one message: pickling one message must not take long."""
 
 STOP_S: Final = 5.0
-"""How long a worker may take to end when it has been told to, and has nothing to do."""
+"""Seconds that a worker has to exit after it was told to and has done its tasks."""
 
 
 class Pool:
-    """The bookkeeping of one executor; see the module's text."""
+    """The bookkeeping of one executor. All attributes are guarded by ``lock``.
+
+    Attributes:
+        label: The executor's label, for messages.
+        lock: Held to change anything here or in a ``WorkerHandle``.
+        queue: Works that are to be sent, in order, and some that were cancelled since.
+        waiting: The works in ``queue`` that were not cancelled.
+        workers: ``{number: worker}``, from the request to start one until the fork
+            server has reaped its process.
+        idle: The workers that could begin a task now; a dictionary, for its order.
+        sending: The workers for which a thread has taken works that it has not sent
+            yet. A worker that dies meanwhile leaves ``workers``, but not ``sending``.
+        cancelled: Works in ``held`` or ``being_sent`` whose outcome is to be dropped.
+        outcomes: What is to be reported. Only the loop's thread reports.
+        unsent_data: Whether some worker's socket has not taken all of its data. The
+            loop then has to wait until there is room in it.
+        worker_missing: Whether a worker has ended or will end, so that the loop has to
+            find out whether another one is needed.
+        next_deadline: When to look at a worker's running task next, for its walltime
+            or because it may be a cancelled one. This and ``next_check`` are in
+            ``time.monotonic()``, and infinite for never.
+        next_check: When to look for workers that should have exited, or to try again
+            to start one.
+        closing: Whether ``submit`` refuses works.
+    """
 
     def __init__(self, label: str, max_tasks: int | None) -> None:
         self.label: str = label
@@ -64,11 +107,11 @@ class Pool:
         self.waiting: set[Work] = set()
         self.workers: dict[int, WorkerHandle] = {}
         self.idle: dict[WorkerHandle, None] = {}
-        self.packing: int = 0
+        self.sending: dict[WorkerHandle, None] = {}
         self.cancelled: set[Work] = set()
         self.outcomes: list[Outcome] = []
-        self.overflow: bool = False
-        self.short: bool = False
+        self.unsent_data: bool = False
+        self.worker_missing: bool = False
         self.next_deadline: float = math.inf
         self.next_check: float = math.inf
         self.closing: bool = False
@@ -90,7 +133,17 @@ class Pool:
             self.waiting.update(batch)
 
     def feed_idle(self) -> bool:
-        """Send what idle workers can take. Called on any thread; returns like feed."""
+        """Send idle workers what they can take. Called on any thread.
+
+        Returns:
+            Whether the loop has to be woken, as ``feed`` does.
+        """
+        # This looks without the lock, and still no work waits while a worker is idle.
+        # Whoever submits puts works into `queue` first and looks at `idle` afterwards.
+        # Whoever finds a worker idle puts it into `idle` first and looks at `queue`
+        # afterwards: the loop at the end of each step, `feed` in its next turn. So at
+        # least one of them sees both. If two see the same worker, both call `feed`, and
+        # the lock decides which of them gets it.
         wake = False
         if self.queue:
             # The worker that was busy last comes first: its core and caches are awake.
@@ -103,9 +156,12 @@ class Pool:
     def feed(self, worker: WorkerHandle) -> bool:
         """Send a worker as much as it may hold. Called on any thread.
 
+        Three steps, again and again until there is nothing to take: take works under
+        the lock, pickle them without the lock, send them under the lock.
+
         Returns:
-            Whether the loop has to be woken: there are outcomes, something is due
-            earlier, or something is to be sent when the socket takes it.
+            Whether the loop has to be woken: there are outcomes to report, something
+            is due earlier than it knows, or a socket has not taken everything.
         """
         wake = False
         while True:
@@ -114,31 +170,51 @@ class Pool:
                 if not works:
                     self.note_idle(worker)
                     return wake
-                ahead = len(works) > 1 or bool(self.queue)
-            parcel = self._pack(works, worker, ahead=ahead)
+                watchdog = len(works) > 1 or bool(self.queue)
+            # This runs code of users, which may take long, submit, cancel or shut down.
+            # Other threads may do the same, or more, before we have the lock again:
+            #
+            # - Call this for the same worker. `being_sent` is not empty, so they get
+            #   nothing. Their works stay in the queue, and we look there again.
+            # - See the worker die, or tell it to exit. `_send` finds that noted in the
+            #   worker, and puts the works back into the queue.
+            # - Cancel one of the works, which puts it into `cancelled`. `_send` finds
+            #   it there, and sends it with a recall, so that it comes back unbegun.
+            message = self._pickle(works, worker, watchdog=watchdog)
             with self.lock:
-                wake |= self._send(worker, parcel, ahead=ahead)
+                wake |= self._send(worker, message, watchdog=watchdog)
 
-    def _pack(self, works: list[Work], worker: WorkerHandle, *, ahead: bool) -> Parcel:
+    def _pickle(
+        self, works: list[Work], worker: WorkerHandle, *, watchdog: bool
+    ) -> Message:
         try:
-            return pack(works, worker, self.workers, self._functions, ahead=ahead)
-        except BaseException as error:  # nothing of it has been sent
+            return build_message(
+                works, worker, self.workers, self._functions, watchdog=watchdog
+            )
+        except BaseException as error:
+            # A defect of ours: users' errors are in `Message.failed`. Nothing has been
+            # sent, so all works can fail.
             failure = ExecutorError(self.label, f"sending failed: {error!r}")
-            parcel = Parcel(ahead=ahead)
-            parcel.failed = [(work, _copy(failure, error), None) for work in works]
-            return parcel
+            message = Message(watchdog=watchdog)
+            message.failed = [(work, _copy(failure, error), None) for work in works]
+            return message
 
     def _take(self, worker: WorkerHandle) -> list[Work]:
-        """Take from the queue what a worker gets next; the caller packs it."""
+        """Take what a worker gets next out of the queue. The lock is held.
+
+        The rules are those on sending ahead in the module's text. ``room`` is how many
+        seconds of work the worker may still get.
+        """
         queue = self.queue
         if not queue or not worker.takes_work:
             return []
         holds = bool(worker.held)
-        if holds and (not worker.ahead or worker.load > WINDOW_S / 2):
+        # Half of the window has to be free, or each answer would bring a tiny message.
+        if holds and (not worker.watchdog or worker.load > WINDOW_S / 2):
             return []
         room = WINDOW_S - worker.load
-        fair = len(queue) // len(self.workers) + 1
-        most = min(MOST_AT_ONCE, fair, self._max_tasks - worker.assigned)
+        share = len(queue) // len(self.workers) + 1
+        most = min(MOST_AT_ONCE, share, self._max_tasks - worker.assigned)
         taken: list[Work] = []
         function: Any = None
         cost: float | None = None
@@ -152,36 +228,47 @@ class Pool:
             if work in self.waiting:  # else it was cancelled
                 self.waiting.remove(work)
                 taken.append(work)
+                # Nothing goes behind a call of which nobody knows how long it takes.
                 room = 0.0 if cost is None else room - cost
         if taken:
             worker.load = WINDOW_S - room
-            worker.feeding = taken
+            worker.being_sent = taken
             worker.assigned += len(taken)
-            self.packing += 1
+            self.sending[worker] = None
             self.idle.pop(worker, None)
         return taken
 
-    def _send(self, worker: WorkerHandle, parcel: Parcel, *, ahead: bool) -> bool:
-        worker.feeding = []
-        self.packing -= 1
-        self.outcomes += self._wanted(parcel.failed)
-        worker.assigned -= len(parcel.failed)
-        if worker.dead:  # it has died while we packed
-            self.requeue(parcel.works)
+    def _send(self, worker: WorkerHandle, message: Message, *, watchdog: bool) -> bool:
+        """Send what was taken and pickled. The lock is held; returns like ``feed``."""
+        worker.being_sent = []
+        del self.sending[worker]
+        self.outcomes += self._wanted(message.failed)
+        worker.assigned -= len(message.failed)
+        if worker.dead or worker.stopping:
+            # It has died or was told to exit while we pickled, so it will not read
+            # this. It did not know of the works; they go back.
+            self.requeue(message.works)
             return True
-        worker.held.extend(parcel.works)
-        worker.ahead = ahead
-        worker.send(parcel.parts)
-        if not self.cancelled.isdisjoint(parcel.works):
-            worker.recall()  # cancelled while we packed
+        worker.held.extend(message.works)
+        worker.watchdog = watchdog
+        if not self.cancelled.isdisjoint(message.works):
+            # One was cancelled while we pickled. The recall comes before the data, so
+            # that the worker cannot begin the work without seeing it.
+            worker.recall()
+        worker.send(message.parts)
         if worker.assigned >= self._max_tasks:
             self.stop(worker)
-        self.overflow |= bool(worker.outbox)
+        self.unsent_data |= bool(worker.outbox)
         self.note_idle(worker)
-        due = self._set_deadline(worker, parcel.works)
-        return due or bool(parcel.failed or worker.outbox or worker.stopping)
+        due = self._set_deadline(worker, message.works)
+        return due or bool(message.failed or worker.outbox or worker.stopping)
 
     def _set_deadline(self, worker: WorkerHandle, works: Iterable[Work]) -> bool:
+        """Note when to look at walltimes; true if that is earlier than so far.
+
+        Nobody tells the driver when a task begins, so this assumes that the shortest
+        walltime begins now. Whoever looks then reads the real time in the shared page.
+        """
         limits = [work.walltime for work in works if work.walltime is not None]
         if limits:
             worker.deadline = min(worker.deadline, monotonic() + min(limits))
@@ -196,12 +283,12 @@ class Pool:
             self.idle[worker] = None
 
     def stop(self, worker: WorkerHandle) -> None:
-        """Tell a worker to end when it has done what it holds. The lock is held."""
+        """Tell a worker to exit after the tasks that it holds. The lock is held."""
         if not worker.stopping:
             worker.stopping = monotonic()
             worker.send([frame(Kind.STOP)])
             self.next_check = min(self.next_check, worker.stopping + STOP_S)
-            self.short = True
+            self.worker_missing = True
             self.idle.pop(worker, None)
 
     # -- Receiving -------------------------------------------------------------------
@@ -214,20 +301,25 @@ class Pool:
         *,
         packed: bool,
     ) -> None:
-        """Turn what a worker has sent into outcomes. Called by the loop only.
+        """Turn results that a worker has sent into outcomes. On the loop's thread.
+
+        Results carry no names: a worker answers in the order in which it was sent
+        its tasks, so they are those of the first works in ``held``.
 
         Args:
-            worker: Which one.
-            values: Plain values, or tuples as ``serialize`` packs them.
-            durations: ``(function, calls, nanoseconds)``.
-            packed: Whether there are such tuples.
+            worker: The worker.
+            values: A result is a plain value, or a tuple as ``serialize`` packs it.
+            durations: How long calls took: ``(function's number, calls, nanoseconds)``.
+            packed: Whether there is any tuple among ``values``.
 
         Raises:
-            ValueError: These are more than it had tasks.
+            ValueError: There are more results than the worker had tasks.
         """
         with self.lock:
             works = self._answered(worker, len(values))
             self._functions.learn(durations)
+        # Without the lock, because unpickling runs code of users. The works are nowhere
+        # now, so a `cancel` that comes in between answers that it is too late.
         outcomes: list[Outcome]
         if packed:
             outcomes = [
@@ -238,7 +330,7 @@ class Pool:
         self.report(outcomes)
 
     def settle_large(self, worker: WorkerHandle, value: Any, seconds: float) -> None:
-        """Turn a large result, which comes alone, into an outcome.
+        """Turn a large result, which comes in a frame of its own, into an outcome.
 
         Raises:
             ValueError: The worker had no task.
@@ -249,12 +341,14 @@ class Pool:
         self.report([_outcome(work, value)])
 
     def _answered(self, worker: WorkerHandle, count: int) -> list[Work]:
+        """Take the works out of ``held`` that have been answered. The lock is held."""
         held = worker.held
         before = len(held)
         if count > before:
             raise ValueError(f"{count} outcomes of {before} tasks")
         works = [held.popleft() for _ in range(count)]
         worker.received += count
+        # Which of the works were the long ones is not noted: assume all alike.
         worker.load = worker.load * len(held) / before if held else 0.0
         worker.stuck = False
         if not held:
@@ -262,10 +356,11 @@ class Pool:
         return works
 
     def _now_empty(self, worker: WorkerHandle) -> None:
+        """Note that a worker has answered everything. The lock is held."""
         worker.deadline = math.inf
-        if worker.recalled:
+        if worker.recalled:  # it has nothing that it could return
             worker.end_recall()
-        if worker.stopping:  # the time to end begins now
+        if worker.stopping:  # only now its time to exit begins to run
             worker.stopping = monotonic()
             self.next_check = min(self.next_check, worker.stopping + STOP_S)
         self.note_idle(worker)
@@ -276,6 +371,7 @@ class Pool:
             self.outcomes += self._wanted(outcomes)
 
     def _wanted(self, outcomes: list[Outcome]) -> list[Outcome]:
+        """Leave out what was cancelled, and forget that it was. The lock is held."""
         if not self.cancelled:
             return outcomes
         return [outcome for outcome in outcomes if not self._unwanted(outcome[0])]
@@ -286,20 +382,40 @@ class Pool:
         return unwanted
 
     def take_back(self, worker: WorkerHandle, first: int, count: int) -> None:
-        """Queue again what a worker returns: ``count`` works from its ``first`` on."""
+        """Queue works again that a worker returns. On the loop's thread.
+
+        The worker may have been sent more since it wrote this answer. That stays in
+        ``held``, behind the works that are taken out.
+
+        Args:
+            worker: The worker.
+            first: How many works of all that the worker was ever sent, and has not
+                returned, come before those that it returns now.
+            count: How many it returns. With 0 it says that it has seen a recall.
+        """
         with self.lock:
             begin = max(0, first - worker.received)
             held = list(worker.held)
             worker.held = deque(held[:begin] + held[begin + count :])
             worker.assigned -= count
             worker.load = 0.0
-            worker.end_recall()
+            # If something comes before these works, the worker is in a task that takes
+            # long: nothing is sent behind that until its answer has come.
             worker.stuck = begin > 0
             self.requeue(held[begin : begin + count])
+            # A cancelled work may still have been on its way when the worker looked at
+            # the recall. The recall then stands until that work is returned, too.
+            if self.cancelled.isdisjoint(worker.held):
+                worker.end_recall()
+            else:
+                worker.recall()
             self.note_idle(worker)
 
     def requeue(self, works: Iterable[Work]) -> None:
-        """Put works that were not begun first in the queue. The lock is held."""
+        """Put works at the front of the queue again, except for cancelled ones.
+
+        The lock is held. They were submitted before everything that is in the queue.
+        """
         wanted = [work for work in works if not self._unwanted(work)]
         self.queue.extendleft(reversed(wanted))
         self.waiting.update(wanted)
@@ -309,28 +425,43 @@ class Pool:
     def fail_queue(self, error: ExecutorError) -> None:
         """Fail everything that waits."""
         with self.lock:
-            works = [work for work in self.queue if work in self.waiting]
-            self.queue.clear()
-            self.waiting.clear()
-        self.report([(work, _copy(error, error.__cause__), None) for work in works])
+            works = self._drop_waiting()
+        self._fail(works, error)
 
     def fail_all(self, error: ExecutorError) -> None:
-        """Fail everything that is not settled."""
+        """Fail everything that has no outcome yet.
+
+        In one go under the lock, so that no other thread can send works that have been
+        taken from one place and not yet from the next.
+        """
         with self.lock:
+            works = self._drop_waiting()
             for worker in self.workers.values():
-                self.requeue(worker.held)
+                works += worker.held
                 worker.held.clear()
-        self.fail_queue(error)
+            for worker in self.sending:
+                works += worker.being_sent
+        self._fail(works, error)
+
+    def _drop_waiting(self) -> list[Work]:
+        works = [work for work in self.queue if work in self.waiting]
+        self.queue.clear()
+        self.waiting.clear()
+        return works
+
+    def _fail(self, works: Iterable[Work], error: ExecutorError) -> None:
+        self.report([(work, _copy(error, error.__cause__), None) for work in works])
 
 
 def _copy(error: ExecutorError, cause: BaseException | None) -> ExecutorError:
-    """An error of its own for each task: raising one adds to its traceback."""
+    """Return an error of its own for each task: each ``raise`` adds to a traceback."""
     copy = ExecutorError(*error.args)
     copy.__cause__ = cause
     return copy
 
 
 def _outcome(work: Work, value: Any) -> Outcome:
+    """Unpack one result; a value that cannot be unpickled becomes an error."""
     if type(value) is not tuple:
         return work, None, value
     error, result = serialize.load_outcome(work.name, value)

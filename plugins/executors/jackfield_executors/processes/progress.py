@@ -1,8 +1,15 @@
-"""A page of memory that a worker and the driver share.
+"""The progress page: a piece of memory that a worker and the driver share.
 
-It tells the driver, also after the worker has been killed at any instruction, which
-task was running and what the finished ones returned. The memory has no name, so
-that nothing can be left behind.
+A worker may be killed between any two instructions, with results that it has not sent.
+The page then tells the driver which task was running and what the tasks before
+returned, so that only the running one fails, and none that had ended runs twice. The
+memory has no name in any file system, so nothing of it can be left behind.
+
+It starts with some numbers of 8 bytes, the *words*, each written by one side only and
+in one instruction. Behind them stand the results that have not been sent. The order of
+writes makes the page right at every instant: first the result, then ``FINISHED``. And
+``FIRST`` and ``FINISHED`` become equal, so that the page has no results, before the
+next result overwrites the first one.
 """
 
 from __future__ import annotations
@@ -18,26 +25,29 @@ from jackfield_executors.processes.wire import LARGE
 
 SIZE: Final = 2 * LARGE
 
-# Words at the start of the page, 8 bytes each.
+# The words, by their index.
 BEGUN: Final = 0
-"""How many tasks the worker has begun."""
+"""How many tasks the worker has begun, since its start. Written by the worker."""
 FINISHED: Final = 1
-"""How many tasks have ended with an outcome that is sent or stands in the page."""
+"""How many tasks have ended, and their results are sent or stand in the page. Written
+by the worker."""
 SINCE: Final = 2
-"""When the last one was begun: ``time.monotonic_ns()``."""
+"""When the last task was begun, by ``time.monotonic_ns()``, which all processes of a
+machine share. Written by the worker."""
 RECALL: Final = 3
-"""Set by the driver: begin nothing, return what is left."""
+"""1 if the worker shall begin nothing and return what it has. Written by the driver."""
 FIRST: Final = 4
-"""How many tasks had ended before the first one whose outcome stands in the page."""
+"""How many tasks had ended before the one whose result stands first in the page.
+Written by the worker."""
 
 RECORDS: Final = 64
-"""Where the outcomes begin: length, pickle, length, pickle ..."""
+"""Where the results begin: a length, that many bytes of pickle, the next length ..."""
 
 LENGTH: Final = Struct("<I")
 
 
 def create() -> int:
-    """Make a page, and return its descriptor."""
+    """Make a page, and return a descriptor of its memory."""
     if hasattr(os, "memfd_create"):
         fd = os.memfd_create("jackfield", os.MFD_CLOEXEC)
     else:
@@ -60,16 +70,19 @@ class Page:
     def __init__(self, fd: int) -> None:
         self._map = mmap.mmap(fd, SIZE)
         self.data: memoryview = memoryview(self._map)
-        # A word is written by one instruction: there are no half-written numbers.
+        # A memoryview of "Q" writes a word in one instruction, so that the other side,
+        # or a kill, finds the old number or the new one and no mixture.
         self.words: memoryview = self.data[:RECORDS].cast("Q")
 
-    def salvage(self, received: int) -> list[Any]:
-        """Return the outcomes that the worker finished but did not send.
+    def unsent_outcomes(self, received: int) -> list[Any]:
+        """Return the results that the worker had finished and did not send.
 
-        To be called by the driver after the worker's end.
+        To be called by the driver, after the worker's end, when everything that has
+        arrived at its socket has been read.
 
         Args:
-            received: How many outcomes have arrived by the socket.
+            received: How many results have arrived. The page may have some of them
+                too: the watchdog sends results and does not empty the page.
         """
         outcomes = []
         position = RECORDS

@@ -1,4 +1,7 @@
-"""Making a fresh process a worker: streams, paths, logging, the user's initializer."""
+"""Setting up a forked process as a worker: streams, paths, logging, initializer.
+
+What is printed goes through pipes, and log records through the socket, to the driver.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,17 @@ if TYPE_CHECKING:
 
 
 class Setup(TypedDict):
-    """What the driver tells a new worker."""
+    """What the driver tells a new worker.
+
+    Attributes:
+        name: Its name in log records.
+        path: The driver's ``sys.path``.
+        argv: The driver's ``sys.argv``.
+        levels: The levels of the driver's loggers, by name; the root's is ``""``.
+        nice: What to add to its niceness.
+        initializer: The user's initializer, serialized; ``None`` for none.
+        initargs: Its arguments, serialized.
+    """
 
     name: str
     path: list[str]
@@ -43,7 +56,10 @@ def _line_writer(fd: int) -> TextIO:
 
 
 def flush_streams() -> None:
-    """Send what tasks have printed, before the news that they have ended."""
+    """Send what tasks have printed, before their results are sent.
+
+    So it is in the pipe when the driver learns that a task has ended.
+    """
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -52,13 +68,22 @@ def flush_streams() -> None:
 
 
 def apply(setup: Setup, send_log: Callable[[bytes], bool]) -> None:
-    """Set up the process; raises what the user's initializer raises."""
+    """Set up the process.
+
+    Args:
+        setup: What the driver tells.
+        send_log: Sends a log record; returns false if it must not, in a forked child.
+
+    Raises:
+        BaseException: Whatever the user's initializer raises.
+    """
     import faulthandler
 
     faulthandler.enable()
-    # Ctrl-C is the driver's affair. A handler, unlike SIG_IGN, is not inherited by
-    # the programs that tasks start.
+    # Ctrl-C is for the driver to handle. A handler, unlike SIG_IGN, is not inherited by
+    # the programs that tasks start, so that these react to it as usual.
     signal.signal(signal.SIGINT, lambda *_: None)
+    # Not the fork server's main module: what a task looks up there must be missing.
     sys.modules["__main__"] = ModuleType("__main__")
     follow_path(setup["path"])
     sys.argv[:] = setup["argv"]
@@ -72,7 +97,7 @@ def apply(setup: Setup, send_log: Callable[[bytes], bool]) -> None:
 
 
 def follow_path(path: list[str]) -> None:
-    """Import from where the driver imports."""
+    """Set ``sys.path`` to the driver's."""
     sys.path[:] = path
     importlib.invalidate_caches()
 
@@ -80,6 +105,7 @@ def follow_path(path: list[str]) -> None:
 def _forward_logs(
     name: str, levels: dict[str, int], send: Callable[[bytes], bool]
 ) -> None:
+    """Send the log records to the driver that its levels let through."""
     root = logging.getLogger()
     for handler in root.handlers[:]:
         root.removeHandler(handler)
@@ -89,7 +115,10 @@ def _forward_logs(
 
 
 class _ToDriver(logging.Handler):
-    """Sends records to the driver, as built-in types only."""
+    """Sends log records to the driver, with all values made built-in types.
+
+    A record's arguments may be any objects; the driver could not unpickle them all.
+    """
 
     def __init__(self, name: str, send: Callable[[bytes], bool]) -> None:
         super().__init__()
@@ -104,14 +133,13 @@ class _ToDriver(logging.Handler):
             self.handleError(record)
 
     def _dump(self, record: logging.LogRecord) -> bytes:
-        text = self.format(record)
+        self.format(record)  # for its side effect: it sets `exc_text`
         fields = {name: _plain(value) for name, value in vars(record).items()}
         fields |= {"msg": record.getMessage(), "args": None, "exc_info": None}
         fields |= {"processName": self._worker, "exc_text": record.exc_text}
-        del text  # formatting has filled `exc_text`, which is what was wanted
         return pickle.dumps(fields, 5)
 
 
 def _plain(value: Any) -> Any:
-    """A value that any process can unpickle."""
+    """Return a value that any process can unpickle: itself, or its ``repr``."""
     return value if type(value) in {int, float, bool, str, type(None)} else repr(value)

@@ -1,13 +1,16 @@
-"""Frames: what goes over the socket between the driver and a worker.
+"""Frames: what the driver and a worker send each other over their socket.
 
-A frame is a header (kind, number of buffers, one number whose meaning depends on
-the kind, length of the body), the lengths of the buffers, the body, the buffers.
-Small frames are cut out of what one ``recv`` brought; a large one is received
-straight into the memory that keeps it, so that its bytes are copied once, by the
-kernel.
+A frame is a header (its kind, the number of its buffers, one number whose meaning
+depends on the kind, the length of its body), then the lengths of the buffers, the body
+and the buffers. The buffers are the large memory blocks of pickled objects, such as a
+NumPy array's data, which pickle leaves out of the body (protocol 5, "out of band").
 
-Both ends name tasks by position only: a worker runs and answers them in the order
-in which they were sent.
+Several small frames usually arrive in one ``recv`` and are cut out of it. A large frame
+is received straight into the memory in which it stays, so that its bytes are copied
+only once, by the operating system.
+
+Frames do not name tasks. A worker runs and answers its tasks in the order in which they
+were sent, so each side knows by counting which task is meant.
 """
 
 from __future__ import annotations
@@ -33,48 +36,51 @@ SCALARS: Final = frozenset({int, float, bool, type(None)})
 STRINGS: Final = frozenset({str, bytes})
 
 MOST_PARTS: Final = 64
-"""How many pieces are given to one system call."""
+"""How many pieces one ``sendmsg`` or ``recvmsg`` gets; systems allow some 1,000."""
 
 Data: TypeAlias = bytes | bytearray | memoryview
 
 
 class Kind(IntEnum):
-    """What a frame is; in brackets, what its number means."""
+    """What a frame is for. In brackets: what its number means, if it has a meaning."""
 
     SETUP = 1
-    """To a worker: how to get ready, a pickled dict."""
+    """To a worker: a pickled ``Setup``, by which it gets ready."""
     FUNCTION = 2
-    """To a worker: a serialized function [its number]."""
+    """To a worker: a serialized function [the number that stands for it]."""
     FORGET = 3
-    """To a worker: a function that will not be used again [its number]."""
+    """To a worker: a function that no later call will name [its number]."""
     TASKS = 4
-    """To a worker: a pickled list of small calls."""
+    """To a worker: a pickled list of small calls, ``(function's number, arguments)``
+    [1 if the worker has to run its watchdog]."""
     CALL = 5
-    """To a worker: one large call [its function's number]."""
+    """To a worker: one large call [twice the function's number, plus 1 if the worker
+    has to run its watchdog]."""
     STOP = 6
-    """To a worker: end when everything before this is done."""
+    """To a worker: exit when all tasks before this are done."""
     PATH = 7
     """To a worker: what ``sys.path`` is from now on, a pickled list."""
 
     READY = 11
     """From a worker: it is set up."""
     UNFIT = 12
-    """From a worker: setting up failed; the body is the text of the error."""
+    """From a worker: it could not be set up; the body is the error's text."""
     RESULTS = 13
-    """From a worker: outcomes and durations [1 if some outcomes are packed]."""
+    """From a worker: a pickled pair of results and durations, as ``Pool.settle`` takes
+    them [1 if any result is a tuple]."""
     VALUE = 14
-    """From a worker: one large pickled result."""
+    """From a worker: one large result, pickled [how long it took, in nanoseconds]."""
     BYTES = 15
-    """From a worker: one large result that is ``bytes``, not pickled."""
+    """From a worker: one large result that is ``bytes``, as it is [like ``VALUE``]."""
     RETURNED = 16
-    """From a worker: tasks that it will not begin [twice their number, plus 1 if
-    it is running one]; they are the first that it held, after the running one."""
+    """From a worker: it will not run some tasks, which are now the driver's again. A
+    pickled pair ``(first, count)``, as ``Pool.take_back`` takes it."""
     LOG = 17
-    """From a worker: a log record's attributes."""
+    """From a worker: the attributes of a log record, a pickled dict."""
 
 
 class Frame(NamedTuple):
-    """One received frame; ``body`` and ``buffers`` belong to whoever gets it."""
+    """One received frame. Nobody else has or changes its ``body`` and ``buffers``."""
 
     kind: int
     number: int
@@ -110,7 +116,7 @@ def send_all(sock: socket.socket, parts: Sequence[Data]) -> None:
 
 
 def unsent(views: list[memoryview], sent: int) -> list[memoryview]:
-    """What is left of pieces after ``sent`` bytes of them."""
+    """Return what is left of pieces when the first ``sent`` bytes are taken away."""
     for index, view in enumerate(views):
         if sent < len(view):
             return [view[sent:], *views[index + 1 :]]
@@ -132,7 +138,9 @@ class FrameReader:
         self._large: _LargeFrame | None = None
 
     def read(self) -> list[Frame]:
-        """Receive once, and return the frames that are complete by that.
+        """Call ``recv`` once, and return the frames that are complete now.
+
+        That may be none: of a frame that has arrived in part, the part is kept.
 
         Raises:
             EOFError: The other end is closed.
@@ -150,6 +158,7 @@ class FrameReader:
         return self._complete(memoryview(b""), [])
 
     def _cut(self, data: memoryview, frames: list[Frame]) -> list[Frame]:
+        """Add the frames in ``data`` to ``frames``, and keep the incomplete rest."""
         position = 0
         end = len(data)
         while end - position >= HEADER.size:
@@ -169,6 +178,7 @@ class FrameReader:
         return frames
 
     def _complete(self, data: memoryview, frames: list[Frame]) -> list[Frame]:
+        """Put ``data`` into the large frame; when that is whole, cut what follows."""
         assert self._large is not None
         rest = self._large.fill(data)
         self._rest = b""
@@ -187,8 +197,9 @@ class _LargeFrame:
     ) -> None:
         self._kind = kind
         self._number = number
-        # CPython's BytesIO takes a new bytes object for its buffer, and hands it out
-        # again, without copying it.
+        # The body has to end up as `bytes`, which nobody can receive into. CPython's
+        # BytesIO helps: it uses the bytes object that it is made from as its buffer,
+        # since nobody else has it, and returns that very object from `getvalue`.
         self._bytes = io.BytesIO(bytes(length))
         self._body = self._bytes.getbuffer()
         self._buffers = [bytearray(size) for size in sizes]
@@ -205,7 +216,7 @@ class _LargeFrame:
         return data
 
     def receive(self, sock: socket.socket) -> None:
-        """Receive once.
+        """Call ``recv`` once, for what is still missing.
 
         Raises:
             EOFError: The other end is closed.
@@ -221,7 +232,7 @@ class _LargeFrame:
         self._views = unsent(self._views, size)
 
     def finish(self) -> Frame:
-        """Return the whole frame."""
+        """Return the frame; to be called once, when nothing is missing."""
         self._views.clear()
         self._body.release()
         body = self._bytes.getvalue()

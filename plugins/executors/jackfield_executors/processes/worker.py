@@ -1,12 +1,40 @@
-"""What a worker process does: run the tasks it is sent, in order, one at a time.
+"""What a worker process does: run the tasks that it is sent, in order, one at a time.
 
-The main thread reads frames, runs tasks and sends outcomes. Outcomes of short tasks
-are gathered and sent together, after at most ``FLUSH_NS``. Until then they stand in
-the progress page, where the driver finds them if this process is killed.
+Two threads share the work, so that a task that takes long holds up nobody:
 
-A second thread, ``_Watch``, sleeps until several tasks are held. It sends what the
-main thread has gathered if a task takes longer than expected, and gives back to the
-driver what waits behind that task.
+- The main thread receives frames, runs the tasks, and sends their results. Results of
+  short tasks are sent together, at most ``FLUSH_NS`` after the first. A result that is
+  not sent yet stands in the progress page, where the driver finds it if this process is
+  killed.
+- The watchdog thread (``_Watchdog``) sleeps unless the driver has asked for it, which
+  the driver does when it sends more than one task. While the main thread is in a task
+  that takes long, the watchdog sends the results of the tasks before it, and returns
+  the tasks behind it to the driver, which has other workers for them.
+
+They meet in four places.
+
+*Taking a task.* Both take from ``tasks``: the main thread on the left, to run a task;
+the watchdog on the right, to return it. ``deque`` gives each task to one of them, and
+raises ``IndexError`` in the other if it was the last.
+
+*Saying which tasks are returned.* The driver knows tasks by their position, so the
+frame ``RETURNED`` says how many tasks come before the returned ones. That must not be
+read from ``BEGUN``: the main thread may have taken a task and be interrupted before it
+has counted it there, and then the driver would take the wrong tasks back, and give
+results to the wrong tasks. What is taken on the right is always the end of what was
+received. So ``accepted`` counts received tasks, less returned ones, and the returned
+ones come after the rest of these. This holds if nothing is received meanwhile, and if
+no later task is answered before the frame is sent; so both are done under ``reading``,
+and without that lock the main thread gets no later task.
+
+*Sending results.* Both send ``results``, under ``sending``, which also keeps one frame
+out of the middle of another. The main thread appends to ``results`` without that lock.
+Whoever sends copies the list and afterwards deletes as many as it has copied: what was
+appended in between is behind these, and stays for the next time.
+
+*Waking the watchdog*: see ``_Watchdog``.
+
+Where a thread takes both locks, it takes ``reading`` first.
 """
 
 from __future__ import annotations
@@ -49,12 +77,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 FLUSH_NS: Final = 2_000_000
-"""An outcome waits no longer than this for others to travel with it."""
+"""A result is sent after at most this time, if the next task is not a long one."""
 
 OVERDUE_NS: Final = 10_000_000
-"""A task that runs longer than this does not keep others waiting."""
+"""A task that runs longer than this takes long: the watchdog acts."""
 
 _SENT: Final = object()
+"""Stands for a result that is sent already."""
 
 
 def main(sock_fd: int, page_fd: int, stdout_fd: int, stderr_fd: int) -> None:
@@ -70,7 +99,7 @@ def main(sock_fd: int, page_fd: int, stdout_fd: int, stderr_fd: int) -> None:
 
 
 class _Worker:
-    """The state that the two threads share."""
+    """The state that the two threads share; the module's text tells how."""
 
     def __init__(self, sock: socket.socket, page: progress.Page) -> None:
         self._sock = sock
@@ -83,67 +112,75 @@ class _Worker:
         self._stopping = False
         self._forked = False
         self._durations: list[tuple[int, int, int]] = []
-        """``(function, tasks, nanoseconds)``, for the driver to learn from."""
+        """``(function's number, calls, nanoseconds)``: the driver estimates by that."""
 
         self.tasks: deque[tuple[int, Any]] = deque()
-        """``(function, arguments)``: a tuple, or pickled, or a large frame."""
+        """What is to be run: ``(function's number, arguments)``. The arguments are a
+        tuple, or pickled, or a frame that has them as its body."""
+
+        self.accepted: int = 0
+        """How many tasks were received and not returned. Guarded by ``reading``."""
 
         self.results: list[Any] = []
-        """Outcomes to be sent: a plain value, or a tuple as ``serialize`` packs it."""
+        """What is to be sent: plain values, or tuples as ``serialize`` packs them."""
 
         self.flushed: int = 0
-        """When outcomes were last sent."""
+        """When results were last sent, in ``time.monotonic_ns()``."""
 
         self.sending: threading.Lock = threading.Lock()
-        """Held to send; one frame is never inside another."""
+        """Held to send."""
 
         self.reading: threading.Lock = threading.Lock()
-        """Held to receive."""
+        """Held to receive, and to return tasks."""
 
     def run(self) -> None:
-        """Set up, then run tasks until a ``STOP`` frame.
+        """Run tasks until a ``STOP`` frame; the first frame sets the process up.
 
         Raises:
-            EOFError: The driver is gone.
-            ConnectionError: Likewise.
+            EOFError: The driver has closed the connection.
+            ConnectionError: The connection is broken.
         """
         os.register_at_fork(after_in_child=self._note_fork)
-        watch = _Watch(self)
+        watchdog = _Watchdog(self)
         while not self._stopping:
             with self.reading:
-                watched = self.receive()
-            if watched:
-                watch.wake()
+                watch = self.receive()
+            if watch:
+                watchdog.wake()
             if self.tasks:
                 self._run_tasks()
-            watch.rest()
+            watchdog.rest()
 
     # -- Frames ----------------------------------------------------------------------
 
     def receive(self) -> bool:
-        """Receive once; return whether the driver means to send ahead."""
-        watched = False
+        """Receive once, under ``reading``; return whether to run the watchdog."""
+        watch = False
         for received in self._reader.read():
             if received.kind == Kind.TASKS:
-                self.tasks.extend(pickle.loads(received.body))
-                watched = received.number != 0
+                calls = pickle.loads(received.body)
+                self.accepted += len(calls)
+                self.tasks.extend(calls)
+                watch |= received.number != 0
+            elif received.kind == Kind.CALL:
+                self.accepted += 1
+                self.tasks.append((received.number >> 1, received))
+                watch |= received.number & 1 != 0
             else:
-                self._accept(received)
-        return watched
+                self._on_frame(received)
+        return watch
 
     def readable(self) -> bool:
-        """Whether ``receive`` would return at once."""
+        """Tell whether ``receive`` would return at once."""
         poll = select.poll()
         poll.register(self._sock, select.POLLIN)
         return bool(poll.poll(0))
 
-    def _accept(self, received: Frame) -> None:
+    def _on_frame(self, received: Frame) -> None:
         kind, number, body, _ = received
-        if kind == Kind.CALL:
-            self.tasks.append((number, received))
-        elif kind == Kind.FUNCTION:
+        if kind == Kind.FUNCTION:
             self._serialized[number] = bytes(body)
-        elif kind == Kind.FORGET:
+        elif kind == Kind.FORGET:  # later: tasks before this may still call it
             self._forgotten.append(number)
         elif kind == Kind.STOP:
             self._stopping = True
@@ -168,7 +205,10 @@ class _Worker:
             self._sock.sendall(data)
 
     def send_log(self, data: bytes) -> bool:
-        """Send a log record, if this is the process that the driver knows."""
+        """Send a log record; false in a child that a task has forked.
+
+        The child has a copy of the connection. It must not write into it.
+        """
         if not self._forked:
             self.send(frame(Kind.LOG, data))
         return not self._forked
@@ -176,23 +216,29 @@ class _Worker:
     # -- Tasks -----------------------------------------------------------------------
 
     def _run_tasks(self) -> None:
+        """Run the tasks that are there, and send their results."""
         tasks = self.tasks
         words = self._page.words
         begun: int = words[BEGUN]
         now = self.flushed = monotonic_ns()
+        # Calls of one function in a row are measured together: `count` calls of
+        # `function` since the time `since`.
         since, function, count = now, -1, 0
         while tasks:
+            # The driver may set this just after our look. If it wants the task stopped
+            # that we begin now, it will find it begun in the page, and kill us.
             if words[RECALL]:
                 break
             try:
                 number, args = tasks.popleft()
-            except IndexError:  # the other thread gave it back
+            except IndexError:  # the watchdog has returned the last one
                 break
+            # The time first: the driver reads it of a task that it finds begun.
             words[SINCE] = now
             begun += 1
             words[BEGUN] = begun
             value = self._outcome(number, args)
-            args = None
+            args = None  # or they would live until the next task
             now = monotonic_ns()
             if number != function:
                 self._note_duration(function, count, words[SINCE] - since)
@@ -200,23 +246,37 @@ class _Worker:
             count += 1
             if value is not _SENT:
                 self.results.append(value)
+                # If another task follows, this result need not be sent alone. A kill
+                # may come between any two instructions, so the task counts as finished
+                # only when its result stands whole in the page. Before that it counts
+                # as running, and fails with the worker.
                 if tasks and self._keep(value) and now - self.flushed < FLUSH_NS:
                     words[FINISHED] = begun
                     continue
             self._note_duration(function, count, now - since)
             since, count = now, 0
             self._flush(begun)
-        if words[RECALL]:
+        recalled = words[RECALL]
+        # A result may have been kept for the next one to go with it, and then a recall
+        # has come, or the watchdog has returned the next task. Nothing may be left
+        # over: the driver sends nothing new before it has this answer.
+        if recalled or self.results:
             self._note_duration(function, count, now - since)
             self._flush(begun)
-            self.give_back()
-        for number in self._forgotten:
+        if recalled:
+            self.return_tasks()
+        self._forget_functions()
+
+    def _forget_functions(self) -> None:
+        # Tasks that were sent before a FORGET frame are done or returned by now. The
+        # watchdog may receive another such frame meanwhile, and append to the list.
+        while self._forgotten:
+            number = self._forgotten.pop()
             self._functions.pop(number, None)
             self._serialized.pop(number, None)
-        self._forgotten.clear()
 
     def _outcome(self, number: int, args: Any) -> Any:
-        """Run one task; return its value, if it is a plain one, or a packed outcome."""
+        """Run one task, and return its result: a plain value, a tuple, or ``_SENT``."""
         function = self._functions.get(number)
         if function is None:
             try:
@@ -233,10 +293,12 @@ class _Worker:
         try:
             value = function(*args, **kwargs)
         except BaseException as error:
-            if self._forked:
+            if self._forked:  # as below
                 os._exit(1)
             return serialize.pack_error(error)
-        if self._forked:  # the task has forked, and the child has come back here
+        if self._forked:
+            # The task has forked, and this is the child, which has returned from the
+            # task's function as its parent does. Only the parent may answer.
             os._exit(0)
         kind = type(value)
         if kind in SCALARS or (kind in STRINGS and len(value) <= SHORT):
@@ -249,6 +311,7 @@ class _Worker:
         return function
 
     def _pack(self, value: Any) -> Any:
+        """Pickle a value; if that makes it large, send it at once."""
         if type(value) is bytes and len(value) >= LARGE:
             return self._send_large(Kind.BYTES, [value], [])
         buffers: serialize.Buffers = []
@@ -261,10 +324,14 @@ class _Worker:
         return "ok", b"".join(parts)
 
     def _send_large(self, kind: Kind, parts: list[bytes], buffers: Any) -> object:
+        """Send a result in a frame of its own, after those of the tasks before."""
         words = self._page.words
         begun = words[BEGUN]
         self._flush(begun - 1)
         took = monotonic_ns() - words[SINCE]
+        # After a kill within the frame, the task counts as running: the driver drops a
+        # frame of which a part is missing. After a kill between the frame and the words
+        # below, it counts as finished: the driver goes by what it has received, too.
         with self.sending:
             send_all(self._sock, large_frame(kind, parts, buffers, took))
         words[FIRST] = begun
@@ -272,7 +339,7 @@ class _Worker:
         return _SENT
 
     def _keep(self, value: Any) -> bool:
-        """Write an outcome to the page; false if there is no room for it."""
+        """Write a result into the page; false if there is no room for it."""
         record = pickle.dumps(value, 5)
         start = self._position + LENGTH.size
         end = start + len(record)
@@ -289,16 +356,18 @@ class _Worker:
             self._durations.append((function, count, duration))
 
     def _flush(self, finished: int) -> None:
-        """Send all outcomes, which are those of ``finished`` tasks since the start."""
+        """Send all results. Then ``finished`` tasks are answered since the start."""
         setup.flush_streams()
         self.send_results()
+        # Empty the page, in this order: after a kill between the two lines, `FIRST` is
+        # not below `FINISHED`, so that the page has no results; all have been sent.
         words = self._page.words
         self._position = RECORDS
         words[FIRST] = finished
         words[FINISHED] = finished
 
     def send_results(self) -> None:
-        """Send the outcomes that there are. Called by both threads."""
+        """Send the results that there are. Called by both threads."""
         with self.sending:
             results = self.results[:]
             if not results:
@@ -307,26 +376,38 @@ class _Worker:
             body = pickle.dumps((results, durations), 5)
             packed = any(type(value) is tuple for value in results)
             self._sock.sendall(frame(Kind.RESULTS, body, packed))
-            # The main thread may have appended to both in the meantime.
+            # The main thread may have appended to both lists since they were copied,
+            # but nobody has removed anything, because that takes `sending`. So what was
+            # sent is still the begin of them.
             del self.results[: len(results)]
             del self._durations[: len(durations)]
             self.flushed = monotonic_ns()
 
-    def give_back(self) -> None:
-        """Return to the driver what is not begun. Called by both threads."""
+    def return_tasks(self) -> None:
+        """Return all tasks that are not taken, and say that a recall has been seen.
+
+        Called by both threads; the module's text tells why under ``reading``.
+        """
+        with self.reading:
+            self.return_tasks_while_reading()
+
+    def return_tasks_while_reading(self) -> None:
+        """Do it for a caller that holds ``reading``."""
         tasks = self.tasks
         returned = 0
         while tasks:
             try:
                 tasks.pop()
-            except IndexError:  # the other thread was faster
+            except IndexError:  # the main thread has taken the last one to run it
                 break
             returned += 1
-        first = self._page.words[BEGUN]
-        self.send(frame(Kind.RETURNED, pickle.dumps((first, returned), 5)))
+        # What was popped on the right came last of all that was received. Not `BEGUN`:
+        # the main thread may be between `popleft` and counting.
+        self.accepted -= returned
+        self.send(frame(Kind.RETURNED, pickle.dumps((self.accepted, returned), 5)))
 
     def overdue(self) -> bool:
-        """Whether the main thread is in a task that takes long."""
+        """Tell whether the main thread is in a task that takes long."""
         words = self._page.words
         begun: int = words[BEGUN]
         finished: int = words[FINISHED]
@@ -342,11 +423,18 @@ def _load_call(args: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return serialize.load_call(args.body, args.buffers)
 
 
-class _Watch:
-    """The second thread; see the module's text."""
+class _Watchdog:
+    """The second thread, which acts when a task takes long; see the module's text.
+
+    It runs while the main thread has tasks and the driver has asked for it; otherwise
+    it sleeps, so that an idle worker uses no processor time.
+    """
 
     PERIOD_S: Final = 0.002
+    """Seconds between two looks at the main thread."""
+
     LONG_PERIOD_S: Final = 0.02
+    """Seconds more until the next look, if the main thread is in a long task."""
 
     def __init__(self, worker: _Worker) -> None:
         self._worker = worker
@@ -357,30 +445,35 @@ class _Watch:
 
     def wake(self) -> None:
         """Begin to watch. Called by the main thread, before it runs tasks."""
-        self._busy = True
+        self._busy = True  # before the look at `_asleep`; see `_run`
         if self._asleep:
             self._asleep = False
             self._alarms.put(None)
         elif self._thread is None:
             self._thread = threading.Thread(
-                target=self._run, name="jackfield-watch", daemon=True
+                target=self._run, name="jackfield-watchdog", daemon=True
             )
             self._thread.start()
 
     def rest(self) -> None:
-        """Let the watch fall asleep: the main thread goes to wait for frames."""
+        """Let it fall asleep. Called by the main thread, when it has no task."""
         self._busy = False
 
     def _run(self) -> None:
         try:
             while True:
-                # In this order: one of us sees what the other one has just set.
+                # Going to sleep and being woken must not miss each other. We set
+                # `_asleep`, then read `_busy`; `wake` sets `_busy`, then reads
+                # `_asleep`. Whichever way these four steps interleave, one of the two
+                # sees what the other has set: we stay awake, or `wake` puts a token
+                # into `_alarms`, which ends the `get`. If both see it, the token stays
+                # there, and we look once more for nothing.
                 self._asleep = True
                 if not self._busy:
                     self._alarms.get()
                 self._asleep = False
                 self._look()
-        except (EOFError, OSError):  # the driver is gone; the main thread will see
+        except (EOFError, OSError):  # the driver is gone; the main thread will see it
             return
 
     def _look(self) -> None:
@@ -388,12 +481,15 @@ class _Watch:
         sleep(self.PERIOD_S)
         if worker.results and monotonic_ns() - worker.flushed > FLUSH_NS:
             worker.send_results()
+        # If the main thread has `reading`, it is not in a task any more. If it comes
+        # out of the task just now, it may run what it finds in `tasks`, or wait for us
+        # before it receives; what we have received and it has not taken is returned.
         if worker.overdue() and worker.reading.acquire(blocking=False):
             try:
                 while worker.readable():
                     worker.receive()
+                if worker.tasks:
+                    worker.return_tasks_while_reading()
             finally:
                 worker.reading.release()
-            if worker.tasks:
-                worker.give_back()
             sleep(self.LONG_PERIOD_S)

@@ -1,4 +1,9 @@
-"""What becomes of a dead worker's tasks, and telling why it has died."""
+"""What becomes of a dead worker's tasks, and how its death is explained.
+
+Everything here happens after the process has ended and all that it had sent has been
+read, so its progress page and ``received`` do not change any more, and together they
+tell exactly how far it has come.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,7 @@ import signal
 from typing import TYPE_CHECKING, Final
 
 from jackfield.errors import WorkerDiedError
-from jackfield_executors.processes import machine
+from jackfield_executors.processes import resources
 from jackfield_executors.processes.progress import BEGUN, FINISHED
 
 if TYPE_CHECKING:
@@ -19,7 +24,9 @@ if TYPE_CHECKING:
 log: Final = logging.getLogger("jackfield.executors.processes")
 
 MOST_DELIVERIES: Final = 3
-"""Workers may die so many times while they receive a work, then it is blamed."""
+"""When so many workers have died holding a work that none of them has begun, it fails.
+
+Such a work kills a worker before its function is called: when it is unpickled."""
 
 _MEGABYTE: Final = 1_000_000
 
@@ -35,33 +42,39 @@ _HINTS: Final = {
 }
 
 
-class Undertaker:
-    """Settles what dead workers held. Belongs to the loop."""
+class ExitHandler:
+    """Settles what dead workers held. Used on the loop's thread only."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._kills = machine.memory_kills()
+        self._kills = resources.memory_kills()
         self._deliveries: dict[Work, int] = {}
 
-    def bury(self, worker: WorkerHandle, status: int, peak: int) -> None:
-        """Settle a worker's tasks, after its last frame.
+    def settle(self, worker: WorkerHandle, status: int, peak: int) -> None:
+        """Settle the works that a dead worker held.
 
-        What it had finished is kept, what it had not begun goes to others, and the
-        task that it was running fails.
+        Those that it had finished get their results. The one that it was running fails,
+        unless the kill was meant for another. Those that it had not begun go back to
+        the queue.
+
+        No work is lost to a thread that is sending to this worker: under the lock we
+        mark the worker as dead and empty ``held``. A thread that has sent before has
+        put its works into ``held``; one that sends later sees the mark, and puts its
+        works back into the queue itself.
 
         Args:
-            worker: The worker, which has ended.
+            worker: The worker.
             status: Its wait status.
-            peak: The most memory that it held, in bytes; 0 for unknown.
+            peak: The most memory that it has held, in bytes; 0 if that is unknown.
         """
         pool = self._pool
-        self._salvage(worker)
+        self._keep_unsent(worker)
         words = worker.page.words
         with pool.lock:
             worker.dead = True
             pool.workers.pop(worker.number, None)
             pool.idle.pop(worker, None)
-            pool.short = True
+            pool.worker_missing = True
             begun = words[BEGUN] > max(words[FINISHED], worker.received)
             running = worker.held.popleft() if begun and worker.held else None
             blamed = None if running else self._blame_delivery(worker)
@@ -73,41 +86,43 @@ class Undertaker:
             reason = f"it died {MOST_DELIVERIES} times while it received the task: "
             self._report(blamed, status, reason + self.explain(status, peak))
 
-    def _salvage(self, worker: WorkerHandle) -> None:
+    def _keep_unsent(self, worker: WorkerHandle) -> None:
         try:
-            values = worker.page.salvage(worker.received)
+            values = worker.page.unsent_outcomes(worker.received)
             if values:
                 self._pool.settle(worker, values, packed=True)
-        except Exception:  # a crash has written into the page
+        except Exception:
+            # Native code has written into the page before it crashed. The results are
+            # lost, and their tasks count as running or as not begun.
             log.exception("The last results of worker %d are damaged", worker.pid)
 
     def _blame_delivery(self, worker: WorkerHandle) -> Work | None:
-        """Count a death before a task; return the work if that was once too often."""
-        if not worker.held or worker.verdict is not None:
+        """Count a death before a task's begin; return the work if it has to fail."""
+        if not worker.held or worker.kill_reason is not None:
             return None
         work = worker.held[0]
         count = self._deliveries.pop(work, 0) + 1
         if count >= MOST_DELIVERIES:
             return worker.held.popleft()
-        while len(self._deliveries) > 100:  # those have long been delivered
+        while len(self._deliveries) > 100:  # the oldest have long been begun
             del self._deliveries[next(iter(self._deliveries))]
         self._deliveries[work] = count
         return None
 
     def _fail(self, worker: WorkerHandle, work: Work, status: int, peak: int) -> None:
-        """Report the task that was running, as the verdict or the death has it."""
+        """Report the task that was running, by the reason for the kill or the death."""
         pool = self._pool
-        verdict = worker.verdict
-        if verdict is None:
+        kill_reason = worker.kill_reason
+        if kill_reason is None:
             self._report(work, status, self.explain(status, peak))
-        elif verdict.victim not in (None, work):
-            # The victim ended just before the blow, which was not meant for this one.
+        elif kill_reason.target not in (None, work):
+            # The target ended just before the kill, which was not meant for this task.
             with pool.lock:
                 pool.requeue([work])
-        elif isinstance(verdict.error, str):
-            self._report(work, status, verdict.error)
-        elif verdict.error is not None:
-            pool.report([(work, verdict.error, None)])
+        elif isinstance(kill_reason.error, str):
+            self._report(work, status, kill_reason.error)
+        elif kill_reason.error is not None:
+            pool.report([(work, kill_reason.error, None)])
         else:
             pool.cancelled.discard(work)
 
@@ -118,7 +133,7 @@ class Undertaker:
         self._pool.report([(work, error, None)])
 
     def explain(self, status: int, peak: int) -> str:
-        """Say in a sentence what ended a process; arguments as for ``bury``."""
+        """Say in a sentence what ended a process; arguments as for ``settle``."""
         code = os.waitstatus_to_exitcode(status)
         if code >= 0:
             return f"it exited with code {code}, by os._exit() or in native code."
@@ -130,8 +145,11 @@ class Undertaker:
         return f"killed by signal {-code} ({name}): {hint}{memory}."
 
     def _memory_was_short(self) -> bool:
-        """Whether the kernel has killed a process for memory since the last call."""
-        before, self._kills = self._kills, machine.memory_kills()
+        """Tell whether the system has killed a process for memory since the last call.
+
+        It may have been some other process: this is a hint.
+        """
+        before, self._kills = self._kills, resources.memory_kills()
         return self._kills > before
 
 

@@ -1,4 +1,4 @@
-"""What this machine gives us: cores, memory, and traces of the out-of-memory killer."""
+"""The machine's resources: cores, memory, and how often the memory has run out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CGROUPS: Final = Path("/sys/fs/cgroup")
 
 
 def available_cores() -> int:
-    """How many cores this process may use: affinity and cgroup quota respected."""
+    """Return how many cores this process may use, by its affinity and its cgroups."""
     try:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS
@@ -34,7 +34,10 @@ def cpu_quota(directories: Iterable[Path]) -> float | None:
 
 
 def _own_cgroups() -> list[Path]:
-    """Directories of our cgroups and of those around them; v1 and v2 alike."""
+    """Return the directories of our cgroups and of their parents, of versions 1 and 2.
+
+    A quota on a parent limits all that is below it.
+    """
     text = _read(Path("/proc/self/cgroup"))
     found: list[Path] = []
     for line in text.splitlines():
@@ -70,18 +73,18 @@ def _read(path: Path) -> str:
 
 
 def measures_memory() -> bool:
-    """Whether ``memory_used`` can answer on this system."""
+    """Tell whether ``memory_used`` can answer on this system."""
     return memory_used(os.getpid()) > 0
 
 
 def memory_used(pid: int) -> int:
-    """Bytes of real memory that a process holds; 0 where that is unknown."""
+    """Return the bytes of real memory that a process holds; 0 if that is unknown."""
     fields = _read(Path(f"/proc/{pid}/statm")).split()
     return int(fields[1]) * os.sysconf("SC_PAGE_SIZE") if len(fields) > 1 else 0
 
 
 def memory_kills() -> int:
-    """How many processes the kernel has killed for want of memory since it booted."""
+    """Return how many processes Linux has killed for lack of memory since it booted."""
     for line in _read(Path("/proc/vmstat")).splitlines():
         if line.startswith("oom_kill "):
             return int(line.split()[1])

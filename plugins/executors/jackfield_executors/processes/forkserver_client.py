@@ -1,4 +1,9 @@
-"""The driver's side of the fork server."""
+"""The driver's side of the fork server: starts it, asks it, and hears from it.
+
+``start_worker`` and ``notices`` are called on the loop's thread. ``kill_worker`` is
+called on any thread. A request is so short that the socket takes it whole or not at
+all, so two threads need no lock to send.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +29,24 @@ _BOOT: Final = (
     "from jackfield_executors.processes.forkserver import main; "
     "main(int(sys.argv[1]), int(sys.argv[2]))"
 )
-"""The path is set first: it may be what makes this package importable."""
+"""What the fork server's interpreter runs: it sets ``sys.path``, without which it might
+not find this package, and calls ``main``."""
 
 END_S: Final = 2.0
-"""How long a fork server may take to kill its workers and go."""
+"""Seconds that a fork server has to kill its workers and exit, before it is killed."""
 
 
 class Notice(NamedTuple):
-    """What the fork server tells; see ``forkserver.NOTICE``."""
+    """What the fork server tells about one worker.
+
+    Attributes:
+        what: ``STARTED``, ``NOT_STARTED`` or ``ENDED``.
+        code: Of an ended worker, its wait status; of one that could not be started, the
+            number of the error.
+        number: The worker's number.
+        amount: Of a started worker, its process id; of an ended one, the most memory
+            that it has held, in bytes.
+    """
 
     what: bytes
     code: int
@@ -39,15 +54,16 @@ class Notice(NamedTuple):
     amount: int
 
 
-class ForkServer:
+class ForkServerClient:
     """A running fork server, and the connection to it.
 
     Attributes:
-        control: The connection: readable when there are notices.
+        control: The connection, which does not block. There are notices when it is
+            readable.
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        """Start it, without waiting until it is ready.
+        """Start it, and return before it is ready; requests wait in the connection.
 
         Raises:
             OSError: No process or no descriptor can be had.
@@ -72,30 +88,44 @@ class ForkServer:
 
     @staticmethod
     def _command(fd: int) -> list[str]:
-        flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # as multiprocessing does it: -W, -X, -O ... hold in workers too
+        # As multiprocessing does it: -W, -X, -O and the like hold in workers, too.
+        flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # private, and without a public twin
         if not sys.executable:
             raise FileNotFoundError("sys.executable is empty: no Python to start")
         arguments = [str(fd), str(os.getpid()), "\n".join(sys.path)]
         return [sys.executable, *flags, "-c", _BOOT, *arguments]
 
     def start_worker(self, number: int, fds: Sequence[int]) -> None:
-        """Ask for a worker; a notice tells what became of it.
+        """Ask for a worker. A notice will tell what became of it.
+
+        Args:
+            number: A number that no worker had before.
+            fds: The worker's descriptors, as ``forkserver.REQUEST`` tells. The fork
+                server gets copies; the caller closes its own.
 
         Raises:
-            OSError: The fork server is gone, or has too much to do.
+            OSError: The fork server is gone, or has too many requests to serve.
         """
         message = REQUEST.pack(START, number)
         socket.send_fds(self.control, [message], list(fds))
 
-    def kill_worker(self, number: int) -> None:
-        """Have a worker and its process group killed; nothing if it has ended."""
+    def kill_worker(self, number: int) -> bool:
+        """Have a worker killed with its process group, if it has not ended yet.
+
+        Returns:
+            False if the connection is full of requests, so that the caller has to try
+            again. True if it is closed: then the workers end with the fork server.
+        """
         try:
             self.control.send(REQUEST.pack(KILL, number))
-        except OSError:  # it is gone, and the workers with it
-            return
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        return True
 
     def notices(self) -> list[Notice]:
-        """Return what has been told since the last call.
+        """Return the notices that have arrived since the last call.
 
         Raises:
             EOFError: The fork server has ended.
@@ -114,7 +144,10 @@ class ForkServer:
         return [Notice(*fields) for fields in NOTICE.iter_unpack(data[:whole])]
 
     def close(self) -> None:
-        """End it and all its workers, and wait for that."""
+        """End it and all its workers, and wait until they have ended.
+
+        To close the connection is to ask for that.
+        """
         self.control.close()
         try:
             self._process.wait(END_S)
@@ -124,7 +157,11 @@ class ForkServer:
 
 
 def kill_group(pid: int) -> None:
-    """Kill a worker whose fork server is gone, with its process group."""
+    """Kill a worker whose fork server is gone, with its process group.
+
+    With a fork server this is its task: it is the worker's parent, so that it knows
+    that the process id still is the worker's.
+    """
     try:
         os.killpg(pid, signal.SIGKILL)
     except OSError:  # it is dead already, or was never a group

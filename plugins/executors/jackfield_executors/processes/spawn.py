@@ -1,4 +1,8 @@
-"""Starting one worker: its socket, its page, its pipes, and what it is told."""
+"""Starting one worker: its socket, its progress page, its pipes, and its set-up.
+
+The fork server forks it, and gets the worker's descriptors with the request. The first
+frame, ``SETUP``, is already in the socket when the worker begins to read.
+"""
 
 from __future__ import annotations
 
@@ -16,18 +20,22 @@ from jackfield_executors.processes.handle import WorkerHandle
 from jackfield_executors.processes.wire import Kind, large_frame
 
 if TYPE_CHECKING:
-    from jackfield_executors.processes.launcher import ForkServer
+    from jackfield_executors.processes.forkserver_client import ForkServerClient
     from jackfield_executors.processes.options import Options
     from jackfield_executors.processes.output import Output
     from jackfield_executors.processes.setup import Setup
 
 SOCKET_BUFFER: Final = 1 << 20
+"""Bytes that a worker's socket holds, in each direction, until they are read."""
 
 
 def start_worker(
-    number: int, options: Options, server: ForkServer, output: Output
+    number: int, options: Options, server: ForkServerClient, output: Output
 ) -> WorkerHandle:
-    """Ask for a worker, and send it what it needs to get ready.
+    """Ask the fork server for a worker, and send it what it needs to get ready.
+
+    Everything is opened here. The worker's ends are closed here in any case, since the
+    fork server has copies once it is asked; ours only if something fails.
 
     Raises:
         OSError: No descriptor can be had, or the fork server is gone.
@@ -69,6 +77,7 @@ def _setup(number: int, options: Options) -> Setup:
 
 
 def _initializer(options: Options) -> bytes | None:
+    """Serialize the initializer; a name is imported by the worker."""
     initializer = options.initializer
     if isinstance(initializer, str):
         return serialize.dump_reference(*initializer.split(":"))
@@ -78,7 +87,10 @@ def _initializer(options: Options) -> bytes | None:
 
 
 def _log_levels() -> dict[str, int]:
-    """The levels that are set here, so that workers send no more than is wanted."""
+    """Return the levels that are set in the driver, for the loggers of the workers.
+
+    So they send no record that nobody here wants.
+    """
     levels = {"": logging.getLogger().level}
     for name, logger in list(logging.Logger.manager.loggerDict.items()):
         if isinstance(logger, logging.Logger) and logger.level != logging.NOTSET:

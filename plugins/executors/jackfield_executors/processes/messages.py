@@ -1,4 +1,17 @@
-"""Turning works into frames, outside all locks: this runs users' pickling code."""
+"""Turning works into the bytes that are sent to a worker.
+
+All of it runs without the pool's lock, because pickling runs code of users: an
+argument's ``__reduce__`` may take long, submit another task or kill the process. At any
+time at most one thread builds a message for one worker (``WorkerHandle.being_sent``
+sees to that), but several threads may build messages for several workers.
+``FunctionTable``, which they share, has a lock of its own.
+
+Functions are sent to a worker once, under a number, and calls name the number.
+Arguments that are small immutable built-ins go into one pickle for the whole message,
+which is fast; anything else is pickled by itself, so that an object that cannot be
+pickled fails its own task only, and an object in the arguments of two tasks is two
+objects in the worker, as if the tasks had been sent one by one.
+"""
 
 from __future__ import annotations
 
@@ -28,25 +41,35 @@ if TYPE_CHECKING:
     from jackfield_executors.processes.handle import WorkerHandle
 
 FUNCTIONS_KEPT: Final = 1_000
-"""Beyond so many functions, the oldest is forgotten, here and in the workers."""
+"""If there are more functions, the oldest is forgotten, here and in the workers."""
 
 BYTES_KEPT: Final = 100_000_000
-"""Likewise if what they are serialized to is larger: closures may hold much data."""
+"""If serialized functions take more bytes together, the oldest is forgotten as well.
+
+Closures may hold much data."""
 
 SLOWER_WEIGHT: Final = 0.5
+"""How much a call that took longer than its estimate changes the estimate."""
+
 FASTER_WEIGHT: Final = 0.25
-"""An estimate rises quickly and falls slowly: too high a one costs little."""
+"""How much a faster call changes it.
+
+Less, because an estimate that is too high only makes messages smaller, while one that
+is
+too low makes tasks wait behind each other."""
 
 
-class Known:
-    """What is known of one function.
+class FunctionEntry:
+    """What the table knows of one function.
 
     Attributes:
-        number: Its number on the wire.
-        function: Itself; kept, so that its ``id`` stays its own.
-        data: It, serialized.
-        error: What to raise instead, if it cannot be serialized.
-        cost: Estimate of the seconds that a call takes, or ``None``.
+        number: The number that stands for it in frames.
+        function: The function. The table looks functions up by ``id``; as long as the
+            function is kept here, no other object can have the same ``id``.
+        data: The serialized function.
+        error: Why it cannot be serialized, if so; its tasks fail with that.
+        cost: How many seconds a call is expected to take; ``None`` before the first
+            call has ended.
     """
 
     __slots__ = ("cost", "data", "error", "function", "number")
@@ -66,28 +89,36 @@ class Known:
 
 
 class FunctionTable:
-    """The functions that have been sent, and how long they take."""
+    """The functions that have been sent, and how long their calls take.
+
+    Entries are added and dropped under a lock. Look-ups take none: each reads one
+    dictionary once, and an entry that is dropped at that moment is still right.
+    """
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._size = 0
-        self._by_id: OrderedDict[int, Known] = OrderedDict()
-        self._by_number: dict[int, Known] = {}
+        self._by_id: OrderedDict[int, FunctionEntry] = OrderedDict()
+        self._by_number: dict[int, FunctionEntry] = {}
         self._numbers = 0
 
     def cost(self, function: Callable[..., Any]) -> float | None:
-        """Seconds that a call is expected to take, ``None`` for an unknown one."""
+        """Return the seconds that a call is expected to take, ``None`` for unknown."""
         known = self._by_id.get(id(function))
         return None if known is None else known.cost
 
     def find(
         self, work: Work, workers: Mapping[int, WorkerHandle]
-    ) -> tuple[Known, SerializationError | None]:
-        """Return what is known of a work's function, and serialize it if need be.
+    ) -> tuple[FunctionEntry, SerializationError | None]:
+        """Return the entry of a work's function, which is made at its first work.
 
         Args:
-            work: One of its works.
-            workers: All workers, to be told if another function is dropped.
+            work: A work of the function.
+            workers: All workers. If a function is dropped to make room for this one,
+                each of them notes that it has to be told so.
+
+        Returns:
+            The entry, and the error with which the work fails, if there is one.
         """
         known = self._by_id.get(id(work.function))
         if known is None:
@@ -95,23 +126,25 @@ class FunctionTable:
             for number in self._forget_oldest():
                 for worker in list(workers.values()):
                     worker.forget(number)
-        # Each task gets an error of its own: raising one adds to its traceback.
+        # Each task gets an error of its own: each `raise` adds to a traceback.
         return known, known.error and type(known.error)(*known.error.args)
 
-    def _add(self, work: Work) -> Known:
+    def _add(self, work: Work) -> FunctionEntry:
+        # Outside of the lock, so two threads may serialize the same new function. Both
+        # get the entry of the one that takes the lock first.
         data, error = _serialize(work)
         with self._lock:
             known = self._by_id.get(id(work.function))
-            if known is None:  # else another thread was faster
+            if known is None:
                 self._numbers += 1
-                known = Known(self._numbers, work.function, data, error)
+                known = FunctionEntry(self._numbers, work.function, data, error)
                 self._by_id[id(work.function)] = known
                 self._by_number[known.number] = known
                 self._size += len(known.data)
             return known
 
     def _forget_oldest(self) -> Iterator[int]:
-        """Forget functions while there are too many; give their numbers."""
+        """Drop the oldest functions while there are too many; yield their numbers."""
         with self._lock:
             while len(self._by_id) > 1 and (
                 len(self._by_id) > FUNCTIONS_KEPT or self._size > BYTES_KEPT
@@ -144,7 +177,8 @@ def _serialize(work: Work) -> tuple[bytes, SerializationError | None]:
         return b"", _refused(work.name, "its function", error)
 
 
-def _update(known: Known, seconds: float) -> None:
+def _update(known: FunctionEntry, seconds: float) -> None:
+    """Move an estimate towards what a call has taken."""
     if known.cost is None:
         known.cost = seconds
     else:
@@ -152,26 +186,27 @@ def _update(known: Known, seconds: float) -> None:
         known.cost += (seconds - known.cost) * weight
 
 
-class Parcel:
-    """Works made into frames for one worker.
+class Message:
+    """Frames for one worker that carry some works.
 
     Attributes:
-        parts: Pieces to be sent in order.
-        works: Those that are in it, in order.
-        failed: Outcomes of those that cannot be sent.
+        parts: The frames, as pieces of bytes to be sent in order.
+        works: The works in it, in the order in which the worker will run them.
+        failed: Outcomes of the works that are not in it because their function or an
+            argument cannot be pickled.
     """
 
-    __slots__ = ("_ahead", "_calls", "failed", "parts", "works")
+    __slots__ = ("_calls", "_watchdog", "failed", "parts", "works")
 
-    def __init__(self, *, ahead: bool) -> None:
+    def __init__(self, *, watchdog: bool) -> None:
         self._calls: list[tuple[int, Any]] = []
-        self._ahead = ahead
+        self._watchdog = watchdog
         self.parts: list[Data] = []
         self.works: list[Work] = []
         self.failed: list[Outcome] = []
 
     def add(self, work: Work, number: int) -> None:
-        """Add one call, pickled in whichever way suits it."""
+        """Add one call: small ones to a common frame, a large one in its own frame."""
         if not work.kwargs and _plain(work.args):
             self._calls.append((number, work.args))
             self.works.append(work)
@@ -190,62 +225,67 @@ class Parcel:
             return
         self.works.append(work)
         if buffers or sum(map(len, parts)) >= LARGE:
-            self.close()
-            self.parts += large_frame(Kind.CALL, parts, buffers, number)
+            self.close()  # the worker shall run the calls in their order
+            info = number << 1 | self._watchdog
+            self.parts += large_frame(Kind.CALL, parts, buffers, info)
         else:
             self._calls.append((number, b"".join(parts)))
 
     def close(self) -> None:
-        """Finish the current list of small calls."""
+        """Make a frame of the small calls that were added since the last one."""
         if self._calls:
             body = pickle.dumps(self._calls, 5)
-            self.parts.append(frame(Kind.TASKS, body, self._ahead))
+            self.parts.append(frame(Kind.TASKS, body, self._watchdog))
             self._calls = []
 
 
-def pack(
+def build_message(
     works: Iterable[Work],
     worker: WorkerHandle,
     workers: Mapping[int, WorkerHandle],
     functions: FunctionTable,
     *,
-    ahead: bool,
-) -> Parcel:
-    """Make frames of works for a worker. One thread at a time packs for a worker.
+    watchdog: bool,
+) -> Message:
+    """Make a message of works for a worker, with all that it needs to run them.
+
+    What was sent to a worker before arrives before, so a change of ``sys.path`` and new
+    functions need no answer: they stand in front of the calls.
 
     Args:
         works: What to send.
-        worker: Where to.
-        workers: All workers.
-        functions: The table of functions; may be used by several threads at once.
-        ahead: Whether more may be sent before these are done.
+        worker: The worker. No other thread may build a message for it meanwhile.
+        workers: All workers; see ``FunctionTable.find``.
+        functions: The table of functions.
+        watchdog: Whether the worker has to run its watchdog, because there are several
+            works, or more may be sent before these are done.
     """
-    parcel = Parcel(ahead=ahead)
+    message = Message(watchdog=watchdog)
     last: Any = None
     number = 0
     if worker.path != sys.path:
         worker.path = sys.path[:]
-        parcel.parts.append(frame(Kind.PATH, pickle.dumps(worker.path, 5)))
+        message.parts.append(frame(Kind.PATH, pickle.dumps(worker.path, 5)))
     for number_forgotten in worker.take_forgotten():
-        parcel.parts.append(frame(Kind.FORGET, number=number_forgotten))
+        message.parts.append(frame(Kind.FORGET, number=number_forgotten))
     for work in works:
         if work.function is not last:
             known, error = functions.find(work, workers)
             if error is not None:
-                parcel.failed.append((work, error, None))
+                message.failed.append((work, error, None))
                 continue
             last, number = work.function, known.number
             if number not in worker.known:
                 worker.known.add(number)
-                parcel.close()
-                parcel.parts += large_frame(Kind.FUNCTION, [known.data], (), number)
-        parcel.add(work, number)
-    parcel.close()
-    return parcel
+                message.close()
+                message.parts += large_frame(Kind.FUNCTION, [known.data], (), number)
+        message.add(work, number)
+    message.close()
+    return message
 
 
 def _plain(args: tuple[Any, ...]) -> bool:
-    """Whether arguments are small immutable built-ins: they share one pickle."""
+    """Tell whether all arguments are small immutable built-ins."""
     for value in args:
         kind = type(value)
         if kind not in SCALARS and (kind not in STRINGS or len(value) > SHORT):

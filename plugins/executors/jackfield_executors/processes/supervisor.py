@@ -1,6 +1,19 @@
-"""The worker processes: starting them, hearing them, ending them, replacing them.
+"""Supervising the workers: start them, read what they send, stop and replace them.
 
-All of it runs on the loop's thread, except for ``kill`` and ``may_grow``.
+All of it runs on the loop's thread, except for ``kill`` and ``may_grow``. So the
+selector, the fork server's connection and the list of workers have one user, and the
+pool's lock is only taken for what threads that submit and cancel also change.
+
+A worker's life, as it is seen here:
+
+1. ``grow`` finds that one is missing, and asks the fork server for it. From now on it
+   is in ``Pool.workers``, under a number that is never used again.
+2. The fork server tells its process id, or that there is no process for it.
+3. The worker tells that it is ``READY``, or why it is not, and is sent tasks.
+4. It exits because it was told to, or it is killed, or it dies. Often its connection
+   closes first (``_on_disconnect``), which says nothing yet about why.
+5. The fork server has reaped it and tells its wait status. Only now its works are
+   settled (``_on_exit``), because only now nothing of it can change any more.
 """
 
 from __future__ import annotations
@@ -12,25 +25,26 @@ import pickle
 import select
 import selectors
 import signal
+from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from jackfield import serialize
 from jackfield.errors import ExecutorError, SerializationError
-from jackfield_executors.processes import machine, stops
-from jackfield_executors.processes.birth import start_worker
-from jackfield_executors.processes.deaths import Undertaker
+from jackfield_executors.processes import cancellation, resources
+from jackfield_executors.processes.exits import ExitHandler
 from jackfield_executors.processes.forkserver import ENDED, NOT_STARTED, STARTED
-from jackfield_executors.processes.handle import Verdict
-from jackfield_executors.processes.launcher import ForkServer, kill_group
+from jackfield_executors.processes.forkserver_client import ForkServerClient, kill_group
+from jackfield_executors.processes.handle import KillReason
 from jackfield_executors.processes.pool import STOP_S
+from jackfield_executors.processes.spawn import start_worker
 from jackfield_executors.processes.wire import Kind
 
 if TYPE_CHECKING:
     import socket
 
+    from jackfield_executors.processes.forkserver_client import Notice
     from jackfield_executors.processes.handle import WorkerHandle
-    from jackfield_executors.processes.launcher import Notice
     from jackfield_executors.processes.options import Options
     from jackfield_executors.processes.output import Output
     from jackfield_executors.processes.pool import Pool
@@ -39,20 +53,28 @@ if TYPE_CHECKING:
 log: Final = logging.getLogger("jackfield.executors.processes")
 
 MOST_STARTING: Final = 64
-"""Workers that are being started at any time."""
+"""How many workers may be in their start at a time."""
 
 MOST_FAILED_STARTS: Final = 4
-"""So many workers may die in a row before one is ready; then what waits fails."""
+"""When so many workers in a row have died before one was ready, what waits fails."""
 
 RETRY_S: Final = 1.0
-"""When to try again if there was no process or descriptor for another worker."""
+"""Seconds until the next try if there was no process or descriptor for a worker."""
 
-LOST_S: Final = 0.5
-"""How long a worker may live on after its connection is closed."""
+DISCONNECTED_S: Final = 0.5
+"""Seconds that a worker has to exit after its connection has closed."""
+
+KILL_AGAIN_S: Final = 0.01
+"""Seconds until the next try if the fork server's connection had no room for a kill."""
 
 
-class Fleet:
-    """The processes of one executor."""
+class Supervisor:
+    """Starts, hears, stops and replaces the workers of one executor.
+
+    ``_target`` is the number of workers that is kept up. It rises with the number of
+    works that ran or waited at the same time, and falls only when workers cannot be
+    started.
+    """
 
     def __init__(
         self,
@@ -65,8 +87,9 @@ class Fleet:
         self._pool = pool
         self._output = output
         self._selector = selector
-        self._undertaker = Undertaker(pool)
-        self._server: ForkServer | None = None
+        self._exits = ExitHandler(pool)
+        self.unsent_kills: deque[WorkerHandle] = deque()
+        self._server: ForkServerClient | None = None
         self._numbers = 0
         self._target = 0
         self._failed_starts = 0
@@ -80,29 +103,36 @@ class Fleet:
         Raises:
             OSError: No process or no descriptor can be had.
         """
-        self._server = ForkServer(self._options.environment())
+        self._server = ForkServerClient(self._options.environment())
         control = self._server.control
-        self._selector.register(control, selectors.EVENT_READ, self._hear)
+        self._selector.register(control, selectors.EVENT_READ, self._read_notices)
 
     def may_grow(self) -> bool:
-        """Whether there may be more workers than so far. Called on any thread."""
+        """Tell whether there may be more workers than so far. Called on any thread.
+
+        The answer may be old when it arrives. Then the loop is woken for nothing, or
+        looks by itself: it raises the target in ``grow``, having seen what waits.
+        """
         return self._target < self._options.workers
 
     def grow(self, *, closing: bool) -> None:
-        """Start the workers that are wanted and missing."""
-        if not (self._pool.short or (self._pool.waiting and self.may_grow())):
+        """Start the workers that are missing.
+
+        While the executor closes, only as many are wanted as there is work for.
+        """
+        if not (self._pool.worker_missing or (self._pool.waiting and self.may_grow())):
             return
         busy = starting = living = 0
         for worker in self._pool.workers.values():
             busy += bool(worker.held)
             starting += not worker.ready
-            living += not worker.stopping and not worker.lost
+            living += not worker.stopping and not worker.disconnected
         wanted = busy + len(self._pool.waiting)
         wanted = wanted if closing else max(wanted, self._target)
         wanted = min(wanted, self._options.workers)
-        self._pool.short = False
+        self._pool.worker_missing = False
         if wanted > living:
-            self._pool.short = True  # until they are started
+            self._pool.worker_missing = True  # look again until they are started
             self._start_some(min(wanted - living, MOST_STARTING - starting))
         elif not closing:
             self._target = max(self._target, wanted)
@@ -118,7 +148,9 @@ class Fleet:
             for _ in range(count):
                 self._numbers += 1
                 number, options = self._numbers, self._options
-                self._enlist(start_worker(number, options, self._server, self._output))
+                self._register(
+                    start_worker(number, options, self._server, self._output)
+                )
         except OSError as error:
             self._try_later()
             if not self._pool.workers:
@@ -130,24 +162,24 @@ class Fleet:
         self._retry_at = monotonic() + RETRY_S
         self._pool.next_check = min(self._pool.next_check, self._retry_at)
 
-    def _enlist(self, worker: WorkerHandle) -> None:
+    def _register(self, worker: WorkerHandle) -> None:
         with self._pool.lock:
             self._pool.workers[worker.number] = worker
-            self._pool.overflow |= bool(worker.outbox)
+            self._pool.unsent_data |= bool(worker.outbox)
         self._selector.register(worker.sock, selectors.EVENT_READ, worker)
 
     # -- Hearing ---------------------------------------------------------------------
 
     def watch_outboxes(self) -> None:
-        """Have the rest sent of what sockets did not take at once."""
-        if self._pool.overflow:
-            self._pool.overflow = False
+        """Have the selector tell when sockets that were full have room again."""
+        if self._pool.unsent_data:
+            self._pool.unsent_data = False
             for worker in list(self._pool.workers.values()):
                 self._watch_outbox(worker)
 
     def _watch_outbox(self, worker: WorkerHandle) -> None:
         wanted = bool(worker.outbox)
-        if worker.watched != wanted and not worker.lost:
+        if worker.watched != wanted and not worker.disconnected:
             worker.watched = wanted
             events = selectors.EVENT_READ | (selectors.EVENT_WRITE if wanted else 0)
             self._selector.modify(worker.sock, events, worker)
@@ -155,18 +187,18 @@ class Fleet:
     def serve(self, worker: WorkerHandle) -> None:
         """Deal with what a worker has sent, and send it more."""
         if worker.dead:
-            return  # it was buried after the selector had named it
+            return  # it was settled in this very step, after the selector's answer
         if worker.outbox:
             with self._pool.lock:
                 worker.push()
                 self._pool.note_idle(worker)
         try:
             for received in worker.reader.read():
-                self._accept(worker, received)
+                self._on_frame(worker, received)
         except BlockingIOError:
-            pass  # it was the socket that takes more
+            pass  # nothing to read: the socket had room to write
         except Exception as error:
-            self._lose(worker, error)
+            self._on_disconnect(worker, error)
             return
         if self._options.max_memory_per_worker:
             self._retire_if_large(worker)
@@ -175,7 +207,7 @@ class Fleet:
         if worker.watched:
             self._watch_outbox(worker)
 
-    def _accept(self, worker: WorkerHandle, received: Frame) -> None:
+    def _on_frame(self, worker: WorkerHandle, received: Frame) -> None:
         kind = received.kind
         if kind == Kind.RESULTS:
             values, durations = pickle.loads(received.body)
@@ -188,7 +220,7 @@ class Fleet:
         elif kind == Kind.RETURNED:
             first, count = pickle.loads(received.body)
             self._pool.take_back(worker, first, count)
-            if stops.condemn_cancelled(self._pool, worker):
+            if cancellation.is_to_be_killed(self._pool, worker):
                 self.kill(worker)
         elif kind == Kind.LOG:
             self._output.log(received.body)
@@ -200,45 +232,73 @@ class Fleet:
         elif kind == Kind.UNFIT:
             worker.unfit = bytes(received.body).decode(errors="replace")
 
-    def _lose(self, worker: WorkerHandle, error: Exception) -> None:
-        """A worker's connection is closed or broken: it is dying, or will be killed."""
+    def _on_disconnect(self, worker: WorkerHandle, error: Exception) -> None:
+        """Note that a worker's connection is closed, or useless after an error.
+
+        Usually the process is dying, and its exit follows at once. If it lives on, a
+        task has closed the descriptor: ``check`` kills the worker after a moment.
+        """
         self._selector.unregister(worker.sock)
-        worker.lost = monotonic()
-        self._pool.next_check = min(self._pool.next_check, worker.lost + LOST_S)
+        worker.disconnected = monotonic()
+        self._pool.next_check = min(
+            self._pool.next_check, worker.disconnected + DISCONNECTED_S
+        )
         if not isinstance(error, EOFError | OSError):
             log.error("Worker %d has sent nonsense", worker.pid, exc_info=error)
-            worker.verdict = Verdict(None, f"it sent what it should not: {error!r}.")
+            worker.kill_reason = KillReason(
+                None, f"it sent what it should not: {error!r}."
+            )
             self.kill(worker)
 
     # -- Ending ----------------------------------------------------------------------
 
-    def kill(self, worker: WorkerHandle) -> None:
-        """Kill a worker with its process group. Called on any thread."""
+    def kill(self, worker: WorkerHandle) -> bool:
+        """Kill a worker with its process group. Called on any thread.
+
+        The fork server does it, since it is the one that reaps the worker: it cannot
+        mistake a new process with the same id for it.
+
+        Returns:
+            Whether the loop has to be woken, because it has to try again.
+        """
         server = self._server
-        if server is not None:
-            server.kill_worker(worker.number)
+        if server is None or server.kill_worker(worker.number):
+            return False
+        self.unsent_kills.append(worker)
+        return True
+
+    def kill_again(self) -> None:
+        """Try again to kill the workers for which there was no room before."""
+        for _ in range(len(self.unsent_kills)):
+            self.kill(self.unsent_kills.popleft())
 
     def kill_all(self) -> None:
-        """Kill all workers; what they run is not reported."""
+        """Kill all workers. The tasks that they run are not reported."""
         for worker in list(self._pool.workers.values()):
-            worker.verdict = Verdict(None, None)
+            worker.kill_reason = KillReason(None, None)
             self.kill(worker)
 
     def stop_idle(self) -> None:
-        """End the workers that hold nothing."""
+        """Have the workers exit that hold nothing; those in their start are killed."""
         for worker in list(self._pool.workers.values()):
-            if worker.held or worker.feeding or worker.stopping or worker.verdict:
+            if (
+                worker.held
+                or worker.being_sent
+                or worker.stopping
+                or worker.kill_reason
+            ):
                 continue
             if worker.ready:
                 with self._pool.lock:
                     self._pool.stop(worker)
-            else:  # it may be in a long initializer
-                worker.verdict = Verdict(None, None)
+            else:  # it may be in an initializer that takes long
+                worker.kill_reason = KillReason(None, None)
                 self.kill(worker)
 
     def _retire_if_large(self, worker: WorkerHandle) -> None:
+        """Replace a worker that holds too much memory, before its next task."""
         limit = self._options.max_memory_per_worker
-        if limit and not worker.stopping and machine.memory_used(worker.pid) > limit:
+        if limit and not worker.stopping and resources.memory_used(worker.pid) > limit:
             with self._pool.lock:
                 if worker.held:
                     worker.recall()
@@ -247,38 +307,41 @@ class Fleet:
     def enforce_memory(self, limit: int) -> None:
         """Kill the workers whose running task has taken too much memory."""
         for worker in list(self._pool.workers.values()):
-            if worker.held and worker.verdict is None:
-                used = machine.memory_used(worker.pid)
+            if worker.held and worker.kill_reason is None:
+                used = resources.memory_used(worker.pid)
                 if used > limit:
                     reason = (
                         f"it used {used / 1e6:,.0f} MB of memory, above the limit of "
                         f"{limit / 1e6:,.0f} MB (memory_limit_per_worker)."
                     )
-                    worker.verdict = Verdict(None, reason)
+                    worker.kill_reason = KillReason(None, reason)
                     self.kill(worker)
 
     def busy(self) -> bool:
-        """Whether any worker holds a task."""
+        """Tell whether any worker holds a task."""
         return any(worker.held for worker in self._pool.workers.values())
 
     def check(self, now: float) -> None:
-        """Kill the workers that should have ended by now."""
+        """Kill the workers that should have exited by now, and set the next check."""
         due = [self._retry_at] if self._retry_at > now else []
-        self._pool.short |= 0 < self._retry_at <= now
-        for worker in list(self._pool.workers.values()):
-            end = _end_due(worker)
-            if end > now:
-                due.append(end)
-            elif worker.verdict is None:
-                reason = "it closed its connection to the driver."
-                worker.verdict = Verdict(None, reason)
-                self.kill(worker)
-        self._pool.next_check = min(due, default=math.inf)
+        self._pool.worker_missing |= 0 < self._retry_at <= now
+        # Under the lock, because a thread that sends a worker its last task tells it to
+        # exit, and makes `next_check` earlier: that must not be overwritten here.
+        with self._pool.lock:
+            for worker in self._pool.workers.values():
+                end = _end_due(worker)
+                if end > now:
+                    due.append(end)
+                elif worker.kill_reason is None:
+                    reason = "it closed its connection to the driver."
+                    worker.kill_reason = KillReason(None, reason)
+                    self.kill(worker)
+            self._pool.next_check = min(due, default=math.inf)
 
-    # -- Deaths ----------------------------------------------------------------------
+    # -- Exits -----------------------------------------------------------------------
 
-    def _hear(self) -> None:
-        """Deal with what the fork server has told."""
+    def _read_notices(self) -> None:
+        """Deal with what the fork server has to tell."""
         if self._server is None:
             return
         try:
@@ -289,31 +352,35 @@ class Fleet:
         for notice in notices:
             worker = self._pool.workers.get(notice.number)
             if worker is not None:
-                self._heed(worker, notice)
+                self._on_notice(worker, notice)
 
-    def _heed(self, worker: WorkerHandle, notice: Notice) -> None:
+    def _on_notice(self, worker: WorkerHandle, notice: Notice) -> None:
         if notice.what == STARTED:
             worker.pid = notice.amount
         elif notice.what == NOT_STARTED:
             worker.unfit = f"no process for it: {os.strerror(notice.code)}"
-            self._bury(worker, signal.SIGKILL, 0)
+            self._on_exit(worker, signal.SIGKILL, 0)
         elif notice.what == ENDED:
-            self._bury(worker, notice.code, notice.amount)
+            self._on_exit(worker, notice.code, notice.amount)
 
-    def _bury(self, worker: WorkerHandle, status: int, peak: int) -> None:
-        """Settle and release what a dead worker held."""
-        if not worker.lost:
+    def _on_exit(self, worker: WorkerHandle, status: int, peak: int) -> None:
+        """Deal with the end of a worker, which the fork server has reaped.
+
+        Its process is gone, so all that it has sent is in the socket: read that to its
+        end first, so that no result is taken for lost and run again.
+        """
+        if not worker.disconnected:
             try:
                 while True:
                     for received in worker.reader.read():
-                        self._accept(worker, received)
-            except Exception:  # noqa: S110  (that was all that it has sent)
+                        self._on_frame(worker, received)
+            except Exception:  # noqa: S110  (the end, or the half frame before it)
                 pass
             self._selector.unregister(worker.sock)
-        self._undertaker.bury(worker, status, peak)
+        self._exits.settle(worker, status, peak)
         self._output.end(worker.pipes)
-        if not worker.ready and worker.verdict is None:
-            reason = _last_line(worker.unfit) or self._undertaker.explain(status, peak)
+        if not worker.ready and worker.kill_reason is None:
+            reason = _last_line(worker.unfit) or self._exits.explain(status, peak)
             cause = serialize.RemoteTraceback(worker.unfit) if worker.unfit else None
             self._count_failed_start(
                 f"its workers die while they start: {reason}", cause
@@ -321,38 +388,45 @@ class Fleet:
         worker.close()
 
     def _count_failed_start(self, reason: str, cause: BaseException | None) -> None:
+        """Note that a worker has died before it was ready, for this reason."""
         self._failed_starts += 1
         if self._failed_starts < MOST_FAILED_STARTS:
             return
         if any(worker.ready for worker in self._pool.workers.values()):
-            self._try_later()  # the others get everything done meanwhile
+            self._try_later()  # the ready ones do the work meanwhile
         else:
             self._give_up(reason, cause)
 
     def _give_up(self, reason: str, cause: BaseException | None) -> None:
-        """Fail what waits. The next submission tries again."""
+        """Fail what waits. Workers are started again when the next works come."""
         self._failed_starts = 0
         self._target = 0
-        self._pool.short = False
+        self._pool.worker_missing = False
         error = ExecutorError(self._options.label, reason)
         error.__cause__ = cause
         self._pool.fail_queue(error)
 
     def _replace_server(self) -> None:
-        """The fork server has been killed, and with it the workers."""
+        """Settle all workers after the death of the fork server; ``grow`` starts anew.
+
+        The operating system kills the workers with their parent where it can (on
+        Linux); elsewhere we do. Nobody is left who could tell when they have ended, so
+        we wait until each has let go of its socket. Then all that it has sent is in
+        there.
+        """
         self.close()
         reason = "the process that starts the workers has died, and they with it."
         for worker in list(self._pool.workers.values()):
             if worker.pid:
                 kill_group(worker.pid)
                 _wait_for_end(worker.sock)
-            if worker.verdict is None:
-                worker.verdict = Verdict(None, reason)
-            self._bury(worker, signal.SIGKILL, 0)
+            if worker.kill_reason is None:
+                worker.kill_reason = KillReason(None, reason)
+            self._on_exit(worker, signal.SIGKILL, 0)
         self._count_failed_start(reason, None)
 
     def close(self) -> None:
-        """End the fork server; the workers have ended."""
+        """End the fork server, and with it all workers that are left."""
         if self._server is not None:
             self._selector.unregister(self._server.control)
             self._server.close()
@@ -360,16 +434,16 @@ class Fleet:
 
 
 def _end_due(worker: WorkerHandle) -> float:
-    """When a worker should have ended."""
+    """Return when a worker has to have exited; infinite if it may go on."""
     if worker.stopping:
         return math.inf if worker.held else worker.stopping + STOP_S
-    return worker.lost + LOST_S if worker.lost else math.inf
+    return worker.disconnected + DISCONNECTED_S if worker.disconnected else math.inf
 
 
 def _wait_for_end(sock: socket.socket) -> None:
-    """Wait until a killed worker has let go of its socket; a second at most."""
+    """Wait, a second at most, until a killed worker has let go of its socket."""
     poll = select.poll()
-    poll.register(sock, 0)  # nothing but the other side's end
+    poll.register(sock, 0)  # asks for nothing: errors and hang-ups always count
     poll.poll(1000)
 
 
