@@ -16,7 +16,7 @@ from jackfield.kernel.rundir import close_log, make_run_dir, open_log
 from jackfield.kernel.shutdown import Shutdown
 from jackfield.kernel.waiting import wait_for_tasks
 from jackfield.plugins.manager import PluginManager
-from jackfield.states import Summary, TaskState  # noqa: TC001  (annotations of what is public stay resolvable)
+from jackfield.states import Summary, TaskState  # noqa: TC001  (so that ``get_type_hints`` finds them)
 from jackfield.steps.call import READ_BY_KERNEL, read_signature
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 The functions here come in pairs, one for each side. The driver pickles a function and
 the arguments of a call (``dump_function``, ``dump_call``). A worker loads them, calls,
-and packs what comes of it (``run_packed``). The driver unpacks that (``load_outcome``).
+and packs the outcome (``run_packed``). The driver unpacks that (``load_outcome``).
 In between there are only ``bytes`` and other built-in types, which any pool can carry.
 
 Pickling is done by the standard pickler if possible, because it is the fastest, and
