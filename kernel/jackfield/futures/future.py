@@ -8,8 +8,9 @@ hold up an executor or the kernel.
 
 Several threads may want to end one future at the same time: the one that works off the
 executor's report, and any thread of the user's that calls ``cancel``. The state of the
-future decides between them, and it is read and written only with the lock ``_claim``
-held. Whoever finds it pending writes the end; whoever comes later is told that it lost.
+future decides between them: with the lock ``_claim`` held, whoever finds it pending
+writes the end, and whoever comes later learns that it has lost. To look whether the
+future has ended, nobody needs the lock, because an end is never taken back.
 
 A thread that waits in ``result`` sleeps at a latch of its own, which whoever ends the
 future opens (``_sleep``).
