@@ -1,14 +1,14 @@
 """How a kernel ends: by ``cleanup``, at the interpreter's exit, or in a forked child.
 
 Any thread may end a kernel, several may do so at once, and a Ctrl-C may strike the main
-thread anywhere within it. What must hold is that each kernel ends once, that no step of
-its end is left out, and that no thread waits for itself: one on which tasks depend
-hands the end over to a new thread.
+thread anywhere within it. What must hold is that each kernel ends once, that an error
+or a Ctrl-C in one step of the end does not keep the next steps from being taken, and
+that no thread waits for itself: one on which tasks depend hands the end over to a new
+thread.
 
 An end has these steps: the executors are shut down; the tasks that are left are
 cancelled; the dispatcher ends, then the event stream, after which observers are told;
-the checkpoint store is closed, and then the thread of the done-callbacks ends. Whatever
-goes wrong in one step is logged, and the next one is taken.
+the checkpoint store is closed, and then the thread of the done-callbacks ends.
 """
 
 from __future__ import annotations
@@ -86,10 +86,10 @@ class Shutdown:
             return
         # Two threads may come here at once, and a Ctrl-C may strike the main thread
         # anywhere. ``setdefault`` is one step of the interpreter, so exactly one thread
-        # finds its own number; the others wait for it. If a Ctrl-C strikes between that
-        # step and the next, nothing has begun, and the thread finds its own number
-        # again when it comes back, as it does at the end of the ``with`` block or at
-        # the interpreter's exit.
+        # finds its own number; the others wait for it. If a Ctrl-C strikes after that
+        # step and before ``_cleanup`` notes that it has begun, nothing is done yet, and
+        # the thread finds its own number again when it comes back, as it does at the
+        # end of the ``with`` block or at the interpreter's exit.
         here = threading.get_ident()
         if self._closer.setdefault("thread", here) != here:
             if not wait:  # and the other thread may be waiting for all tasks
@@ -97,7 +97,6 @@ class Shutdown:
             while not self.ended.wait(NAP_S):  # in naps, so that a Ctrl-C is noticed
                 pass
         elif "began" not in self._closer:
-            self._closer["began"] = here
             self._cleanup(wait=wait)
         # Otherwise this very thread is within the end, and a plugin that is told of it
         # calls ``cleanup``. To wait for the end here would be to wait for ever.
@@ -120,15 +119,19 @@ class Shutdown:
     def _cleanup(self, *, wait: bool) -> None:
         grace: float | None = self._parts.config.exit_grace
         try:
+            # In the ``try``: from this mark on, a Ctrl-C leads into the ``finally``.
+            self._closer["began"] = threading.get_ident()
             if wait:
                 self._wait()
                 grace = None
         finally:
             # A Ctrl-C while we wait for the tasks leaves the grace as it was: what has
             # not begun is cancelled, as by a Ctrl-C within the ``with`` block.
-            if grace is not None:
-                self._cancel()
-            self._finish(grace=grace)
+            try:
+                if grace is not None:
+                    self._cancel()
+            finally:
+                self._finish(grace=grace)
 
     def _wait(self) -> None:
         """Wait for all tasks, and for those that they submit; then take no more."""
