@@ -1,4 +1,4 @@
-"""A kernel in the clothes of a ``concurrent.futures.Executor``."""
+"""``KernelExecutor``: a kernel as a ``concurrent.futures.Executor``."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ def _call(
 
 
 class KernelExecutor(concurrent.futures.Executor):
-    """Runs calls as tasks of a kernel; for libraries that want an executor.
+    """Runs calls as tasks of a kernel, for libraries that take an executor.
 
-    Futures among the arguments are waited for, as with apps.
+    Futures among the arguments are waited for, as with apps. All methods may be called
+    on any thread.
 
     Args:
-        kernel: The kernel; it is not ended by ``shutdown``.
-        executors: Labels of its executors that may be used, or ``"all"``.
+        kernel: The kernel. ``shutdown`` does not end it.
+        executors: Labels of those of its executors that may be used, or ``"all"``.
     """
 
     def __init__(
@@ -47,7 +48,14 @@ class KernelExecutor(concurrent.futures.Executor):
     def submit(
         self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
     ) -> AppFuture[R]:
-        """Submit a task: ``fn(*args, **kwargs)``, whatever the arguments are called."""
+        """Submit ``fn(*args, **kwargs)`` as a task.
+
+        Keyword arguments that mean something to the kernel, such as ``stdout``, are
+        given to ``fn`` like all others.
+
+        Raises:
+            KernelClosedError: After ``shutdown``, or when the kernel takes no tasks.
+        """
         if self._down:
             raise KernelClosedError("cannot schedule new futures after shutdown")
         name = getattr(fn, "__name__", None) or type(fn).__name__
@@ -57,7 +65,7 @@ class KernelExecutor(concurrent.futures.Executor):
         future: AppFuture[R]
         if READ_BY_KERNEL.isdisjoint(kwargs):
             future = self._kernel.submit_app(spec, fn, args, kwargs)
-        else:  # to the library these names mean something else
+        else:  # the library does not mean what the kernel would read here
             future = self._kernel.submit_app(spec, _call, (fn, args, kwargs), {})
         self._unfinished[future] = None
         future.add_done_callback(self._forget)
@@ -70,16 +78,19 @@ class KernelExecutor(concurrent.futures.Executor):
         timeout: float | None = None,
         chunksize: int = 1,
     ) -> Iterator[R]:
-        """Give results in order; ``chunksize`` is the executor's business here."""
+        """Call ``fn`` for each item and give the results in order.
+
+        ``chunksize`` is ignored: the kernel hands tasks over in batches by itself.
+        """
         del chunksize
         return super().map(fn, *iterables, timeout=timeout)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more calls; the kernel itself goes on.
+        """Take no more calls. The kernel goes on.
 
         Args:
-            wait: Whether to wait for those that were submitted.
-            cancel_futures: Whether to cancel what has not begun.
+            wait: Whether to wait for the calls that were submitted.
+            cancel_futures: Whether to cancel them, as far as that is possible.
         """
         self._down = True
         futures = list(self._unfinished)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import jackfield as jf
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 LIMIT_S = 10.0
 SECONDS = 4.0
@@ -651,3 +655,33 @@ def _end_dropped() -> None:
         assert isinstance(kernel, jf.DataFlowKernel)
         assert kernel.submit(int).result(LIMIT_S) == 0  # it takes tasks, too
         kernel.cleanup()
+
+
+@pytest.mark.parametrize("function", ["_cleanup", "_cancel"])
+def test_ctrl_c_as_the_end_begins_does_not_lose_it(
+    tmp_path: Path, function: str
+) -> None:
+    kernel = jf.DataFlowKernel(jf.Config(run_dir=str(tmp_path)))
+    dispatcher = next(
+        thread
+        for thread in threading.enumerate()
+        if thread.name == "jackfield-dispatcher"
+    )
+
+    def strike(frame: FrameType, event: str, _: object) -> None:
+        code = frame.f_code
+        if code.co_name == function and code.co_filename.endswith("shutdown.py"):
+            sys.settrace(None)
+            raise KeyboardInterrupt
+
+    before = sys.gettrace()
+    sys.settrace(strike)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            kernel.cleanup(wait=False)
+    finally:
+        sys.settrace(before)
+    kernel.cleanup(wait=False)
+
+    assert kernel.closed
+    assert not dispatcher.is_alive()

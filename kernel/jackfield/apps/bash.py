@@ -30,14 +30,19 @@ if TYPE_CHECKING:
 SHELL: Final = "/bin/bash"
 
 _running: Final[set[subprocess.Popen[bytes]]] = set()
-"""Commands that have not ended."""
+"""The commands of this process that have not ended, for ``_kill_running``."""
 
 _TAIL: Final = 2000
-"""Bytes of standard error that a failure shows."""
+"""Bytes at the end of standard error that an error message shows."""
 
 
 class BashCommand:
-    """What an executor calls for a bash app: builds the command, runs it."""
+    """The function of a bash app's tasks.
+
+    Args:
+        function: The app's function, which returns the command line.
+        name: The app's name.
+    """
 
     def __init__(self, function: Callable[..., Any], name: str) -> None:
         self.function: Callable[..., Any] = function
@@ -56,7 +61,18 @@ class BashCommand:
         label: Any = None,
         **kwargs: Any,
     ) -> int:
-        """Run the command; the named parameters are those that the kernel reads."""
+        """Build the command line and run it; return 0.
+
+        The parameters with names are those that the kernel also reads. They are given
+        on to the function if it has such parameters.
+
+        Raises:
+            BashAppNoReturn: The function has not returned a command line.
+            BadStdStreamFile: A file for a stream cannot be opened.
+            BashExitFailure: The exit code is not 0.
+            AppTimeout: The walltime is over.
+            MissingOutputs: The command has not made all outputs.
+        """
         read = {
             "stdout": stdout,
             "stderr": stderr,
@@ -113,14 +129,17 @@ class BashCommand:
         except subprocess.TimeoutExpired:
             raise AppTimeout(self.name, walltime or 0.0) from None
         finally:
-            # The command still runs if its time is over, or if an exception was raised
-            # in this thread from outside.
+            # It still runs if its time is over, or if an exception was raised in this
+            # thread, as by a walltime or Ctrl-C.
             if process.poll() is None:
                 _kill_group(process)
 
 
 def _start(command: str, stdout: Any, stderr: Any) -> subprocess.Popen[bytes]:
-    """Start a command in a process group of its own."""
+    """Start a command in a process group of its own.
+
+    So it can be killed together with all processes that it has started.
+    """
     import subprocess
 
     process = subprocess.Popen(
@@ -135,16 +154,17 @@ def _start(command: str, stdout: Any, stderr: Any) -> subprocess.Popen[bytes]:
 
 
 def _kill_running() -> None:
-    """Kill what still runs when the program ends.
+    """Kill the commands that still run when the program ends.
 
-    The thread that waits for a command is a daemon, and stops before it could do that.
+    The threads that wait for them, which would kill them, may be gone by then.
     """
     for process in list(_running):
         _kill_group(process)
 
 
 atexit.register(_kill_running)
-os.register_at_fork(after_in_child=_running.clear)  # the parent kills its own
+# In a forked child, the commands are the parent's and must not be killed.
+os.register_at_fork(after_in_child=_running.clear)
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
@@ -155,7 +175,17 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
 
 @contextmanager
 def _opened(name: str, spec: Any, app: str) -> Iterator[Any]:
-    """Open a standard stream's file; ``None`` leaves the stream as it is."""
+    """Open the file for a stream.
+
+    Args:
+        name: ``"stdout"`` or ``"stderr"``.
+        spec: A path, to which is appended; a pair of path and mode; or ``None``, which
+            leaves the stream as it is.
+        app: The app's name.
+
+    Raises:
+        BadStdStreamFile: It cannot be opened.
+    """
     if spec is None:
         yield None
         return
@@ -172,7 +202,7 @@ def _opened(name: str, spec: Any, app: str) -> Iterator[Any]:
 
 
 def _detail(code: int, stderr: Any) -> str:
-    """Say how the command ended, and show the end of its standard error."""
+    """Return how the command has ended, and the end of its standard error."""
     parts = []
     if code < 0:
         with contextlib.suppress(ValueError):

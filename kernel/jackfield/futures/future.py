@@ -8,15 +8,12 @@ hold up an executor or the kernel.
 
 Several threads may want to end one future at the same time: the one that works off the
 executor's report, and any thread of the user's that calls ``cancel``. The state of the
-future decides between them, and it is read and written only with the lock ``_claim``
-held. Whoever finds it pending writes the end; whoever comes later is told that it lost.
+future decides between them: with the lock ``_claim`` held, whoever finds it pending
+writes the end, and whoever comes later learns that it has lost. To look whether the
+future has ended, nobody needs the lock, because an end is never taken back.
 
-A thread that waits in ``result`` sleeps at a latch of its own. It puts the latch into
-the future's list with the lock held, after a look at the state; whoever ends the future
-opens the latches in the same hold of the lock that writes the state. So a latch is
-either in the list before the end, and is opened, or its owner has seen the end and does
-not sleep. One case is left: a Ctrl-C may strike the main thread between the state and
-the latches, while it cancels. For that, a sleeper looks at the state once a second.
+A thread that waits in ``result`` sleeps at a latch of its own, which whoever ends the
+future opens (``_sleep``).
 
 ``concurrent.futures.wait`` and ``as_completed`` do not sleep at latches. They take the
 future's condition, look at the state, and add a waiter if it is pending; they count on
@@ -224,13 +221,18 @@ class KernelFuture(Future[T]):
         """Wait until the task has ended; tell whether it has."""
         sleeper = Latch()
         with _claim:
-            # Looked at and noted in one hold of the lock: whoever ends the future comes
-            # either before, and we see it, or after, and finds our latch.
+            # We look at the state and note the latch in one hold of the lock; whoever
+            # ends the future writes the state and opens the latches in one hold of it.
+            # So that thread comes either before, and we see the end, or after, and
+            # finds our latch.
             if self._state is not PENDING:
                 return True
             if self._sleepers is None:
                 self._sleepers = []
             self._sleepers.append(sleeper)
+        # One case is left. If the main thread cancels, a Ctrl-C may strike it when it
+        # has written the state and not yet opened the latches. For that, the latch asks
+        # for ``done`` once a second.
         try:
             return sleeper.wait(timeout, self.done)
         finally:
@@ -249,6 +251,9 @@ class KernelFuture(Future[T]):
         It is called on the kernel's callback thread; if the task has ended already, at
         once on this thread. What it raises is logged.
         """
+        # With the lock, so that the future does not end between the look and the
+        # append: its callbacks might have been taken already, and this one would never
+        # be called.
         with _claim:
             if self._state is PENDING:
                 if self._callbacks is None:
@@ -328,6 +333,8 @@ class KernelFuture(Future[T]):
         self._write(error, None)
 
     def _take_callbacks(self) -> list[Callable[[Any], object]] | None:
+        # Without the lock: the future has ended, so nobody adds a callback any more,
+        # and the step that has ended it comes here once.
         callbacks = self._callbacks
         if callbacks is not None:
             self._callbacks = None
@@ -487,6 +494,8 @@ def settle(endings: Iterable[Ending]) -> list[bool]:
     """
     wins: list[bool] = []
     watched: list[tuple[int, KernelFuture[Any], BaseException | None, Any]] = []
+    # No condition can come into being while we hold the lock, so a future that has none
+    # here has nobody who would have to be told.
     with _claim:
         for future, error, value, _, _ in endings:
             if future is not None and future._cond is not None:

@@ -39,7 +39,7 @@ PERIOD_S: Final = 0.1
 
 
 class Observation:
-    """Whom to tell of tasks and of transfers.
+    """The streams to which events of tasks and of transfers go.
 
     Plugins may be registered while tasks run, so this is looked at for each event.
 

@@ -1,1 +1,1 @@
-"""A kernel: composed, started, ended."""
+"""The kernel as a whole: how it is put together, loaded, and ended."""

@@ -1,8 +1,12 @@
-"""The parts of one kernel, each made with what it uses, from the ground up.
+"""Makes the parts of one kernel and gives each the other parts that it uses.
 
-``Parts`` is what is left in hand when all is put together: the state of the run, and
-the parts that the kernel's public face and its end call themselves. No other room sees
-it.
+No part knows the whole: a class of ``steps``, say, gets the three to eight things that
+it uses as arguments. They are all made here, in an order in which each finds what it
+needs. Where two parts need each other, one of them gets a method of ``Parts`` that
+calls the other when it is there.
+
+``Parts`` also keeps what the public face of the kernel (``dfk``) and its end
+(``shutdown``) call themselves. No other room sees it.
 """
 
 from __future__ import annotations
@@ -60,14 +64,21 @@ if TYPE_CHECKING:
     from jackfield.transfers.shared import SharedTransfers
 
 TRANSFER_THREADS: Final = 16
-"""Files moved at a time, over all hosts; twice what one host gets."""
+"""How many files are moved at a time if nothing is configured.
+
+It is twice the connections of one host, so that one slow host leaves threads to others.
+"""
 
 LOOK_UP: Final = AppSpec("memo_look_up", kind="transfer", executors=(INTERNAL,))
-"""Making the key of a call whose arguments would hold the kernel's threads up."""
+"""Looks a cached call up in a task of the kernel's own.
+
+It is used where to make the memo key takes long, because the arguments are large, so
+that it does not hold up a thread of the kernel.
+"""
 
 
 class Parts:
-    """The parts of one kernel. Nothing runs yet when it is made.
+    """The parts of one kernel. To make them starts no thread and no executor.
 
     Args:
         config: The configuration.
@@ -76,17 +87,17 @@ class Parts:
         log: The run's log.
 
     Attributes:
-        live: The tasks that are registered and not ended, by number.
-        tally: Numbers on those that have ended.
+        live: The tasks that are registered and have not ended, by number.
+        tally: Numbers of those that have ended.
         closing: Whether tasks are still taken.
-        barriers: Threads that wait for tasks.
-        observation: Where observers are told of tasks and transfers.
-        scheduler: Who changes the graph.
-        callbacks: Who calls the users' done-callbacks.
-        checkpoints: Results of earlier runs, and for later ones.
+        barriers: What threads wait at that wait for all tasks.
+        observation: Tells observers of tasks and transfers.
+        scheduler: Says which thread may change the graph.
+        callbacks: Calls the users' done-callbacks.
+        checkpoints: The stores of results of earlier runs, and for later ones.
         pool: The executors.
-        ends: How tasks end.
-        submitter: How tasks begin.
+        ends: Ends tasks.
+        submitter: Takes new tasks.
     """
 
     def __init__(
@@ -105,7 +116,7 @@ class Parts:
         self.callbacks: CallbackRunner = CallbackRunner()
         self.scheduler: Scheduler = Scheduler("dispatcher", self._fault)
         self._throttle: Throttle = Throttle(
-            self.live, self.scheduler.inbox, self.closing, self.serves
+            self.live, self.scheduler.inbox, self.closing, self.must_not_wait
         )
         self._transfers: Lazy[SharedTransfers] = Lazy(self._make_transfers)
         self._flights: Lazy[Flights] = Lazy(self._make_flights)
@@ -157,7 +168,7 @@ class Parts:
             self.live, self._home, self.ends, self._foreign, self._flights
         )
 
-    # -- how they begin
+    # -- how tasks begin
 
     def _make_beginning(self) -> None:
         config, post = self.config, self.scheduler.post
@@ -182,7 +193,7 @@ class Parts:
             dependencies=dependencies,
         )
 
-    # -- what comes in between
+    # -- what happens to tasks between beginning and end
 
     def _make_engine(self) -> None:
         scheduler, ends = self.scheduler, self.ends
@@ -237,7 +248,7 @@ class Parts:
         )
         return Launcher(preparer, self.pool, self.manager, handover, self.ends.fail)
 
-    # -- parts that most runs do without
+    # -- parts that are made when a run first needs them
 
     def _make_transfers(self) -> SharedTransfers:
         from jackfield.transfers.shared import SharedTransfers
@@ -269,7 +280,7 @@ class Parts:
         return Flights(make_keys, self.checkpoints, actions)
 
     def _own_executors(self) -> Mapping[str, Callable[[], Any]]:
-        """Return the kernel's own executors: label to what makes one, or its table."""
+        """Return how the kernel's own executors are made; see ``ExecutorPool``."""
 
         def transfers() -> TransferExecutor:
             from jackfield.transfers.executor import TransferExecutor
@@ -283,7 +294,7 @@ class Parts:
             TRANSFERS: transfers,
         }
 
-    # -- joints between parts that are made one after the other
+    # -- calls from one part to another that is made later, or only when it is needed
 
     def _lift_item(self, future: AppFuture[Any], key: Any) -> AppFuture[Any]:
         return self.submitter.lift_item(future, key)
@@ -322,19 +333,19 @@ class Parts:
         self._transfers().release(files)
 
     def _fault(self, error: BaseException) -> None:
-        """Log what ought not to happen. No thread of the kernel ends by it.
+        """Log an exception that must not occur; the thread that calls goes on.
 
         Raises:
-            KeyboardInterrupt: It is the user's, on the main thread.
+            KeyboardInterrupt: The exception was the user's Ctrl-C.
         """
         if is_interrupt(error):
             raise error
         self.log.critical("Fault in the kernel", exc_info=error)
 
-    # -- for the kernel's face and its end
+    # -- for the public face of the kernel and for its end
 
     def summary(self) -> Summary:
-        """Return what became of the tasks so far."""
+        """Return what has become of the tasks so far."""
         counts = dict.fromkeys(TaskState, 0)
         counts.update(self.tally.counts)
         for task in list(self.live.values()):
@@ -347,8 +358,11 @@ class Parts:
             run_dir=self.run_dir,
         )
 
-    def serves(self) -> bool:
-        """Tell whether tasks wait for this thread: it runs one, or ends one."""
+    def must_not_wait(self) -> bool:
+        """Tell whether this thread runs a task or works for the kernel.
+
+        It must not wait for tasks, because tasks wait for it.
+        """
         return runs_tasks() or self.scheduler.busy
 
     def unfinished(self) -> int:
@@ -356,19 +370,23 @@ class Parts:
         return self._throttle.unfinished()
 
     def stop_run(self, reason: str) -> None:
-        """Take no further task, and cancel those that have not begun."""
+        """Take no further task, and cancel those that have not begun.
+
+        Args:
+            reason: Why, for those who submit a task afterwards.
+        """
         if self.closing.reason is None:
             self.closing.close(reason)
             self.scheduler.control(self.ends.cancel_all_not_begun)
 
     def cut_short(self) -> None:
-        """Stop what is moved, and begin nothing again."""
-        self.closing.cut_short.set()
+        """Stop all transfers, and let no transfer and no retry begin."""
+        self.closing.cut_short.set()  # first; see ``SharedTransfers.stop_all``
         if self._transfers.made is not None:
             self._transfers.made.stop_all()
 
     def observe(self) -> None:
-        """Start the event stream, once there is somebody to observe it."""
+        """Start the event stream if a plugin observes and it is not started yet."""
         seen, hooks = self.observation, self.manager.hooks
         stream = seen.tasks or seen.transfers
         if stream is None and (hooks.task_events or hooks.transfer_events):
@@ -381,4 +399,5 @@ class Parts:
 
 
 def _copies(config: Config) -> bool:
+    """Tell whether ``file:`` URLs are staged like those of other schemes."""
     return config.staging.get("file", {}).get("copy") is True

@@ -1,7 +1,7 @@
-"""Which kernel apps use when they are not told another: one for each process.
+"""The loaded kernel: the one that apps use, at most one in each process.
 
-Only the fact itself, so that whoever ends a kernel can have it forgotten; ``load`` is
-where it is set, and where users ask for it.
+It stands in a module of its own so that both ``load``, which sets it, and ``shutdown``,
+which forgets it, can reach it.
 """
 
 from __future__ import annotations
@@ -13,14 +13,22 @@ if TYPE_CHECKING:
     from jackfield.abc import Kernel
 
 lock = threading.RLock()
-"""Held while a kernel is loaded. Reentrant: a plugin may try to load another then."""
+"""Held while a kernel is being loaded.
+
+It is reentrant, because a plugin that is called meanwhile may try to load another
+kernel: that shall be an error, and not wait for ever.
+"""
 
 loaded: Kernel | None = None
-"""The kernel; read on any thread, written by ``load`` and ``forget``."""
+"""The loaded kernel. Read on any thread, written by ``load`` and ``forget``."""
 
 
 def forget(kernel: Kernel | None) -> None:
-    """Forget a kernel if it is the loaded one; ``None``: in a fork, whichever."""
+    """Forget a kernel if it is the loaded one.
+
+    Args:
+        kernel: The kernel; ``None``, in a forked child, for whichever is loaded.
+    """
     global loaded  # noqa: PLW0603  (the one kernel of this process)
     if kernel is None or loaded is kernel:
         loaded = None

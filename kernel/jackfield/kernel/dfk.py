@@ -1,4 +1,4 @@
-"""The public face of a kernel."""
+"""``DataFlowKernel``: the public face of a kernel."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jackfield.kernel.rundir import close_log, make_run_dir, open_log
 from jackfield.kernel.shutdown import Shutdown
 from jackfield.kernel.waiting import wait_for_tasks
 from jackfield.plugins.manager import PluginManager
-from jackfield.states import Summary, TaskState  # noqa: TC001  (annotations of what is public stay resolvable)
+from jackfield.states import Summary, TaskState  # noqa: TC001  (so that ``get_type_hints`` finds them)
 from jackfield.steps.call import READ_BY_KERNEL, read_signature
 
 if TYPE_CHECKING:
@@ -31,9 +31,10 @@ R = TypeVar("R")
 
 
 class SubmitsItself(Protocol[R]):
-    """An app, as the kernel knows it: it has a mark, and knows how it is submitted.
+    """An app, as far as the kernel knows it.
 
-    Apps are built upon the kernel, so the kernel cannot know their class.
+    Apps are built upon the kernel, so the kernel cannot import their class. It knows
+    them by the attribute ``__jackfield_app__``.
     """
 
     __jackfield_app__: bool
@@ -41,20 +42,20 @@ class SubmitsItself(Protocol[R]):
     def submit_to(
         self, kernel: DataFlowKernel, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> AppFuture[R]:
-        """Submit a call to a certain kernel."""
+        """Submit a call to a given kernel."""
 
 
 class DataFlowKernel:
-    """Runs tasks when what they depend on is there.
+    """Runs tasks as soon as all that they depend on has ended.
 
-    Most scripts use ``jackfield.load`` and decorated apps instead of making one.
+    Most scripts call ``jackfield.load`` and use decorated apps, instead of making one.
     All methods may be called on any thread.
 
     Args:
         config: The configuration; without one, the defaults.
 
     Raises:
-        ConfigurationError: Something in the configuration cannot be.
+        ConfigurationError: Something in the configuration is wrong.
         PluginError: A plugin that it names is missing or broken.
         ExecutorError: An executor does not start; those that did are stopped.
 
@@ -129,11 +130,11 @@ class DataFlowKernel:
 
     @property
     def task_state_counts(self) -> Mapping[TaskState, int]:
-        """How many tasks are, or ended, in each state."""
+        """How many tasks are in each state, or have ended in it."""
         return self._parts.summary().counts
 
     def summary(self) -> Summary:
-        """Return what became of the tasks so far."""
+        """Return what has become of the tasks so far."""
         return self._parts.summary()
 
     # -- tasks
@@ -173,7 +174,7 @@ class DataFlowKernel:
             func: A function, or an app, which keeps its options.
             args: Positional arguments.
             executors: Labels of executors that may run it, or ``"all"``.
-            cache: Whether an equal call may share its result.
+            cache: Whether equal calls share one execution and its result.
             kwargs: Keyword arguments for the function; ``label``, ``walltime``,
                 ``outputs``, ``stdout`` and ``stderr`` mean what they do for apps.
 
@@ -235,13 +236,13 @@ class DataFlowKernel:
         Args:
             func: A function or an app.
             iterables: As for the built-in ``map``; the shortest ends it.
-            window: Calls that may be unfinished or unfetched at a time: with it, a
-                generator of a million items needs the memory of a few. ``None``
-                submits everything at the first ``next``.
+            window: How many calls may be submitted whose results were not fetched yet.
+                With it, a generator of a million items needs the memory of a few.
+                ``None`` submits everything at the first ``next``.
 
         Raises:
-            BaseException: When a result is fetched whose task failed, its error;
-                what was submitted beyond it is cancelled.
+            BaseException: The error of a task, when its result is fetched; the calls
+                that were submitted after it are cancelled.
         """
         return windowed(lambda *items: self.submit(func, *items), iterables, window)
 
@@ -259,14 +260,14 @@ class DataFlowKernel:
         """
         if not self._shutdown.ended.is_set():
             wait_for_tasks(self._parts, timeout)
-        elif self._parts.serves():
+        elif self._parts.must_not_wait():
             raise RuntimeError("A task cannot wait for all tasks: it is one of them.")
 
     def checkpoint(self) -> None:
-        """Write the results of cached apps that are not written yet, and wait for it.
+        """Write the results of cached apps to the checkpoint store, and wait for it.
 
-        What ended tasks gave then survives the death of this process. In mode
-        ``"manual"`` nothing else writes.
+        Afterwards the results of all tasks that have ended survive the death of this
+        process. In mode ``"manual"`` this is the only time at which they are written.
 
         Raises:
             CheckpointError: They cannot be written, or are kept in memory only.
@@ -280,10 +281,15 @@ class DataFlowKernel:
             str, Mapping[str, Any] | Executor | concurrent.futures.Executor
         ],
     ) -> None:
-        """Start more executors; tasks that may run anywhere use them at once.
+        """Start more executors. Tasks that may run on any can use them at once.
 
         Args:
-            executors: Label to table or executor, as in the configuration.
+            executors: Each label with a table or an executor, as in the configuration.
+
+        Raises:
+            KernelClosedError: The kernel takes no more tasks.
+            ConfigurationError: A label is taken, or a table is wrong.
+            ExecutorError: An executor does not start; then none of them is added.
         """
         from jackfield.config import checked_executors
 
@@ -320,15 +326,16 @@ class DataFlowKernel:
         self._manager.unregister(plugin)
 
     def cleanup(self, *, wait: bool = True) -> None:
-        """End the kernel: once, from any state, on any thread.
+        """End the kernel. May be called in any state, on any thread, and repeatedly.
 
-        On a thread of the kernel or of a task it only starts, and goes on in the
-        background, because it could not wait for itself.
+        A call that comes while another one is at work waits for that. A thread of the
+        kernel or of a task cannot wait for itself: there the end goes on in the
+        background, and this returns at once.
 
         Args:
-            wait: Whether to let every task end first. Otherwise what has not begun
-                is cancelled, and what runs gets ``exit_grace`` seconds, then is
-                stopped where the executor can.
+            wait: Whether to let every task end first. Otherwise tasks that have not
+                begun are cancelled, and those that run get ``exit_grace`` seconds and
+                are then stopped, if their executor can do that.
         """
         self._shutdown.cleanup(wait=wait)
 

@@ -1,4 +1,4 @@
-"""Loading a kernel, and asking for the one that is loaded."""
+"""Loads a kernel, and returns the one that is loaded."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from jackfield.kernel.dfk import DataFlowKernel
 
 _loading: bool = False
+"""Whether ``load`` is at work; read and written with ``current.lock`` held."""
 
 
 def load(
@@ -28,13 +29,14 @@ def load(
 
     Args:
         config: A ``Config``; a mapping as in ``jackfield.toml``; the name of a
-            profile; the path of a TOML file. ``None`` searches for
-            ``jackfield.toml`` and ``[tool.jackfield]``, then takes the defaults.
-        options: Single options of ``Config``, over all other sources; ``profile=``
-            names a profile to use besides; ``plugins=`` adds to the others' plugins.
+            profile; the path of a TOML file. ``None`` searches for ``jackfield.toml``
+            and ``[tool.jackfield]``, and takes the defaults if there is neither.
+        options: Single options of ``Config``, which override all other sources.
+            ``profile=`` names a profile to use as well; ``plugins=`` adds plugins to
+            those of other sources.
 
     Raises:
-        ConfigurationError: Something in the configuration cannot be, or a kernel is
+        ConfigurationError: Something in the configuration is wrong, or a kernel is
             loaded already.
         PluginError: A plugin that it names is missing or broken.
         ExecutorError: An executor does not start.
@@ -59,7 +61,7 @@ def load(
         try:
             resolved = resolve(config, profiles=PluginManager().profile, **options)
             kernel = DataFlowKernel(resolved.config)
-            if not kernel.closed:  # else a plugin that was told of it has ended it
+            if not kernel.closed:  # a plugin may have ended it when it was started
                 current.loaded = kernel
         finally:
             _loading = False
@@ -75,7 +77,7 @@ def dfk() -> DataFlowKernel:
     kernel = current.loaded
     if kernel is None:
         raise NoDataFlowKernelError
-    return cast("DataFlowKernel", kernel)  # ``load`` has made it
+    return cast("DataFlowKernel", kernel)  # ``load`` sets no other
 
 
 def clear() -> None:

@@ -1,4 +1,4 @@
-"""The directory of one run: its number and its log file."""
+"""Makes the directory of a run, and opens the log in it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ _LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "OFF")
 
 
 def make_run_dir(parent: Path) -> Path:
-    """Make the next numbered directory: ``000``, ``001``, ... Safe between processes.
+    """Make the next directory in ``parent``: ``000``, ``001``, ...
+
+    Several processes may do so at the same time: each gets another number.
 
     Raises:
-        ConfigurationError: It cannot be made; names the path.
+        ConfigurationError: It cannot be made.
     """
     try:
         parent.mkdir(parents=True, exist_ok=True)
@@ -27,7 +29,7 @@ def make_run_dir(parent: Path) -> Path:
             path = parent / f"{number:03}"
             try:
                 path.mkdir()
-            except FileExistsError:
+            except FileExistsError:  # another process has just taken the number
                 continue
             return path.absolute()
     except OSError as error:
@@ -37,21 +39,32 @@ def make_run_dir(parent: Path) -> Path:
 
 
 class _Log(logging.Logger):
-    """A logger for the kernel's threads: a handler that raises is told of and left."""
+    """A logger that never raises, whatever the handlers of an application do.
+
+    The kernel logs on threads that must not end by an exception.
+    """
 
     def handle(self, record: logging.LogRecord) -> None:
         try:
             super().handle(record)
         except Exception:
-            logging.Handler().handleError(record)  # as the standard handlers do
+            # Prints the exception to standard error, as the standard handlers do.
+            logging.Handler().handleError(record)
 
 
 def open_log(run_dir: Path, level: str) -> logging.Logger:
     """Return the logger of one kernel, which writes ``jackfield.log``.
 
-    Records also go to the logger ``jackfield``, so that an application may show
-    them. The logger itself is not registered, or ten thousand kernels would leave
-    ten thousand loggers.
+    Records also go to the logger ``jackfield``, so that an application may show them.
+    The logger is not registered with ``logging``, which would keep it for ever, even if
+    a program makes ten thousand kernels.
+
+    Args:
+        run_dir: The run's directory.
+        level: Name of the level; ``"OFF"`` for no file.
+
+    Raises:
+        ConfigurationError: There is no such level.
     """
     name = level.upper()
     if name not in _LEVELS:
@@ -62,7 +75,9 @@ def open_log(run_dir: Path, level: str) -> logging.Logger:
     log = _Log("jackfield.kernel")
     log.parent = logging.getLogger("jackfield")
     if not log.parent.handlers:
-        log.parent.addHandler(logging.NullHandler())  # a library is silent by default
+        # Without any handler, Python would print warnings to standard error. A library
+        # leaves that to the application.
+        log.parent.addHandler(logging.NullHandler())
     if name != "OFF":
         handler = logging.FileHandler(
             run_dir / "jackfield.log", encoding="utf-8", delay=True

@@ -1,4 +1,15 @@
-"""How a kernel ends: by ``cleanup``, at the interpreter's exit, in a forked child."""
+"""How a kernel ends: by ``cleanup``, at the interpreter's exit, or in a forked child.
+
+Any thread may end a kernel, several may do so at once, and a Ctrl-C may strike the main
+thread anywhere within it. What must hold is that each kernel ends once, that an error
+or a Ctrl-C in one step of the end does not keep the next steps from being taken, and
+that no thread waits for itself: one on which tasks depend hands the end over to a new
+thread.
+
+An end has these steps: the executors are shut down; the tasks that are left are
+cancelled; the dispatcher ends, then the event stream, after which observers are told;
+the checkpoint store is closed, and then the thread of the done-callbacks ends.
+"""
 
 from __future__ import annotations
 
@@ -27,22 +38,28 @@ if TYPE_CHECKING:
     from jackfield.kernel.compose import Parts
 
 _THREADS_S: Final = 5.0
-"""Seconds that plugins and users' callbacks get to let go of the kernel's threads."""
+"""Seconds to wait at the end for the kernel's threads.
+
+One of them may be in a plugin or in a user's callback that never returns.
+"""
 
 _open: set[Shutdown] = set()
-"""Those of kernels that have not ended. Held, so that nothing but an end ends one."""
+"""The ends of all kernels that have not ended yet.
+
+They are referred to from here, so that no kernel is collected as garbage before.
+"""
 
 
 class Shutdown:
     """The end of one kernel, which comes once.
 
     Args:
-        kernel: The kernel, for the plugins that are told of its end.
-        parts: What it is made of.
+        kernel: The kernel. Plugins get it when they are told of its end.
+        parts: Its parts.
 
     Attributes:
         kernel: The kernel.
-        ended: Set when it has ended.
+        ended: Set when the kernel has ended.
     """
 
     def __init__(self, kernel: Kernel, parts: Parts) -> None:
@@ -50,11 +67,12 @@ class Shutdown:
         self.ended: threading.Event = threading.Event()
         self._parts: Parts = parts
         self._pid: int = os.getpid()
-        # ``"thread"``: who ends the kernel; ``"began"``: that it has begun to.
+        # ``"thread"`` has the number of the thread that ends the kernel; ``"began"`` is
+        # there when it has begun to. A dict for its ``setdefault``; see ``cleanup``.
         self._closer: dict[str, int] = {}
 
     def watch(self) -> None:
-        """Have the kernel ended at the interpreter's exit, and made inert by a fork."""
+        """See that the kernel ends at the interpreter's exit, and is inert in forks."""
         _open.add(self)
 
     def cleanup(self, *, wait: bool) -> None:
@@ -68,28 +86,29 @@ class Shutdown:
             return
         # Two threads may come here at once, and a Ctrl-C may strike the main thread
         # anywhere. ``setdefault`` is one step of the interpreter, so exactly one thread
-        # finds its own number; the others wait for it. If a Ctrl-C strikes just behind
-        # that step, nothing has begun, and the thread finds its own number again when
-        # it comes back, as it does at the end of the ``with`` block or at the exit.
+        # finds its own number; the others wait for it. If a Ctrl-C strikes after that
+        # step and before ``_cleanup`` notes that it has begun, nothing is done yet, and
+        # the thread finds its own number again when it comes back, as it does at the
+        # end of the ``with`` block or at the interpreter's exit.
         here = threading.get_ident()
         if self._closer.setdefault("thread", here) != here:
-            if not wait:
+            if not wait:  # and the other thread may be waiting for all tasks
                 self._cut_short()
-            while not self.ended.wait(NAP_S):
+            while not self.ended.wait(NAP_S):  # in naps, so that a Ctrl-C is noticed
                 pass
         elif "began" not in self._closer:
-            self._closer["began"] = here
             self._cleanup(wait=wait)
-        # Otherwise a plugin calls ``cleanup`` when it is told of the end: it is within
-        # the one that has begun, and must not wait for it.
+        # Otherwise this very thread is within the end, and a plugin that is told of it
+        # calls ``cleanup``. To wait for the end here would be to wait for ever.
 
     def abort(self) -> None:
-        """Stop what a kernel that could not start has started."""
+        """Stop what was started of a kernel that cannot start."""
         self._finish(grace=0.0)
 
     def _is_own_thread(self) -> bool:
+        """Tell whether the end would have to wait for this thread."""
         parts = self._parts
-        return parts.serves() or threading.current_thread() in (
+        return parts.must_not_wait() or threading.current_thread() in (
             parts.scheduler.thread,
             parts.callbacks.thread,
             *(stream.thread for stream in _streams(parts)),
@@ -100,28 +119,37 @@ class Shutdown:
     def _cleanup(self, *, wait: bool) -> None:
         grace: float | None = self._parts.config.exit_grace
         try:
+            # In the ``try``: from this mark on, a Ctrl-C leads into the ``finally``.
+            self._closer["began"] = threading.get_ident()
             if wait:
                 self._wait()
                 grace = None
-        finally:  # Ctrl-C while we wait does what it does inside `with`
-            if grace is not None:
-                self._cancel()
-            self._finish(grace=grace)
+        finally:
+            # A Ctrl-C while we wait for the tasks leaves the grace as it was: what has
+            # not begun is cancelled, as by a Ctrl-C within the ``with`` block.
+            try:
+                if grace is not None:
+                    self._cancel()
+            finally:
+                self._finish(grace=grace)
 
     def _wait(self) -> None:
+        """Wait for all tasks, and for those that they submit; then take no more."""
         parts = self._parts
-        # Waiting comes first, because a task that is just being admitted is neither in
-        # the inbox nor live, and the look at these two would miss it.
+        # ``unfinished`` counts the inbox and ``live``. A task that is being registered
+        # right now is in neither, so we must not begin with that look. A barrier is an
+        # item of the inbox and comes after such a task.
         wait_for_tasks(parts)
-        while parts.unfinished():  # tasks may submit tasks while we wait
+        while parts.unfinished():  # tasks have submitted tasks while we waited
             wait_for_tasks(parts)
         self._close()
-        wait_for_tasks(parts)  # for one that was submitted just before
+        wait_for_tasks(parts)  # for one that was submitted just before we closed
 
     def _close(self) -> None:
         self._parts.closing.close("it is closed")
 
     def _cancel(self) -> None:
+        """Take no more tasks, stop transfers, cancel what has not begun."""
         self._close()
         self._parts.cut_short()
         self._parts.scheduler.post(self._parts.ends.cancel_all_not_begun)
@@ -134,9 +162,13 @@ class Shutdown:
         parts.scheduler.post(parts.ends.cancel_all_left)
 
     def _finish(self, *, grace: float | None) -> None:
-        """Stop everything, whatever goes wrong on the way.
+        """Take all steps of the end, whatever goes wrong in one of them.
 
-        Ctrl-C ends the step at which it comes, and leaves the others no time.
+        A Ctrl-C breaks off the step in which it comes. The steps after it are taken
+        too, but none of them waits any more; in the end the Ctrl-C is raised.
+
+        Args:
+            grace: Seconds for tasks that run; ``None`` if there are none left.
         """
         log = self._parts.log
         interrupts: list[BaseException] = []
@@ -160,14 +192,20 @@ class Shutdown:
     def _steps(
         self, grace: float | None, interrupts: list[BaseException]
     ) -> Iterator[Callable[[], Any]]:
+        """Give the steps of the end.
+
+        This is a generator so that it can look, between two steps, at ``interrupts``,
+        to which a Ctrl-C of the step before was appended.
+        """
         parts = self._parts
 
         def left() -> float:
+            """Return the seconds that there are to wait for threads."""
             return 0.0 if interrupts else max(0.0, deadline - time.monotonic())
 
         self._close()
         yield lambda: parts.pool.shutdown(grace)
-        if interrupts:
+        if interrupts:  # the step was broken off, so once more, without waiting
             yield lambda: parts.pool.shutdown(0.0)
         yield lambda: parts.scheduler.post(parts.ends.cancel_all_left)
         limit = _THREADS_S if grace is None else min(_THREADS_S, max(1.0, grace))
@@ -175,7 +213,7 @@ class Shutdown:
         yield lambda: parts.scheduler.stop(left())
         for stream in _streams(parts):
             yield partial(_stop_stream, stream, left)
-        if self in _open:  # else it has never been started
+        if self in _open:  # plugins are not told of one that could not start
             notify = parts.manager.notify
             yield lambda: notify("jackfield_kernel_closing", kernel=self.kernel)
         yield parts.checkpoints.close
@@ -187,9 +225,10 @@ class Shutdown:
     def at_exit(self) -> None:
         """End a kernel that nobody ended, within ``exit_grace``, and say so.
 
-        Called when the main thread has ended and other non-daemon threads too. No
-        thread or process can be started any more on newer Pythons, so a kernel cannot
-        go on with its work here; it can only keep the loss small and tell.
+        Python calls this when the main thread and all other threads that are no daemons
+        have ended. From Python 3.12 on, no thread or process can be started any more by
+        then, so the kernel cannot work on. It can only give what runs a little time,
+        and say what is lost.
         """
         unfinished = self._parts.unfinished()
         if unfinished:
@@ -199,12 +238,12 @@ class Shutdown:
                 f"those that run get {grace:g} s. Use `with jackfield.load():`, or "
                 f"wait_for_current_tasks(), to wait for all.\n"
             )
-            with contextlib.suppress(Exception):  # it may be closed, or None
+            with contextlib.suppress(Exception):  # stderr may be closed, or ``None``
                 sys.stderr.write(text)
         self.cleanup(wait=False)
 
     def before_fork(self) -> None:
-        """Keep the graph as it is until the fork is done."""
+        """Keep the graph from changing until the fork is done."""
         self._parts.scheduler.hold()
 
     def after_fork(self) -> None:
@@ -212,7 +251,11 @@ class Shutdown:
         self._parts.scheduler.let_go()
 
     def become_inert(self) -> None:
-        """Make the parent's kernel inert in a forked child: it has no threads there."""
+        """Make the parent's kernel inert in a forked child.
+
+        There it has no threads, so no task of it would ever end. Whoever waits for one
+        of its futures, or submits a task, gets an error instead.
+        """
         parts = self._parts
         reason = f"it belongs to process {self._pid}; this is a fork of it"
         parts.closing.reason = reason
@@ -221,12 +264,14 @@ class Shutdown:
         for task in (*parts.live.values(), *inbox):
             for future in filter(None, (task.future, *task.data_futures)):
                 strand(future, error)
-        self.ended = threading.Event()  # the old one's lock may be held for ever
+        # A new event, because a thread of the parent may have held the old one's lock
+        # in the moment of the fork.
+        self.ended = threading.Event()
         self.ended.set()
 
 
 def _streams(parts: Parts) -> set[EventStream]:
-    """Return the event stream, if there is one."""
+    """Return the event stream, if there is one; tasks and transfers share it."""
     seen = parts.observation
     return {one for one in (seen.tasks, seen.transfers) if one is not None}
 

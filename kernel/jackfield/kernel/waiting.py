@@ -1,4 +1,4 @@
-"""Waiting for the tasks that a kernel has now."""
+"""Waits for all tasks that a kernel has."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ def wait_for_tasks(parts: Parts, timeout: float | None = None) -> None:
         TimeoutError: Some have not ended in time.
         RuntimeError: The caller is itself a task, which would wait for itself.
     """
-    if parts.serves():
+    if parts.must_not_wait():
         raise RuntimeError("A task cannot wait for all tasks: it is one of them.")
+    # The barrier is set by an item of the inbox, which comes after all tasks that were
+    # submitted before. When it is worked off, these are live or have ended.
     barrier = Barrier()
-    set_barrier = partial(parts.barriers.set, barrier, parts.live)
-    parts.scheduler.post(set_barrier)  # behind all tasks that were submitted before
+    parts.scheduler.post(partial(parts.barriers.set, barrier, parts.live))
     down = False
     try:
         down = barrier.down.wait(timeout)
     finally:
-        if not down:
+        if not down:  # out of time, or Ctrl-C
             parts.scheduler.post(partial(parts.barriers.drop, barrier))
     if not down:
         number = len(barrier.left)

@@ -1,12 +1,18 @@
-"""How calls and outcomes cross a process boundary.
+"""How calls and outcomes get from one process into another.
 
-Standard pickle, protocol 5, comes first because it is the fastest; cloudpickle
-takes over for what pickle cannot do and for what a worker could not import:
-functions and classes of ``__main__``, of notebooks, and of modules that no import
-path leads to travel by value.
+The functions here come in pairs, one for each side. The driver pickles a function and
+the arguments of a call (``dump_function``, ``dump_call``). A worker loads them, calls,
+and packs the outcome (``run_packed``). The driver unpacks that (``load_outcome``).
+In between there are only ``bytes`` and other built-in types, which any pool can carry.
 
-User objects are pickled and unpickled here only, each in a ``try`` of its own, so
-that one bad object ends in one failed task. What goes through a pool is ``bytes``.
+Pickling is done by the standard pickler if possible, because it is the fastest, and
+else by cloudpickle. A function or class that a worker cannot import is pickled *by
+value*, with its code: those of ``__main__``, of notebooks, and of modules that are on
+no import path. Others are pickled *by reference*, as a name.
+
+To pickle or to unpickle an object of a user's runs code of its class, which may raise
+anything. So each is done in a ``try`` of its own, and one bad object makes one task
+fail.
 """
 
 from __future__ import annotations
@@ -25,16 +31,16 @@ from jackfield.serialize._pickling import (
     dump_parts,
     dumps,
     loads,
-    travels,
+    worker_can_import,
 )
 from jackfield.serialize._unpicklable import (
-    blame_argument,
-    cut,
+    argument_error,
     explain_unpicklable,
     one_line,
-    place,
     safe_repr,
     safe_str,
+    shortened,
+    with_path,
 )
 
 if TYPE_CHECKING:
@@ -63,20 +69,25 @@ __all__ = [
 ]
 
 Packed: TypeAlias = tuple[Any, ...]
-"""An outcome made of built-in types alone, so that any pickler can carry it.
+"""The outcome of a call, made of built-in types alone. One of these:
 
-``("ok", data, buffers)``; ``("error", data or None, class name, message,
-traceback)``; ``("exit", repr, traceback)``; ``("unpicklable", what, reason)``.
+- ``("ok", data)``, or with buffers as a third item: the pickled result.
+- ``("error", data, class name, message, traceback)``: the pickled exception, or
+  ``None`` if it cannot be pickled, and what is shown of it then.
+- ``("exit", repr, traceback)``: ``SystemExit``, ``KeyboardInterrupt`` or the like.
+- ``("unpicklable", what, reason)``: function, arguments or result cannot be pickled or
+  unpickled.
 """
 
 _FUNCTIONS_KEPT: Final = 256
+"""How many functions a worker remembers, so that it does not load them again."""
 
 
 class RemoteTraceback(Exception):  # noqa: N818  (shown as a cause, never raised)
-    """The traceback of a task's exception, as the worker saw it.
+    """The traceback of a task's exception in the worker, as text.
 
-    It is the ``__cause__`` of the exception that the driver gets, so that Python
-    prints it above the driver's own traceback.
+    It becomes the ``__cause__`` of the exception in the driver, so that Python prints
+    it above the traceback of the driver.
     """
 
     def __init__(self, text: str) -> None:
@@ -92,9 +103,9 @@ class RemoteTraceback(Exception):  # noqa: N818  (shown as a cause, never raised
 
 
 def dump_function(name: str, function: Callable[..., Any]) -> bytes:
-    """Pickle a function: by reference where a worker can import it, else by value.
+    """Pickle a function: by reference if a worker can import it, else by value.
 
-    A function that a decorator has replaced under its own name is found again
+    If a decorator has put something else under the function's name, the reference leads
     through ``__wrapped__``. By value means with its closure, its defaults and the
     globals that it uses, as they are now.
 
@@ -111,27 +122,27 @@ def dump_function(name: str, function: Callable[..., Any]) -> bytes:
             return dump_reference(function.__module__, path)
         return dumps(function)
     except Exception as error:
-        what = place(
+        what = with_path(
             "its function", explain_unpicklable(function, "function"), "function"
         )
         raise SerializationError(name, what, one_line(error)) from error
 
 
 def dump_reference(module: str, path: str) -> bytes:
-    """Serialize a function by its name: ``load_function`` imports it."""
-    return pickle.dumps(_Reference(module, path), PROTOCOL)
+    """Pickle a function by its name; ``load_function`` imports it."""
+    return pickle.dumps(_ByName(module, path), PROTOCOL)
 
 
 def load_function(data: bytes) -> Callable[..., Any]:
-    """Undo ``dump_function``; raises what an import or an unpickling raises."""
+    """Load what ``dump_function`` has pickled; raises what an import may raise."""
     function = loads(data)
     if not callable(function):
         raise TypeError(f"the function arrived as {type(function).__name__!r}")
     return function  # type: ignore[no-any-return]  # `callable` narrows Any to Any
 
 
-class _Reference:
-    """Pickles as a look-up of ``module.path``."""
+class _ByName:
+    """An object that is pickled as the instruction to import ``module.path``."""
 
     def __init__(self, module: str, path: str) -> None:
         self._target = module, path
@@ -148,12 +159,15 @@ def _resolve(module: str, path: str) -> Any:
 
 
 def _attribute_path(function: Any) -> str | None:
-    """The dotted way from an importable module to a function, if there is one."""
+    """Return the dotted path to a function within a module that a worker can import.
+
+    ``None`` if there is no such path.
+    """
     path = getattr(function, "__qualname__", None)
     module = sys.modules.get(getattr(function, "__module__", None) or "")
     if not isinstance(function, FunctionType) or path is None or "<" in path:
         return None
-    if module is None or not travels(function.__module__):
+    if module is None or not worker_can_import(function.__module__):
         return None
     found: Any = module
     for part in path.split("."):
@@ -178,7 +192,8 @@ def dump_call(
 
     Args:
         name: The app's name, for the error.
-        function: What is to be called, for its parameters' names; or ``None``.
+        function: What is to be called. Errors name its parameters; without it,
+            positional arguments are numbered.
         args: Positional arguments.
         kwargs: Keyword arguments.
         buffers: As for ``dumps``.
@@ -197,17 +212,20 @@ def dump_call_parts(
     kwargs: Mapping[str, Any],
     buffers: Buffers | None = None,
 ) -> list[bytes]:
-    """Pickle like ``dump_call``, into pieces: large ``bytes`` are not copied."""
+    """Do what ``dump_call`` does, into pieces to be written one after another.
+
+    A large ``bytes`` object among the arguments is a piece by itself, without a copy.
+    """
     try:
         return dump_parts((tuple(args), dict(kwargs)), buffers)
     except Exception as error:
-        raise blame_argument(name, function, args, kwargs, error) from error
+        raise argument_error(name, function, args, kwargs, error) from error
 
 
 def load_call(
     data: bytes | bytearray | memoryview, buffers: Iterable[Any] = ()
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Undo ``dump_call``; raises what the unpickling raises."""
+    """Load what ``dump_call`` has pickled; raises what the unpickling raises."""
     args, kwargs = loads(data, buffers)
     return args, kwargs
 
@@ -218,18 +236,18 @@ _functions: OrderedDict[bytes, Callable[..., Any]] = OrderedDict()
 
 
 def run_packed(function: bytes, call: bytes, buffers: Sequence[Any] = ()) -> Packed:
-    """Load a function and its arguments, call it, and pack what comes of it.
+    """Load a function and its arguments, call it, and pack the outcome.
 
-    To be run in a worker of any kind of pool: takes and returns built-in types
-    only, and never raises. Functions are remembered, the last few hundred.
+    This is what runs in a worker, of any kind of pool. It never raises. The functions
+    that were loaded last are remembered.
 
     Args:
         function: From ``dump_function``.
         call: From ``dump_call``.
-        buffers: What ``dump_call`` put into its ``buffers``.
+        buffers: What ``dump_call`` has put into its ``buffers``.
 
     Returns:
-        What ``load_outcome`` takes.
+        The outcome, for ``load_outcome``.
     """
     try:
         loaded = _remembered(function)
@@ -247,6 +265,7 @@ def run_packed(function: bytes, call: bytes, buffers: Sequence[Any] = ()) -> Pac
 
 
 def _remembered(data: bytes) -> Callable[..., Any]:
+    """Load a function, or return it if it was loaded before."""
     function = _functions.get(data)
     if function is None:
         function = _functions[data] = load_function(data)
@@ -256,7 +275,7 @@ def _remembered(data: bytes) -> Callable[..., Any]:
 
 
 def pack_value(value: object) -> Packed:
-    """Pack what a task returned; one that cannot be pickled is an outcome too."""
+    """Pack a result; that it cannot be pickled is an outcome, too."""
     try:
         return "ok", dumps(value)
     except BaseException as error:
@@ -264,23 +283,27 @@ def pack_value(value: object) -> Packed:
 
 
 def pack_unloadable(what: str, error: BaseException) -> Packed:
-    """Pack the news that ``what`` does not unpickle in the worker."""
+    """Return the outcome that the worker cannot unpickle ``what``."""
     return "unpicklable", what, f"unpickling failed: {one_line(error)}"
 
 
 def pack_unpicklable(value: object, error: BaseException) -> Packed:
-    """Pack the news that a result cannot be pickled, with the place."""
+    """Return the outcome that a result cannot be pickled, with the part at fault."""
     path = explain_unpicklable(value, "result")
     reason = f"{one_line(error)} (a {type(value).__qualname__})"
-    return "unpicklable", place("its result", path, "result"), reason
+    return "unpicklable", with_path("its result", path, "result"), reason
 
 
 def pack_error(error: BaseException, *, skip_frames: int = 1) -> Packed:
-    """Pack what a task raised, tested to unpickle; else as text.
+    """Pack what a task has raised.
+
+    It is unpickled here for a test, because many exceptions can be pickled but not
+    unpickled. One that cannot is packed as text alone.
 
     Args:
         error: The exception.
-        skip_frames: How many of the traceback's first frames are not the task's.
+        skip_frames: How many frames at the beginning of the traceback are ours and are
+            left out.
     """
     text = _format(error, skip_frames)
     if not isinstance(error, Exception):
@@ -301,7 +324,7 @@ def _format(error: BaseException, skip_frames: int) -> str:
     for _ in range(skip_frames):
         trace = trace.tb_next if trace is not None else None
     try:
-        return cut("".join(traceback.format_exception(type(error), error, trace)))
+        return shortened("".join(traceback.format_exception(type(error), error, trace)))
     except Exception:
         return f"{type(error).__qualname__}: its traceback cannot be shown\n"
 
@@ -317,10 +340,11 @@ def load_outcome(name: str, packed: Packed) -> tuple[BaseException | None, Any]:
         packed: The outcome.
 
     Returns:
-        ``(error, value)`` as in a report. The error is the task's own, with a
-        ``RemoteTraceback`` as its cause; ``RemoteError`` where that cannot be
-        brought back; ``TaskExitError`` for what would have ended the worker;
-        ``SerializationError`` for a result that cannot be pickled or unpickled.
+        ``(error, value)``, of which the error is ``None`` if the task has returned. The
+        error is the task's own, with a ``RemoteTraceback`` as its cause; or a
+        ``RemoteError``, if that cannot be unpickled; a ``TaskExitError`` for what would
+        have ended the worker; a ``SerializationError`` if function, arguments or result
+        could not be pickled or unpickled.
     """
     kind = packed[0]
     if kind == "ok":
@@ -349,7 +373,7 @@ def _load_error(
         try:
             error = loads(data)
         except BaseException:
-            error = None  # the stand-in below tells of it
+            error = None  # a ``RemoteError`` takes its place
         if isinstance(error, BaseException):
             return _caused(error, text)
     return RemoteError(type_name, message, text)

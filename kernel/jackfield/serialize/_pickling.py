@@ -1,9 +1,9 @@
-"""Pickling single values so that another process of this program can load them.
+"""Pickles single values so that another process of this program can load them.
 
-Two picklers, tried in this order: the standard one, which is the fastest, and
-cloudpickle for what it cannot do. Both refuse references that a worker could not
-follow: functions and classes of ``__main__``, of notebooks and of modules that no
-import path leads to go by value.
+Two picklers are tried in this order: the standard one, which is the fastest, and
+cloudpickle. Both know which functions and classes a worker cannot import. At one of
+these the standard pickler, which can only write its name, gives up; cloudpickle pickles
+it by value, with its code.
 """
 
 from __future__ import annotations
@@ -23,13 +23,15 @@ PROTOCOL: Final = 5
 Buffers: TypeAlias = list[pickle.PickleBuffer]
 
 _ATOMS: Final = frozenset({int, float, complex, str, bytes, bool, type(None)})
+"""Types of values for which no pickler has to be set up."""
 _COPIED_SIZE: Final = 4096
-"""Up to here, copying a string is cheaper than setting up a pickler."""
+"""Bytes up to which to copy a string costs less than to set up a pickler."""
 
 _SEPARATE_SIZE: Final = 16_384
-"""From here on, a buffer is worth travelling by itself."""
+"""Bytes from which a buffer is kept out of the pickle, to spare a copy."""
 
 _MAIN: Final = frozenset({"__main__", "__mp_main__"})
+"""Names of the main script's module, which is another module in a worker."""
 
 
 def dumps(value: object, buffers: Buffers | None = None) -> bytes:
@@ -47,14 +49,17 @@ def dumps(value: object, buffers: Buffers | None = None) -> bytes:
 
 
 def loads(data: bytes | bytearray | memoryview, buffers: Iterable[Any] = ()) -> Any:
-    """Undo ``dumps``; runs code of the value's classes, and raises what it raises."""
+    """Load what ``dumps`` has pickled.
+
+    This runs code of the value's classes, and raises what that raises.
+    """
     return pickle.loads(data, buffers=buffers)
 
 
 def dump_parts(value: object, buffers: Buffers | None = None) -> list[bytes]:
-    """Pickle like ``dumps``, into pieces to be written one after another.
+    """Do what ``dumps`` does, into pieces to be written one after another.
 
-    A large ``bytes`` object inside the value is a piece as it is, not a copy.
+    A large ``bytes`` object within the value is a piece by itself, without a copy.
     """
     if type(value) in _ATOMS and (
         not isinstance(value, bytes | str) or len(value) <= _COPIED_SIZE
@@ -63,6 +68,7 @@ def dump_parts(value: object, buffers: Buffers | None = None) -> list[bytes]:
     try:
         return _run_pickler(_PlainPickler, value, buffers)
     except Exception:
+        # Whatever the reason was, cloudpickle may be able to do it.
         if buffers is not None:
             buffers.clear()
         return _run_pickler(_cloud_pickler(), value, buffers)
@@ -90,7 +96,7 @@ def _keep_large(buffers: Buffers) -> Callable[[pickle.PickleBuffer], bool]:
 
 
 class _Sink:
-    """A file for picklers that keeps what is written, without joining it."""
+    """A file for picklers that keeps each piece that is written."""
 
     __slots__ = ("parts", "write")
 
@@ -100,12 +106,14 @@ class _Sink:
 
 
 class _NotImportableError(Exception):
-    """Plain pickle would make a reference that a worker cannot follow."""
+    """The standard pickler has met what a worker cannot import."""
 
 
 class _PlainPickler(pickle.Pickler):
     def reducer_override(self, obj: Any) -> Any:
-        if isinstance(obj, type | FunctionType) and not travels(obj.__module__):
+        if isinstance(obj, type | FunctionType) and not worker_can_import(
+            obj.__module__
+        ):
             raise _NotImportableError
         return NotImplemented
 
@@ -123,27 +131,29 @@ def _cloud_pickler() -> type[pickle.Pickler]:
     return CloudPickler
 
 
-def travels(module: str | None) -> bool:
-    """Whether a worker that imports ``module`` gets the module that we have."""
+def worker_can_import(module: str | None) -> bool:
+    """Tell whether a worker that imports a module gets the same one as we have."""
     if module is None or module not in sys.modules:
         return True
-    return module not in _MAIN and _importable(module)
+    return module not in _MAIN and _finds_same_module(module)
 
 
 def _send_by_value(module: str | None) -> None:
-    # Registered for good: that no other process can import the module stays true.
-    if module is not None and module not in _MAIN and not travels(module):
+    """Have cloudpickle pickle a module's functions by value, if a worker needs that."""
+    # Nobody takes this back: a module that cannot be imported now never can be.
+    if module is not None and module not in _MAIN and not worker_can_import(module):
         import cloudpickle
 
         cloudpickle.register_pickle_by_value(sys.modules[module])
 
 
 @cache
-def _importable(name: str) -> bool:
+def _finds_same_module(name: str) -> bool:
+    """Tell whether the import system finds a loaded module where it was loaded from."""
     if name.partition(".")[0] in sys.stdlib_module_names:
         return True
     parent = name.rpartition(".")[0]
-    if parent and not travels(parent):
+    if parent and not worker_can_import(parent):
         return False
     path = getattr(sys.modules.get(parent), "__path__", None) if parent else None
     file = getattr(sys.modules[name], "__file__", None)
@@ -151,11 +161,14 @@ def _importable(name: str) -> bool:
 
 
 def _find_origin(name: str, path: Any) -> str | None:
-    """Where an import of ``name`` would look, ``""`` for no file, ``None`` nowhere."""
+    """Return the file that an import would load.
+
+    ``""`` for a module that is not in a file, ``None`` if there is no such module.
+    """
     for finder in sys.meta_path:
         try:
             spec = finder.find_spec(name, path)
-        except Exception:  # noqa: S112  (a finder that cannot answer is no answer)
+        except Exception:  # noqa: S112  (a broken finder is like one that finds nothing)
             continue
         if spec is not None:
             return spec.origin if spec.has_location and spec.origin else ""

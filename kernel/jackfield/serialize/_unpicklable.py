@@ -1,4 +1,7 @@
-"""Finding and naming what in an object cannot be pickled. Used when it has failed."""
+"""Finds and names the part of an object because of which it cannot be pickled.
+
+This is done when pickling has failed, by pickling parts one by one.
+"""
 
 from __future__ import annotations
 
@@ -18,27 +21,42 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 MAX_OBJECTS: Final = 500
+"""How many objects are tried."""
+
 MAX_SECONDS: Final = 1.0
+"""How long the search may take."""
+
 MAX_CHILDREN: Final = 200
+"""How many parts of one object are tried."""
+
 MAX_PATH: Final = 200
+"""Characters of the path beyond which the search gives up."""
 
 MAX_TEXT: Final = 100_000
-"""Characters of a remote traceback or message that travel; the middle is cut."""
+"""Characters of a remote traceback or message; of a longer one the middle is cut."""
 
 
-def blame_argument(
+def argument_error(
     name: str,
     function: Callable[..., Any] | None,
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
     error: Exception,
 ) -> SerializationError:
-    """Find the first argument that cannot be pickled, and name it in an error."""
+    """Return an error that names the first argument that cannot be pickled.
+
+    Args:
+        name: The app's name.
+        function: What is to be called, or ``None``.
+        args: Positional arguments.
+        kwargs: Keyword arguments.
+        error: What pickling all of them together has raised.
+    """
     for parameter, value in _named_arguments(function, args, kwargs):
-        trouble = _trouble(value)
+        trouble = _pickling_error(value)
         if trouble is not None:
             path = explain_unpicklable(value, parameter)
-            what = place(f"argument {parameter!r}", path, parameter)
+            what = with_path(f"argument {parameter!r}", path, parameter)
             return SerializationError(name, what, one_line(trouble))
     return SerializationError(name, "the arguments together", one_line(error))
 
@@ -62,34 +80,40 @@ def _named_arguments(
     return [*zip(names, args, strict=True), *kwargs.items()]
 
 
-def place(subject: str, path: str, root: str) -> str:
-    """Add the way to the part at fault, unless that is the root itself."""
+def with_path(subject: str, path: str, root: str) -> str:
+    """Return a subject with the path to the part of it that is at fault.
+
+    Args:
+        subject: ``"argument 'x'"``.
+        path: ``"x.handlers[0].lock"``.
+        root: ``"x"``; if the path is no longer than that, it says nothing.
+    """
     return subject if path == root else f"{subject}, at {path}"
 
 
 def explain_unpicklable(value: object, name: str) -> str:
-    """Return the attribute path from a value to what in it cannot be pickled.
+    """Return the path from a value to the part of it that cannot be pickled.
 
-    Breadth first, so that the way shown is a shortest one; a few hundred objects
-    and about a second of work at most. Never raises: at worst, the answer is
+    The search goes breadth first, so that the path is a shortest one. It is limited to
+    a few hundred objects and about a second. It never raises: at worst, the answer is
     ``name``.
 
     Args:
         value: What failed to pickle.
-        name: What to call it: the path begins with it.
+        name: Its name, with which the path begins.
 
     Returns:
-        Such as ``"x.handlers[0].lock"``, or ``name`` if the value itself is at
+        A path such as ``"x.handlers[0].lock"``, or ``name`` if the value itself is at
         fault.
     """
     try:
-        return _find(value, name, _trouble)
+        return _find(value, name, _pickling_error)
     except Exception:
         return name
 
 
-def _trouble(value: object) -> Exception | None:
-    """What pickling a value raises, or ``None``."""
+def _pickling_error(value: object) -> Exception | None:
+    """Return what pickling a value raises, or ``None``."""
     try:
         dump_parts(value, [])
     except Exception as error:
@@ -100,12 +124,12 @@ def _trouble(value: object) -> Exception | None:
 def _find(
     value: object, name: str, trouble: Callable[[object], Exception | None]
 ) -> str:
-    """Return the path of the nearest part that fails while none of its parts does.
+    """Return the path to the nearest part that fails though none of its parts does.
 
     Args:
-        value: An object for which ``trouble`` gives an error.
-        name: What the path begins with.
-        trouble: Tells what pickling an object raises.
+        value: An object that cannot be pickled.
+        name: Its name, with which the path begins.
+        trouble: Returns what pickling an object raises, or ``None``.
     """
     queue = deque([(name, value)])
     seen = {id(value)}
@@ -126,14 +150,14 @@ def _find(
             queue.append((path + step, child))
         if not guilty:
             return path
-        if len(path) > MAX_PATH:  # nested too deeply: no single part is at fault
+        if len(path) > MAX_PATH:  # it is the depth of nesting that is at fault
             return name
         best = path
     return best
 
 
 def _children(value: Any) -> Iterator[tuple[str, object]]:
-    """Give at most ``MAX_CHILDREN`` parts of an object, with the step to each."""
+    """Give at most ``MAX_CHILDREN`` parts of an object, each with the step to it."""
     for count, pair in enumerate(_all_children(value)):
         if count == MAX_CHILDREN:
             return
@@ -175,7 +199,11 @@ def _parts_of_function(function: FunctionType) -> Iterator[tuple[str, object]]:
 
 
 def _attributes(value: Any) -> Iterator[tuple[str, object]]:
-    """Give an object's own attributes: those of its state, where it defines one."""
+    """Give the attributes of an object that would be pickled.
+
+    Those are the ones that its ``__getstate__`` returns: a dict, or a pair of a dict
+    and the values of its slots.
+    """
     if isinstance(value, type):
         return
     state = _state(value)
@@ -202,19 +230,19 @@ def one_line(error: BaseException) -> str:
 
 def safe_str(value: object) -> str:
     try:
-        return cut(str(value))
+        return shortened(str(value))
     except Exception:
         return f"<{type(value).__name__} whose str() raises>"
 
 
 def safe_repr(value: object) -> str:
     try:
-        return cut(repr(value))
+        return shortened(repr(value))
     except Exception:
         return f"<{type(value).__name__} whose repr() raises>"
 
 
-def cut(text: str) -> str:
+def shortened(text: str) -> str:
     if len(text) <= MAX_TEXT:
         return text
     half = MAX_TEXT // 2

@@ -4,14 +4,18 @@ A thread that moves a file sits in a blocking call of a provider and can do neit
 one thread for the whole process looks at all transfers twice a second. It starts with
 the first transfer and ends when there is none.
 
-All that the threads share is the table of watched transfers, read and written with the
-lock held. The monitor's thread copies it and looks at the transfers without the lock,
-because to look calls other people's code. So a transfer may end between the copy and
-the look, and its last progress may be told after its end.
+The threads share the table of watched transfers, which is read and written with the
+lock ``_lock`` held. To look at a transfer calls other people's code, so it is done
+without that lock, after the table was copied. The transfer may end between the copy and
+the look. A late look must not do anything: it would break the blocking call of the next
+attempt, which has the same ``Stop``, or tell progress after the end. So each watch has
+a lock of its own, held during a look and when the watch ends: a look comes either
+before the end, which waits for it, or sees that the watch is over.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -24,6 +28,8 @@ from jackfield.staging.local import size_of
 if TYPE_CHECKING:
     from jackfield.staging.transfer import Transfer
 
+log: Final = logging.getLogger("jackfield.staging")
+
 PERIOD_S: Final = 0.5
 """Seconds between two looks at a transfer."""
 
@@ -33,8 +39,30 @@ MARGIN_S: Final = 2.0
 A provider that keeps the timeout itself raises in this time, with a better message.
 """
 
+
+class _Watch:
+    """One transfer that is watched.
+
+    Attributes:
+        transfer: The transfer.
+        on_look: Called at each look.
+        over: Whether the watch has ended. Read and written with ``lock`` held.
+        lock: Held during a look.
+    """
+
+    __slots__ = ("lock", "on_look", "over", "transfer")
+
+    def __init__(
+        self, transfer: Transfer, on_look: Callable[[Transfer], object]
+    ) -> None:
+        self.transfer: Transfer = transfer
+        self.on_look: Callable[[Transfer], object] = on_look
+        self.over: bool = False
+        self.lock: threading.Lock = threading.Lock()
+
+
 _lock = threading.Lock()
-_watched: dict[Transfer, Callable[[Transfer], object]] = {}
+_watches: dict[_Watch, None] = {}
 _thread: threading.Thread | None = None
 _changed = threading.Event()
 
@@ -52,8 +80,9 @@ def watched(
         on_look: Called with the transfer twice a second, on the monitor's thread.
     """
     global _thread  # noqa: PLW0603  (one thread for all transfers of the process)
+    watch = _Watch(transfer, on_look)
     with _lock:
-        _watched[transfer] = on_look
+        _watches[watch] = None
         if _thread is None:
             _thread = threading.Thread(
                 target=_run, name="jackfield-transfers", daemon=True
@@ -63,19 +92,22 @@ def watched(
         yield
     finally:
         with _lock:
-            _watched.pop(transfer, None)
+            _watches.pop(watch, None)
+        with watch.lock:  # waits for a look that has begun
+            watch.over = True
 
 
 def close() -> None:
     """End the monitor's thread, unless a transfer is watched, and wait for its end."""
     with _lock:
-        thread = None if _watched else _thread
+        thread = None if _watches else _thread
         _changed.set()
     if thread is not None:
         thread.join(PERIOD_S)
 
 
 def _run() -> None:
+    """Look at all transfers again and again; the monitor's thread."""
     global _thread  # noqa: PLW0603  (as above)
     while True:
         _changed.wait(PERIOD_S)
@@ -83,15 +115,22 @@ def _run() -> None:
             _changed.clear()
             # Looked at and forgotten in one hold of the lock: ``watched`` either has
             # put its transfer in before, or finds no thread and starts another.
-            if not _watched:
+            if not _watches:
                 _thread = None
                 return
-            watched = list(_watched.items())
-        for transfer, on_look in watched:
-            _look(transfer, on_look)
+            watches = list(_watches)
+        for watch in watches:
+            with watch.lock:
+                if not watch.over:
+                    _look(watch.transfer, watch.on_look)
+        del watches  # a thread that sleeps must not keep transfers alive
 
 
 def _look(transfer: Transfer, on_look: Callable[[Transfer], object]) -> None:
+    """Break a transfer's blocking call if it stalls, then call ``on_look``.
+
+    What the one or the other raises must not end the thread that watches all transfers.
+    """
     if not (transfer.counted or transfer.outgoing):
         # A provider that writes the file itself does not count; its file grows.
         written = size_of(transfer.path)
@@ -101,10 +140,13 @@ def _look(transfer: Transfer, on_look: Callable[[Transfer], object]) -> None:
     idle = time.monotonic() - transfer.active
     # Until something has moved, only the provider's own timeouts count.
     begun = transfer.counted or transfer.moved > 0
-    if begun and idle > transfer.timeouts.idle + MARGIN_S:
-        transfer.stalled = True
-        transfer.stop.interrupt()
-    on_look(transfer)
+    try:
+        if begun and idle > transfer.timeouts.idle + MARGIN_S:
+            transfer.stalled = True
+            transfer.stop.interrupt()
+        on_look(transfer)
+    except BaseException:
+        log.exception("Watching the transfer of %s raised", transfer)
 
 
 def _after_fork() -> None:
@@ -112,7 +154,7 @@ def _after_fork() -> None:
     # that lives in the parent only.
     global _thread, _lock, _changed
     _thread, _lock, _changed = None, threading.Lock(), threading.Event()
-    _watched.clear()
+    _watches.clear()
 
 
 os.register_at_fork(after_in_child=_after_fork)

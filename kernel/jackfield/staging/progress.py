@@ -39,7 +39,7 @@ On the thread that moves the file; for the stage ``"progress"``, on the monitor'
 
 
 def ignore_progress(progress: Progress) -> None:
-    """Do nothing: the ``OnProgress`` of those whom progress does not interest."""
+    """Do nothing; an ``OnProgress`` for callers that need none."""
     del progress
 
 

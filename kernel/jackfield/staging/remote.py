@@ -66,7 +66,7 @@ class Timeouts:
 
 
 PATIENCE: Final = Timeouts()
-"""The timeouts where nobody has set others."""
+"""The timeouts that count if no others are configured."""
 
 
 class Stop:

@@ -13,16 +13,9 @@ held while a file is moved or an outcome is reported. Four kinds of threads meet
 - Whoever submits puts works into the queues, starts threads if there are too few, and
   wakes threads that sleep.
 - A transfer thread (``_work``) takes a work whose host has a connection left, moves the
-  file, gives the connection back and reports, in this order. It does not wake anybody
-  when it gives the connection back: it comes back itself for the next work, so that in
-  the usual case a file does not wait for another thread to wake up. But its report may
-  take long, because the kernel may go on with its tasks there. For that case one thread
-  more than there are works is woken by ``submit``; it finds nothing to do, but as long
-  as works wait in a queue it looks again every ``LOOK_S`` seconds.
+  file, gives the connection back and reports, in this order.
 - Whoever cancels takes a work out of its queue, or out of ``_running``. To be in
-  ``_running`` means that the work will be reported. The transfer thread looks there
-  when the file has been moved, so either the cancel comes first, and there is no
-  report, or it comes too late, and says so.
+  ``_running`` means that the work will be reported.
 - Whoever shuts down sets ``_closed``. From then on no work comes in, so threads end
   when the queues are empty.
 """
@@ -120,7 +113,7 @@ class TransferExecutor(Executor):
                 self._queues.setdefault(_movement(work).host, deque()).append(work)
             # ``_startable`` counts works again that no thread has taken yet, and
             # ``_idle`` counts the threads again that were woken for them: so it comes
-            # out right. One more is woken to look for connections; see the module.
+            # out right. One more is woken to look for connections; see ``_give_back``.
             wanted = self._startable() + 1
             missing = min(wanted - self._idle, self._workers - len(self._threads))
             try:
@@ -161,10 +154,10 @@ class TransferExecutor(Executor):
         self._threads.append(thread)
 
     def cancel(self, work: Work) -> bool:
-        """Take a work back that waits, or stop its transfer; tell whether it was one.
+        """Take a work back that waits, or stop its transfer.
 
-        After True, the work is not reported: either it is in no queue any more, or it
-        is not in ``_running``, where its thread looks before it reports.
+        Returns:
+            Whether it is cancelled; then it is not reported.
         """
         movement = _movement(work)
         with self._changed:
@@ -172,7 +165,11 @@ class TransferExecutor(Executor):
             if work in queue:
                 queue.remove(work)  # type: ignore[union-attr]  # not the empty tuple
                 return True
-            if work not in self._running:  # reported, or about to be
+            # The transfer thread looks into ``_running`` when the file has been moved,
+            # and takes the work out, with the lock held. If it has done so, it reports,
+            # and we are too late. If we are first, it finds nothing, and there is no
+            # report, even if the file has been moved to its end.
+            if work not in self._running:
                 return False
             del self._running[work]
         movement.stop.stop()  # without the lock: it calls a provider's code
@@ -227,10 +224,13 @@ class TransferExecutor(Executor):
                     yield host, queue
 
     def _give_back(self, work: Work) -> bool:
-        """Give a connection back; tell whether the work is to be reported.
-
-        Nobody is woken for the connection; see the module.
-        """
+        """Give a connection back; tell whether the work is to be reported."""
+        # Nobody is woken, though another file may wait for this connection: this thread
+        # comes back for it itself, so that usually a file does not wait until another
+        # thread has woken up. But first it reports, and that may take long, because the
+        # kernel may go on with its tasks there. For that case ``submit`` has woken one
+        # thread more than there were works to begin. It has found nothing to do, but
+        # while works wait in a queue, it looks again every ``LOOK_S`` seconds.
         host = _movement(work).host
         with self._changed:
             self._busy[host] -= 1
@@ -252,6 +252,8 @@ class TransferExecutor(Executor):
         """
         with self._changed:
             self._closed = True
+            # Works that a thread takes after this are not in the list; but with a grace
+            # none are left to take, and without one none is stopped.
             running = list(self._running)
             if grace is not None:
                 self._queues.clear()

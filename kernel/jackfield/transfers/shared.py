@@ -8,9 +8,9 @@ task that wants the file is cancelled, the transfer is cancelled too.
 
 Tasks that want and tasks that do not want any more come on different threads. Both
 change the number with the lock held. So when the number falls to zero and the transfer
-is taken out of the table, no other task can want it, and one that comes next
-finds no transfer and starts another. The cancel itself comes after the lock was given
-back, when no task waits for that future any more.
+is taken out of the table, no other task can want it, and one that comes next finds no
+transfer and starts another. The cancel itself comes after the lock was given back, when
+no task waits for that future any more.
 
 The lock is reentrant, because it is held while a transfer is submitted. Where the
 kernel is ending, the thread that submits works the inbox off itself, and may come back

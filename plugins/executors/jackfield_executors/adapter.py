@@ -13,19 +13,8 @@ Several threads meet here: those of the kernel that submit, those of users that 
 those of the foreign executor, on which done-callbacks report, and whoever shuts down.
 There is no lock around the works. ``_flying`` has each work from before it enters the
 foreign executor until after its report, and every step on it is one step of the
-interpreter. What may cross:
-
-- *Submit and shutdown.* Submit first notes its works in ``_flying`` and then looks
-  whether the executor is closed; shutdown first closes and then looks at ``_flying``.
-  So either submit sees that it comes too late, or shutdown sees the works and waits.
-- *Cancel and a function's end.* The foreign future decides which of the two came first.
-  If it says "cancelled", its done-callback runs within our ``cancel``, finds the work
-  in ``_cancelled`` and reports nothing. If it says that it is too late, the report is
-  sent as usual, and ``cancel`` answers no.
-- *Cancel and submit.* A work that is on its way into the foreign executor has no future
-  yet, and ``cancel`` answers no: the kernel will get its outcome.
-- *The last report and shutdown.* A work leaves ``_flying`` only after its report. So
-  when nothing flies any more, all is reported.
+interpreter. Where two threads may meet at a work, a comment says why either order of
+their steps is right.
 """
 
 from __future__ import annotations
@@ -161,8 +150,11 @@ class AdaptedExecutor(Executor):
         Raises:
             ExecutorError: After ``shutdown``.
         """
+        # Here we note the works and then look whether the executor is closed; shutdown
+        # closes and then looks at the works. So either we see that we come too late, or
+        # shutdown sees the works and waits for them.
         self._flying.update(dict.fromkeys(batch))
-        if self._closed:  # looked at after the works are noted; see the module
+        if self._closed:
             self._forget(batch)
             raise ExecutorError(self._label, "it takes no works after shutdown")
         for work in batch:
@@ -212,10 +204,16 @@ class AdaptedExecutor(Executor):
 
     def cancel(self, work: Work) -> bool:
         """Cancel the foreign future; return whether it was in time."""
+        # Without a future, the work was reported already, or is on its way into the
+        # foreign executor. In both cases the kernel gets its outcome.
         future = self._flying.get(work)
         if future is None:
             return False
-        self._cancelled.add(work)  # first, because `cancel` calls the done-callback
+        # The function may return at this moment. The foreign future decides which was
+        # first. If it was the cancel, the done-callback runs within ``cancel`` below,
+        # finds the work in ``_cancelled`` and reports nothing. Otherwise the outcome is
+        # reported as usual, whether or not the work is in the set.
+        self._cancelled.add(work)
         try:
             _bear_cancelled(future)
             cancelled = future.cancel()
@@ -264,6 +262,9 @@ class AdaptedExecutor(Executor):
 
     def _settle(self, work: Work, outcome: Outcome | None) -> None:
         """Report an outcome, if there is one to report, then forget the work."""
+        # The work is forgotten after the report, so that shutdown, which waits until
+        # nothing flies, waits for the last report too. A report may call ``submit``,
+        # and that may settle a work on this very thread; hence the value of before.
         outer = getattr(self._reporter, "busy", False)
         self._reporter.busy = True
         try:
@@ -305,7 +306,7 @@ class AdaptedExecutor(Executor):
         executor, which would have to wait for itself. Then the shutdown is done on
         another thread, and this returns at once.
         """
-        self._closed = True
+        self._closed = True  # before any look at the works; see ``submit``
         if self._ended:
             return
         if getattr(self._reporter, "busy", False):
@@ -336,7 +337,9 @@ class AdaptedExecutor(Executor):
 
     def _wait_idle(self, limit: float | None) -> None:
         """Wait until nothing flies."""
-        self._forget(())  # sets the event if that is so already
+        # If nothing flies already, nobody will come to set the event, so we do. If the
+        # last work is settled at this moment, we both do, which does no harm.
+        self._forget(())
         self._idle.wait(limit)
 
     def _leave(self, stuck: list[Work]) -> None:

@@ -21,6 +21,7 @@ from jackfield.errors import ExecutorError
 from jackfield.graph.events import Observation
 from jackfield.graph.state import Closing
 from jackfield.plugins.manager import PluginManager
+from jackfield.staging import monitor
 from jackfield.staging.remote import Stop
 from jackfield.transfers.executor import Movement, TransferExecutor
 from jackfield.transfers.shared import SharedTransfers
@@ -137,6 +138,53 @@ def test_a_transfer_may_be_released_while_another_is_submitted(tmp_path: Path) -
 
     assert released.wait(LIMIT_S)
     here.join(LIMIT_S)
+
+
+def test_the_end_of_a_transfer_waits_for_a_look_that_has_begun(tmp_path: Path) -> None:
+    """A look after the end would break the next attempt's call."""
+    transfer = Transfer(url="plain://host/x", path=tmp_path / "part")
+    looking, go, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def look(_: Transfer) -> None:
+        looking.set()
+        go.wait(LIMIT_S)
+
+    def move() -> None:
+        with monitor.watched(transfer, look):
+            assert looking.wait(LIMIT_S)
+        ended.set()
+
+    moving_thread = threading.Thread(target=move)
+    moving_thread.start()
+    try:
+        assert looking.wait(LIMIT_S)
+        assert not ended.wait(0.1)
+    finally:
+        go.set()
+        moving_thread.join(LIMIT_S)
+    assert ended.is_set()
+    monitor.close()
+
+
+def test_a_look_that_raises_ends_no_other_watch(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    raised, looked = threading.Event(), threading.Event()
+
+    def refuse(_: Transfer) -> None:
+        raised.set()
+        raise SystemExit
+
+    first, second = (
+        Transfer(url=f"plain://host/{name}", path=tmp_path / name) for name in "ab"
+    )
+    with monitor.watched(first, refuse):
+        assert raised.wait(LIMIT_S)
+        with monitor.watched(second, lambda _: looked.set()):
+            assert looked.wait(LIMIT_S)
+    monitor.close()
+
+    assert "plain://host/a" in caplog.text
 
 
 def test_a_directory_whose_name_is_taken_is_left_alone(tmp_path: Path) -> None:
