@@ -19,10 +19,10 @@ from tests.staging.servers import guard
 HOST: Final = "127.0.0.1"
 """Where every server listens, and nothing else."""
 
-START_S: Final = 30.0
-"""Seconds that a server may take to come up; the slowest takes a sixth of it."""
+START_S: Final = 60.0
+"""Seconds that a server may take to come up; the slowest takes a tenth of it."""
 
-END_S: Final = 10.0
+END_S: Final = 60.0
 """Seconds that killed processes may take to be gone."""
 
 PROBE_S: Final = 0.02
@@ -35,6 +35,13 @@ So nothing takes a server's port while it is down between two starts.
 """
 
 _given: set[int] = set()
+
+WORKER: Final = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+WORKERS: Final = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+"""Which of how many processes that run tests this is: each has ports of its own.
+
+Else two could find the same port free, and the second server would not come up.
+"""
 
 
 class ServerError(Exception):
@@ -49,7 +56,8 @@ def free_ports(count: int = 1, *, twin: int = 0) -> list[int]:
         twin: A distance at which each port's neighbour must be free as well, for
             servers that take two ports a time.
     """
-    candidates = random.SystemRandom().sample(PORTS, len(PORTS))
+    own = PORTS[WORKER % WORKERS :: WORKERS]
+    candidates = random.SystemRandom().sample(own, len(own))
     free = (
         port
         for port in candidates
