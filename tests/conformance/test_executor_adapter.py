@@ -24,7 +24,7 @@ from jackfield.testing import ExecutorConformance, Harness, tasks
 if TYPE_CHECKING:
     from pathlib import Path
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 
 
 class TestThreadPoolExecutor(ExecutorConformance):

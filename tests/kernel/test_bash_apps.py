@@ -13,7 +13,7 @@ import jackfield as jf
 from jackfield.dataflow.rundir import stream_path
 from jackfield.errors import BadStdStreamFile, BashAppNoReturn
 
-LIMIT_S = 10.0
+LIMIT_S = 60.0
 
 
 @jf.bash_app

@@ -10,7 +10,7 @@ from pathlib import Path
 import jackfield as jf
 from jackfield.dataflow.events import CAPACITY
 
-LIMIT_S = 10.0
+LIMIT_S = 60.0
 
 
 class Watcher:

@@ -23,7 +23,7 @@ import jackfield as jf
 if TYPE_CHECKING:
     from jackfield.futures import AppFuture
 
-LIMIT_S = 10.0
+LIMIT_S = 60.0
 
 
 class Value:

@@ -20,7 +20,7 @@ from jackfield.memo.manifests import changes
 from jackfield.memo.nearest import Call, find_nearest
 from jackfield.plugins import PluginManager
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 
 
 def status(future: jf.AppFuture[Any]) -> str:

@@ -14,7 +14,7 @@ import pytest
 import jackfield as jf
 from jackfield.abc import Capabilities, Executor, ExecutorContext, Work, run_work
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 
 
 class Here(Executor):

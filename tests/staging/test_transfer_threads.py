@@ -16,7 +16,7 @@ from jackfield.abc import ExecutorContext, Work
 from jackfield.dataflow.transfers import Movement, TransferExecutor
 from jackfield.staging.remote import Stop
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 
 
 def moving(number: int, action: Callable[[], Any]) -> Work:

@@ -73,7 +73,7 @@ class Filer:
             f"{self.url}/{path.lstrip('/')}", data, headers, method=method
         )
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=120) as answer:
                 body: bytes = answer.read()
                 return body
         except urllib.error.HTTPError as error:
