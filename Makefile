@@ -17,7 +17,12 @@ ifneq ($(words $(PYTHON)),$(if $(PYTHON),1,0))
 $(error PYTHON is '$(PYTHON)': it must be one name or path, without spaces)
 endif
 
-.PHONY: help demo test lint types check bench clean environment moved
+# Several processes share the tests; ARGS="-n 0" makes it one, for a debugger. Compiled
+# files are kept whatever the environment says: each of those processes, and each program
+# that a test starts, would compile everything again.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE $(PY) -m pytest -n auto --dist loadgroup
+
+.PHONY: help demo test quick lint types check bench clean environment moved
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile
@@ -26,7 +31,10 @@ demo: $(VENV)/.installed  ## map Python's standard library: atlas/report.md
 	$(PY) examples/stdlib_atlas.py $(ARGS)
 
 test: $(VENV)/.dev  ## run the tests
-	$(PY) -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
+
+quick: $(VENV)/.dev  ## run the tests that take but a moment each
+	$(PYTEST) --quick $(ARGS)
 
 lint: $(VENV)/.dev  ## look for mistakes, and for files that are not formatted
 	$(PY) -m ruff check .

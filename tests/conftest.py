@@ -1,22 +1,276 @@
-"""What all tests share: a look for leaks, a kernel, and distributions to install."""
+"""What all tests share: a look for leaks, a kernel, distributions, limits, groups."""
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
+import itertools
 import os
 import sys
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
-from typing import Any
+from typing import Any, Final
 
+import hypothesis
 import pytest
 
 import jackfield as jf
 
-LIMIT_S = 10.0
+# How long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile(
+    "jackfield",
+    hypothesis.settings(),
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("jackfield")
+
+LIMIT_S = 60.0
 """Seconds that a test waits for what ought to happen at once."""
+
+SLOW_LIMIT_S: Final = 3600.0
+"""Seconds that a test marked ``slow`` may take, unless it has a limit of its own."""
+
+GRACE_S: Final = 60.0
+"""Seconds after its limit at which a test that went on ends with its process."""
+
+WORKERS_PER_CORE: Final = 2
+"""The tests wait more than they compute."""
+
+MOST_WORKERS: Final = 16
+"""Each worker imports all tests, which costs some seconds."""
+
+LONG: Final = Path(__file__).with_name("long_tests.txt")
+"""Names of test functions that ``make quick`` leaves out, one a line.
+
+``make test ARGS=--note-long`` writes it anew.
+"""
+
+QUICK_S: Final = 120.0
+"""Seconds that all tests together may take which are not noted as long.
+
+The processes that share them and the import of the tests make it under a minute on two
+cores.
+"""
+
+_STDERR: Final = pytest.StashKey[int]()
+"""The descriptor of what people see; while a test runs, pytest has put another in 2."""
+
+SERVERS: Final = {
+    "seaweedfs": "seaweedfs",
+    "nginx": "nginx",
+    "nginx_tls": "nginx",
+    "vsftpd": "vsftpd",
+    "sshd": "sshd",
+    "ftp_server": "ftp_server",
+    "ftps_server": "ftp_server",
+    "webdav_server": "webdav_server",
+    "http_files": "http_files",
+    # What some parameters call the servers that they stand for.
+    "sftp": "sshd",
+    "webdav": "webdav_server",
+    "s3a": "seaweedfs",
+}
+"""Fixtures of ``staging/conftest.py``, and the server that each of them starts.
+
+A test that uses several belongs to the first: those that take longest come first.
+"""
+
+
+# -- Which tests run, and in which of several processes
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of ``make quick`` and of who keeps it quick."""
+    parser.addoption(
+        "--quick",
+        action="store_true",
+        help=f"leave out the tests in {LONG.name} and those that need a server",
+    )
+    parser.addoption(
+        "--note-long",
+        action="store_true",
+        help=f"after a run of all tests: write the longest to {LONG.name}",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the standard error that people see, for ``_end_later``."""
+    config.stash[_STDERR] = os.dup(2)
+    in_worker = hasattr(config, "workerinput")
+    if config.getoption("--note-long") and not in_worker:
+        config.pluginmanager.register(_LongTests())
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Close it."""
+    os.close(config.stash[_STDERR])
+
+
+class _LongTests:
+    """Adds up what each test function takes, and writes down which take longest.
+
+    A function counts with all its parameters, and in all classes that inherit it.
+    """
+
+    def __init__(self) -> None:
+        self._seconds: defaultdict[str, float] = defaultdict(float)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.nodeid.rpartition("@")[2] in SERVERS.values():
+            return  # a group: ``--quick`` leaves it out anyhow
+        name = report.location[2].partition("[")[0].rpartition(".")[2]
+        self._seconds[name] += report.duration
+
+    def pytest_sessionfinish(self) -> None:
+        """Leave the shortest out of the list, as many as may run in a quick run."""
+        shortest_first = sorted(self._seconds, key=self._seconds.__getitem__)
+        sums = itertools.accumulate(self._seconds[name] for name in shortest_first)
+        long = [name for name, so_far in zip(shortest_first, sums) if so_far > QUICK_S]
+        LONG.write_text("".join(f"{name}\n" for name in sorted(long)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return how many processes ``-n auto`` means."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
+    return min(WORKERS_PER_CORE * (cores or 1), MOST_WORKERS)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Have a test that ends its process run once, and the others all the same."""
+    from xdist.scheduler import LoadGroupScheduling
+
+    class Scheduler(LoadGroupScheduling):  # type: ignore[misc]  # it ships no types
+        """xdist's, with flaws mended that show when a process has died."""
+
+        def remove_node(self, node: Any) -> str | None:
+            """Take the test off the list that a process has died of; return it.
+
+            It would be given to process after process, until none is left. Units of
+            work that are done would be handed on as well, and count for work.
+            """
+            units = self.assigned_work[node]
+            died_of = None
+            for scope, unit in list(units.items()):
+                left = [test for test, ended in unit.items() if not ended]
+                if died_of is None and left:
+                    died_of = left.pop(0)
+                    unit[died_of] = True
+                if not left:
+                    del units[scope]
+            super().remove_node(node)
+            return died_of
+
+        def schedule(self) -> None:
+            """Give new processes a second unit of work, or the news that none is left.
+
+            A process runs a test only when it knows the next one, or that there is
+            none: with a single test, it would wait for ever.
+            """
+            super().schedule()
+            for node in self.nodes:
+                self._reschedule(node)
+
+        def _reschedule(self, node: Any) -> None:
+            """Give nothing to a process that has not yet said which tests it has found.
+
+            When a second process dies at that time, work for the first's successor
+            would be lost, and the run would wait for it for ever.
+            """
+            if node in self.registered_collections:
+                super()._reschedule(node)
+
+    if config.getoption("dist") != "loadgroup":
+        return None
+    return Scheduler(config, log)
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in this same hook
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Group what shares something, give slow tests time, leave out long ones."""
+    for item in items:
+        if (group := _group(item)) is not None:
+            item.add_marker(pytest.mark.xdist_group(group))
+        limit = item.get_closest_marker("timeout")
+        if limit is None and item.get_closest_marker("slow") is not None:
+            item.add_marker(pytest.mark.timeout(SLOW_LIMIT_S))
+    if config.getoption("--quick"):
+        long = set(LONG.read_text().split())
+        left_out = [one for one in items if _server(one) or _name(one) in long]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [one for one in items if one not in set(left_out)]
+
+
+def _name(item: pytest.Item) -> str:
+    assert isinstance(item, pytest.Function)
+    return item.originalname
+
+
+def _server(item: pytest.Item) -> str | None:
+    """Name the server that a test needs, be it by a fixture or by a parameter."""
+    assert isinstance(item, pytest.Function)
+    parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    wanted = {*item.fixturenames, *(one for one in parameters if isinstance(one, str))}
+    return next((server for name, server in SERVERS.items() if name in wanted), None)
+
+
+def _group(item: pytest.Item) -> str | None:
+    """Name what a test shares with others; those run one by one in one process.
+
+    So a server starts once, and so does what a class or a file makes for all its tests.
+    Every other test runs wherever there is room.
+    """
+    assert isinstance(item, pytest.Function)
+    if (server := _server(item)) is not None:
+        return server
+    fixtures = item._fixtureinfo.name2fixturedefs.values()  # pytest has no other way
+    scopes = {definitions[-1].scope for definitions in fixtures}
+    if "module" in scopes:
+        return item.path.stem
+    if "class" in scopes and item.cls is not None:
+        return f"{item.path.stem}.{item.cls.__name__}"
+    return None
+
+
+# -- How long a test may take
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """End the process if a test goes on even after the error that its limit raises.
+
+    pytest-timeout raises that error from a signal. What waits in native code does not
+    see it, and what catches everything swallows it. xdist names the test that its
+    process ended in; without xdist it stands in the traceback.
+    """
+    _end_later(item)
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Watch the teardown as well: after a failure, pytest has ended all watches."""
+    _end_later(item)
+
+
+def _end_later(item: pytest.Item) -> None:
+    marker = item.get_closest_marker("timeout")
+    limit = marker.args[0] if marker else float(item.config.getini("timeout"))
+    stderr = item.config.stash[_STDERR]
+    faulthandler.dump_traceback_later(limit + GRACE_S, exit=True, file=stderr)
+
+
+# -- What every test has
 
 
 @pytest.fixture(autouse=True)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "docs/example-plugin"
-LIMIT_S = 50.0
+LIMIT_S = 120.0
 
 SCRIPT = """
 import threading

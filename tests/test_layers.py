@@ -127,7 +127,7 @@ def test_importing_jackfield_is_light() -> None:
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
 

@@ -50,7 +50,7 @@ class Place:
             env=self.environ(environ),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
         )
 
     def start(self, text: str) -> subprocess.Popen[str]:
@@ -96,7 +96,7 @@ def test_a_script_sees_what_it_sees_under_python(place: Place) -> None:
         env=place.environ({}),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
 
     assert ran.returncode == 0, ran.stderr
@@ -144,7 +144,7 @@ def test_a_missing_script_is_a_usage_error(place: Place) -> None:
         cwd=place.directory,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
 
     assert ran.returncode == 2
@@ -354,7 +354,9 @@ def wait(event):
 
 event = threading.Event()
 later(wait(event))
-threading.Timer(1.0, event.set).start()
+timer = threading.Timer(20.0, event.set)
+timer.daemon = True
+timer.start()
 raise RuntimeError("no more")
 """
     )
@@ -388,7 +390,7 @@ with jf.load(exit_grace=0.1):
         assert running.stdout is not None
         assert running.stdout.readline() == "ready\n"
         running.send_signal(signal.SIGINT)
-        _, errors = running.communicate(timeout=30)
+        _, errors = running.communicate(timeout=120)
     finally:
         running.kill()
         running.communicate()
@@ -423,7 +425,7 @@ block().result()
         running.send_signal(signal.SIGINT)
         assert running.stderr.readline() == "Interrupted.\n"
         running.send_signal(signal.SIGINT)
-        running.communicate(timeout=30)
+        running.communicate(timeout=120)
     finally:
         running.kill()
         running.communicate()
@@ -454,7 +456,7 @@ script_has_ended.set()
         assert running.stdout is not None
         assert running.stdout.readline() == "ready\n"
         running.send_signal(signal.SIGINT)
-        _, errors = running.communicate(timeout=30)
+        _, errors = running.communicate(timeout=120)
     finally:
         running.kill()
         running.communicate()

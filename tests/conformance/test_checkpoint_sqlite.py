@@ -7,6 +7,7 @@ import random
 import sqlite3
 import stat
 import warnings
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -351,7 +352,8 @@ def test_with_trust_in_any_nothing_is_asked(tmp_path: Path) -> None:
     (tmp_path / "link.db").symlink_to(path)
 
     for name in ("x.db", "link.db"):
-        open_store(tmp_path / name, trust="any").close()
+        with closing(open_store(tmp_path / name, trust="any")) as store:
+            assert list(store.keys()) == []
 
 
 @pytest.mark.parametrize(

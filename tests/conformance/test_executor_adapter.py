@@ -25,7 +25,7 @@ from jackfield_testing.executors import tasks
 if TYPE_CHECKING:
     from pathlib import Path
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 
 
 class TestThreadPoolExecutor(ExecutorConformance):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from jackfield.abc import Outcome
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 
 
 class TestThreadsExecutor(ExecutorConformance):

@@ -27,7 +27,7 @@ from jackfield_testing.servers import (
     Truncate,
 )
 
-LIMIT_S: Final = 10.0
+LIMIT_S: Final = 60.0
 USER: Final = "writer"
 PASSWORD: Final = "s3cret/of:the writer%"
 

@@ -28,7 +28,7 @@ def test_a_script_prints_what_it_should(number: int, tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 

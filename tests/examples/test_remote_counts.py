@@ -17,6 +17,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+pytestmark = pytest.mark.timeout(600)  # whole programs, some of them twice
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SCRIPT = EXAMPLES / "remote_counts.py"
 LIMIT_S = 120.0
@@ -52,7 +54,7 @@ def place(tmp_path: Path) -> Iterator[Path]:
 
 def processes_of(place: Path) -> list[str]:
     """Return the commands that name a directory, once those that end have ended."""
-    limit = time.monotonic() + 10
+    limit = time.monotonic() + LIMIT_S
     while (found := list(_commands_with(str(place)))) and time.monotonic() < limit:
         time.sleep(0.05)
     return found

@@ -12,6 +12,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+pytestmark = pytest.mark.timeout(600)  # whole programs, some of them twice
+
 SCRIPT = Path(__file__).parents[2] / "examples" / "stdlib_atlas.py"
 
 FILES = {

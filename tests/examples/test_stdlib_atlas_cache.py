@@ -20,12 +20,14 @@ import pytest
 from jackfield.errors import CheckpointError
 from jackfield.plugins import PluginManager
 
+pytestmark = pytest.mark.timeout(600)  # whole programs, some of them twice
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 STDLIB = Path(sysconfig.get_path("stdlib")).resolve()
 PACKAGES = ("email", "http", "importlib", "json", "logging", "unittest", "urllib")
 NOT_CACHED = ("count_lines", "save")
 WRITTEN = ("report.md", "imports.svg", "counts.txt", "names.txt")
-LIMIT_S = 60.0
+LIMIT_S = 120.0
 POLL_S = 0.002
 
 Records = Mapping[str, float]

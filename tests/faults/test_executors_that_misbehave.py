@@ -16,8 +16,7 @@ import jackfield as jf
 from jackfield.abc import Executor, ExecutorContext, Outcome, Work, run_work
 from jackfield.errors import ExecutorError, TaskExitError, UnsupportedByExecutorError
 
-LIMIT_S = 10.0
-SECONDS = 4.0
+LIMIT_S = 60.0
 
 RAISES = pytest.mark.parametrize(
     "error",
@@ -213,7 +212,7 @@ def test_a_shutdown_that_never_returns_does_not_keep_the_others(load: Load) -> N
     begun = time.monotonic()
     kernel.cleanup(wait=False)
 
-    assert time.monotonic() - begun < SECONDS
+    assert time.monotonic() - begun < LIMIT_S
     assert last.shutdowns == [0.2]
     assert "'bad' does not end" in log_of(kernel)
     gate.set()
@@ -348,7 +347,7 @@ def test_what_is_never_reported_ends_with_the_kernel(load: Load) -> None:
 
     kernel.cleanup(wait=False)
 
-    assert time.monotonic() - begun < SECONDS
+    assert time.monotonic() - begun < LIMIT_S
     assert all(future.cancelled() for future in [*lost, after])
     assert "Ended with 3 unfinished tasks: 0 (abs), 1 (abs), 2 (abs)" in log_of(kernel)
 
@@ -602,7 +601,7 @@ def test_foreign_futures_that_nobody_ends_end_with_the_kernel(load: Load) -> Non
 
     kernel.cleanup(wait=False)
 
-    assert time.monotonic() - begun < SECONDS
+    assert time.monotonic() - begun < LIMIT_S
     assert future.cancelled()
 
 

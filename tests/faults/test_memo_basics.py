@@ -16,7 +16,7 @@ import jackfield as jf
 from jackfield.abc import CheckpointRecord, CheckpointStore
 from jackfield.errors import CheckpointWarning, MemoKeyError
 
-LIMIT_S = 10.0
+LIMIT_S = 60.0
 
 Load = Callable[..., jf.DataFlowKernel]
 

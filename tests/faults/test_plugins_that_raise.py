@@ -16,7 +16,7 @@ from jackfield.abc import CheckpointStore
 from jackfield.errors import MemoKeyError, NoProviderError, TaskExitError
 from jackfield.graph.events import CAPACITY
 
-LIMIT_S = 10.0
+LIMIT_S = 60.0
 
 ERRORS = [RuntimeError("broken"), SystemExit("broken")]
 RAISES = pytest.mark.parametrize(
@@ -33,6 +33,8 @@ def load(tmp_path: Path) -> Callable[..., jf.DataFlowKernel]:
             "executors", {"threads": {"plugin": "threads", "workers": 2}}
         )
         options.setdefault("exit_grace", 0.2)
+        # So that no test waits for the pauses between the attempts of a transfer.
+        options.setdefault("transfers", {"backoff": 0.01})
         return jf.load(jf.Config(run_dir=tmp_path / "runs", plugins=plugins, **options))
 
     return load

@@ -16,7 +16,7 @@ import pytest
 import jackfield as jf
 from jackfield.errors import NoProviderError
 
-LIMIT_S = 10.0
+LIMIT_S = 60.0
 
 
 class Memory:
@@ -70,6 +70,8 @@ def load(tmp_path: Path) -> Callable[..., jf.DataFlowKernel]:
             "executors", {"threads": {"plugin": "threads", "workers": 2}}
         )
         options.setdefault("exit_grace", 0.2)
+        # So that no test waits for the pauses between the attempts of a transfer.
+        options.setdefault("transfers", {"backoff": 0.01})
         return jf.load(jf.Config(run_dir=tmp_path / "runs", plugins=plugins, **options))
 
     return load

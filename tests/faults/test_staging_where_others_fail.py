@@ -17,7 +17,7 @@ import jackfield as jf
 from jackfield.errors import RemoteNotFoundError
 from jackfield_testing.servers import HostileHTTPServer, Status, Truncate
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 
 
 @jf.python_app

@@ -14,7 +14,7 @@ import pytest
 import jackfield as jf
 from jackfield.errors import RemoteError, SerializationError, TaskExitError
 
-LIMIT_S = 30.0
+LIMIT_S = 60.0
 
 
 class Holder:

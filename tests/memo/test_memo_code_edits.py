@@ -495,7 +495,7 @@ def probe(cases: dict[str, tuple[str, list[str]]], seed: str) -> dict[str, str]:
         input=json.dumps(cases),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         env={**os.environ, "PYTHONHASHSEED": seed},
         check=False,
     )

@@ -180,7 +180,7 @@ def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
         [sys.executable, "-c", code, path],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         cwd=tmp_path,
         check=True,
     )

@@ -363,7 +363,7 @@ def test_threads_agree_on_a_function(
     found: list[str] = []
 
     def look() -> None:
-        together.wait(timeout=10)
+        together.wait(timeout=120)
         found.append(digest(identity, app.f))
 
     threads = [threading.Thread(target=look) for _ in range(4)]

@@ -267,7 +267,7 @@ def test_every_process_and_hash_seed_gives_the_same(identity: PythonKeyMaker) ->
         input="\n".join(every),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         env={**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": str(PLUGINS)},
         check=True,
     )

@@ -100,19 +100,19 @@ def shuffled(value: Any) -> Any:
     return copy.copy(value)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(VALUES)
 def test_a_value_built_in_another_order_is_the_same(value: Any) -> None:
     assert of(shuffled(value)) == of(value)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(VALUES)
 def test_a_value_is_the_same_after_pickling(value: Any) -> None:
     assert of(pickle.loads(pickle.dumps(value))) == of(value)
 
 
-@settings(deadline=None, max_examples=250)
+@settings(max_examples=250)
 @given(VALUES, VALUES)
 def test_different_values_are_different(one: Any, other: Any) -> None:
     same = canonical(one) == canonical(other)
@@ -120,7 +120,7 @@ def test_different_values_are_different(one: Any, other: Any) -> None:
     assert (of(one) == of(other)) is same
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(VALUES, min_size=2, max_size=4), st.data())
 def test_a_change_deep_inside_is_a_change(values: list[Any], data: Any) -> None:
     place = data.draw(st.integers(0, len(values) - 1))
@@ -130,7 +130,7 @@ def test_a_change_deep_inside_is_a_change(values: list[Any], data: Any) -> None:
     assert of({"a": (1, values)}) != of({"a": (1, changed)})
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(VALUES)
 def test_an_identity_is_short(value: Any) -> None:
     assert len(of(value)) <= 2 * 130
@@ -293,7 +293,7 @@ def evaluated(directory: Any, seed: str) -> list[str]:
         input=json.dumps(EXPRESSIONS),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         env={**os.environ, "PYTHONHASHSEED": seed},
         check=False,
     )
@@ -333,7 +333,7 @@ def test_threads_agree(corpus: tuple[list[str], list[str]]) -> None:
     together = threading.Barrier(4)
 
     def look() -> None:
-        together.wait(timeout=10)
+        together.wait(timeout=120)
         found.append(of(value))
 
     threads = [threading.Thread(target=look) for _ in range(4)]

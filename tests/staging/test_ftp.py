@@ -45,10 +45,11 @@ if TYPE_CHECKING:
     from tests.staging.servers.endpoint import Endpoint
     from tests.staging.servers.tls import Authority
 
-LIMIT_S = 10.0
-SOON_S = 1.0
+LIMIT_S = 60.0
 BODY = bytes(range(256)) * 2000
-PATIENT = Timeouts(connect=LIMIT_S, idle=LIMIT_S)
+PATIENT = Timeouts(connect=10 * LIMIT_S, idle=10 * LIMIT_S)
+"""So that what ends a stalled transfer is not a timeout."""
+
 HURRIED = Timeouts(connect=LIMIT_S, idle=0.3)
 
 
@@ -664,13 +665,11 @@ def in_thread(function: Callable[[], RemoteInfo]) -> Future[RemoteInfo]:
     return future
 
 
-def cancel(transfer: Transfer, running: Future[RemoteInfo]) -> float:
-    """Cancel a transfer; return after how many seconds it has ended."""
-    began = time.monotonic()
+def cancel(transfer: Transfer, running: Future[RemoteInfo]) -> None:
+    """Cancel a transfer, and see that it ends; its timeouts would be later."""
     transfer.stop.stop()
     with pytest.raises(TransferCancelledError):
         running.result(LIMIT_S)
-    return time.monotonic() - began
 
 
 @pytest.mark.parametrize("command", ["USER", "MLST", "PASV", "RETR"])
@@ -683,7 +682,7 @@ def test_row_76_a_stalled_download_ends_when_it_is_cancelled(
     running = in_thread(lambda: cast("Any", ftp.jackfield_stage_in(transfer)))
     assert server.stalled.wait(LIMIT_S)
 
-    assert cancel(transfer, running) < SOON_S
+    cancel(transfer, running)
 
     left = size_of(tmp_path / "part")
     server.release.set()
@@ -700,7 +699,7 @@ def test_row_76_a_stalled_upload_that_is_cancelled_leaves_nothing(
     running = in_thread(lambda: cast("Any", ftp.jackfield_stage_out(transfer)))
     assert server.stalled.wait(LIMIT_S)
 
-    assert cancel(transfer, running) < SOON_S
+    cancel(transfer, running)
 
     assert files(server.root) == []
 
@@ -718,7 +717,7 @@ def test_row_76_a_connection_that_is_not_answered_can_be_cancelled(
             running = in_thread(lambda: cast("Any", ftp.jackfield_stage_in(transfer)))
             assert wait_until(lambda: knocking(address) == before + 1)
 
-            assert cancel(transfer, running) < SOON_S
+            cancel(transfer, running)
 
 
 def knocking(address: Any) -> int:
@@ -1000,7 +999,7 @@ def test_row_76_a_stalled_transfer_in_tls_ends_when_it_is_cancelled(
     running = in_thread(lambda: cast("Any", ftp.jackfield_stage_in(transfer)))
     assert tls_server.stalled.wait(LIMIT_S)
 
-    assert cancel(transfer, running) < SOON_S
+    cancel(transfer, running)
 
 
 def test_a_server_that_cannot_be_trusted_does_not_learn_the_password(

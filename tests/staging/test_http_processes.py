@@ -28,7 +28,7 @@ def run(code: str, *arguments: str, cwd: Path) -> str:
 
 
 FORK = """
-import os, sys
+import os, sys, warnings
 from pathlib import Path
 from jackfield import Transfer
 from jackfield_staging import http
@@ -36,11 +36,13 @@ from jackfield.staging.remote import Timeouts
 
 def fetch(name):
     path = Path(name)
-    transfer = Transfer(url=sys.argv[1], path=path, timeouts=Timeouts(5.0, 5.0))
+    transfer = Transfer(url=sys.argv[1], path=path, timeouts=Timeouts(60.0, 60.0))
     http.jackfield_stage_in(transfer)
     return path.read_bytes().decode()
 
 print(fetch("parent"), flush=True)
+# Newer Pythons warn of fork beside threads.
+warnings.filterwarnings("ignore", "This process", DeprecationWarning)
 if (child := os.fork()) == 0:
     if sys.argv[2] == "used":
         print(fetch("child"), flush=True)

@@ -47,7 +47,7 @@ def part(tmp_path: Path) -> Path:
 
 
 def fetch(url: str, path: Path, **more: Any) -> RemoteInfo:
-    more.setdefault("timeouts", Timeouts(connect=5.0, idle=5.0))
+    more.setdefault("timeouts", Timeouts(connect=60.0, idle=60.0))
     info = http.jackfield_stage_in(Transfer(url=url, path=path, **more))
     assert info is not None
     return info

@@ -66,7 +66,7 @@ def fetch(url: str, path: Path, **options: Any) -> RemoteInfo:
         url=url,
         path=path,
         options=options,
-        timeouts=Timeouts(connect=5.0, idle=5.0),
+        timeouts=Timeouts(connect=60.0, idle=60.0),
     )
     info = http.jackfield_stage_in(transfer)
     assert info is not None

@@ -30,7 +30,7 @@ from jackfield_testing.servers import (
 
 pytest.importorskip("pyftpdlib", reason="pip install 'jackfield[testing]'")
 
-LIMIT_S = 10.0
+LIMIT_S = 60.0
 CONTENT = bytes(range(256)) * 1000
 """More than pyftpdlib sends or reads at a time."""
 
@@ -657,7 +657,7 @@ def test_the_missing_library_is_named_with_what_to_install() -> None:
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
 
@@ -678,7 +678,7 @@ def test_logging_is_left_as_it_was() -> None:
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
 

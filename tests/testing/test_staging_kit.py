@@ -227,7 +227,7 @@ class Hopes:
 
     @jf.hookimpl
     def jackfield_stage_in(self, transfer: jf.Transfer) -> jf.RemoteInfo:
-        with urllib.request.urlopen(transfer.url, timeout=20) as answer:
+        with urllib.request.urlopen(transfer.url, timeout=120) as answer:
             while block := answer.read(1000):
                 with transfer.path.open("ab") as file:
                     file.write(block)

@@ -11,7 +11,7 @@ import pytest
 from jackfield.abc import Executor, ExecutorContext, Outcome, Work
 from jackfield_executors.processes import jackfield_create_executor
 
-TIME_LIMIT = 20.0
+TIME_LIMIT = 60.0
 
 
 class Harness:
@@ -134,7 +134,7 @@ def alive(pid: int) -> bool:
 def wait_until() -> Callable[[Callable[[], object]], None]:
     """Poll a condition, up to a time limit."""
 
-    def wait(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    def wait(condition: Callable[[], object], seconds: float = TIME_LIMIT) -> None:
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, "it did not happen"

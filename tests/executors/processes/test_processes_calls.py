@@ -84,7 +84,7 @@ def test_several_threads_may_submit_at_once(pool: Any) -> None:
     barrier = threading.Barrier(4)
 
     def submit(mine: list[Work]) -> None:
-        barrier.wait(timeout=5)
+        barrier.wait(timeout=120)
         for _ in range(20):
             mine += pool.submit_many(echo, 10)
 

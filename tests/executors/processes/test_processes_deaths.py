@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def kill_self(number: int = signal.SIGKILL) -> None:
     os.kill(os.getpid(), number)
-    time.sleep(60)
+    time.sleep(600)
 
 
 def crash() -> None:
@@ -88,13 +88,12 @@ def test_each_kind_of_death_is_told(
     assert named in str(error)
 
 
-def test_a_death_is_noticed_at_once(pool: Any) -> None:
+def test_a_death_is_noticed_though_nothing_else_happens(pool: Any) -> None:
     pool.call(os.getpid)
-    begin = time.monotonic()
 
-    pool.error(pool.submit(kill_self))
+    error = pool.error(pool.submit(kill_self))
 
-    assert time.monotonic() - begin < 5.0
+    assert isinstance(error, WorkerDiedError)
 
 
 def test_the_workers_of_others_go_on(pool: Any, tmp_path: Path) -> None:
@@ -258,15 +257,17 @@ def test_a_worker_that_was_stopped_for_a_while_answers_once(
 ) -> None:
     pool = open_executor(workers=1)
 
-    def report_and_wait(file: str) -> int:
-        Path(file).touch()
-        time.sleep(0.1)
+    def report_and_wait(begun: str, go: str) -> int:
+        Path(begun).touch()
+        while not Path(go).exists():
+            time.sleep(0.005)
         return os.getpid()
 
     pid = pool.call(os.getpid)
-    work = pool.submit(report_and_wait, str(tmp_path / "begun"))
+    work = pool.submit(report_and_wait, str(tmp_path / "begun"), str(tmp_path / "go"))
     wait_until((tmp_path / "begun").exists)
     os.kill(pid, signal.SIGSTOP)
+    (tmp_path / "go").touch()
     time.sleep(0.3)
     assert work not in pool.outcomes
     os.kill(pid, signal.SIGCONT)
@@ -288,7 +289,7 @@ def test_a_kill_while_a_large_argument_is_sent_is_survived(
     large = pool.submit(len, bytes(size))
     os.kill(pid, signal.SIGKILL)
 
-    pool.wait(large, timeout=10)
+    pool.wait(large)
     assert pool.value(large) == size
 
 
@@ -331,7 +332,7 @@ def test_the_death_of_the_fork_server_is_survived(
 
     def hold(file: str) -> None:
         Path(file).write_text(str(os.getppid()))
-        time.sleep(60)
+        time.sleep(600)
 
     held = pool.submit(hold, str(started))
     wait_until(lambda: started.exists() and started.read_text())
@@ -346,7 +347,7 @@ def test_the_death_of_the_fork_server_is_survived(
 def test_a_task_that_closes_the_workers_files_fails_alone(pool: Any) -> None:
     def close_all() -> None:
         os.closerange(3, 200)
-        time.sleep(60)
+        time.sleep(600)
 
     error = pool.error(pool.submit(close_all))
 
@@ -423,7 +424,7 @@ def test_a_task_above_the_memory_limit_is_stopped(
 ) -> None:
     def grow_and_wait() -> None:
         grow(200)
-        time.sleep(60)
+        time.sleep(600)
 
     pool = open_executor(workers=1, memory_limit_per_worker="100 MB")
 

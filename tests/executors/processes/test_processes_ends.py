@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
 from jackfield.abc import Executor, ExecutorContext, Work
@@ -45,7 +46,7 @@ def submit(function, *args):
 
 def value(work):
     with changed:
-        assert changed.wait_for(lambda: work in outcomes, 20)
+        assert changed.wait_for(lambda: work in outcomes, 60)
     error, result = outcomes[work]
     if error is not None:
         raise error
@@ -72,7 +73,7 @@ def run_script(
         [sys.executable, "-c", PRELUDE + text, *args],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
         **options,
     )
@@ -105,29 +106,50 @@ def test_shutdown_waits_for_everything_submitted(pool: Any) -> None:
     assert set(pool.outcomes) == set(works)
 
 
-def test_shutdown_before_any_task_ends(pool: Any) -> None:
+def descendants() -> set[psutil.Process]:
+    return set(psutil.Process().children(recursive=True))
+
+
+def test_a_shutdown_before_any_task_leaves_no_process(
+    open_executor: Callable[..., Any],
+) -> None:
+    before = descendants()
+    pool = open_executor()
+
     pool.executor.shutdown()
 
+    assert descendants() <= before
 
-def test_shutdown_while_workers_start_ends(pool: Any) -> None:
+
+def test_a_shutdown_while_workers_start_leaves_no_process(
+    open_executor: Callable[..., Any],
+) -> None:
+    before = descendants()
+    pool = open_executor()
     pool.submit(abs, -1)
 
     pool.executor.shutdown(grace=0)
 
+    assert descendants() <= before
 
-def test_a_second_shutdown_does_nothing(pool: Any) -> None:
+
+def test_a_second_shutdown_changes_no_outcome(pool: Any) -> None:
+    work = pool.submit(abs, -1)
     pool.executor.shutdown()
+
     pool.executor.shutdown(grace=0)
+
+    assert pool.outcomes == {work: (None, 1)}
 
 
 def test_a_shutdown_that_waits_can_be_hurried(pool: Any) -> None:
-    work = pool.submit(time.sleep, 60)
+    work = pool.submit(time.sleep, 600)
     waiting = threading.Thread(target=pool.executor.shutdown)
     waiting.start()
 
     pool.executor.shutdown(grace=0.1)
 
-    waiting.join(5)
+    waiting.join(60)
     assert not waiting.is_alive()
     assert work not in pool.outcomes
 
@@ -144,7 +166,7 @@ def test_two_shutdowns_at_once_both_wait(pool: Any) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
 
     assert seen == [True, True]
 
@@ -193,7 +215,7 @@ def test_grace_stops_what_runs_too_long(
 
     pool.executor.shutdown(grace=0.2)
 
-    assert 0.2 <= time.monotonic() - begin < 10
+    assert time.monotonic() - begin >= 0.2
     assert not any(map(is_alive, pids))
     assert not pool.outcomes
 
@@ -220,7 +242,7 @@ def test_a_report_may_shut_down(pool: Any, grace: float | None) -> None:
     pool.on_report = shut_down
     works = pool.submit_many(abs, 200)
 
-    assert ended.wait(10)
+    assert ended.wait(60)
     if grace is None:
         assert set(pool.outcomes) == set(works)
 
@@ -236,7 +258,7 @@ def test_a_report_may_submit(pool: Any, wait_until: Callable[..., None]) -> None
     pool.wait(pool.submit(abs, -1))
     wait_until(lambda: len(more) == 50)
 
-    pool.wait(*more)
+    assert [pool.value(work) for work in more] == [1] * 50
 
 
 @pytest.mark.usefixtures("no_leaks")
@@ -284,7 +306,7 @@ def test_nothing_leaks_by_deaths(tmp_path: Path) -> None:
     executor.submit(works)
 
     for _ in works:
-        assert reported.acquire(timeout=10)
+        assert reported.acquire(timeout=120)
     executor.shutdown()
 
 
@@ -311,7 +333,7 @@ executor.shutdown()
         [sys.executable, str(script)],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
 
@@ -330,7 +352,7 @@ def test_a_module_beside_the_script_is_imported_by_workers(tmp_path: Path) -> No
         [sys.executable, str(script)],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
         cwd="/",
     )
@@ -373,13 +395,13 @@ def test_a_killed_driver_leaves_no_process(
     tmp_path: Path, wait_until: Callable[..., None], is_alive: Callable[[int], bool]
 ) -> None:
     files = [tmp_path / "1", tmp_path / "2"]
-    with start_script(SLEEPERS + "time.sleep(60)", *map(str, files)) as driver:
+    with start_script(SLEEPERS + "time.sleep(600)", *map(str, files)) as driver:
         pids = sleeper_pids(files, wait_until)
 
         driver.kill()
 
-    for pid in pids:
-        wait_until(lambda pid=pid: not is_alive(pid), 5)
+    wait_until(lambda: not any(map(is_alive, pids)))
+    assert len(pids) == 5  # two workers, a child of each, and the fork server
 
 
 def test_a_driver_killed_while_its_fork_lives_on_leaves_no_worker(
@@ -389,7 +411,7 @@ def test_a_driver_killed_while_its_fork_lives_on_leaves_no_worker(
     file = tmp_path / "1"
     # Only one of them prints: what two write at once may be one line.
     text = SLEEPERS + (
-        "child = os.fork()\nif child: print(child, flush=True)\ntime.sleep(60)"
+        "child = os.fork()\nif child: print(child, flush=True)\ntime.sleep(600)"
     )
     with start_script(text, str(file)) as driver:
         pids = sleeper_pids([file], wait_until)
@@ -399,7 +421,7 @@ def test_a_driver_killed_while_its_fork_lives_on_leaves_no_worker(
 
         driver.kill()
         for pid in pids:
-            wait_until(lambda pid=pid: not is_alive(pid), 5)
+            wait_until(lambda pid=pid: not is_alive(pid))
 
         os.kill(fork, signal.SIGKILL)
 
@@ -408,14 +430,15 @@ def test_a_killed_driver_and_fork_server_leave_no_worker(
     tmp_path: Path, wait_until: Callable[..., None], is_alive: Callable[[int], bool]
 ) -> None:
     file = tmp_path / "1"
-    with start_script(SLEEPERS + "time.sleep(60)", str(file)) as driver:
+    with start_script(SLEEPERS + "time.sleep(600)", str(file)) as driver:
         sleeper_pids([file], wait_until)
         worker, server, child = map(int, file.read_text().split())
 
         os.kill(server, signal.SIGKILL)
         driver.kill()
 
-    wait_until(lambda: not is_alive(worker), 5)
+    wait_until(lambda: not is_alive(worker))
+    assert is_alive(child)  # what a task has started is the dead server's to end
     os.kill(child, signal.SIGKILL)
 
 
@@ -445,23 +468,23 @@ def test_a_signal_to_the_terminals_group_ends_the_run_once(
 ) -> None:
     files = [tmp_path / "1", tmp_path / "2"]
     with start_script(
-        SLEEPERS + "time.sleep(60)", *map(str, files), start_new_session=True
+        SLEEPERS + "time.sleep(600)", *map(str, files), start_new_session=True
     ) as driver:
         pids = sleeper_pids(files, wait_until)
 
         os.killpg(driver.pid, number)
-        _, errors = driver.communicate(timeout=10)
+        _, errors = driver.communicate(timeout=120)
 
     assert driver.returncode == -number
     assert errors.count("Traceback") == (number == signal.SIGINT)
     for pid in pids:
-        wait_until(lambda pid=pid: not is_alive(pid), 5)
+        wait_until(lambda pid=pid: not is_alive(pid))
 
 
 def test_a_worker_ignores_an_interrupt_and_its_children_do_not(pool: Any) -> None:
     def interrupt() -> int:
         os.kill(os.getpid(), signal.SIGINT)
-        child = subprocess.Popen(["sleep", "60"])
+        child = subprocess.Popen(["sleep", "1000"])
         child.send_signal(signal.SIGINT)
         return child.wait()
 

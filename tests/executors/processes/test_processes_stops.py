@@ -62,7 +62,7 @@ def test_a_walltime_ends_the_task_and_its_children(
 
     assert isinstance(error, AppTimeout)
     assert error.walltime == 0.8
-    assert 0.8 <= took < 5.0
+    assert took >= 0.8
     for pid in pids_in(file, wait_until):
         wait_until(lambda pid=pid: not is_alive(pid))
     assert pool.call(abs, -1) == 1
@@ -89,8 +89,8 @@ def test_the_walltime_counts_from_the_tasks_own_begin(
 ) -> None:
     """Waiting behind others is not counted; being slow at the end of many is."""
     pool = open_executor(workers=1)
-    works = [pool.work(time.sleep, 0.02, walltime=0.3) for _ in range(30)]
-    late = pool.work(time.sleep, 30, walltime=0.3)
+    works = [pool.work(time.sleep, 0.05, walltime=1.0) for _ in range(30)]
+    late = pool.work(time.sleep, 600, walltime=1.0)
     pool.executor.submit([*works, late])
 
     pool.wait(*works, late)
@@ -106,12 +106,12 @@ def test_a_walltime_holds_for_a_task_that_was_sent_ahead(
 
     def run(number: int) -> int:
         if number == 150:
-            time.sleep(60)
+            time.sleep(600)
         return number
 
     for work in pool.submit_many(run, 100):
         pool.value(work)
-    works = [pool.work(run, n, walltime=0.3) for n in range(100, 300)]
+    works = [pool.work(run, n, walltime=1.0) for n in range(100, 300)]
     pool.executor.submit(works)
     pool.wait(*works)
 
@@ -129,13 +129,11 @@ def test_cancelling_a_running_task_ends_it_and_its_children(
     file = tmp_path / "pids"
     work = pool.submit(sleep_with_children, str(file))
     pids = pids_in(file, wait_until)
-    begin = time.monotonic()
 
     assert pool.executor.cancel(work)
 
     for pid in pids:
         wait_until(lambda pid=pid: not is_alive(pid))
-    assert time.monotonic() - begin < 5.0
     assert pool.call(abs, -1) == 1
     assert work not in pool.outcomes
 
@@ -165,16 +163,16 @@ def test_a_kill_is_sent_again_if_the_fork_server_is_too_busy_to_hear_of_it(
     assert pool.call(abs, -1) == 1
 
 
-def test_cancelling_does_not_wait(
+def test_cancelling_does_not_wait_for_the_task(
     pool: Any, tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:
+    """The task never ends: a cancel that waited for it would not return."""
     work = pool.submit(spin, str(tmp_path / "pid"))
     pids_in(tmp_path / "pid", wait_until)
-    begin = time.monotonic()
 
-    pool.executor.cancel(work)
+    assert pool.executor.cancel(work)
 
-    assert time.monotonic() - begin < 1.0
+    assert work not in pool.outcomes
 
 
 def test_a_task_that_waits_is_cancelled_without_a_trace(
@@ -221,18 +219,18 @@ def test_a_task_that_was_sent_ahead_is_cancelled_without_a_trace(
     assert (tmp_path / "ran-131").exists()
 
 
-def test_many_can_be_cancelled_quickly(
+def test_cancelling_many_does_not_search_for_each_among_all(
     open_executor: Callable[..., Any], tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:
     pool = open_executor(workers=1)
     pool.submit(hold, str(tmp_path / "go"))
     wait_until((tmp_path / "go.begun").exists)
     works = pool.submit_many(abs, 20_000)
-    begin = time.monotonic()
+    begin = time.thread_time()  # not of the clock: a busy machine takes longer
 
     assert all(pool.executor.cancel(work) for work in reversed(works))
 
-    assert time.monotonic() - begin < 5.0
+    assert time.thread_time() - begin < 5.0
     (tmp_path / "go").touch()
     assert pool.call(abs, -1) == 1
 
@@ -247,7 +245,7 @@ def test_cancelling_at_any_moment_hurts_no_other_task(pool: Any, seed: int) -> N
     ready = threading.Event()
 
     def cancel() -> None:
-        ready.wait(5)
+        ready.wait(60)
         for work in generator.sample(works, 40):
             time.sleep(generator.random() * 0.004)
             if pool.executor.cancel(work):

@@ -252,11 +252,12 @@ def test_a_line_without_end_is_shown_after_a_moment(
 
     def see() -> bool:
         shown.append(capsys.readouterr().out)
-        return "50 %" in "".join(shown)
+        return bool("".join(shown))
 
     pool.call(print, "50 %", end="\r")
 
     wait_until(see)
+    assert "".join(shown) == "50 %\r"
 
 
 def test_last_words_of_a_dying_worker_are_shown(

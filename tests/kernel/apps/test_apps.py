@@ -20,7 +20,7 @@ import jackfield as jf
 from jackfield.errors import AppTimeout, BadStdStreamFile
 from jackfield.serialize import dumps, loads
 
-LIMIT_S = 10.0
+LIMIT_S = 60.0
 
 
 @pytest.fixture

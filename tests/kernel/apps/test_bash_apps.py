@@ -13,7 +13,7 @@ import jackfield as jf
 from jackfield.errors import BadStdStreamFile, BashAppNoReturn
 from jackfield.steps.call import stream_path
 
-LIMIT_S = 10.0
+LIMIT_S = 60.0
 
 
 @jf.bash_app

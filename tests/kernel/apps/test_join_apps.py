@@ -12,7 +12,7 @@ import pytest
 import jackfield as jf
 from jackfield.errors import CircularWaitError, JoinError
 
-LIMIT_S = 10.0
+LIMIT_S = 60.0
 
 
 @jf.python_app

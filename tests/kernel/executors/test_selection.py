@@ -14,7 +14,7 @@ import jackfield as jf
 from jackfield.abc import Executor, ExecutorContext, Work, run_work
 from jackfield.errors import UnsupportedByExecutorError
 
-LIMIT_S = 10.0
+LIMIT_S = 60.0
 
 
 class Inline(Executor):

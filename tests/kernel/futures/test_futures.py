@@ -25,7 +25,7 @@ from jackfield.futures.locks import Latch
 if TYPE_CHECKING:
     from jackfield.futures import AppFuture
 
-LIMIT_S = 10.0
+LIMIT_S = 60.0
 
 
 class Value:

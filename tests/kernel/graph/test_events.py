@@ -14,7 +14,7 @@ import jackfield as jf
 from jackfield.graph.events import CAPACITY, EventStream
 from jackfield.staging.progress import Progress
 
-LIMIT_S = 10.0
+LIMIT_S = 60.0
 
 
 class Watcher:

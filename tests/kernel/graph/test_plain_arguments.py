@@ -12,7 +12,7 @@ import pytest
 
 import jackfield as jf
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 import jackfield as jf
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 FINE, FAILS, CANCELLED = "fine", "fails", "cancelled"
 
 
@@ -93,8 +93,7 @@ def submit_all(
 
 @settings(
     max_examples=60,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(nodes=graphs())
 def test_every_future_ends_once_in_the_state_of_the_model(

@@ -22,7 +22,7 @@ import pytest
 
 import jackfield as jf
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 KERNEL = str(Path(jf.__file__).parent)
 PAUSES_S = (0.0, 0.0, 0.0, 1e-5, 1e-4, 5e-4)
 

@@ -260,7 +260,7 @@ def dags(draw: st.DrawFn) -> list[list[int]]:
     ]
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(dag=dags(), data=st.data())
 def test_any_order_of_ends_leaves_a_consistent_graph(
     dag: list[list[int]], data: st.DataObject

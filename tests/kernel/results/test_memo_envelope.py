@@ -156,7 +156,11 @@ def test_a_foreign_pickle_is_not_run(key: SigningKey | None, tmp_path: Path) -> 
     assert trace.exists()
 
 
-@pytest.mark.parametrize("data", [b"", b"\x80\x05K\x01.", b"JKen", os.urandom(500)])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\x80\x05K\x01.", b"JKen", os.urandom(500)],
+    ids=["nothing", "a pickle", "cut short", "anything"],
+)
 def test_what_is_no_envelope_is_a_miss(data: bytes) -> None:
     assert reason_of(load_value(MEMO_KEY, data, OURS, "any")) is Reason.FOREIGN
 

@@ -20,7 +20,7 @@ from jackfield.plugins import PluginManager
 from jackfield.results.manifests import changes
 from jackfield.results.nearest import Call, find_nearest
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 
 
 def status(future: jf.AppFuture[Any]) -> str:

@@ -17,7 +17,7 @@ import jackfield as jf
 from jackfield.abc import CheckpointRecord
 from jackfield.errors import CheckpointError, CheckpointWarning, MemoKeyError
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 
 SCRIPT = """
 import sys

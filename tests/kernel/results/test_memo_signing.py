@@ -26,7 +26,7 @@ from jackfield.results.signing import (
 
 OTHER_USER = 65534
 MAKERS = 6
-LIMIT_S = 30.0
+LIMIT_S = 60.0
 
 
 @pytest.fixture(autouse=True)

@@ -23,7 +23,7 @@ from jackfield_testing.checkpoints.case import mounted
 if TYPE_CHECKING:
     from jackfield.abc import CheckpointRecord
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 
 
 class Store:

@@ -37,7 +37,7 @@ def in_a_worker(function: Any, *args: Any, **kwargs: Any) -> serialize.Packed:
         stdout=subprocess.PIPE,
         check=True,
         cwd="/",
-        timeout=30,
+        timeout=120,
     )
     packed: serialize.Packed = pickle.loads(done.stdout)
     return packed

@@ -27,7 +27,7 @@ from jackfield.transfers.executor import Movement, TransferExecutor
 from jackfield.transfers.shared import SharedTransfers
 from jackfield.transfers.sites import Sites
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 
 
 def moving(number: int, action: Callable[[], Any]) -> Work:

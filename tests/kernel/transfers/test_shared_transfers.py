@@ -16,7 +16,7 @@ import pytest
 import jackfield as jf
 from jackfield.errors import RemoteChangedError, RemoteNotFoundError
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 
 Action = Callable[[jf.Transfer, bytes], jf.RemoteInfo]
 

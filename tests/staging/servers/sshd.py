@@ -73,4 +73,4 @@ def start(directory: Path) -> Iterator[Endpoint]:
 def _make_key(path: Path) -> None:
     options = ["-q", "-t", "ed25519", "-C", "jackfield-tests"]
     command = ["ssh-keygen", *options, "-N", "", "-f", str(path)]
-    subprocess.run(command, check=True, timeout=10)
+    subprocess.run(command, check=True, timeout=120)

@@ -17,10 +17,10 @@ from typing import Final
 from jackfield_testing.servers import _guard as guard
 from jackfield_testing.servers._listening import HOST
 
-START_S: Final = 30.0
-"""Seconds that a server may take to come up; the slowest takes a sixth of it."""
+START_S: Final = 60.0
+"""Seconds that a server may take to come up; the slowest takes a tenth of it."""
 
-END_S: Final = 10.0
+END_S: Final = 60.0
 """Seconds that killed processes may take to be gone."""
 
 PROBE_S: Final = 0.02
@@ -35,6 +35,13 @@ starts, no client takes its port by chance.
 
 _given: set[int] = set()
 
+WORKER: Final = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+WORKERS: Final = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+"""Which of how many processes that run tests this is: each has ports of its own.
+
+Else two could find the same port free, and the second server would not come up.
+"""
+
 
 class ServerError(Exception):
     """A server did not come up; the message ends with the tail of its log."""
@@ -48,7 +55,8 @@ def free_ports(count: int = 1, *, twin: int = 0) -> list[int]:
         twin: The port that is so far above must be free as well, for servers that
             take a second one there.
     """
-    candidates = random.SystemRandom().sample(PORTS, len(PORTS))
+    own = PORTS[WORKER % WORKERS :: WORKERS]
+    candidates = random.SystemRandom().sample(own, len(own))
     free = (
         port
         for port in candidates

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 
     from jackfield import AppFuture, DataFlowKernel, File, TransferEvent
 
-AT_ONCE_S: Final = 5.0
-"""Seconds that something may take which has nothing to wait for."""
+AT_ONCE_S: Final = 30.0
+"""Seconds that something may take which has nothing to wait for.
+
+A busy machine may need them; what waits for the wrong thing takes ten times as long.
+"""
 
 BLOCK: Final = (1 << 20) + 1
 """Bytes of a file that does not come in one piece."""

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 HALF: Final = BLOCK // 2
 IDLE_S: Final = 0.3
+PAUSE_S: Final = 0.3
+"""Between five pieces: together longer than four of it, which nothing idle may last."""
+
 PATIENT: Final = {"idle_timeout": 300.0, "connect_timeout": 300.0}
 """So that what ends a stalled transfer is not a timeout."""
 
@@ -213,8 +216,8 @@ class Stalls(StagingCase):
     ) -> None:
         data = tasks.content(BLOCK)
         site.put("slow.dat", data)
-        faults_of(site).slow_down("slow.dat", IDLE_S / 2)
-        options = {"idle_timeout": IDLE_S, "attempts": 1}
+        faults_of(site).slow_down("slow.dat", PAUSE_S)
+        options = {"idle_timeout": 4 * PAUSE_S, "attempts": 1}
 
         with self.running(site, tmp_path, options=options) as run:
             got = run.read("slow.dat").result(WAIT_S)

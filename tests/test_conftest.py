@@ -1,0 +1,108 @@
+"""The suite's own machinery: a run with tests that hang or die ends, and names them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LIMIT_S = 120.0
+CONFTEST = Path(__file__).with_name("conftest.py")
+
+TESTS = """
+import os, threading, pytest
+
+@pytest.mark.timeout(1)
+@pytest.mark.parametrize("number", [1, 2])
+def test_hangs(number):
+    threading.Event().wait()
+
+def test_dies():
+    os.abort()
+
+@pytest.fixture(scope="module")
+def shared():
+    return os.getpid()
+
+@pytest.mark.parametrize("number", range(4))
+def test_of_a_group(shared, number):
+    if number == 1:
+        os.abort()
+
+def test_passes():
+    pass
+
+@pytest.mark.slow
+def test_has_an_hour(request):
+    assert request.node.get_closest_marker("timeout").args == (3600.0,)
+"""
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Path:
+    """A suite with our conftest, and tests that do what ours must not."""
+    shutil.copy(CONFTEST, tmp_path)
+    (tmp_path / "test_trouble.py").write_text(TESTS)
+    (tmp_path / "pytest.ini").write_text(
+        "[pytest]\ntimeout = 60\nmarkers =\n    slow: takes long\n"
+    )
+    return tmp_path
+
+
+def run(suite: Path, *options: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options],
+        cwd=suite,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    return done.stdout
+
+
+def test_what_hangs_or_dies_fails_once_by_its_name_and_the_others_run(
+    suite: Path,
+) -> None:
+    said = run(suite, "-n", "2", "--dist", "loadgroup")
+
+    failed = re.findall(r"^FAILED test_trouble.py::(\S+)", said, re.MULTILINE)
+    assert sorted(failed) == [
+        "test_dies",
+        "test_hangs[1]",
+        "test_hangs[2]",
+        "test_of_a_group[1]@test_trouble",
+    ], said
+    assert "4 failed, 5 passed" in said
+
+
+def test_without_other_processes_a_hang_fails_by_its_name_too(suite: Path) -> None:
+    said = run(suite, "-k", "hangs or passes or hour")
+
+    assert re.findall(r"^FAILED \S+::(\S+)", said, re.MULTILINE) == [
+        "test_hangs[1]",
+        "test_hangs[2]",
+    ], said
+    assert "2 failed, 2 passed" in said
+
+
+def test_a_quick_run_leaves_out_what_has_been_noted_as_long(suite: Path) -> None:
+    conftest = suite / "conftest.py"
+    conftest.write_text(conftest.read_text().replace("= 120.0", "= 1.0"))
+    (suite / "test_trouble.py").write_text(
+        "import time\n"
+        "def test_long():\n    time.sleep(1)\n"
+        "def test_short():\n    pass\n"
+        "def test_needs_a_server(nginx):\n    pass\n"
+    )
+
+    run(suite, "--note-long")
+    said = run(suite, "--quick", "-v")
+
+    assert (suite / "long_tests.txt").read_text() == "test_long\n"
+    assert "test_trouble.py::test_short PASSED" in said
+    assert "1 passed, 2 deselected" in said
