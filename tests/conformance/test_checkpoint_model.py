@@ -75,7 +75,8 @@ class Model(RuleBasedStateMachine):
     @precondition(lambda self: self.scheme == "pickle")
     @rule()
     def lose_the_index(self) -> None:
-        (self.directory / "store" / "index").unlink(missing_ok=True)
+        for path in (self.directory / "store").glob("*.run"):
+            path.unlink()
 
     @rule(number=NUMBERS, by=st.integers(0, 1))
     def get(self, number: int, by: int) -> None:

@@ -151,6 +151,18 @@ def unusable(path: Path, doing: str, error: OSError) -> CheckpointError:
     )
 
 
+def check_usable(path: Path, pid: int, *, closed: bool) -> None:
+    """Refuse to use a store that is closed, or belongs to another process."""
+    if os.getpid() != pid:
+        raise CheckpointError(
+            f"it was opened by process {pid}, from which this one was forked; open it "
+            f"again here.",
+            str(path),
+        )
+    if closed:
+        raise CheckpointError("it is closed.", str(path))
+
+
 # -- Making
 
 

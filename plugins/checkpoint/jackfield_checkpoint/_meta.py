@@ -15,6 +15,11 @@ _encode: Final[Callable[[Any], str]] = json.JSONEncoder(separators=(",", ":")).e
 _CREATED: Final = struct.Struct("<d")
 
 
+def shown(app: str) -> str:
+    """Return an app's name as it can be encoded, whatever it holds."""
+    return app.encode("utf-8", "backslashreplace").decode()
+
+
 def to_json(value: Any) -> bytes:
     """Write plain data compactly, in ASCII."""
     return _encode(value).encode("ascii")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 from zlib import crc32
 
-from jackfield_checkpoint._meta import checksum, to_json
+from jackfield_checkpoint._meta import checksum, shown, to_json
 
 if TYPE_CHECKING:
     import sqlite3
@@ -32,7 +32,7 @@ _PARTS: Final = "SELECT data FROM parts WHERE record = ? ORDER BY number"
 def row_of(record: CheckpointRecord) -> tuple[Any, ...]:
     """Return the columns as ``ADD`` wants them, without the value of a large one."""
     key, value = record.key, record.value
-    app = record.app.encode("utf-8", "backslashreplace")
+    app = shown(record.app).encode()
     manifest = to_json(dict(record.manifest))
     parts = 0 if len(value) <= PART_SIZE else -(-len(value) // PART_SIZE)
     return (

@@ -1,44 +1,48 @@
-"""Results in an append-only log, ``pickle:///results``: two files in a directory.
+"""Results in append-only logs, ``pickle:///results``: a directory of segments.
 
-A batch is appended under a lock and then entered into the index, so that records have
-one order for all processes, and a look-up takes a few reads however many records there
-are. No lock is needed for reading: what is written stays as it is, and is checked.
+Each store that writes appends to a segment of its own, one that nobody writes at the
+time or a new one, so that no writer waits for another; it looks a key up in all. Of
+several frames of a key, the one with the highest *order* counts. Who writes first sees
+what others have put, and goes on from the highest order that it has met: what is put
+after another put has returned is newer. Of two that happen at the same time, either
+may be; a number drawn by each store is in the order too, so that all agree on which.
+
+One more file, ``format-2``, tells the format by its name, and by its length how often
+the set of segments has changed: a byte is added each time, whatever byte. A store looks
+at that before every look-up; it is exact, where a directory's time stamp is not.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
+import secrets
+import threading
+from array import array
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
-from zlib import crc32
 
 from jackfield.abc import CheckpointEntry, CheckpointRecord, CheckpointStore
 from jackfield.errors import CheckpointError
 from jackfield.hookspecs import hookimpl
-from jackfield_checkpoint import _compaction, _frames, _guard, _index, _log_files
-from jackfield_checkpoint._index import DELETED, RetiredIndexError, StaleIndexError
-from jackfield_checkpoint._log_access import Access
+from jackfield_checkpoint import _frames, _guard
+from jackfield_checkpoint._frames import HEAD
 from jackfield_checkpoint._meta import check_record
-from jackfield_checkpoint._notices import log
+from jackfield_checkpoint._notices import Notices, log
 from jackfield_checkpoint._options import Options, parse
+from jackfield_checkpoint._runs import DELETED, OFFSET, File, hash_of, newest
+from jackfield_checkpoint._segments import NAMES, RUN_SUFFIX, Segment
 
 if TYPE_CHECKING:
-    from array import array
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
-    from jackfield_checkpoint._frames import Head
-    from jackfield_checkpoint._index import Header
-    from jackfield_checkpoint._log_files import Files, Log
-
-FIRST_READ: Final = 4096
-"""Bytes read at a location: most records are shorter."""
-
-JOINED_SIZE: Final = 2**20
-"""Up to here, pieces are joined to be written at once; larger ones are not copied."""
-
-_ATTEMPTS: Final = 5
-_SETTLE_S: Final = 2.0
+FORMAT: Final = "format-2"
+SMALLEST_WASTE: Final = 2**20  # bytes for which nothing is copied yet
+MOST: Final = 8  # if there are more segments, one is made of some
+SMALL: Final = 2**24  # of those that have at most so many bytes
+SCAN_READ: Final = 1024  # bytes read for a head and its facts at first
+_TIE: Final = 20  # bits of an order that are drawn by chance
 
 
 @hookimpl
@@ -59,120 +63,148 @@ class PickleLogStore(CheckpointStore):
     """
 
     def __init__(self, options: Options) -> None:
-        self._access: Access = Access(options)
-        self._broken: str = ""
-        self._dirty: bool = False
+        self._options: Options = options
+        self._path: Path = options.path
+        self._notices: Notices = Notices(options.path)
+        self._pid: int = os.getpid()
+        self._closed: bool = False
+        self._mutex: threading.RLock = threading.RLock()
+        self._segments: tuple[Segment, ...] = ()
+        self._mark: int = -1
+        self._own: Segment | None = None
+        self._tie: int = secrets.randbits(_TIE)
+        self._kept_waste: int = 0
+        self._broken: str = "it was opened to be read only." * options.read_only
+        with self._telling("open"):
+            self._prepare()
+            mark = os.open(self._path / FORMAT, os.O_RDONLY | os.O_CLOEXEC)
+            self._changes: File = File(mark)
+            self._renew()
+
+    @contextmanager
+    def _telling(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise _guard.unusable(self._path, doing, error) from error
+
+    def _prepare(self) -> None:
+        """See that it is a store, and whose; make one of an empty directory."""
+        options, path = self._options, self._path
+        if not _guard.check_directory(path, options):
+            if options.read_only:
+                raise CheckpointError("it does not exist.", str(path))
+            _guard.make_directory(path, options)
+        for one in (path / FORMAT, *path.glob(NAMES), *path.glob(f"*{RUN_SUFFIX}")):
+            _guard.check_file(one, options)
+        names = sorted(one.name for one in path.iterdir())
+        if FORMAT in names:
+            return
+        if names or options.read_only:
+            raise CheckpointError(
+                f"the directory holds no {FORMAT!r}, which marks a store, but "
+                f"{', '.join(names[:3]) or 'nothing'}. If a newer Jackfield has made "
+                f"it, upgrade this one; else choose another directory.",
+                str(path),
+            )
+        with suppress(FileExistsError):  # another process makes the store too
+            os.close(_guard.make_file(path / FORMAT, options))
+        _guard.sync_directory(path)
+        _guard.sync_directory(path.parent)
+
+    def _current(self) -> tuple[Segment, ...]:
+        """Return the segments, with all that has been put so far."""
+        _guard.check_usable(self._path, self._pid, closed=self._closed)
+        status = os.fstat(self._changes.descriptor)
+        if not status.st_nlink:
+            raise CheckpointError("it has been removed.", str(self._path))
+        segments = self._segments
+        if status.st_size == self._mark and not any(map(Segment.has_news, segments)):
+            return segments
+        with self._mutex:
+            return self._renew()
+
+    def _renew(self) -> tuple[Segment, ...]:
+        """List the directory if it has changed; then see what has been appended."""
+        # The mark is read first: what changes after that is listed in the next round.
+        while (mark := os.fstat(self._changes.descriptor).st_size) != self._mark:
+            known = {one.path: one for one in self._segments}
+            for one in self._segments:
+                one.seen = -1  # it may have become shorter, and then as long again
+            with suppress(FileNotFoundError):  # one was just gathered: once more
+                self._segments = tuple(
+                    known.get(path) or Segment(path, self._options, self._notices)
+                    for path in sorted(self._path.glob(NAMES))
+                )
+                self._mark = mark
+        for one in self._segments:
+            if one.has_news():
+                one.catch_up()
+        return self._segments
 
     # -- Reading
 
     def get(self, key: bytes) -> CheckpointRecord | None:
         """See ``CheckpointStore``."""
-        files, location = self._find(key)
-        if location is None or location & DELETED:
+        with self._telling("read"):
+            segment, offset = self._find(key)
+        found = segment.frame(offset) if segment is not None else None
+        if found is None or found[0].key != key:  # another key has the same hash
             return None
-        data = self._read(files, location, FIRST_READ)
-        head = _frames.parse_head(data, location)
-        if head is None:
-            self._tell_damage(location, key)
-            return None
-        return self._record(files, head, data) if head.key == key else None
+        head, body = found
+        app, manifest = json.loads(str(body[: head.facts], "ascii"))
+        value = bytes(body[head.facts :])
+        return CheckpointRecord(key, value, app, head.created, manifest)
 
-    def _find(self, key: bytes) -> tuple[Files, int | None]:
-        """Return where the key's last frame is, and in which log."""
-        files = self._access.files()
-        for _ in range(_ATTEMPTS):
-            try:
-                return files, files.index.find(key)
-            except (RetiredIndexError, StaleIndexError) as error:
-                files = self._access.renewed(files, error)
-            except OSError as error:
-                path = self._access.options.path
-                raise _guard.unusable(path, "read", error) from error
-        raise self._out_of_order()
-
-    def _out_of_order(self) -> CheckpointError:
-        return CheckpointError(
-            "its index is damaged again and again; is the disk failing?",
-            self._access.path,
-        )
-
-    def _record(self, files: Files, head: Head, data: bytes) -> CheckpointRecord | None:
-        begin = _frames.HEAD.size + head.facts
-        if begin + head.size <= len(data):
-            facts = data[_frames.HEAD.size : begin]
-            value = data[begin : begin + head.size]
-        else:
-            facts = self._read(files, head.start + _frames.HEAD.size, head.facts)
-            value = self._read(files, head.start + begin, head.size)
-        if crc32(value, crc32(facts)) != head.checksum:
-            self._tell_damage(head.start, head.key)
-            return None
-        app, manifest = json.loads(facts)
-        return CheckpointRecord(head.key, value, app, head.created, manifest)
-
-    def _read(self, files: Files, offset: int, size: int) -> bytes:
-        try:
-            return _frames.read_at(files.log.descriptor, offset, size)
-        except OSError as error:  # of this record, not of the store
-            log.warning("%s: cannot read at %d: %s", self._access.path, offset, error)
-            return b""
-
-    def _tell_damage(self, location: int, key: bytes | None = None) -> None:
-        whose = f" (key {key.hex()})" if key is not None else ""
-        what = f"the record at offset {location}{whose} is damaged"
-        self._access.notices.damaged(what)
+    def _find(self, key: bytes) -> tuple[Segment | None, int]:
+        """Return where the record of a key is, if it has one."""
+        hashed, where, highest = hash_of(key), None, 0
+        for segment in self._current():
+            stamp = segment.find(hashed)
+            if stamp > highest:
+                where, highest = segment, stamp
+        return (None if highest & DELETED else where), highest & OFFSET
 
     def keys(self) -> Iterator[bytes]:
         """See ``CheckpointStore``."""
-        return (head.key for _, head in self._heads())
+        return (entry.key for entry in self.scan())
 
     def scan(self, app: str | None = None) -> Iterator[CheckpointEntry]:
         """See ``CheckpointStore``."""
-        heads = self._heads() if app is None else self._heads_of(app)
-        for files, head in heads:
-            facts = self._read(files, head.start + _frames.HEAD.size, head.facts)
-            try:
-                name, manifest = json.loads(facts)
-            except ValueError:
-                self._tell_damage(head.start, head.key)
-            else:
-                yield CheckpointEntry(head.key, name, head.created, head.size, manifest)
+        begin = b"" if app is None else _frames.facts_begin(app)
+        with self._telling("read"):
+            places = self._places()
+        for segment, offsets in places:
+            for offset in reversed(offsets):
+                data = segment.read(offset, SCAN_READ)
+                known = data[HEAD.size :].startswith(begin)
+                if known and (head := segment.head(offset, data)):
+                    facts = data[HEAD.size : HEAD.size + head.facts]
+                    if len(facts) < head.facts:
+                        facts = segment.read(offset + HEAD.size, head.facts)
+                    with suppress(ValueError):  # damaged: ``get`` tells
+                        name, manifest = json.loads(str(facts, "ascii"))
+                        yield CheckpointEntry(
+                            head.key, name, head.created, head.size, manifest
+                        )
 
-    def _heads(self) -> Iterator[tuple[Files, Head]]:
-        files, locations = self._locations()
-        for location in locations:
-            head = self._head(files, location)
-            if head is not None:
-                yield files, head
+    def _places(
+        self, sources: Sequence[Segment] = (), *, deletions: bool = False
+    ) -> list[tuple[Segment, array[int]]]:
+        """Return where the newest frames of all keys are, in order.
 
-    def _heads_of(self, app: str) -> Iterator[tuple[Files, Head]]:
-        """Give the heads of an app's frames, the last one first.
-
-        Of the others' only the first bytes of the facts are read, where the app is.
+        Where a frame stands twice, it is taken from a source. If one could be left to
+        another process, that one might leave it to this one.
         """
-        files, locations = self._locations()
-        begin = _frames.facts_begin(app)
-        for location in reversed(locations):
-            found = self._read(files, location + _frames.HEAD.size, len(begin))
-            head = self._head(files, location) if found == begin else None
-            if head is not None:
-                yield files, head
-
-    def _locations(self) -> tuple[Files, array[int]]:
-        files = self._access.files()
-        for _ in range(_ATTEMPTS):
-            try:
-                return files, files.index.locations()
-            except (RetiredIndexError, StaleIndexError) as error:
-                files = self._access.renewed(files, error)
-        raise self._out_of_order()
-
-    def _head(self, files: Files, location: int) -> Head | None:
-        data = self._read(files, location, _frames.HEAD.size)
-        head = _frames.parse_head(data, location)
-        if head is None:
-            self._tell_damage(location)
-        return head
+        segments = sorted(self._current(), key=lambda one: one in sources)
+        found = [array("Q") for _ in segments]
+        for entry, number in newest([one.known for one in segments]):
+            stamp = int.from_bytes(entry, "big")
+            if deletions or not stamp & DELETED:
+                found[number].append(stamp & OFFSET)
+        found = [array("Q", sorted(offsets)) for offsets in found]
+        places = zip(segments, found, strict=True)
+        return sorted(places, key=lambda place: place[0].newest, reverse=True)
 
     # -- Writing
 
@@ -181,126 +213,116 @@ class PickleLogStore(CheckpointStore):
         for record in records:
             check_record(record)
         latest = {record.key: record for record in records}
-        with self._access.exclusive("write") as files:
-            end = files.log.end
-            pieces: list[bytes] = []
-            frames = []
-            for key, record in latest.items():
-                start = end
-                frame = _frames.frame_of(record, start)
-                end += sum(map(len, frame))
-                pieces += frame
-                frames.append((key, start, end))
-            self._append(files, files.index.header(), pieces, frames)
+        with self._writing("write") as (own, order):
+            own.append(_frames.frame_of(record, order) for record in latest.values())
 
     def delete(self, keys: Iterable[bytes]) -> None:
         """See ``CheckpointStore``."""
         wanted = set(keys)
-        with self._access.exclusive("delete from") as files:
-            try:
-                self._delete(files, wanted)
-            except StaleIndexError as error:
-                self._delete(self._access.rebuilt(files, error), wanted)
+        with self._writing("delete from") as (own, order):
+            found = [(key, *self._find(key)) for key in wanted]
+            heads = [(key, one.head(at)) for key, one, at in found if one is not None]
+            own.append(
+                (_frames.deletion_of(key, head, order), ()) for key, head in heads
+            )
+            self._tidy()
 
-    def _delete(self, files: Files, wanted: set[bytes]) -> None:
-        header = files.index.header()
-        end = files.log.end
-        pieces: list[bytes] = []
-        frames = []
-        for key in wanted:
-            location = files.index.find(key)
-            if location is None or location & DELETED:
-                continue
-            start, end = end, end + _frames.HEAD.size
-            pieces.append(_frames.deletion_of(key, start))
-            frames.append((key, start | DELETED, end))
-            head = self._head(files, location)
-            header.dead += _frames.HEAD.size
-            header.dead += head.end - head.start if head is not None else 0
-        if _compaction.is_due(self._append(files, header, pieces, frames)):
+    @contextmanager
+    def _writing(self, doing: str) -> Iterator[tuple[Segment, int]]:
+        """Lend this store's own segment, and the order that is next."""
+        with self._telling(doing):
+            self._current()
+            if self._broken:
+                raise CheckpointError(self._broken, str(self._path))
+            with self._mutex:
+                own = self._writable()
+                highest = max(one.newest for one in self._current())
+                yield own, ((highest >> _TIE) + 1) << _TIE | self._tie
+                if self._options.sync == "power":
+                    self._broken = "it could not be brought to the disk."
+                    self._writable().flush()
+                    self._broken = ""  # else a second attempt would seem to succeed
+
+    def _writable(self) -> Segment:
+        """Return this store's own segment, and take one if it has none."""
+        if self._own is None:
+            free = sorted(self._current(), key=Segment.size, reverse=True)
+            own = next((one for one in free if one.lock()), None) or self._made()
+            self._announce()
+            self._own = own
+        return self._own
+
+    def _made(self) -> Segment:
+        """Make an empty segment, which is locked before others can see it."""
+        path = self._path / f"{secrets.token_hex(8)}.log"
+        new = path.with_suffix(".new")
+        os.close(_guard.make_file(new, self._options))
+        made = Segment(new, self._options, self._notices)
+        made.lock()
+        made.path = new.rename(path)
+        _guard.sync_directory(self._path)
+        self._segments = (*self._segments, made)
+        self._announce()
+        return made
+
+    def _announce(self) -> None:
+        """Let other processes, and this one, list the directory once more."""
+        with (self._path / FORMAT).open("ab") as file:
+            file.write(b".")
+
+    def _tidy(self) -> None:
+        """Gather all if more than half is useless, the small ones if they are many."""
+        segments = self._current()
+        waste = sum(one.dead for one in segments) - self._kept_waste
+        size = sum(one.size() for one in segments)
+        much, many = waste > max(SMALLEST_WASTE, size // 2), len(segments) > MOST
+        if much or many:
+            some = [one for one in segments if much or one.size() <= SMALL]
             try:
-                _compaction.compact(self._access, self._access.files())
+                sources = [one for one in some if one.owned or one.lock()]
+                if much or len(sources) > 1:
+                    self._gather(sources)
             except OSError as error:  # no room for a copy: another time
-                log.warning("%s: cannot be rewritten: %s", self._access.path, error)
+                log.warning("%s: cannot be copied: %s", self._path, error)
+            # What stays, as others write there, is not counted a second time.
+            self._kept_waste = sum(one.dead for one in self._current())
 
-    def _append(
-        self,
-        files: Files,
-        header: Header,
-        pieces: list[bytes],
-        frames: list[tuple[bytes, int, int]],
-    ) -> Header:
-        """Write frames to the log, then enter them into the index."""
-        if self._broken:
-            raise CheckpointError(self._broken, self._access.path)
-        self._dirty = True
-        self._write(files.log, pieces)
-        try:
-            header = _index.enter(files.index, header, frames)
-        except StaleIndexError as error:
-            return self._access.rebuilt(files, error).index.header()
-        _log_files.write_header(files.index, header)
-        if self._access.options.sync == "power" and not any(_log_files.BOOT):
-            # Nothing will tell that the machine has been started anew.
-            _log_files.flush(files.index.descriptor)
-        return header
+    def _gather(self, sources: list[Segment]) -> None:
+        """Copy what counts in segments, which must be locked, into a new one.
 
-    def _write(self, to: Log, pieces: list[bytes]) -> None:
-        start = offset = to.end
-        try:
-            for data in _joined(pieces):
-                _index.write_at(to.descriptor, data, offset)
-                offset += len(data)
-        except BaseException:
-            with contextlib.suppress(OSError):  # what stays is an unfinished record
-                os.ftruncate(to.descriptor, start)
-            raise
-        if self._access.options.sync == "power":
-            self._flush(to)
-
-    def _flush(self, what: Log) -> None:
-        try:
-            _log_files.flush(what.descriptor)
-        except OSError as error:
-            # A second attempt would report success for pages that are lost.
-            self._broken = f"it cannot be brought to the disk: {error.strerror}."
-            raise
-
-    # -- Life
+        At whatever instant this process dies, nothing is lost: a frame that stands
+        twice is the same frame. Until others list the directory anew, they read what
+        was there before, which nobody writes any more. Deletions are copied unless all
+        is in one segment: a record would be back if its segment outlived the one with
+        the deletion, as when the process dies between the removal of the two.
+        """
+        places = self._places(sources, deletions=len(self._current()) > 1)
+        target = self._made()
+        for source, offsets in places:
+            for offset in offsets if source in sources else ():
+                frame = source.frame(offset)
+                if frame is not None:
+                    target.append([(frame[0][:7], (frame[1],))])
+        target.seal()
+        _guard.sync_directory(self._path)
+        for one in sources:
+            one.remove()
+        if self._own in sources:
+            self._own = target
+        self._announce()
 
     def close(self) -> None:
         """See ``CheckpointStore``."""
-        if not self._access.is_open:
+        if self._closed or self._pid != os.getpid():
             return
-        try:
-            if self._dirty and not self._broken:
-                self._settle()
-        finally:
-            self._access.close()
-
-    def _settle(self) -> None:
-        """Make the index count after the machine has been started anew, too."""
-        try:
-            with self._access.exclusive("flush", _SETTLE_S) as files:
-                _log_files.flush(files.log.descriptor)
-                _log_files.flush(files.index.descriptor)
-                header = files.index.header()
-                _log_files.write_header(files.index, header, flushed=True)
-        except CheckpointError as error:  # then it is made anew some day
-            log.info("%s", error)
-
-
-def _joined(pieces: list[bytes]) -> Iterator[bytes]:
-    """Join small pieces for fewer system calls."""
-    small: list[bytes] = []
-    size = 0
-    for piece in pieces:
-        if size + len(piece) > JOINED_SIZE:
-            yield b"".join(small)
-            small, size = [], 0
-        if len(piece) > JOINED_SIZE:
-            yield piece
-        else:
-            small.append(piece)
-            size += len(piece)
-    yield b"".join(small)
+        with self._mutex:
+            try:
+                if self._own is not None and not self._broken:
+                    self._own.seal()
+                    self._tidy()
+            except (OSError, CheckpointError) as error:  # all that was put is there
+                log.info("%s: %s", self._path, error)
+            self._closed = True
+            for one in self._segments:
+                one.unlock()
+            self._segments = ()

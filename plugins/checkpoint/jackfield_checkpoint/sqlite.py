@@ -23,8 +23,8 @@ from jackfield.errors import CheckpointError
 from jackfield.hookspecs import hookimpl
 from jackfield_checkpoint import _sqlite_file as database
 from jackfield_checkpoint import _sqlite_rows as _rows
-from jackfield_checkpoint._guard import unusable
-from jackfield_checkpoint._meta import check_record, checksum, to_manifest
+from jackfield_checkpoint._guard import check_usable, unusable
+from jackfield_checkpoint._meta import check_record, checksum, shown, to_manifest
 from jackfield_checkpoint._notices import Notices, log
 from jackfield_checkpoint._options import COMMON, Options, parse
 
@@ -150,7 +150,7 @@ class SqliteStore(CheckpointStore):
 
     def _rows_of(self, app: str) -> Iterator[Any]:
         """Give the rows of one app, the newest first; up to what is damaged."""
-        name = app.encode("utf-8", "backslashreplace").decode()
+        name = shown(app)
         last, limit = (math.inf, LAST_ID), FIRST_ROWS
         while True:
             try:
@@ -279,14 +279,7 @@ class SqliteStore(CheckpointStore):
     # -- Life
 
     def _check_usable(self) -> None:
-        if os.getpid() != self._pid:
-            raise CheckpointError(
-                f"it was opened by process {self._pid}, from which this one was "
-                f"forked; open it again here.",
-                str(self._path),
-            )
-        if self._closed:
-            raise CheckpointError("it is closed.", str(self._path))
+        check_usable(self._path, self._pid, closed=self._closed)
 
     def _check_place(self) -> None:
         """See that what is written will be found: SQLite writes on where nothing is."""
