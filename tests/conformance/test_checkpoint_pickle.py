@@ -22,6 +22,7 @@ from jackfield.abc import CheckpointRecord
 from jackfield.errors import CheckpointError, CheckpointWarning, ConfigurationError
 from jackfield_checkpoint import _runs
 from jackfield_checkpoint.pickle_log import jackfield_open_checkpoint
+from jackfield_testing import CheckpointStoreConformance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
