@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from jackfield.abc import Outcome
 
-WAIT_S: Final = 30.0
+WAIT_S: Final = 60.0
 """Seconds after which a test gives up waiting. Nothing that works takes so long."""
 
 WAIT_AFTER_LOSS_S: Final = 1.0
