@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-WAIT_S: Final = 30.0
+WAIT_S: Final = 60.0
 """Seconds after which a test gives up waiting. Nothing that works takes so long."""
 
 PROC: Final = Path("/proc")
