@@ -19,8 +19,8 @@ from jackfield.config import resolve
 from jackfield.config.transfers import transfers_table
 from jackfield.kernel.compose import TRANSFER_THREADS
 from jackfield.staging.credentials import Credentials
+from jackfield.staging.progress import Stage
 from jackfield.staging.rules import RULE_TYPES, Rules
-from jackfield.staging.steps import Stage
 from jackfield.testing.servers import HostileFTPServer, HostileHTTPServer
 from jackfield.transfers.sites import DEFAULT_QUOTA
 
