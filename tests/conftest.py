@@ -239,6 +239,25 @@ def _group(item: pytest.Item) -> str | None:
     return None
 
 
+# -- What a process tells of its tests
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Iterator[None]:
+    """Escape what a test has printed or logged where it is no text that can be sent.
+
+    Names of files and messages of errors may have surrogates, on which the connection
+    of xdist's processes breaks, and the whole run with it.
+    """
+    report: Any = yield
+    report.sections = [(title, _sendable(text)) for title, text in report.sections]
+    return report  # type: ignore[no-any-return]  # pytest's own, whatever it is
+
+
+def _sendable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 # -- How long a test may take
 
 
