@@ -25,7 +25,7 @@ from tasks import noop
 import jackfield
 from jackfield.abc import Executor, ExecutorContext, Outcome, Work, run_work
 from jackfield.graph.scheduler import BATCH
-from jackfield.steps.engine import take_reports
+from jackfield.steps.engine import receive_outcomes
 
 
 class Collector(Executor):
@@ -78,7 +78,7 @@ def measured(n: int, *, of_future: bool) -> dict[str, float]:
         while not executor.works:
             time.sleep(0.001)
         entry = parts.pool.entries["x"]
-        take_reports(
+        receive_outcomes(
             parts.scheduler,
             parts.log,
             entry,
@@ -136,7 +136,7 @@ def link(n: int) -> float:
         gc.disable()
         start = time.perf_counter()
         while executor.works:
-            take_reports(
+            receive_outcomes(
                 parts.scheduler, parts.log, entry, (run_work(executor.works.pop()),)
             )
         took = time.perf_counter() - start

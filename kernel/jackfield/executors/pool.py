@@ -78,6 +78,7 @@ class ExecutorPool:
         self._own: Mapping[str, Callable[[], Any]] = own
         self._log: Logger = log
         self._lock: threading.Lock = threading.Lock()
+        self._starting_own: threading.RLock = threading.RLock()
         self._closed: bool = False
         self.margin: float = END_S
         self.entries: dict[str, ExecutorEntry] = {}
@@ -121,11 +122,22 @@ class ExecutorPool:
     def own(self, label: str) -> ExecutorEntry:
         """Return an executor for the kernel's own tasks, started on first use."""
         if label not in self.entries:
-            with self._lock:
+            # A lock for this alone: starting runs the code of plugins, which may add an
+            # executor, and must not keep the pool from being shut down.
+            with self._starting_own:
                 if label not in self.entries:
-                    entry = self._start(label, self._own[label]())
-                    self.entries = {**self.entries, label: entry}
+                    self._add_own(label)
         return self.entries[label]
+
+    def _add_own(self, label: str) -> None:
+        entry = self._start(label, self._own[label]())
+        try:
+            with self._lock:
+                self._check_free(label)  # the pool may have been shut down meanwhile
+                self.entries = {**self.entries, label: entry}
+        except BaseException:
+            self._shut(entry, 0.0)
+            raise
 
     def _check_free(self, label: str) -> None:
         """Raise if the pool is closed or the label is taken."""

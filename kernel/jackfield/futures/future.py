@@ -479,7 +479,7 @@ Ending: TypeAlias = (
 )
 """How a future is to end: ``(future, error, value, task, final state)``.
 
-The last two are not looked at here; the caller finds them again with the answer.
+The last two are not used here; the caller reads them when it has the answers.
 """
 
 
@@ -522,19 +522,41 @@ def claim_cancel(
         allowed: Asked with the lock held whether the future may be cancelled; without
             it, it may. It must call no code of users.
     """
+    if not _claim._is_owned():
+        return _end_as_cancelled(future, allowed)
+    # The garbage collector runs a ``__del__`` of a user's while this thread holds the
+    # lock. To wait for the condition now would be the wrong order: another thread may
+    # have it and wait for the lock. So such a cancel comes too late if it is not free.
+    if not future._condition.acquire(blocking=False):
+        return False
+    try:
+        return _end_as_cancelled(future, allowed)
+    finally:
+        future._condition.release()
+
+
+def _end_as_cancelled(
+    future: KernelFuture[Any], allowed: Callable[[], bool] | None
+) -> bool:
+    ours = False
     with future._condition:
-        with _claim:
-            if future._state is not PENDING or (allowed is not None and not allowed()):
-                return False
-            future._write(Cancellation(), None)
-        future._tell_waiters()
-        return True
+        try:
+            with _claim:
+                if future._state is not PENDING or not (allowed is None or allowed()):
+                    return False
+                ours = True
+                future._write(Cancellation(), None)
+            return True
+        finally:
+            # After a Ctrl-C in between, too: nobody else would tell them any more.
+            if ours and future._state is not PENDING:
+                future._tell_waiters()
 
 
 def holding_ends() -> Any:
     """Return a context manager within which no future of any kernel ends.
 
-    It is for a few instructions of the kernel that a cancel must not come between.
+    It is for a few instructions of the kernel between which no cancel may come.
     """
     return _claim
 
@@ -542,7 +564,7 @@ def holding_ends() -> Any:
 def take_callbacks(
     future: KernelFuture[Any],
 ) -> list[Callable[[Any], object]] | None:
-    """Return the callbacks of a future that has ended; ``None`` if they were taken."""
+    """Return the callbacks of a future that has ended; ``None`` if there are none."""
     return future._take_callbacks()
 
 

@@ -2,7 +2,8 @@
 
 Everything that happens to a kernel is an item in one inbox: a new task, an outcome that
 an executor reports, or a *control*, which is a function that changes the graph. The
-items are worked off by whoever holds the *role*, a lock that nobody ever waits for:
+items are worked off by whoever holds the *role*, a lock that nobody waits for while the
+kernel works (only its end and a fork do, for a second):
 
 - A thread of an executor or of the kernel puts its item into the inbox and then tries
   to take the role (``pump``). If it gets it, it works off all that is in the inbox. If
@@ -12,15 +13,17 @@ items are worked off by whoever holds the *role*, a lock that nobody ever waits 
   after all of this and finds the item. So the graph has one writer at a time, no thread
   blocks another, and the thread that reports a result is also the one that launches
   what depended on it, without a hand-over to another thread.
-- A thread of the user's leaves its item for the *dispatcher* (``post``), the one thread
-  that the kernel has of its own. It never takes the role: a Ctrl-C may strike the main
-  thread between any two instructions, and would tear a change of the graph in two. All
-  that such a thread does is one ``append``, which cannot be torn, and a wake-up, which
-  may be done twice (``_wake_idle`` tells why none is lost).
+- A thread of the user's leaves its item for the *dispatcher* (``post``), a thread that
+  the kernel has for this. A user's thread does not take the role: a Ctrl-C may strike
+  the main thread between any two instructions, and would tear a change of the graph in
+  two. All that it does is one ``append``, which cannot be torn, and a wake-up, which
+  may be done twice (``_wake_idle`` tells why none is lost). Only at the end of the
+  kernel, when the dispatcher may be gone, ``post`` and ``stop`` work the inbox off
+  there.
 
 To work off some items is a *step*. A step only changes state, and returns what is to be
-done because of it: works to hand to executors, waiters to wake, plugins to ask. This is
-done after the role has been given back (``perform``), so that no code of users or
+done because of it: works to hand to executors, callbacks to call, plugins to ask. This
+is done after the role has been given back (``perform``), so that no code of users or
 plugins runs within the role, and an executor may report from within its own ``submit``.
 
 The dispatcher also calls the functions that are to be called later, such as retries.
@@ -145,7 +148,7 @@ class Scheduler:
         For a thread that has other work to do, such as further tasks to run: outcomes
         that come close together are then worked off in one step, on another thread.
         """
-        # If the dispatcher sleeps, we wake it. If we find ``_idle`` empty, another
+        # If the dispatcher sleeps, we wake it. If we find an empty list, another
         # thread has just woken it. Either way it looks at the inbox next, and our items
         # are there. If it is awake (``None``), it may be stuck in a plugin for long, so
         # that we work the inbox off ourselves.
@@ -231,9 +234,11 @@ class Scheduler:
         """
         self._stopping = True
         self._wake.put(None)
-        if threading.current_thread() is not self.thread and self.thread.ident:
-            join(self.thread, timeout)
-        self._drain()
+        try:
+            if threading.current_thread() is not self.thread and self.thread.ident:
+                join(self.thread, timeout)
+        finally:  # after a Ctrl-C too: nobody else may come to work the inbox off
+            self._drain()
 
     def _drain(self) -> None:
         """Work the inbox off here, though the dispatcher may be stuck in a plugin."""
@@ -251,8 +256,8 @@ class Scheduler:
     def hold(self) -> None:
         """Take the role, so that the graph does not change while the process forks.
 
-        In the child the graph is then a whole one. Without the role after a second, the
-        fork goes on nevertheless: a fork must not be held up for ever.
+        In the child the graph is then a whole one. If the role is not free after a
+        second, the fork goes on without it: it must not be held up for ever.
         """
         self._held = self._role.acquire(timeout=1.0)
 

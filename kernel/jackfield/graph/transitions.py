@@ -61,18 +61,18 @@ class Effects:
         joined: Tasks in state ``JOINING`` for which all that they waited for after
             their function had returned has ended well: join apps, and tasks whose
             outputs were staged out.
-        stops: Whether a failure of this step is to stop the run.
+        stop_run: Whether a failure of this step is to stop the run.
         rest: Anything else, which is rare: ``(action, task, *arguments)``. The action
             is called with the task and the arguments. If it raises, the task fails.
     """
 
-    __slots__ = ("ended", "joined", "ready", "rest", "stops")
+    __slots__ = ("ended", "joined", "ready", "rest", "stop_run")
 
     def __init__(self) -> None:
         self.ready: list[Task] = []
         self.ended: list[KernelFuture[Any]] = []
         self.joined: list[Task] = []
-        self.stops: bool = False
+        self.stop_run: bool = False
         self.rest: list[tuple[Callable[..., object], Task, *tuple[Any, ...]]] = []
 
 

@@ -31,13 +31,13 @@ from jackfield.results.checkpoints import Checkpoints
 from jackfield.states import Summary, TaskState
 from jackfield.steps.call import CallReader
 from jackfield.steps.cancel import Canceller
-from jackfield.steps.ends import Conclusion, Ends, Failures
+from jackfield.steps.ends import EndRecorder, Ends, Failures
 from jackfield.steps.engine import (
+    EffectRunner,
     Engine,
     Intake,
-    Performance,
     Reports,
-    take_reports,
+    receive_outcomes,
 )
 from jackfield.steps.finish import Finisher
 from jackfield.steps.foreign import ForeignFutures
@@ -78,7 +78,7 @@ that it does not hold up a thread of the kernel.
 
 
 class Parts:
-    """The parts of one kernel. To make them starts no thread and no executor.
+    """The parts of one kernel. Making them starts no thread and no executor.
 
     Args:
         config: The configuration.
@@ -88,7 +88,7 @@ class Parts:
 
     Attributes:
         live: The tasks that are registered and have not ended, by number.
-        tally: Numbers of those that have ended.
+        tally: How many tasks have ended in which state.
         closing: Whether tasks are still taken.
         barriers: What threads wait at that wait for all tasks.
         observation: Tells observers of tasks and transfers.
@@ -131,7 +131,7 @@ class Parts:
         self.pool: ExecutorPool = ExecutorPool(
             manager,
             run_dir,
-            partial(take_reports, self.scheduler, log),
+            partial(receive_outcomes, self.scheduler, log),
             self._own_executors(),
             log,
         )
@@ -145,16 +145,16 @@ class Parts:
         failures = Failures(
             self.tally, self.closing, self.log, lazy=self.config.lazy_errors
         )
-        conclusion = Conclusion(
+        recorder = EndRecorder(
             self.tally,
             self.barriers,
             failures,
             self.observation,
-            free=self._free,
+            free_followers=self._free,
             release_files=self._release_files,
         )
         scheduler = self.scheduler
-        self.ends: Ends = Ends(self.live, conclusion, failures, scheduler.control)
+        self.ends: Ends = Ends(self.live, recorder, failures, scheduler.control)
         self._foreign: ForeignFutures = ForeignFutures(self.ends, scheduler.post)
         canceller = Canceller(self.ends, scheduler.post, self.log)
         self._home: Home = Home(
@@ -218,7 +218,7 @@ class Parts:
         reports = Reports(
             self.live, self.tally, self._keep_at_once, retrier.handle, finisher.finish
         )
-        performance = Performance(
+        effect_runner = EffectRunner(
             self._make_launcher(intake),
             self.callbacks,
             self._throttle,
@@ -227,7 +227,7 @@ class Parts:
             fault=self._fault,
         )
         engine = Engine(intake, reports, ends, self._fault)
-        scheduler.work_with(engine.step, performance.of)
+        scheduler.work_with(engine.step, effect_runner.run)
 
     def _make_launcher(self, intake: Intake) -> Launcher:
         preparer = Preparer(
@@ -235,7 +235,7 @@ class Parts:
             in_task=self._in_task,
             transfers=self._transfers,
             memo=self._flights if self.config.app_cache else None,
-            wait_again=intake.wait_again,
+            wait_for_late_files=intake.wait_for_late_files,
             control=self.scheduler.control,
         )
         handover = Handover(

@@ -19,7 +19,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -43,11 +44,17 @@ _THREADS_S: Final = 5.0
 One of them may be in a plugin or in a user's callback that never returns.
 """
 
-_open: set[Shutdown] = set()
-"""The ends of all kernels that have not ended yet.
+_MOST_INTERRUPTS: Final = 20
+"""So many times Ctrl-C, and the end is left as it is."""
 
-They are referred to from here, so that no kernel is collected as garbage before.
+_open: set[Shutdown] = set()
+"""The ``Shutdown`` of each kernel that has not ended.
+
+Kept here, they keep the kernels themselves from being collected as garbage.
 """
+
+_held: list[Shutdown] = []
+"""Those whose graph is held while the process forks."""
 
 
 class Shutdown:
@@ -67,9 +74,9 @@ class Shutdown:
         self.ended: threading.Event = threading.Event()
         self._parts: Parts = parts
         self._pid: int = os.getpid()
-        # ``"thread"`` has the number of the thread that ends the kernel; ``"began"`` is
-        # there when it has begun to. A dict for its ``setdefault``; see ``cleanup``.
+        # Under ``"thread"``: which thread ends the kernel. For its ``setdefault``.
         self._closer: dict[str, int] = {}
+        self._began: bool = False
 
     def watch(self) -> None:
         """See that the kernel ends at the interpreter's exit, and is inert in forks."""
@@ -86,17 +93,17 @@ class Shutdown:
             return
         # Two threads may come here at once, and a Ctrl-C may strike the main thread
         # anywhere. ``setdefault`` is one step of the interpreter, so exactly one thread
-        # finds its own number; the others wait for it. If a Ctrl-C strikes after that
-        # step and before ``_cleanup`` notes that it has begun, nothing is done yet, and
-        # the thread finds its own number again when it comes back, as it does at the
-        # end of the ``with`` block or at the interpreter's exit.
+        # gets its own identity from it and ends the kernel; the others wait. If a
+        # Ctrl-C strikes before ``_cleanup`` notes that it has begun, nothing is done
+        # yet, and the same thread begins when it comes again: at the end of the
+        # ``with`` block, or at the interpreter's exit.
         here = threading.get_ident()
         if self._closer.setdefault("thread", here) != here:
-            if not wait:  # and the other thread may be waiting for all tasks
-                self._cut_short()
+            if not wait:  # the other thread may wait for all tasks: make them end
+                self._end_tasks_now()
             while not self.ended.wait(NAP_S):  # in naps, so that a Ctrl-C is noticed
                 pass
-        elif "began" not in self._closer:
+        elif not self._began:
             self._cleanup(wait=wait)
         # Otherwise this very thread is within the end, and a plugin that is told of it
         # calls ``cleanup``. To wait for the end here would be to wait for ever.
@@ -120,7 +127,7 @@ class Shutdown:
         grace: float | None = self._parts.config.exit_grace
         try:
             # In the ``try``: from this mark on, a Ctrl-C leads into the ``finally``.
-            self._closer["began"] = threading.get_ident()
+            self._began = True
             if wait:
                 self._wait()
                 grace = None
@@ -154,71 +161,84 @@ class Shutdown:
         self._parts.cut_short()
         self._parts.scheduler.post(self._parts.ends.cancel_all_not_begun)
 
-    def _cut_short(self) -> None:
-        """End the tasks that another thread's ``cleanup`` waits for."""
+    def _end_tasks_now(self) -> None:
+        """End all tasks, so that another thread's waiting ``cleanup`` goes on."""
         parts = self._parts
         self._cancel()
         parts.pool.shutdown(parts.config.exit_grace)
-        parts.scheduler.post(parts.ends.cancel_all_left)
+        parts.scheduler.post(parts.ends.end_all_unreported)
 
     def _finish(self, *, grace: float | None) -> None:
         """Take all steps of the end, whatever goes wrong in one of them.
 
-        A Ctrl-C breaks off the step in which it comes. The steps after it are taken
-        too, but none of them waits any more; in the end the Ctrl-C is raised.
+        A Ctrl-C breaks off the step in which it comes. That step and those after it are
+        taken without waiting any more; in the end the Ctrl-C is raised.
 
         Args:
             grace: Seconds for tasks that run; ``None`` if there are none left.
         """
-        log = self._parts.log
         interrupts: list[BaseException] = []
+        steps = deque(self._steps(grace, interrupts))
         try:
-            for step in self._steps(grace, interrupts):
+            self._close()
+            while steps:
+                # Each step may be taken twice. So it goes from the list when it is
+                # done: a Ctrl-C between the two loses none, and repeats one at most.
                 try:
-                    step()
+                    self._take(steps[0])
+                    steps.popleft()
                 except BaseException as error:
-                    if is_interrupt(error):
-                        interrupts.append(error)
-                    else:
-                        log.exception("Closing went wrong; going on")
+                    if len(interrupts) >= _MOST_INTERRUPTS:
+                        raise
+                    interrupts.append(error)
         finally:
-            close_log(log)
+            close_log(self._parts.log)
             _open.discard(self)
             current.forget(self.kernel)
             self.ended.set()
         if interrupts:
             raise interrupts[0]
 
+    def _take(self, step: Callable[[], Any]) -> None:
+        """Take a step; what it raises is logged, but for a Ctrl-C."""
+        try:
+            step()
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            self._parts.log.exception("Closing went wrong; going on")
+
     def _steps(
         self, grace: float | None, interrupts: list[BaseException]
-    ) -> Iterator[Callable[[], Any]]:
-        """Give the steps of the end.
-
-        This is a generator so that it can look, between two steps, at ``interrupts``,
-        to which a Ctrl-C of the step before was appended.
-        """
+    ) -> list[Callable[[], Any]]:
+        """Return the steps of the end; after an interrupt they do not wait any more."""
         parts = self._parts
+        limit = _THREADS_S if grace is None else min(_THREADS_S, max(1.0, grace))
+        began: list[float] = []
 
         def left() -> float:
-            """Return the seconds that there are to wait for threads."""
-            return 0.0 if interrupts else max(0.0, deadline - time.monotonic())
+            """Return the seconds that there are to wait for the kernel's threads."""
+            if interrupts:
+                return 0.0
+            began.append(time.monotonic())  # the first one counts
+            return max(0.0, began[0] + limit - began[-1])
 
-        self._close()
-        yield lambda: parts.pool.shutdown(grace)
-        if interrupts:  # the step was broken off, so once more, without waiting
-            yield lambda: parts.pool.shutdown(0.0)
-        yield lambda: parts.scheduler.post(parts.ends.cancel_all_left)
-        limit = _THREADS_S if grace is None else min(_THREADS_S, max(1.0, grace))
-        deadline = time.monotonic() + limit
-        yield lambda: parts.scheduler.stop(left())
-        for stream in _streams(parts):
-            yield partial(_stop_stream, stream, left)
-        if self in _open:  # plugins are not told of one that could not start
-            notify = parts.manager.notify
-            yield lambda: notify("jackfield_kernel_closing", kernel=self.kernel)
-        yield parts.checkpoints.close
-        yield lambda: _stop_callbacks(parts, left())
-        yield lambda: _log_summary(parts)
+        return [
+            lambda: parts.pool.shutdown(0.0 if interrupts else grace),
+            lambda: parts.scheduler.post(parts.ends.end_all_unreported),
+            lambda: parts.scheduler.stop(left()),
+            *(partial(_stop_stream, stream, left) for stream in _streams(parts)),
+            self._tell_plugins,
+            parts.checkpoints.close,
+            lambda: _stop_callbacks(parts, left()),
+            lambda: _log_summary(parts),
+        ]
+
+    def _tell_plugins(self) -> None:
+        """Tell the plugins once; of a kernel that could not start they are not told."""
+        if self in _open:
+            _open.discard(self)
+            self._parts.manager.notify("jackfield_kernel_closing", kernel=self.kernel)
 
     # -- the interpreter's end, and forks
 
@@ -301,18 +321,21 @@ def _at_exit() -> None:
 
 
 def _before_fork() -> None:
-    for end in _open:
+    # Noted, because a kernel may end while we hold it, and is to be let go all the
+    # same.
+    _held[:] = list(_open)
+    for end in _held:
         end.before_fork()
 
 
 def _after_fork_in_parent() -> None:
-    for end in _open:
-        end.after_fork()
+    while _held:
+        _held.pop().after_fork()
 
 
 def _after_fork_in_child() -> None:
     reset_after_fork()
-    for end in _open:
+    for end in list(_open):
         end.become_inert()
     _open.clear()
     current.forget(None)

@@ -38,12 +38,19 @@ class Canceller:
         The future is ended at once, on this thread. The graph learns of it later, by
         the dispatcher, which also ends what depends on the task.
         """
-        if not claim_cancel(future, partial(has_not_begun, task)) and not (
-            self._stopped(task) and claim_cancel(future)
-        ):
-            return future.cancelled()
-        self._post(partial(self._ends.cancelled, task))
-        return True
+        stopped = False
+        try:
+            if not claim_cancel(future, partial(has_not_begun, task)):
+                stopped = self._stopped(task)
+        finally:
+            # Also after a Ctrl-C: a work that its executor has dropped is not reported
+            # any more, and of a future that has ended the graph has to learn. If it has
+            # learnt of it before, this does nothing.
+            if stopped:
+                claim_cancel(future)
+            if future.cancelled():
+                self._post(partial(self._ends.end_cancelled, task))
+        return future.cancelled()
 
     def _stopped(self, task: Task) -> bool:
         """Have a task's executor cancel it; tell whether it will not report it."""

@@ -1,7 +1,7 @@
 """How tasks end, and with them what hangs on them.
 
-Everything here but ``fail`` runs with the scheduler's role: it changes the graph and
-collects in ``Effects`` what is to be done afterwards.
+The methods of ``Ends`` but ``fail``, and those that they call, run with the scheduler's
+role: they change the graph and collect in ``Effects`` what is to be done afterwards.
 """
 
 from __future__ import annotations
@@ -53,7 +53,10 @@ class Failures:
         self._lazy = lazy
 
     def note(self, task: Task, error: BaseException, effects: Effects) -> None:
-        """Keep a line on a task that failed; one that was cancelled has not."""
+        """Keep a line on a task that failed.
+
+        There is none on tasks that were cancelled, or whose dependency failed.
+        """
         if task.state is not TaskState.FAILED:
             return
         line = f"Task {task.title} failed: {task.reason or one_line(error)}"
@@ -62,7 +65,7 @@ class Failures:
             self._tally.failures.append(line)
         if not self._lazy and self._closing.reason is None:
             self._closing.close(f"the run has stopped at its first failure. {line}")
-            effects.stops = True
+            effects.stop_run = True
 
     def warn(self, task: Task, line: str) -> None:
         """Log a warning that a task is the cause of."""
@@ -70,16 +73,17 @@ class Failures:
         self._log.warning("%s", line)
 
 
-class Conclusion:
-    """What every end calls for, once the task is out of the graph.
+class EndRecorder:
+    """Does what every end calls for, once the task is out of the graph.
 
     Args:
-        tally: Counts it.
-        barriers: Threads that wait for it.
-        failures: Notes it if it failed.
-        observation: Observers that are told of it.
-        free: Lets another task with the same memo key run in a failed one's place.
-        release_files: Notes that a task which failed does not want its files any more.
+        tally: Counts the ends.
+        barriers: Are told, because threads may wait for the task.
+        failures: Keeps a line if the task failed.
+        observation: Tells observers.
+        free_followers: Lets a task with the same memo key run in place of one that did
+            not succeed.
+        release_files: Notes that a task which did not succeed does not want its files.
     """
 
     def __init__(
@@ -89,34 +93,36 @@ class Conclusion:
         failures: Failures,
         observation: Observation,
         *,
-        free: Callable[[Task], None],
+        free_followers: Callable[[Task], None],
         release_files: Callable[[Task, Mapping[File, Future[Any] | None]], None],
     ) -> None:
         self._counts = tally.counts
         self._barriers = barriers
         self._failures = failures
         self._observation = observation
-        self._free = free
+        self._free_followers = free_followers
         self._release_files = release_files
 
-    def draw(self, task: Task, error: BaseException | None, effects: Effects) -> None:
-        """Do it for a task whose state is final already."""
+    def record(self, task: Task, error: BaseException | None, effects: Effects) -> None:
+        """Record the end of a task whose state is final already."""
         self._counts[task.state] += 1
         if task.future is not None:
             effects.ended.append(task.future)
         if task.data_futures:
             effects.ended.extend(_settle_files(task, error))
         if error is not None:
-            self._of_failure(task, error, effects)
+            self._not_succeeded(task, error, effects)
         if self._observation.tasks is not None:
             self._observation.tasks.note((task,), error)
         if self._barriers.standing:  # after the failure is noted: they may look at it
             self._barriers.lower(task.id)
         task.forget()
 
-    def _of_failure(self, task: Task, error: BaseException, effects: Effects) -> None:
+    def _not_succeeded(
+        self, task: Task, error: BaseException, effects: Effects
+    ) -> None:
         if task.extras is not None and task.extras.key is not None:
-            effects.rest.append((self._free, task))
+            effects.rest.append((self._free_followers, task))
         if task.found is not None and task.found.files:
             effects.rest.append((self._release_files, task, task.found.files))
         task.error = error
@@ -135,27 +141,27 @@ class Ends:
 
     Args:
         live: The tasks that are registered and not ended.
-        conclusion: What every end calls for.
-        failures: Logs what the end of the run has overtaken.
+        recorder: Does what every end calls for.
+        failures: Logs which tasks were unfinished when the kernel ended.
         control: Has a function change the graph.
     """
 
     def __init__(
         self,
         live: dict[int, Task],
-        conclusion: Conclusion,
+        recorder: EndRecorder,
         failures: Failures,
         control: Callable[[Callable[[Effects], None]], None],
     ) -> None:
         self._live = live
         self._failures = failures
-        self._conclude = conclusion.draw
+        self._record = recorder.record
         self._control = control
 
     # -- one task, or a batch
 
     def fail(self, task: Task, error: BaseException) -> None:
-        """End a task with an error that a retry would only meet again.
+        """End a task with an error; it is not retried, or not any more.
 
         Called on any thread, without the role. An error that would end the program of
         whoever asks for the result, such as a plugin's ``SystemExit``, is wrapped.
@@ -184,16 +190,16 @@ class Ends:
         """End tasks that have not ended; each stands in the batch once."""
         wins = settle(endings)
         for (_, error, _, task, state), won in zip(endings, wins, strict=True):
-            if not won:  # the user's cancel came first
+            if not won:  # a cancel came first
                 state, error = TaskState.CANCELLED, Cancellation()  # noqa: PLW2901
             dependents = transitions.end(self._live, task, state)
-            self._conclude(task, error, effects)
+            self._record(task, error, effects)
             if not dependents:
                 continue
             if error is None:
                 self.release(dependents, effects)
             else:
-                self.doom(task, dependents, effects)
+                self.fail_dependents(task, dependents, effects)
 
     # -- what hangs on them
 
@@ -205,19 +211,21 @@ class Ends:
             else:
                 effects.ready.append(task)
 
-    def doom(self, task: Task, dependents: Sequence[Task], effects: Effects) -> None:
-        """End what hangs on a task that failed."""
+    def fail_dependents(
+        self, task: Task, dependents: Sequence[Task], effects: Effects
+    ) -> None:
+        """End what depends on a task that failed or was cancelled."""
         for doomed, blamed in transitions.doom(self._live, task, dependents):
             error: BaseException
             error, doomed.state = dependency_error(doomed, blamed)
             ending = (doomed.future, error, None, doomed, doomed.state)
             if not settle([ending])[0]:
                 error, doomed.state = Cancellation(), TaskState.CANCELLED
-            self._conclude(doomed, error, effects)
+            self._record(doomed, error, effects)
 
     # -- cancelled ones
 
-    def cancelled(self, task: Task, effects: Effects) -> None:
+    def end_cancelled(self, task: Task, effects: Effects) -> None:
         """End a task whose future was cancelled, or that came too late to begin."""
         if task.state in FINAL:
             return
@@ -231,9 +239,9 @@ class Ends:
             if task.future is not None and claim_cancel(
                 task.future, partial(has_not_begun, task)
             ):
-                self.cancelled(task, effects)
+                self.end_cancelled(task, effects)
 
-    def cancel_all_left(self, effects: Effects) -> None:
+    def end_all_unreported(self, effects: Effects) -> None:
         """End what the executors have not reported, and no longer will."""
         rest = list(self._live.values())
         if rest:

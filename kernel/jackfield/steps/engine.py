@@ -1,8 +1,9 @@
-"""The heart: works the inbox off, and does what that calls for.
+"""The heart: processes the items of the inbox, and does what they call for.
 
 ``Engine.step`` runs with the scheduler's role and only changes the graph. It knows four
-kinds of items: a new task, an outcome that an executor reports, an ``Ended``, and a
-control, which is a function. ``Performance.of`` runs afterwards without the role, on
+kinds of items: a new task, an outcome that an executor reports, an ``Ended`` (by which
+another thread says how a task is to end), and a
+control, which is a function. ``EffectRunner.run`` runs afterwards without the role, on
 the same thread: there, works are handed to executors, and code of users and plugins
 runs.
 """
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from jackfield.steps.throttle import Throttle
 
 
-def take_reports(
+def receive_outcomes(
     scheduler: Scheduler,
     log: Logger,
     entry: ExecutorEntry,
@@ -44,9 +45,9 @@ def take_reports(
 ) -> None:
     """Take outcomes from an executor, on any of its threads; see ``abc.Report``.
 
-    A thread of an executor that has more works than workers has another work to run, so
-    it leaves its outcomes to the dispatcher, where they are worked off in batches. A
-    thread that has nothing else to do works them off itself, without a hand-over.
+    If the executor has more works than workers, its thread has another one to run. It
+    then leaves the outcomes to the dispatcher, which works them off in batches.
+    Otherwise it works them off itself, which saves the hand-over to another thread.
     """
     try:
         scheduler.inbox.extend(outcomes)
@@ -64,7 +65,7 @@ class Intake:
 
     Args:
         live: The tasks that are registered and not ended.
-        home: Of this kernel's tasks.
+        home: What this kernel's tasks have in common; others have another one.
         closing: Whether tasks are still taken.
         ends: Ends those that come too late, or whose dependency has failed.
         release_files: Notes that a task does not want its files any more.
@@ -88,7 +89,7 @@ class Intake:
         """Register a new task."""
         if self._closing.reason is not None and task.spec.kind != "transfer":
             self._live[task.id] = task  # submitted before, but too late to begin
-            self._ends.cancelled(task, effects)
+            self._ends.end_cancelled(task, effects)
         elif task.parents is not None:
             parents, task.parents = task.parents, ()
             self._wait(task, parents, effects)
@@ -99,7 +100,7 @@ class Intake:
             task.state = TaskState.READY
             effects.ready.append(task)
 
-    def wait_again(self, task: Task, effects: Effects) -> None:
+    def wait_for_late_files(self, task: Task, effects: Effects) -> None:
         """Have a task wait for files that turned up in the results that it got."""
         found = task.found
         if task.state in FINAL:  # cancelled meanwhile, when nobody saw the files
@@ -113,7 +114,7 @@ class Intake:
     def _wait(self, task: Task, parents: Iterable[Task], effects: Effects) -> None:
         failed = transitions.add(self._live, task, parents)
         if failed is not None:
-            self._ends.doom(failed, [task], effects)
+            self._ends.fail_dependents(failed, [task], effects)
         elif task.waiting == 0:
             task.state = TaskState.READY
             effects.ready.append(task)
@@ -127,8 +128,8 @@ class Reports:
     Args:
         live: The tasks that are registered and not ended.
         tally: Counts the strays.
-        keep_at_once: Keeps the result of a cached task, where that is all that is to be
-            done with it; tells whether it was.
+        keep_at_once: Keeps the result of a cached task in memory and returns True; or
+            False, if it has to be stored too.
         failed: Handles a failed attempt, later and without the role.
         returned: Does what follows a function's return, likewise.
     """
@@ -177,9 +178,13 @@ class Reports:
             effects.rest.append((self._returned, task, value))
 
     def _ends_at_once(self, task: Task, extras: Extras, value: Any) -> bool:
-        """Tell whether a task with extras has ended with its function."""
+        """Tell whether nothing is left to do after the function.
+
+        The result of a cached task is kept then, if it need not be stored.
+        """
         if task.spec.kind == "join" or extras.outputs or extras.streams:
             return False
+        # A task that is not looked up, or was a hit, has no result to keep.
         return extras.memo != "miss" or self._keep_at_once(extras, value)
 
     def take_nonsense(
@@ -199,16 +204,16 @@ class Reports:
         self.take((work, error, None), endings, effects)
 
 
-class Performance:
+class EffectRunner:
     """Does what a step calls for, without the role, on the thread that took the step.
 
     Args:
         launcher: Hands ready tasks to executors.
         callbacks: Calls the users' done-callbacks.
-        throttle: Whose submitters wait until tasks have ended.
+        throttle: Submitters that ``max_pending`` blocks wait there until tasks end.
         finisher: Completes joins.
         fail: Ends a task with an error.
-        fault: Logs what ought not to happen.
+        fault: Logs an exception that is a bug of the kernel.
     """
 
     def __init__(
@@ -228,7 +233,7 @@ class Performance:
         self._fail = fail
         self._fault = fault
 
-    def of(self, effects: Effects) -> None:
+    def run(self, effects: Effects) -> None:
         """Launch what is ready, wake who waits, then run others' code."""
         if effects.ready:
             self._launch(effects.ready)
@@ -259,7 +264,7 @@ class Engine:
         intake: Takes new tasks.
         reports: Takes outcomes.
         ends: Ends tasks.
-        fault: Logs what ought not to happen.
+        fault: Logs an exception that is a bug of the kernel.
     """
 
     def __init__(
@@ -302,7 +307,9 @@ class Engine:
                 self._run_control(item, effects)
         if endings:
             self._ends.end_all(endings, effects)
-        if effects.stops:
+        if effects.stop_run:
+            # At the first failure of an eager run. An item of its own, behind those
+            # that are in the inbox already.
             inbox.append(self._ends.cancel_all_not_begun)
         return effects
 

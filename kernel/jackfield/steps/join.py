@@ -29,10 +29,10 @@ class Joins:
 
     Args:
         live: The tasks that are registered and not ended.
-        home: Of this kernel's tasks.
+        home: What this kernel's tasks have in common; others have another one.
         ends: Ends those that cannot wait.
         foreign: Watches futures that are no tasks of this kernel.
-        memo: Gives who knows which calls wait for an equal one.
+        memo: The flights, made on first use: they know which calls follow which.
     """
 
     def __init__(
@@ -67,28 +67,28 @@ class Joins:
         foreign = [future for future in inner if not is_own(future, self._home)]
         task.state = TaskState.JOINING
         task.extras.value = value
-        task.waiting = len(foreign)
+        task.waiting = len(foreign)  # ``add`` counts our own tasks besides
         failed = transitions.add(self._live, task, own)
         if self._memo.made is not None and self._memo.made.joins_followed:
-            self._refuse_circles(task, effects)
+            self._refuse_circles_through(task, effects)
         if failed is not None:
-            self._ends.doom(failed, [task], effects)
+            self._ends.fail_dependents(failed, [task], effects)
         elif task.waiting == 0:
             effects.joined.append(task)
         elif foreign:
             effects.rest.append((self._foreign.watch, task, foreign))
 
-    def _refuse_circles(self, task: Task, effects: Effects) -> None:
+    def _refuse_circles_through(self, task: Task, effects: Effects) -> None:
         followers = self._memo().followers
         for leader in list(transitions.downstream(task, followers)):
             for follower in followers(leader):
                 self.refuse_circle(follower, leader, effects)
 
     def refuse_circle(self, task: Task, leader: Task, effects: Effects) -> None:
-        """End a task that waits for an equal call, if that is a join waiting for it.
+        """End a follower if its leader is a join that waits for this follower.
 
-        ``task`` is ended and not ``leader``. If the join were ended, its equal call
-        would be executed in its place, and would return a future of the same task.
+        ``task`` is ended and not ``leader``. If the join were ended instead, ``task``
+        would run in its place, return a future of itself, and be in a circle again.
         """
         if task.state in FINAL:
             return

@@ -1,7 +1,8 @@
 """From ready to submitted: values put in, memo looked up, executor chosen, handed over.
 
-Runs without the scheduler's role, on whichever thread found the tasks ready. A task is
-here once for each attempt and nowhere else meanwhile, so that its fields are ours.
+Runs without the scheduler's role, on whichever thread found the tasks ready. No other
+thread launches the same attempt. But a cancel may end the task at any moment, and
+``Task.forget`` then empties its fields; so they are read once, and checked.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Launcher:
         preparer: Puts a task's values in and looks the memo up.
         pool: The executors.
         manager: Whose hooks may choose among them.
-        handover: Submits.
+        handover: Marks tasks as submitted and calls their executor.
         fail: Ends a task with an error.
     """
 
@@ -84,12 +85,15 @@ class Launcher:
     def _choose(
         self, task: Task, groups: Mapping[ExecutorEntry, Sequence[Task]]
     ) -> ExecutorEntry:
-        """Return the executor of this attempt, looking no further where one fits."""
+        """Return the executor of this attempt.
+
+        If only one fits, and no plugin wants to choose, it is that one.
+        """
         extras, route = task.extras, task.spec.route
-        special = extras is not None and (
+        of_its_own = extras is not None and (
             extras.forced is not None or extras.walltime != task.spec.walltime
         )
-        if special or route is None or route.version is not self._pool.version:
+        if of_its_own or route is None or route.version is not self._pool.version:
             route = self._pool.route(task.spec, task.time_limit)
             if extras is not None and extras.forced is not None:
                 return _forced(task, extras.forced, route)
@@ -140,17 +144,21 @@ class Handover:
 
     def submit(self, entry: ExecutorEntry, tasks: Sequence[Task]) -> None:
         """Hand tasks over; those whose future was cancelled meanwhile are ended."""
-        submitted = _marked(tasks, entry)
+        submitted = _mark_submitted(tasks, entry)
         if len(submitted) < len(tasks):
             self._drop_cancelled(tasks)
         works: list[Work] = []
         for task in submitted:
             work = task.work
-            if work is None:  # the kernel is being closed, and has given it up
+            if work is None:  # ended by ``end_all_unreported`` since it was marked
                 continue
             if task.extras is not None or task.spec.walltime is not None:
-                self._in_task.wrap(task)
-                _limit(task, work, entry)
+                try:
+                    self._in_task.wrap(task)
+                    _apply_walltime(task, work, entry)
+                except BaseException as error:
+                    self._ends.fail(task, error)
+                    continue
             works.append(work)
         if self._observation.tasks is not None:
             self._observation.tasks.note(submitted)
@@ -166,7 +174,7 @@ class Handover:
         works: Sequence[Work],
         error: BaseException,
     ) -> None:
-        if self._closing.cut_short.is_set():  # it was shut down before they came
+        if self._closing.cut_short.is_set():  # shut down before these works came
             for task in tasks:
                 self._scheduler.control(partial(self._overtaken, task))
             return
@@ -183,10 +191,10 @@ class Handover:
             if task.state is not TaskState.SUBMITTED:
                 if task.extras is not None and task.extras.key is not None:
                     self._free(task)
-                self._scheduler.control(partial(self._ends.cancelled, task))
+                self._scheduler.control(partial(self._ends.end_cancelled, task))
 
 
-def _marked(tasks: Sequence[Task], entry: ExecutorEntry) -> list[Task]:
+def _mark_submitted(tasks: Sequence[Task], entry: ExecutorEntry) -> list[Task]:
     """Note the executor of those tasks whose future is pending, and return them.
 
     From here on, ``cancel`` asks the executor instead of just ending the future. Both
@@ -205,8 +213,8 @@ def _marked(tasks: Sequence[Task], entry: ExecutorEntry) -> list[Task]:
     return pending
 
 
-def _limit(task: Task, work: Work, entry: ExecutorEntry) -> None:
-    """Arrange for the attempt's walltime in the way that the executor can."""
+def _apply_walltime(task: Task, work: Work, entry: ExecutorEntry) -> None:
+    """Have the walltime enforced: by the executor if it can kill, else in the task."""
     seconds = task.time_limit
     work.function = without_walltime(work.function)
     work.walltime = None

@@ -34,7 +34,8 @@ class Preparer:
         in_task: Tells whether a task moves its files itself.
         transfers: Gives who moves files otherwise.
         memo: Gives who looks cached calls up; ``None`` where no app is cached.
-        wait_again: Has a task wait for the files that it was found to need; a control.
+        wait_for_late_files: Has a task wait for the files that it was found to need; a
+            control.
         control: Has a function change the graph.
     """
 
@@ -45,14 +46,14 @@ class Preparer:
         in_task: InTask,
         transfers: Callable[[], SharedTransfers],
         memo: Callable[[], Flights] | None,
-        wait_again: Callable[[Task, Effects], None],
+        wait_for_late_files: Callable[[Task, Effects], None],
         control: Callable[[Callable[[Effects], None]], None],
     ) -> None:
         self._deep = deep
         self._in_task = in_task
         self._transfers = transfers
         self._memo = memo
-        self._wait_again = wait_again
+        self._wait_for_late_files = wait_for_late_files
         self._control = control
 
     def prepare(self, task: Task) -> bool:
@@ -97,7 +98,7 @@ class Preparer:
             found.files[file] = fetched
             found.futures[fetched] = None
         task.found = found
-        self._control(partial(self._wait_again, task))
+        self._control(partial(self._wait_for_late_files, task))
 
 
 def _value(files: dict[Any, Any], late: list[File], placeholder: Any) -> Any:

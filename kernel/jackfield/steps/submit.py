@@ -40,7 +40,7 @@ class Submitter:
     """Makes a task of a call and hands it to the dispatcher.
 
     Args:
-        home: Of this kernel's tasks.
+        home: What this kernel's tasks have in common; others have another one.
         post: Leaves an item for the dispatcher.
         closing: Whether tasks are still taken.
         pool: The executors.
@@ -138,7 +138,7 @@ class Dependencies:
     """Finds what a task waits for.
 
     Args:
-        home: Of this kernel's tasks.
+        home: What this kernel's tasks have in common; others have another one.
         deep: Whether futures are looked for in containers.
         copies: Whether ``file:`` URLs are staged like those of other schemes.
         post: Leaves an item for the dispatcher.
