@@ -16,7 +16,7 @@ from jackfield.errors import (
     PluginNotFoundError,
 )
 from jackfield.plugins.listing import describe_entry
-from jackfield.plugins.loader import load_object, load_plugin
+from jackfield.plugins.loader import load_plugin
 from jackfield.plugins.scan import GROUPS, EntryPoint, Kind, find_entry_points
 
 if TYPE_CHECKING:
@@ -103,14 +103,6 @@ class Catalogue:
                 known = self._objects.setdefault(place, made)
         return known
 
-    def profile_of(self, entry: EntryPoint) -> object:
-        """Import the object of a profile, as it is.
-
-        Raises:
-            PluginLoadError: It cannot be had.
-        """
-        return load_object(entry)
-
     @contextmanager
     def quarantine(self, entry: EntryPoint) -> Iterator[None]:
         """Remember a failure to load an entry point; after one, fail at once.
@@ -141,9 +133,8 @@ class Catalogue:
 
     def _problem(self, entry: EntryPoint) -> str | None:
         known = self.problems.get(entry)
-        return known.reason if known else self._rivalry(entry)
-
-    def _rivalry(self, entry: EntryPoint) -> str | None:
+        if known:
+            return known.reason
         rivals = " and ".join(
             other.origin
             for other in self.entries(entry.kind)

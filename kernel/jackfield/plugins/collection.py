@@ -15,6 +15,7 @@ from jackfield.errors import (
 from jackfield.plugins.catalogue import Catalogue
 from jackfield.plugins.hooks import SCOPED, Plugin
 from jackfield.plugins.listing import describe_registered
+from jackfield.plugins.loader import load_object
 from jackfield.plugins.registrations import Registrations
 from jackfield.plugins.selection import read_selection
 from jackfield.plugins.table import CompiledHooks, compile_hooks
@@ -146,7 +147,7 @@ class PluginCollection:
         """
         entry = self._catalogue.pick("profile", name)
         with self._catalogue.quarantine(entry):
-            return self._catalogue.profile_of(entry)
+            return load_object(entry)
 
     def load(
         self, kind: Kind, name: str, options: Mapping[str, Any] | None = None

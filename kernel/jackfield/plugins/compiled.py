@@ -167,29 +167,3 @@ def _ask(compiled: Compiled, arguments: Sequence[Any]) -> Any:
     except BaseException as error:
         reason = f"its {compiled.hook} raised {one_line(error)}"
         raise compiled.failure(reason) from error
-
-
-def ask_first(
-    hooks: Sequence[HookFunction],
-    arguments: Sequence[Any],
-    describe: Callable[[HookFunction], str],
-) -> Any:
-    """Return the first answer of a compiled hook that is not ``None``.
-
-    Args:
-        hooks: The functions, in order.
-        arguments: What they are called with.
-        describe: Says whose a function is.
-
-    Raises:
-        BaseException: What a function raised, with a note that names its plugin.
-    """
-    for hook in hooks:
-        try:
-            answer = hook(*arguments)
-        except BaseException as error:
-            error.add_note(f"Raised by {describe(hook)}.")
-            raise
-        if answer is not None:
-            return answer
-    return None

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     import logging
     from collections.abc import Callable, Iterable, Sequence
 
-    from jackfield.plugins.compiled import Compiled
-
 FAILURES_IN_A_ROW: Final = 10
 """Failures after which an observer of events is disabled."""
 SLOW_S: Final = 5.0
@@ -39,9 +37,9 @@ class Observer:
 
     __slots__ = ("_function", "_slow", "failures", "in_a_row", "who")
 
-    def __init__(self, compiled: Compiled) -> None:
-        self._function: Callable[..., Any] = compiled.function
-        self.who: str = str(compiled)
+    def __init__(self, function: Callable[..., Any], who: str) -> None:
+        self._function: Callable[..., Any] = function
+        self.who: str = who
         self._slow: bool = False
         self.failures: int = 0
         self.in_a_row: int = 0

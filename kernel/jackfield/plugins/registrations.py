@@ -42,7 +42,6 @@ class Registrations:
         self._changed: Callable[[], None] = changed
         self._registry = HookRegistry()
         self._plugins: list[Plugin] = []
-        self._observers: dict[Plugin, dict[str, tuple[Observer, ...]]] = {}
         self._owners: dict[int, Compiled] = {}
 
     def register(self, plugin: object, name: str | None) -> str:
@@ -84,11 +83,11 @@ class Registrations:
             PluginLoadError: One of its hooks has an unknown argument.
         """
         self._registry.add(plugin, registered_as)
-        self._observers[plugin] = {
-            hook: tuple(map(Observer, compile_hook(self._registry, hook, [plugin])))
-            for hook in NOTIFICATIONS
-        }
-        plugin.listeners.update(self._observers[plugin])
+        for hook in NOTIFICATIONS:
+            told = compile_hook(self._registry, hook, [plugin])
+            plugin.observers[hook] = tuple(
+                Observer(one.function, str(one)) for one in told
+            )
         self._plugins.append(plugin)
         self._changed()
 
@@ -111,7 +110,6 @@ class Registrations:
                 raise PluginNotFoundError("registered", this, names)
             self._registry.unregister(known.hooks)
             self._plugins.remove(known)
-            del self._observers[known]
             for key in [i for i, one in self._owners.items() if known in one.plugins]:
                 del self._owners[key]
             self._changed()
@@ -125,7 +123,7 @@ class Registrations:
     def listeners(self, hook: str) -> tuple[Observer, ...]:
         """Return the implementations of a notification."""
         with self.lock:
-            told = [self._observers[plugin][hook] for plugin in self._plugins]
+            told = [plugin.observers[hook] for plugin in self._plugins]
         return tuple(one for observers in told for one in observers)
 
     def compile(self, hook: str, named: Sequence[Plugin] = ()) -> tuple[Compiled, ...]:
