@@ -10,18 +10,12 @@ version, and only then the part gets its final name.
 
 from __future__ import annotations
 
-import time
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from jackfield.errors import (
-    RemoteChangedError,
-    RemoteNotFoundError,
-    TransferCancelledError,
-    TransferError,
-)
+from jackfield.errors import RemoteChangedError, RemoteNotFoundError, TransferError
 from jackfield.files import redact
-from jackfield.staging import monitor
+from jackfield.staging.attempts import ask_to_move, move
 from jackfield.staging.local import (
     discard,
     mismatch,
@@ -31,15 +25,8 @@ from jackfield.staging.local import (
     safe_name,
     size_of,
 )
-from jackfield.staging.progress import (
-    OnProgress,
-    Progress,
-    Stage,
-    ignore_progress,
-    progress_of,
-)
+from jackfield.staging.progress import OnProgress, ignore_progress
 from jackfield.staging.remote import UNKNOWN, RemoteInfo, Stop
-from jackfield.staging.retrying import call_with_retries, is_transient
 from jackfield.staging.site import Site, ask
 from jackfield.staging.transfer import Transfer
 
@@ -55,8 +42,8 @@ def fetch(
     on_progress: OnProgress = ignore_progress,
     *,
     place: Path | None = None,
-) -> File:
-    """Bring a file into a directory; return it with its local path.
+) -> tuple[File, RemoteInfo]:
+    """Bring a file into a directory.
 
     Args:
         file: What to bring, with what its user says of it.
@@ -68,25 +55,15 @@ def fetch(
         place: The final path; by default in the directory, under the file's remote
             name, made safe.
 
+    Returns:
+        The file with its local path, and what the server said of it.
+
     Raises:
         NoProviderError: No plugin takes the URL.
         TransferCancelledError: The transfer was stopped.
         TransferError: The file did not arrive; a provider may raise any other exception
             for that. Nothing of the file is left.
     """
-    return fetch_with_info(file, site, directory, stop, on_progress, place=place)[0]
-
-
-def fetch_with_info(
-    file: File,
-    site: Site,
-    directory: Path,
-    stop: Stop,
-    on_progress: OnProgress = ignore_progress,
-    *,
-    place: Path | None = None,
-) -> tuple[File, RemoteInfo]:
-    """Do what ``fetch`` does, and return also what the server said of the file."""
     target = place or directory / safe_name(PurePosixPath(file.path).name)
     moving = _Fetch(file, site, directory, target, stop, on_progress)
     return moving.run(), moving.info
@@ -114,64 +91,37 @@ class _Fetch:
         self._directory: Path = directory
         self._part: Path = part_name(directory)
         self._offset: int = 0
-        self._size: int = 0
         self._stop: Stop = stop
         self._on_progress: OnProgress = on_progress
         self._known: RemoteInfo = UNKNOWN
         self.info: RemoteInfo = UNKNOWN
 
     def run(self) -> File:
-        attempts = 0
-
-        def attempt(number: int) -> str:
-            nonlocal attempts
-            attempts = number
-            return self._attempt(number)
-
+        told = self._stop, self._on_progress
         try:
-            verified = call_with_retries(
-                attempt, self._site.rules, self._stop, self._retry
-            )
-            self._publish()
-        except BaseException as error:
+            verified = move(self._file, self._site, *told, self._attempt, self._target)
+        except BaseException:
             self._clear(keep=False)
-            cancelled = self._stop.event.is_set()
-            stage: Stage = "cancelled" if cancelled else "failed"
-            self._on_progress(Progress(stage, attempts, error=error))
-            if cancelled and not isinstance(error, TransferCancelledError):
-                raise TransferCancelledError(redact(self._file.url)) from None
             raise
-        size = self._size
-        self._on_progress(Progress("done", attempts, size, size, verified=verified))
         return self._file.at(self._target, verified=verified)
-
-    def _publish(self) -> None:
-        """Give the part its final name, if somebody still wants the file."""
-        if self._stop.event.is_set():
-            raise TransferCancelledError(redact(self._file.url))
-        publish(self._part, self._target, sync=self._site.rules.sync)
-
-    def _retry(self, number: int, error: BaseException, delay: float) -> None:
-        self._on_progress(Progress("retrying", number, error=error, delay=delay))
 
     def _attempt(self, number: int) -> str:
         """Try once; return how the file was verified, as in ``File.verified``."""
         transfer = self._transfer()
-        began = time.monotonic()
-        self._on_progress(
-            Progress("started", number, transfer.offset, self._known.size)
-        )
         whole = False
+        hooks = self._site.provider.stage_in
         try:
-            with monitor.watched(
-                transfer, lambda one: self._on_progress(progress_of(one, number, began))
-            ):
-                info = self.info = self._ask(transfer)
+            info = self.info = ask_to_move(
+                self._site, hooks, transfer, self._on_progress, number
+            )
             whole = self._is_whole(info)
-            return self._verify(info, resumed=transfer.offset > 0)
+            verified = self._verify(info, resumed=transfer.offset > 0)
+            transfer.check()  # does nobody want the file any more?
+            publish(self._part, self._target, sync=self._site.rules.sync)
         except BaseException as error:
             self._keep(transfer, error, whole=whole)
             raise
+        return verified
 
     def _transfer(self) -> Transfer:
         return Transfer(
@@ -185,22 +135,6 @@ class _Fetch:
             moved=self._offset,
             **self._site.common(),
         )
-
-    def _ask(self, transfer: Transfer) -> RemoteInfo:
-        """Have the provider move the file."""
-        try:
-            info = ask(self._site, self._site.provider.stage_in, transfer, RemoteInfo)
-        except Exception as error:
-            # When the monitor breaks a call, the provider raises anything, such as
-            # "bad file descriptor". What has happened is a timeout, which is transient.
-            if transfer.stalled and not is_transient(error):
-                idle = transfer.timeouts.idle
-                reason = f"nothing moved for {idle:g} s (idle_timeout)"
-                raise TransferError(str(transfer), reason, transient=True) from error
-            raise
-        if info is None:
-            raise self._site.unserved(self._file.url)
-        return info
 
     def _keep(self, transfer: Transfer, error: BaseException, *, whole: bool) -> None:
         """Decide after a failure which bytes the next attempt may go on from.
@@ -237,7 +171,7 @@ class _Fetch:
         Raises:
             TransferError: Another number has arrived, or there is no regular file.
         """
-        size = self._size = regular_size(self._file.url, self._part)
+        size = regular_size(self._file.url, self._part)
         if info.size is not None and size != info.size:
             reason = f"{size} bytes arrived, the server declares {info.size}"
             raise TransferError(redact(self._file.url), reason, transient=True)

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from jackfield.errors import TransferCancelledError, TransferError
+from jackfield.staging.progress import Progress
 
 if TYPE_CHECKING:
+    from jackfield.staging.progress import OnProgress
     from jackfield.staging.remote import Stop
     from jackfield.staging.rules import Rules
 
@@ -30,7 +32,7 @@ def call_with_retries(
     attempt: Callable[[int], T],
     rules: Rules,
     stop: Stop,
-    on_retry: Callable[[int, BaseException, float], object],
+    on_progress: OnProgress,
 ) -> T:
     """Call ``attempt(number)`` until it returns, or until another try is not worth it.
 
@@ -38,8 +40,7 @@ def call_with_retries(
         attempt: Called with 1, 2, ...
         rules: How often to try, and how long to wait.
         stop: Ends the wait between two attempts.
-        on_retry: Called after a failed attempt with its number, its error, and the
-            seconds until the next attempt.
+        on_progress: Called after each failed attempt that is not the last.
 
     Raises:
         TransferCancelledError: The transfer was stopped.
@@ -56,7 +57,7 @@ def call_with_retries(
                 if number > 1 and not isinstance(error, TransferCancelledError):
                     error.add_note(f"This was attempt {number}.")
                 raise
-            on_retry(number, error, delay)
+            on_progress(Progress("retrying", number, error=error, delay=delay))
             stop.event.wait(delay)
             if stop.event.is_set():
                 raise

@@ -90,7 +90,7 @@ def _fetch_one(
     directory = part_name(place.parent)
     directory.mkdir(mode=0o700)
     try:
-        return fetch(file, site, directory, stop, on_progress, place=place)
+        return fetch(file, site, directory, stop, on_progress, place=place)[0]
     finally:
         discard(directory)
 
