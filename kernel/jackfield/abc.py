@@ -48,6 +48,7 @@ class Capabilities:
     survives_worker_death: bool = False
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Work:
     """One attempt at one task, as an executor gets it.
 
@@ -67,36 +68,14 @@ class Work:
         resources: Resource name to amount, as the app declares.
     """
 
-    __slots__ = (
-        "args",
-        "attempt",
-        "function",
-        "id",
-        "kwargs",
-        "name",
-        "resources",
-        "walltime",
-    )
-
-    def __init__(
-        self,
-        id: int,  # noqa: A002  (the attribute's own name)
-        attempt: int,
-        name: str,
-        function: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-        walltime: float | None = None,
-        resources: Mapping[str, float] | None = None,
-    ) -> None:
-        self.id: int = id
-        self.attempt: int = attempt
-        self.name: str = name
-        self.function: Callable[..., Any] = function
-        self.args: tuple[Any, ...] = args
-        self.kwargs: Mapping[str, Any] = kwargs
-        self.walltime: float | None = walltime
-        self.resources: Mapping[str, float] = {} if resources is None else resources
+    id: int
+    attempt: int
+    name: str
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    walltime: float | None = None
+    resources: Mapping[str, float] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """Name task, app and attempt; never the arguments."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -120,7 +120,8 @@ def resolve(
     if profile:
         merged.lay([sources.profile(profile, profiles)])
     merged.lay(sources.environment(environ, merged.values))
-    merged.lay(_override_layers(overrides))
+    check_names(overrides, field_names(), PYTHON)
+    merged.lay([Layer(PYTHON, overrides)])
     merged.lay(_chosen.assigned)
     added = Config(plugins=plugins).plugins  # checked
     return _finished(merged, [*added, *_chosen.plugins])
@@ -149,19 +150,15 @@ def _source_layers(source: Source, directory: Path | None) -> Sequence[Layer]:
     )
 
 
-def _override_layers(overrides: Mapping[str, object]) -> Iterator[Layer]:
-    check_names(overrides, field_names(), PYTHON)
-    if overrides:
-        yield Layer(PYTHON, overrides)
-
-
 def _finished(merged: Merged, plugins: Sequence[object]) -> Resolved:
     """Check the merged values and make the configuration of them."""
     _add_default_plugin(merged.values)
     values = field_values(Config()) | merged.values
     config = Config(**checked(values, merged.origin))
     config = replace(config, plugins=(*config.plugins, *plugins))
-    return Resolved(config, _origins(config, merged.origins))
+    origins = merged.origins
+    shown = {spelled(key): origins.get(key, DEFAULT) for key, _ in leaves(config)}
+    return Resolved(config, shown)
 
 
 def _add_default_plugin(values: Mapping[str, Any]) -> None:
@@ -174,7 +171,3 @@ def _add_default_plugin(values: Mapping[str, Any]) -> None:
         table = executors.get(label) if isinstance(executors, dict) else None
         if isinstance(table, dict) and isinstance(default, Mapping):
             table.setdefault("plugin", default["plugin"])
-
-
-def _origins(config: Config, known: Mapping[tuple[str, ...], str]) -> dict[str, str]:
-    return {spelled(key): known.get(key, DEFAULT) for key, _ in leaves(config)}

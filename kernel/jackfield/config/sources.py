@@ -150,7 +150,10 @@ def profile(name: str, profiles: Profiles) -> Layer:
     source = f"profile {name!r}{_provider(name)}"
     found = profiles(name)
     if callable(found):
-        found = _called(found, source)
+        try:
+            found = found()
+        except Exception as error:
+            raise ConfigurationError(f"{source} cannot be made: {error!r}.") from error
     match found:
         case Config():
             return Layer(source, changed_values(found))
@@ -164,13 +167,6 @@ def profile(name: str, profiles: Profiles) -> Layer:
         f"{source} is of type {type(found).__name__}; it must be a Config, a table, "
         f"a TOML file, or a function that returns one of these."
     )
-
-
-def _called(function: Callable[[], object], source: str) -> object:
-    try:
-        return function()
-    except Exception as error:
-        raise ConfigurationError(f"{source} cannot be made: {error!r}.") from error
 
 
 def _provider(name: str) -> str:
