@@ -266,12 +266,10 @@ class CheckpointRecord:
 class CheckpointEntry:
     """What a store tells of a record without its value.
 
+    ``key``, ``app``, ``created`` and ``manifest`` are those of ``CheckpointRecord``.
+
     Attributes:
-        key: The record's own, as are ``app``, ``created`` and ``manifest``.
-        app: See ``CheckpointRecord``.
-        created: See ``CheckpointRecord``.
         size: Length of the value in bytes.
-        manifest: See ``CheckpointRecord``.
     """
 
     key: bytes

@@ -15,7 +15,7 @@ from jackfield.errors import (
     PluginLoadError,
     PluginNotFoundError,
 )
-from jackfield.plugins.listing import describe_entry
+from jackfield.plugins.listing import PluginInfo
 from jackfield.plugins.loader import load_plugin
 from jackfield.plugins.scan import GROUPS, EntryPoint, Kind, find_entry_points
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from jackfield.plugins.hooks import Plugin
-    from jackfield.plugins.listing import PluginInfo
     from jackfield.plugins.selection import Selection
 
 
@@ -121,15 +120,20 @@ class Catalogue:
 
     def listing(self, loaded: Mapping[EntryPoint, Plugin]) -> list[PluginInfo]:
         """Describe all entry points; ``loaded`` has those that are registered."""
-        return [
-            describe_entry(
-                entry,
-                loaded.get(entry),
-                self.selection.refusal(entry),
-                self._problem(entry),
-            )
-            for entry in self.entries()
-        ]
+        return [self._describe(one, loaded.get(one)) for one in self.entries()]
+
+    def _describe(self, entry: EntryPoint, plugin: Plugin | None) -> PluginInfo:
+        refusal = self.selection.refusal(entry)
+        return PluginInfo(
+            entry.kind,
+            entry.name,
+            entry.distribution,
+            entry.version,
+            loaded=plugin is not None,
+            hooks=plugin.hooks.names if plugin else (),
+            problem=plugin.problem if plugin else refusal or self._problem(entry),
+            blocked=refusal is not None,
+        )
 
     def _problem(self, entry: EntryPoint) -> str | None:
         known = self.problems.get(entry)

@@ -53,10 +53,8 @@ def load_object(entry: EntryPoint) -> object:
 def load_plugin(entry: EntryPoint, options: Mapping[str, Any] | None = None) -> object:
     """Load an entry point's object; of a class, make an instance.
 
-    Args:
-        entry: The entry point.
-        options: The table that the configuration has for an optional plugin: keyword
-            arguments for its class. ``None`` for plugins of other kinds.
+    The class of an optional plugin is called with ``options``, the table that the
+    configuration has for it; for other plugins they are ``None``.
 
     Raises:
         PluginLoadError: As ``load_object``, or the class cannot be called.

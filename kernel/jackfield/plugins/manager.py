@@ -52,11 +52,8 @@ class PluginManager(PluginCollection):
     to be called. What depends on a URL's scheme or a value's type is looked up by
     ``staging`` and ``value_hashers``, which remember it.
 
-    Args:
-        plugins: Objects or modules to register, as by ``register``.
-        allow: As for ``PluginCollection``, like ``block`` and ``use``.
-        block: See there.
-        use: See there.
+    The arguments are those of ``PluginCollection``, and ``plugins``: objects or modules
+    to register.
     """
 
     def __init__(

@@ -54,7 +54,10 @@ class Observer:
         try:
             self._function(*arguments)
         except BaseException as error:
-            if isinstance(error, KeyboardInterrupt) and _is_main():
+            if (
+                isinstance(error, KeyboardInterrupt)
+                and current_thread() is main_thread()
+            ):
                 raise
             self._failed(error, log)
         else:
@@ -102,18 +105,10 @@ def _worth_a_line(failures: int) -> bool:
     return failures <= FAILURES_IN_A_ROW or failures & (failures - 1) == 0
 
 
-def _is_main() -> bool:
-    return current_thread() is main_thread()
-
-
 def tell_events(
     observers: Iterable[Observer], log: logging.Logger, events: Sequence[object]
 ) -> bool:
-    """Tell observers of events, if there are any.
-
-    Returns:
-        False if one of the observers is disabled and has to be taken out.
-    """
+    """Tell observers of events; return whether none of them is disabled by now."""
     for observer in observers if events else ():
         observer.tell(log, events)
     return not any(observer.disabled for observer in observers)

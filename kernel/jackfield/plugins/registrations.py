@@ -29,12 +29,11 @@ if TYPE_CHECKING:
 class Registrations:
     """Registered plugins. Every method may be called on any thread.
 
+    ``changed`` is called under the lock whenever a plugin has come or gone.
+
     Attributes:
         lock: Held while a plugin comes or goes. Reentrant, so that a caller who holds
             it may call every method here, and nothing changes between two calls.
-
-    Args:
-        changed: Called under the lock whenever a plugin has come or gone.
     """
 
     def __init__(self, changed: Callable[[], None]) -> None:
@@ -129,10 +128,8 @@ class Registrations:
     def compile(self, hook: str, named: Sequence[Plugin] = ()) -> tuple[Compiled, ...]:
         """Compile a hook that answers.
 
-        Args:
-            hook: The hook.
-            named: Where entry points are asked about their own name only, those that
-                have the name in question; nobody, where there is none yet.
+        Of entry points that are asked about their own name only, just those in
+        ``named`` are asked: nobody, where there is none yet.
         """
         with self.lock:
             asked = [

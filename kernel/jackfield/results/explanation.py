@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from jackfield.files import redact
-from jackfield.results.manifests import Measure, changes
+from jackfield.results.manifests import changes, measure
 
 if TYPE_CHECKING:
     from jackfield.abc import CheckpointEntry, CheckpointStore
@@ -99,24 +100,13 @@ def explain_miss(
         CheckpointError: A store cannot be read.
     """
     entry, url, capped = find_nearest(call, stores)
-    note = ""
-    if capped:
-        note = f"Compared with the {COMPARED:,} calls of the app stored last only."
-    facts = dict[str, Any]()
-    reasons = [NONE_STORED]
-    if entry is not None:
-        reasons = changes(entry.manifest, call.manifest) or [NOTHING_NOTED]
-        facts = {
-            "nearest": entry.key.hex(),
-            "stored": entry.created,
-            "store": redact(url),
-        }
-    return Explanation(
-        call.app, task, "miss", call.key.hex(), tuple(reasons), **facts, note=note
-    )
-
-
-_Rank = tuple[int, bool, int, float]
+    note = f"Compared with the {COMPARED:,} calls of the app stored last only."
+    say = partial(Explanation, call.app, task, "miss", call.key.hex())
+    say = partial(say, note=note if capped else "")
+    if entry is None:
+        return say((NONE_STORED,))
+    reasons = changes(entry.manifest, call.manifest) or [NOTHING_NOTED]
+    return say(tuple(reasons), entry.key.hex(), entry.created, redact(url))
 
 
 class Nearest(NamedTuple):
@@ -138,8 +128,8 @@ def find_nearest(call: Call, stores: Iterable[tuple[str, CheckpointStore]]) -> N
     Raises:
         CheckpointError: A store cannot be read.
     """
-    measure = Measure(call.manifest)
-    best: tuple[_Rank, CheckpointEntry, str] | None = None
+    distance = measure(call.manifest)
+    best: tuple[tuple[int, bool, int, float], CheckpointEntry, str] | None = None
     capped = False
     for url, store in stores:
         compared = 0
@@ -150,16 +140,12 @@ def find_nearest(call: Call, stores: Iterable[tuple[str, CheckpointStore]]) -> N
             if entry.key == call.key or entry.created >= call.time:
                 continue
             compared += 1
-            rank = _rank(call, measure, entry)
+            arguments, code = distance(entry.manifest)
+            neighbour = arguments > 0 and entry.created >= call.run
+            rank = arguments, neighbour, code, -entry.created
             if best is None or rank < best[0]:
                 best = rank, entry, url
     return Nearest(best[1] if best else None, best[2] if best else "", capped)
-
-
-def _rank(call: Call, measure: Measure, entry: CheckpointEntry) -> _Rank:
-    arguments, code = measure.distance(entry.manifest)
-    neighbour = arguments > 0 and entry.created >= call.run
-    return arguments, neighbour, code, -entry.created
 
 
 def shown_time(seconds: float) -> str:

@@ -31,16 +31,8 @@ def move(
 ) -> str:
     """Attempt to move a file until it is moved or another try is not worth it.
 
-    Args:
-        file: The file.
-        site: Where it is, or goes.
-        stop: Ends the transfer.
-        on_progress: Called with how far it is.
-        attempt: Called with 1, 2, ...; returns how the file was verified.
-        local: Where the file is on this machine, once it is moved.
-
-    Returns:
-        How it was verified.
+    ``attempt`` is called with 1, 2, ... and returns how the file was verified, which
+    this returns too. ``local`` is where it is on this machine, once it is moved.
 
     Raises:
         TransferCancelledError: The transfer was stopped, whatever came of that.

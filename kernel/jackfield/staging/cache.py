@@ -61,11 +61,8 @@ class Cache:
     def take(self, url: str, info: RemoteInfo, target: Path) -> bool:
         """Copy this version of a file from the cache; tell whether it was there.
 
-        Args:
-            url: Where the file is.
-            info: What the server says of it now, which tells the version.
-            target: The copy to write; it must not exist. If the answer is no, it does
-                not exist afterwards either.
+        ``info`` is what the server says of it now, which tells the version. ``target``
+        must not exist, and if the answer is no, it does not exist afterwards either.
 
         Raises:
             ConfigurationError: Other users could put files into the directory.

@@ -10,6 +10,7 @@ version, and only then the part gets its final name.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -69,55 +70,55 @@ def fetch(
     return moving.run(), moving.info
 
 
+@dataclass(eq=False)
 class _Fetch:
     """All attempts at one file.
 
-    ``_known`` and ``_offset`` go from one attempt to the next: what the server said of
+    ``known`` and ``offset`` go from one attempt to the next: what the server said of
     the version that the part's bytes are of, and how many bytes these are.
     """
 
-    def __init__(
-        self,
-        file: File,
-        site: Site,
-        directory: Path,
-        target: Path,
-        stop: Stop,
-        on_progress: OnProgress,
-    ) -> None:
-        self._file: File = file
-        self._site: Site = site
-        self._target: Path = target
-        self._directory: Path = directory
-        self._part: Path = part_name(directory)
-        self._offset: int = 0
-        self._stop: Stop = stop
-        self._on_progress: OnProgress = on_progress
-        self._known: RemoteInfo = UNKNOWN
-        self.info: RemoteInfo = UNKNOWN
+    file: File
+    site: Site
+    directory: Path
+    target: Path
+    stop: Stop
+    on_progress: OnProgress
+    info: RemoteInfo = UNKNOWN
+    known: RemoteInfo = UNKNOWN
+    offset: int = 0
+
+    def __post_init__(self) -> None:
+        self.part: Path = part_name(self.directory)
 
     def run(self) -> File:
-        told = self._stop, self._on_progress
         try:
-            verified = move(self._file, self._site, *told, self._attempt, self._target)
+            verified = move(
+                self.file,
+                self.site,
+                self.stop,
+                self.on_progress,
+                self._attempt,
+                self.target,
+            )
         except BaseException:
             self._clear(keep=False)
             raise
-        return self._file.at(self._target, verified=verified)
+        return self.file.at(self.target, verified=verified)
 
     def _attempt(self, number: int) -> str:
         """Try once; return how the file was verified, as in ``File.verified``."""
         transfer = self._transfer()
         whole = False
-        hooks = self._site.provider.stage_in
+        hooks = self.site.provider.stage_in
         try:
             info = self.info = ask_to_move(
-                self._site, hooks, transfer, self._on_progress, number
+                self.site, hooks, transfer, self.on_progress, number
             )
             whole = self._is_whole(info)
             verified = self._verify(info, resumed=transfer.offset > 0)
             transfer.check()  # does nobody want the file any more?
-            publish(self._part, self._target, sync=self._site.rules.sync)
+            publish(self.part, self.target, sync=self.site.rules.sync)
         except BaseException as error:
             self._keep(transfer, error, whole=whole)
             raise
@@ -125,15 +126,15 @@ class _Fetch:
 
     def _transfer(self) -> Transfer:
         return Transfer(
-            url=self._file.url,
-            path=self._part,
-            offset=self._offset,
-            known=self._known,
-            max_bytes=self._site.rules.max_bytes or None,
-            sync=self._site.rules.sync,
-            stop=self._stop,
-            moved=self._offset,
-            **self._site.common(),
+            url=self.file.url,
+            path=self.part,
+            offset=self.offset,
+            known=self.known,
+            max_bytes=self.site.rules.max_bytes or None,
+            sync=self.site.rules.sync,
+            stop=self.stop,
+            moved=self.offset,
+            **self.site.common(),
         )
 
     def _keep(self, transfer: Transfer, error: BaseException, *, whole: bool) -> None:
@@ -146,21 +147,17 @@ class _Fetch:
         known = transfer.known
         strong = known.etag is not None and not known.etag.startswith("W/")
         changed = isinstance(error, RemoteChangedError)
-        size = size_of(self._part)
+        size = size_of(self.part)
         fits = known.size is None or size < known.size
         resumable = strong and fits and size > 0 and not (changed or whole)
-        self._known = known if resumable else UNKNOWN
-        self._offset = size if resumable else 0
+        self.known = known if resumable else UNKNOWN
+        self.offset = size if resumable else 0
         self._clear(keep=resumable)
 
     def _clear(self, *, keep: bool) -> None:
-        """Empty the directory.
-
-        Args:
-            keep: Whether the part stays.
-        """
-        for path in self._directory.iterdir():
-            if path != self._part or not keep:
+        """Empty the directory, but for the part if that is to stay."""
+        for path in self.directory.iterdir():
+            if path != self.part or not keep:
                 discard(path)
 
     # -- verification
@@ -171,10 +168,10 @@ class _Fetch:
         Raises:
             TransferError: Another number has arrived, or there is no regular file.
         """
-        size = regular_size(self._file.url, self._part)
+        size = regular_size(self.file.url, self.part)
         if info.size is not None and size != info.size:
             reason = f"{size} bytes arrived, the server declares {info.size}"
-            raise TransferError(redact(self._file.url), reason, transient=True)
+            raise TransferError(redact(self.file.url), reason, transient=True)
         return True
 
     def _verify(self, info: RemoteInfo, *, resumed: bool) -> str:
@@ -185,17 +182,17 @@ class _Fetch:
             RemoteChangedError: The server has another version by now, so that the bytes
                 may be of both.
         """
-        wrong = mismatch(self._file, self._part)
+        wrong = mismatch(self.file, self.part)
         if wrong is not None:
             # If two attempts have put the file together, the server may have resumed
             # with another version in spite of its validator, so it is worth a new try.
-            raise TransferError(redact(self._file.url), wrong, transient=resumed)
+            raise TransferError(redact(self.file.url), wrong, transient=resumed)
         confirmed = info.settled or self._is_unchanged(info)
-        if self._file.sha256 is not None:
+        if self.file.sha256 is not None:
             return "digest"
         if info.etag is not None and confirmed:
             return "etag"
-        return "none" if info.size is None and self._file.size is None else "size"
+        return "none" if info.size is None and self.file.size is None else "size"
 
     def _is_unchanged(self, info: RemoteInfo) -> bool:
         """Ask for the remote file's state again, after the transfer.
@@ -207,9 +204,9 @@ class _Fetch:
         Raises:
             RemoteChangedError: It is another version, or gone.
         """
-        remote = self._site.remote(self._file.url, self._stop)
+        remote = self.site.remote(self.file.url, self.stop)
         try:
-            after = ask(self._site, self._site.provider.stat, remote, RemoteInfo)
+            after = ask(self.site, self.site.provider.stat, remote, RemoteInfo)
         except RemoteNotFoundError as error:
             raise RemoteChangedError(str(remote), "it is gone") from error
         if after is None:

@@ -44,13 +44,7 @@ def ignore_progress(progress: Progress) -> None:
 
 
 def progress_of(transfer: Transfer, attempt: int, began: float) -> Progress:
-    """Return how far an attempt is.
-
-    Args:
-        transfer: The attempt.
-        attempt: Its number, from 1.
-        began: When it began, by ``time.monotonic()``.
-    """
+    """Return how far an attempt is that began at a time of ``time.monotonic()``."""
     seconds = max(time.monotonic() - began, 1e-6)
     rate = (transfer.moved - transfer.offset) / seconds
     size = transfer.known.size

@@ -65,17 +65,14 @@ def call_with_retries(
 
 
 def _delay(error: Exception, number: int, rules: Rules, elapsed: float) -> float | None:
-    """Return the seconds to wait before another attempt; ``None`` for no other.
+    """Return the seconds to wait after an attempt, of which ``number`` counts from 1.
 
-    Args:
-        error: Why the last attempt failed.
-        number: Its number, from 1.
-        rules: The limits.
-        elapsed: Seconds since the first attempt began.
+    ``None`` for no other attempt. ``elapsed`` is since the first one began.
     """
     if number >= rules.attempts or not is_transient(error):
         return None
     most = min(rules.max_delay, rules.backoff * 2.0 ** (number - 1))
+    # "Full jitter": Brooker, "Exponential Backoff and Jitter", 2015.
     delay = random.uniform(0.0, most)  # noqa: S311  (to spread load, not to hide)
     asked = error.retry_after if isinstance(error, TransferError) else None
     if asked is not None:

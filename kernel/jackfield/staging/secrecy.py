@@ -18,14 +18,11 @@ def without_secrets(
 ) -> TransferError | None:
     """Return an error to raise in place of one that shows a secret; else ``None``.
 
-    The new error has the same class if that is one of ours, the same message with
-    ``***`` for each secret, and is transient if the other is. It has neither the cause
-    nor the traceback of the other, because the variables of its frames hold the secret.
-
-    Args:
-        url: The URL, whose password and query are secrets.
-        credentials: All values are secrets, except those of a few harmless keys.
-        error: What a provider has raised.
+    Secrets are the password and the query of the URL, and all credentials but a few
+    harmless ones. The new error has the same class if that is one of ours, the same
+    message with ``***`` for each secret, and is transient if the other is. It has
+    neither the cause nor the traceback of the other, because the variables of its
+    frames hold the secret.
     """
     secrets = _secrets(url, credentials)
     if not any(secret in text for text in _texts(error) for secret in secrets):

@@ -22,11 +22,7 @@ def send(
 ) -> File:
     """Take a file from its local path to its URL; return it.
 
-    Args:
-        file: The file, which has a local path.
-        site: Where it goes.
-        stop: Ends the transfer.
-        on_progress: Called with how far it is.
+    Arguments as for ``fetch``.
 
     Raises:
         NoProviderError: No plugin takes the URL.

@@ -30,13 +30,10 @@ T = TypeVar("T")
 class Provider:
     """The functions of plugins that move the files of a scheme.
 
-    Of each kind there may be several. They are asked in order until one answers.
+    Of each kind, a compiled hook, there may be several; they are asked in order until
+    one answers.
 
     Attributes:
-        stage_in: Compiled ``jackfield_stage_in``.
-        stage_out: Compiled ``jackfield_stage_out``.
-        stat: Compiled ``jackfield_stat_file``.
-        list: Compiled ``jackfield_list_files``.
         names: Each function with the name that messages give its plugin.
         served: All schemes for which a plugin is installed, for messages.
     """
@@ -102,16 +99,10 @@ def ask_with_retries(
 def ask(site: Site, hooks: tuple[Hook, ...], remote: Remote, kind: type[T]) -> T | None:
     """Call plugins' functions in order; return the first answer that is not ``None``.
 
-    Args:
-        site: The site.
-        hooks: The functions.
-        remote: Their argument.
-        kind: The class that an answer must have.
-
     Raises:
         TransferCancelledError: The transfer was stopped.
-        TransferError: The answer is of another class; or a plugin raised what would
-            show a secret, or what would end the thread, and this stands for it.
+        TransferError: The answer is no ``kind``; or a plugin raised what would show a
+            secret, or what would end the thread, and this stands for it.
         Exception: What a plugin raised, with a note that names the plugin.
     """
     try:

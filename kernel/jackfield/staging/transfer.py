@@ -144,10 +144,6 @@ class Transfer(Remote):
             reason = f"more than the {self.known.size} bytes arrive that were declared"
             raise TransferError(str(self), reason, transient=True)
 
-    def __str__(self) -> str:
-        """The URL without secrets."""
-        return redact(self.url)
-
     def __repr__(self) -> str:
         return f"<Transfer {redact(self.url)} {self.moved} bytes>"
 

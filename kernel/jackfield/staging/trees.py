@@ -100,13 +100,8 @@ def _side_by_side(
 ) -> list[File]:
     """Call all actions on threads, each with a ``Stop`` of its own; return the files.
 
-    After a failure no further action begins, those that run are stopped, and the
-    failure is raised.
-
-    Args:
-        actions: What to call.
-        width: How many may run at the same time.
-        stop: Stops all of them.
+    At most ``width`` run at the same time, and ``stop`` stops all. After a failure no
+    further action begins, those that run are stopped, and the failure is raised.
     """
     if not actions:
         return []
