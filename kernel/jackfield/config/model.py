@@ -25,10 +25,6 @@ if TYPE_CHECKING:
     ExecutorChoice: TypeAlias = Mapping[str, Any] | Executor | FuturesExecutor
 
 
-def _default_executors() -> Mapping[str, ExecutorChoice]:
-    return {"threads": {"plugin": "threads"}}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Config:
     """What a kernel is to be like. Checked when it is made, and constant.
@@ -72,7 +68,9 @@ class Config:
         ConfigurationError: A key is unknown, or its value cannot be.
     """
 
-    executors: Mapping[str, ExecutorChoice] = field(default_factory=_default_executors)
+    executors: Mapping[str, ExecutorChoice] = field(
+        default_factory=lambda: {"threads": {"plugin": "threads"}}
+    )
     run_dir: str | Path = "runs"
     retries: float = 0
     retry_delay: float = 0.0

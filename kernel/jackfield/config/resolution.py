@@ -91,19 +91,14 @@ def resolve(
     """Put a configuration together from all its sources.
 
     In rising precedence: defaults, the source, a profile, environment variables,
-    keyword arguments, and what ``set_default_source`` assigns.
+    keyword arguments (fields of ``Config``, whose tables may be partial), and what
+    ``set_default_source`` assigns. ``plugins`` are added to those that the source
+    gives. ``profiles`` gives the object that a profile's entry point names.
 
-    Args:
-        source: A ``Config`` or a mapping in the form of ``jackfield.toml``, which
-            are complete; a path to such a file; the name of a profile (text with
-            no path separator and no ``.toml`` at its end); or ``None``. With the
-            last two, files are searched: see ``jackfield.config.sources.files``.
-        profiles: Gives the object that a profile's entry point names.
-        profile: Name of a profile to lay above the source.
-        plugins: Plugin objects added to those that the source gives.
-        directory: Where to begin the search, or ``None`` for the current one.
-        environ: Environment variables, or ``None`` for the process's.
-        **overrides: Fields of ``Config``; their tables may be partial.
+    A source that is a ``Config``, a mapping in the form of ``jackfield.toml``, or the
+    path of such a file is complete. With ``None``, or the name of a profile (text with
+    no path separator and no ``.toml`` at its end), files are searched, beginning at
+    ``directory``: see ``jackfield.config.sources.files``.
 
     Raises:
         ConfigurationError: A file cannot be read, a key is unknown, or a value

@@ -85,11 +85,7 @@ class Catalogue:
         """Import an entry point's object; of a class, an instance.
 
         Entry points of a distribution that name the same class share its instance,
-        unless it has options.
-
-        Raises:
-            PluginLoadError: It cannot be had.
-            ConfigurationError: It refuses its options.
+        unless it has options. Raises what ``load_plugin`` does.
         """
         if options is not None:
             return load_plugin(entry, options)

@@ -21,7 +21,7 @@ from jackfield.plugins.selection import read_selection
 from jackfield.plugins.table import CompiledHooks, compile_hooks
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from jackfield.plugins.compiled import HookFunction
     from jackfield.plugins.observers import Observer
@@ -46,6 +46,7 @@ class PluginCollection:
         log: Where observers' failures are told; the kernel puts its own log here.
 
     Args:
+        plugins: Objects or modules to register, as by ``register``.
         allow: Names of the only plugins that load unasked, or ``None`` for all.
         block: Names of installed plugins not to use. The environment variable
             ``JACKFIELD_PLUGINS`` is read here; docs/hooks.md has its grammar.
@@ -54,21 +55,24 @@ class PluginCollection:
 
     def __init__(
         self,
+        plugins: Sequence[object] = (),
         *,
         allow: Collection[str] | None = None,
         block: Collection[str] = (),
         use: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
-        self.hooks: CompiledHooks = CompiledHooks()
         self.log: logging.Logger = logging.getLogger("jackfield.plugins")
         self._catalogue = Catalogue(read_selection(allow, block))
         self._registrations = Registrations(self._registered)
         self._use: Mapping[str, Mapping[str, Any]] = use or {}
         self._loaded: dict[EntryPoint, Plugin] = {}
+        self._registered()
+        for plugin in plugins:
+            self.register(plugin)
 
     def _registered(self) -> None:
         """Follow a change of who is registered. Under the registrations' lock."""
-        self.hooks = compile_hooks(self._registrations)
+        self.hooks: CompiledHooks = compile_hooks(self._registrations)
 
     # -- Registering
 

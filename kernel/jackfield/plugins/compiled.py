@@ -73,15 +73,11 @@ def compile_hook(
     if any(one.wrapper for one in found):
         whole = _left_to_pluggy(registry, hook, names, set(owners))
         return (Compiled(whole, hook, tuple(owners[one.plugin] for one in found)),)
-    found.sort(key=lambda one: _rank(one, owners[one.plugin]))
+    found.sort(key=lambda one: not owners[one.plugin].from_program)
+    found.sort(key=lambda one: one.trylast - one.tryfirst)  # stable: this comes first
     return tuple(
         Compiled(_positional(one, names), hook, (owners[one.plugin],)) for one in found
     )
-
-
-def _rank(implementation: HookImpl, plugin: Plugin) -> tuple[int, bool]:
-    tier = implementation.trylast - implementation.tryfirst
-    return tier, not plugin.from_program
 
 
 def _positional(implementation: HookImpl, names: tuple[str, ...]) -> HookFunction:

@@ -41,7 +41,8 @@ def load_object(entry: EntryPoint) -> object:
     """
     try:
         found = entry.resolve()
-        required = _required_api(found, entry.module)
+        of_module = getattr(sys.modules.get(entry.module), "JACKFIELD_API", None)
+        required = getattr(found, "JACKFIELD_API", of_module)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -111,12 +112,6 @@ def check_options(name: str, plugin: object, options: Iterable[str]) -> None:
 
 
 # -- The API version
-
-
-def _required_api(found: object, module: str) -> object:
-    """Return the object's ``JACKFIELD_API``, else its module's, else ``None``."""
-    of_module = getattr(sys.modules.get(module), "JACKFIELD_API", None)
-    return getattr(found, "JACKFIELD_API", of_module)
 
 
 def check_api(name: str, origin: str, required: object) -> None:

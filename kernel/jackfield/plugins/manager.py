@@ -18,7 +18,7 @@ from jackfield.plugins.hooks import SCOPED
 from jackfield.plugins.observers import tell_all, tell_events
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from jackfield.plugins.compiled import HookFunction
     from jackfield.plugins.hooks import Plugin
@@ -51,28 +51,11 @@ class PluginManager(PluginCollection):
     ``create_executor``. What is asked for each task or failure is in ``hooks``, ready
     to be called. What depends on a URL's scheme or a value's type is looked up by
     ``staging`` and ``value_hashers``, which remember it.
-
-    The arguments are those of ``PluginCollection``, and ``plugins``: objects or modules
-    to register.
     """
 
-    def __init__(
-        self,
-        plugins: Sequence[object] = (),
-        *,
-        allow: Collection[str] | None = None,
-        block: Collection[str] = (),
-        use: Mapping[str, Mapping[str, Any]] | None = None,
-    ) -> None:
+    def _registered(self) -> None:
         self._staging: dict[tuple[str, str], tuple[HookFunction, ...]] = {}
         self._hashers: dict[str, tuple[HookFunction, ...]] = {}
-        super().__init__(allow=allow, block=block, use=use)
-        for plugin in plugins:
-            self.register(plugin)
-
-    def _registered(self) -> None:
-        self._staging.clear()
-        self._hashers.clear()
         super()._registered()
 
     # -- Asking
@@ -105,12 +88,9 @@ class PluginManager(PluginCollection):
         """Ask for an executor: the program's plugins, then the one of that name.
 
         Raises:
-            PluginNotFoundError: No plugin answers, and none of that name is
-                installed.
-            PluginError: It cannot be used, its hook raised, or it gave something
-                else.
-            JackfieldError: Whatever of our own the hook raised, such as a
-                ``ConfigurationError`` for an option.
+            PluginNotFoundError: No plugin answers, and none of that name is installed.
+            JackfieldError: The plugin cannot be used, or gave something else; or what
+                its hook raised, such as a ``ConfigurationError`` for an option.
         """
         return self.provide("executor", kind, _EXECUTORS, (kind, label, options))
 

@@ -80,7 +80,7 @@ class Call(NamedTuple):
         app: Name of the app.
         key: Its memo key.
         manifest: What the key was made of.
-        time: What was stored before this counts; seconds since the epoch.
+        time: What was stored before this, in seconds since the epoch, counts.
         run: When the run began that it belongs to, if that is known.
     """
 

@@ -91,7 +91,7 @@ class CheckpointWriter:
         """
         if self._mode != "task_exit":
             done(None)
-            done = _nothing
+            done = lambda _: None  # noqa: E731  (the task has ended already)
         if self.error is not None:
             done(self._verdict())
         else:
@@ -185,8 +185,3 @@ class CheckpointWriter:
             error.__cause__ = cause
         self.error = error
         self._failed(error)
-
-
-def _nothing(error: CheckpointError | None) -> None:
-    """Stand for the ``done`` of a task that has ended already."""
-    del error

@@ -36,10 +36,7 @@ log: Final = logging.getLogger("jackfield.staging")
 BLOCK: Final = 1 << 20
 
 _AFTER_EVICTION: Final = 0.9
-"""Share of the quota that an eviction leaves in use.
-
-With less than the whole, the next files find room, and not each of them has to evict.
-"""
+"""Share of the quota that an eviction leaves in use: not each file is to evict anew."""
 
 
 class Cache:

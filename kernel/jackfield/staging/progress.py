@@ -32,10 +32,7 @@ class Progress(NamedTuple):
 
 
 OnProgress: TypeAlias = Callable[[Progress], object]
-"""Called with each ``Progress``.
-
-On the thread that moves the file; for the stage ``"progress"``, on the monitor's.
-"""
+"""Called on the thread that moves the file; for ``"progress"``, on the monitor's."""
 
 
 def ignore_progress(progress: Progress) -> None:

@@ -22,10 +22,8 @@ BLOCK: Final = 1 << 20
 """Bytes that are read and written at a time."""
 
 WRITEBACK: Final = 8 << 20
-"""Bytes of a file that is arriving after which the system is asked to write them out.
-
-Then little is left to wait for when the whole file is synced.
-"""
+"""Bytes of a file that is arriving after which the system is asked to write them out,
+so that little is left to wait for when the whole file is synced."""
 
 
 @dataclass(eq=False, kw_only=True)

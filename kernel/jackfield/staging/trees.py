@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -73,11 +73,12 @@ def send_tree(file: File, site: Site, stop: Stop, on_progress: OnProgress) -> Fi
     actions = [
         partial(
             send,
-            File(_join(file.url, path, top)).at(path),
+            File(file.url + quote(path.relative_to(top).as_posix())).at(path),
             site,
             on_progress=on_progress,
         )
-        for path in _walk(top)
+        for directory, _, names in os.walk(top)
+        for path in (Path(directory, name) for name in sorted(names))
     ]
     _side_by_side(actions, site.rules.connections, stop)
     return file
@@ -206,13 +207,3 @@ def _places(top: Path, wanted: Mapping[str, tuple[str, ...]]) -> dict[str, Path]
             raise TransferError(redact(url), reason)
         places[url] = place
     return places
-
-
-def _walk(top: Path) -> Iterator[Path]:
-    for directory, _, names in os.walk(top):
-        for name in sorted(names):
-            yield Path(directory, name)
-
-
-def _join(url: str, path: Path, top: Path) -> str:
-    return url + quote(path.relative_to(top).as_posix())
