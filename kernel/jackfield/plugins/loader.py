@@ -123,14 +123,12 @@ def check_api(name: str, origin: str, required: object) -> None:
     if required is None:
         return
     try:
-        accepted = accepts(required, API_VERSION)
+        if accepts(required, API_VERSION):
+            return
     except ValueError as error:
         raise PluginLoadError(name, origin, str(error)) from error
-    if not accepted:
-        reason = (
-            f"it needs plugin API {required}, and this Jackfield has {API_VERSION}."
-        )
-        raise PluginLoadError(name, origin, reason)
+    reason = f"it needs plugin API {required}, and this Jackfield has {API_VERSION}."
+    raise PluginLoadError(name, origin, reason)
 
 
 def accepts(required: object, version: str) -> bool:

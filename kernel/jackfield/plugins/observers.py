@@ -120,8 +120,7 @@ def tell_all(
     """Tell every observer, even if the user interrupts one of them with Ctrl-C.
 
     Raises:
-        KeyboardInterrupt: The user's, after all have been told. A second one ends the
-            telling at once.
+        KeyboardInterrupt: The user's, after all have been told; a second one at once.
     """
     interrupt: KeyboardInterrupt | None = None
     for observer in observers:

@@ -49,14 +49,11 @@ class Selection:
             return f"it is blocked, by {VARIABLE} or --no-plugin."
         if entry.name in self.block:
             return "it is blocked, by the configuration's [plugins] block."
-        if entry.kind in UNASKED and not self._allows(entry):
-            return "it is not among the plugins that are allowed."
-        return None
-
-    def _allows(self, entry: EntryPoint) -> bool:
-        return (
-            self.allow is None or entry.name in self.allow or entry.distribution == OURS
-        )
+        if self.allow is None or entry.kind not in UNASKED:
+            return None
+        if entry.name in self.allow or entry.distribution == OURS:
+            return None
+        return "it is not among the plugins that are allowed."
 
 
 def read_selection(

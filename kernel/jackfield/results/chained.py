@@ -109,7 +109,7 @@ class ChainedStore(CheckpointStore):
     def close(self) -> None:
         """See ``CheckpointStore``; closes all, whatever one of them raises."""
         with ExitStack() as closing:
-            for store in (self._first, *self._earlier):
+            for store in self.stores:
                 closing.callback(store.close)
 
 

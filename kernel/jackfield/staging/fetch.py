@@ -195,11 +195,9 @@ class _Fetch:
         return "none" if info.size is None and self.file.size is None else "size"
 
     def _is_unchanged(self, info: RemoteInfo) -> bool:
-        """Ask for the remote file's state again, after the transfer.
+        """Ask for the remote file's state again; tell whether the version is confirmed.
 
-        Returns:
-            Whether the version is confirmed. It is not where the provider cannot ask or
-            the server names no version.
+        It is not where the provider cannot ask or the server names no version.
 
         Raises:
             RemoteChangedError: It is another version, or gone.

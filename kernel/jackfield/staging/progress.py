@@ -35,9 +35,8 @@ OnProgress: TypeAlias = Callable[[Progress], object]
 """Called on the thread that moves the file; for ``"progress"``, on the monitor's."""
 
 
-def ignore_progress(progress: Progress) -> None:
+def ignore_progress(_: Progress) -> None:
     """Do nothing: the ``OnProgress`` of those whom progress does not interest."""
-    del progress
 
 
 def progress_of(transfer: Transfer, attempt: int, began: float) -> Progress:

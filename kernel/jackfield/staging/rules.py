@@ -51,9 +51,8 @@ def rules_and_options(
     ``transfers`` and ``scheme`` are the tables ``[transfers]`` and
     ``[staging.SCHEME]``, checked; the host may have a port, but no user.
     """
-    below = {name: value for name, value in scheme.items() if name != HOSTS}
-    special = scheme.get(HOSTS, {}).get(host, {})
-    merged = {**below, **special}
+    merged = {**scheme, **scheme.get(HOSTS, {}).get(host, {})}
+    merged.pop(HOSTS, None)
     rules = {**transfers, **merged}
     return (
         Rules(**{name: rules[name] for name in RULE_TYPES if name in rules}),

@@ -131,10 +131,7 @@ def _alone(action: Callable[[Stop], File], together: Stop) -> File:
 
 
 def _split(file: File) -> tuple[str, str]:
-    """Return the URL of the directory to list, and the pattern below it.
-
-    The pattern is ``""`` for a directory.
-    """
+    """Return the URL of the directory to list, and the pattern below it, if any."""
     path = raw_path(file.url)
     if _MAGIC not in path:
         return file.url, ""
