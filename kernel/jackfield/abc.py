@@ -48,6 +48,7 @@ class Capabilities:
     survives_worker_death: bool = False
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Work:
     """One attempt at one task, as an executor gets it.
 
@@ -67,36 +68,14 @@ class Work:
         resources: Resource name to amount, as the app declares.
     """
 
-    __slots__ = (
-        "args",
-        "attempt",
-        "function",
-        "id",
-        "kwargs",
-        "name",
-        "resources",
-        "walltime",
-    )
-
-    def __init__(
-        self,
-        id: int,  # noqa: A002  (the attribute's own name)
-        attempt: int,
-        name: str,
-        function: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-        walltime: float | None = None,
-        resources: Mapping[str, float] | None = None,
-    ) -> None:
-        self.id: int = id
-        self.attempt: int = attempt
-        self.name: str = name
-        self.function: Callable[..., Any] = function
-        self.args: tuple[Any, ...] = args
-        self.kwargs: Mapping[str, Any] = kwargs
-        self.walltime: float | None = walltime
-        self.resources: Mapping[str, float] = {} if resources is None else resources
+    id: int
+    attempt: int
+    name: str
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    walltime: float | None = None
+    resources: Mapping[str, float] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """Name task, app and attempt; never the arguments."""
@@ -287,12 +266,10 @@ class CheckpointRecord:
 class CheckpointEntry:
     """What a store tells of a record without its value.
 
+    ``key``, ``app``, ``created`` and ``manifest`` are those of ``CheckpointRecord``.
+
     Attributes:
-        key: The record's own, as are ``app``, ``created`` and ``manifest``.
-        app: See ``CheckpointRecord``.
-        created: See ``CheckpointRecord``.
         size: Length of the value in bytes.
-        manifest: See ``CheckpointRecord``.
     """
 
     key: bytes
@@ -388,20 +365,26 @@ class Kernel(Protocol):
     @property
     def run_dir(self) -> Path:
         """The run's own directory."""
+        ...
 
     @property
     def executors(self) -> tuple[str, ...]:
         """Labels of the executors."""
+        ...
 
     @property
     def closed(self) -> bool:
         """Whether the kernel has stopped taking tasks."""
+        ...
 
     def summary(self) -> Summary:
         """Return what became of the tasks so far."""
+        ...
 
     def register(self, plugin: object, name: str | None = None) -> str:
         """Register a plugin object; return its name."""
+        ...
 
     def cleanup(self, *, wait: bool = True) -> None:
         """End the kernel."""
+        ...

@@ -188,15 +188,12 @@ def jackfield_stage_out(transfer: Transfer) -> RemoteInfo | None:
 
 @hookspec(firstresult=True)
 def jackfield_stat_file(remote: Remote) -> RemoteInfo | None:
-    """Tell what is known of a remote file, without moving it. Optional.
+    """Tell what is known of the file at ``remote.url``, without moving it. Optional.
 
     Called on the same threads as ``jackfield_stage_in``, at two moments. Before a
     transfer, if files of earlier runs are kept: to see whether the one that is there
     is still right. And after a transfer whose answer was not ``settled``: to see
     whether the file was replaced while it was being moved.
-
-    Args:
-        remote: The file is at ``remote.url``.
 
     Returns:
         What is known, in the same fields of ``RemoteInfo`` that this plugin's
@@ -210,14 +207,11 @@ def jackfield_stat_file(remote: Remote) -> RemoteInfo | None:
 
 @hookspec(firstresult=True)
 def jackfield_list_files(remote: Remote) -> Mapping[str, RemoteInfo] | None:
-    """List the files below a remote directory, to any depth. Optional.
+    """List the files below the directory ``remote.url``, to any depth. Optional.
 
     Called on the same threads as ``jackfield_stage_in``, for a ``File`` whose URL
     ends with ``/`` or has a ``*`` in it. Without an implementation such a file is
     refused.
-
-    Args:
-        remote: The directory is at ``remote.url``, which ends with ``/``.
 
     Returns:
         The URL of each file, which begins with ``remote.url``, to what is known of
@@ -237,10 +231,7 @@ def jackfield_serves_scheme(scheme: str) -> bool | None:
     misspelt scheme (``htpp://``) is an error where the app is called. Without it, the
     plugin is taken to serve everything, and the mistake is found only when the file is
     to be moved. Called once for each scheme that has no plugin of its own, on the
-    thread that calls the app, and therefore quick.
-
-    Args:
-        scheme: The scheme in lower case.
+    thread that calls the app, and therefore quick. The scheme is in lower case.
 
     Returns:
         ``False`` if no URL of this scheme can be served: the call of the app then
@@ -256,9 +247,6 @@ def jackfield_credentials(name: str) -> Mapping[str, str] | None:
     files, on a thread that may wait, before the environment and the credentials file
     are looked at. The function is pickled for workers that fetch files themselves.
 
-    Args:
-        name: The name as it is configured.
-
     Returns:
         Text by part, such as ``{"user": ..., "password": ...}``. The kernel hands it
         to the plugin that moves the file, and logs, stores and sends it nowhere else.
@@ -273,9 +261,6 @@ def jackfield_transfer_events(events: Sequence[TransferEvent]) -> None:
     Called on the thread of ``jackfield_task_events``, about ten times a second while
     something happens, with all that has happened since; in order for each transfer.
     Transfers that tasks do themselves in a worker are not told.
-
-    Args:
-        events: What happened, the earliest first.
     """
 
 
@@ -334,13 +319,10 @@ def jackfield_hash_value(value: object) -> bytes | None:
 
 @hookspec(firstresult=True)
 def jackfield_hash_function(function: Callable[..., Any]) -> bytes | None:
-    """Give the identity of a cached app's function: a part of its memo key.
+    """Give the identity of an app's decorated function: a part of its memo key.
 
     Asked, by the key maker, once for each function, on a thread of the kernel. Without
     an answer the key maker looks at the function's code and at all that it uses.
-
-    Args:
-        function: The function that was decorated.
 
     Returns:
         Bytes that change whenever the function could return something else, or
@@ -383,9 +365,6 @@ def jackfield_kernel_started(kernel: Kernel) -> None:
 
     Called on the thread that loads the kernel, before ``load`` returns. A plugin that
     is registered later does not hear of it.
-
-    Args:
-        kernel: The kernel.
     """
 
 
@@ -394,13 +373,10 @@ def jackfield_task_events(events: Sequence[TaskEvent]) -> None:
     """Tasks have changed their states.
 
     Called on one thread of the kernel that does nothing else, so no task waits for it:
-    about ten times a second while something happens, with all that has happened since.
-    The queue behind it is bounded: an observer that is slower than the tasks loses the
-    oldest events, and the log says how many. One that raises ten times in a row is told
-    no more.
-
-    Args:
-        events: What happened, the earliest first.
+    about ten times a second while something happens, with all that has happened since,
+    the earliest first. The queue behind it is bounded: an observer that is slower than
+    the tasks loses the oldest events, and the log says how many. One that raises ten
+    times in a row is told no more.
     """
 
 
@@ -408,10 +384,8 @@ def jackfield_task_events(events: Sequence[TaskEvent]) -> None:
 def jackfield_kernel_closing(kernel: Kernel) -> None:
     """All tasks have ended and all events are delivered.
 
-    Called on the thread that ends the kernel, before its run directory's log is closed.
-
-    Args:
-        kernel: The kernel; it takes no more tasks.
+    Called on the thread that ends the kernel, which takes no more tasks, before its run
+    directory's log is closed.
     """
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ FunctionHook: TypeAlias = Callable[[Callable[..., Any]], bytes | None]
 """A plugin's ``jackfield_hash_function``; otherwise as ``ValueHook``."""
 
 
+@dataclass(slots=True, eq=False)
 class FunctionIdentity:
     """What a function is. Makers may derive their own class from it.
 
@@ -64,14 +66,9 @@ class FunctionIdentity:
             by their type only.
     """
 
-    __slots__ = ("blind", "digest", "parts")
-
-    def __init__(
-        self, digest: bytes, parts: Mapping[str, str], blind: tuple[str, ...] = ()
-    ) -> None:
-        self.digest: bytes = digest
-        self.parts: Mapping[str, str] = parts
-        self.blind: tuple[str, ...] = blind
+    digest: bytes
+    parts: Mapping[str, str]
+    blind: tuple[str, ...] = ()
 
 
 class KeyMaker(ABC):

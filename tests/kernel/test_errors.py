@@ -34,7 +34,7 @@ EXAMPLES: dict[str, Any] = {
     "RemoteForbiddenError": errors.RemoteForbiddenError("http://x", "403"),
     "RemoteNotFoundError": errors.RemoteNotFoundError("http://x", "404"),
     "UnsupportedByExecutorError": errors.UnsupportedByExecutorError("app", ["no."]),
-    "WorkerDiedError": errors.WorkerDiedError("cpu", "7 (c)", -9, "killed"),
+    "WorkerDiedError": errors.WorkerDiedError("cpu", "killed", "7 (c)", -9),
 }
 CLASSES = [
     value
@@ -68,3 +68,24 @@ def test_a_dependency_error_tells_the_way() -> None:
     assert str(EXAMPLES["DependencyError"]) == (
         "Task 7 (c) was not run, because task 1 (a) -> 4 (b) failed with ValueError: x"
     )
+
+
+@pytest.mark.parametrize(
+    ("facts", "named"),
+    [
+        (("http://x",), {}),
+        (("http://x", "cut short", True, 1.5, "more"), {}),
+        (("http://x", "cut short"), {"reason": "again"}),
+        (("http://x", "cut short"), {"retry": 3}),
+    ],
+    ids=["too few", "too many", "one twice", "unknown"],
+)
+def test_wrong_facts_are_refused(facts: Any, named: Any) -> None:
+    with pytest.raises(TypeError, match="TransferError takes: url, reason, transient"):
+        errors.TransferError(*facts, **named)
+
+
+def test_facts_may_be_named_and_have_defaults() -> None:
+    error = errors.TransferError("http://x", reason="cut short", transient=True)
+
+    assert error.args == ("http://x", "cut short", True, None)

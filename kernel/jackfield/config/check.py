@@ -75,11 +75,7 @@ _ELSEWHERE: Final[Mapping[str, str]] = {
 def checked(
     values: Mapping[str, object], origin: Callable[[Key], str] = lambda _: PYTHON
 ) -> dict[str, Any]:
-    """Check the values of all fields of a ``Config``.
-
-    Args:
-        values: Fields by name.
-        origin: Where the value of a key comes from, for messages.
+    """Check the values of fields of a ``Config``; ``origin`` gives a key's source.
 
     Returns:
         The fields as they are kept: tables and sequences copied, ``~`` in

@@ -25,33 +25,27 @@ if TYPE_CHECKING:
     ExecutorChoice: TypeAlias = Mapping[str, Any] | Executor | FuturesExecutor
 
 
-def _default_executors() -> Mapping[str, ExecutorChoice]:
-    return {"threads": {"plugin": "threads"}}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Config:
     """What a kernel is to be like. Checked when it is made, and constant.
 
-    Files have the same keys, but for plugins: ``[plugins]`` with ``allow`` and
-    ``block`` for ``allow_plugins`` and ``block_plugins``, and a table
-    ``[plugins.NAME]`` for each of ``use_plugins``. Relative paths start at the
-    current directory.
+    docs/configuration.md explains each key, and gives the spelling in files and in the
+    environment: there ``plugins.allow`` is ``allow_plugins``, ``plugins.block`` is
+    ``block_plugins``, and tables ``plugins.NAME`` are ``use_plugins``. Relative paths
+    start at the current directory.
 
     Attributes:
-        executors: Label, as apps and messages use it, to a table with ``plugin``
-            and that plugin's options, or to an executor object. An object serves
-            one kernel. Empty where ``add_executors`` is to come.
+        executors: Label, as apps and messages use it, to a table with ``plugin`` and
+            that plugin's options, or to an executor object, which serves one kernel.
+            Empty where ``add_executors`` is to come.
         run_dir: Directory in which each run makes a numbered one.
         retries: What a task's failures may cost, 1 each unless a plugin's
             ``jackfield_retry`` says otherwise, before it fails.
         retry_delay: Seconds before the first retry.
         retry_backoff: Factor by which each further delay grows.
         retry_max_delay: Seconds beyond which no delay grows.
-        max_pending: Unfinished tasks at which ``submit`` begins to block, or
-            ``None`` for no limit.
-        lazy_errors: Whether the run goes on after a failure; if not, the first
-            one stops new work.
+        max_pending: Unfinished tasks at which ``submit`` blocks; ``None``: no limit.
+        lazy_errors: Whether the run goes on after a failure, or takes no new work.
         app_cache: Whether ``cache=True`` of apps counts.
         dependencies: ``"deep"`` finds futures in lists, dicts, dataclasses, ...;
             ``"shallow"`` among arguments and in ``inputs`` only.
@@ -59,33 +53,24 @@ class Config:
             ``"cancel"`` what is unfinished, or ``"skip"``: leave the kernel running.
         exit_grace: Seconds that running tasks get when a run is cut short.
         internal_threads: Threads for join apps' bodies.
-        checkpoint: ``store`` (a URL), ``mode``, ``period`` (``"HH:MM:SS"``),
-            ``on_failure``, and the store's options. Empty: SQLite in ``run_dir``,
-            opened at the first cached call. ``store = "memory"``: results are kept for
-            the run only.
+        checkpoint: The store, as a URL, when it is written, and the store's options.
+            Empty: SQLite in ``run_dir``, opened at the first cached call.
         staging: URL scheme to the options of its provider, and to those of
-            ``transfers`` that are other for it; ``hosts`` in it has a table of the
-            same for single hosts.
-        transfers: How files are moved: ``attempts``, ``backoff``, ``max_delay``,
-            ``deadline``, ``connect_timeout``, ``idle_timeout``, ``connections`` (per
-            host), ``max_bytes``, ``sync``, ``in_task``, ``credentials`` (a name);
-            ``threads``; ``schemes`` (the only ones that are allowed); ``cache`` (a
-            directory; none by default) and ``cache_quota``; ``credentials_file``.
-            docs/staging.md explains them.
+            ``transfers`` that are other for it or, in its ``hosts``, for one host.
+        transfers: How files are moved.
         plugins: Plugin objects or modules to register, from Python only.
-        allow_plugins: Names of the only plugins that load without being asked for by
-            name, or ``None`` for all.
+        allow_plugins: Names of the only plugins that load unasked; ``None``: all.
         block_plugins: Names of plugins that are not used at all.
-        use_plugins: Optional plugins to use: name to a table of its options, which may
-            be empty.
-        log_level: Least severity of messages in the run's log file; ``"OFF"`` for
-            no file.
+        use_plugins: Optional plugins to use: name to a table of its options.
+        log_level: Least severity of messages in the run's log file; ``"OFF"``: no file.
 
     Raises:
         ConfigurationError: A key is unknown, or its value cannot be.
     """
 
-    executors: Mapping[str, ExecutorChoice] = field(default_factory=_default_executors)
+    executors: Mapping[str, ExecutorChoice] = field(
+        default_factory=lambda: {"threads": {"plugin": "threads"}}
+    )
     run_dir: str | Path = "runs"
     retries: float = 0
     retry_delay: float = 0.0

@@ -25,11 +25,6 @@ def redacted(name: str, value: object) -> object:
         return HIDDEN
     if isinstance(value, list | tuple):
         return [redacted(name, one) for one in value]
-    if isinstance(value, str) and "://" in value:
-        return _url(value)
+    if isinstance(value, str) and "://" in value and re.search(r"[@?]", value):
+        return redact_url(value)
     return value
-
-
-def _url(text: str) -> str:
-    """Redact a URL, and leave alone one that has nothing to hide."""
-    return redact_url(text) if re.search(r"[@?]", text) else text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -91,19 +91,14 @@ def resolve(
     """Put a configuration together from all its sources.
 
     In rising precedence: defaults, the source, a profile, environment variables,
-    keyword arguments, and what ``set_default_source`` assigns.
+    keyword arguments (fields of ``Config``, whose tables may be partial), and what
+    ``set_default_source`` assigns. ``plugins`` are added to those that the source
+    gives. ``profiles`` gives the object that a profile's entry point names.
 
-    Args:
-        source: A ``Config`` or a mapping in the form of ``jackfield.toml``, which
-            are complete; a path to such a file; the name of a profile (text with
-            no path separator and no ``.toml`` at its end); or ``None``. With the
-            last two, files are searched: see ``jackfield.config.sources.files``.
-        profiles: Gives the object that a profile's entry point names.
-        profile: Name of a profile to lay above the source.
-        plugins: Plugin objects added to those that the source gives.
-        directory: Where to begin the search, or ``None`` for the current one.
-        environ: Environment variables, or ``None`` for the process's.
-        **overrides: Fields of ``Config``; their tables may be partial.
+    A source that is a ``Config``, a mapping in the form of ``jackfield.toml``, or the
+    path of such a file is complete. With ``None``, or the name of a profile (text with
+    no path separator and no ``.toml`` at its end), files are searched, beginning at
+    ``directory``: see ``jackfield.config.sources.files``.
 
     Raises:
         ConfigurationError: A file cannot be read, a key is unknown, or a value
@@ -120,7 +115,8 @@ def resolve(
     if profile:
         merged.lay([sources.profile(profile, profiles)])
     merged.lay(sources.environment(environ, merged.values))
-    merged.lay(_override_layers(overrides))
+    check_names(overrides, field_names(), PYTHON)
+    merged.lay([Layer(PYTHON, overrides)])
     merged.lay(_chosen.assigned)
     added = Config(plugins=plugins).plugins  # checked
     return _finished(merged, [*added, *_chosen.plugins])
@@ -149,19 +145,15 @@ def _source_layers(source: Source, directory: Path | None) -> Sequence[Layer]:
     )
 
 
-def _override_layers(overrides: Mapping[str, object]) -> Iterator[Layer]:
-    check_names(overrides, field_names(), PYTHON)
-    if overrides:
-        yield Layer(PYTHON, overrides)
-
-
 def _finished(merged: Merged, plugins: Sequence[object]) -> Resolved:
     """Check the merged values and make the configuration of them."""
     _add_default_plugin(merged.values)
     values = field_values(Config()) | merged.values
     config = Config(**checked(values, merged.origin))
     config = replace(config, plugins=(*config.plugins, *plugins))
-    return Resolved(config, _origins(config, merged.origins))
+    origins = merged.origins
+    shown = {spelled(key): origins.get(key, DEFAULT) for key, _ in leaves(config)}
+    return Resolved(config, shown)
 
 
 def _add_default_plugin(values: Mapping[str, Any]) -> None:
@@ -174,7 +166,3 @@ def _add_default_plugin(values: Mapping[str, Any]) -> None:
         table = executors.get(label) if isinstance(executors, dict) else None
         if isinstance(table, dict) and isinstance(default, Mapping):
             table.setdefault("plugin", default["plugin"])
-
-
-def _origins(config: Config, known: Mapping[tuple[str, ...], str]) -> dict[str, str]:
-    return {spelled(key): known.get(key, DEFAULT) for key, _ in leaves(config)}

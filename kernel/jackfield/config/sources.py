@@ -138,11 +138,9 @@ def _parse(text: str, source: str) -> dict[str, Any]:
 def profile(name: str, profiles: Profiles) -> Layer:
     """Return what a profile sets.
 
-    Args:
-        name: Its name.
-        profiles: Gives the profile: a ``Config``, of which counts what differs
-            from the defaults; a mapping in the form of ``jackfield.toml``; a
-            resource or path to such a file; or a function that returns one.
+    What ``profiles`` gives may be a ``Config``, of which counts what differs from the
+    defaults; a mapping in the form of ``jackfield.toml``; a resource or path to such a
+    file; or a function that returns one of these.
 
     Raises:
         ConfigurationError: The function raised, or the profile is something else.
@@ -150,7 +148,10 @@ def profile(name: str, profiles: Profiles) -> Layer:
     source = f"profile {name!r}{_provider(name)}"
     found = profiles(name)
     if callable(found):
-        found = _called(found, source)
+        try:
+            found = found()
+        except Exception as error:
+            raise ConfigurationError(f"{source} cannot be made: {error!r}.") from error
     match found:
         case Config():
             return Layer(source, changed_values(found))
@@ -164,13 +165,6 @@ def profile(name: str, profiles: Profiles) -> Layer:
         f"{source} is of type {type(found).__name__}; it must be a Config, a table, "
         f"a TOML file, or a function that returns one of these."
     )
-
-
-def _called(function: Callable[[], object], source: str) -> object:
-    try:
-        return function()
-    except Exception as error:
-        raise ConfigurationError(f"{source} cannot be made: {error!r}.") from error
 
 
 def _provider(name: str) -> str:
@@ -190,11 +184,9 @@ def environment(
 ) -> Iterator[Layer]:
     """Give what each ``JACKFIELD_`` variable sets. One that is empty sets nothing.
 
-    Args:
-        environ: The variables.
-        below: The values of all weaker sources. A variable is in capitals and has no
-            hyphens, so its parts are compared with the names in there: ``CPU`` means
-            ``cpu`` or ``Cpu``, ``MY_CPU`` means ``my-cpu`` too.
+    ``below`` has the values of all weaker sources. A variable is in capitals and has no
+    hyphens, so its parts are compared with the names in there: ``CPU`` means ``cpu`` or
+    ``Cpu``, ``MY_CPU`` means ``my-cpu`` too.
     """
     names = (name for name in environ if name.startswith(PREFIX) and environ[name])
     for name in sorted(names, key=_choices_first):

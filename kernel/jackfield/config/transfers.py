@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from jackfield.config.primitives import (
@@ -31,7 +31,8 @@ def transfers_table(key: Key, value: Any) -> object:
     given = table(key, value)
     for name in given:
         if name not in _TRANSFERS:
-            raise Wrong((*key, name), _no_option(name, _TRANSFERS))
+            hint = suggest(name, _TRANSFERS)
+            raise Wrong((*key, name), f"is no option{hint}")
     return {name: _TRANSFERS[name]((*key, name), one) for name, one in given.items()}
 
 
@@ -56,10 +57,6 @@ def _rules(key: Key, options: Mapping[str, Any]) -> dict[str, Any]:
     for name in _RULES.keys() & kept.keys():
         kept[name] = _RULES[name]((*key, name), kept[name])
     return kept
-
-
-def _no_option(name: str, valid: Iterable[str]) -> str:
-    return f"is no option{suggest(name, valid)}"
 
 
 def _text(key: Key, value: Any) -> object:

@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from jackfield.errors import ConfigurationError
-from jackfield.plugins.asking import ask
 
 if TYPE_CHECKING:
     from jackfield.graph.route import ExecutorEntry, Route
@@ -63,7 +62,7 @@ def select(
         view = task.view(route.labels)
         by_label = {entry.label: load for entry, load in loads.items()}
         offered = partial(_offered, route)
-        chosen = ask(manager, manager.hooks.select_executor, offered, view, by_label)
+        chosen = manager.ask(manager.hooks.select_executor, offered, view, by_label)
         if chosen is not None:
             return chosen
     return least_loaded(loads)

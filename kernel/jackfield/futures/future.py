@@ -86,30 +86,38 @@ class TaskOfFuture(Protocol):
     @property
     def id(self) -> int:
         """Number of the task in its kernel, from 0."""
+        ...
 
     @property
     def title(self) -> str:
         """Number and name, for messages."""
+        ...
 
     @property
     def status(self) -> str:
         """Name of the task's state."""
+        ...
 
     @property
     def output_futures(self) -> list[DataFuture]:
         """One future for each file that the app was told to make."""
+        ...
 
     def stream(self, name: Literal["stdout", "stderr"]) -> Any:
         """Return where a standard stream goes, or its future if it is a file's."""
+        ...
 
     def memo_info(self, *, ended: bool, cancelled: bool) -> MemoInfo:
         """Return whether an earlier result is used."""
+        ...
 
     def cancel(self, future: AppFuture[Any]) -> bool:
         """Cancel the task, whose future is ``future``; see ``AppFuture.cancel``."""
+        ...
 
     def item(self, future: AppFuture[Any], key: Any) -> AppFuture[Any]:
         """Return the future of an item of ``future``'s result."""
+        ...
 
 
 class Cancellation(CancelledError):  # noqa: N818  (what the user asked for is no error)

@@ -43,6 +43,7 @@ class SubmitsItself(Protocol[R]):
         self, kernel: DataFlowKernel, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> AppFuture[R]:
         """Submit a call to a given kernel."""
+        ...
 
 
 class DataFlowKernel:

@@ -16,7 +16,6 @@ it. From then on no code here knows the difference, nor whether the plugin is ou
 ``observers``      tells plugins what happened, and keeps their failures from others
 ``listing``        what ``jackfield plugins`` shows
 ``collection``     the plugins of one kernel: how they come and go
-``schemes``        which staging plugin serves a URL
 ``key_makers``     asks for what makes memo keys, with hooks that are checked
 ``manager``        what the kernel asks them and tells them: the class that it uses
 =================  ==================================================================

@@ -15,15 +15,14 @@ from jackfield.errors import (
     PluginLoadError,
     PluginNotFoundError,
 )
-from jackfield.plugins.listing import describe_entry
-from jackfield.plugins.loader import load_object, load_plugin
+from jackfield.plugins.listing import PluginInfo
+from jackfield.plugins.loader import load_plugin
 from jackfield.plugins.scan import GROUPS, EntryPoint, Kind, find_entry_points
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from jackfield.plugins.hooks import Plugin
-    from jackfield.plugins.listing import PluginInfo
     from jackfield.plugins.selection import Selection
 
 
@@ -86,11 +85,7 @@ class Catalogue:
         """Import an entry point's object; of a class, an instance.
 
         Entry points of a distribution that name the same class share its instance,
-        unless it has options.
-
-        Raises:
-            PluginLoadError: It cannot be had.
-            ConfigurationError: It refuses its options.
+        unless it has options. Raises what ``load_plugin`` does.
         """
         if options is not None:
             return load_plugin(entry, options)
@@ -102,14 +97,6 @@ class Catalogue:
             with self._lock:
                 known = self._objects.setdefault(place, made)
         return known
-
-    def profile_of(self, entry: EntryPoint) -> object:
-        """Import the object of a profile, as it is.
-
-        Raises:
-            PluginLoadError: It cannot be had.
-        """
-        return load_object(entry)
 
     @contextmanager
     def quarantine(self, entry: EntryPoint) -> Iterator[None]:
@@ -129,21 +116,25 @@ class Catalogue:
 
     def listing(self, loaded: Mapping[EntryPoint, Plugin]) -> list[PluginInfo]:
         """Describe all entry points; ``loaded`` has those that are registered."""
-        return [
-            describe_entry(
-                entry,
-                loaded.get(entry),
-                self.selection.refusal(entry),
-                self._problem(entry),
-            )
-            for entry in self.entries()
-        ]
+        return [self._describe(one, loaded.get(one)) for one in self.entries()]
+
+    def _describe(self, entry: EntryPoint, plugin: Plugin | None) -> PluginInfo:
+        refusal = self.selection.refusal(entry)
+        return PluginInfo(
+            entry.kind,
+            entry.name,
+            entry.distribution,
+            entry.version,
+            loaded=plugin is not None,
+            hooks=plugin.hooks.names if plugin else (),
+            problem=plugin.problem if plugin else refusal or self._problem(entry),
+            blocked=refusal is not None,
+        )
 
     def _problem(self, entry: EntryPoint) -> str | None:
         known = self.problems.get(entry)
-        return known.reason if known else self._rivalry(entry)
-
-    def _rivalry(self, entry: EntryPoint) -> str | None:
+        if known:
+            return known.reason
         rivals = " and ".join(
             other.origin
             for other in self.entries(entry.kind)

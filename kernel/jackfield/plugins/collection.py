@@ -14,16 +14,16 @@ from jackfield.errors import (
 )
 from jackfield.plugins.catalogue import Catalogue
 from jackfield.plugins.hooks import SCOPED, Plugin
-from jackfield.plugins.listing import describe_registered
+from jackfield.plugins.listing import PluginInfo
+from jackfield.plugins.loader import load_object
 from jackfield.plugins.registrations import Registrations
 from jackfield.plugins.selection import read_selection
 from jackfield.plugins.table import CompiledHooks, compile_hooks
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from jackfield.plugins.compiled import HookFunction
-    from jackfield.plugins.listing import PluginInfo
     from jackfield.plugins.observers import Observer
     from jackfield.plugins.scan import EntryPoint, Kind
 
@@ -46,29 +46,33 @@ class PluginCollection:
         log: Where observers' failures are told; the kernel puts its own log here.
 
     Args:
+        plugins: Objects or modules to register, as by ``register``.
         allow: Names of the only plugins that load unasked, or ``None`` for all.
         block: Names of installed plugins not to use. The environment variable
-            ``JACKFIELD_PLUGINS`` is read here; ``selection`` has its grammar.
+            ``JACKFIELD_PLUGINS`` is read here; docs/hooks.md has its grammar.
         use: Optional plugins that the configuration names, to their options.
     """
 
     def __init__(
         self,
+        plugins: Sequence[object] = (),
         *,
         allow: Collection[str] | None = None,
         block: Collection[str] = (),
         use: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
-        self.hooks: CompiledHooks = CompiledHooks()
         self.log: logging.Logger = logging.getLogger("jackfield.plugins")
         self._catalogue = Catalogue(read_selection(allow, block))
         self._registrations = Registrations(self._registered)
         self._use: Mapping[str, Mapping[str, Any]] = use or {}
         self._loaded: dict[EntryPoint, Plugin] = {}
+        self._registered()
+        for plugin in plugins:
+            self.register(plugin)
 
     def _registered(self) -> None:
         """Follow a change of who is registered. Under the registrations' lock."""
-        self.hooks = compile_hooks(self._registrations)
+        self.hooks: CompiledHooks = compile_hooks(self._registrations)
 
     # -- Registering
 
@@ -135,7 +139,7 @@ class PluginCollection:
         for entry in self._catalogue.usable("plugin"):
             self._load_unasked(entry.kind, entry.name)
         for name, options in self._use.items():
-            if not self._catalogue.selection.blocks(name):
+            if name not in self._catalogue.selection.block:
                 self.load("optional", name, options)
 
     def profile(self, name: str) -> object:
@@ -146,17 +150,14 @@ class PluginCollection:
         """
         entry = self._catalogue.pick("profile", name)
         with self._catalogue.quarantine(entry):
-            return self._catalogue.profile_of(entry)
+            return load_object(entry)
 
     def load(
         self, kind: Kind, name: str, options: Mapping[str, Any] | None = None
     ) -> Plugin:
         """Import and register one entry point, if it is not yet.
 
-        Args:
-            kind: The entry point's kind.
-            name: Its name.
-            options: Of an optional plugin: what its class is to be called with.
+        ``options`` are for an optional plugin: what its class is to be called with.
 
         Raises:
             PluginNotFoundError: None of this name is installed.
@@ -193,7 +194,7 @@ class PluginCollection:
         try:
             return self.load(kind, name)
         except PluginError as error:
-            if self._catalogue.selection.asks_for(name):
+            if name in (self._catalogue.selection.allow or ()):
                 raise
             message = f"{str(error).rstrip('.')}. The run goes on without it."
             warnings.warn(message, PluginWarning, stacklevel=2)
@@ -207,10 +208,12 @@ class PluginCollection:
 
     def plugins(self) -> list[PluginInfo]:
         """Describe every entry point and every registered object, importing none."""
-        registered = (one for one in self._registrations.all() if one.from_program)
-        return [
-            *self._catalogue.listing(self._loaded),
-            *map(describe_registered, registered),
+        return self._catalogue.listing(self._loaded) + [
+            PluginInfo(
+                "registered", one.name, "", "", True, one.hooks.names, one.problem
+            )
+            for one in self._registrations.all()
+            if one.from_program
         ]
 
     def load_all(self) -> list[PluginInfo]:

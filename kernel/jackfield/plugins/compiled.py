@@ -73,15 +73,11 @@ def compile_hook(
     if any(one.wrapper for one in found):
         whole = _left_to_pluggy(registry, hook, names, set(owners))
         return (Compiled(whole, hook, tuple(owners[one.plugin] for one in found)),)
-    found.sort(key=lambda one: _rank(one, owners[one.plugin]))
+    found.sort(key=lambda one: not owners[one.plugin].from_program)
+    found.sort(key=lambda one: one.trylast - one.tryfirst)  # stable: this comes first
     return tuple(
         Compiled(_positional(one, names), hook, (owners[one.plugin],)) for one in found
     )
-
-
-def _rank(implementation: HookImpl, plugin: Plugin) -> tuple[int, bool]:
-    tier = implementation.trylast - implementation.tryfirst
-    return tier, not plugin.from_program
 
 
 def _positional(implementation: HookImpl, names: tuple[str, ...]) -> HookFunction:
@@ -167,29 +163,3 @@ def _ask(compiled: Compiled, arguments: Sequence[Any]) -> Any:
     except BaseException as error:
         reason = f"its {compiled.hook} raised {one_line(error)}"
         raise compiled.failure(reason) from error
-
-
-def ask_first(
-    hooks: Sequence[HookFunction],
-    arguments: Sequence[Any],
-    describe: Callable[[HookFunction], str],
-) -> Any:
-    """Return the first answer of a compiled hook that is not ``None``.
-
-    Args:
-        hooks: The functions, in order.
-        arguments: What they are called with.
-        describe: Says whose a function is.
-
-    Raises:
-        BaseException: What a function raised, with a note that names its plugin.
-    """
-    for hook in hooks:
-        try:
-            answer = hook(*arguments)
-        except BaseException as error:
-            error.add_note(f"Raised by {describe(hook)}.")
-            raise
-        if answer is not None:
-            return answer
-    return None

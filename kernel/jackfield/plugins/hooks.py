@@ -13,7 +13,7 @@ from __future__ import annotations
 import inspect
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import pluggy
 
@@ -21,9 +21,9 @@ from jackfield import hookspecs
 from jackfield.errors import PluginLoadError, one_line, suggest
 
 if TYPE_CHECKING:
-    import logging
     from collections.abc import Callable, Mapping
 
+    from jackfield.plugins.observers import Observer
     from jackfield.plugins.scan import Kind
 
 SPECS: Final[Mapping[str, Callable[..., Any]]] = {
@@ -47,17 +47,11 @@ SCOPED: Final[Mapping[Kind, tuple[str, ...]]] = {
     "command": ("jackfield_register_commands",),
 }
 """Kind of entry point to the hooks by which its plugins are asked about their own name
-only: the executor plugin ``a`` never hears of ``plugin = "b"``."""
+only: the executor plugin ``a`` never hears of ``plugin = "b"``. Where a kind's plugins
+are loaded for an object, the first hook makes it."""
 
 SCOPED_HOOKS: Final = frozenset(hook for hooks in SCOPED.values() for hook in hooks)
 """The hooks of all kinds together for which that is so."""
-
-PROVIDERS: Final[Mapping[Kind, str]] = {
-    "executor": "jackfield_create_executor",
-    "checkpoint": "jackfield_open_checkpoint",
-    "memo": "jackfield_create_key_maker",
-}
-"""Kind to the hook that makes the object for which the kind's plugins are loaded."""
 
 NOTIFICATIONS: Final = tuple(
     name
@@ -88,17 +82,6 @@ class Hooks:
         return tuple(sorted({_hook(*one) for one in self.options.items()}))
 
 
-class Listener(Protocol):
-    """One function of a plugin that is told something; see ``observers``."""
-
-    @property
-    def problem(self) -> str | None:
-        """How it fails, in a sentence, if it does."""
-
-    def tell(self, log: logging.Logger, *arguments: object) -> None:
-        """Call it; its exceptions end there, in the log."""
-
-
 @dataclass(eq=False, slots=True)
 class Plugin:
     """A registered plugin.
@@ -112,7 +95,7 @@ class Plugin:
         always_asked: Whether its scoped hooks are asked whatever the name. True for
             plugins of the program and for those that belong to no name; an entry point
             of a kind in ``SCOPED`` is asked about its own.
-        listeners: Notification to this plugin's functions that are told of it.
+        observers: Notification to this plugin's functions that are told of it.
     """
 
     name: str
@@ -121,12 +104,12 @@ class Plugin:
     hooks: Hooks
     from_program: bool = False
     always_asked: bool = False
-    listeners: dict[str, tuple[Listener, ...]] = field(default_factory=dict)
+    observers: dict[str, tuple[Observer, ...]] = field(default_factory=dict)
 
     @property
     def problem(self) -> str | None:
         """How it fails, in a sentence, if it does."""
-        everyone = (one for group in self.listeners.values() for one in group)
+        everyone = (one for group in self.observers.values() for one in group)
         return next((one.problem for one in everyone if one.problem), None)
 
     def __str__(self) -> str:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cache, partial
-from typing import TYPE_CHECKING, Any, Final
+from functools import cache
+from typing import TYPE_CHECKING, Final
 
 from jackfield.errors import PluginLoadError, PluginNotFoundError
 from jackfield.memo_keys import KeyMaker, with_parts
-from jackfield.plugins.compiled import ask_first
 from jackfield.plugins.scan import GROUPS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from jackfield.memo_keys import FilesBy, FunctionHook, ValueHook
     from jackfield.plugins.compiled import HookFunction
     from jackfield.plugins.manager import PluginManager
@@ -39,8 +36,14 @@ def create_key_maker(manager: PluginManager, files: FilesBy = "content") -> KeyM
             or a plugin's hook raised, or gave something else.
         JackfieldError: Whatever of our own the hook raised.
     """
-    value_hook = cache(partial(_value_hook, manager))
-    function_hook = cache(partial(_checked, manager))
+
+    @cache
+    def function_hook(hook: HookFunction) -> FunctionHook:
+        return lambda thing: manager.ask((hook,), _identity, thing)
+
+    @cache
+    def value_hook(hook: HookFunction) -> ValueHook:
+        return with_parts(lambda thing: manager.ask((hook,), _identity, thing))
 
     def value_hooks(kind: type) -> tuple[ValueHook, ...]:
         return tuple(map(value_hook, manager.value_hashers(kind)))
@@ -62,22 +65,8 @@ def create_key_maker(manager: PluginManager, files: FilesBy = "content") -> KeyM
         raise PluginLoadError(error.plugin, error.origin, reason) from error
 
 
-def _value_hook(manager: PluginManager, hook: HookFunction) -> ValueHook:
-    return with_parts(_checked(manager, hook))
-
-
-def _checked(
-    manager: PluginManager, hook: HookFunction
-) -> Callable[[Any], bytes | None]:
-    """Return a hook that checks its answers, and whose errors name its plugin."""
-
-    def ask(thing: Any) -> bytes | None:
-        answer = ask_first((hook,), (thing,), manager.describe)
-        if answer is None or isinstance(answer, bytes):
-            return answer
-        kind = type(answer).__name__
-        error = TypeError(f"a plugin gave {kind} as an identity; expected bytes")
-        error.add_note(f"Answered by {manager.describe(hook)}.")
-        raise error
-
-    return ask
+def _identity(answer: object) -> bytes:
+    if isinstance(answer, bytes):
+        return answer
+    kind = type(answer).__name__
+    raise TypeError(f"a plugin gave {kind} as an identity; expected bytes")

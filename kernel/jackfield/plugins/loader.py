@@ -41,7 +41,8 @@ def load_object(entry: EntryPoint) -> object:
     """
     try:
         found = entry.resolve()
-        required = _required_api(found, entry.module)
+        of_module = getattr(sys.modules.get(entry.module), "JACKFIELD_API", None)
+        required = getattr(found, "JACKFIELD_API", of_module)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -53,10 +54,8 @@ def load_object(entry: EntryPoint) -> object:
 def load_plugin(entry: EntryPoint, options: Mapping[str, Any] | None = None) -> object:
     """Load an entry point's object; of a class, make an instance.
 
-    Args:
-        entry: The entry point.
-        options: The table that the configuration has for an optional plugin: keyword
-            arguments for its class. ``None`` for plugins of other kinds.
+    The class of an optional plugin is called with ``options``, the table that the
+    configuration has for it; for other plugins they are ``None``.
 
     Raises:
         PluginLoadError: As ``load_object``, or the class cannot be called.
@@ -115,12 +114,6 @@ def check_options(name: str, plugin: object, options: Iterable[str]) -> None:
 # -- The API version
 
 
-def _required_api(found: object, module: str) -> object:
-    """Return the object's ``JACKFIELD_API``, else its module's, else ``None``."""
-    of_module = getattr(sys.modules.get(module), "JACKFIELD_API", None)
-    return getattr(found, "JACKFIELD_API", of_module)
-
-
 def check_api(name: str, origin: str, required: object) -> None:
     """Refuse a plugin whose ``JACKFIELD_API`` excludes this Jackfield's.
 
@@ -130,14 +123,12 @@ def check_api(name: str, origin: str, required: object) -> None:
     if required is None:
         return
     try:
-        accepted = accepts(required, API_VERSION)
+        if accepts(required, API_VERSION):
+            return
     except ValueError as error:
         raise PluginLoadError(name, origin, str(error)) from error
-    if not accepted:
-        reason = (
-            f"it needs plugin API {required}, and this Jackfield has {API_VERSION}."
-        )
-        raise PluginLoadError(name, origin, reason)
+    reason = f"it needs plugin API {required}, and this Jackfield has {API_VERSION}."
+    raise PluginLoadError(name, origin, reason)
 
 
 def accepts(required: object, version: str) -> bool:

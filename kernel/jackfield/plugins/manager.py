@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
 
 from jackfield.abc import CheckpointStore, Executor
 from jackfield.errors import (
@@ -15,17 +14,15 @@ from jackfield.errors import (
 )
 from jackfield.plugins.collection import PluginCollection
 from jackfield.plugins.compiled import first_answer, functions
-from jackfield.plugins.hooks import PROVIDERS
+from jackfield.plugins.hooks import SCOPED
 from jackfield.plugins.observers import tell_all, tell_events
-from jackfield.plugins.schemes import serving
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from jackfield.plugins.compiled import HookFunction
     from jackfield.plugins.hooks import Plugin
     from jackfield.plugins.scan import Kind
-    from jackfield.plugins.schemes import StagingHook
     from jackfield.states import TaskEvent, TransferEvent
 
 T = TypeVar("T")
@@ -35,6 +32,17 @@ _EXECUTORS: Final[tuple[type[Executor | concurrent.futures.Executor], ...]] = (
     concurrent.futures.Executor,
 )
 
+StagingHook: TypeAlias = Literal[
+    "jackfield_stage_in",
+    "jackfield_stage_out",
+    "jackfield_stat_file",
+    "jackfield_list_files",
+]
+
+ANY_SCHEME: Final = "any"
+"""The staging plugin of this name is asked about the schemes that no other is named
+like."""
+
 
 class PluginManager(PluginCollection):
     """The plugins of one kernel, and the questions that the kernel has for them.
@@ -43,34 +51,36 @@ class PluginManager(PluginCollection):
     ``create_executor``. What is asked for each task or failure is in ``hooks``, ready
     to be called. What depends on a URL's scheme or a value's type is looked up by
     ``staging`` and ``value_hashers``, which remember it.
-
-    Args:
-        plugins: Objects or modules to register, as by ``register``.
-        allow: As for ``PluginCollection``, like ``block`` and ``use``.
-        block: See there.
-        use: See there.
     """
 
-    def __init__(
-        self,
-        plugins: Sequence[object] = (),
-        *,
-        allow: Collection[str] | None = None,
-        block: Collection[str] = (),
-        use: Mapping[str, Mapping[str, Any]] | None = None,
-    ) -> None:
+    def _registered(self) -> None:
         self._staging: dict[tuple[str, str], tuple[HookFunction, ...]] = {}
         self._hashers: dict[str, tuple[HookFunction, ...]] = {}
-        super().__init__(allow=allow, block=block, use=use)
-        for plugin in plugins:
-            self.register(plugin)
-
-    def _registered(self) -> None:
-        self._staging.clear()
-        self._hashers.clear()
         super()._registered()
 
-    # -- Asking for an object
+    # -- Asking
+
+    def ask(
+        self,
+        hooks: Sequence[HookFunction],
+        check: Callable[[Any], T],
+        *arguments: Any,
+    ) -> T | None:
+        """Return the first answer that is not ``None``, as ``check`` gives it back.
+
+        An exception, of a hook or of ``check``, gets a note that names the plugin.
+        """
+        for hook in hooks:
+            done = "Raised"
+            try:
+                answer = hook(*arguments)
+                if answer is not None:
+                    done = "Answered"
+                    return check(answer)
+            except BaseException as error:
+                error.add_note(f"{done} by {self.describe(hook)}.")
+                raise
+        return None
 
     def create_executor(
         self, kind: str, label: str, options: Mapping[str, Any]
@@ -78,12 +88,9 @@ class PluginManager(PluginCollection):
         """Ask for an executor: the program's plugins, then the one of that name.
 
         Raises:
-            PluginNotFoundError: No plugin answers, and none of that name is
-                installed.
-            PluginError: It cannot be used, its hook raised, or it gave something
-                else.
-            JackfieldError: Whatever of our own the hook raised, such as a
-                ``ConfigurationError`` for an option.
+            PluginNotFoundError: No plugin answers, and none of that name is installed.
+            JackfieldError: The plugin cannot be used, or gave something else; or what
+                its hook raised, such as a ``ConfigurationError`` for an option.
         """
         return self.provide("executor", kind, _EXECUTORS, (kind, label, options))
 
@@ -117,7 +124,7 @@ class PluginManager(PluginCollection):
 
         That the named plugin is missing or broken matters only if no other answers.
         """
-        hook = PROVIDERS[kind]
+        hook = SCOPED[kind][0]
         named: list[Plugin] = []
         problem: PluginError | None = None
         try:
@@ -149,9 +156,7 @@ class PluginManager(PluginCollection):
         known = self._staging.get((scheme, hook))
         if known is not None:
             return known
-        loads = (partial(self.load, "staging"), partial(self._load_unasked, "staging"))
-        names = self.installed("staging")
-        named = serving(scheme, names, *loads, self._serves_scheme)
+        named = self._serving(scheme)
         # Compiled and kept under one lock. If another thread could register a plugin
         # between the two, it would clear the cache first, and then what was compiled
         # without that plugin would go into the cache and stay there.
@@ -160,10 +165,21 @@ class PluginManager(PluginCollection):
             self._staging[scheme, hook] = known
         return known
 
-    def _serves_scheme(self, plugin: Plugin, scheme: str) -> bool:
-        hook = "jackfield_serves_scheme"
-        compiled = self._registrations.compile_of(plugin, hook)
-        return first_answer(compiled, (bool,), (scheme,)) is not False
+    def _serving(self, scheme: str) -> list[Plugin]:
+        """Load the entry point that serves a scheme; return it in a list, or none.
+
+        Nobody has asked for ``any`` by name, so if it is broken that is only warned of.
+        """
+        installed = self.installed("staging")
+        if scheme in installed and scheme != ANY_SCHEME:
+            return [self.load("staging", scheme)]
+        if ANY_SCHEME not in installed:
+            return []
+        plugin = self._load_unasked("staging", ANY_SCHEME)
+        if plugin is None:
+            return []
+        asked = self._registrations.compile_of(plugin, "jackfield_serves_scheme")
+        return [] if first_answer(asked, (bool,), (scheme,)) is False else [plugin]
 
     def value_hashers(
         self, value_type: type

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     import logging
     from collections.abc import Callable, Iterable, Sequence
 
-    from jackfield.plugins.compiled import Compiled
-
 FAILURES_IN_A_ROW: Final = 10
 """Failures after which an observer of events is disabled."""
 SLOW_S: Final = 5.0
@@ -39,9 +37,9 @@ class Observer:
 
     __slots__ = ("_function", "_slow", "failures", "in_a_row", "who")
 
-    def __init__(self, compiled: Compiled) -> None:
-        self._function: Callable[..., Any] = compiled.function
-        self.who: str = str(compiled)
+    def __init__(self, function: Callable[..., Any], who: str) -> None:
+        self._function: Callable[..., Any] = function
+        self.who: str = who
         self._slow: bool = False
         self.failures: int = 0
         self.in_a_row: int = 0
@@ -56,7 +54,10 @@ class Observer:
         try:
             self._function(*arguments)
         except BaseException as error:
-            if isinstance(error, KeyboardInterrupt) and _is_main():
+            if (
+                isinstance(error, KeyboardInterrupt)
+                and current_thread() is main_thread()
+            ):
                 raise
             self._failed(error, log)
         else:
@@ -104,18 +105,10 @@ def _worth_a_line(failures: int) -> bool:
     return failures <= FAILURES_IN_A_ROW or failures & (failures - 1) == 0
 
 
-def _is_main() -> bool:
-    return current_thread() is main_thread()
-
-
 def tell_events(
     observers: Iterable[Observer], log: logging.Logger, events: Sequence[object]
 ) -> bool:
-    """Tell observers of events, if there are any.
-
-    Returns:
-        False if one of the observers is disabled and has to be taken out.
-    """
+    """Tell observers of events; return whether none of them is disabled by now."""
     for observer in observers if events else ():
         observer.tell(log, events)
     return not any(observer.disabled for observer in observers)
@@ -127,8 +120,7 @@ def tell_all(
     """Tell every observer, even if the user interrupts one of them with Ctrl-C.
 
     Raises:
-        KeyboardInterrupt: The user's, after all have been told. A second one ends the
-            telling at once.
+        KeyboardInterrupt: The user's, after all have been told; a second one at once.
     """
     interrupt: KeyboardInterrupt | None = None
     for observer in observers:

@@ -29,12 +29,11 @@ if TYPE_CHECKING:
 class Registrations:
     """Registered plugins. Every method may be called on any thread.
 
+    ``changed`` is called under the lock whenever a plugin has come or gone.
+
     Attributes:
         lock: Held while a plugin comes or goes. Reentrant, so that a caller who holds
             it may call every method here, and nothing changes between two calls.
-
-    Args:
-        changed: Called under the lock whenever a plugin has come or gone.
     """
 
     def __init__(self, changed: Callable[[], None]) -> None:
@@ -42,7 +41,6 @@ class Registrations:
         self._changed: Callable[[], None] = changed
         self._registry = HookRegistry()
         self._plugins: list[Plugin] = []
-        self._observers: dict[Plugin, dict[str, tuple[Observer, ...]]] = {}
         self._owners: dict[int, Compiled] = {}
 
     def register(self, plugin: object, name: str | None) -> str:
@@ -84,11 +82,11 @@ class Registrations:
             PluginLoadError: One of its hooks has an unknown argument.
         """
         self._registry.add(plugin, registered_as)
-        self._observers[plugin] = {
-            hook: tuple(map(Observer, compile_hook(self._registry, hook, [plugin])))
-            for hook in NOTIFICATIONS
-        }
-        plugin.listeners.update(self._observers[plugin])
+        for hook in NOTIFICATIONS:
+            told = compile_hook(self._registry, hook, [plugin])
+            plugin.observers[hook] = tuple(
+                Observer(one.function, str(one)) for one in told
+            )
         self._plugins.append(plugin)
         self._changed()
 
@@ -111,7 +109,6 @@ class Registrations:
                 raise PluginNotFoundError("registered", this, names)
             self._registry.unregister(known.hooks)
             self._plugins.remove(known)
-            del self._observers[known]
             for key in [i for i, one in self._owners.items() if known in one.plugins]:
                 del self._owners[key]
             self._changed()
@@ -125,16 +122,14 @@ class Registrations:
     def listeners(self, hook: str) -> tuple[Observer, ...]:
         """Return the implementations of a notification."""
         with self.lock:
-            told = [self._observers[plugin][hook] for plugin in self._plugins]
+            told = [plugin.observers[hook] for plugin in self._plugins]
         return tuple(one for observers in told for one in observers)
 
     def compile(self, hook: str, named: Sequence[Plugin] = ()) -> tuple[Compiled, ...]:
         """Compile a hook that answers.
 
-        Args:
-            hook: The hook.
-            named: Where entry points are asked about their own name only, those that
-                have the name in question; nobody, where there is none yet.
+        Of entry points that are asked about their own name only, just those in
+        ``named`` are asked: nobody, where there is none yet.
         """
         with self.lock:
             asked = [

@@ -1,27 +1,14 @@
 """Which installed plugins may be used.
 
-``[plugins] allow`` and ``block``, ``JACKFIELD_PLUGINS`` and ``--no-plugin`` say it.
-``JACKFIELD_PLUGINS`` is a comma-separated list:
-
-==================  ===============================================================
-``-name``           the plugin is not used, whoever asks for it
-``name``            only plugins listed so load without being asked for
-``-*`` or nothing   none loads without being asked for
-not set             all of them load, or those that the configuration allows
-==================  ===============================================================
+``[plugins] allow`` and ``block``, ``JACKFIELD_PLUGINS`` and ``--no-plugin`` say it;
+docs/hooks.md has the grammar of the variable, and what its words mean. Blocks from all
+places count together; the variable's list of allowed plugins takes the place of the
+configuration's.
 
 Two groups load without being asked for: ``jackfield.plugins``, when a kernel starts,
-and ``jackfield.memo``, when the first memo
-key is made or a value of such a type turns up. What the configuration
-names (an executor, a store, a profile, an optional plugin) and the scheme of a URL are
-asked for, and only ``-name`` keeps those out. An optional plugin is then simply not
-used; the others are an error, because nothing can stand in for them.
-
-What Jackfield itself brings is always allowed, and can be blocked. A plugin that is
-listed has to be there: if it is missing or broken, that is an error and not a warning.
-The list does not switch an optional plugin on; its table does. Blocks from all places
-count together; the variable's list of allowed plugins takes the place of the
-configuration's.
+and ``jackfield.memo``, when the first memo key is made or a value of such a type turns
+up. All others are asked for, and only a block keeps them out. An optional plugin is
+then simply not used; the others are an error, because nothing can stand in for them.
 """
 
 from __future__ import annotations
@@ -60,24 +47,13 @@ class Selection:
         """Say in a sentence why an entry point may not be used, or ``None``."""
         if entry.name in self.variable_block:
             return f"it is blocked, by {VARIABLE} or --no-plugin."
-        if self.blocks(entry.name):
+        if entry.name in self.block:
             return "it is blocked, by the configuration's [plugins] block."
-        if entry.kind in UNASKED and not self._allows(entry):
-            return "it is not among the plugins that are allowed."
-        return None
-
-    def _allows(self, entry: EntryPoint) -> bool:
-        return (
-            self.allow is None or entry.name in self.allow or entry.distribution == OURS
-        )
-
-    def blocks(self, name: str) -> bool:
-        """Whether a plugin of this name is not to be used at all."""
-        return name in self.block
-
-    def asks_for(self, name: str) -> bool:
-        """Whether a list of allowed plugins has this name."""
-        return self.allow is not None and name in self.allow
+        if self.allow is None or entry.kind not in UNASKED:
+            return None
+        if entry.name in self.allow or entry.distribution == OURS:
+            return None
+        return "it is not among the plugins that are allowed."
 
 
 def read_selection(
@@ -107,9 +83,7 @@ def _words(value: str | None) -> set[str] | None:
 def blocking(value: str | None, names: Collection[str]) -> str:
     """Return what ``VARIABLE`` must be so that ``names`` are blocked as well.
 
-    Args:
-        value: What it is now; ``None`` if it is not set.
-        names: What to block.
+    ``value`` is what it is now, ``None`` if it is not set.
     """
     words = _words(value)
     start = ["-*"] if words is not None and not words else sorted(words or ())

@@ -10,7 +10,6 @@
 ``envelope``       what a store gets: a signed pickle
 ``signing``        the key that signs
 ``manifests``      how two calls differ, part by part
-``nearest``        the stored call that a new one differs least from
 ``explanation``    why a call was a hit or a miss, in words
 ``explaining``     the same for a future: ``jackfield.explain``
 ``transfer``       results on their way to another store

@@ -28,15 +28,10 @@ KERNELS_OWN: Final = (
 class ChainedStore(CheckpointStore):
     """One store that is written, and others, of whatever kind, that are read behind it.
 
-    A record comes from the first store that has it. It is not copied: what was found
-    in an earlier run's store stays there alone. What is deleted is deleted in the
-    first store only, so that an earlier one may still have it.
-
-    An earlier store that cannot be read any more is warned of once, and then left out.
-
-    Args:
-        first: Reads and writes go here.
-        earlier: Only read, in this order. All are closed with this one.
+    A record comes from the first store that has it. It is not copied, and what is
+    deleted is deleted in the first store only, so that an earlier one may still have
+    it. An earlier store that cannot be read any more is warned of once, and then left
+    out. All are closed with this one.
     """
 
     def __init__(
@@ -114,7 +109,7 @@ class ChainedStore(CheckpointStore):
     def close(self) -> None:
         """See ``CheckpointStore``; closes all, whatever one of them raises."""
         with ExitStack() as closing:
-            for store in (self._first, *self._earlier):
+            for store in self.stores:
                 closing.callback(store.close)
 
 
@@ -126,10 +121,6 @@ def open_stores(
 
     The rest of the table, but for what concerns the kernel alone, goes to each store;
     those that are only read get ``read_only = true`` besides.
-
-    Args:
-        open_checkpoint: ``PluginManager.open_checkpoint``.
-        table: With a ``store``.
 
     Raises:
         ConfigurationError: ``read`` is no list of URLs.

@@ -14,8 +14,9 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.abc import CheckpointRecord
 from jackfield.errors import (
@@ -34,9 +35,6 @@ if TYPE_CHECKING:
     from jackfield.results.signing import SigningKey
     from jackfield.results.writer import Done
 
-OpenStore: TypeAlias = "Callable[[str, Mapping[str, Any]], CheckpointStore]"
-"""Opens the store of a URL: ``PluginManager.open_checkpoint``."""
-
 DEFAULT_FILE: Final = "checkpoints.db"
 """Name of the store, beside the numbered runs, where none is configured."""
 
@@ -44,22 +42,21 @@ IN_MEMORY: Final = "memory"
 """For ``checkpoint.store``: results are kept for the run only."""
 
 
+@dataclass(eq=False)
 class Checkpoints:
     """The checkpoint store of one kernel.
 
     A store that is configured is opened with the kernel, so that a mistake shows at
     once; the default one with the first cached call.
 
-    Args:
-        table: The ``[checkpoint]`` table.
-        open_store: Opens the store of a URL.
+    Attributes:
+        table: The ``[checkpoint]`` table; that of the default store, once it is opened.
+        open_store: Opens the store of a URL: ``PluginManager.open_checkpoint``.
         directory: Where the default store is.
         log: Takes what is warned of.
         gathering: Entered while the tasks of one commit are ended.
         stop_run: Called with a reason when the table says that the run is to stop
             where results cannot be stored.
-
-    Attributes:
         started: When the kernel was made, in seconds since the epoch.
         store: The store, once it is opened, and if there is one.
 
@@ -67,31 +64,24 @@ class Checkpoints:
         JackfieldError: The configured store cannot be opened.
     """
 
-    def __init__(
-        self,
-        table: Mapping[str, Any],
-        open_store: OpenStore,
-        directory: Path,
-        log: logging.Logger,
-        gathering: Callable[[], AbstractContextManager[object]],
-        stop_run: Callable[[str], None],
-    ) -> None:
-        self._table: Mapping[str, Any] = table
-        self._open_store: OpenStore = open_store
-        self._directory: Path = directory
-        self._log: logging.Logger = log
-        self._gathering: Callable[[], AbstractContextManager[object]] = gathering
-        self._stop_run: Callable[[str], None] = stop_run
+    table: Mapping[str, Any]
+    open_store: Callable[[str, Mapping[str, Any]], CheckpointStore]
+    directory: Path
+    log: logging.Logger
+    gathering: Callable[[], AbstractContextManager[object]]
+    stop_run: Callable[[str], None]
+    started: float = field(default_factory=time.time)
+    store: CheckpointStore | None = None
+
+    def __post_init__(self) -> None:
         self._lock: threading.Lock = threading.Lock()
         self._opened: bool = False
+        self._closed: bool = False
         self._key: SigningKey | None = None
         self._unsaved: set[str] = set()
-        self.started: float = time.time()
-        self._closed: bool = False
         self._why_in_memory: str = ""
-        self.store: CheckpointStore | None = None
         self._writer: CheckpointWriter | None = None
-        if self._table:
+        if self.table:
             self._open()
             self._opened = True
 
@@ -100,11 +90,7 @@ class Checkpoints:
     def load(self, app: str, key: bytes, missing: str = "") -> tuple[Kept | None, str]:
         """Look a result up. Never raises: what goes wrong is a miss, and warned of.
 
-        Args:
-            app: The app's name, for warnings.
-            key: The memo key.
-            missing: Why a result would be of no use although it is stored; else
-                ``""``.
+        ``missing`` says why a result would be of no use although it is stored.
 
         Returns:
             What is kept of the call, or ``None``; and why a result that is stored is
@@ -123,7 +109,7 @@ class Checkpoints:
         from jackfield.results.envelope import Value, load_value
 
         found = load_value(
-            key, record.value, self._key, self._table.get("trust", "signed")
+            key, record.value, self._key, self.table.get("trust", "signed")
         )
         if isinstance(found, Value):
             return (None, found.value), ""
@@ -196,10 +182,10 @@ class Checkpoints:
         with ExitStack() as opened:
             store = self.store
             if store is not None and self._closed:
-                table = {**self._table, "read_only": True}
-                store = open_stores(self._open_store, table)
+                table = {**self.table, "read_only": True}
+                store = open_stores(self.open_store, table)
                 opened.callback(store.close)
-            yield named_stores(store, self._table) if store is not None else []
+            yield named_stores(store, self.table) if store is not None else []
 
     def close(self) -> None:
         """Write the rest, and close the store."""
@@ -225,8 +211,8 @@ class Checkpoints:
         with self._lock:
             if self._opened:
                 return
-            path = self._directory / DEFAULT_FILE
-            self._table = {"store": f"sqlite:///{path}", "mode": "task_exit"}
+            path = self.directory / DEFAULT_FILE
+            self.table = {"store": f"sqlite:///{path}", "mode": "task_exit"}
             try:
                 self._open()
             except Exception as error:
@@ -238,7 +224,7 @@ class Checkpoints:
                 self._opened = True
 
     def _open(self) -> None:
-        if self._table.get("store") == IN_MEMORY:
+        if self.table.get("store") == IN_MEMORY:
             self._why_in_memory = (
                 f"results are kept in memory only: store = {IN_MEMORY!r}."
             )
@@ -246,28 +232,28 @@ class Checkpoints:
         from jackfield.results.chained import open_stores
         from jackfield.results.signing import signing_key
 
-        self._key = signing_key(self._table)
-        self.store = open_stores(self._open_store, self._table)
+        self._key = signing_key(self.table)
+        self.store = open_stores(self.open_store, self.table)
         self._writer = CheckpointWriter(
             self.store,
-            self._table.get("mode", "task_exit"),
-            _seconds(self._table.get("period", "00:30:00")),
+            self.table.get("mode", "task_exit"),
+            _seconds(self.table.get("period", "00:30:00")),
             self._broken,
             fails_tasks=self._stops,
-            gathering=self._gathering,
+            gathering=self.gathering,
         )
 
     @property
     def _stops(self) -> bool:
-        return bool(self._table.get("on_failure") == "stop")
+        return bool(self.table.get("on_failure") == "stop")
 
     def _broken(self, error: CheckpointError) -> None:
         self._warn(f"Results are not stored any more: {error}", logging.ERROR)
         if self._stops:
-            self._stop_run(f"the run has stopped: results cannot be stored. {error}")
+            self.stop_run(f"the run has stopped: results cannot be stored. {error}")
 
     def _warn(self, text: str, level: int = logging.WARNING) -> None:
-        self._log.log(level, "%s", text)
+        self.log.log(level, "%s", text)
         with suppress(CheckpointWarning):  # made an error: but nobody could catch it
             warnings.warn(text, CheckpointWarning, stacklevel=2)
 

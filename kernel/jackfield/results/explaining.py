@@ -13,8 +13,12 @@ from jackfield.errors import CheckpointError, one_line
 from jackfield.files import redact
 from jackfield.futures import AppFuture, DataFuture
 from jackfield.graph.task import task_of
-from jackfield.results.explanation import Explanation, explain_miss, shown_time
-from jackfield.results.nearest import Call
+from jackfield.results.explanation import (
+    Call,
+    Explanation,
+    explain_miss,
+    shown_time,
+)
 from jackfield.states import TaskState
 
 if TYPE_CHECKING:

@@ -7,11 +7,12 @@ versions are told, not compared: a function that has moved is the same one.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 
 _ARGUMENT: Final = "argument "
+_ABSENT: Final = (None, None)
 _PLACE: Final = re.compile(r"(?P<name>.*?)(?: \((?P<place>.*)\))?(?: #\d+)?", re.DOTALL)
 
 
@@ -33,36 +34,25 @@ def changes(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
     return told + [f"{before[name][0]} is gone" for name in before if name not in after]
 
 
-class Distance(NamedTuple):
-    """How far two calls are apart.
+def measure(
+    manifest: Mapping[str, str],
+) -> Callable[[Mapping[str, str]], tuple[int, int]]:
+    """Return what tells how far the call of another manifest is from this one.
 
-    Attributes:
-        arguments: How many arguments differ.
-        code: How many other parts do.
+    It gives two numbers: how many arguments differ, and how many other parts.
     """
+    here = _by_name(manifest)
 
-    arguments: int
-    code: int
+    def distance(manifest: Mapping[str, str]) -> tuple[int, int]:
+        there = _by_name(manifest)
+        differing = [
+            name.startswith(_ARGUMENT)
+            for name in {**here, **there}
+            if here.get(name, _ABSENT)[1] != there.get(name, _ABSENT)[1]
+        ]
+        return sum(differing), len(differing) - sum(differing)
 
-
-class Measure:
-    """Measures how far other calls are from one."""
-
-    def __init__(self, manifest: Mapping[str, str]) -> None:
-        self._here: dict[str, tuple[str, str]] = _by_name(manifest)
-
-    def distance(self, manifest: Mapping[str, str]) -> Distance:
-        """Return how far the call with this manifest is away."""
-        here, there = self._here, _by_name(manifest)
-        arguments = code = 0
-        for name in {**here, **there}:
-            mine, other = here.get(name), there.get(name)
-            if mine is None or other is None or mine[1] != other[1]:
-                if name.startswith(_ARGUMENT):
-                    arguments += 1
-                else:
-                    code += 1
-        return Distance(arguments, code)
+    return distance
 
 
 def _by_name(manifest: Mapping[str, str]) -> dict[str, tuple[str, str]]:

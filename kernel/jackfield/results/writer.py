@@ -24,10 +24,10 @@ Done = Callable[[CheckpointError | None], None]
 
 
 class Saving(NamedTuple):
-    """A result on its way to the store, and what to do when it is there."""
+    """A result on its way to the store, and whom to tell when it is there, if any."""
 
     record: CheckpointRecord
-    done: Done
+    done: Done | None
 
 
 def again(error: CheckpointError) -> CheckpointError:
@@ -89,13 +89,13 @@ class CheckpointWriter:
         the queue all the same; the thread that writes takes it, writes nothing any
         more, and calls ``done`` with the error.
         """
-        if self._mode != "task_exit":
+        waits = self._mode == "task_exit"
+        if not waits:
             done(None)
-            done = _nothing
-        if self.error is not None:
+        if self.error is None:
+            self._queue.put(Saving(record, done if waits else None))
+        elif waits:
             done(self._verdict())
-        else:
-            self._queue.put(Saving(record, done))
 
     def flush(self) -> None:
         """Write what has come so far, and wait until it is written.
@@ -171,7 +171,8 @@ class CheckpointWriter:
                 self._break(error)
         with self._gathering():
             for saving in savings:
-                saving.done(self._verdict())
+                if saving.done is not None:
+                    saving.done(self._verdict())
 
     def _verdict(self) -> CheckpointError | None:
         """Return what a task gets whose record is not, or was to be, written."""
@@ -185,8 +186,3 @@ class CheckpointWriter:
             error.__cause__ = cause
         self.error = error
         self._failed(error)
-
-
-def _nothing(error: CheckpointError | None) -> None:
-    """Stand for the ``done`` of a task that has ended already."""
-    del error

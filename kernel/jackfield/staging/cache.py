@@ -36,10 +36,7 @@ log: Final = logging.getLogger("jackfield.staging")
 BLOCK: Final = 1 << 20
 
 _AFTER_EVICTION: Final = 0.9
-"""Share of the quota that an eviction leaves in use.
-
-With less than the whole, the next files find room, and not each of them has to evict.
-"""
+"""Share of the quota that an eviction leaves in use: not each file is to evict anew."""
 
 
 class Cache:
@@ -61,11 +58,8 @@ class Cache:
     def take(self, url: str, info: RemoteInfo, target: Path) -> bool:
         """Copy this version of a file from the cache; tell whether it was there.
 
-        Args:
-            url: Where the file is.
-            info: What the server says of it now, which tells the version.
-            target: The copy to write; it must not exist. If the answer is no, it does
-                not exist afterwards either.
+        ``info`` is what the server says of it now, which tells the version. ``target``
+        must not exist, and if the answer is no, it does not exist afterwards either.
 
         Raises:
             ConfigurationError: Other users could put files into the directory.

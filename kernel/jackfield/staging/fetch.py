@@ -10,18 +10,13 @@ version, and only then the part gets its final name.
 
 from __future__ import annotations
 
-import time
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from jackfield.errors import (
-    RemoteChangedError,
-    RemoteNotFoundError,
-    TransferCancelledError,
-    TransferError,
-)
+from jackfield.errors import RemoteChangedError, RemoteNotFoundError, TransferError
 from jackfield.files import redact
-from jackfield.staging import monitor
+from jackfield.staging.attempts import ask_to_move, move
 from jackfield.staging.local import (
     discard,
     mismatch,
@@ -31,15 +26,8 @@ from jackfield.staging.local import (
     safe_name,
     size_of,
 )
-from jackfield.staging.progress import (
-    OnProgress,
-    Progress,
-    Stage,
-    ignore_progress,
-    progress_of,
-)
+from jackfield.staging.progress import OnProgress, ignore_progress
 from jackfield.staging.remote import UNKNOWN, RemoteInfo, Stop
-from jackfield.staging.retrying import call_with_retries, is_transient
 from jackfield.staging.site import Site, ask
 from jackfield.staging.transfer import Transfer
 
@@ -55,8 +43,8 @@ def fetch(
     on_progress: OnProgress = ignore_progress,
     *,
     place: Path | None = None,
-) -> File:
-    """Bring a file into a directory; return it with its local path.
+) -> tuple[File, RemoteInfo]:
+    """Bring a file into a directory.
 
     Args:
         file: What to bring, with what its user says of it.
@@ -68,139 +56,86 @@ def fetch(
         place: The final path; by default in the directory, under the file's remote
             name, made safe.
 
+    Returns:
+        The file with its local path, and what the server said of it.
+
     Raises:
         NoProviderError: No plugin takes the URL.
         TransferCancelledError: The transfer was stopped.
         TransferError: The file did not arrive; a provider may raise any other exception
             for that. Nothing of the file is left.
     """
-    return fetch_with_info(file, site, directory, stop, on_progress, place=place)[0]
-
-
-def fetch_with_info(
-    file: File,
-    site: Site,
-    directory: Path,
-    stop: Stop,
-    on_progress: OnProgress = ignore_progress,
-    *,
-    place: Path | None = None,
-) -> tuple[File, RemoteInfo]:
-    """Do what ``fetch`` does, and return also what the server said of the file."""
     target = place or directory / safe_name(PurePosixPath(file.path).name)
     moving = _Fetch(file, site, directory, target, stop, on_progress)
     return moving.run(), moving.info
 
 
+@dataclass(eq=False)
 class _Fetch:
     """All attempts at one file.
 
-    ``_known`` and ``_offset`` go from one attempt to the next: what the server said of
+    ``known`` and ``offset`` go from one attempt to the next: what the server said of
     the version that the part's bytes are of, and how many bytes these are.
     """
 
-    def __init__(
-        self,
-        file: File,
-        site: Site,
-        directory: Path,
-        target: Path,
-        stop: Stop,
-        on_progress: OnProgress,
-    ) -> None:
-        self._file: File = file
-        self._site: Site = site
-        self._target: Path = target
-        self._directory: Path = directory
-        self._part: Path = part_name(directory)
-        self._offset: int = 0
-        self._size: int = 0
-        self._stop: Stop = stop
-        self._on_progress: OnProgress = on_progress
-        self._known: RemoteInfo = UNKNOWN
-        self.info: RemoteInfo = UNKNOWN
+    file: File
+    site: Site
+    directory: Path
+    target: Path
+    stop: Stop
+    on_progress: OnProgress
+    info: RemoteInfo = UNKNOWN
+    known: RemoteInfo = UNKNOWN
+    offset: int = 0
+
+    def __post_init__(self) -> None:
+        self.part: Path = part_name(self.directory)
 
     def run(self) -> File:
-        attempts = 0
-
-        def attempt(number: int) -> str:
-            nonlocal attempts
-            attempts = number
-            return self._attempt(number)
-
         try:
-            verified = call_with_retries(
-                attempt, self._site.rules, self._stop, self._retry
+            verified = move(
+                self.file,
+                self.site,
+                self.stop,
+                self.on_progress,
+                self._attempt,
+                self.target,
             )
-            self._publish()
-        except BaseException as error:
+        except BaseException:
             self._clear(keep=False)
-            cancelled = self._stop.event.is_set()
-            stage: Stage = "cancelled" if cancelled else "failed"
-            self._on_progress(Progress(stage, attempts, error=error))
-            if cancelled and not isinstance(error, TransferCancelledError):
-                raise TransferCancelledError(redact(self._file.url)) from None
             raise
-        size = self._size
-        self._on_progress(Progress("done", attempts, size, size, verified=verified))
-        return self._file.at(self._target, verified=verified)
-
-    def _publish(self) -> None:
-        """Give the part its final name, if somebody still wants the file."""
-        if self._stop.event.is_set():
-            raise TransferCancelledError(redact(self._file.url))
-        publish(self._part, self._target, sync=self._site.rules.sync)
-
-    def _retry(self, number: int, error: BaseException, delay: float) -> None:
-        self._on_progress(Progress("retrying", number, error=error, delay=delay))
+        return self.file.at(self.target, verified=verified)
 
     def _attempt(self, number: int) -> str:
         """Try once; return how the file was verified, as in ``File.verified``."""
         transfer = self._transfer()
-        began = time.monotonic()
-        self._on_progress(
-            Progress("started", number, transfer.offset, self._known.size)
-        )
         whole = False
+        hooks = self.site.provider.stage_in
         try:
-            with monitor.watched(
-                transfer, lambda one: self._on_progress(progress_of(one, number, began))
-            ):
-                info = self.info = self._ask(transfer)
+            info = self.info = ask_to_move(
+                self.site, hooks, transfer, self.on_progress, number
+            )
             whole = self._is_whole(info)
-            return self._verify(info, resumed=transfer.offset > 0)
+            verified = self._verify(info, resumed=transfer.offset > 0)
+            transfer.check()  # does nobody want the file any more?
+            publish(self.part, self.target, sync=self.site.rules.sync)
         except BaseException as error:
             self._keep(transfer, error, whole=whole)
             raise
+        return verified
 
     def _transfer(self) -> Transfer:
         return Transfer(
-            url=self._file.url,
-            path=self._part,
-            offset=self._offset,
-            known=self._known,
-            max_bytes=self._site.rules.max_bytes or None,
-            sync=self._site.rules.sync,
-            stop=self._stop,
-            moved=self._offset,
-            **self._site.common(),
+            url=self.file.url,
+            path=self.part,
+            offset=self.offset,
+            known=self.known,
+            max_bytes=self.site.rules.max_bytes or None,
+            sync=self.site.rules.sync,
+            stop=self.stop,
+            moved=self.offset,
+            **self.site.common(),
         )
-
-    def _ask(self, transfer: Transfer) -> RemoteInfo:
-        """Have the provider move the file."""
-        try:
-            info = ask(self._site, self._site.provider.stage_in, transfer, RemoteInfo)
-        except Exception as error:
-            # When the monitor breaks a call, the provider raises anything, such as
-            # "bad file descriptor". What has happened is a timeout, which is transient.
-            if transfer.stalled and not is_transient(error):
-                idle = transfer.timeouts.idle
-                reason = f"nothing moved for {idle:g} s (idle_timeout)"
-                raise TransferError(str(transfer), reason, transient=True) from error
-            raise
-        if info is None:
-            raise self._site.unserved(self._file.url)
-        return info
 
     def _keep(self, transfer: Transfer, error: BaseException, *, whole: bool) -> None:
         """Decide after a failure which bytes the next attempt may go on from.
@@ -212,21 +147,17 @@ class _Fetch:
         known = transfer.known
         strong = known.etag is not None and not known.etag.startswith("W/")
         changed = isinstance(error, RemoteChangedError)
-        size = size_of(self._part)
+        size = size_of(self.part)
         fits = known.size is None or size < known.size
         resumable = strong and fits and size > 0 and not (changed or whole)
-        self._known = known if resumable else UNKNOWN
-        self._offset = size if resumable else 0
+        self.known = known if resumable else UNKNOWN
+        self.offset = size if resumable else 0
         self._clear(keep=resumable)
 
     def _clear(self, *, keep: bool) -> None:
-        """Empty the directory.
-
-        Args:
-            keep: Whether the part stays.
-        """
-        for path in self._directory.iterdir():
-            if path != self._part or not keep:
+        """Empty the directory, but for the part if that is to stay."""
+        for path in self.directory.iterdir():
+            if path != self.part or not keep:
                 discard(path)
 
     # -- verification
@@ -237,10 +168,10 @@ class _Fetch:
         Raises:
             TransferError: Another number has arrived, or there is no regular file.
         """
-        size = self._size = regular_size(self._file.url, self._part)
+        size = regular_size(self.file.url, self.part)
         if info.size is not None and size != info.size:
             reason = f"{size} bytes arrived, the server declares {info.size}"
-            raise TransferError(redact(self._file.url), reason, transient=True)
+            raise TransferError(redact(self.file.url), reason, transient=True)
         return True
 
     def _verify(self, info: RemoteInfo, *, resumed: bool) -> str:
@@ -251,31 +182,29 @@ class _Fetch:
             RemoteChangedError: The server has another version by now, so that the bytes
                 may be of both.
         """
-        wrong = mismatch(self._file, self._part)
+        wrong = mismatch(self.file, self.part)
         if wrong is not None:
             # If two attempts have put the file together, the server may have resumed
             # with another version in spite of its validator, so it is worth a new try.
-            raise TransferError(redact(self._file.url), wrong, transient=resumed)
+            raise TransferError(redact(self.file.url), wrong, transient=resumed)
         confirmed = info.settled or self._is_unchanged(info)
-        if self._file.sha256 is not None:
+        if self.file.sha256 is not None:
             return "digest"
         if info.etag is not None and confirmed:
             return "etag"
-        return "none" if info.size is None and self._file.size is None else "size"
+        return "none" if info.size is None and self.file.size is None else "size"
 
     def _is_unchanged(self, info: RemoteInfo) -> bool:
-        """Ask for the remote file's state again, after the transfer.
+        """Ask for the remote file's state again; tell whether the version is confirmed.
 
-        Returns:
-            Whether the version is confirmed. It is not where the provider cannot ask or
-            the server names no version.
+        It is not where the provider cannot ask or the server names no version.
 
         Raises:
             RemoteChangedError: It is another version, or gone.
         """
-        remote = self._site.remote(self._file.url, self._stop)
+        remote = self.site.remote(self.file.url, self.stop)
         try:
-            after = ask(self._site, self._site.provider.stat, remote, RemoteInfo)
+            after = ask(self.site, self.site.provider.stat, remote, RemoteInfo)
         except RemoteNotFoundError as error:
             raise RemoteChangedError(str(remote), "it is gone") from error
         if after is None:

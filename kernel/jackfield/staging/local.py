@@ -19,10 +19,7 @@ if TYPE_CHECKING:
     from jackfield.files import File
 
 _NAME_BYTES: Final = 200
-"""Bytes of a local name at most.
-
-File systems take 255; the rest is for tasks that append something, such as ``.log``.
-"""
+"""Bytes of a local name at most. File systems take 255; tasks append ``.log`` to it."""
 
 _PLAIN: Final = re.compile(r"[\w .,+=@~-]+", re.ASCII)
 """Matches names without unsafe characters. Length and names of dots are checked too."""
@@ -35,7 +32,12 @@ def safe_name(name: str) -> str:
     middle, so that its suffix stays. A name of dots, which would mean a directory,
     becomes ``file``.
     """
-    clean = name if _PLAIN.fullmatch(name) else _cleaned(name)
+    clean = name
+    if not _PLAIN.fullmatch(name):
+        clean = "".join(
+            "_" if unicodedata.category(char) in {"Cc", "Cs"} or char in "/\\" else char
+            for char in unicodedata.normalize("NFC", name)
+        )
     data = clean.encode()
     if len(data) > _NAME_BYTES:
         digest = hashlib.sha256(data).hexdigest()[:12]
@@ -43,13 +45,6 @@ def safe_name(name: str) -> str:
         tail = data[-40:].decode(errors="ignore")
         clean = f"{head}-{digest}-{tail}"
     return clean if clean.strip(". ") else "file"
-
-
-def _cleaned(name: str) -> str:
-    return "".join(
-        "_" if unicodedata.category(char) in {"Cc", "Cs"} or char in "/\\" else char
-        for char in unicodedata.normalize("NFC", name)
-    )
 
 
 def part_name(directory: Path) -> Path:
@@ -71,12 +66,6 @@ def size_of(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return 0
-
-
-def sha256_of(path: Path) -> str:
-    """Return the digest of a file's content, in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def publish(part: Path, target: Path, *, sync: bool) -> None:
@@ -121,7 +110,8 @@ def mismatch(file: File, path: Path) -> str | None:
     if file.size is not None and file.size != size:
         return f"it has {size} bytes, size= declares {file.size}"
     if file.sha256 is not None:
-        digest = sha256_of(path)
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
         if digest != file.sha256.lower():
             return f"its sha256 is {digest}, expected {file.sha256}"
     return None

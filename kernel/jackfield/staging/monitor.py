@@ -34,10 +34,8 @@ PERIOD_S: Final = 0.5
 """Seconds between two looks at a transfer."""
 
 MARGIN_S: Final = 2.0
-"""Seconds that a stalled transfer gets beyond its idle timeout.
-
-A provider that keeps the timeout itself raises in this time, with a better message.
-"""
+"""Seconds that a stalled transfer gets beyond its idle timeout: a provider that keeps
+the timeout itself raises in this time, with a better message."""
 
 
 class _Watch:

@@ -8,7 +8,4 @@ HOSTS: Final = "hosts"
 """Key of the table of hosts in the table of a scheme: ``[staging.http.hosts."h"]``."""
 
 CREDENTIALS_PREFIX: Final = "JACKFIELD_CREDENTIALS_"
-"""What environment variables with credentials begin with.
-
-``JACKFIELD_CREDENTIALS_LAB_PASSWORD`` is the password of the credentials ``lab``.
-"""
+"""As in ``JACKFIELD_CREDENTIALS_LAB_PASSWORD``: the password of credentials ``lab``."""

@@ -32,10 +32,7 @@ class Progress(NamedTuple):
 
 
 OnProgress: TypeAlias = Callable[[Progress], object]
-"""Called with each ``Progress``.
-
-On the thread that moves the file; for the stage ``"progress"``, on the monitor's.
-"""
+"""Called on the thread that moves the file; for ``"progress"``, on the monitor's."""
 
 
 def ignore_progress(progress: Progress) -> None:
@@ -44,13 +41,7 @@ def ignore_progress(progress: Progress) -> None:
 
 
 def progress_of(transfer: Transfer, attempt: int, began: float) -> Progress:
-    """Return how far an attempt is.
-
-    Args:
-        transfer: The attempt.
-        attempt: Its number, from 1.
-        began: When it began, by ``time.monotonic()``.
-    """
+    """Return how far an attempt is that began at a time of ``time.monotonic()``."""
     seconds = max(time.monotonic() - began, 1e-6)
     rate = (transfer.moved - transfer.offset) / seconds
     size = transfer.known.size

@@ -65,10 +65,6 @@ class Timeouts:
     idle: float = 60.0
 
 
-PATIENCE: Final = Timeouts()
-"""The timeouts that count if no others are configured."""
-
-
 class Stop:
     """Ends a transfer from outside, on any thread.
 
@@ -150,7 +146,7 @@ class Remote:
     url: str
     options: Mapping[str, Any] = field(default_factory=dict)
     credentials: Mapping[str, str] = field(default_factory=dict)
-    timeouts: Timeouts = PATIENCE
+    timeouts: Timeouts = Timeouts()
     stop: Stop = field(default_factory=Stop)
 
     @property

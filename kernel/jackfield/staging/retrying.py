@@ -8,8 +8,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from jackfield.errors import TransferCancelledError, TransferError
+from jackfield.staging.progress import Progress
 
 if TYPE_CHECKING:
+    from jackfield.staging.progress import OnProgress
     from jackfield.staging.remote import Stop
     from jackfield.staging.rules import Rules
 
@@ -30,7 +32,7 @@ def call_with_retries(
     attempt: Callable[[int], T],
     rules: Rules,
     stop: Stop,
-    on_retry: Callable[[int, BaseException, float], object],
+    on_progress: OnProgress,
 ) -> T:
     """Call ``attempt(number)`` until it returns, or until another try is not worth it.
 
@@ -38,8 +40,7 @@ def call_with_retries(
         attempt: Called with 1, 2, ...
         rules: How often to try, and how long to wait.
         stop: Ends the wait between two attempts.
-        on_retry: Called after a failed attempt with its number, its error, and the
-            seconds until the next attempt.
+        on_progress: Called after each failed attempt that is not the last.
 
     Raises:
         TransferCancelledError: The transfer was stopped.
@@ -56,7 +57,7 @@ def call_with_retries(
                 if number > 1 and not isinstance(error, TransferCancelledError):
                     error.add_note(f"This was attempt {number}.")
                 raise
-            on_retry(number, error, delay)
+            on_progress(Progress("retrying", number, error=error, delay=delay))
             stop.event.wait(delay)
             if stop.event.is_set():
                 raise
@@ -64,17 +65,14 @@ def call_with_retries(
 
 
 def _delay(error: Exception, number: int, rules: Rules, elapsed: float) -> float | None:
-    """Return the seconds to wait before another attempt; ``None`` for no other.
+    """Return the seconds to wait after an attempt, of which ``number`` counts from 1.
 
-    Args:
-        error: Why the last attempt failed.
-        number: Its number, from 1.
-        rules: The limits.
-        elapsed: Seconds since the first attempt began.
+    ``None`` for no other attempt. ``elapsed`` is since the first one began.
     """
     if number >= rules.attempts or not is_transient(error):
         return None
     most = min(rules.max_delay, rules.backoff * 2.0 ** (number - 1))
+    # "Full jitter": Brooker, "Exponential Backoff and Jitter", 2015.
     delay = random.uniform(0.0, most)  # noqa: S311  (to spread load, not to hide)
     asked = error.retry_after if isinstance(error, TransferError) else None
     if asked is not None:

@@ -14,24 +14,9 @@ from jackfield.staging.remote import Timeouts
 class Rules:
     """How the files of one scheme and host are moved.
 
-    The keys may stand in ``[transfers]``, in ``[staging.SCHEME]`` and in
-    ``[staging.SCHEME.hosts."HOST"]``; a later one of these overrides the earlier.
-
-    Attributes:
-        attempts: How often a transfer is tried whose failures are transient.
-        backoff: Seconds that the first wait between two attempts takes at most; it
-            doubles with each further wait. The wait itself is drawn at random between 0
-            and that ("full jitter", Brooker, "Exponential Backoff and Jitter", 2015).
-        max_delay: Seconds that no wait exceeds, unless the server asks for more.
-        deadline: Seconds after which no new attempt begins, or 0 for no limit.
-        connect_timeout: Seconds for a connection.
-        idle_timeout: Seconds without a byte after which an attempt has failed.
-        connections: How many files are moved to or from one host at a time.
-        max_bytes: The largest file that is staged in, or 0 for no limit.
-        sync: Whether a file must be on the disk, and not only in the machine's memory,
-            before it gets its final name.
-        in_task: Whether the task itself moves its files, on any executor.
-        credentials: The name of the user's credentials there, or ``""`` for none.
+    docs/staging.md explains the keys. They may stand in ``[transfers]``, in
+    ``[staging.SCHEME]`` and in ``[staging.SCHEME.hosts."HOST"]``; a later one of these
+    overrides the earlier. Of ``deadline`` and ``max_bytes``, 0 means no limit.
     """
 
     attempts: int = 5
@@ -63,14 +48,11 @@ def rules_and_options(
 ) -> tuple[Rules, dict[str, Any]]:
     """Return the rules for a host, and the rest, which is the provider's options.
 
-    Args:
-        transfers: The table ``[transfers]``, checked.
-        scheme: The table ``[staging.SCHEME]``, checked.
-        host: Host and port, without user and password.
+    ``transfers`` and ``scheme`` are the tables ``[transfers]`` and
+    ``[staging.SCHEME]``, checked; the host may have a port, but no user.
     """
-    below = {name: value for name, value in scheme.items() if name != HOSTS}
-    special = scheme.get(HOSTS, {}).get(host, {})
-    merged = {**below, **special}
+    merged = {**scheme, **scheme.get(HOSTS, {}).get(host, {})}
+    merged.pop(HOSTS, None)
     rules = {**transfers, **merged}
     return (
         Rules(**{name: rules[name] for name in RULE_TYPES if name in rules}),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from urllib.parse import quote, unquote, urlsplit
 
-from jackfield.errors import TransferCancelledError, TransferError, one_line
+from jackfield.errors import TransferError, one_line
 from jackfield.files import redact
+from jackfield.staging.retrying import is_transient
 
 _PUBLIC = frozenset({"user", "username", "profile", "region", "endpoint_url"})
 """Keys of credentials whose values may be shown."""
@@ -17,14 +18,11 @@ def without_secrets(
 ) -> TransferError | None:
     """Return an error to raise in place of one that shows a secret; else ``None``.
 
-    The new error has the same class if that is one of ours, the same message with
-    ``***`` for each secret, and is transient if the other is. It has neither the cause
-    nor the traceback of the other, because the variables of its frames hold the secret.
-
-    Args:
-        url: The URL, whose password and query are secrets.
-        credentials: All values are secrets, except those of a few harmless keys.
-        error: What a provider has raised.
+    Secrets are the password and the query of the URL, and all credentials but a few
+    harmless ones. The new error has the same class if that is one of ours, the same
+    message with ``***`` for each secret, and is transient if the other is. It has
+    neither the cause nor the traceback of the other, because the variables of its
+    frames hold the secret.
     """
     secrets = _secrets(url, credentials)
     if not any(secret in text for text in _texts(error) for secret in secrets):
@@ -32,14 +30,9 @@ def without_secrets(
     reason = error.reason if isinstance(error, TransferError) else one_line(error)
     for secret in secrets:
         reason = reason.replace(secret, "***")
-    if isinstance(error, TransferCancelledError):
-        return TransferCancelledError(redact(url))
     kind = type(error) if isinstance(error, TransferError) else TransferError
-    transient = isinstance(error, ConnectionError | TimeoutError | EOFError)
-    retry_after = None
-    if isinstance(error, TransferError):
-        transient, retry_after = error.transient, error.retry_after
-    return kind(redact(url), reason, transient, retry_after)
+    after = error.retry_after if isinstance(error, TransferError) else None
+    return kind(redact(url), reason, is_transient(error), after)
 
 
 def _secrets(url: str, credentials: Mapping[str, str]) -> list[str]:

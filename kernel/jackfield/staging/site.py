@@ -7,17 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from jackfield.errors import NoProviderError, TransferError, one_line
 from jackfield.files import redact
 from jackfield.staging.cache import Cache  # noqa: TC001  (a field of a dataclass)
 from jackfield.staging.credentials import Credentials  # noqa: TC001  (a field too)
-from jackfield.staging.progress import OnProgress, Progress
 from jackfield.staging.remote import Remote, RemoteInfo, Stop
 from jackfield.staging.retrying import call_with_retries
 from jackfield.staging.rules import Rules  # noqa: TC001  (a field too)
 from jackfield.staging.secrecy import without_secrets
+
+if TYPE_CHECKING:
+    from jackfield.staging.progress import OnProgress
 
 Hook: TypeAlias = Callable[[Any], Any]
 
@@ -28,13 +30,10 @@ T = TypeVar("T")
 class Provider:
     """The functions of plugins that move the files of a scheme.
 
-    Of each kind there may be several. They are asked in order until one answers.
+    Of each kind, a compiled hook, there may be several; they are asked in order until
+    one answers.
 
     Attributes:
-        stage_in: Compiled ``jackfield_stage_in``.
-        stage_out: Compiled ``jackfield_stage_out``.
-        stat: Compiled ``jackfield_stat_file``.
-        list: Compiled ``jackfield_list_files``.
         names: Each function with the name that messages give its plugin.
         served: All schemes for which a plugin is installed, for messages.
     """
@@ -92,30 +91,18 @@ def ask_with_retries(
     on_progress: OnProgress,
 ) -> T | None:
     """Do what ``ask`` does, and try again after transient errors."""
-
-    def attempt(number: int) -> T | None:
-        del number
-        return ask(site, hooks, remote, kind)
-
-    def retry(number: int, error: BaseException, delay: float) -> None:
-        on_progress(Progress("retrying", number, error=error, delay=delay))
-
-    return call_with_retries(attempt, site.rules, remote.stop, retry)
+    return call_with_retries(
+        lambda _: ask(site, hooks, remote, kind), site.rules, remote.stop, on_progress
+    )
 
 
 def ask(site: Site, hooks: tuple[Hook, ...], remote: Remote, kind: type[T]) -> T | None:
     """Call plugins' functions in order; return the first answer that is not ``None``.
 
-    Args:
-        site: The site.
-        hooks: The functions.
-        remote: Their argument.
-        kind: The class that an answer must have.
-
     Raises:
         TransferCancelledError: The transfer was stopped.
-        TransferError: The answer is of another class; or a plugin raised what would
-            show a secret, or what would end the thread, and this stands for it.
+        TransferError: The answer is no ``kind``; or a plugin raised what would show a
+            secret, or what would end the thread, and this stands for it.
         Exception: What a plugin raised, with a note that names the plugin.
     """
     try:

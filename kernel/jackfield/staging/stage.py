@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from jackfield.errors import TransferError
-from jackfield.staging.fetch import fetch, fetch_with_info
+from jackfield.staging.fetch import fetch
 from jackfield.staging.local import mismatch, part_name, publish, safe_name
 from jackfield.staging.progress import OnProgress, Progress, ignore_progress
 from jackfield.staging.remote import RemoteInfo
@@ -38,7 +38,7 @@ def stage_in(
     if file.tree:
         return fetch_tree(file, site, directory, stop, on_progress)
     if site.cache is None or not site.provider.stat:
-        return fetch(file, site, directory, stop, on_progress)
+        return fetch(file, site, directory, stop, on_progress)[0]
     return _cached(file, site, site.cache, directory, stop, on_progress)
 
 
@@ -93,7 +93,7 @@ def _cached(
             on_progress(Progress("done", 0, size, size, verified=verified))
             return file.at(target, verified=verified)
         part.unlink()
-    staged, brought = fetch_with_info(file, site, directory, stop, on_progress)
+    staged, brought = fetch(file, site, directory, stop, on_progress)
     # The key in the cache is made of the first answer, ``info``, so the bytes must be
     # of that version. They are if the answers before, during and after the transfer
     # agree; otherwise the file is good, but it is not cached.

@@ -22,10 +22,8 @@ BLOCK: Final = 1 << 20
 """Bytes that are read and written at a time."""
 
 WRITEBACK: Final = 8 << 20
-"""Bytes of a file that is arriving after which the system is asked to write them out.
-
-Then little is left to wait for when the whole file is synced.
-"""
+"""Bytes of a file that is arriving after which the system is asked to write them out,
+so that little is left to wait for when the whole file is synced."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -143,10 +141,6 @@ class Transfer(Remote):
         if self.known.size is not None and size > self.known.size:
             reason = f"more than the {self.known.size} bytes arrive that were declared"
             raise TransferError(str(self), reason, transient=True)
-
-    def __str__(self) -> str:
-        """The URL without secrets."""
-        return redact(self.url)
 
     def __repr__(self) -> str:
         return f"<Transfer {redact(self.url)} {self.moved} bytes>"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -73,11 +73,12 @@ def send_tree(file: File, site: Site, stop: Stop, on_progress: OnProgress) -> Fi
     actions = [
         partial(
             send,
-            File(_join(file.url, path, top)).at(path),
+            File(file.url + quote(path.relative_to(top).as_posix())).at(path),
             site,
             on_progress=on_progress,
         )
-        for path in _walk(top)
+        for directory, _, names in os.walk(top)
+        for path in (Path(directory, name) for name in sorted(names))
     ]
     _side_by_side(actions, site.rules.connections, stop)
     return file
@@ -90,7 +91,7 @@ def _fetch_one(
     directory = part_name(place.parent)
     directory.mkdir(mode=0o700)
     try:
-        return fetch(file, site, directory, stop, on_progress, place=place)
+        return fetch(file, site, directory, stop, on_progress, place=place)[0]
     finally:
         discard(directory)
 
@@ -100,13 +101,8 @@ def _side_by_side(
 ) -> list[File]:
     """Call all actions on threads, each with a ``Stop`` of its own; return the files.
 
-    After a failure no further action begins, those that run are stopped, and the
-    failure is raised.
-
-    Args:
-        actions: What to call.
-        width: How many may run at the same time.
-        stop: Stops all of them.
+    At most ``width`` run at the same time, and ``stop`` stops all. After a failure no
+    further action begins, those that run are stopped, and the failure is raised.
     """
     if not actions:
         return []
@@ -135,10 +131,7 @@ def _alone(action: Callable[[Stop], File], together: Stop) -> File:
 
 
 def _split(file: File) -> tuple[str, str]:
-    """Return the URL of the directory to list, and the pattern below it.
-
-    The pattern is ``""`` for a directory.
-    """
+    """Return the URL of the directory to list, and the pattern below it, if any."""
     path = raw_path(file.url)
     if _MAGIC not in path:
         return file.url, ""
@@ -211,13 +204,3 @@ def _places(top: Path, wanted: Mapping[str, tuple[str, ...]]) -> dict[str, Path]
             raise TransferError(redact(url), reason)
         places[url] = place
     return places
-
-
-def _walk(top: Path) -> Iterator[Path]:
-    for directory, _, names in os.walk(top):
-        for name in sorted(names):
-            yield Path(directory, name)
-
-
-def _join(url: str, path: Path, top: Path) -> str:
-    return url + quote(path.relative_to(top).as_posix())

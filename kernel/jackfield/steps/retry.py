@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.abc import Retry, Work
 from jackfield.errors import one_line
-from jackfield.plugins.asking import ask
 from jackfield.states import FINAL, TaskState
 
 if TYPE_CHECKING:
@@ -88,7 +87,7 @@ class Retrier:
         if not manager.hooks.retry or task.spec.kind == "transfer":
             return Retry()
         view = task.view(self._route(task.spec, task.time_limit).labels)
-        answer = ask(manager, manager.hooks.retry, _checked, view, error, view.attempt)
+        answer = manager.ask(manager.hooks.retry, _checked, view, error, view.attempt)
         return answer or Retry()
 
     def _allowed(self, task: Task) -> float:

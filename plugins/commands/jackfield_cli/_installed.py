@@ -13,7 +13,7 @@ from jackfield.plugins import PluginManager
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from jackfield.plugins.hooks import Listener
+    from jackfield.plugins.observers import Observer
 
 HOOK: Final = "jackfield_register_commands"
 
@@ -29,7 +29,7 @@ class InstalledCommands:
         self._manager = PluginManager()
         self._named: dict[str, click.Command] = {}
         self._general: dict[str, click.Command] | None = None
-        self._asked: set[Listener] = set()
+        self._asked: set[Observer] = set()
 
     def find(self, name: str) -> click.Command | None:
         """Return the command of a name, or ``None`` if nobody offers one.
@@ -63,7 +63,7 @@ class InstalledCommands:
         """
         if name not in self._named:
             plugin = self._manager.load("command", name)
-            offered = self._ask(plugin.listeners[HOOK])
+            offered = self._ask(plugin.observers[HOOK])
             if name not in offered:
                 reason = f"its {HOOK} adds no command {name!r}."
                 raise PluginLoadError(name, plugin.origin, reason)
@@ -105,7 +105,7 @@ class InstalledCommands:
         for warning in caught:
             _complain(str(warning.message))
 
-    def _ask(self, observers: Iterable[Listener]) -> dict[str, click.Command]:
+    def _ask(self, observers: Iterable[Observer]) -> dict[str, click.Command]:
         """Let implementations of the hook fill a group; return what is in it."""
         group = click.Group()
         for observer in observers:

@@ -17,8 +17,8 @@ import jackfield as jf
 from jackfield.abc import CheckpointRecord
 from jackfield.errors import CheckpointWarning, MemoKeyError
 from jackfield.plugins import PluginManager
+from jackfield.results.explanation import Call, find_nearest
 from jackfield.results.manifests import changes
-from jackfield.results.nearest import Call, find_nearest
 
 LIMIT_S = 60.0
 

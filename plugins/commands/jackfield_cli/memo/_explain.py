@@ -66,8 +66,7 @@ def explain(
 
 def _explained(store: CheckpointStore, call: Any, table: dict[str, Any]) -> Explanation:
     from jackfield.results.chained import named_stores
-    from jackfield.results.explanation import explain_miss
-    from jackfield.results.nearest import Call
+    from jackfield.results.explanation import Call, explain_miss
 
     return explain_miss(
         Call(call.app, call.key, call.manifest, call.created),

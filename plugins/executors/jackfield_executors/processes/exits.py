@@ -129,7 +129,7 @@ class ExitHandler:
     def _report(self, work: Work, status: int, reason: str) -> None:
         task = f"{work.id} ({work.name})"
         code = os.waitstatus_to_exitcode(status)
-        error = WorkerDiedError(self._pool.label, task, code, reason)
+        error = WorkerDiedError(self._pool.label, reason, task, code)
         self._pool.report([(work, error, None)])
 
     def explain(self, status: int, peak: int) -> str:

@@ -1,0 +1,499 @@
+"""The exceptions that the kernel raises itself.
+
+An exception that a task's function raises is not one of these and is never wrapped: it
+comes out of ``future.result()`` as it was raised.
+
+Every class here can be pickled, because it may have to come from another process. So
+the facts are attributes, the message is made of them in ``__str__``, and ``args`` holds
+the arguments of the constructor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, ClassVar, dataclass_transform
+
+# -- Bases, and two helpers for messages
+
+
+class JackfieldError(Exception):
+    """Base of every error that Jackfield raises."""
+
+
+@dataclass_transform(eq_default=False)
+class _Facts(Exception):  # noqa: N818  (errors have it as their first base)
+    """For errors whose arguments are facts that they keep as attributes.
+
+    As in a dataclass, the annotations of a class name its facts, behind those of its
+    base class, and a value there is a default. Type checkers know the constructor from
+    them. It is not a dataclass, because making two dozen of these takes ``import
+    jackfield`` too long.
+    """
+
+    _names: ClassVar[tuple[str, ...]] = ()
+    _defaults: ClassVar[dict[str, Any]] = {}
+
+    def __init_subclass__(cls) -> None:
+        cls._names = tuple(dict.fromkeys((*cls._names, *cls.__annotations__)))
+        cls._defaults = {
+            name: getattr(cls, name) for name in cls._names if hasattr(cls, name)
+        }
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__()  # `OSError` would take two as an errno and its text
+        given = dict(zip(self._names, args, strict=False)) | named
+        facts = self._defaults | given
+        if len(args) + len(named) > len(given) or facts.keys() != set(self._names):
+            raise TypeError(f"{type(self).__name__} takes: {', '.join(self._names)}")
+        vars(self).update(facts)
+        self.args: tuple[Any, ...] = tuple(facts[name] for name in self._names)
+
+
+def suggest(name: str, valid: Iterable[str]) -> str:
+    """Return the end of a sentence about a name that is wrong.
+
+    It is ``"; did you mean 'nearest'?"`` if a valid name is similar, else ``"."``.
+    """
+    from difflib import get_close_matches
+
+    guess = get_close_matches(name, list(valid), n=1)
+    return f"; did you mean {guess[0]!r}?" if guess else "."
+
+
+def one_line(error: BaseException) -> str:
+    """Return class and message of an exception in one line; never raises."""
+    try:
+        text = str(error).strip().split("\n", 1)[0]
+    except BaseException:
+        text = "(its __str__ raises)"
+    name = type(error).__name__
+    return f"{name}: {text}" if text else name
+
+
+# -- Of a kernel as a whole: configuration, start and end, plugins
+
+
+class ConfigurationError(JackfieldError, ValueError):
+    """An option is unknown, of the wrong type or out of range."""
+
+
+class NoDataFlowKernelError(JackfieldError, RuntimeError):
+    """An app was called, or ``dfk()`` asked for, before ``load()``."""
+
+    def __str__(self) -> str:
+        return "No kernel is loaded: call jackfield.load() first, or use `with`."
+
+
+class KernelClosedError(JackfieldError, RuntimeError):
+    """A task was submitted to a kernel that is closed, closing or stopped."""
+
+
+class PluginError(JackfieldError):
+    """Something is wrong with a plugin."""
+
+
+class PluginNotFoundError(_Facts, PluginError, LookupError):
+    """No installed plugin has the name that was asked for.
+
+    Attributes:
+        kind: ``"executor"``, ``"staging"``, ``"checkpoint"``, ``"memo"`` or
+            ``"profile"``.
+        name: The name that was asked for.
+        installed: The names that would have worked, sorted.
+    """
+
+    kind: str
+    name: str
+    installed: tuple[str, ...]
+
+    def __init__(self, kind: str, name: str, installed: Iterable[str]) -> None:
+        super().__init__(kind, name, tuple(sorted(installed)))
+
+    def __str__(self) -> str:
+        names = ", ".join(self.installed) or "none"
+        hint = suggest(self.name, self.installed)
+        return f"No {self.kind} plugin is named {self.name!r}{hint} Installed: {names}."
+
+
+class PluginLoadError(_Facts, PluginError, ImportError):
+    """A plugin that was asked for cannot be used.
+
+    Attributes:
+        plugin: The entry point's name, or the name under which it was registered.
+        origin: The distribution and its version, or where the object came from.
+        reason: What went wrong, in a sentence.
+    """
+
+    plugin: str
+    origin: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"Plugin {self.plugin!r} ({self.origin}) cannot be used: {self.reason}"
+
+
+class DuplicatePluginError(_Facts, PluginError):
+    """Two distributions offer a plugin of one kind under one name.
+
+    Attributes:
+        group: The entry-point group.
+        name: The name that both have.
+        origins: Both distributions with their versions.
+    """
+
+    group: str
+    name: str
+    origins: tuple[str, ...]
+
+    def __init__(self, group: str, name: str, origins: Iterable[str]) -> None:
+        super().__init__(group, name, tuple(origins))
+
+    def __str__(self) -> str:
+        return (
+            f"Two plugins are named {self.name!r} in {self.group}: "
+            f"{' and '.join(self.origins)}. Uninstall one of them."
+        )
+
+
+class PluginWarning(UserWarning):
+    """An installed plugin cannot be used, and is left out.
+
+    It is an error instead if the plugin was asked for by its name.
+    """
+
+
+# -- Of tasks that cannot run or end, and of the executors that run them
+
+
+class DependencyError(_Facts, JackfieldError):
+    """A task was not run, because a task it depends on failed or was cancelled.
+
+    ``__cause__`` is the exception of the task that failed first.
+
+    Attributes:
+        task: The task that was not run, as ``"7 (total)"``.
+        path: The tasks from the one that failed first to the direct dependency. Of a
+            long path only both ends.
+        reason: The exception of the one that failed first, in one line.
+    """
+
+    task: str
+    path: tuple[str, ...]
+    reason: str
+
+    def __str__(self) -> str:
+        return f"Task {self.task} was not run, because {self._failure}"
+
+    @property
+    def _failure(self) -> str:
+        return f"task {' -> '.join(self.path)} failed with {self.reason}"
+
+
+class JoinError(DependencyError):
+    """A join app failed, because one of the futures that its body returned failed."""
+
+    def __str__(self) -> str:
+        return f"Join {self.task} failed, because {self._failure}"
+
+
+class CircularWaitError(JackfieldError, ValueError):
+    """A join app returned a future that waits for the join app itself.
+
+    Both would wait for ever.
+    """
+
+
+class AppTimeout(_Facts, JackfieldError, TimeoutError):  # noqa: N818  (the name Parsl's users catch)
+    """A task ran longer than its walltime.
+
+    Attributes:
+        task: The app's name.
+        walltime: The limit, in seconds.
+    """
+
+    task: str
+    walltime: float
+
+    def __str__(self) -> str:
+        return f"{self.task} did not end within its walltime of {self.walltime:g} s"
+
+
+class TaskExitError(_Facts, JackfieldError):
+    """A task raised ``SystemExit``, ``KeyboardInterrupt`` or the like.
+
+    As it is, that would end a program; here only the task has failed.
+
+    Attributes:
+        task: The app's name.
+        reason: The exception as its ``repr``.
+    """
+
+    task: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.task} raised {self.reason}; only the task has ended, not the run"
+
+
+class ExecutorError(_Facts, JackfieldError):
+    """An executor, and not the task, has failed: it raised or reported nonsense.
+
+    Attributes:
+        label: The executor's label.
+        reason: What went wrong, in a sentence.
+    """
+
+    label: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"Executor {self.label!r}: {self.reason}"
+
+
+class WorkerDiedError(ExecutorError):
+    """The worker process that ran a task has died, and the task with it.
+
+    Attributes:
+        label: The executor's label.
+        reason: What is known of the cause, in a sentence.
+        task: The task that it was running, as ``"7 (total)"``.
+        exitcode: The process's exit code; minus the number of the signal that has
+            killed it; or ``None`` if it is not known.
+    """
+
+    task: str
+    exitcode: int | None
+
+    def __str__(self) -> str:
+        return f"The worker of task {self.task} on {self.label!r} died: {self.reason}"
+
+
+class UnsupportedByExecutorError(_Facts, ConfigurationError):
+    """A task needs something that none of the executors it may use can do.
+
+    Attributes:
+        task: The app's name.
+        reasons: For each executor, a sentence that says why it cannot run the task.
+    """
+
+    task: str
+    reasons: tuple[str, ...]
+
+    def __init__(self, task: str, reasons: Iterable[str]) -> None:
+        super().__init__(task, tuple(reasons))
+
+    def __str__(self) -> str:
+        return f"No executor can run {self.task!r}: {' '.join(self.reasons)}"
+
+
+# -- Of data and commands: pickling, bash apps, files, keys, stored results
+
+
+class SerializationError(_Facts, JackfieldError, TypeError):
+    """An argument, a function or a result cannot be pickled or unpickled.
+
+    Attributes:
+        task: The app's name.
+        what: What cannot be pickled: ``"argument 'x', at x.lock"``, ``"its result"``.
+        reason: What the pickler has raised.
+    """
+
+    task: str
+    what: str
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.task}: {self.what} cannot cross to or from a worker: {self.reason}"
+        )
+
+
+class RemoteError(_Facts, JackfieldError):
+    """Stands for an exception of a task that could not be pickled or unpickled.
+
+    Attributes:
+        type_name: The exception's qualified class name.
+        message: Its ``str``.
+        traceback: The remote traceback as text.
+    """
+
+    type_name: str
+    message: str
+    traceback: str
+
+    def __str__(self) -> str:
+        return f"{self.type_name}: {self.message}\n\n{self.traceback}".rstrip()
+
+
+class BashAppError(JackfieldError):
+    """A bash app failed."""
+
+
+class BashExitFailure(_Facts, BashAppError):  # noqa: N818  (the name Parsl's users catch)
+    """A bash app's command has ended with an exit code other than 0.
+
+    Attributes:
+        app_name: The app.
+        exitcode: The command's exit code. If a signal has killed it, 128 plus the
+            number of the signal.
+        detail: The end of its standard error, with the file that holds all of it; or
+            the name of the signal; or ``""``.
+    """
+
+    app_name: str
+    exitcode: int
+    detail: str = ""
+
+    def __str__(self) -> str:
+        end = f": {self.detail}" if self.detail else ""
+        return f"bash app {self.app_name!r} failed with exit code {self.exitcode}{end}"
+
+
+class BashAppNoReturn(BashAppError, TypeError):  # noqa: N818  (the name Parsl's users catch)
+    """A bash app's function has not returned a command line, which is a ``str``."""
+
+
+class MissingOutputs(_Facts, BashAppError):  # noqa: N818  (the name Parsl's users catch)
+    """An app has ended well, but has not made all files of its ``outputs=``.
+
+    Attributes:
+        app_name: The app.
+        outputs: The missing paths.
+    """
+
+    app_name: str
+    outputs: tuple[str, ...]
+
+    def __init__(self, app_name: str, outputs: Iterable[str]) -> None:
+        super().__init__(app_name, tuple(outputs))
+
+    def __str__(self) -> str:
+        names = ", ".join(map(repr, self.outputs))
+        return f"app {self.app_name!r} did not make its outputs: {names}"
+
+
+class BadStdStreamFile(BashAppError, ValueError):  # noqa: N818  (the name Parsl's users catch)
+    """A file given as ``stdout=`` or ``stderr=`` cannot be opened for writing."""
+
+
+class StagingError(JackfieldError):
+    """A file could not be moved to where it was wanted."""
+
+
+class NoProviderError(_Facts, StagingError, LookupError):
+    """No installed plugin moves files of a URL's scheme.
+
+    Attributes:
+        scheme: The scheme.
+        url: The URL, without credentials.
+        installed: The schemes for which there is a plugin, sorted.
+    """
+
+    scheme: str
+    url: str
+    installed: tuple[str, ...]
+
+    def __init__(self, scheme: str, url: str, installed: Iterable[str]) -> None:
+        super().__init__(scheme, url, tuple(sorted(installed)))
+
+    def __str__(self) -> str:
+        names = ", ".join(self.installed) or "none"
+        hint = suggest(self.scheme, self.installed)
+        return (
+            f"No staging plugin serves {self.scheme}: for {self.url}{hint} "
+            f"Schemes served: {names}."
+        )
+
+
+class TransferError(_Facts, StagingError, OSError):
+    """A transfer has failed, or what has arrived is not what was asked for.
+
+    Staging providers raise it too.
+
+    Attributes:
+        url: The URL, without credentials.
+        reason: What went wrong, in a sentence.
+        transient: Whether the same transfer may succeed a moment later. If so, the
+            kernel tries again. Of other exceptions that a provider raises, it takes
+            broken connections and timeouts as transient.
+        retry_after: Seconds after which the server wants to be asked again, if it has
+            said so.
+    """
+
+    url: str
+    reason: str
+    transient: bool = False
+    retry_after: float | None = None
+
+    def __str__(self) -> str:
+        return f"{self.url}: {self.reason}"
+
+
+class RemoteNotFoundError(TransferError, FileNotFoundError):
+    """The server has no such file."""
+
+
+class RemoteForbiddenError(TransferError, PermissionError):
+    """The server refuses: the user is unknown there, or may not have the file."""
+
+
+class RemoteChangedError(TransferError):
+    """The remote file was replaced by another version during the transfer.
+
+    This is transient: the next attempt begins anew, with the new version.
+    """
+
+    transient: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.url}: it changed on the way: {self.reason}"
+
+
+class TransferCancelledError(TransferError):
+    """A transfer was stopped because nobody wants the file any more."""
+
+    reason: str = "the transfer was cancelled"
+
+
+class MemoKeyError(_Facts, JackfieldError, TypeError):
+    """A memo key cannot be made of an argument or a function.
+
+    Attributes:
+        task: The app's name.
+        what: The argument, with the path to the value within it that is at fault.
+        reason: Why it cannot be in a key, and what to do about it.
+    """
+
+    task: str
+    what: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.task}: no memo key for {self.what}: {self.reason}"
+
+
+class CheckpointError(_Facts, JackfieldError):
+    """A checkpoint store cannot be opened, read or written.
+
+    Attributes:
+        reason: What went wrong and what to do, in a sentence.
+        path: The store's file or directory, or ``""``.
+    """
+
+    reason: str
+    path: str = ""
+
+    def __str__(self) -> str:
+        where = f"Checkpoint store {self.path!r}: " if self.path else ""
+        return f"{where}{self.reason}"
+
+
+class CorruptCheckpointError(CheckpointError):
+    """A checkpoint store as a whole is damaged, not only single records of it.
+
+    Nothing in it was changed.
+    """
+
+
+class CheckpointWarning(UserWarning):
+    """A stored result, or a store, cannot be used; the function is called instead."""
