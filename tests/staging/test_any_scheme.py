@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import fsspec
 import psutil
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from jackfield import ConfigurationError, DataFlowKernel, File, Remote, Transfer
+from jackfield import ConfigurationError, File, Remote, Transfer
 from jackfield.errors import (
     RemoteForbiddenError,
     RemoteNotFoundError,
@@ -43,7 +43,7 @@ PATIENT = Timeouts(connect=LIMIT_S, idle=LIMIT_S)
 
 
 def close_idle() -> None:
-    any_scheme.jackfield_kernel_closing(cast("DataFlowKernel", None))
+    any_scheme.jackfield_kernel_closing()
 
 
 @pytest.fixture(autouse=True)

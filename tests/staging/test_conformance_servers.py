@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from jackfield.testing import StagingConformance, StagingSite
-from jackfield_staging._escape import escape
+from jackfield_staging._core_files import escape
 
 if TYPE_CHECKING:
     from tests.staging.servers.endpoint import Endpoint

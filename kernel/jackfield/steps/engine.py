@@ -16,17 +16,22 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jackfield.abc import Outcome, runs_tasks
+from jackfield.dataflow import (
+    cancelling,
+    finish,
+    foreign,
+    graph,
+    perform,
+    reports,
+)
 from jackfield.errors import one_line
 from jackfield.executors.pool import INTERNAL
 from jackfield.futures.claims import Cancellation, settle
-from jackfield.graph import transitions as graph
 from jackfield.graph.dependency_errors import blame
 from jackfield.graph.effects import Barrier, Effects, Ended, Ending
 from jackfield.graph.scheduler import Scheduler, is_interrupt
 from jackfield.graph.task import AppSpec, Task
 from jackfield.states import FINAL, TaskState
-from jackfield.steps import cancel as cancelling
-from jackfield.steps import finish, foreign, perform, reports
 from jackfield.steps.submit import submit
 
 if TYPE_CHECKING:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import CancelledError
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from jackfield import JackfieldError, TransferError
+from jackfield import Remote, TransferError
 from jackfield.errors import (
     RemoteChangedError,
     RemoteForbiddenError,
@@ -16,12 +13,12 @@ from jackfield.errors import (
 )
 
 if TYPE_CHECKING:
-    from jackfield import Remote
+    from collections.abc import Iterator
 
+# Libraries whose errors, where they are nothing worse, are the connection's.
 NETWORKS: Final = frozenset(
     {"aiohttp", "httpcore", "httpx", "paramiko", "requests", "urllib3"}
 )
-"""Libraries whose errors, where they are nothing worse, are the connection's."""
 
 UNTRUSTED: Final = frozenset({"BadHostKeyException", "SSLCertVerificationError"})
 UNKNOWN_HOST: Final = "not found in known_hosts"
@@ -32,16 +29,9 @@ NO_LOGIN: Final = "No authentication methods available"
 PASSING_STATUS: Final = frozenset({408, 423, 425, 429})
 
 
-@contextmanager
-def explained(remote: Remote) -> Iterator[None]:
-    """Turn an implementation's errors into the kernel's."""
-    try:
-        yield
-    except (JackfieldError, CancelledError):
-        raise
-    except Exception as error:
-        remote.check()
-        raise _meant(remote, error) from error
+def explain(remote: Remote, error: Exception) -> None:
+    """Raise what an implementation's error means."""
+    raise _meant(remote, error) from error
 
 
 def _meant(remote: Remote, error: Exception) -> TransferError:

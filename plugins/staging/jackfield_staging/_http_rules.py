@@ -9,26 +9,28 @@ from __future__ import annotations
 import ipaddress
 import mimetypes
 import re
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import PurePosixPath
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
 from jackfield import RemoteInfo, TransferError
 from jackfield.errors import RemoteForbiddenError, RemoteNotFoundError
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-SAME_METHOD: Final = frozenset({307, 308})
-"""Redirects after which a request with a body is to be repeated as it was."""
+SAME_METHOD: Final = frozenset(
+    {307, 308}
+)  # a request with a body is repeated as it was
 
 _MISSING: Final = frozenset({404, 410})
 _FORBIDDEN: Final = frozenset({401, 403, 407})
 _TRANSIENT: Final = frozenset({408, 425, 429})
-_UNABLE: Final = frozenset({501, 505})
-"""Of those from 500 on, what a server will answer the next time, too."""
+_UNABLE: Final = frozenset({501, 505})  # what a server will answer the next time, too
 
 _RANGE: Final = re.compile(r"bytes\s+(?:(\d+)-(\d+)|\*)/(\d+|\*)", re.IGNORECASE)
 PAGE_TYPES: Final = frozenset({"text/html", "application/xhtml+xml"})
