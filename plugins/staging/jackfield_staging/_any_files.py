@@ -8,6 +8,7 @@ cancelled. Of the first, SFTP and WebDAV are written to in their own way, which 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,8 +20,6 @@ from jackfield_staging import _any_errors
 from jackfield_staging._core_files import Files, Runs, Stream, escape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator, Mapping
-
     from jackfield_staging._core_calls import Outgoing
 
 READ_SIZE: Final = 1 << 18
@@ -70,11 +69,8 @@ class Wrapped(Files):
     def _below(self, path: str, found: Mapping[str, Any]) -> dict[str, RemoteInfo]:
         top = f"{self.listed_as(path).strip('/')}/".lstrip("/")
         names = {name.lstrip("/"): info for name, info in found.items()}
-        return {
-            escape(name.removeprefix(top)): _told(info)
-            for name, info in names.items()
-            if name.startswith(top)
-        }
+        mine = [name for name in names if name.startswith(top)]
+        return {escape(name.removeprefix(top)): _told(names[name]) for name in mine}
 
 
 class Blocking(Wrapped):
@@ -84,11 +80,11 @@ class Blocking(Wrapped):
 
     def leave(self) -> None:
         """Close what can be closed, which ends what hangs on it."""
-        client = getattr(self.fs, "client", None)
-        for holder in (self.fs, getattr(client, "http", None), client):
-            close = getattr(holder, "close", None)
-            if close is not None:
-                close()
+        client: Any = getattr(self.fs, "client", None)
+        holders: tuple[Any, ...] = (self.fs, getattr(client, "http", None), client)
+        for holder in holders:
+            if hasattr(holder, "close"):
+                holder.close()
                 return
 
     def look(self, remote: Remote, path: str) -> RemoteInfo:
@@ -225,9 +221,6 @@ class _Progress(Callback):  # type: ignore[misc]  # fsspec has no types
         self.relative_update(value - self._transfer.moved)
 
 
-# -- What filesystems tell of a file, each in its own words
-
-
 def _file(remote: Remote, info: Mapping[str, Any]) -> RemoteInfo:
     if info.get("type") == "directory":
         raise TransferError(str(remote), "it is a directory")
@@ -240,21 +233,19 @@ def _check_directory(remote: Remote, info: Mapping[str, Any]) -> None:
 
 
 def _told(info: Mapping[str, Any]) -> RemoteInfo:
-    size, etag = info.get("size"), _first(info, VALIDATORS)
-    modified = _first(info, DATES)
+    """Read what a filesystem tells of a file, in its own words.
+
+    A date is written one way, however it is told; some tell it in two ways.
+    """
+    size = info.get("size")
+    etag = next((info[name] for name in VALIDATORS if info.get(name)), None)
+    date = next((info[name] for name in DATES if info.get(name)), None)
+    if isinstance(date, int | float):
+        date = datetime.fromtimestamp(date, UTC)
+    if isinstance(date, datetime):
+        date = date.isoformat()
     return RemoteInfo(
         size if isinstance(size, int) else None,
         None if etag is None else str(etag),
-        None if modified is None else _date(modified),
+        None if date is None else str(date),
     )
-
-
-def _first(info: Mapping[str, Any], names: tuple[str, ...]) -> Any:
-    return next((info[name] for name in names if info.get(name)), None)
-
-
-def _date(value: Any) -> str:
-    """Write a date one way, however it is told; some tell it in two ways."""
-    if isinstance(value, int | float):
-        value = datetime.fromtimestamp(value, UTC)
-    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import secrets
 from abc import abstractmethod
+from collections.abc import Generator
 from contextlib import suppress
 from itertools import islice
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final
 from urllib.parse import unquote
 
 from jackfield import Remote, RemoteInfo, Transfer, TransferError
 from jackfield_staging._any_files import READ_SIZE, Blocking, pieces
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
 
 SFTP_BLOCK: Final = 1 << 15  # bytes that SFTP servers send in one answer
 AHEAD: Final = 256  # such blocks that are asked for at once: 8 MB on the way
@@ -65,10 +63,8 @@ class SFTPFiles(_Renaming):
         with self.fs.open(path, "rb") as file:
             for window in range(start, info.size, AHEAD * SFTP_BLOCK):
                 end = min(window + AHEAD * SFTP_BLOCK, info.size)
-                blocks = [
-                    (offset, min(SFTP_BLOCK, end - offset))
-                    for offset in range(window, end, SFTP_BLOCK)
-                ]
+                starts = range(window, end, SFTP_BLOCK)
+                blocks = [(one, min(SFTP_BLOCK, end - one)) for one in starts]
                 arriving = iter(file.readv(blocks))
                 while piece := b"".join(islice(arriving, READ_SIZE // SFTP_BLOCK)):
                     yield piece

@@ -11,18 +11,16 @@ import asyncio
 import os
 import threading
 import time
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from contextlib import contextmanager, suppress
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
+from typing import Any, BinaryIO, Final, TypeVar
 
 from fsspec.asyn import get_loop
 
-from jackfield import JackfieldError, Remote, RemoteInfo, Transfer, TransferError
+from jackfield import JackfieldError, Remote, Transfer, TransferError
 from jackfield_staging._core_files import BLOCK, Files, Runs, Stream
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
 
 T = TypeVar("T")
 
@@ -40,13 +38,14 @@ class Loan:
     Whichever is first, one of the two sees the other. The flag stays up.
 
     Attributes:
+        files: The filesystem.
         usable: Whether the filesystem can be lent to somebody else afterwards.
     """
 
     def __init__(self, remote: Remote, files: Files) -> None:
         self.usable = True
         self._remote = remote
-        self._files = files
+        self.files = files
         self._is_cut = False
         self._pending: Future[Any] | None = None
         self._thread: threading.Thread | None = None
@@ -57,39 +56,24 @@ class Loan:
         pending = self._pending
         if pending is not None:
             pending.cancel()
-        self._files.cut()
-
-    # -- Calls
+        self.files.cut()
 
     def call(self, function: Callable[..., Any], *given: Any) -> Any:
         """Call a function of the filesystem where it has to run; return its result.
 
-        Raises:
-            TransferCancelledError: The transfer was cancelled.
-            TransferError: It was cut off because nothing moved any more; or what the
-                filesystem's own error means.
+        It raises what the filesystem's error means, or that the transfer was cut off.
         """
         with self._explained():
-            if self._files.runs is Runs.CALLER:
+            if self.files.runs is Runs.CALLER:
                 return function(*given)
             return self._wait(self._begin(function, *given))
-
-    def look(self, path: Any) -> RemoteInfo:
-        """Return what is there now."""
-        info: RemoteInfo = self.call(self._files.look, self._remote, path)
-        return info
-
-    def below(self, path: Any) -> dict[str, RemoteInfo]:
-        """Return what is below a directory, by what to add to its URL."""
-        found: dict[str, RemoteInfo] = self.call(self._files.below, self._remote, path)
-        return found
 
     def _begin(self, function: Callable[..., Any], *given: Any) -> Future[Any]:
         """Have something called elsewhere, unless the transfer is cut off already."""
         self._remote.check()
         if self._is_cut:
             raise CancelledError
-        if self._files.runs is Runs.LOOP:
+        if self.files.runs is Runs.LOOP:
             return asyncio.run_coroutine_threadsafe(function(*given), get_loop())
         future: Future[Any] = Future()
         self._thread = threading.Thread(
@@ -113,7 +97,6 @@ class Loan:
                 self.usable = False
 
     def _note(self, future: Future[Any]) -> None:
-        """Say what to cancel when the transfer is cut off."""
         self._pending = future
         if self._is_cut:
             future.cancel()
@@ -129,22 +112,22 @@ class Loan:
             if self._is_cut:
                 reason = f"nothing moved for {self._remote.timeouts.idle:g} s"
                 raise TransferError(str(self._remote), reason, True) from error
-            self._files.explain(self._remote, error)
+            self.files.explain(self._remote, error)
             raise
-
-    # -- In
 
     @contextmanager
     def streaming(self, transfer: Transfer, path: Any) -> Iterator[Stream]:
         """Give a file's stream, and close it afterwards if it has not ended."""
-        on_loop = self._files.runs is Runs.LOOP
+        on_loop = self.files.runs is Runs.LOOP
         opened: list[Stream] = []
         ended = False
         try:
-            opening = self._open_on_loop if on_loop else self._open
-            stream = self.call(opening, opened, transfer, path)
-            yield stream
-            ended = stream.read is None
+            if on_loop:
+                self.call(self._open_on_loop, opened, transfer, path)
+            else:
+                opened.append(self.call(self.files.stream, transfer, path))
+            yield opened[0]
+            ended = opened[0].read is None
         finally:
             # A coroutine may have opened its stream when its cancellation arrives,
             # which then drops it. This arrives later, and finds it in the list.
@@ -153,22 +136,15 @@ class Loan:
             elif self.usable and not ended:
                 self.call(_close_all, opened)
 
-    def _open(self, opened: list[Stream], transfer: Transfer, path: Any) -> Stream:
-        opened.append(self._files.stream(transfer, path))
-        return opened[0]
-
-    async def _open_on_loop(
-        self, opened: list[Stream], transfer: Transfer, path: Any
-    ) -> Stream:
-        opened.append(await self._files.stream(transfer, path))
-        return opened[0]
+    async def _open_on_loop(self, opened: list[Stream], *given: Any) -> None:
+        opened.append(await self.files.stream(*given))
 
     def blocks(self, stream: Stream) -> Iterator[bytes]:
         """Give a stream's bytes; on the loop, the next are read ahead meanwhile."""
         yield from stream.first
         if stream.read is None:
             return
-        if self._files.runs is not Runs.LOOP:
+        if self.files.runs is not Runs.LOOP:
             while block := self.call(stream.read):
                 yield block
             return
@@ -181,28 +157,23 @@ class Loan:
             finally:
                 ahead.cancel()
 
-    # -- Out
-
-    def send(self, transfer: Transfer, path: Any) -> RemoteInfo:
-        """Have the transfer's file sent."""
-        info: RemoteInfo
-        if self._files.runs is not Runs.LOOP:
-            info = self.call(self._files.send, transfer, path)
-            return info
+    def send(self, transfer: Transfer, path: Any) -> Any:
+        """Have the transfer's file sent; return what is there then."""
+        if self.files.runs is not Runs.LOOP:
+            return self.call(self.files.send, transfer, path)
         with transfer.open() as file:
             outgoing = Outgoing(transfer, file)
             try:
                 with self._explained():
-                    info = self._send_on_loop(outgoing, path)
+                    return self._send_on_loop(outgoing, path)
             except Exception:
                 if outgoing.failure is not None:
                     # It came first, and says more than what a connection makes of it.
                     raise outgoing.failure from None
                 raise
-        return info
 
     def _send_on_loop(self, outgoing: Outgoing, path: Any) -> Any:
-        sending = self._begin(outgoing.sent_by, self._files.send, path)
+        sending = self._begin(outgoing.sent_by, self.files.send, path)
         try:
             sending.add_done_callback(outgoing.end)
             self._note(sending)
@@ -254,14 +225,8 @@ class Outgoing:
         self._ended = threading.Event()
         self._asked: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
 
-    # -- On the loop
-
     async def read(self, offset: int) -> bytes:
-        """Return some bytes from an offset on, about ``BLOCK``; there are some.
-
-        Raises:
-            TransferError: The file has become shorter.
-        """
+        """Return some bytes from an offset on, about ``BLOCK``; there are some."""
         if offset < len(self._first):
             return self._first[offset:] if offset else self._first
         block = await self.work(_read, offset)
@@ -310,8 +275,6 @@ class Outgoing:
             return await send(self, path)
         finally:
             self._ended.set()
-
-    # -- On the transfer's thread
 
     def serve(self) -> None:
         """Do what the loop asks for, until ``end``."""

@@ -8,6 +8,7 @@ version than its beginning, and run on when nobody waits. So the core uses four 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -15,8 +16,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from jackfield.errors import RemoteChangedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
-
     from jackfield import Remote, RemoteInfo
 
 BLOCK: Final = 1 << 20  # bytes that are handed over between two threads at a time
@@ -72,7 +71,7 @@ class Files:
     """What a filesystem offers to the core, besides what fsspec wants of it.
 
     The first four methods are coroutines where it runs on the loop. They raise the
-    kernel's errors, or those of their libraries, for ``explain`` to translate.
+    kernel's errors, or those of their libraries, which ``explain`` translates.
     """
 
     runs: ClassVar[Runs]

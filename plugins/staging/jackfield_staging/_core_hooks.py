@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from jackfield import Remote, RemoteInfo, Transfer, hookimpl
 from jackfield_staging._core_lending import close_idle, lent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from jackfield_staging._core_files import Place
 
 
@@ -50,7 +49,8 @@ class Provider:
             return None
         place = self._reach(transfer)
         with lent(transfer, place) as loan:
-            return loan.send(transfer, place.path)
+            info: RemoteInfo = loan.send(transfer, place.path)
+            return info
 
     @hookimpl
     def jackfield_stat_file(self, remote: Remote) -> RemoteInfo | None:
@@ -59,7 +59,8 @@ class Provider:
             return None
         place = self._reach(remote)
         with lent(remote, place) as loan:
-            return loan.look(place.path)
+            info: RemoteInfo = loan.call(loan.files.look, remote, place.path)
+            return info
 
     @hookimpl
     def jackfield_list_files(self, remote: Remote) -> Mapping[str, RemoteInfo] | None:
@@ -68,7 +69,7 @@ class Provider:
             return None
         place = self._reach(remote)
         with lent(remote, place) as loan:
-            found = loan.below(place.path)
+            found = loan.call(loan.files.below, remote, place.path)
         return {remote.url + name: info for name, info in found.items()}
 
     @hookimpl

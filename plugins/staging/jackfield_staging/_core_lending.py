@@ -12,8 +12,9 @@ import atexit
 import os
 import threading
 import time
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from fsspec.asyn import get_loop
@@ -22,8 +23,6 @@ from jackfield_staging._core_calls import Loan
 from jackfield_staging._core_files import Files, Place, Runs
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
-
     from jackfield import Remote
 
 MOST_IDLE: Final = 16
@@ -53,12 +52,12 @@ class _Kept:
                 asyncio.run_coroutine_threadsafe(leaving, get_loop()).result(CLOSING_S)
 
 
+@dataclass
 class _Pool:
     """All filesystems of this process that are lent or wait, the longest idle first."""
 
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.kept: list[_Kept] = []
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    kept: list[_Kept] = field(default_factory=list)
 
 
 _pool = _Pool()
@@ -70,14 +69,9 @@ _inherited: list[_Kept] = []
 
 @contextmanager
 def lent(remote: Remote, place: Place) -> Iterator[Loan]:
-    """Lend a filesystem for the block, from which ``remote`` may be cut off.
-
-    Raises:
-        TransferCancelledError: Nobody wants the file any more.
-        TransferError: There is no connection, or no login.
-    """
+    """Lend a filesystem for the block, from which ``remote`` may be cut off."""
     remote.check()
-    kept = _take(remote, place.key) or _adopted(_Kept(place.key, place.make()))
+    kept = _taken(remote, place)
     loan = Loan(remote, kept.files)
     try:
         with remote.broken_by(loan.cut):
@@ -102,43 +96,35 @@ def close_idle() -> None:
         one.close()
 
 
-def _take(remote: Remote, key: Hashable) -> _Kept | None:
-    """Find one that works, and close those that do not."""
-    while (found := _found(key)) is not None:
+def _taken(remote: Remote, place: Place) -> _Kept:
+    """Find one that works, and close those that do not; else make one."""
+    while (found := _found(place.key)) is not None:
         alive = found.shared
         try:
-            idle_s = time.monotonic() - found.since
-            alive = alive or found.files.is_alive(remote, idle_s)
+            alive = alive or found.files.is_alive(
+                remote, time.monotonic() - found.since
+            )
         finally:
             if not alive:
                 _give_back(found, good=False)
         if alive:
             return found
-    return None
+    made = _Kept(place.key, place.make())
+    return _found(place.key, made) or made
 
 
-def _found(key: Hashable) -> _Kept | None:
-    """Take the one that was used last of those that fit, if there is any."""
-    with _pool.lock:
-        for one in reversed(_pool.kept):
-            if one.key == key and (one.shared or not one.users):
-                one.users += 1
-                return one
-    return None
+def _found(key: Hashable, made: _Kept | None = None) -> _Kept | None:
+    """Take the one that was used last of those that fit, or else keep a new one.
 
-
-def _adopted(made: _Kept) -> _Kept:
-    """Keep a new one; of those that are shared, one for each key.
-
-    It was made outside the lock, as that may take long. So another thread may have made
-    one as well, and the later of the two goes away unused.
+    That was made outside the lock, as it may take long. So another thread may have made
+    one as well; of two to be shared, the later goes away unused.
     """
     with _pool.lock:
-        for one in _pool.kept:
-            if made.shared and one.key == made.key:
+        for one in reversed(_pool.kept):
+            if one.key == key and (one.shared or not (one.users or made)):
                 one.users += 1
                 return one
-        _pool.kept.append(made)
+        _pool.kept += [made] if made else []
     return made
 
 

@@ -11,6 +11,7 @@ import select
 import socket
 import ssl
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -19,15 +20,12 @@ from typing import TYPE_CHECKING, Any, Final
 from jackfield import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from jackfield.staging.remote import Timeouts
 
 HOME: Final = "~/"  # how a path begins that is from the directory after login
 REASON_S: Final = 5.0  # for the server to say why it has cut a data connection
 
-# Seconds after which a silent control connection shows that it lives, so that a router
-# does not forget it during a long transfer.
+# After which a silent control connection shows that it lives: routers are forgetful.
 KEEPALIVE_S: Final = 60
 
 
@@ -95,19 +93,18 @@ class Client(ftplib.FTP):
             if self.broken and blocking is not None:
                 raise ConnectionAbortedError("the connection was cut")
 
-    # -- The control connection
-
     def open(self) -> None:
         """Connect and log in."""
         account = self.account
         self.host = account.host
-        self._adopt(self.dial(account.host, account.port))
+        self._read_from(self.dial(account.host, account.port))
         if account.implicit:
-            self._secure()
+            self._read_from(self.wrapped(self.control()))
         self.welcome = self.getresp()
         if account.tls and not account.implicit:
             self._demand("AUTH TLS")
-            self._secure()
+            # With the old file goes what somebody may have sent ahead of the handshake.
+            self._read_from(self.wrapped(self.control()))
         self.login(account.user, account.password)
         if account.tls:
             self._demand("PBSZ 0")
@@ -115,11 +112,15 @@ class Client(ftplib.FTP):
         self.voidcmd("TYPE I")
         self.quiet = True
 
-    def stale(self) -> bool:
-        """Whether something has come unasked: a farewell, or the end."""
+    def answers(self, ask: bool) -> bool:
+        """Whether the server is there: no farewell has come, and an answer if asked."""
         poll = select.poll()
         poll.register(self.control(), select.POLLIN)
-        return bool(poll.poll(0))
+        with suppress(*ftplib.all_errors):
+            if ask:
+                self.voidcmd("NOOP")
+            return not poll.poll(0)
+        return False
 
     def leave(self) -> None:
         """Say goodbye, without waiting for an answer, and close."""
@@ -148,22 +149,13 @@ class Client(ftplib.FTP):
             raise
         self.quiet = True
 
-    def _adopt(self, control: socket.socket) -> None:
+    def _read_from(self, control: socket.socket) -> None:
+        """Take replies from this socket; what came before is forgotten."""
+        old, self.sock, self.af = self.file, control, control.family
+        control.settimeout(self.waits.idle)
         control.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if hasattr(socket, "TCP_KEEPIDLE"):
             control.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_S)
-        self.af = control.family
-        self._read_from(control)
-
-    def _secure(self) -> None:
-        # What somebody in between may have sent ahead of the handshake, as if it were
-        # the server's, is dropped with the old file.
-        self._read_from(self.wrapped(self.control()))
-
-    def _read_from(self, control: socket.socket) -> None:
-        """Take replies from this socket; what came before is forgotten."""
-        old, self.sock = self.file, control
-        control.settimeout(self.waits.idle)
         self.file = control.makefile("r", encoding="utf-8", errors="surrogateescape")
         if old is not None:
             old.close()
@@ -175,8 +167,6 @@ class Client(ftplib.FTP):
             self.voidcmd(command)
         except ftplib.error_perm as error:
             raise ssl.SSLError(f"the server does not offer it: {error}") from error
-
-    # -- Connections in general
 
     def dial(self, host: str, port: int) -> socket.socket:
         """Connect to one of a host's addresses."""
@@ -217,19 +207,13 @@ class Client(ftplib.FTP):
             secured.do_handshake()
         return secured
 
-    # -- Data connections
-
     @contextmanager
     def data(self, command: str, rest: int = 0) -> Iterator[socket.socket]:
         """Give the data connection of a command that uses one, such as ``RETR /x``.
 
         The block moves the data. Afterwards the connection is closed, and the server
-        has said that it is content. Where it cannot begin at byte ``rest``, ``REST`` is
-        among ``lacks``.
-
-        Raises:
-            ftplib.Error: The server is not content; from the block, too, if it has cut
-                the connection and says why.
+        has said that it is content; if not, or if it has cut the connection and says
+        why, that is raised. Where it cannot begin at ``rest``, ``lacks`` has ``REST``.
         """
         connection = self._open_data(command, rest)
         try:
@@ -244,17 +228,14 @@ class Client(ftplib.FTP):
             self.conclude()
         except (ConnectionError, ssl.SSLError):
             self.watch(None)
-            self._hear_why()
+            if not (self.broken or self.quiet):
+                with suppress(OSError, EOFError):  # a reason is raised instead
+                    self.control().settimeout(min(REASON_S, self.waits.idle))
+                    self.conclude()
             raise
         finally:
             self.watch(None)
             connection.close()
-
-    def _hear_why(self) -> None:
-        if not (self.broken or self.quiet):
-            with suppress(OSError, EOFError):
-                self.control().settimeout(min(REASON_S, self.waits.idle))
-                self.conclude()
 
     def _open_data(self, command: str, rest: int) -> socket.socket:
         begin = self._dial_data if self.account.passive else self._accept_data
@@ -325,27 +306,20 @@ def _closed_on_error(connection: socket.socket) -> Iterator[None]:
 
 
 def _say_end(connection: socket.socket, patience_s: float) -> None:
-    """Say that nothing more comes, and wait for nobody."""
-    with suppress(OSError, ValueError):
-        if isinstance(connection, ssl.SSLSocket):
-            _say_end_of_tls(connection, patience_s)
-        socket.socket.shutdown(connection, socket.SHUT_WR)
-
-
-def _say_end_of_tls(connection: ssl.SSLSocket, patience_s: float) -> None:
-    """Send it; that of the other side, which many never send, is not waited for."""
+    """Say that nothing more comes; TLS's answer to that, which many omit, can wait."""
     poll = select.poll()
     poll.register(connection, select.POLLOUT)
-    connection.setblocking(False)
-    while True:
-        try:
-            connection.unwrap()
-        except ssl.SSLWantReadError:
-            return
-        except ssl.SSLWantWriteError:
-            if poll.poll(patience_s * 1000):
-                continue
-        return
+    with suppress(OSError, ValueError):
+        while isinstance(connection, ssl.SSLSocket):
+            connection.setblocking(False)
+            with suppress(ssl.SSLWantReadError):
+                try:
+                    connection.unwrap()
+                except ssl.SSLWantWriteError:
+                    if poll.poll(patience_s * 1000):
+                        continue
+            break
+        socket.socket.shutdown(connection, socket.SHUT_WR)
 
 
 @lru_cache(maxsize=8)

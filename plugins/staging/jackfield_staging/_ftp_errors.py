@@ -7,26 +7,18 @@ import ftplib
 import re
 import socket
 import ssl
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from jackfield import Remote, TransferError
 from jackfield.errors import RemoteForbiddenError, RemoteNotFoundError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+NO_WAY: Final = errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN
 
-NETWORK: Final = frozenset(
-    {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN}
-)
-
-_DENIED: Final = re.compile(
-    r"denied|permi|not allowed|forbid|privilege|authori|read.?only", re.IGNORECASE
-)
-_MISSING: Final = re.compile(
-    r"no such|not found|(not|n't) exist|cannot find|not a directory", re.IGNORECASE
-)
-_CROWDED: Final = re.compile(r"too many|maximum|limit|busy|try again", re.IGNORECASE)
+_DENIED: Final = r"(?i)denied|permi|not allowed|forbid|privilege|authori|read.?only"
+_MISSING: Final = r"(?i)no such|not found|(not|n't) exist|cannot find|not a directory"
+_CROWDED: Final = r"(?i)too many|maximum|limit|busy|try again"
 
 
 @contextmanager
@@ -47,23 +39,19 @@ def refusal(
     error: ftplib.error_perm,
     otherwise: type[TransferError] = RemoteNotFoundError,
 ) -> TransferError:
-    """Say what a reply of the 500s means.
-
-    Servers say 550 to nearly everything, so that the text has to be asked, or what
-    is known besides.
-    """
+    """Say what a reply of the 500s means: 550 is said to nearly everything."""
     text = _text(error)
     reason = f"the server refuses: {text}"
     code = text[:3]
     if code in ("530", "532"):
-        if _CROWDED.search(text):
+        if re.search(_CROWDED, text):
             return TransferError(str(remote), reason, transient=True)
         return RemoteForbiddenError(str(remote), reason)
     if code not in ("550", "553"):
         return TransferError(str(remote), reason)
-    if _MISSING.search(text):
+    if re.search(_MISSING, text):
         return RemoteNotFoundError(str(remote), reason)
-    if _DENIED.search(text):
+    if re.search(_DENIED, text):
         return RemoteForbiddenError(str(remote), reason)
     return otherwise(str(remote), reason)
 
@@ -105,7 +93,7 @@ def _passing(remote: Remote, error: Exception) -> str | None:
             return f"no answer in {limits.connect:g} s, or no byte in {limits.idle:g} s"
         case ConnectionError() | ssl.SSLError():
             return f"the connection fails: {error.strerror or error}"
-        case OSError() if error.errno in NETWORK:
+        case OSError() if error.errno in NO_WAY:
             return f"there is no way to the server: {error.strerror}"
         case _:
             return None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ftplib
 import secrets
+from collections.abc import Generator
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import quote
 
 from fsspec.implementations.ftp import FTPFileSystem
@@ -21,9 +22,6 @@ from jackfield_staging._ftp_client import Account, Client
 from jackfield_staging._ftp_errors import refusal, refused_as
 from jackfield_staging._ftp_listing import list_below, look, resolved
 
-if TYPE_CHECKING:
-    from collections.abc import Generator
-
 BLOCK: Final = 1 << 18  # bytes that are read or sent at a time
 NO_NAME: Final = ("550", "553")  # no file can be made, perhaps for want of a directory
 NOOP_AFTER_S: Final = 5.0  # after which an idle connection is tried before it is used
@@ -35,20 +33,7 @@ CLEANUP: Final = Timeouts(2.0, 2.0)
 
 @dataclass(frozen=True, slots=True)
 class FtpOptions:
-    """The keys of the tables ``[staging.ftp]`` and ``[staging.ftps]``.
-
-    Attributes:
-        passive: Whether data connections are made from here to the server. With
-            ``false`` it connects to this machine, which no firewall may hinder.
-        atomic: Whether an upload goes to another name and is renamed when it is whole.
-            With ``false``, for servers that rename nothing, what was there before is
-            lost when the transfer begins, and one that fails leaves nothing.
-        create_directories: Whether missing directories of an upload are made.
-        delete_before_rename: Whether an old file is deleted where the server refuses
-            to rename a new one over it. For a moment there is neither.
-        implicit: ``ftps`` only: TLS from the first byte, on port 990.
-        ca_file: ``ftps`` only: PEM file of the authorities to trust.
-    """
+    """The tables ``[staging.ftp]`` and ``[staging.ftps]``: see docs/staging.md."""
 
     passive: bool = True
     atomic: bool = True
@@ -72,8 +57,6 @@ class FTPFiles(Files, FTPFileSystem):  # type: ignore[misc]  # fsspec has no typ
     def _connect(self) -> None:
         """Do nothing where fsspec would connect, which could not be broken off."""
 
-    # -- For the core
-
     def log_in(self) -> None:
         self.ftp.open()
 
@@ -91,12 +74,8 @@ class FTPFiles(Files, FTPFileSystem):  # type: ignore[misc]  # fsspec has no typ
         ftp, waits = self.ftp, remote.timeouts
         ftp.waits = waits
         ftp.control().settimeout(waits.connect)
-        alive = not ftp.stale()
-        if alive and idle_s >= NOOP_AFTER_S:
-            alive = False
-            with remote.broken_by(ftp.cut), suppress(*ftplib.all_errors):
-                ftp.voidcmd("NOOP")
-                alive = True
+        with remote.broken_by(ftp.cut):
+            alive = ftp.answers(ask=idle_s >= NOOP_AFTER_S)
         ftp.control().settimeout(waits.idle)
         return alive and not ftp.broken
 
@@ -107,8 +86,6 @@ class FTPFiles(Files, FTPFileSystem):  # type: ignore[misc]  # fsspec has no typ
 
     def abandon(self) -> None:
         self.ftp.close()
-
-    # -- In
 
     def look(self, remote: Remote, path: str) -> RemoteInfo:
         del remote
@@ -138,13 +115,8 @@ class FTPFiles(Files, FTPFileSystem):  # type: ignore[misc]  # fsspec has no typ
                 raise
             start, blocks = 0, self._retrieve(transfer, path, 0)
             next(blocks)
-        return Stream(
-            info,
-            start,
-            read=lambda: next(blocks, b""),
-            confirm=confirm,
-            close=blocks.close,
-        )
+        read = partial(next, blocks, b"")
+        return Stream(info, start, [], read, confirm, blocks.close)
 
     def _retrieve(self, transfer: Transfer, path: str, start: int) -> Generator[bytes]:
         """Give a file's bytes; nothing at first, when the server has begun."""
@@ -164,8 +136,6 @@ class FTPFiles(Files, FTPFileSystem):  # type: ignore[misc]  # fsspec has no typ
             return info
         check_same(transfer, info, look(self.ftp, path))
         return replace(info, settled=True)
-
-    # -- Out
 
     def send(self, file: Transfer, path: str) -> RemoteInfo:
         """Send by one ``STOR`` to another name, and rename it when it is whole."""
@@ -201,10 +171,7 @@ class FTPFiles(Files, FTPFileSystem):  # type: ignore[misc]  # fsspec has no typ
         return self._store(transfer, path)
 
     def _store(self, transfer: Transfer, path: str) -> RemoteInfo:
-        """Send, and see that all has arrived; leave nothing where it has not.
-
-        A refusal before the server has begun is raised as it is.
-        """
+        """Send, and see that all has arrived; leave nothing where it has not."""
         begun = False
         try:
             with self.ftp.data(f"STOR {path}") as connection, transfer.open() as file:
@@ -217,11 +184,10 @@ class FTPFiles(Files, FTPFileSystem):  # type: ignore[misc]  # fsspec has no typ
             info = look(self.ftp, path)
             _check_size(transfer, info.size, "were sent")
         except BaseException as error:
-            if not begun:
-                raise
-            self._discard(path)
-            if isinstance(error, ftplib.error_perm):
-                raise refusal(transfer, error, RemoteForbiddenError) from error
+            if begun:
+                self._discard(path)
+                if isinstance(error, ftplib.error_perm):  # not one before it began
+                    raise refusal(transfer, error, RemoteForbiddenError) from error
             raise
         return replace(info, settled=True)
 

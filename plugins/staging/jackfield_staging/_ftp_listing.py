@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import ftplib
 import re
+from collections.abc import Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from jackfield import RemoteInfo
 from jackfield_staging._ftp_client import HOME, Client
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 NOT_OFFERED: Final = ("500", "502", "504")  # replies to a command that is not known
 
@@ -33,9 +31,6 @@ _WINDOWS: Final = re.compile(
     r"\d\d-\d\d-\d\d(?:\d\d)?\s+\d\d:\d\d[AP]M\s+"
     r"(?:<DIR>\s+|(?P<size>\d+) )(?P<name>.+)"
 )
-
-
-# -- One file
 
 
 def resolved(ftp: Client, path: str) -> str:
@@ -105,9 +100,6 @@ def _unless_lacking(ftp: Client, verb: str, path: str) -> str:
         return ""
 
 
-# -- Directories
-
-
 class _Entry(NamedTuple):
     """A line of a listing."""
 
@@ -133,8 +125,10 @@ def list_below(ftp: Client, top: str) -> dict[str, RemoteInfo]:
     understood is a ValueError.
     """
     found: dict[str, RemoteInfo] = {}
-    pending = [_Directory(top.rstrip("/") or "/", "", _identity(ftp, top), ())]
-    listed = 0
+    identity, listed = "", 0
+    with suppress(ftplib.error_perm):  # listing tells more of the reason
+        identity = facts(ftp, top).get("unique", "")
+    pending = [_Directory(top.rstrip("/") or "/", "", identity, ())]
     while pending:
         here, listed = pending.pop(), listed + 1
         if here.identity in here.above:
@@ -158,12 +152,6 @@ def list_below(ftp: Client, top: str) -> dict[str, RemoteInfo]:
     return found
 
 
-def _identity(ftp: Client, top: str) -> str:
-    with suppress(ftplib.error_perm):  # listing tells more of the reason
-        return facts(ftp, top).get("unique", "")
-    return ""
-
-
 def _entries(ftp: Client, here: _Directory) -> tuple[list[_Entry], str]:
     """List one directory, and say what it can be known again by."""
     if "MLSD" not in ftp.lacks:
@@ -173,7 +161,13 @@ def _entries(ftp: Client, here: _Directory) -> tuple[list[_Entry], str]:
             if str(error)[:3] in NOT_OFFERED:
                 ftp.lacks.add("MLSD")
             # Another refusal has its reason, which the other way brings to light.
-    return _from_list(ftp, here.path)
+    resolved(ftp, HOME)  # while it can still be asked
+    ftp.cwd(here.path)
+    identity = ftp.pwd()  # where links were followed, many servers tell the true name
+    # With "-a", files whose name begins with a dot are shown, and "." at least; who
+    # shows nothing has taken it for a name.
+    texts = _list(ftp, "LIST -a") or _list(ftp, "LIST")
+    return list(parsed(texts)), identity
 
 
 def _from_mlsd(ftp: Client, path: str) -> list[_Entry]:
@@ -186,17 +180,6 @@ def _from_mlsd(ftp: Client, path: str) -> list[_Entry]:
             kind = "link" if kind.startswith(("os.unix=sl", "os.unix=sy")) else kind
             entries.append(_Entry(_checked(name), kind, info, told.get("unique", "")))
     return entries
-
-
-def _from_list(ftp: Client, path: str) -> tuple[list[_Entry], str]:
-    resolved(ftp, HOME)  # while it can still be asked
-    ftp.cwd(path)
-    # Where links were followed, many servers tell the true name.
-    identity = ftp.pwd()
-    # With "-a", files whose name begins with a dot are shown, and "." at least; who
-    # shows nothing has taken it for a name.
-    texts = _list(ftp, "LIST -a") or _list(ftp, "LIST")
-    return list(parsed(texts)), identity
 
 
 def _list(ftp: Client, command: str) -> list[str]:
@@ -215,19 +198,14 @@ def parsed(texts: list[str]) -> Iterator[_Entry]:
             if text.lower().startswith("total ") or not text.strip():
                 continue
             raise ValueError(f"a line of its listing cannot be understood: {text!r}")
-        name = match["name"]
-        kind = _kind(match)
+        name, size = match["name"], match["size"]
+        mark = match["kind"] if match.re is _UNIX else "-" if size else "d"
+        kind = {"-": "file", "d": "dir", "l": "link"}.get(mark, "other")
         if kind == "link":
             name = name.partition(" -> ")[0]
         if name not in (".", ".."):
-            size = match["size"] if kind == "file" else None
-            yield _Entry(_checked(name), kind, info_of(size, None), "")
-
-
-def _kind(match: re.Match[str]) -> str:
-    if match.re is _WINDOWS:
-        return "file" if match["size"] else "dir"
-    return {"-": "file", "d": "dir", "l": "link"}.get(match["kind"], "other")
+            info = info_of(size if kind == "file" else None, None)
+            yield _Entry(_checked(name), kind, info, "")
 
 
 def _checked(name: str) -> str:
@@ -246,9 +224,6 @@ def _enters(ftp: Client, path: str) -> bool:
 
 
 def _lines(ftp: Client, command: str) -> list[str]:
-    blocks = []
-    with ftp.data(command) as connection:
-        while block := connection.recv(1 << 16):
-            blocks.append(block)
-    text = b"".join(blocks).decode("utf-8", "surrogateescape")
-    return [one.removesuffix("\r") for one in text.split("\n") if one.strip()]
+    with ftp.data(command) as connection, connection.makefile("rb") as file:
+        texts = file.read().decode("utf-8", "surrogateescape").split("\n")
+    return [one.removesuffix("\r") for one in texts if one.strip()]

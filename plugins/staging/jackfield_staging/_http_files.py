@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import logging
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -27,8 +27,6 @@ from jackfield_staging._http_options import proxy_for, tls_context
 from jackfield_staging._http_wire import Body, HTTPWire, block, first_block
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
-
     from jackfield_staging._core_calls import Outgoing
     from jackfield_staging._http_trail import Trail
 
@@ -48,23 +46,18 @@ _warned: set[str] = set()
 class HTTPFiles(HTTPWire):
     """fsspec's filesystem with what transfers need beyond it. A path is a ``Trail``."""
 
-    # -- Looking
-
-    async def look(self, remote: Remote, path: Trail) -> RemoteInfo:
-        return await self._look(remote, path)
-
-    async def _look(
-        self, remote: Remote, trail: Trail, method: str = "HEAD", *, again: bool = False
+    async def look(
+        self, remote: Remote, path: Trail, method: str = "HEAD", *, again: bool = False
     ) -> RemoteInfo:
         """Ask for a file's head; where HEAD is refused, for its first byte.
 
         ``again`` asks where redirects have led before.
         """
         byte = {} if method == "HEAD" else {"Range": "bytes=0-0"}
-        async with self._asked(method, trail, byte, again=again) as answer:
+        async with await self._ask(method, path, byte, again=again) as answer:
             status, headers = answer.status, answer.headers
         if method == "HEAD" and status in _NO_HEAD:
-            return await self._look(remote, trail, "GET", again=again)
+            return await self.look(remote, path, "GET", again=again)
         if status not in (200, 206, 416):
             raise rules.failure(str(remote), status, headers)
         return rules.describe(status, headers)
@@ -78,16 +71,14 @@ class HTTPFiles(HTTPWire):
         another date; and where all came in one piece, this saves a change of threads.
         """
         try:
-            after = await self._look(remote, trail, again=True)
+            after = await self.look(remote, trail, again=True)
             if info.differs(after):
                 # Some servers answer HEAD with headers that are not those of GET.
-                after = await self._look(remote, trail, "GET", again=True)
+                after = await self.look(remote, trail, "GET", again=True)
         except RemoteNotFoundError as error:
             raise RemoteChangedError(str(remote), "it is gone") from error
         check_same(remote, info, after)
         return replace(info, settled=info.etag is None or after.etag is not None)
-
-    # -- In
 
     async def stream(self, transfer: Transfer, path: Trail) -> Stream:
         answer, start = await self._get(transfer, path)
@@ -115,11 +106,7 @@ class HTTPFiles(HTTPWire):
     async def _get(
         self, transfer: Transfer, trail: Trail
     ) -> tuple[aiohttp.ClientResponse, int]:
-        """Ask for the rest, if there is any, else for all; say where it begins.
-
-        Raises:
-            RemoteChangedError: The server gives a part of another version.
-        """
+        """Ask for the rest, if there is any, else for all; say where it begins."""
         etag = transfer.known.etag
         if not transfer.offset or etag is None or not rules.is_strong(etag):
             return await self._ask("GET", trail), 0
@@ -138,8 +125,6 @@ class HTTPFiles(HTTPWire):
         answer.close()  # another part than the one that was asked for, or none
         return await self._ask("GET", trail), 0
 
-    # -- Out
-
     async def send(self, file: Outgoing, path: Trail) -> RemoteInfo:
         """PUT a file; a server shows it when it is complete."""
         status, headers = await self._put(file, path)
@@ -151,19 +136,17 @@ class HTTPFiles(HTTPWire):
         return RemoteInfo()
 
     async def _put(self, file: Outgoing, trail: Trail) -> tuple[int, Mapping[str, str]]:
-        async with self._asked("PUT", trail, body=Body(file)) as answer:
+        async with await self._ask("PUT", trail, body=Body(file)) as answer:
             return answer.status, answer.headers
 
     async def _make_directories(self, remote: Remote, trail: Trail) -> None:
         for directory in trail.directories:
             trail.restart(directory)
-            async with self._asked("MKCOL", trail, again=True) as answer:
+            async with await self._ask("MKCOL", trail, again=True) as answer:
                 # 405: it is there. What is refused otherwise may be there as well, such
                 # as the directories above the user's own; the PUT tells.
                 if answer.status >= 500:
                     raise rules.failure(str(remote), answer.status, answer.headers)
-
-    # -- Directories
 
     async def below(self, remote: Remote, path: Trail) -> dict[str, RemoteInfo]:
         """Follow the links of an index downwards."""
@@ -185,7 +168,7 @@ class HTTPFiles(HTTPWire):
 
     async def _entries(self, remote: Remote, trail: Trail, directory: str) -> list[str]:
         trail.restart(trail.parsed(remote.url + directory))
-        async with self._asked("GET", trail, again=True) as answer:
+        async with await self._ask("GET", trail, again=True) as answer:
             if answer.status != 200:
                 raise rules.failure(str(remote), answer.status, answer.headers)
             if rules.media_type(answer.headers) not in rules.PAGE_TYPES:
@@ -198,25 +181,6 @@ class HTTPFiles(HTTPWire):
             text = page.decode(answer.charset or "utf-8", "replace")
         return entries(text, str(trail.at))
 
-    # -- Requests
-
-    @asynccontextmanager
-    async def _asked(
-        self,
-        method: str,
-        trail: Trail,
-        headers: Mapping[str, str] | None = None,
-        *,
-        body: Body | None = None,
-        again: bool = False,
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Give the answer to a request; one that is not read costs the connection."""
-        answer = await self._ask(method, trail, headers, body=body, again=again)
-        try:
-            yield answer
-        finally:
-            answer.close()
-
     async def _ask(
         self,
         method: str,
@@ -226,7 +190,10 @@ class HTTPFiles(HTTPWire):
         body: Body | None = None,
         again: bool = False,
     ) -> aiohttp.ClientResponse:
-        """Send a request, follow redirects, and return the answer's head."""
+        """Send a request, follow redirects, and return the answer's head.
+
+        An answer that is left before its end costs the connection.
+        """
         if not again:
             trail.restart()
         limit = trail.options.max_redirects
@@ -245,7 +212,9 @@ class HTTPFiles(HTTPWire):
         self, method: str, trail: Trail, headers: Mapping[str, str], body: Body | None
     ) -> aiohttp.ClientResponse:
         at, options = trail.at, trail.options
-        proxy = proxy_for(at.scheme, at.host or "") if options.trust_env else None
+        proxy = None
+        if options.trust_env:
+            proxy = proxy_for(at.host or "", at.scheme, "all")
         try:
             return await self.request(
                 method,

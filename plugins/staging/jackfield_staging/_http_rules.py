@@ -9,23 +9,19 @@ from __future__ import annotations
 import ipaddress
 import mimetypes
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from jackfield import RemoteInfo, TransferError
 from jackfield.errors import RemoteForbiddenError, RemoteNotFoundError
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-SAME_METHOD: Final = frozenset(
-    {307, 308}
-)  # a request with a body is repeated as it was
+SAME_METHOD: Final = frozenset({307, 308})  # a body is sent there again
 
 _MISSING: Final = frozenset({404, 410})
 _FORBIDDEN: Final = frozenset({401, 403, 407})
@@ -68,10 +64,8 @@ def _whole_number(text: str | None) -> int | None:
 
 def is_encoded(headers: Mapping[str, str]) -> bool:
     """Whether the body is something else than the file, such as compressed."""
-    return headers.get("Content-Encoding", "identity").strip().lower() not in (
-        "",
-        "identity",
-    )
+    coding = headers.get("Content-Encoding", "").strip().lower()
+    return coding not in ("", "identity")
 
 
 def retry_after(value: str | None) -> float | None:
@@ -90,7 +84,8 @@ def retry_after(value: str | None) -> float | None:
 
 def failure(url: str, status: int, headers: Mapping[str, str]) -> TransferError:
     """Return the error that a status stands for; ``url`` is shown as it is."""
-    reason = f"the server answered {_named(status)}"
+    phrases = {one.value: f" {one.phrase}" for one in HTTPStatus}
+    reason = f"the server answered {status}{phrases.get(status, '')}"
     if status in _MISSING:
         return RemoteNotFoundError(url, reason)
     if status in _FORBIDDEN:
@@ -98,13 +93,6 @@ def failure(url: str, status: int, headers: Mapping[str, str]) -> TransferError:
     later = status in _TRANSIENT or (status >= 500 and status not in _UNABLE)
     wait = retry_after(headers.get("Retry-After")) if later else None
     return TransferError(url, reason, transient=later, retry_after=wait)
-
-
-def _named(status: int) -> str:
-    try:
-        return f"{status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        return str(status)
 
 
 def media_type(headers: Mapping[str, str]) -> str:
@@ -116,10 +104,9 @@ def is_unlikely(url: str, kind: str) -> bool:
     """Whether a page of text has come for a URL that is named like something else."""
     if kind not in PAGE_TYPES:
         return False
-    name = PurePosixPath(unquote(urlsplit(url).path)).name
-    if PurePosixPath(name).suffix.lower() in _PAGE_SUFFIXES:
-        return False
-    return mimetypes.guess_type(name)[0] not in PAGE_TYPES
+    name = PurePosixPath(unquote(urlsplit(url).path))
+    page = name.suffix.lower() in _PAGE_SUFFIXES
+    return not page and mimetypes.guess_type(name.name)[0] not in PAGE_TYPES
 
 
 def is_public(address: str) -> bool:

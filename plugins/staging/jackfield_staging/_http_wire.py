@@ -10,6 +10,7 @@ import asyncio
 import errno
 import socket
 import ssl
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,8 +23,6 @@ from jackfield_staging._core_files import BLOCK, Files, Runs
 from jackfield_staging._http_rules import is_public
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from yarl import URL
 
     from jackfield.staging.remote import Timeouts
@@ -74,17 +73,11 @@ class HTTPWire(Files, HTTPFileSystem):  # type: ignore[misc]  # fsspec has no ty
     ) -> aiohttp.ClientResponse:
         """Send one request as it is, and return the head of its answer.
 
-        Args:
-            method: ``GET``, ``HEAD``, ...
-            url: Where to.
-            headers: More of them. The body is asked for as it is, not compressed.
-            timeouts: For the connection, and between two bytes.
-            body: What to send.
-            tls: Whom to trust; for an ``https`` URL.
-            proxy: By way of whom.
-            guarded: Whether to connect to public addresses only.
+        ``tls`` says whom to trust; a ``guarded`` one connects to public addresses only.
         """
-        session = await (self._guarded_session() if guarded else self.set_session())
+        if guarded and self._guarded is None:
+            self._guarded = await _open(_public_socket)
+        session: Any = self._guarded if guarded else await self.set_session()
         answer: aiohttp.ClientResponse = await session.request(
             method,
             url,
@@ -100,11 +93,6 @@ class HTTPWire(Files, HTTPFileSystem):  # type: ignore[misc]  # fsspec has no ty
             ),
         )
         return answer
-
-    async def _guarded_session(self) -> aiohttp.ClientSession:
-        if self._guarded is None:
-            self._guarded = await _open(_public_socket)
-        return self._guarded
 
 
 async def _open(factory: Any = None, **_: object) -> aiohttp.ClientSession:
@@ -130,9 +118,6 @@ def _public_socket(target: Any) -> socket.socket:
     if not is_public(address[0]):
         raise OSError(errno.EACCES, "the address is not a public one")
     return socket.socket(family, kind, protocol)
-
-
-# -- Bodies
 
 
 async def block(answer: aiohttp.ClientResponse) -> list[bytes]:
@@ -195,15 +180,8 @@ class Body(aiohttp.Payload):
         raise TypeError("the body of a file is not text")
 
 
-# -- What aiohttp raises, in our words
-
-
 def explain(remote: Remote, error: Exception) -> None:
-    """Raise what an error of aiohttp means, and what to do about it; leave others.
-
-    Raises:
-        TransferError: The other side cannot be reached or understood.
-    """
+    """Raise what an error of aiohttp means, and what to do about it; leave others."""
     if isinstance(error, aiohttp.ClientResponseError | aiohttp.InvalidURL):
         raise _unspeakable(remote, error) from None  # they show the URL's query
     if isinstance(error, aiohttp.ClientError | TimeoutError):
@@ -239,7 +217,10 @@ def _reason(remote: Remote, error: Exception) -> tuple[str, bool]:
             untrusted = error.certificate_error
             return f"the server's certificate is not trusted: {untrusted}", False
         case aiohttp.ClientSSLError():
-            return f"no TLS connection: {_words(error.os_error)}", _broke(error)
+            # A handshake that ended by itself, rather than in a disagreement, may pass.
+            broke = ConnectionError | ssl.SSLEOFError | ssl.SSLZeroReturnError
+            passing = isinstance(error.os_error, broke)
+            return f"no TLS connection: {_words(error.os_error)}", passing
         case aiohttp.ClientConnectorError():
             return f"no connection: {_words(error.os_error)}", True
         case aiohttp.ServerDisconnectedError():
@@ -254,10 +235,3 @@ def _words(error: BaseException) -> str:
     if isinstance(error, aiohttp.ClientError):
         return type(error).__name__
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
-
-
-def _broke(error: aiohttp.ClientSSLError) -> bool:
-    """Whether a handshake ended by itself, rather than in a disagreement."""
-    return isinstance(
-        error.os_error, ConnectionError | ssl.SSLEOFError | ssl.SSLZeroReturnError
-    )

@@ -7,9 +7,11 @@ times as much.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import ssl
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -29,8 +31,6 @@ from jackfield_staging._http_wire import Body, HTTPWire, explain
 from jackfield_staging._s3_errors import explained, read_refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import aiohttp
 
     from jackfield import Remote
@@ -42,20 +42,15 @@ POOL_SIZE: Final = 64  # calls under way at most; botocore's 10 would queue them
 # renews them many minutes before they do.
 FRESH_S: Final = 60.0
 
-# The SHA-256 of no bytes.
-NOTHING: Final = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+NOTHING: Final = hashlib.sha256().hexdigest()  # of a body that there is not
 
 
 class _Region(NamedTuple):
-    """Where a bucket's objects are, and by what way.
-
-    ``name`` is what requests are signed for. ``proxy`` is kept because looking through
-    the environment for it costs as much as signing.
-    """
+    """Where a bucket's objects are, and by what way."""
 
     base: str
-    name: str
-    proxy: str | None
+    name: str  # what requests are signed for
+    proxy: str | None  # kept, because looking for it costs as much as signing
 
 
 class _Signer(S3SigV4Auth):  # type: ignore[misc]  # botocore has no types
@@ -137,23 +132,18 @@ class S3Account(Files, S3FileSystem):  # type: ignore[misc]  # s3fs has no types
             known = refusal.region
             await self._relocate(target.bucket, known)
 
-    # -- Where buckets are
-
     async def _region(self, bucket: str) -> _Region:
-        """Say where a bucket is. The first time, botocore works it out, offline."""
-        region = self._regions.get(bucket)
-        if region is None:
-            region = self._regions[bucket] = await self._find_region(bucket)
-        return region
-
-    async def _find_region(self, bucket: str) -> _Region:
-        """Read it off a URL that botocore makes for an object there."""
+        """Say where a bucket is: read it off a URL that botocore makes, offline."""
+        if bucket in self._regions:
+            return self._regions[bucket]
         api = await self.set_session()
         named = {"Bucket": bucket, "Key": "k"}
         parts = urlsplit(await api.generate_presigned_url("get_object", Params=named))
         scope = parse_qs(parts.query).get("X-Amz-Credential", ["/////"])[0].split("/")
         base = f"{parts.scheme}://{parts.netloc}{parts.path.removesuffix('/k')}"
-        return _Region(base, scope[-3], proxy_for(parts.scheme, parts.hostname or ""))
+        proxy = proxy_for(parts.hostname or "", parts.scheme)
+        region = self._regions[bucket] = _Region(base, scope[-3], proxy)
+        return region
 
     async def _relocate(self, bucket: str, name: str) -> None:
         """Take note that a bucket is in another region.
@@ -163,10 +153,8 @@ class S3Account(Files, S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         api = await self.set_session()
         with suppress(ClientError):  # who may read it may not look at it
             await api.head_bucket(Bucket=bucket)
-        found = await self._find_region(bucket)
-        self._regions[bucket] = found._replace(name=name)
-
-    # -- Signatures
+        self._regions.pop(bucket, None)
+        self._regions[bucket] = (await self._region(bucket))._replace(name=name)
 
     async def _sign(
         self,

@@ -16,23 +16,7 @@ LEAST_PART: Final = 5 << 20  # bytes that a store takes as one of several parts
 
 @dataclass(frozen=True, slots=True)
 class S3Options:
-    """The table ``[staging.s3]``.
-
-    Attributes:
-        endpoint_url: The store, if it is not Amazon's: ``"https://s3.example.org"``.
-        region: Its region. A bucket in another one is found, by one more request.
-        profile: Which profile of ``~/.aws`` to take instead of the default one.
-        anonymous: Whether to send no credentials at all, for public buckets.
-        addressing_style: ``"path"``, ``"virtual"`` or ``"auto"``.
-        ca_file: Certificates to trust instead of the usual ones.
-        verify: Whether to verify the store's certificate; off only to find a fault.
-        requester_pays: Whether to agree to pay for what is read.
-        create_only: Whether to send an output only where there is no object yet.
-        server_side_encryption: How outputs are encrypted: ``"AES256"``, ``"aws:kms"``.
-        storage_class: Where outputs are kept: such as ``"STANDARD_IA"``.
-        part_size: Bytes up to which an output is sent in one request; a larger one
-            is sent in parts of this many.
-    """
+    """The table ``[staging.s3]``: see docs/staging.md."""
 
     endpoint_url: str = ""
     region: str = ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -11,15 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore import exceptions as botocore
 
 from jackfield import Remote, TransferError
-from jackfield.errors import (
-    RemoteChangedError,
-    RemoteForbiddenError,
-    RemoteNotFoundError,
-)
+from jackfield import errors as kernel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import aiohttp
 
 MOST_TEXT: Final = 1 << 16
@@ -60,11 +55,11 @@ class Refusal:
         told = ": ".join(word for word in (code, self.text) if word)
         reason = f"the store answers {status} {told}"
         if self.code in MISSING or status in (404, 410):
-            return RemoteNotFoundError(place, reason)
+            return kernel.RemoteNotFoundError(place, reason)
         if self.code in FORBIDDEN or status in (401, 403):
-            return RemoteForbiddenError(place, reason)
+            return kernel.RemoteForbiddenError(place, reason)
         if status in (412, 416):
-            return RemoteChangedError(place, reason)
+            return kernel.RemoteChangedError(place, reason)
         passing = self.code in PASSING or status in PASSING_STATUS or status >= 500
         wait = float(self.retry_after) if self.retry_after.isdecimal() else None
         return TransferError(place, reason, passing, wait)
@@ -91,7 +86,9 @@ def explained(remote: Remote) -> Iterator[None]:
     except botocore.ClientError as error:
         raise _refused(error.response).error(remote) from error
     except NO_LOGIN as error:
-        raise RemoteForbiddenError(str(remote), f"no credentials: {error}") from error
+        raise kernel.RemoteForbiddenError(
+            str(remote), f"no credentials: {error}"
+        ) from error
     except botocore.BotoCoreError as error:
         broken = botocore.HTTPClientError | botocore.ConnectionError
         passing = isinstance(error, broken) and not isinstance(error, botocore.SSLError)

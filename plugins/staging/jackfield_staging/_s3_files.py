@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
@@ -16,8 +17,6 @@ from jackfield_staging._http_wire import Body, block, first_block
 from jackfield_staging._s3_account import S3Account
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import aiohttp
 
     from jackfield_staging._core_calls import Outgoing
@@ -85,8 +84,6 @@ class S3Files(S3Account):
             return Stream(info, start, first)
         return Stream(info, start, first, lambda: block(answer), close=answer.close)
 
-    # -- Out
-
     async def send(self, file: Outgoing, path: Target) -> RemoteInfo:
         """Send a file; the object is replaced at once or not at all."""
         remote, options = file.transfer, self.account.options
@@ -101,7 +98,8 @@ class S3Files(S3Account):
                 "x-amz-server-side-encryption": options.server_side_encryption,
                 "x-amz-storage-class": options.storage_class,
             }
-            answer = await self._put(file, path, (0, file.size), _without_empty(wishes))
+            headers = {name: value for name, value in wishes.items() if value}
+            answer = await self._put(file, path, (0, file.size), headers)
             return _told(answer, file.size)
         except RemoteChangedError as error:  # nothing else is asked on condition
             reason = "there is an object already, and create_only is set"
@@ -125,40 +123,31 @@ class S3Files(S3Account):
         return answer
 
     async def _send_in_parts(self, file: Outgoing, target: Target) -> RemoteInfo:
+        """Send parts one after another, of which the store makes an object at last."""
         remote, options = file.transfer, self.account.options
-        named = _object(remote, target)
-        wishes = {
-            "ServerSideEncryption": options.server_side_encryption,
-            "StorageClass": options.storage_class,
-        }
-        begun = await self.ask(
-            remote, "create_multipart_upload", **named, **_without_empty(wishes)
-        )
-        named["UploadId"] = begun["UploadId"]
-        only_new = {"IfNoneMatch": "*"} if options.create_only else {}
-        complete = "complete_multipart_upload"
+        step = max(options.part_size, -(-file.size // MOST_PARTS))
+        named, wishes = _object(remote, target), {}
+        if options.server_side_encryption:
+            wishes["ServerSideEncryption"] = options.server_side_encryption
+        if options.storage_class:
+            wishes["StorageClass"] = options.storage_class
+        begun = await self.ask(remote, "create_multipart_upload", **named, **wishes)
+        upload = named["UploadId"] = begun["UploadId"]
+        parts: list[dict[str, Any]] = []
+        end: dict[str, Any] = {"MultipartUpload": {"Parts": parts}}
+        if options.create_only:
+            end["IfNoneMatch"] = "*"
         try:
-            parts = {"Parts": await self._send_parts(file, target, named["UploadId"])}
-            done = await self.ask(
-                remote, complete, **named, **only_new, MultipartUpload=parts
-            )
+            for number, start in enumerate(range(0, file.size, step), 1):
+                span = start, min(step, file.size - start)
+                query = {"partNumber": str(number), "uploadId": upload}
+                answer = await self._put(file, target, span, {}, query)
+                parts.append({"PartNumber": number, "ETag": answer.headers["ETag"]})
+            done = await self.ask(remote, "complete_multipart_upload", **named, **end)
         except BaseException:
             await self._give_up(remote, named)
             raise
         return RemoteInfo(file.size, done.get("ETag"), settled=True)
-
-    async def _send_parts(
-        self, file: Outgoing, target: Target, upload: str
-    ) -> list[dict[str, Any]]:
-        """Send the parts one after another; return what completes them."""
-        step = max(self.account.options.part_size, -(-file.size // MOST_PARTS))
-        parts: list[dict[str, Any]] = []
-        for number, start in enumerate(range(0, file.size, step), 1):
-            span = start, min(step, file.size - start)
-            query = {"partNumber": str(number), "uploadId": upload}
-            answer = await self._put(file, target, span, {}, query)
-            parts.append({"PartNumber": number, "ETag": answer.headers["ETag"]})
-        return parts
 
     async def _give_up(self, remote: Remote, named: Mapping[str, str]) -> None:
         """Have the store forget the parts, also when nobody wants the transfer now."""
@@ -212,10 +201,6 @@ def _told(answer: aiohttp.ClientResponse, size: int | None) -> RemoteInfo:
     headers = answer.headers
     modified = headers.get("Last-Modified")
     return RemoteInfo(size, headers.get("ETag"), modified, settled=True)
-
-
-def _without_empty(wishes: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in wishes.items() if value}
 
 
 def _date(when: datetime) -> str:

@@ -1,9 +1,7 @@
 """Files of every scheme that an installed filesystem of fsspec serves.
 
 ``pip install gcsfs`` is all that ``gs://bucket/key`` takes; likewise ``adlfs`` for
-``az:``, ``huggingface_hub`` for ``hf:``, ``paramiko`` for ``sftp:``,
-``webdav4[fsspec]`` for ``webdav:``, ``smbprotocol`` for ``smb:``. Paths in URLs are
-decoded.
+``az:``, ``paramiko`` for ``sftp:`` and so on. Paths in URLs are decoded.
 
 The table ``[staging.SCHEME]`` and the credentials go to the filesystem's constructor,
 such as ``port`` or ``project``; the name ``user`` becomes ``username``. But for:
@@ -14,10 +12,9 @@ such as ``port`` or ``project``; the name ``user`` becomes ``username``. But for
 - ``webdav``, ``dav``: ``tls``, false for plain HTTP; ``base_url``, where paths begin.
   The rest goes to httpx.
 
-Outputs are sent under another name and renamed over SFTP and WebDAV; other
-filesystems are trusted to show a file when it is whole, as object stores do.
-``memory:`` is within the process only. Whatever reaches this machine's own files is
-refused: a URL may come from anybody.
+Outputs are sent under another name and renamed over SFTP and WebDAV; other filesystems
+are trusted to show a file when it is whole, as object stores do. Whatever reaches this
+machine's own files is refused: a URL may come from anybody.
 """
 
 from __future__ import annotations
@@ -35,20 +32,15 @@ from jackfield_staging._core_files import Place
 from jackfield_staging._core_hooks import Provider
 
 # Schemes that have a plugin of their own.
-ELSEWHERE: Final = frozenset({"file", "ftp", "ftps", "http", "https", "s3"})
+ELSEWHERE: Final = {"file", "ftp", "ftps", "http", "https", "s3"}
 
 # Local files by other names, and filesystems that wrap others.
-REFUSED: Final = frozenset(
-    {
-        *("arrow", "async_wrapper", "asynclocal", "asyncwrapper", "blockcache"),
-        *("cached", "data", "dir", "dvc", "filecache", "generic", "git"),
-        *("libarchive", "local", "reference", "simplecache", "tar", "zip"),
-    }
-)
-
-CHAINED: Final = re.compile(
-    r"::[a-z][a-z0-9+.-]*://|^[a-z][a-z0-9+.-]*::", re.IGNORECASE
-)
+REFUSED: Final = {
+    *("arrow", "async_wrapper", "asynclocal", "asyncwrapper", "blockcache", "cached"),
+    *("data", "dir", "dvc", "filecache", "generic", "git", "libarchive", "local"),
+    *("reference", "simplecache", "tar", "zip"),
+}
+CHAINED: Final = r"(?i)::[a-z][a-z0-9+.-]*://|^[a-z][a-z0-9+.-]*::"
 
 # What to install for a scheme or a module of another name.
 PACKAGES: Final = {
@@ -58,14 +50,8 @@ PACKAGES: Final = {
     "smbclient": "smbprotocol",
 }
 
-WEBDAV: Final = frozenset({"dav", "webdav"})
-SFTP: Final = frozenset({"sftp", "ssh"})
-
-
-@hookimpl
-def jackfield_serves_scheme(scheme: str) -> bool:
-    """Look the scheme up in fsspec's registry, which imports no implementation."""
-    return served(scheme)
+WEBDAV: Final = {"dav", "webdav"}
+SFTP: Final = {"sftp", "ssh"}
 
 
 def reach(remote: Remote) -> Place:
@@ -86,8 +72,9 @@ def _files(scheme: str, kind: Any) -> type[Wrapped]:
     return Memory if scheme == "memory" else Blocking
 
 
-def served(scheme: str) -> bool:
-    """Whether fsspec knows a scheme that nobody else serves."""
+@hookimpl
+def jackfield_serves_scheme(scheme: str) -> bool:
+    """Look the scheme up in fsspec's registry, which imports no implementation."""
     if scheme in ELSEWHERE or scheme in REFUSED:
         return False
     return scheme in known_implementations or scheme in registry or scheme in WEBDAV
@@ -98,7 +85,7 @@ def _access(remote: Remote) -> tuple[Any, dict[str, Any], str]:
 
     Raises that the URL is a chain of filesystems, or reaches local files.
     """
-    if CHAINED.search(remote.url):
+    if re.search(CHAINED, remote.url):
         raise TransferError(str(remote), "chains of filesystems are not staged")
     kind = _class(remote.scheme)
     if getattr(kind, "local_file", False):
@@ -164,19 +151,19 @@ def _webdav(remote: Remote, parts: SplitResult) -> dict[str, Any]:
 def _sftp(remote: Remote) -> dict[str, Any]:
     """Return what paramiko connects with; ``key_file`` is its ``key_filename``."""
     arguments = {**remote.options, **_login(remote, urlsplit(remote.url))}
+    if "user" in arguments:
+        arguments["username"] = arguments.pop("user")
     for name, called in (("key_file", "key_filename"), ("known_hosts", "known_hosts")):
         if name in arguments:
             path = arguments.pop(name)
             arguments[called] = str(Path(path).expanduser())
             if not Path(arguments[called]).is_file():
-                raise ConfigurationError(
-                    f"staging.{remote.scheme}.{name} is {path!r}; there is no such "
-                    f"file."
-                )
+                reason = f"staging.{remote.scheme}.{name} is {path!r}; there is no such"
+                raise ConfigurationError(f"{reason} file.")
     return {**arguments, "waits": remote.timeouts}
 
 
-_provider: Final = Provider(served, reach)
+_provider: Final = Provider(jackfield_serves_scheme, reach)
 jackfield_stage_in: Final = _provider.jackfield_stage_in
 jackfield_stage_out: Final = _provider.jackfield_stage_out
 jackfield_stat_file: Final = _provider.jackfield_stat_file

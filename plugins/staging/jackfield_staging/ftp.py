@@ -1,20 +1,13 @@
-"""Move files from and to FTP servers, in the clear or with TLS. Schemes: ftp, ftps.
+"""Files on FTP servers, in the clear or with TLS. Schemes: ftp, ftps.
 
 What is after the host is a path from the server's root, as users see it after login:
-``ftp://host/data/x`` is ``/data/x``. (RFC 1738 would begin at the login directory; on a
-server that shows users that directory only, it is the same.) ``ftp://host/~/x`` begins
-at the login directory. Percent signs are decoded, ``?`` and ``#`` belong to the name,
-and ``;type=i`` at the end is understood.
+``ftp://host/data/x`` is ``/data/x``; ``ftp://host/~/x`` begins at the login directory.
+Percent signs are decoded, ``?`` and ``#`` belong to the name, and ``;type=i`` at the
+end is understood. Credentials: ``user`` and ``password``. Options: ``FtpOptions``.
 
-Who logs in: the named credentials ``user`` and ``password``, or those of the URL, or
-``anonymous``. Options: ``FtpOptions``. ``ftps`` is explicit TLS with a verified
-certificate for commands and data, and fails where the server offers less.
-
-A file that arrives is looked at before and after, with ``MLST`` or with ``SIZE`` and
-``MDTM``. FTP has no etag; one is made of size and time, so that a transfer that was
-interrupted can go on. A file that was replaced by another of the same size within the
-same second is not noticed; ``File(url, sha256=...)`` would. Of a server that tells
-neither size nor time, it is only known that it called the transfer complete.
+A file that arrives is looked at before and after. FTP has no etag; one is made of size
+and time, so that a transfer that was interrupted can go on. A file that was replaced by
+another of the same size within the same second is not noticed.
 """
 
 from __future__ import annotations
