@@ -81,7 +81,7 @@ class HTTPFiles(HTTPWire):
         return replace(info, settled=info.etag is None or after.etag is not None)
 
     async def stream(self, transfer: Transfer, path: Trail) -> Stream:
-        answer, start = await self._get(transfer, path)
+        answer, start = await self._rest_or_all(transfer, path)
         try:
             info = _described(transfer, path, answer, start)
             first, ended = await first_block(answer)
@@ -103,7 +103,7 @@ class HTTPFiles(HTTPWire):
             close=answer.close,
         )
 
-    async def _get(
+    async def _rest_or_all(
         self, transfer: Transfer, trail: Trail
     ) -> tuple[aiohttp.ClientResponse, int]:
         """Ask for the rest, if there is any, else for all; say where it begins."""
@@ -119,7 +119,7 @@ class HTTPFiles(HTTPWire):
                 answer.close()
                 reason = f"its etag was {etag!r} and is {seen!r}"
                 raise RemoteChangedError(str(transfer), reason)
-            return answer, start
+            return answer, transfer.offset
         if answer.status not in (206, 416):
             return answer, 0
         answer.close()  # another part than the one that was asked for, or none
@@ -127,15 +127,17 @@ class HTTPFiles(HTTPWire):
 
     async def send(self, file: Outgoing, path: Trail) -> RemoteInfo:
         """PUT a file; a server shows it when it is complete."""
-        status, headers = await self._put(file, path)
+        status, headers = await self._store(file, path)
         if status in (404, 409) and path.options.create_directories:
             await self._make_directories(file.transfer, path)
-            status, headers = await self._put(file, path)
+            status, headers = await self._store(file, path)
         if status not in (200, 201, 204):
             raise rules.failure(str(file.transfer), status, headers)
         return RemoteInfo()
 
-    async def _put(self, file: Outgoing, trail: Trail) -> tuple[int, Mapping[str, str]]:
+    async def _store(
+        self, file: Outgoing, trail: Trail
+    ) -> tuple[int, Mapping[str, str]]:
         async with await self._ask("PUT", trail, body=Body(file)) as answer:
             return answer.status, answer.headers
 

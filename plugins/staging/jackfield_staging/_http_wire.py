@@ -176,7 +176,7 @@ class Body(aiohttp.Payload):
                 self._file.moves()
             offset += len(part)
 
-    def decode(self, *_: object) -> str:
+    def decode(self, encoding: str = "", errors: str = "") -> str:  # noqa: ARG002  (not ours)
         raise TypeError("the body of a file is not text")
 
 

@@ -99,13 +99,13 @@ class S3Files(S3Account):
                 "x-amz-storage-class": options.storage_class,
             }
             headers = {name: value for name, value in wishes.items() if value}
-            answer = await self._put(file, path, (0, file.size), headers)
+            answer = await self._store(file, path, (0, file.size), headers)
             return _told(answer, file.size)
         except RemoteChangedError as error:  # nothing else is asked on condition
             reason = "there is an object already, and create_only is set"
             raise TransferError(str(remote), reason) from error
 
-    async def _put(
+    async def _store(
         self,
         file: Outgoing,
         target: Target,
@@ -141,7 +141,7 @@ class S3Files(S3Account):
             for number, start in enumerate(range(0, file.size, step), 1):
                 span = start, min(step, file.size - start)
                 query = {"partNumber": str(number), "uploadId": upload}
-                answer = await self._put(file, target, span, {}, query)
+                answer = await self._store(file, target, span, {}, query)
                 parts.append({"PartNumber": number, "ETag": answer.headers["ETag"]})
             done = await self.ask(remote, "complete_multipart_upload", **named, **end)
         except BaseException:
