@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 class Provider:
     """Answers the hooks for URLs of some schemes; a module takes over its methods.
 
-    Args:
-        serves: Tells whether a scheme is one of them.
-        reach: Says where a URL points.
+    ``serves`` tells whether a scheme is one of them, ``reach`` where a URL points.
     """
 
     def __init__(

@@ -192,10 +192,7 @@ class HTTPFiles(HTTPWire):
         body: Body | None = None,
         again: bool = False,
     ) -> aiohttp.ClientResponse:
-        """Send a request, follow redirects, and return the answer's head.
-
-        An answer that is left before its end costs the connection.
-        """
+        """Send a request, follow redirects, and return the answer's head."""
         if not again:
             trail.restart()
         limit = trail.options.max_redirects
