@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,35 @@ def test_an_interrupt_between_two_calls_is_not_lost(
 
     assert caught.value.transient
     assert path.stat().st_size < len(BODY)
+
+
+class Remembering(Transfer):
+    """Knows what would have broken it off, as one does who is about to do it."""
+
+    breakers: Sequence[Callable[[], object]] = ()
+
+    def advance(self, moved: int) -> None:
+        super().advance(moved)
+        self.breakers = list(self.stop._breakers)
+
+
+def test_an_interrupt_that_comes_too_late_does_not_hit_the_next_transfer(
+    tmp_path: Path,
+) -> None:
+    with HostileFTPServer() as server:
+        (server.root / "x").write_bytes(BODY)
+        path = tmp_path / "part"
+        first = Remembering(url=server.url("x"), path=path, timeouts=LIMITS)
+        ftp.jackfield_stage_in(first)
+
+        assert first.breakers
+        for breaker in first.breakers:
+            breaker()
+        second = Transfer(url=server.url("x"), path=path, timeouts=LIMITS)
+        ftp.jackfield_stage_in(second)
+
+        assert path.read_bytes() == BODY
+        assert server.sessions == 1
 
 
 def test_the_filesystems_that_nobody_uses_are_few(tmp_path: Path) -> None:

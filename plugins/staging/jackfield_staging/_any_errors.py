@@ -10,7 +10,6 @@ from jackfield.errors import one_line
 
 # Libraries whose errors, where they are nothing worse, are the connection's.
 NETWORKS: Final = {"aiohttp", "httpcore", "httpx", "paramiko", "requests", "urllib3"}
-
 UNTRUSTED: Final = {"BadHostKeyException", "SSLCertVerificationError"}
 UNKNOWN_HOST: Final = "not found in known_hosts"
 LOGIN: Final = {

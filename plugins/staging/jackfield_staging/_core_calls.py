@@ -33,9 +33,10 @@ class Loan:
 
     The transfer is cut off from it as a whole, by whoever cancels it or sees that it
     moves no more, on another thread. That may come in the middle of a call or between
-    two, and must not go lost there: so ``cut`` first sets a flag and then looks for a
-    call to cancel, while ``_note`` first notes the call and then looks at the flag.
-    Whichever is first, one of the two sees the other. The flag stays up.
+    two, where it must not go lost: so ``cut`` raises a flag and cancels the call that
+    is noted, under a lock under which ``_note`` looks at the flag, too. It may also
+    come when the transfer has just ended, and must not hit the next one: so ``close``,
+    under that lock, turns it off.
 
     Attributes:
         files: The filesystem.
@@ -46,17 +47,26 @@ class Loan:
         self.usable = True
         self._remote = remote
         self.files = files
+        self._lock = threading.Lock()
         self._is_cut = False
+        self._is_over = False
         self._pending: Future[Any] | None = None
         self._thread: threading.Thread | None = None
 
     def cut(self) -> None:
         """Break off what is under way, and all that would follow. On any thread."""
-        self._is_cut = True
-        pending = self._pending
-        if pending is not None:
-            pending.cancel()
-        self.files.cut()
+        with self._lock:
+            if self._is_over:
+                return
+            self._is_cut = True
+            if self._pending is not None:
+                self._pending.cancel()
+            self.files.cut()
+
+    def close(self) -> None:
+        """Let the filesystem go, which nobody is to cut for this transfer any more."""
+        with self._lock:
+            self._is_over = True
 
     def call(self, function: Callable[..., Any], *given: Any) -> Any:
         """Call a function of the filesystem where it has to run; return its result.
@@ -97,9 +107,10 @@ class Loan:
                 self.usable = False
 
     def _note(self, future: Future[Any]) -> None:
-        self._pending = future
-        if self._is_cut:
-            future.cancel()
+        with self._lock:
+            self._pending = future
+            if self._is_cut:
+                future.cancel()
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

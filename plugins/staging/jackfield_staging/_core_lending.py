@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Hashable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -74,7 +74,7 @@ def lent(remote: Remote, place: Place) -> Iterator[Loan]:
     kept = _taken(remote, place)
     loan = Loan(remote, kept.files)
     try:
-        with remote.broken_by(loan.cut):
+        with remote.broken_by(loan.cut), closing(loan):
             if not (kept.logged_in or kept.shared):
                 loan.call(kept.files.log_in)
                 kept.logged_in = True

@@ -35,11 +35,6 @@ _PAGE_SUFFIXES: Final = frozenset(
 )
 
 
-def is_strong(etag: str | None) -> bool:
-    """Whether an ETag stands for the very bytes."""
-    return etag is not None and not etag.startswith("W/")
-
-
 def describe(status: int, headers: Mapping[str, str]) -> RemoteInfo:
     """Return what an answer with a file, or with a part of it, tells of the whole."""
     size = _whole_number(headers.get("Content-Length"))

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import aiohttp
 
     from jackfield import Remote
-    from jackfield_staging._s3_address import Account, Target
+    from jackfield_staging._s3_address import Account, S3Options, Target
 
 POOL_SIZE: Final = 64  # calls under way at most; botocore's 10 would queue them
 
@@ -106,22 +106,20 @@ class S3Account(Files, S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         """
         if self.account.options.requester_pays:
             headers = {**headers, "x-amz-request-payer": "requester"}
-        path = f"/{quote(target.key, safe='/~')}"
-        path += f"?{urlencode(query)}" if query else ""
+        tail = f"?{urlencode(query)}" if query else ""
         options, known = self.account.options, ""
         while True:
             with explained(remote):
                 region = await self._region(target.bucket)
-                url = region.base + path
+                url = f"{region.base}/{quote(target.key, safe='/~')}{tail}"
                 signed = await self._sign(region.name, method, url, headers, sha256)
-            secure = url.startswith("https:")
             answer = await self.wire.request(
                 method,
                 URL(url, encoded=True),
                 signed,
                 self.account.timeouts,
                 body=body,
-                tls=_context(options.ca_file, options.verify) if secure else None,
+                tls=_context(options) if url.startswith("https:") else None,
                 proxy=region.proxy,
             )
             if answer.status < 300:
@@ -222,11 +220,11 @@ def _arguments(account: Account) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=8)
-def _context(ca_file: str, verify: bool) -> ssl.SSLContext:
+def _context(options: S3Options) -> ssl.SSLContext:
     """Trust whom botocore would trust."""
     usual = os.environ.get("AWS_CA_BUNDLE") or where()
-    context = ssl.create_default_context(cafile=ca_file or usual)
-    if not (ca_file or verify):
+    context = ssl.create_default_context(cafile=options.ca_file or usual)
+    if not (options.ca_file or options.verify):
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
