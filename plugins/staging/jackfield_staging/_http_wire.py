@@ -66,7 +66,7 @@ class HTTPWire(Files, HTTPFileSystem):  # type: ignore[misc]  # fsspec has no ty
         headers: Mapping[str, str],
         timeouts: Timeouts,
         *,
-        body: Body | None = None,
+        body: Body | bytes | None = None,
         tls: ssl.SSLContext | None = None,
         proxy: str | None = None,
         guarded: bool = False,

@@ -97,7 +97,7 @@ class S3Account(Files, S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         headers: Mapping[str, str],
         *,
         query: Mapping[str, str] | None = None,
-        body: Body | None = None,
+        body: Body | bytes | None = None,
         sha256: str = NOTHING,
     ) -> aiohttp.ClientResponse:
         """Make a signed request about an object, and return the answer: a good one.

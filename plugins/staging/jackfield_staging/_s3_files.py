@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from jackfield import Remote, RemoteInfo, Transfer, TransferError
 from jackfield.errors import RemoteChangedError, RemoteNotFoundError
 from jackfield_staging._core_files import BLOCK, Stream, escape
-from jackfield_staging._http_wire import Body, block, first_block
+from jackfield_staging._http_wire import SLICE, Body, block, first_block
 from jackfield_staging._s3_account import S3Account
 
 if TYPE_CHECKING:
@@ -114,7 +114,8 @@ class S3Files(S3Account):
         query: Mapping[str, str] | None = None,
     ) -> aiohttp.ClientResponse:
         """Send an object or a part of one, ``span`` being its start and size."""
-        remote, body = file.transfer, Body(file, *span)
+        remote, held = file.transfer, file.held(*span)
+        body = held if held and len(held) <= SLICE else Body(file, *span)
         digest = await _digest(file, *span)
         answer = await self.exchange(
             remote, "PUT", target, headers, query=query, body=body, sha256=digest
