@@ -235,14 +235,29 @@ def _written_in(tree: ast.Module) -> set[str]:
     return found
 
 
+FSSPEC = {
+    "_cat_file",
+    "_find",
+    "_get_kwargs_from_urls",
+    "_info",
+    "_put_file",
+    "_strip_protocol",
+}
+"""What fsspec documents for who works with it asynchronously, or subclasses it."""
+
+
 def _is_of_others(node: ast.Attribute) -> bool:
     """Tell whether a name is public in spite of its underscore, or not ours at all."""
-    return node.attr in {"_asdict", "_exit", "_make", "_replace", "_value_"} or (
+    return node.attr in FSSPEC | {
+        "_asdict",
+        "_exit",
+        "_make",
+        "_replace",
+        "_value_",
+    } or (
         ast.unparse(node)
         in {
             "subprocess._args_from_interpreter_flags",
-            "kind._get_kwargs_from_urls",  # fsspec's, which its subclasses override
-            "kind._strip_protocol",
-            "filesystem._cat_file",
+            "_claim._is_owned",  # CPython's, for its own conditions
         }
     )

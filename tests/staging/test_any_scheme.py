@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import fsspec
 import psutil
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from jackfield import ConfigurationError, DataFlowKernel, File, Remote, Transfer
+from jackfield import ConfigurationError, File, Remote, Transfer
 from jackfield.errors import (
     RemoteForbiddenError,
     RemoteNotFoundError,
@@ -42,7 +42,7 @@ PATIENT = Timeouts(connect=10 * LIMIT_S, idle=10 * LIMIT_S)
 
 
 def close_idle() -> None:
-    any_scheme.jackfield_kernel_closing(cast("DataFlowKernel", None))
+    any_scheme.jackfield_kernel_closing()
 
 
 @pytest.fixture(autouse=True)

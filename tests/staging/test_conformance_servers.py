@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from jackfield_staging._escape import escape
+from jackfield_staging._core_files import escape
 from jackfield_testing import StagingConformance, StagingSite
 
 if TYPE_CHECKING:

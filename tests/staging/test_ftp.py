@@ -18,7 +18,7 @@ import psutil
 import pytest
 from tests.staging.servers import vsftpd as vsftpd_server
 
-from jackfield import ConfigurationError, DataFlowKernel, Remote, RemoteInfo, Transfer
+from jackfield import ConfigurationError, Remote, RemoteInfo, Transfer
 from jackfield.errors import (
     RemoteChangedError,
     RemoteForbiddenError,
@@ -54,7 +54,7 @@ HURRIED = Timeouts(connect=LIMIT_S, idle=0.3)
 
 
 def close_idle() -> None:
-    ftp.jackfield_kernel_closing(cast("DataFlowKernel", None))
+    ftp.jackfield_kernel_closing()
 
 
 @pytest.fixture(autouse=True)
@@ -820,7 +820,7 @@ if child == 0:
     os._exit(0)
 assert os.waitpid(child, 0)[1] == 0
 fetch("parent")
-ftp.jackfield_kernel_closing(None)
+ftp.jackfield_kernel_closing()
 """
 
 

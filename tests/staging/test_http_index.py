@@ -126,16 +126,18 @@ def test_an_index_that_goes_too_deep_is_an_error(server: HostileHTTPServer) -> N
     for depth in range(20):
         server.files["/d/" + "e/" * depth] = b"<a href='e/'>e</a>"
 
-    with pytest.raises(TransferError, match="list_depth = 5"):
-        names(server.url("/d/"), options={"list_depth": 5})
+    with pytest.raises(TransferError, match="16 directories deep"):
+        names(server.url("/d/"))
 
 
 def test_an_index_of_too_many_files_is_an_error(server: HostileHTTPServer) -> None:
-    server.files["/d/"] = b"".join(b"<a href=%d>x</a>" % one for one in range(50))
+    links = [b"<a href=%d>x</a>" % one for one in range(100_001)]
+    server.files["/few/"] = b"".join(links[:50])
+    server.files["/many/"] = b"".join(links)
 
-    assert len(names(server.url("/d/"))) == 50
-    with pytest.raises(TransferError, match="list_files = 49"):
-        names(server.url("/d/"), options={"list_files": 49})
+    assert len(names(server.url("/few/"))) == 50
+    with pytest.raises(TransferError, match="100000 files"):
+        names(server.url("/many/"))
 
 
 def test_credentials_go_along_and_stay_in_the_urls() -> None:

@@ -87,13 +87,6 @@ def test_many_files_are_sent_at_once(server: HostileHTTPServer, file: Path) -> N
     assert set(server.files.values()) == {CONTENT}
 
 
-def test_a_file_is_posted_on_demand(server: HostileHTTPServer, file: Path) -> None:
-    with pytest.raises(TransferError, match="405"):
-        send(server.url("/x"), file, options={"method": "POST"})
-
-    assert server.requests[0].method == "POST"
-
-
 @pytest.mark.parametrize(
     ("code", "transient"),
     [(202, False), (400, False), (413, False), (429, True), (501, False), (507, True)],

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import psutil
 import pytest
 
-from jackfield import ConfigurationError, DataFlowKernel, File, Remote, Transfer
+from jackfield import ConfigurationError, File, Remote, Transfer
 from jackfield.errors import (
     RemoteChangedError,
     RemoteForbiddenError,
@@ -52,7 +52,7 @@ SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>Reduce your rate.</Message></
 
 
 def close_idle() -> None:
-    s3.jackfield_kernel_closing(cast("DataFlowKernel", None))
+    s3.jackfield_kernel_closing()
 
 
 @pytest.fixture(autouse=True)

@@ -172,7 +172,9 @@ def newest(
             for entry in chain(_between(tail, low, high), *some):
                 hashed, one = entry[:_HASH], (entry[:_ORDER], number, entry)
                 found[hashed] = max(one, found.get(hashed, one))
-        yield from (found[hashed][:0:-1] for hashed in sorted(found))
+        for hashed in sorted(found):
+            _, number, entry = found[hashed]
+            yield entry, number
 
 
 def write_run(

@@ -2,87 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import CancelledError
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from jackfield import JackfieldError, TransferError
-from jackfield.errors import (
-    RemoteChangedError,
-    RemoteForbiddenError,
-    RemoteNotFoundError,
-    one_line,
-)
+from jackfield import Remote, TransferError
+from jackfield import errors as kernel
+from jackfield.errors import one_line
 
-if TYPE_CHECKING:
-    from jackfield import Remote
-
-NETWORKS: Final = frozenset(
-    {"aiohttp", "httpcore", "httpx", "paramiko", "requests", "urllib3"}
-)
-"""Libraries whose errors, where they are nothing worse, are the connection's."""
-
-UNTRUSTED: Final = frozenset({"BadHostKeyException", "SSLCertVerificationError"})
+# Libraries whose errors, where they are nothing worse, are the connection's.
+NETWORKS: Final = {"aiohttp", "httpcore", "httpx", "paramiko", "requests", "urllib3"}
+UNTRUSTED: Final = {"BadHostKeyException", "SSLCertVerificationError"}
 UNKNOWN_HOST: Final = "not found in known_hosts"
-LOGIN: Final = frozenset(
-    {"AuthenticationException", "BadAuthenticationType", "PasswordRequiredException"}
-)
+LOGIN: Final = {
+    *("AuthenticationException", "BadAuthenticationType", "PasswordRequiredException")
+}
 NO_LOGIN: Final = "No authentication methods available"
 PASSING_STATUS: Final = frozenset({408, 423, 425, 429})
 
 
-@contextmanager
-def explained(remote: Remote) -> Iterator[None]:
-    """Turn an implementation's errors into the kernel's."""
-    try:
-        yield
-    except (JackfieldError, CancelledError):
-        raise
-    except Exception as error:
-        remote.check()
-        raise _meant(remote, error) from error
+def explain(remote: Remote, error: Exception) -> None:
+    """Raise what an implementation's error means."""
+    raise _meant(remote, error) from error
 
 
 def _meant(remote: Remote, error: Exception) -> TransferError:
     place = str(remote)
     reason = one_line(error)
-    behind = list(_chain(error))
+    behind: list[BaseException] = [error]
+    while behind[-1].__cause__ is not None and len(behind) < 5:
+        behind.append(behind[-1].__cause__)
     names = {type(one).__name__ for one in behind}
     status = next(filter(None, map(_status, behind)), 0)
     if isinstance(error, FileNotFoundError) or status in (404, 410):
-        return RemoteNotFoundError(place, "there is no such file")
+        return kernel.RemoteNotFoundError(place, "there is no such file")
     if names & UNTRUSTED or UNKNOWN_HOST in str(error):
-        return TransferError(place, _distrust(reason))
+        return TransferError(
+            place,
+            f"it cannot be told who answers there: {reason}. For SFTP, add the host's "
+            "key to the file that known_hosts names, by default ~/.ssh/known_hosts.",
+        )
     refused = isinstance(error, PermissionError) or names & LOGIN or NO_LOGIN in reason
     if refused or status in (401, 403):
-        return RemoteForbiddenError(place, reason)
+        return kernel.RemoteForbiddenError(place, reason)
     if status == 412:
-        return RemoteChangedError(place, reason)
+        return kernel.RemoteChangedError(place, reason)
     if status:
         return TransferError(place, reason, status in PASSING_STATUS or status >= 500)
     return TransferError(place, reason, any(map(_passing, behind)))
 
 
-def _distrust(reason: str) -> str:
-    return (
-        f"it cannot be told who answers there: {reason}. For SFTP, add the host's key "
-        "to the file that known_hosts names, by default ~/.ssh/known_hosts."
-    )
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    for _ in range(5):
-        if error is None:
-            return
-        yield error
-        error = error.__cause__
-
-
 def _status(error: BaseException) -> int:
     """Return an HTTP status where a library keeps it."""
-    response = getattr(error, "response", None)
-    for holder in (error, response):
+    for holder in (error, getattr(error, "response", None)):
         for name in ("status_code", "status", "code"):
             value = getattr(holder, name, None)
             if isinstance(value, int) and 100 <= value < 600:

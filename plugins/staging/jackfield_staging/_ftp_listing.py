@@ -1,38 +1,26 @@
-"""What is below a directory of an FTP server, whichever way the server can tell.
+"""What an FTP server tells of files, and of what is below a directory.
 
-``MLSD`` is made for it. Servers without show what ``ls -l`` or Windows' ``dir`` would;
-of this, names, kinds and sizes are used. Its times are not: they lack the zone, and
-mostly the year.
+``MLST`` and ``MLSD`` are made for it. Servers without ``MLSD`` show what ``ls -l`` or
+Windows' ``dir`` would; of this, names, kinds and sizes are used. Its times are not:
+they lack the zone, and mostly the year.
 """
 
 from __future__ import annotations
 
 import ftplib
 import re
-from itertools import count
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Final, NamedTuple
 
-from jackfield_staging._ftp_address import HOME
-from jackfield_staging._ftp_data import data
-from jackfield_staging._ftp_look import (
-    NOT_OFFERED,
-    facts,
-    facts_of,
-    info_of,
-    look,
-    resolved,
-)
+from jackfield import RemoteInfo
+from jackfield_staging._ftp_client import HOME, Client
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+NOT_OFFERED: Final = ("500", "502", "504")  # replies to a command that is not known
 
-    from jackfield import RemoteInfo
-    from jackfield_staging._ftp_line import Line
-
+# Where links make a loop that cannot be seen as one, it ends at so many directories
+# within each other, or altogether.
 DEEPEST: Final = 100
-"""Directories within each other. Where links make a loop that cannot be seen as one, it
-ends here, or at this many directories:"""
-
 MOST: Final = 100_000
 
 _UNIX: Final = re.compile(
@@ -45,17 +33,80 @@ _WINDOWS: Final = re.compile(
 )
 
 
-class _Entry(NamedTuple):
-    """A line of a listing.
+def resolved(ftp: Client, path: str) -> str:
+    """Give a path from the root."""
+    if not path.startswith(HOME):
+        return path
+    if ftp.home is None:
+        ftp.home = ftp.pwd()
+    return f"{ftp.home.rstrip('/')}/{path[len(HOME) :]}"
 
-    ``kind`` is ``file``, ``dir``, ``link`` or ``other``; ``identity`` is the same for
-    two names of the same directory, and empty if the server does not tell.
+
+def look(ftp: Client, path: str) -> RemoteInfo:
+    """Ask by ``MLST``, and by ``SIZE`` and ``MDTM`` for what that leaves open."""
+    told = facts(ftp, path)
+    if told.get("type", "").lower() in ("dir", "cdir", "pdir"):
+        raise IsADirectoryError("it is a directory")
+    size = told.get("size") or _ask(ftp, "SIZE", path)
+    modified = told.get("modify") or _ask(ftp, "MDTM", path)
+    return info_of(size, modified)
+
+
+def info_of(size: str | None, modified: str | None) -> RemoteInfo:
+    """Make what a server says into what the kernel compares.
+
+    FTP has no etag. Size and time stand for one: they tell versions apart unless two
+    of the same size were written in one unit of the server's clock, mostly a second.
     """
+    if size is None or not size.isdecimal():
+        return RemoteInfo(modified=modified)
+    etag = f'"{size}-{modified}"' if modified else None
+    return RemoteInfo(size=int(size), etag=etag, modified=modified)
+
+
+def facts_of(text: str) -> tuple[str, dict[str, str]]:
+    """Split a line of ``MLST`` or ``MLSD`` into name and facts (RFC 3659, 7.2)."""
+    told, _, name = text.partition(" ")
+    pairs = (fact.partition("=") for fact in told.split(";") if "=" in fact)
+    return name, {key.lower(): value for key, _, value in pairs}
+
+
+def facts(ftp: Client, path: str) -> dict[str, str]:
+    """Ask by ``MLST``; a server that does not know it tells nothing."""
+    texts = _unless_lacking(ftp, "MLST", path).split("\n")
+    return facts_of(texts[1].removeprefix(" "))[1] if len(texts) > 2 else {}
+
+
+def _ask(ftp: Client, verb: str, path: str) -> str | None:
+    try:
+        reply = _unless_lacking(ftp, verb, path)
+    except ftplib.error_perm:
+        if verb == "SIZE":
+            raise
+        return None
+    return reply[4:].strip() if reply.startswith("213") else None
+
+
+def _unless_lacking(ftp: Client, verb: str, path: str) -> str:
+    """Send a command that not all servers know; return nothing if this does not."""
+    if verb in ftp.lacks:
+        return ""
+    try:
+        return ftp.sendcmd(f"{verb} {path}")
+    except ftplib.error_perm as error:
+        if str(error)[:3] not in NOT_OFFERED:
+            raise
+        ftp.lacks.add(verb)
+        return ""
+
+
+class _Entry(NamedTuple):
+    """A line of a listing."""
 
     name: str
-    kind: str
+    kind: str  # ``file``, ``dir``, ``link`` or ``other``
     info: RemoteInfo
-    identity: str
+    identity: str  # the same for two names of one directory; empty if not told
 
 
 class _Directory(NamedTuple):
@@ -67,27 +118,25 @@ class _Directory(NamedTuple):
     above: tuple[str, ...]
 
 
-def list_below(line: Line, top: str) -> dict[str, RemoteInfo]:
+def list_below(ftp: Client, top: str) -> dict[str, RemoteInfo]:
     """Find all files below a directory; names are relative to it.
 
-    Links are followed, unless they lead to a directory that they are in.
-
-    Raises:
-        ftplib.error_perm: There is no such directory, or it is not to be listed.
-        ValueError: What the server tells cannot be understood.
+    Links are followed, unless they lead to a directory that they are in. What cannot be
+    understood is a ValueError.
     """
     found: dict[str, RemoteInfo] = {}
-    pending = [_Directory(top.rstrip("/") or "/", "", _identity(line, top), ())]
-    for number in count():
-        if not pending:
-            break
-        here = pending.pop()
+    identity, listed = "", 0
+    with suppress(ftplib.error_perm):  # listing tells more of the reason
+        identity = facts(ftp, top).get("unique", "")
+    pending = [_Directory(top.rstrip("/") or "/", "", identity, ())]
+    while pending:
+        here, listed = pending.pop(), listed + 1
         if here.identity in here.above:
             continue
-        entries, identity = _entries(line, here)
+        entries, identity = _entries(ftp, here)
         if identity in here.above:
             continue
-        if len(here.above) == DEEPEST or number == MOST:
+        if len(here.above) == DEEPEST or listed > MOST:
             raise ValueError(f"links make a loop of it, it seems: {here.path!r}")
         above = (*here.above, identity)
         for entry in entries:
@@ -95,35 +144,35 @@ def list_below(line: Line, top: str) -> dict[str, RemoteInfo]:
             below = here.below + entry.name
             if entry.kind == "file":
                 found[below] = entry.info
-            elif entry.kind == "dir" or (entry.kind == "link" and _enters(line, path)):
+            elif entry.kind == "dir" or (entry.kind == "link" and _enters(ftp, path)):
                 pending.append(_Directory(path, below + "/", entry.identity, above))
             elif entry.kind == "link":
-                found |= _target(line, path, below)
+                with suppress(ftplib.error_perm):  # it leads nowhere
+                    found[below] = look(ftp, path)
     return found
 
 
-def _identity(line: Line, top: str) -> str:
-    try:
-        return facts(line, top).get("unique", "")
-    except ftplib.error_perm:
-        return ""  # listing tells more of the reason
-
-
-def _entries(line: Line, here: _Directory) -> tuple[list[_Entry], str]:
+def _entries(ftp: Client, here: _Directory) -> tuple[list[_Entry], str]:
     """List one directory, and say what it can be known again by."""
-    if "MLSD" not in line.lacks:
+    if "MLSD" not in ftp.lacks:
         try:
-            return _from_mlsd(line, here.path), here.identity or here.path
+            return _from_mlsd(ftp, here.path), here.identity or here.path
         except ftplib.error_perm as error:
             if str(error)[:3] in NOT_OFFERED:
-                line.lacks.add("MLSD")
+                ftp.lacks.add("MLSD")
             # Another refusal has its reason, which the other way brings to light.
-    return _from_list(line, here.path)
+    resolved(ftp, HOME)  # while it can still be asked
+    ftp.cwd(here.path)
+    identity = ftp.pwd()  # where links were followed, many servers tell the true name
+    # With "-a", files whose name begins with a dot are shown, and "." at least; who
+    # shows nothing has taken it for a name.
+    texts = _list(ftp, "LIST -a") or _list(ftp, "LIST")
+    return list(parsed(texts)), identity
 
 
-def _from_mlsd(line: Line, path: str) -> list[_Entry]:
+def _from_mlsd(ftp: Client, path: str) -> list[_Entry]:
     entries = []
-    for text in _lines(line, f"MLSD {path}"):
+    for text in _lines(ftp, f"MLSD {path}"):
         name, told = facts_of(text)
         kind = told.get("type", "").lower()
         if kind not in ("cdir", "pdir", "") and name not in (".", ".."):
@@ -133,20 +182,9 @@ def _from_mlsd(line: Line, path: str) -> list[_Entry]:
     return entries
 
 
-def _from_list(line: Line, path: str) -> tuple[list[_Entry], str]:
-    resolved(line, HOME)  # while it can still be asked
-    line.cwd(path)
-    # Where links were followed, many servers tell the true name.
-    identity = line.pwd()
-    # With "-a", files whose name begins with a dot are shown, and "." at least; who
-    # shows nothing has taken it for a name.
-    texts = _list(line, "LIST -a") or _list(line, "LIST")
-    return list(parsed(texts)), identity
-
-
-def _list(line: Line, command: str) -> list[str]:
+def _list(ftp: Client, command: str) -> list[str]:
     try:
-        return _lines(line, command)
+        return _lines(ftp, command)
     except (ftplib.error_perm, ftplib.error_temp) as error:
         if command != "LIST" or "no files" in str(error).lower():
             return []
@@ -160,19 +198,14 @@ def parsed(texts: list[str]) -> Iterator[_Entry]:
             if text.lower().startswith("total ") or not text.strip():
                 continue
             raise ValueError(f"a line of its listing cannot be understood: {text!r}")
-        name = match["name"]
-        kind = _kind(match)
+        name, size = match["name"], match["size"]
+        mark = match["kind"] if match.re is _UNIX else "-" if size else "d"
+        kind = {"-": "file", "d": "dir", "l": "link"}.get(mark, "other")
         if kind == "link":
             name = name.partition(" -> ")[0]
         if name not in (".", ".."):
-            size = match["size"] if kind == "file" else None
-            yield _Entry(_checked(name), kind, info_of(size, None), "")
-
-
-def _kind(match: re.Match[str]) -> str:
-    if match.re is _WINDOWS:
-        return "file" if match["size"] else "dir"
-    return {"-": "file", "d": "dir", "l": "link"}.get(match["kind"], "other")
+            info = info_of(size if kind == "file" else None, None)
+            yield _Entry(_checked(name), kind, info, "")
 
 
 def _checked(name: str) -> str:
@@ -182,28 +215,15 @@ def _checked(name: str) -> str:
     return name
 
 
-def _enters(line: Line, path: str) -> bool:
-    resolved(line, HOME)  # while it can still be asked
-    try:
-        line.cwd(path)
-    except ftplib.error_perm:
-        return False
-    return True
+def _enters(ftp: Client, path: str) -> bool:
+    resolved(ftp, HOME)  # while it can still be asked
+    with suppress(ftplib.error_perm):
+        ftp.cwd(path)
+        return True
+    return False
 
 
-def _target(line: Line, path: str, below: str) -> dict[str, RemoteInfo]:
-    """Look at the file that a link leads to; a link to nowhere is no file."""
-    try:
-        info = look(line, path)
-    except ftplib.error_perm:
-        return {}
-    return {below: info}
-
-
-def _lines(line: Line, command: str) -> list[str]:
-    blocks = []
-    with data(line, command) as connection:
-        while block := connection.recv(1 << 16):
-            blocks.append(block)
-    text = b"".join(blocks).decode("utf-8", "surrogateescape")
-    return [one.removesuffix("\r") for one in text.split("\n") if one.strip()]
+def _lines(ftp: Client, command: str) -> list[str]:
+    with ftp.data(command) as connection, connection.makefile("rb") as file:
+        texts = file.read().decode("utf-8", "surrogateescape").split("\n")
+    return [one.removesuffix("\r") for one in texts if one.strip()]

@@ -21,25 +21,18 @@ from jackfield import RemoteInfo, TransferError
 from jackfield.errors import RemoteForbiddenError, RemoteNotFoundError
 
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-SAME_METHOD: Final = frozenset({307, 308})
-"""Redirects after which a request with a body is to be repeated as it was."""
+SAME_METHOD: Final = frozenset({307, 308})  # a body is sent there again
 
 _MISSING: Final = frozenset({404, 410})
 _FORBIDDEN: Final = frozenset({401, 403, 407})
 _TRANSIENT: Final = frozenset({408, 425, 429})
-_UNABLE: Final = frozenset({501, 505})
-"""Of those from 500 on, what a server will answer the next time, too."""
+_UNABLE: Final = frozenset({501, 505})  # what a server will answer the next time, too
 
 _RANGE: Final = re.compile(r"bytes\s+(?:(\d+)-(\d+)|\*)/(\d+|\*)", re.IGNORECASE)
 PAGE_TYPES: Final = frozenset({"text/html", "application/xhtml+xml"})
 _PAGE_SUFFIXES: Final = frozenset(
     {"", ".asp", ".aspx", ".cgi", ".htm", ".html", ".jsp", ".php", ".shtml", ".xhtml"}
 )
-
-
-def is_strong(etag: str | None) -> bool:
-    """Whether an ETag stands for the very bytes."""
-    return etag is not None and not etag.startswith("W/")
 
 
 def describe(status: int, headers: Mapping[str, str]) -> RemoteInfo:
@@ -66,10 +59,8 @@ def _whole_number(text: str | None) -> int | None:
 
 def is_encoded(headers: Mapping[str, str]) -> bool:
     """Whether the body is something else than the file, such as compressed."""
-    return headers.get("Content-Encoding", "identity").strip().lower() not in (
-        "",
-        "identity",
-    )
+    coding = headers.get("Content-Encoding", "").strip().lower()
+    return coding not in ("", "identity")
 
 
 def retry_after(value: str | None) -> float | None:
@@ -88,7 +79,8 @@ def retry_after(value: str | None) -> float | None:
 
 def failure(url: str, status: int, headers: Mapping[str, str]) -> TransferError:
     """Return the error that a status stands for; ``url`` is shown as it is."""
-    reason = f"the server answered {_named(status)}"
+    phrases = {one.value: f" {one.phrase}" for one in HTTPStatus}
+    reason = f"the server answered {status}{phrases.get(status, '')}"
     if status in _MISSING:
         return RemoteNotFoundError(url, reason)
     if status in _FORBIDDEN:
@@ -96,13 +88,6 @@ def failure(url: str, status: int, headers: Mapping[str, str]) -> TransferError:
     later = status in _TRANSIENT or (status >= 500 and status not in _UNABLE)
     wait = retry_after(headers.get("Retry-After")) if later else None
     return TransferError(url, reason, transient=later, retry_after=wait)
-
-
-def _named(status: int) -> str:
-    try:
-        return f"{status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        return str(status)
 
 
 def media_type(headers: Mapping[str, str]) -> str:
@@ -114,10 +99,9 @@ def is_unlikely(url: str, kind: str) -> bool:
     """Whether a page of text has come for a URL that is named like something else."""
     if kind not in PAGE_TYPES:
         return False
-    name = PurePosixPath(unquote(urlsplit(url).path)).name
-    if PurePosixPath(name).suffix.lower() in _PAGE_SUFFIXES:
-        return False
-    return mimetypes.guess_type(name)[0] not in PAGE_TYPES
+    name = PurePosixPath(unquote(urlsplit(url).path))
+    page = name.suffix.lower() in _PAGE_SUFFIXES
+    return not page and mimetypes.guess_type(name.name)[0] not in PAGE_TYPES
 
 
 def is_public(address: str) -> bool:

@@ -1,9 +1,7 @@
 """Files of every scheme that an installed filesystem of fsspec serves.
 
 ``pip install gcsfs`` is all that ``gs://bucket/key`` takes; likewise ``adlfs`` for
-``az:``, ``huggingface_hub`` for ``hf:``, ``paramiko`` for ``sftp:``,
-``webdav4[fsspec]`` for ``webdav:``, ``smbprotocol`` for ``smb:``. Paths in URLs are
-decoded.
+``az:``, ``paramiko`` for ``sftp:`` and so on. Paths in URLs are decoded.
 
 The table ``[staging.SCHEME]`` and the credentials go to the filesystem's constructor,
 such as ``port`` or ``project``; the name ``user`` becomes ``username``. But for:
@@ -14,94 +12,160 @@ such as ``port`` or ``project``; the name ``user`` becomes ``username``. But for
 - ``webdav``, ``dav``: ``tls``, false for plain HTTP; ``base_url``, where paths begin.
   The rest goes to httpx.
 
-Outputs are sent under another name and renamed over SFTP and WebDAV; other
-filesystems are trusted to show a file when it is whole, as object stores do.
-``memory:`` is within the process only.
+Outputs are sent under another name and renamed over SFTP and WebDAV; other filesystems
+are trusted to show a file when it is whole, as object stores do. Whatever reaches this
+machine's own files is refused: a URL may come from anybody.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+import re
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import SplitResult, unquote, urlsplit
 
-from jackfield import hookimpl
-from jackfield.errors import RemoteNotFoundError
-from jackfield_staging._any_access import access, served
-from jackfield_staging._any_info import look, told
-from jackfield_staging._any_pool import ask, close_idle, lent
-from jackfield_staging._any_receive import receive
-from jackfield_staging._any_send import send
-from jackfield_staging._escape import escape
+from fsspec.registry import get_filesystem_class, known_implementations, registry
 
-if TYPE_CHECKING:
-    from jackfield import DataFlowKernel, Remote, RemoteInfo, Transfer
-    from jackfield_staging._any_access import Access
-    from jackfield_staging._any_pool import Lease
+from jackfield import ConfigurationError, Remote, TransferError, hookimpl
+from jackfield_staging._any_files import Async, Blocking, Memory, Wrapped
+from jackfield_staging._core_files import Place
+from jackfield_staging._core_hooks import Provider
+
+# Schemes that have a plugin of their own.
+ELSEWHERE: Final = {"file", "ftp", "ftps", "http", "https", "s3"}
+
+# Local files by other names, and filesystems that wrap others.
+REFUSED: Final = {
+    *("arrow", "async_wrapper", "asynclocal", "asyncwrapper", "blockcache", "cached"),
+    *("data", "dir", "dvc", "filecache", "generic", "git", "libarchive", "local"),
+    *("reference", "simplecache", "tar", "zip"),
+}
+CHAINED: Final = r"(?i)::[a-z][a-z0-9+.-]*://|^[a-z][a-z0-9+.-]*::"
+
+# What to install for a scheme or a module of another name.
+PACKAGES: Final = {
+    **dict.fromkeys(("dav", "webdav"), "webdav4[fsspec]"),
+    "fsspec_xrootd": "fsspec-xrootd",
+    "lakefs_spec": "lakefs-spec",
+    "smbclient": "smbprotocol",
+}
+
+WEBDAV: Final = {"dav", "webdav"}
+SFTP: Final = {"sftp", "ssh"}
+
+
+def reach(remote: Remote) -> Place:
+    """Say how to reach a URL, and by which filesystem."""
+    kind, arguments, path = _access(remote)
+    files = _files(remote.scheme, kind)
+    key = (remote.scheme, kind, repr(sorted(arguments.items())))
+    return Place(key, path, lambda: files(remote.scheme, kind, arguments))
+
+
+def _files(scheme: str, kind: Any) -> type[Wrapped]:
+    if kind.async_impl:
+        return Async
+    if scheme in SFTP | WEBDAV:
+        from jackfield_staging._any_renaming import SFTPFiles, WebDAVFiles
+
+        return SFTPFiles if scheme in SFTP else WebDAVFiles
+    return Memory if scheme == "memory" else Blocking
 
 
 @hookimpl
 def jackfield_serves_scheme(scheme: str) -> bool:
     """Look the scheme up in fsspec's registry, which imports no implementation."""
-    return served(scheme)
+    if scheme in ELSEWHERE or scheme in REFUSED:
+        return False
+    return scheme in known_implementations or scheme in registry or scheme in WEBDAV
 
 
-@hookimpl
-def jackfield_stage_in(transfer: Transfer) -> RemoteInfo | None:
-    """Look at the file, then read it."""
-    if not served(transfer.scheme):
-        return None
-    reached = access(transfer)
-    with lent(transfer, reached) as lease:
-        return receive(lease, transfer, reached.path)
+def _access(remote: Remote) -> tuple[Any, dict[str, Any], str]:
+    """Return a filesystem's class, what it is made with, and what it is asked for.
+
+    Raises that the URL is a chain of filesystems, or reaches local files.
+    """
+    if re.search(CHAINED, remote.url):
+        raise TransferError(str(remote), "chains of filesystems are not staged")
+    kind = _class(remote.scheme)
+    if getattr(kind, "local_file", False):
+        raise TransferError(str(remote), "it would reach local files")
+    parts = urlsplit(remote.url)
+    if remote.scheme in WEBDAV:
+        path = parts.path.strip("/")  # its client sends what it is given
+        return kind, _webdav(remote, parts), path
+    arguments = {**kind._get_kwargs_from_urls(remote.url), **_login(remote, parts)}
+    if remote.scheme in SFTP:
+        from jackfield_staging._any_sftp import VerifyingSFTP
+
+        arguments |= _sftp(remote)
+        kind = VerifyingSFTP
+    else:
+        arguments |= remote.options
+    path = unquote(str(kind._strip_protocol(remote.url)))
+    return kind, arguments, path
 
 
-@hookimpl
-def jackfield_stage_out(transfer: Transfer) -> RemoteInfo | None:
-    """Send a file, and look at it."""
-    if not served(transfer.scheme):
-        return None
-    reached = access(transfer)
-    with lent(transfer, reached) as lease:
-        return send(lease, transfer, reached.path)
+def _class(scheme: str) -> Any:
+    try:
+        return get_filesystem_class(scheme)
+    except (ImportError, ValueError) as error:
+        home = str(known_implementations.get(scheme, {}).get("class", scheme))
+        module = home.partition(".")[0]
+        if module == "fsspec":
+            module = getattr(error.__cause__, "name", None) or scheme
+        raise ConfigurationError(
+            f"{scheme}: URLs need a package that is not installed; run: "
+            f"pip install {PACKAGES.get(module, module)!r}. fsspec says: {error}"
+        ) from error
 
 
-@hookimpl
-def jackfield_stat_file(remote: Remote) -> RemoteInfo | None:
-    """Ask for what the filesystem tells of a file."""
-    if not served(remote.scheme):
-        return None
-    reached = access(remote)
-    with lent(remote, reached) as lease:
-        return look(lease, remote, reached.path)
+def _login(remote: Remote, parts: SplitResult) -> dict[str, Any]:
+    """Return named credentials, else the URL's, decoded as fsspec would not."""
+    if remote.credentials:
+        called = {"user": "username"}  # by most implementations
+        return {called.get(name, name): v for name, v in remote.credentials.items()}
+    login = {"username": parts.username, "password": parts.password}
+    return {name: unquote(value) for name, value in login.items() if value is not None}
 
 
-@hookimpl
-def jackfield_list_files(remote: Remote) -> Mapping[str, RemoteInfo] | None:
-    """Walk down a directory."""
-    if not served(remote.scheme):
-        return None
-    reached = access(remote)
-    with lent(remote, reached) as lease:
-        return _listing(lease, remote, reached)
+def _webdav(remote: Remote, parts: SplitResult) -> dict[str, Any]:
+    """Return what webdav4's client is made with: a base URL and httpx's options."""
+    import httpx
 
-
-@hookimpl
-def jackfield_kernel_closing(kernel: DataFlowKernel) -> None:  # noqa: ARG001  (the hook's)
-    """Let go of the filesystems that no transfer is using."""
-    close_idle()
-
-
-def _listing(lease: Lease, remote: Remote, reached: Access) -> dict[str, RemoteInfo]:
-    lease.filesystem.invalidate_cache()
-    found = ask(lease, remote, "find", reached.path, detail=True)
-    if not found:
-        info = ask(lease, remote, "info", reached.path)
-        if info.get("type") != "directory":
-            raise RemoteNotFoundError(str(remote), "there is no such directory")
-    top = f"{reached.name.strip('/')}/".lstrip("/")
-    names = {name.lstrip("/"): info for name, info in found.items()}
+    options = dict(remote.options)
+    scheme = "https" if options.pop("tls", True) else "http"
+    login = _login(remote, parts)
+    if "username" in login:
+        options["auth"] = login.pop("username"), login.pop("password", "")
     return {
-        remote.url + escape(name.removeprefix(top)): told(info)
-        for name, info in names.items()
-        if name.startswith(top)
+        "base_url": f"{scheme}://{parts.netloc.rpartition('@')[2]}",
+        "timeout": httpx.Timeout(remote.timeouts.idle, connect=remote.timeouts.connect),
+        "retry": False,
+        "headers": {"Accept-Encoding": "identity"},
+        **options,
+        **login,
     }
+
+
+def _sftp(remote: Remote) -> dict[str, Any]:
+    """Return what paramiko connects with; ``key_file`` is its ``key_filename``."""
+    arguments = {**remote.options, **_login(remote, urlsplit(remote.url))}
+    if "user" in arguments:
+        arguments["username"] = arguments.pop("user")
+    for name, called in (("key_file", "key_filename"), ("known_hosts", "known_hosts")):
+        if name in arguments:
+            path = arguments.pop(name)
+            arguments[called] = str(Path(path).expanduser())
+            if not Path(arguments[called]).is_file():
+                reason = f"staging.{remote.scheme}.{name} is {path!r}; there is no such"
+                raise ConfigurationError(f"{reason} file.")
+    return {**arguments, "waits": remote.timeouts}
+
+
+_provider: Final = Provider(jackfield_serves_scheme, reach)
+jackfield_stage_in: Final = _provider.jackfield_stage_in
+jackfield_stage_out: Final = _provider.jackfield_stage_out
+jackfield_stat_file: Final = _provider.jackfield_stat_file
+jackfield_list_files: Final = _provider.jackfield_list_files
+jackfield_kernel_closing: Final = _provider.jackfield_kernel_closing

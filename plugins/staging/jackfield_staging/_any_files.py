@@ -1,0 +1,251 @@
+"""Filesystems of fsspec that nobody has corrected, read and written with care.
+
+Each kind is ``Blocking``, whose calls may hang, or ``Async``, whose coroutines can be
+cancelled. Of the first, SFTP and WebDAV are written to in their own way, which is in
+``_any_renaming.py``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Coroutine, Generator, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from fsspec.callbacks import Callback
+
+from jackfield import ConfigurationError, Remote, RemoteInfo, Transfer, TransferError
+from jackfield.errors import RemoteNotFoundError
+from jackfield_staging import _any_errors
+from jackfield_staging._core_files import Files, Runs, Stream, escape
+
+if TYPE_CHECKING:
+    from jackfield_staging._core_calls import Outgoing
+
+READ_SIZE: Final = 1 << 18
+
+# Ranges grow while they take less than so many seconds, so that few are asked for on a
+# fast line, and a slow one still shows progress.
+QUICK_S: Final = 0.5
+LEAST_RANGE: Final = 1 << 20
+MOST_RANGE: Final = 1 << 24
+
+# What filesystems call a file's validator, and the date of its last change.
+VALIDATORS: Final = (
+    *("ETag", "etag", "generation", "md5Hash", "md5", "content_md5", "crc32c"),
+    *("checksum", "sha256", "blob_id", "oid"),
+)
+DATES: Final = (
+    *("LastModified", "last_modified", "modified", "mtime", "updated", "timeModified"),
+    *("modify", "created"),
+)
+
+
+class Wrapped(Files):
+    """A filesystem of fsspec, ``fs``, that this one asks."""
+
+    def __init__(self, scheme: str, kind: Any, arguments: Mapping[str, Any]) -> None:
+        self.fs: Any = None
+        self._made_of = scheme, kind, arguments
+
+    def log_in(self) -> None:
+        """Make the filesystem, which may mean to connect."""
+        scheme, kind, arguments = self._made_of
+        try:
+            self.fs = kind(**arguments, skip_instance_cache=True)
+        except TypeError as error:
+            raise ConfigurationError(
+                f"staging.{scheme}: {kind.__name__} cannot be made with these options: "
+                f"{error}"
+            ) from error
+
+    def explain(self, remote: Remote, error: Exception) -> None:
+        _any_errors.explain(remote, error)
+
+    def listed_as(self, path: str) -> str:
+        """Return a path as the filesystem's own listings have it."""
+        return path
+
+    def _below(self, path: str, found: Mapping[str, Any]) -> dict[str, RemoteInfo]:
+        top = f"{self.listed_as(path).strip('/')}/".lstrip("/")
+        names = {name.lstrip("/"): info for name, info in found.items()}
+        mine = [name for name in names if name.startswith(top)]
+        return {escape(name.removeprefix(top)): _told(names[name]) for name in mine}
+
+
+class Blocking(Wrapped):
+    """One whose calls may hang: so they run on threads that can be left there."""
+
+    runs = Runs.APART
+
+    def leave(self) -> None:
+        """Close what can be closed, which ends what hangs on it."""
+        client: Any = getattr(self.fs, "client", None)
+        holders: tuple[Any, ...] = (self.fs, getattr(client, "http", None), client)
+        for holder in holders:
+            if hasattr(holder, "close"):
+                holder.close()
+                return
+
+    def look(self, remote: Remote, path: str) -> RemoteInfo:
+        self.fs.invalidate_cache()  # what it remembers of directories
+        return _file(remote, self.fs.info(path))
+
+    def below(self, remote: Remote, path: str) -> dict[str, RemoteInfo]:
+        self.fs.invalidate_cache()
+        found = self.fs.find(path, detail=True)
+        if not found:
+            _check_directory(remote, self.fs.info(path))
+        return self._below(path, found)
+
+    def stream(self, transfer: Transfer, path: str) -> Stream:
+        info = self.look(transfer, path)
+        start = _start(transfer, info)
+        blocks = self.read(path, info, start)
+        return Stream(info, start, read=lambda: next(blocks, b""), close=blocks.close)
+
+    def read(self, path: str, info: RemoteInfo, start: int) -> Generator[bytes]:
+        """Give a file's bytes from an offset on."""
+        del info
+        with self.fs.open(path, "rb") as file:
+            yield from pieces(file, start)
+
+    def send(self, file: Transfer, path: str) -> RemoteInfo:
+        self.write(file, path)
+        return self.look(file, path)
+
+    def write(self, transfer: Transfer, path: str) -> None:
+        """Send a file in fsspec's way."""
+        self.fs.put_file(str(transfer.path), path, callback=_Progress(transfer))
+
+
+class Memory(Blocking):
+    """Files in this process's memory: all who open one there share its position."""
+
+    def read(self, path: str, info: RemoteInfo, start: int) -> Generator[bytes]:
+        for offset in range(start, info.size or 0, LEAST_RANGE):
+            yield self.fs.cat_file(path, start=offset, end=offset + LEAST_RANGE)
+
+    def write(self, transfer: Transfer, path: str) -> None:
+        """Put a file there at once: one that is opened is seen from the start."""
+        with transfer.open() as file:
+            self.fs.pipe_file(path, file.read())
+
+
+class Async(Wrapped):
+    """One whose coroutines run on fsspec's loop; a finalizer of its own closes it."""
+
+    runs = Runs.LOOP
+
+    def __init__(self, scheme: str, kind: Any, arguments: Mapping[str, Any]) -> None:
+        super().__init__(scheme, kind, arguments)
+        self.log_in()
+
+    async def leave(self) -> None: ...
+
+    async def look(self, remote: Remote, path: str) -> RemoteInfo:
+        self.fs.invalidate_cache()
+        return _file(remote, await self.fs._info(path))
+
+    async def below(self, remote: Remote, path: str) -> dict[str, RemoteInfo]:
+        self.fs.invalidate_cache()
+        found = await self.fs._find(path, detail=True)
+        if not found:
+            _check_directory(remote, await self.fs._info(path))
+        return self._below(path, found)
+
+    async def stream(self, transfer: Transfer, path: str) -> Stream:
+        info = await self.look(transfer, path)
+        start = _start(transfer, info)
+        if info.size is not None and info.size - start > LEAST_RANGE:
+            return Stream(info, start, read=self._ranges(path, start, info.size))
+        if info.size == start:
+            return Stream(info, start)
+        return Stream(info, start, [await self.fs._cat_file(path, start=start or None)])
+
+    def _ranges(
+        self, path: str, start: int, size: int
+    ) -> Callable[[], Coroutine[Any, Any, list[bytes]]]:
+        """Return what asks for one range after another."""
+        position, width = start, LEAST_RANGE
+
+        async def read() -> list[bytes]:
+            nonlocal position, width
+            if position >= size:
+                return []
+            began = time.monotonic()
+            end = min(position + width, size)
+            data: bytes = await self.fs._cat_file(path, start=position, end=end)
+            position += len(data)
+            quick = time.monotonic() - began < QUICK_S
+            width = min(2 * width, MOST_RANGE) if quick else LEAST_RANGE
+            return [data] if data else []
+
+        return read
+
+    async def send(self, file: Outgoing, path: str) -> RemoteInfo:
+        """Send a file in fsspec's way, and look at it."""
+        transfer = file.transfer
+        transfer.moved = 0  # fsspec reads it anew
+        progress = _Progress(transfer)
+        await self.fs._put_file(str(transfer.path), path, callback=progress)
+        return await self.look(transfer, path)
+
+
+def pieces(file: Any, start: int) -> Generator[bytes]:
+    """Give a file's bytes from an offset on."""
+    if start:
+        file.seek(start)
+    while block := file.read(READ_SIZE):
+        yield bytes(block)
+
+
+def _start(transfer: Transfer, info: RemoteInfo) -> int:
+    """Go on from what is there if it is known to be of the same file."""
+    known = transfer.known.etag
+    return transfer.offset if known is not None and info.etag == known else 0
+
+
+class _Progress(Callback):  # type: ignore[misc]  # fsspec has no types
+    """Tells a transfer what fsspec tells of a file on its way."""
+
+    def __init__(self, transfer: Transfer) -> None:
+        super().__init__()
+        self._transfer = transfer
+
+    def relative_update(self, inc: int = 1) -> None:
+        self._transfer.check()
+        self._transfer.advance(inc)
+
+    def absolute_update(self, value: int) -> None:
+        self.relative_update(value - self._transfer.moved)
+
+
+def _file(remote: Remote, info: Mapping[str, Any]) -> RemoteInfo:
+    if info.get("type") == "directory":
+        raise TransferError(str(remote), "it is a directory")
+    return _told(info)
+
+
+def _check_directory(remote: Remote, info: Mapping[str, Any]) -> None:
+    if info.get("type") != "directory":
+        raise RemoteNotFoundError(str(remote), "there is no such directory")
+
+
+def _told(info: Mapping[str, Any]) -> RemoteInfo:
+    """Read what a filesystem tells of a file, in its own words.
+
+    A date is written one way, however it is told; some tell it in two ways.
+    """
+    size = info.get("size")
+    etag = next((info[name] for name in VALIDATORS if info.get(name)), None)
+    date = next((info[name] for name in DATES if info.get(name)), None)
+    if isinstance(date, int | float):
+        date = datetime.fromtimestamp(date, UTC)
+    if isinstance(date, datetime):
+        date = date.isoformat()
+    return RemoteInfo(
+        size if isinstance(size, int) else None,
+        None if etag is None else str(etag),
+        None if date is None else str(date),
+    )

@@ -1,0 +1,132 @@
+"""What the core asks of a filesystem: the contract that every scheme keeps.
+
+A filesystem here is one of fsspec's and ``Files`` besides. fsspec's own methods do not
+do for a transfer: they write to the final name, take the rest of a file from another
+version than its beginning, and run on when nobody waits. So the core uses four others.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from jackfield.errors import RemoteChangedError
+
+if TYPE_CHECKING:
+    from jackfield import Remote, RemoteInfo
+
+BLOCK: Final = 1 << 20  # bytes that are handed over between two threads at a time
+
+
+class Runs(Enum):
+    """Where a filesystem's methods run, and how a transfer gets away from them."""
+
+    LOOP = "as coroutines on fsspec's thread, for many transfers; they are cancelled"
+    CALLER = "on the thread of the one transfer; ``cut`` breaks what blocks"
+    APART = "on threads that stay where they hang, until the connection is closed"
+
+
+@dataclass(slots=True)
+class Stream:
+    """One version of a file, on its way here.
+
+    Attributes:
+        info: What the other side tells of the whole file.
+        start: At which byte the stream begins.
+        first: What has come together with ``info``, in parts.
+        read: Gives the next bytes, and nothing at the end; ``None`` if ``first`` was
+            all. On the loop a coroutine, which gives them as a list of parts.
+        confirm: Looks again when all has arrived and returns what is known then, as a
+            coroutine on the loop; ``None`` if there is nothing to add to ``info``.
+        close: Ends it, wherever it is. On the loop's thread, if it runs there.
+    """
+
+    info: RemoteInfo
+    start: int = 0
+    first: list[bytes] = field(default_factory=list)
+    read: Callable[[], Any] | None = None
+    confirm: Callable[[RemoteInfo], Any] | None = None
+    close: Callable[[], object] = lambda: None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Place:
+    """A file or directory, on a filesystem that is made when it is needed.
+
+    Attributes:
+        key: Equal where one filesystem serves both. It may hold secrets.
+        path: What the methods of the filesystem are given.
+        make: Makes the filesystem, without a word to the other side.
+    """
+
+    key: Hashable
+    path: Any
+    make: Callable[[], Files]
+
+
+class Files:
+    """What a filesystem offers to the core, besides what fsspec wants of it.
+
+    The first four methods are coroutines where it runs on the loop. They raise the
+    kernel's errors, or those of their libraries, which ``explain`` translates.
+    """
+
+    runs: ClassVar[Runs]
+
+    def look(self, remote: Remote, path: Any) -> Any:
+        """Return the ``RemoteInfo`` of what is there now."""
+        raise NotImplementedError
+
+    def stream(self, transfer: Any, path: Any) -> Any:
+        """Return a ``Stream``: from ``transfer.offset`` if it is still that file."""
+        raise NotImplementedError
+
+    def send(self, file: Any, path: Any) -> Any:
+        """Take a file there, seen whole or not at all; return its ``RemoteInfo``.
+
+        It is given the ``Transfer``, or on the loop an ``Outgoing``.
+        """
+        raise NotImplementedError
+
+    def below(self, remote: Remote, path: Any) -> Any:
+        """Find all files below: what to add to the URL, to what is known of each."""
+        raise NotImplementedError
+
+    def log_in(self) -> None:
+        """Connect. Called once and first, but not where it runs on the loop."""
+
+    def explain(self, remote: Remote, error: Exception) -> None:
+        """Raise what an error means, or return if it says that itself."""
+
+    def cut(self) -> None:
+        """Break what blocks, now and later. On any thread; for ``CALLER`` only."""
+
+    def is_quiet(self) -> bool:
+        """Whether the last transfer has left it in a state that another can use."""
+        return True
+
+    def is_alive(self, remote: Remote, idle_s: float) -> bool:
+        """Whether it still works after so many seconds; prepare it for ``remote``."""
+        del remote, idle_s
+        return True
+
+    def leave(self) -> Any:
+        """Close its connections. A coroutine where it runs on the loop."""
+
+    def abandon(self) -> None:
+        """Close them in a forked child, without a word to the other side."""
+
+
+def check_same(remote: Remote, before: RemoteInfo, after: RemoteInfo) -> None:
+    """See that a file is still the one that it was, else raise RemoteChangedError."""
+    difference = before.differs(after)
+    if difference is not None:
+        raise RemoteChangedError(str(remote), difference)
+
+
+def escape(name: str) -> str:
+    """Return a name as it is, but for what has a meaning in a URL, or goes lost."""
+    return re.sub(r"[%?#*\x00-\x1f\x7f]", lambda one: f"%{ord(one[0]):02X}", name)

@@ -1,0 +1,76 @@
+"""The kernel's hooks, answered for one module of schemes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from jackfield import Remote, RemoteInfo, Transfer, hookimpl
+from jackfield_staging._core_lending import close_idle, lent
+
+if TYPE_CHECKING:
+    from jackfield_staging._core_files import Place
+
+
+class Provider:
+    """Answers the hooks for URLs of some schemes; a module takes over its methods.
+
+    ``serves`` tells whether a scheme is one of them, ``reach`` where a URL points.
+    """
+
+    def __init__(
+        self, serves: Callable[[str], bool], reach: Callable[[Remote], Place]
+    ) -> None:
+        self._serves = serves
+        self._reach = reach
+
+    @hookimpl
+    def jackfield_stage_in(self, transfer: Transfer) -> RemoteInfo | None:
+        """Bring a file, or what is missing of it, and look whether it is still that."""
+        if not self._serves(transfer.scheme):
+            return None
+        place = self._reach(transfer)
+        with (
+            lent(transfer, place) as loan,
+            loan.streaming(transfer, place.path) as stream,
+        ):
+            blocks = loan.blocks(stream)
+            info = transfer.receive(blocks, stream.info, start=stream.start)
+            if stream.confirm is not None:
+                info = loan.call(stream.confirm, info)
+            return info
+
+    @hookimpl
+    def jackfield_stage_out(self, transfer: Transfer) -> RemoteInfo | None:
+        """Take a file to where it is wanted."""
+        if not self._serves(transfer.scheme):
+            return None
+        place = self._reach(transfer)
+        with lent(transfer, place) as loan:
+            info: RemoteInfo = loan.send(transfer, place.path)
+            return info
+
+    @hookimpl
+    def jackfield_stat_file(self, remote: Remote) -> RemoteInfo | None:
+        """Look at a file."""
+        if not self._serves(remote.scheme):
+            return None
+        place = self._reach(remote)
+        with lent(remote, place) as loan:
+            info: RemoteInfo = loan.call(loan.files.look, remote, place.path)
+            return info
+
+    @hookimpl
+    def jackfield_list_files(self, remote: Remote) -> Mapping[str, RemoteInfo] | None:
+        """Find the files below a directory."""
+        if not self._serves(remote.scheme):
+            return None
+        place = self._reach(remote)
+        with lent(remote, place) as loan:
+            found = loan.call(loan.files.below, remote, place.path)
+        return {remote.url + name: info for name, info in found.items()}
+
+    @hookimpl
+    def jackfield_kernel_closing(self) -> None:
+        """Close the connections that no transfer uses."""
+        close_idle()

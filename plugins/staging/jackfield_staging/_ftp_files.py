@@ -1,0 +1,234 @@
+"""Files on FTP servers: what a transfer asks for."""
+
+from __future__ import annotations
+
+import ftplib
+import secrets
+from collections.abc import Generator
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final
+from urllib.parse import quote
+
+from fsspec.implementations.ftp import FTPFileSystem
+
+from jackfield import Remote, RemoteInfo, Transfer, TransferError
+from jackfield.errors import RemoteForbiddenError
+from jackfield.staging.remote import Timeouts
+from jackfield_staging import _ftp_errors
+from jackfield_staging._core_files import Files, Runs, Stream, check_same
+from jackfield_staging._ftp_client import Account, Client
+from jackfield_staging._ftp_errors import refusal, refused_as
+from jackfield_staging._ftp_listing import list_below, look, resolved
+
+BLOCK: Final = 1 << 18  # bytes that are read or sent at a time
+NO_NAME: Final = ("550", "553")  # no file can be made, perhaps for want of a directory
+NOOP_AFTER_S: Final = 5.0  # after which an idle connection is tried before it is used
+SETTLE_S: Final = 0.5  # for a server to see that an upload was broken off
+
+# For each answer on a connection that only removes what a failed upload has left.
+CLEANUP: Final = Timeouts(2.0, 2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class FtpOptions:
+    """The tables ``[staging.ftp]`` and ``[staging.ftps]``: see docs/staging.md."""
+
+    passive: bool = True
+    atomic: bool = True
+    create_directories: bool = True
+    delete_before_rename: bool = False
+    implicit: bool = False
+    ca_file: str = ""
+
+
+class FTPFiles(Files, FTPFileSystem):  # type: ignore[misc]  # fsspec has no types
+    """fsspec's filesystem: one ``STOR`` a file, verified, on a client to be cut."""
+
+    runs = Runs.CALLER
+    protocol = ()  # no options from fsspec's own files
+
+    def __init__(self, account: Account, waits: Timeouts, options: FtpOptions) -> None:
+        self.ftp = Client(account, waits)
+        self.options = options
+        super().__init__(account.host)
+
+    def _connect(self) -> None:
+        """Do nothing where fsspec would connect, which could not be broken off."""
+
+    def log_in(self) -> None:
+        self.ftp.open()
+
+    def cut(self) -> None:
+        self.ftp.cut()
+
+    def explain(self, remote: Remote, error: Exception) -> None:
+        _ftp_errors.explain(remote, error)
+
+    def is_quiet(self) -> bool:
+        return self.ftp.sock is not None and self.ftp.quiet and not self.ftp.broken
+
+    def is_alive(self, remote: Remote, idle_s: float) -> bool:
+        """Whether the server is still there: at once, or by asking after a while."""
+        ftp, waits = self.ftp, remote.timeouts
+        ftp.waits = waits
+        ftp.control().settimeout(waits.connect)
+        with remote.broken_by(ftp.cut):
+            alive = ftp.answers(ask=idle_s >= NOOP_AFTER_S)
+        ftp.control().settimeout(waits.idle)
+        return alive and not ftp.broken
+
+    def leave(self) -> None:
+        if self.is_quiet():
+            self.ftp.leave()
+        self.ftp.close()
+
+    def abandon(self) -> None:
+        self.ftp.close()
+
+    def look(self, remote: Remote, path: str) -> RemoteInfo:
+        del remote
+        return look(self.ftp, resolved(self.ftp, path))
+
+    def below(self, remote: Remote, path: str) -> dict[str, RemoteInfo]:
+        try:
+            found = list_below(self.ftp, resolved(self.ftp, path))
+        except ValueError as error:
+            raise TransferError(str(remote), str(error)) from error
+        return {quote(one, errors="surrogateescape"): found[one] for one in found}
+
+    def stream(self, transfer: Transfer, path: str) -> Stream:
+        """Fetch by ``RETR``, from where an earlier attempt ended if it is the same."""
+        path = resolved(self.ftp, path)
+        info = look(self.ftp, path)
+        same = info.etag is not None and info.etag == transfer.known.etag
+        start = transfer.offset if same and transfer.offset <= (info.size or 0) else 0
+        confirm = partial(self._confirm, transfer, path)
+        if start and start == info.size:
+            return Stream(info, start, confirm=confirm)
+        try:
+            blocks = self._retrieve(transfer, path, start)
+            next(blocks)
+        except TransferError:
+            if not start or "REST" not in self.ftp.lacks:
+                raise
+            start, blocks = 0, self._retrieve(transfer, path, 0)
+            next(blocks)
+        read = partial(next, blocks, b"")
+        return Stream(info, start, [], read, confirm, blocks.close)
+
+    def _retrieve(self, transfer: Transfer, path: str, start: int) -> Generator[bytes]:
+        """Give a file's bytes; nothing at first, when the server has begun."""
+        # It is there: who does not give it does not want to.
+        with (
+            refused_as(transfer, RemoteForbiddenError),
+            self.ftp.data(f"RETR {path}", start) as connection,
+        ):
+            yield b""
+            while block := connection.recv(BLOCK):
+                yield block
+
+    def _confirm(self, transfer: Transfer, path: str, info: RemoteInfo) -> RemoteInfo:
+        """See that all has arrived, and that it is still the same file."""
+        _check_size(transfer, info.size, "arrive")
+        if info.etag is None:
+            return info
+        check_same(transfer, info, look(self.ftp, path))
+        return replace(info, settled=True)
+
+    def send(self, file: Transfer, path: str) -> RemoteInfo:
+        """Send by one ``STOR`` to another name, and rename it when it is whole."""
+        with refused_as(file, RemoteForbiddenError):
+            final = resolved(self.ftp, path)
+            directory, _, name = final.rpartition("/")
+            if not name:
+                raise TransferError(str(file), "it names a directory; expected a file")
+            if not self.options.atomic:
+                return self._put(file, final)
+            # Shortened, so that the longest name still has room for the marks.
+            aside = f"{directory}/.{name[:40]}.{secrets.token_hex(6)}.part"
+            info = self._put(file, aside)
+            try:
+                file.check()
+                self._rename(file, aside, final)
+            except BaseException:
+                self._discard(aside)
+                raise
+            return info
+
+    def _put(self, transfer: Transfer, path: str) -> RemoteInfo:
+        """Send under this name; where its directory is missing, make it."""
+        try:
+            return self._store(transfer, path)
+        except ftplib.error_perm as error:
+            if not self.options.create_directories or str(error)[:3] not in NO_NAME:
+                raise
+        parts = path.split("/")
+        for number in range(2, len(parts)):
+            with suppress(ftplib.error_perm):  # it is there; else storing tells
+                self.ftp.mkd("/".join(parts[:number]))
+        return self._store(transfer, path)
+
+    def _store(self, transfer: Transfer, path: str) -> RemoteInfo:
+        """Send, and see that all has arrived; leave nothing where it has not."""
+        begun = False
+        try:
+            with self.ftp.data(f"STOR {path}") as connection, transfer.open() as file:
+                begun = True
+                while block := file.read(BLOCK):
+                    rest = memoryview(block)
+                    while rest:
+                        rest = rest[connection.send(rest) :]
+                        transfer.advance(0)  # it was counted when it was read
+            info = look(self.ftp, path)
+            _check_size(transfer, info.size, "were sent")
+        except BaseException as error:
+            if begun:
+                self._discard(path)
+                if isinstance(error, ftplib.error_perm):  # not one before it began
+                    raise refusal(transfer, error, RemoteForbiddenError) from error
+            raise
+        return replace(info, settled=True)
+
+    def _rename(self, remote: Remote, aside: str, final: str) -> None:
+        try:
+            try:
+                self.ftp.rename(aside, final)
+            except ftplib.error_perm:
+                if not self.options.delete_before_rename:
+                    raise
+                _delete(self.ftp, final)
+                self.ftp.rename(aside, final)
+        except ftplib.error_perm as error:
+            reason = (
+                f"all has arrived, but the server does not rename it: {error}. If it "
+                "renames nothing over an old file, set delete_before_rename = true; if "
+                "it renames nothing at all, atomic = false"
+            )
+            raise RemoteForbiddenError(str(remote), reason) from error
+
+    def _discard(self, path: str) -> None:
+        """Remove what a failed upload has left, if the server can still be reached."""
+        ftp = self.ftp
+        with suppress(Exception):
+            ftp.control().settimeout(SETTLE_S)
+            if not ftp.quiet:
+                with suppress(ftplib.Error):  # however it ended
+                    ftp.conclude()
+            _delete(ftp, path)
+            return
+        with suppress(Exception), closing(Client(ftp.account, CLEANUP)) as fresh:
+            fresh.open()
+            _delete(fresh, path)
+
+
+def _check_size(transfer: Transfer, size: int | None, verb: str) -> None:
+    if size is not None and size != transfer.moved:
+        reason = f"{transfer.moved} bytes {verb}, but the server has {size}"
+        raise TransferError(str(transfer), reason, transient=True)
+
+
+def _delete(ftp: Client, path: str) -> None:
+    with suppress(ftplib.error_perm):  # there is nothing
+        ftp.delete(path)

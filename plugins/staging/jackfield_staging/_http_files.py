@@ -1,0 +1,269 @@
+"""Files over HTTP: what a transfer asks for, in requests and answers.
+
+A file's first block comes with its head, and a file that has arrived is looked at once
+more, so that no mixture of two versions is taken for either; a small file costs two
+requests and one change of threads. A later attempt goes on from what is there if the
+server named that version by a strong ETag, which ``If-Range`` asks for again.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from jackfield import Remote, RemoteInfo, Transfer
+from jackfield.errors import RemoteChangedError, RemoteNotFoundError
+from jackfield_staging import _http_rules as rules
+from jackfield_staging._core_files import Stream, check_same
+from jackfield_staging._http_index import entries
+from jackfield_staging._http_options import proxy_for, tls_context
+from jackfield_staging._http_wire import Body, HTTPWire, block, first_block
+
+if TYPE_CHECKING:
+    from jackfield_staging._core_calls import Outgoing
+    from jackfield_staging._http_trail import Trail
+
+# Of servers that know no HEAD, or whose signed URLs are for GET alone.
+_NO_HEAD: Final = frozenset({400, 403, 405, 501})
+_MD5_ETAG_LENGTH: Final = 34  # of the quotes and 32 digits
+
+# An index with more directories within each other, files, or bytes has no end.
+_DEEPEST: Final = 16
+_MOST_FILES: Final = 100_000
+_MOST_BYTES: Final = 64 << 20
+
+log: Final = logging.getLogger("jackfield.staging.http")
+_warned: set[str] = set()
+
+
+class HTTPFiles(HTTPWire):
+    """fsspec's filesystem with what transfers need beyond it. A path is a ``Trail``."""
+
+    async def look(
+        self, remote: Remote, path: Trail, method: str = "HEAD", *, again: bool = False
+    ) -> RemoteInfo:
+        """Ask for a file's head; where HEAD is refused, for its first byte.
+
+        ``again`` asks where redirects have led before.
+        """
+        byte = {} if method == "HEAD" else {"Range": "bytes=0-0"}
+        async with await self._ask(method, path, byte, again=again) as answer:
+            status, headers = answer.status, answer.headers
+        if method == "HEAD" and status in _NO_HEAD:
+            return await self.look(remote, path, "GET", again=again)
+        if status not in (200, 206, 416):
+            raise rules.failure(str(remote), status, headers)
+        return rules.describe(status, headers)
+
+    async def _confirm(
+        self, remote: Remote, trail: Trail, info: RemoteInfo
+    ) -> RemoteInfo:
+        """Look again at a file that has arrived; raise if there is another version.
+
+        The kernel would do it, too, but would be led to another mirror, whose copy has
+        another date; and where all came in one piece, this saves a change of threads.
+        """
+        try:
+            after = await self.look(remote, trail, again=True)
+            if info.differs(after):
+                # Some servers answer HEAD with headers that are not those of GET.
+                after = await self.look(remote, trail, "GET", again=True)
+        except RemoteNotFoundError as error:
+            raise RemoteChangedError(str(remote), "it is gone") from error
+        check_same(remote, info, after)
+        return replace(info, settled=info.etag is None or after.etag is not None)
+
+    async def stream(self, transfer: Transfer, path: Trail) -> Stream:
+        answer, start = await self._rest_or_all(transfer, path)
+        try:
+            info = _described(transfer, path, answer, start)
+            first, ended = await first_block(answer)
+            if ended and not start and _is_proven(first, info):
+                info = replace(info, settled=True)
+            elif ended:
+                info = await self._confirm(transfer, path, info)
+        except BaseException:
+            answer.close()
+            raise
+        if ended:
+            return Stream(info, start, first)
+        return Stream(
+            info,
+            start,
+            first,
+            read=lambda: block(answer),
+            confirm=lambda info: self._confirm(transfer, path, info),
+            close=answer.close,
+        )
+
+    async def _rest_or_all(
+        self, transfer: Transfer, trail: Trail
+    ) -> tuple[aiohttp.ClientResponse, int]:
+        """Ask for the rest, if there is any, else for all; say where it begins."""
+        etag = transfer.known.etag  # a weak one does not stand for the very bytes
+        if not transfer.offset or etag is None or etag.startswith("W/"):
+            return await self._ask("GET", trail), 0
+        wanted = {"Range": f"bytes={transfer.offset}-", "If-Range": etag}
+        answer = await self._ask("GET", trail, wanted)
+        start, _ = rules.content_range(answer.headers.get("Content-Range"))
+        if answer.status == 206 and start == transfer.offset:
+            seen = answer.headers.get("ETag")
+            if seen != etag:
+                answer.close()
+                reason = f"its etag was {etag!r} and is {seen!r}"
+                raise RemoteChangedError(str(transfer), reason)
+            return answer, transfer.offset
+        if answer.status not in (206, 416):
+            return answer, 0
+        answer.close()  # another part than the one that was asked for, or none
+        return await self._ask("GET", trail), 0
+
+    async def send(self, file: Outgoing, path: Trail) -> RemoteInfo:
+        """PUT a file; a server shows it when it is complete."""
+        status, headers = await self._store(file, path)
+        if status in (404, 409) and path.options.create_directories:
+            await self._make_directories(file.transfer, path)
+            status, headers = await self._store(file, path)
+        if status not in (200, 201, 204):
+            raise rules.failure(str(file.transfer), status, headers)
+        return RemoteInfo()
+
+    async def _store(
+        self, file: Outgoing, trail: Trail
+    ) -> tuple[int, Mapping[str, str]]:
+        async with await self._ask("PUT", trail, body=Body(file)) as answer:
+            return answer.status, answer.headers
+
+    async def _make_directories(self, remote: Remote, trail: Trail) -> None:
+        for directory in trail.directories:
+            trail.restart(directory)
+            async with await self._ask("MKCOL", trail, again=True) as answer:
+                # 405: it is there. What is refused otherwise may be there as well, such
+                # as the directories above the user's own; the PUT tells.
+                if answer.status >= 500:
+                    raise rules.failure(str(remote), answer.status, answer.headers)
+
+    async def below(self, remote: Remote, path: Trail) -> dict[str, RemoteInfo]:
+        """Follow the links of an index downwards."""
+        found: dict[str, RemoteInfo] = {}
+        pending = [""]
+        while pending:
+            directory = pending.pop()
+            if directory.count("/") > _DEEPEST:
+                raise path.refusal(f"its index is over {_DEEPEST} directories deep")
+            for entry in await self._entries(remote, path, directory):
+                if entry.endswith("/"):
+                    pending.append(directory + entry)
+                else:
+                    # An index rounds sizes and shows local times: no use for comparing.
+                    found[directory + entry] = RemoteInfo()
+            if len(found) > _MOST_FILES:
+                raise path.refusal(f"its index has more than {_MOST_FILES} files")
+        return found
+
+    async def _entries(self, remote: Remote, trail: Trail, directory: str) -> list[str]:
+        trail.restart(trail.parsed(remote.url + directory))
+        async with await self._ask("GET", trail, again=True) as answer:
+            if answer.status != 200:
+                raise rules.failure(str(remote), answer.status, answer.headers)
+            if rules.media_type(answer.headers) not in rules.PAGE_TYPES:
+                raise trail.refusal("the server shows no index of this directory")
+            page = bytearray()
+            while parts := await block(answer):
+                page += b"".join(parts)
+                if len(page) > _MOST_BYTES:
+                    raise trail.refusal(f"its index has more than {_MOST_BYTES} bytes")
+            text = page.decode(answer.charset or "utf-8", "replace")
+        return entries(text, str(trail.at))
+
+    async def _ask(
+        self,
+        method: str,
+        trail: Trail,
+        headers: Mapping[str, str] | None = None,
+        *,
+        body: Body | None = None,
+        again: bool = False,
+    ) -> aiohttp.ClientResponse:
+        """Send a request, follow redirects, and return the answer's head."""
+        if not again:
+            trail.restart()
+        limit = trail.options.max_redirects
+        for _ in range(limit + 1):
+            answer = await self._ask_once(method, trail, headers or {}, body)
+            if answer.status not in rules.REDIRECTS:
+                return answer
+            answer.close()
+            if body is not None and answer.status not in rules.SAME_METHOD:
+                reason = f"the server answered {answer.status}: a redirect to a page"
+                raise trail.refusal(reason)
+            await trail.follow(answer.headers.get("Location", ""))
+        raise trail.refusal(f"there are more than {limit} redirects (max_redirects)")
+
+    async def _ask_once(
+        self, method: str, trail: Trail, headers: Mapping[str, str], body: Body | None
+    ) -> aiohttp.ClientResponse:
+        at, options = trail.at, trail.options
+        proxy = None
+        if options.trust_env:
+            proxy = proxy_for(at.host or "", at.scheme, "all")
+        try:
+            return await self.request(
+                method,
+                at,
+                {**trail.headers, **headers},
+                trail.timeouts,
+                body=body,
+                tls=tls_context(options) if at.scheme == "https" else None,
+                proxy=proxy,
+                # A proxy may well have a private address.
+                guarded=trail.guarded and proxy is None,
+            )
+        except aiohttp.ClientConnectorError as error:
+            if trail.guarded and error.os_error.errno == errno.EACCES:
+                raise trail.private() from error
+            raise
+
+
+def _described(
+    transfer: Transfer, trail: Trail, answer: aiohttp.ClientResponse, start: int
+) -> RemoteInfo:
+    """Return what is told of a file; raise if the body is something else than it."""
+    status, headers = answer.status, answer.headers
+    if status != (206 if start else 200):
+        raise rules.failure(str(transfer), status, headers)
+    if rules.is_encoded(headers) and not trail.options.accept_encoded:
+        encoding = headers["Content-Encoding"]
+        raise trail.refusal(
+            f"the server sends it with Content-Encoding {encoding!r} unasked; "
+            f"accept_encoded = true takes it as it is sent"
+        )
+    host = urlsplit(transfer.url).hostname or ""
+    unlikely = rules.is_unlikely(transfer.url, rules.media_type(headers))
+    if unlikely and host not in _warned:
+        _warned.add(host)
+        log.warning(
+            "%s: the server sent a page of HTML, perhaps one to log in; if the file's "
+            "sha256 or size were declared, that would be an error",
+            transfer,
+        )
+    return rules.describe(status, headers)
+
+
+def _is_proven(first: list[bytes], info: RemoteInfo) -> bool:
+    """Whether a whole body is what its ETag names: its MD5, as object stores give it.
+
+    Nothing else proves it. A server may read even a small file piece by piece, while
+    it is overwritten.
+    """
+    if info.etag is None or len(info.etag) != _MD5_ETAG_LENGTH:
+        return False
+    digest = hashlib.md5(b"".join(first), usedforsecurity=False).hexdigest()
+    return info.etag == f'"{digest}"'

@@ -1,0 +1,122 @@
+"""Where the requests for one URL go: there, and to where its servers redirect."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+from itertools import accumulate
+from typing import Final
+
+from yarl import URL
+
+from jackfield import Remote, TransferError
+from jackfield.errors import RemoteForbiddenError
+from jackfield.files import redact
+from jackfield_staging import _http_rules as rules
+from jackfield_staging._http_options import HttpOptions, own_headers, without_user
+
+# A URL that can be sent as it is, so that what has been signed stays as it was; and one
+# besides in which there is nothing that is not sent (see ``without_user``).
+_LITERAL: Final = re.compile(r"[!-~]+")
+_PLAIN: Final = re.compile(r"https?://[!\"$->A-~]+(?:\?[!\"$-?A-~]+)?")
+
+
+class Trail:
+    """The way from a URL to what serves it, over redirects that may be followed.
+
+    Attributes:
+        options: Of the place that the URL names.
+        timeouts: How long to wait for it.
+        at: Where the next request goes.
+        away: Whether that is another origin, where credentials are not to go.
+        guarded: Whether it must be a public address, as the way began at one.
+    """
+
+    def __init__(self, remote: Remote, options: HttpOptions) -> None:
+        self.options = options
+        self.timeouts = remote.timeouts
+        self._remote = remote
+        self._first = self.parsed(remote.url)
+        self._own_headers = own_headers(remote, options)
+        self.restart()
+
+    def restart(self, at: URL | None = None) -> None:
+        """Go back to the URL, or to another one of the same site."""
+        self.at: URL = at or self._first
+        self.away: bool = False
+        self.guarded: bool = False
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What is said to the place itself, and to nobody that it redirects to."""
+        return {} if self.away else self._own_headers
+
+    @property
+    def directories(self) -> list[URL]:
+        """The directories above the URL, from the top, without the top itself."""
+        parents = accumulate(self._first.raw_parts[1:-1], "{}/{}".format)
+        origin = self._first.origin()
+        return [URL(f"{origin}/{parent}/", encoded=True) for parent in parents]
+
+    async def follow(self, location: str) -> None:
+        """Go to where an answer redirects, or raise that it is not to be followed."""
+        before = self.at
+        target = self.at = before.join(self.parsed(location, before))
+        allowed = {"https"} if before.scheme == "https" else {"http", "https"}
+        if target.scheme not in allowed:
+            where = redact(str(target))
+            raise self.refusal(f"the server redirects to {where!r}; not followed")
+        if target.origin() == before.origin():
+            return
+        upgraded = (before.scheme, before.port, target.scheme, target.port) == (
+            ("http", 80, "https", 443)
+        )
+        self.away = self.away or not (upgraded and target.host == before.host)
+        if not self.options.private_redirects:
+            self.guarded = self.guarded or await _is_public(before)
+            if self.guarded and _is_private_literal(target):
+                raise self.private()
+
+    def private(self) -> TransferError:
+        """Return the error that a redirect leads into a private network."""
+        reason = (
+            f"a public host redirects to {self.at.host!r}, which has a private "
+            f"address; private_redirects = true allows it"
+        )
+        return RemoteForbiddenError(str(self._remote), reason)
+
+    def refusal(self, reason: str) -> TransferError:
+        """Return the error that the URL is not to be had, for this reason."""
+        return TransferError(str(self._remote), reason)
+
+    def parsed(self, url: str, base: URL | None = None) -> URL:
+        """Understand a URL, perhaps relative to another, or raise that it is none."""
+        try:
+            plain = _PLAIN.fullmatch(url) is not None
+            text = url if plain else without_user(url)
+            parsed = URL(text, encoded=plain or bool(_LITERAL.fullmatch(text)))
+            known = (parsed if base is None else base.join(parsed)).host is not None
+        except ValueError:  # its text may hold a password
+            parsed, known = URL(), False
+        if not known:
+            raise self.refusal("this is no URL that can be asked")
+        return parsed
+
+
+async def _is_public(url: URL) -> bool:
+    """Whether a host has a public address, or none that is known here."""
+    resolve = asyncio.get_running_loop().getaddrinfo
+    try:
+        found = await resolve(url.host, url.port, type=socket.SOCK_STREAM)
+    except OSError:
+        return True
+    return any(rules.is_public(str(address[0])) for *_, address in found)
+
+
+def _is_private_literal(url: URL) -> bool:
+    try:
+        socket.getaddrinfo(url.host, None, flags=socket.AI_NUMERICHOST)
+    except OSError:
+        return url.host == "localhost"
+    return not rules.is_public(url.host or "")

@@ -1,0 +1,237 @@
+"""Single requests over HTTP, whose connections are kept: those of S3 go here, too.
+
+The session is that of fsspec's ``HTTPFileSystem``. What differs between transfers
+(time-outs, certificates, proxies, credentials) goes with each request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import ssl
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+import aiohttp
+from fsspec.implementations.http import HTTPFileSystem
+
+from jackfield import Remote, TransferError
+from jackfield.errors import RemoteForbiddenError
+from jackfield_staging._core_files import BLOCK, Files, Runs
+from jackfield_staging._http_rules import is_public
+
+if TYPE_CHECKING:
+    from yarl import URL
+
+    from jackfield.staging.remote import Timeouts
+    from jackfield_staging._core_calls import Outgoing
+
+BUFFER: Final = 1 << 19  # bytes taken in ahead of who reads them; up to twice as many
+LINGER_S: Final = 0.2  # that a block may wait for more bytes before it is handed over
+SLICE: Final = 1 << 16  # bytes sent at a time; the idle time-out is for each
+
+
+class HTTPWire(Files, HTTPFileSystem):  # type: ignore[misc]  # fsspec has no types
+    """fsspec's filesystem, reduced to requests that do what they are told.
+
+    Its own methods are not used: they follow redirects anywhere, decode bodies, give up
+    healthy downloads after five minutes and cannot go on where another left off.
+    """
+
+    runs = Runs.LOOP
+    cachable = False  # what fsspec caches is never closed
+    protocol = ()  # no options from fsspec's own files
+
+    def __init__(self) -> None:
+        # Not "asynchronous", it would be closed by a finalizer, also in a forked child.
+        super().__init__(asynchronous=True, get_client=_open)
+        self._guarded: aiohttp.ClientSession | None = None
+
+    def explain(self, remote: Remote, error: Exception) -> None:
+        explain(remote, error)
+
+    async def leave(self) -> None:
+        for session in (self._session, self._guarded):
+            if session is not None:
+                await session.close()
+        self._session: aiohttp.ClientSession | None = None
+        self._guarded = None
+
+    async def request(
+        self,
+        method: str,
+        url: URL,
+        headers: Mapping[str, str],
+        timeouts: Timeouts,
+        *,
+        body: Body | bytes | None = None,
+        tls: ssl.SSLContext | None = None,
+        proxy: str | None = None,
+        guarded: bool = False,
+    ) -> aiohttp.ClientResponse:
+        """Send one request as it is, and return the head of its answer.
+
+        ``tls`` says whom to trust; a ``guarded`` one connects to public addresses only.
+        """
+        if guarded and self._guarded is None:
+            self._guarded = await _open(_public_socket)
+        session: Any = self._guarded if guarded else await self.set_session()
+        answer: aiohttp.ClientResponse = await session.request(
+            method,
+            url,
+            headers={"Accept-Encoding": "identity", **headers},
+            data=body,
+            allow_redirects=False,
+            proxy=proxy,
+            ssl=True if tls is None else tls,
+            timeout=aiohttp.ClientTimeout(
+                connect=timeouts.connect,
+                sock_connect=timeouts.connect,
+                sock_read=timeouts.idle,
+            ),
+        )
+        return answer
+
+
+async def _open(factory: Any = None, **_: object) -> aiohttp.ClientSession:
+    # asyncio makes a buffer of 256 KiB for whatever it receives. The C library maps and
+    # unmaps the memory for each, until it has seen that larger ones come and go, too.
+    bytearray(BLOCK)
+    # The kernel limits how many connections a host gets; a second limit here could
+    # only make transfers wait that are counted as running.
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, socket_factory=factory),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        read_bufsize=BUFFER,
+    )
+
+
+def _public_socket(target: Any) -> socket.socket:
+    """Make the socket for an address that was resolved, if it is a public one.
+
+    Here and not before, because a name may be resolved to something else each time.
+    """
+    family, kind, protocol, _, address = target
+    if not is_public(address[0]):
+        raise OSError(errno.EACCES, "the address is not a public one")
+    return socket.socket(family, kind, protocol)
+
+
+async def block(answer: aiohttp.ClientResponse) -> list[bytes]:
+    """Return about ``BLOCK`` bytes of an answer's body, in parts; none at its end.
+
+    Fewer if no more come for a moment: a slow body is progress, too.
+    """
+    content = answer.content
+    parts = [await content.readany()]
+    size = len(parts[0])
+    if size < BLOCK and not content.at_eof():
+        # An error comes again the next time; what is there is handed over first.
+        with suppress(aiohttp.ClientError, TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                while parts[-1] and size < BLOCK:
+                    parts.append(await content.readany())
+                    size += len(parts[-1])
+    return [part for part in parts if part]
+
+
+async def first_block(answer: aiohttp.ClientResponse) -> tuple[list[bytes], bool]:
+    """Return the first block, and whether it is all; an error is left to the next."""
+    try:
+        parts = await block(answer)
+    except (aiohttp.ClientError, TimeoutError):
+        return [], False
+    return parts, answer.content.at_eof()
+
+
+class Body(aiohttp.Payload):
+    """A part of a file, as the body of a request.
+
+    Where a connection that was kept turns out to be closed, aiohttp sends it once more;
+    each time from its beginning.
+    """
+
+    def __init__(self, file: Outgoing, start: int = 0, size: int | None = None) -> None:
+        super().__init__(None, content_type="application/octet-stream")
+        self._file = file
+        self._start = start
+        self._size: int | None = file.size - start if size is None else size
+
+    async def write(self, writer: Any) -> None:
+        await self.write_with_length(writer, None)
+
+    async def write_with_length(self, writer: Any, content_length: int | None) -> None:
+        """Send the bytes; give up where the other side takes none for too long."""
+        del content_length  # it is the size
+        idle_s = self._file.transfer.timeouts.idle
+        offset, end = self._start, self._start + (self._size or 0)
+        while offset < end:
+            part = memoryview(await self._file.read(offset))[: end - offset]
+            for start in range(0, len(part), SLICE):
+                async with asyncio.timeout(idle_s):
+                    await writer.write(part[start : start + SLICE])
+                self._file.moves()
+            offset += len(part)
+
+    def decode(self, encoding: str = "", errors: str = "") -> str:  # noqa: ARG002  (not ours)
+        raise TypeError("the body of a file is not text")
+
+
+def explain(remote: Remote, error: Exception) -> None:
+    """Raise what an error of aiohttp means, and what to do about it; leave others."""
+    if isinstance(error, aiohttp.ClientResponseError | aiohttp.InvalidURL):
+        raise _unspeakable(remote, error) from None  # they show the URL's query
+    if isinstance(error, aiohttp.ClientError | TimeoutError):
+        reason, transient = _reason(remote, error)
+        # Where a request could not be written, aiohttp's own text has the whole URL.
+        written = isinstance(error, aiohttp.ClientConnectionError)
+        cause = error.__cause__ if written else None
+        raise TransferError(str(remote), reason, transient) from cause or error
+
+
+def _unspeakable(remote: Remote, error: aiohttp.ClientError) -> TransferError:
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        reason = f"the proxy answered {error.status}"
+        if error.status == 407:
+            return RemoteForbiddenError(str(remote), reason)
+        return TransferError(str(remote), reason, transient=error.status >= 500)
+    if isinstance(error, aiohttp.ClientResponseError):
+        return TransferError(str(remote), f"the answer is not HTTP: {error.message}")
+    return TransferError(str(remote), "this is no URL that can be asked")
+
+
+def _reason(remote: Remote, error: Exception) -> tuple[str, bool]:
+    """Return what went wrong, and whether it may go well a moment later."""
+    timeouts = remote.timeouts
+    match error:
+        case aiohttp.ConnectionTimeoutError():
+            return f"no connection within {timeouts.connect:g} s", True
+        case TimeoutError():
+            return f"nothing came for {timeouts.idle:g} s", True
+        case aiohttp.ClientConnectorDNSError():
+            return f"the host is not known: {_words(error.os_error)}", True
+        case aiohttp.ClientConnectorCertificateError():
+            untrusted = error.certificate_error
+            return f"the server's certificate is not trusted: {untrusted}", False
+        case aiohttp.ClientSSLError():
+            # A handshake that ended by itself, rather than in a disagreement, may pass.
+            broke = ConnectionError | ssl.SSLEOFError | ssl.SSLZeroReturnError
+            passing = isinstance(error.os_error, broke)
+            return f"no TLS connection: {_words(error.os_error)}", passing
+        case aiohttp.ClientConnectorError():
+            return f"no connection: {_words(error.os_error)}", True
+        case aiohttp.ServerDisconnectedError():
+            return "the connection was closed before there was an answer", True
+        case aiohttp.ClientPayloadError():
+            return "the body ended before it was complete", True
+        case _:
+            return f"the connection broke: {_words(error.__cause__ or error)}", True
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, aiohttp.ClientError):
+        return type(error).__name__
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -1,0 +1,230 @@
+"""One account's way to a store: s3fs's client, where buckets are, and signatures.
+
+botocore finds credentials, regions and end points, signs, and makes the calls about
+objects. Their bytes go over ``HTTPWire``: through botocore, a small object costs three
+times as much.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import ssl
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
+
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import ReadOnlyCredentials
+from botocore.exceptions import ClientError, NoCredentialsError
+from botocore.httpsession import where
+from s3fs import S3FileSystem
+from yarl import URL
+
+from jackfield_staging._core_files import Files, Runs
+from jackfield_staging._http_options import proxy_for
+from jackfield_staging._http_wire import Body, HTTPWire, explain
+from jackfield_staging._s3_errors import explained, read_refusal
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from jackfield import Remote
+    from jackfield_staging._s3_address import Account, S3Options, Target
+
+POOL_SIZE: Final = 64  # calls under way at most; botocore's 10 would queue them
+
+# Seconds that credentials are used before botocore is asked whether they end soon; it
+# renews them many minutes before they do.
+FRESH_S: Final = 60.0
+
+NOTHING: Final = hashlib.sha256().hexdigest()  # of a body that there is not
+
+
+class _Region(NamedTuple):
+    """Where a bucket's objects are, and by what way."""
+
+    base: str
+    name: str  # what requests are signed for
+    proxy: str | None  # kept, because looking for it costs as much as signing
+
+
+class _Signer(S3SigV4Auth):  # type: ignore[misc]  # botocore has no types
+    """botocore's, told what the body's digest is: it would read it on the loop."""
+
+    def payload(self, request: Any) -> Any:
+        return request.context["sha256"]
+
+
+class S3Account(Files, S3FileSystem):  # type: ignore[misc]  # s3fs has no types
+    """s3fs's filesystem with one account: its calls, and signed requests."""
+
+    runs = Runs.LOOP
+    cachable = False  # what fsspec caches is never closed
+
+    def __init__(self, account: Account) -> None:
+        super().__init__(**_arguments(account))
+        self.account = account
+        self.wire = HTTPWire()
+        self._regions: dict[str, _Region] = {}
+        self._credentials: tuple[float, Any] = 0.0, None
+
+    def explain(self, remote: Remote, error: Exception) -> None:
+        explain(remote, error)  # botocore's are explained by ``ask``
+
+    async def leave(self) -> None:
+        await self.wire.leave()
+        if self._s3 is not None:
+            await self._s3.close()
+
+    async def ask(self, remote: Remote, operation: str, **named: Any) -> Any:
+        """Make one call of botocore's and return its answer."""
+        if self.account.options.requester_pays:
+            named["RequestPayer"] = "requester"
+        with explained(remote):
+            api = await self.set_session()
+            return await getattr(api, operation)(**named)
+
+    async def exchange(
+        self,
+        remote: Remote,
+        method: str,
+        target: Target,
+        headers: Mapping[str, str],
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Body | bytes | None = None,
+        sha256: str = NOTHING,
+    ) -> aiohttp.ClientResponse:
+        """Make a signed request about an object, and return the answer: a good one.
+
+        Asks a second time where the bucket turns out to be in another region.
+        """
+        if self.account.options.requester_pays:
+            headers = {**headers, "x-amz-request-payer": "requester"}
+        tail = f"?{urlencode(query)}" if query else ""
+        options, known = self.account.options, ""
+        while True:
+            with explained(remote):
+                region = await self._region(target.bucket)
+                url = f"{region.base}/{quote(target.key, safe='/~')}{tail}"
+                signed = await self._sign(region.name, method, url, headers, sha256)
+            answer = await self.wire.request(
+                method,
+                URL(url, encoded=True),
+                signed,
+                self.account.timeouts,
+                body=body,
+                tls=_context(options) if url.startswith("https:") else None,
+                proxy=region.proxy,
+            )
+            if answer.status < 300:
+                return answer
+            refusal = await read_refusal(answer)
+            if known or refusal.region in ("", region.name):
+                raise refusal.error(remote)
+            known = refusal.region
+            await self._relocate(target.bucket, known)
+
+    async def _region(self, bucket: str) -> _Region:
+        """Say where a bucket is: read it off a URL that botocore makes, offline."""
+        if bucket in self._regions:
+            return self._regions[bucket]
+        api = await self.set_session()
+        named = {"Bucket": bucket, "Key": "k"}
+        parts = urlsplit(await api.generate_presigned_url("get_object", Params=named))
+        scope = parse_qs(parts.query).get("X-Amz-Credential", ["/////"])[0].split("/")
+        base = f"{parts.scheme}://{parts.netloc}{parts.path.removesuffix('/k')}"
+        proxy = proxy_for(parts.hostname or "", parts.scheme)
+        region = self._regions[bucket] = _Region(base, scope[-3], proxy)
+        return region
+
+    async def _relocate(self, bucket: str, name: str) -> None:
+        """Take note that a bucket is in another region.
+
+        botocore finds the end point there, when it is shown the store's refusal.
+        """
+        api = await self.set_session()
+        with suppress(ClientError):  # who may read it may not look at it
+            await api.head_bucket(Bucket=bucket)
+        self._regions.pop(bucket, None)
+        self._regions[bucket] = (await self._region(bucket))._replace(name=name)
+
+    async def _sign(
+        self,
+        region: str,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        sha256: str,
+    ) -> dict[str, str]:
+        """Return the headers with a signature, which covers the body."""
+        if self.account.options.anonymous:
+            return dict(headers)
+        made, login = self._credentials
+        if login is None or time.monotonic() - made > FRESH_S:
+            login = await self._find_credentials()
+            self._credentials = time.monotonic(), login
+        # botocore would read the host off the URL, at a quarter of what signing costs.
+        host = {"Host": url.split("/", 3)[2]}
+        request = AWSRequest(method, url, headers={**host, **headers})
+        request.context["sha256"] = sha256
+        _Signer(login, "s3", region).add_auth(request)
+        return dict(request.headers.items())
+
+    async def _find_credentials(self) -> Any:
+        account = self.account
+        if account.key is not None:
+            return ReadOnlyCredentials(account.key, account.secret, account.token)
+        await self.set_session()
+        session: Any = self.session  # set by then
+        found = await session.get_credentials()
+        if found is None:
+            raise NoCredentialsError
+        return await found.get_frozen_credentials()
+
+
+def _arguments(account: Account) -> dict[str, Any]:
+    """Return what s3fs makes such a client of."""
+    options, timeouts = account.options, account.timeouts
+    client: dict[str, Any] = {}
+    if options.ca_file or not options.verify:  # else it would outrank AWS_CA_BUNDLE
+        client["verify"] = options.ca_file or options.verify
+    if options.region:
+        client["region_name"] = options.region
+    config: dict[str, Any] = {
+        "connect_timeout": timeouts.connect,
+        "read_timeout": timeouts.idle,
+        "retries": {"total_max_attempts": 1, "mode": "standard"},
+        "max_pool_connections": POOL_SIZE,
+        "s3": {"addressing_style": options.addressing_style},
+    }
+    if not options.anonymous:
+        config["signature_version"] = "s3v4"
+    return {
+        "anon": options.anonymous,
+        "endpoint_url": options.endpoint_url or None,
+        "key": account.key,
+        "secret": account.secret,
+        "token": account.token,
+        "client_kwargs": client,
+        "config_kwargs": config,
+        "asynchronous": True,  # or a finalizer would close it, also in a forked child
+        "use_listings_cache": False,
+        **({"profile": options.profile} if options.profile else {}),
+    }
+
+
+@lru_cache(maxsize=8)
+def _context(options: S3Options) -> ssl.SSLContext:
+    """Trust whom botocore would trust."""
+    usual = os.environ.get("AWS_CA_BUNDLE") or where()
+    context = ssl.create_default_context(cafile=options.ca_file or usual)
+    if not (options.ca_file or options.verify):
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

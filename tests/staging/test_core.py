@@ -1,0 +1,133 @@
+"""What all schemes share: one lease, one end, and one way to tell of local errors."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+
+from jackfield import Transfer, TransferError
+from jackfield.staging.remote import Timeouts
+from jackfield_staging import _core_lending, any_scheme, ftp, http
+from jackfield_testing.servers import HostileFTPServer, HostileHTTPServer
+
+BODY = bytes(range(256)) * 20_000
+LIMITS = Timeouts(connect=5.0, idle=5.0)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_kept() -> Iterator[None]:
+    yield
+    _core_lending.close_idle()
+    MemoryFileSystem.store.clear()
+
+
+@pytest.fixture
+def server() -> Iterator[HostileHTTPServer]:
+    with HostileHTTPServer({"/x": BODY}) as made:
+        yield made
+
+
+class InterruptedOnce(Transfer):
+    """Is broken off, as one that stalls is, while what has arrived is written."""
+
+    interrupted = False
+
+    def advance(self, moved: int) -> None:
+        super().advance(moved)
+        if self.moved > 1000 and not self.interrupted:
+            self.interrupted = True
+            self.stop.interrupt()
+
+
+@pytest.mark.parametrize("scheme", ["http", "ftp", "memory"])
+def test_an_interrupt_between_two_calls_is_not_lost(
+    scheme: str, tmp_path: Path
+) -> None:
+    hook: Any = {"http": http, "ftp": ftp, "memory": any_scheme}[scheme]
+    with ExitStack() as servers:
+        url = "memory://x"
+        if scheme == "http":
+            url = servers.enter_context(HostileHTTPServer({"/x": BODY})).url("/x")
+        elif scheme == "ftp":
+            made = servers.enter_context(HostileFTPServer())
+            (made.root / "x").write_bytes(BODY)
+            url = made.url("x")
+        else:
+            MemoryFileSystem().pipe_file("/x", BODY)
+        path = tmp_path / "part"
+        transfer = InterruptedOnce(url=url, path=path, timeouts=LIMITS)
+
+        with pytest.raises(TransferError, match="nothing moved for 5 s") as caught:
+            hook.jackfield_stage_in(transfer)
+
+    assert caught.value.transient
+    assert path.stat().st_size < len(BODY)
+
+
+class Remembering(Transfer):
+    """Knows what would have broken it off, as one does who is about to do it."""
+
+    breakers: Sequence[Callable[[], object]] = ()
+
+    def advance(self, moved: int) -> None:
+        super().advance(moved)
+        self.breakers = list(self.stop._breakers)
+
+
+def test_an_interrupt_that_comes_too_late_does_not_hit_the_next_transfer(
+    tmp_path: Path,
+) -> None:
+    with HostileFTPServer() as server:
+        (server.root / "x").write_bytes(BODY)
+        path = tmp_path / "part"
+        first = Remembering(url=server.url("x"), path=path, timeouts=LIMITS)
+        ftp.jackfield_stage_in(first)
+
+        assert first.breakers
+        for breaker in first.breakers:
+            breaker()
+        second = Transfer(url=server.url("x"), path=path, timeouts=LIMITS)
+        ftp.jackfield_stage_in(second)
+
+        assert path.read_bytes() == BODY
+        assert server.sessions == 1
+
+
+def test_the_filesystems_that_nobody_uses_are_few(tmp_path: Path) -> None:
+    MemoryFileSystem().pipe_file("/x", b"content")
+
+    for number in range(2 * _core_lending.MOST_IDLE):
+        path = tmp_path / str(number)
+        transfer = Transfer(url="memory://x", path=path, options={"number": number})
+        any_scheme.jackfield_stage_in(transfer)
+
+    assert len(_core_lending._pool.kept) == _core_lending.MOST_IDLE
+
+
+class BadDisk(Transfer):
+    """Its file cannot be read to the end."""
+
+    def advance(self, moved: int) -> None:
+        if self.moved > 1 << 20:
+            raise OSError(errno.EIO, "the disk is broken")
+        super().advance(moved)
+
+
+def test_a_local_error_while_a_file_is_sent_is_told_as_it_is(
+    server: HostileHTTPServer, tmp_path: Path
+) -> None:
+    path = tmp_path / "out"
+    path.write_bytes(BODY)
+    transfer = BadDisk(url=server.url("/new"), path=path, timeouts=LIMITS)
+
+    with pytest.raises(OSError, match="the disk is broken") as caught:
+        http.jackfield_stage_out(transfer)
+
+    assert not isinstance(caught.value, TransferError)
+    assert "/new" not in server.files
