@@ -69,13 +69,13 @@ class ExecutorPool:
         manager: PluginManager,
         run_dir: Path,
         report: Callable[[ExecutorEntry, Sequence[Outcome]], None],
-        own: Mapping[str, Callable[[], Any]],
+        own: Mapping[str, Mapping[str, Any]],
         log: Logger,
     ) -> None:
         self._manager: PluginManager = manager
         self._run_dir: Path = run_dir
         self._report: Callable[[ExecutorEntry, Sequence[Outcome]], None] = report
-        self._own: Mapping[str, Callable[[], Any]] = own
+        self._own: Mapping[str, Mapping[str, Any]] = own
         self._log: Logger = log
         self._lock: threading.Lock = threading.Lock()
         self._starting_own: threading.RLock = threading.RLock()
@@ -130,7 +130,7 @@ class ExecutorPool:
         return self.entries[label]
 
     def _add_own(self, label: str) -> None:
-        entry = self._start(label, self._own[label]())
+        entry = self._start(label, self._own[label])
         try:
             with self._lock:
                 self._check_free(label)  # the pool may have been shut down meanwhile

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import InitVar, dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 from jackfield.errors import ConfigurationError
@@ -53,6 +52,7 @@ def checked_labels(value: object) -> Executors:
     )
 
 
+@dataclass(eq=False)
 class AppSpec:
     """The options of an app: one object for all of its tasks.
 
@@ -62,6 +62,7 @@ class AppSpec:
             kernel's own, which move files.
         executors: Labels of the executors that may run it, or ``"all"``.
         cache: Whether equal calls share one execution.
+        ignore_for_cache: Goes into ``not_in_key``.
         not_in_key: Names of arguments in which calls may differ and still be equal.
         cache_failures: Whether, within a run, a call fails at once if an equal call has
             failed.
@@ -80,64 +81,31 @@ class AppSpec:
         route: The executors that can run it, as they were found the last time.
     """
 
-    __slots__ = (
-        "accepts",
-        "cache",
-        "cache_failures",
-        "defaults",
-        "depends_on",
-        "executors",
-        "kind",
-        "name",
-        "not_in_key",
-        "resources",
-        "retries",
-        "retry_backoff",
-        "retry_delay",
-        "route",
-        "special",
-        "version",
-        "walltime",
-    )
+    name: str
+    kind: Kind = "python"
+    executors: Executors = "all"
+    cache: bool = False
+    ignore_for_cache: InitVar[tuple[str, ...]] = ()
+    cache_failures: bool = False
+    version: str | None = None
+    depends_on: tuple[Callable[..., Any], ...] = ()
+    retries: float | None = None
+    retry_delay: float | None = None
+    retry_backoff: float | None = None
+    walltime: float | None = None
+    resources: Mapping[str, float] = field(default_factory=dict)
+    accepts: frozenset[str] = frozenset()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    not_in_key: frozenset[str] = field(init=False)
+    special: bool = field(init=False)
+    route: Route | None = None
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        kind: Kind = "python",
-        executors: Executors = "all",
-        cache: bool = False,
-        ignore_for_cache: tuple[str, ...] = (),
-        cache_failures: bool = False,
-        version: str | None = None,
-        depends_on: tuple[Callable[..., Any], ...] = (),
-        retries: float | None = None,
-        retry_delay: float | None = None,
-        retry_backoff: float | None = None,
-        walltime: float | None = None,
-        resources: Mapping[str, float] | None = None,
-        accepts: frozenset[str] = frozenset(),
-        defaults: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.name: str = name
-        self.kind: Kind = kind
-        self.executors: Executors = executors
-        self.cache: bool = cache
-        self.not_in_key: frozenset[str] = _NO_MATTER.union(ignore_for_cache)
-        self.cache_failures: bool = cache_failures
-        self.version: str | None = version
-        self.depends_on: tuple[Callable[..., Any], ...] = depends_on
-        self.retries: float | None = retries
-        self.retry_delay: float | None = retry_delay
-        self.retry_backoff: float | None = retry_backoff
-        self.walltime: float | None = walltime
-        self.resources: Mapping[str, float] = resources or {}
-        self.accepts: frozenset[str] = accepts
-        self.defaults: Mapping[str, Any] = defaults or {}
-        self.special: bool = bool(
-            cache or kind == "join" or walltime is not None or self.defaults
+    def __post_init__(self, ignore_for_cache: tuple[str, ...]) -> None:
+        self.not_in_key = _NO_MATTER.union(ignore_for_cache)
+        limited = self.walltime is not None
+        self.special = (
+            self.cache or self.kind == "join" or limited or bool(self.defaults)
         )
-        self.route: Route | None = None
 
 
 def stream_file(value: Any) -> File | None:
@@ -147,9 +115,7 @@ def stream_file(value: Any) -> File | None:
     return value if isinstance(value, File) else None
 
 
-_NO_STREAMS: Final[Mapping[str, Any]] = MappingProxyType({})
-
-
+@dataclass(eq=False, slots=True)
 class Extras:
     """What only some tasks need: outputs, streams, a memo key, a walltime.
 
@@ -172,38 +138,20 @@ class Extras:
         in_task: Whether the task moves its remote files itself.
     """
 
-    __slots__ = (
-        "forced",
-        "ignored",
-        "in_task",
-        "joining",
-        "key",
-        "label",
-        "looked_up",
-        "manifest",
-        "memo",
-        "outputs",
-        "refusal",
-        "streams",
-        "value",
-        "walltime",
-    )
-
-    def __init__(self) -> None:
-        self.label: str = ""
-        self.walltime: float | None = None
-        self.streams: Mapping[str, Any] = _NO_STREAMS
-        self.outputs: Sequence[File] = ()
-        self.ignored: tuple[str, ...] = ()
-        self.key: bytes | None = None
-        self.manifest: Callable[[], Mapping[str, str]] | None = None
-        self.looked_up: float = 0.0
-        self.refusal: str = ""
-        self.memo: Literal["hit", "miss", "off"] = "off"
-        self.value: Any = None
-        self.joining: bool = False
-        self.forced: str | None = None
-        self.in_task: bool = False
+    label: str = ""
+    walltime: float | None = None
+    streams: Mapping[str, Any] = field(default_factory=dict)
+    outputs: Sequence[File] = ()
+    ignored: tuple[str, ...] = ()
+    key: bytes | None = None
+    manifest: Callable[[], Mapping[str, str]] | None = None
+    looked_up: float = 0.0
+    refusal: str = ""
+    memo: Literal["hit", "miss", "off"] = "off"
+    value: Any = None
+    joining: bool = False
+    forced: str | None = None
+    in_task: bool = False
 
     def files(self) -> list[File]:
         """Return the files that the task makes: outputs, then those of streams."""

@@ -12,7 +12,7 @@ calls the other when it is there.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -60,7 +60,6 @@ if TYPE_CHECKING:
     from jackfield.graph.task import Task
     from jackfield.plugins.manager import PluginManager
     from jackfield.results.flights import Flights
-    from jackfield.transfers.executor import TransferExecutor
     from jackfield.transfers.shared import SharedTransfers
 
 TRANSFER_THREADS: Final = 16
@@ -279,19 +278,12 @@ class Parts:
         make_keys = partial(create_key_maker, self.manager, files)
         return Flights(make_keys, self.checkpoints, actions)
 
-    def _own_executors(self) -> Mapping[str, Callable[[], Any]]:
-        """Return how the kernel's own executors are made; see ``ExecutorPool``."""
-
-        def transfers() -> TransferExecutor:
-            from jackfield.transfers.executor import TransferExecutor
-
-            threads = self.config.transfers.get("threads", TRANSFER_THREADS)
-            return TransferExecutor(threads)
-
-        threads = self.config.internal_threads
+    def _own_executors(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return the tables of the kernel's own executors; see ``ExecutorPool``."""
+        files = self.config.transfers.get("threads", TRANSFER_THREADS)
         return {
-            INTERNAL: lambda: {"plugin": "threads", "workers": threads},
-            TRANSFERS: transfers,
+            INTERNAL: {"plugin": "threads", "workers": self.config.internal_threads},
+            TRANSFERS: {"plugin": "transfers", "workers": files},
         }
 
     # -- calls from one part to another that is made later, or only when it is needed

@@ -5,6 +5,6 @@ here: local names, verification, retries, resumption, the cache of earlier files
 cancellation, progress, and keeping secrets out of messages.
 
 Nothing here knows the kernel, because the same code runs on the kernel's transfer
-threads (``jackfield.transfers.executor``) and inside tasks, on workers that share no
+threads (the executor plugin ``transfers``) and inside tasks, on workers that share no
 file system with the driver (``jackfield.transfers.in_task``).
 """

@@ -34,9 +34,9 @@ from jackfield.files import redact
 from jackfield.graph.route import INTERNAL, TRANSFERS
 from jackfield.graph.task import AppSpec
 from jackfield.staging.local import safe_name
+from jackfield.staging.movement import Movement
 from jackfield.staging.remote import Stop
 from jackfield.staging.stage import stage_in, stage_out, verify_in_place
-from jackfield.transfers.executor import Movement
 
 if TYPE_CHECKING:
     from collections.abc import Callable

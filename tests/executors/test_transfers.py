@@ -22,10 +22,11 @@ from jackfield.graph.events import Observation
 from jackfield.graph.state import Closing
 from jackfield.plugins.manager import PluginManager
 from jackfield.staging import monitor
+from jackfield.staging.movement import Movement
 from jackfield.staging.remote import Stop
-from jackfield.transfers.executor import Movement, TransferExecutor
 from jackfield.transfers.shared import SharedTransfers
 from jackfield.transfers.sites import Sites
+from jackfield_executors.transfers import TransferExecutor
 
 LIMIT_S = 60.0
 

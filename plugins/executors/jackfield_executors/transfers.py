@@ -1,6 +1,8 @@
 """The executor for transfers: threads for all hosts, and connections for each host.
 
-The kernel moves files on an executor of its own, because a transfer waits more than it
+The kernel asks for ``plugin = "transfers"`` when the first file is to be moved. It
+moves
+files on an executor of their own, because a transfer waits more than it
 computes, and because a server must not get too many connections at once. So there are
 two limits: the number of threads, which is the number of files on their way, and for
 each host a number of *connections*, which is how many of these files may be of that
@@ -24,20 +26,22 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from threading import Thread, current_thread
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.abc import Capabilities, Executor, run_work
-from jackfield.errors import ExecutorError
+from jackfield.errors import ConfigurationError, ExecutorError
 from jackfield.futures.locks import Condition, join
+from jackfield.hookspecs import hookimpl
 from jackfield.staging import monitor
+from jackfield.staging.movement import Movement
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from jackfield.abc import ExecutorContext, Work
-    from jackfield.staging.remote import Stop
 
 log: Final = logging.getLogger("jackfield.staging")
 
@@ -48,25 +52,20 @@ LOOK_S: Final = 0.2
 """Seconds between an idle thread's looks while files wait for a connection."""
 
 
-@dataclass(frozen=True, slots=True)
-class Movement:
-    """The function of each work of this executor: it moves one file.
-
-    Attributes:
-        action: Moves the file.
-        host: The server that the file comes from or goes to.
-        connections: How many files of that host may be moved at the same time.
-        stop: Stops the transfer.
-    """
-
-    action: Callable[[], Any]
-    host: str
-    connections: int
-    stop: Stop
-
-    def __call__(self) -> Any:
-        """Move the file."""
-        return self.action()
+@hookimpl
+def jackfield_create_executor(
+    kind: str, label: str, options: Mapping[str, Any]
+) -> Executor | None:
+    """Make the executor of a kind ``"transfers"``; its option is ``workers``."""
+    if kind != "transfers":
+        return None
+    workers = options.get("workers")
+    if set(options) != {"workers"} or not isinstance(workers, int) or workers < 1:
+        raise ConfigurationError(
+            f"Executor {label!r}: the plugin 'transfers' takes one option, workers, "
+            f"which is a number from 1 up; it was given {dict(options)!r}."
+        )
+    return TransferExecutor(workers)
 
 
 class TransferExecutor(Executor):
