@@ -217,7 +217,7 @@ class Supervisor:
         elif kind == Kind.VALUE:
             value = ("ok", received.body, received.buffers)
             self._pool.settle_large(worker, value, received.number / 1e9)
-        elif kind == Kind.RETURNED:
+        elif kind == Kind.GIVEN_BACK:
             first, count = pickle.loads(received.body)
             self._pool.take_back(worker, first, count)
             if cancellation.is_to_be_killed(self._pool, worker):
