@@ -223,7 +223,7 @@ class Supervisor:
             if cancellation.is_to_be_killed(self._pool, worker):
                 self.kill(worker)
         elif kind == Kind.LOG:
-            self._output.log(received.body)
+            self._output.add_record(received.body)
         elif kind == Kind.READY:
             self._failed_starts = 0
             with self._pool.lock:

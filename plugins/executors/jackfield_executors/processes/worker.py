@@ -378,7 +378,7 @@ class _Worker:
             self._sock.sendall(small_frame(Kind.RESULTS, body, packed))
             # The main thread may have appended to both lists since they were copied,
             # but nobody has removed anything, because that takes `sending`. So what was
-            # sent is still the begin of them.
+            # sent is still the beginning of them.
             del self.results[: len(results)]
             del self._durations[: len(durations)]
             self.flushed = monotonic_ns()
