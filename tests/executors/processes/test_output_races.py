@@ -83,7 +83,7 @@ class Screen:
 
 
 def install_screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
-    """Show output there. No fixture can do it: pytest sets ``sys.stdout`` after them."""
+    """Show output there. A fixture could not: pytest sets ``sys.stdout`` after it."""
     screen = Screen()
     monkeypatch.setattr(sys, "stdout", screen)
     return screen
