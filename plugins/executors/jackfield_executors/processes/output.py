@@ -8,8 +8,10 @@ this thread, so that a slow terminal or handler holds up no results.
 
 The loop and this thread meet in three queues: ``_new`` pipes, ``_ended`` workers'
 pipes, and ``_records``. The loop appends to a queue, then writes a byte into the
-wake-up pipe; this thread reads the byte, then empties the queues. So an item that comes
-too late to be seen has its byte still in the pipe, which ends the next wait at once.
+wake-up pipe; this thread reads the byte, then takes what is in the queues. So an item
+that comes too late to be seen has its byte still in the pipe, which ends the next wait
+at once. Records that it leaves for the next time have no byte any more: while there are
+any, this thread does not wait.
 
 A pipe's descriptor is closed by this thread only, and not by the loop: as long as it is
 open here, the system cannot give its number to something else, which we would then
