@@ -99,6 +99,13 @@ def test_transfers_are_told_without_their_progress(tmp_path: Path) -> None:
         "login with password=hunter2 refused",
         "{'api_key': 'hunter2'}",
         "TOKEN: hunter2, for the lab",
+        "login with password='correct hunter2' refused",
+        "{'password': \"it's hunter2\"}",
+        r"{'password': 'it\'s hunter2', 'user': 'me'}",
+        r'answer "{\"api_key\": \"my hunter2\"}"',
+        "password=b'my hunter2'",
+        "password = 'of two lines\nhunter2'",
+        "password='cut off hunter2",
     ],
 )
 def test_secrets_in_errors_are_hidden(tmp_path: Path, words: str) -> None:
@@ -108,6 +115,14 @@ def test_secrets_in_errors_are_hidden(tmp_path: Path, words: str) -> None:
     text = (kernel.run_dir / "journal.jsonl").read_text()
     assert "***" in text
     assert "hunter2" not in text
+
+
+def test_what_follows_a_quoted_secret_stays(tmp_path: Path) -> None:
+    with jf.load(table(tmp_path)) as kernel:
+        fail("{'password': 'my secret', 'user': 'me'}").exception(LIMIT_S)
+
+    (failure,) = [one for one in lines(kernel) if one.get("state") == "failed"]
+    assert failure["error"] == "ValueError: {'password': '***', 'user': 'me'}"
 
 
 def test_a_line_stays_a_line_whatever_an_error_says(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """What a function refers to: names of its module, imports in its body, dynamic code.
 
 The names are read off the code object, because the compiler knows which of them are
-globals; imports and computed attribute names are read off the tree.
+globals; imports and computed attribute names are read off the syntax tree.
 """
 
 from __future__ import annotations
@@ -18,25 +18,41 @@ Chain = tuple[str, ...]
 _GLOBAL: Final = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
 _ATTRIBUTE: Final = frozenset({"LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR"})
 
+_JUMPS: Final = frozenset({*dis.hasjrel, *dis.hasjabs})
 
-_CHANGING: Final = frozenset(
+_MUTATING_METHODS: Final = frozenset(
     {
+        "__delattr__",
+        "__delitem__",
+        "__iadd__",
+        "__iand__",
+        "__imul__",
+        "__ior__",
+        "__isub__",
+        "__ixor__",
+        "__setattr__",
+        "__setitem__",
         "add",
         "append",
         "appendleft",
         "clear",
+        "difference_update",
         "discard",
         "extend",
         "extendleft",
         "insert",
+        "intersection_update",
+        "move_to_end",
         "pop",
         "popitem",
         "popleft",
         "remove",
         "reverse",
+        "rotate",
         "setdefault",
         "sort",
         "subtract",
+        "symmetric_difference_update",
         "update",
     }
 )
@@ -59,12 +75,7 @@ class Import(NamedTuple):
 
 def global_chains(code: CodeType) -> set[Chain]:
     """Return the globals that code loads, those of functions inside it included."""
-    own = {
-        instruction.argval
-        for instruction in dis.get_instructions(code)
-        if instruction.opname == "STORE_NAME"  # in the body of a class
-    }
-    chains = {chain for chain in _chains(code) if chain[0] not in own}
+    chains = set(_chains(code))
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             chains |= global_chains(constant)
@@ -72,6 +83,7 @@ def global_chains(code: CodeType) -> set[Chain]:
 
 
 def _chains(code: CodeType) -> Iterator[Chain]:
+    class_names = _class_names(code)
     chain: Chain = ()
     for instruction in dis.get_instructions(code):
         name = instruction.opname
@@ -83,17 +95,53 @@ def _chains(code: CodeType) -> Iterator[Chain]:
         if chain:
             yield chain
         chain = (instruction.argval,) if name in _GLOBAL else ()
+        if chain and class_names.get(chain[0], instruction.offset) < instruction.offset:
+            chain = ()
     if chain:
         yield chain
 
 
+def _class_names(code: CodeType) -> dict[str, int]:
+    """Return the names that the body of a class binds for certain, and where first.
+
+    From there on, such a name is the class's own. Before, as on the right of ``helper =
+    helper``, it is a global. A store is certain if each run of the body comes by it: if
+    nothing may jump over it, and no error may be caught that ends what is before it.
+    A name that is deleted anywhere may be a global again.
+    """
+    stores: dict[str, int] = {}
+    if code.co_exceptiontable:
+        return stores
+    certain = True
+    for instruction in dis.get_instructions(code):
+        if instruction.opcode in _JUMPS:
+            certain = False
+        elif instruction.opname == "STORE_NAME" and certain:
+            stores.setdefault(instruction.argval, instruction.offset)
+        elif instruction.opname == "DELETE_NAME":
+            stores.pop(instruction.argval, None)
+    return stores
+
+
 def imports_in_code(code: CodeType) -> set[Import]:
-    """Return the imports in code without source: of modules as a whole."""
-    found = {
-        Import(0, str(instruction.argval), ())
-        for instruction in dis.get_instructions(code)
-        if instruction.opname == "IMPORT_NAME"
-    }
+    """Return the modules that code imports, for code whose source is not found.
+
+    ``import a.b`` binds ``a``, so both count. What follows ``from a import`` counts
+    beside ``a``, because it may be a module, too.
+    """
+    found: set[Import] = set()
+    steps = [one for one in dis.get_instructions(code) if one.opname != "EXTENDED_ARG"]
+    for place, step in enumerate(steps):
+        if step.opname != "IMPORT_NAME":
+            continue
+        # Two instructions before have put both on the stack.
+        level, names = (one.argval for one in steps[place - 2 : place])
+        module = str(step.argval)
+        found.add(Import(level, module, ()))
+        found.update(Import(level, module, (name,)) for name in names or ())
+        while not names and "." in module:
+            module = module.rpartition(".")[0]
+            found.add(Import(level, module, ()))
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             found |= imports_in_code(constant)
@@ -103,7 +151,7 @@ def imports_in_code(code: CodeType) -> set[Import]:
 def imports_in_tree(nodes: Iterable[ast.AST]) -> set[Import]:
     """Return what code imports, as precisely as it uses it.
 
-    An import of which nothing is used, or which only runs something, counts whole.
+    An imported name that is not used counts as a whole, because importing may run code.
     """
     nodes = list(nodes)
     aliases, found = import_aliases(nodes)
@@ -140,7 +188,7 @@ def import_aliases(
 
 
 def name_chains(nodes: Iterable[ast.AST]) -> set[Chain]:
-    """Return all names that are read, each with the attributes taken of it."""
+    """Return all names in code, read or written, each with the attributes of it."""
     found: set[Chain] = set()
     waiting = list(nodes)
     while waiting:
@@ -166,7 +214,7 @@ def _chain(node: ast.AST) -> Chain:
 def changed_chains(nodes: Iterable[ast.AST]) -> set[Chain]:
     """Return what code changes itself: by ``global``, an item, an attribute, a method.
 
-    Names of the code's own variables are among them.
+    Local variables are included.
     """
     found: set[Chain] = set()
     for node in _walk(nodes):
@@ -177,14 +225,14 @@ def changed_chains(nodes: Iterable[ast.AST]) -> set[Chain]:
         elif isinstance(node, ast.Attribute):
             if not isinstance(node.ctx, ast.Load):
                 found.add(_chain(node))
-            elif node.attr in _CHANGING:
+            elif node.attr in _MUTATING_METHODS:
                 found.add(_chain(node.value))
     found.discard(())
     return found
 
 
 def computes_attributes(nodes: Iterable[ast.AST]) -> bool:
-    """Tell whether ``getattr`` is called with a name that is not written there."""
+    """Tell whether ``getattr`` is called with a name that is not a constant."""
     return any(
         isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)

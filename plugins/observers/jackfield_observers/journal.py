@@ -30,22 +30,30 @@ FILE_NAME: Final = "journal.jsonl"
 
 _URL: Final = re.compile(r"\w[\w+.-]*://[^\s'\"<>]+")
 _SECRET: Final = re.compile(
-    r"((?:password|passwd|secret|token|key)['\"]?\s*[=:]\s*)(['\"]?)[^\s'\",;)]+",
-    re.IGNORECASE,
+    r"""
+    ((?:password|passwd|secret|token|key)\\*['"]?\s*[=:]\s*)
+    (?:
+        ([bru]{0,2}(\\*['"]))       # a quote, with backslashes if the text was quoted
+        (?:(?!\3)(?:\\.|[^\\]))*    # all until the same quote, or the end
+        |
+        [^\s'",;)]+
+    )
+    """,
+    re.IGNORECASE | re.DOTALL | re.VERBOSE,
 )
-"""What looks like the value of a secret in an error's text."""
+"""A secret's name in an error's text, and what looks like its value."""
 
 
 class Journal:
     """An observer with a file of its own.
 
     The events come on one thread, the kernel's start and end on others, maybe while a
-    batch is being written; a lock makes each write whole. Nothing here can disturb a
-    task: the kernel calls it on a thread that no task waits for.
+    batch is being written; a lock makes each write whole. Writing events cannot disturb
+    a task: the kernel tells of them on a thread that no task waits for.
 
     Args:
-        max_megabytes: Size beyond which no events are written; the last line of the
-            file then tells how many were left out.
+        max_megabytes: Size beyond which no events are written. The last line is written
+            nevertheless, and tells how many events were left out.
 
     Raises:
         ConfigurationError: The size is no positive number.
@@ -59,8 +67,8 @@ class Journal:
                 f"plugins.journal.max_megabytes must be a number above 0, not "
                 f"{max_megabytes!r}."
             )
-        self._left: int = int(max_megabytes * 1_000_000)
-        self._left_out: int = 0
+        self._bytes_left: int = int(max_megabytes * 1_000_000)
+        self._skipped: int = 0
         self._early: list[str] = []
         self._file: TextIO | None = None
         self._ended: bool = False
@@ -76,8 +84,10 @@ class Journal:
         executors, pid = kernel.executors, os.getpid()
         first = {"wall": time.time(), "executors": executors, "pid": pid}
         with self._lock:
-            early, self._early, self._ended = self._early, [], True
-            self._file = _created(kernel.run_dir / FILE_NAME)
+            early, self._early = self._early, []
+            # If the file cannot be made, no more events are kept.
+            self._ended = True
+            self._file = _create(kernel.run_dir / FILE_NAME)
             self._ended = False
             self._write([_line("started", first), *early])
 
@@ -102,8 +112,8 @@ class Journal:
         last: dict[str, Any] = {"wall": time.time()}
         last |= {state.value: counts[state] for state in TaskState if counts[state]}
         with self._lock:
-            if self._left_out:
-                last["left_out"] = self._left_out
+            if self._skipped:
+                last["left_out"] = self._skipped
             if self._file is not None:
                 self._put([_line("ended", last)])
                 self._file.close()
@@ -121,15 +131,17 @@ class Journal:
         """Write the lines that fit into the size that is left, count the others."""
         fitting = 0
         for line in lines:
-            self._left -= len(line)
-            if self._left < 0:
+            self._bytes_left -= len(line)
+            if self._bytes_left < 0:
                 break
             fitting += 1
-        self._left_out += len(lines) - fitting
+        self._skipped += len(lines) - fitting
         self._put(lines[:fitting])
 
     def _put(self, lines: Sequence[str]) -> None:
-        """Write lines. After an error no more are: it would only come again.
+        """Write lines.
+
+        After an error nothing more is written, because the error would come again.
 
         Raises:
             OSError: The file cannot be written; the kernel logs it.
@@ -146,7 +158,7 @@ class Journal:
             raise
 
 
-def _created(path: Path) -> TextIO:
+def _create(path: Path) -> TextIO:
     """Make a file that nobody else can read, and open it."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     return os.fdopen(os.open(path, flags, 0o600), "w", encoding="utf-8")
@@ -154,11 +166,13 @@ def _created(path: Path) -> TextIO:
 
 def _line(what: str, fields: Mapping[str, Any]) -> str:
     """Return a line; fields without a value are left out."""
-    told = {name: _told(value) for name, value in fields.items() if value is not None}
-    return json.dumps({"what": what, **told}) + "\n"
+    values = {
+        name: _json_value(value) for name, value in fields.items() if value is not None
+    }
+    return json.dumps({"what": what, **values}) + "\n"
 
 
-def _told(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     if isinstance(value, TaskState):
         return value.value
     return _without_secrets(value) if isinstance(value, str) else value

@@ -22,9 +22,9 @@ from jackfield_executors.processes.wire import (
     Frame,
     FrameReader,
     Kind,
-    frame,
     large_frame,
     send_all,
+    small_frame,
 )
 from jackfield_executors.processes.worker import _Worker
 
@@ -63,7 +63,7 @@ class Driver:
 
     def send(self, *arguments: Any) -> None:
         calls = [(FUNCTION, (argument,)) for argument in arguments]
-        self.sock.sendall(frame(Kind.TASKS, pickle.dumps(calls, 5)))
+        self.sock.sendall(small_frame(Kind.TASKS, pickle.dumps(calls, 5)))
 
     def next(self, kind: Kind) -> Any:
         """Return the body of the next frame, which must be of a kind."""
@@ -74,7 +74,7 @@ class Driver:
         return pickle.loads(received.body)
 
     def close(self) -> None:
-        self.sock.sendall(frame(Kind.STOP))
+        self.sock.sendall(small_frame(Kind.STOP))
         self.thread.join(LIMIT_S)
         assert not self.thread.is_alive()
         self.sock.close()
@@ -134,7 +134,7 @@ def test_tasks_returned_while_another_is_taken_are_named_rightly(
     driver.begin(abs, -1, -2, -3)
 
     # The first was taken; returned are the two behind it, from position 1 on.
-    assert driver.next(Kind.RETURNED) == (1, 2)
+    assert driver.next(Kind.GIVEN_BACK) == (1, 2)
     assert driver.next(Kind.RESULTS)[0] == [1]
 
 
@@ -149,5 +149,5 @@ def test_results_are_sent_though_the_tasks_behind_them_are_returned(
 
     driver.begin(abs, -1, -2, -3)
 
-    assert driver.next(Kind.RETURNED) == (1, 2)
+    assert driver.next(Kind.GIVEN_BACK) == (1, 2)
     assert driver.next(Kind.RESULTS)[0] == [1]

@@ -97,12 +97,12 @@ class ProcessExecutor(Executor):
         """
         closing = self._resources
         self._selector = closing.enter_context(selectors.DefaultSelector())
-        self._wake_fd, self._signal_fd = os.pipe()
-        for fd in (self._wake_fd, self._signal_fd):
+        self._wake_read, self._wake_write = os.pipe()
+        for fd in (self._wake_read, self._wake_write):
             closing.callback(os.close, fd)
             os.set_blocking(fd, False)
         self._selector.register(
-            self._wake_fd, selectors.EVENT_READ, self._drain_wakeups
+            self._wake_read, selectors.EVENT_READ, self._drain_wakeups
         )
         self._output = Output(self._options.label)
         closing.callback(self._output.close)
@@ -166,7 +166,7 @@ class ProcessExecutor(Executor):
         with self._pool.lock:
             if not self._ended:
                 try:
-                    os.write(self._signal_fd, b"\0")
+                    os.write(self._wake_write, b"\0")
                 except BlockingIOError:  # it is full, so the loop will wake
                     return
 
@@ -219,7 +219,7 @@ class ProcessExecutor(Executor):
         return None if due == math.inf else max(0.0, due - monotonic())
 
     def _drain_wakeups(self) -> None:
-        os.read(self._wake_fd, 4096)
+        os.read(self._wake_read, 4096)
 
     def _check_limits(self) -> None:
         """Stop what is cancelled, or over its walltime, memory or time to exit."""

@@ -88,7 +88,7 @@ class _ForkServer:
         self._prctl = _find_prctl()
         self._poll = select.poll()
         self._driver_fd = _open_process(driver)
-        self._wake_fd, self._signal_fd = os.pipe()
+        self._wake_read, self._wake_write = os.pipe()
 
     def serve(self) -> list[int]:
         """Fork workers and reap them. Returns only in a worker: its descriptors."""
@@ -96,8 +96,8 @@ class _ForkServer:
         try:
             while True:
                 ready = {fd for fd, _ in self._poll.poll()}
-                if self._wake_fd in ready:
-                    os.read(self._wake_fd, 4096)
+                if self._wake_read in ready:
+                    os.read(self._wake_read, 4096)
                     self._reap()
                 if self._driver_fd in ready:
                     self._end()
@@ -109,12 +109,12 @@ class _ForkServer:
             self._end()
 
     def _prepare(self) -> None:
-        for fd in (self._wake_fd, self._signal_fd):
+        for fd in (self._wake_read, self._wake_write):
             os.set_blocking(fd, False)
-        for fd in (self._wake_fd, self._driver_fd, self._control.fileno()):
+        for fd in (self._wake_read, self._driver_fd, self._control.fileno()):
             if fd >= 0:
                 self._poll.register(fd, select.POLLIN)
-        signal.set_wakeup_fd(self._signal_fd, warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, _do_nothing)
         # A thread of the driver may have blocked signals, which would be inherited.
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
@@ -167,7 +167,7 @@ class _ForkServer:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._control.close()
-        for fd in (self._wake_fd, self._signal_fd, self._driver_fd):
+        for fd in (self._wake_read, self._wake_write, self._driver_fd):
             if fd >= 0:
                 os.close(fd)
 

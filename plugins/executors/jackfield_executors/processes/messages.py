@@ -30,8 +30,8 @@ from jackfield_executors.processes.wire import (
     STRINGS,
     Data,
     Kind,
-    frame,
     large_frame,
+    small_frame,
 )
 
 if TYPE_CHECKING:
@@ -235,7 +235,7 @@ class Message:
         """Make a frame of the small calls that were added since the last one."""
         if self._calls:
             body = pickle.dumps(self._calls, 5)
-            self.parts.append(frame(Kind.TASKS, body, self._watchdog))
+            self.parts.append(small_frame(Kind.TASKS, body, self._watchdog))
             self._calls = []
 
 
@@ -265,9 +265,9 @@ def build_message(
     number = 0
     if worker.path != sys.path:
         worker.path = sys.path[:]
-        message.parts.append(frame(Kind.PATH, pickle.dumps(worker.path, 5)))
+        message.parts.append(small_frame(Kind.PATH, pickle.dumps(worker.path, 5)))
     for number_forgotten in worker.take_forgotten():
-        message.parts.append(frame(Kind.FORGET, number=number_forgotten))
+        message.parts.append(small_frame(Kind.FORGET, number=number_forgotten))
     for work in works:
         if work.function is not last:
             known, error = functions.find(work, workers)

@@ -8,8 +8,10 @@ this thread, so that a slow terminal or handler holds up no results.
 
 The loop and this thread meet in three queues: ``_new`` pipes, ``_ended`` workers'
 pipes, and ``_records``. The loop appends to a queue, then writes a byte into the
-wake-up pipe; this thread reads the byte, then empties the queues. So an item that comes
-too late to be seen has its byte still in the pipe, which ends the next wait at once.
+wake-up pipe; this thread reads the byte, then takes what is in the queues. So an item
+that comes too late to be seen has its byte still in the pipe, which ends the next wait
+at once. Records that it leaves for the next time have no byte any more: while there are
+any, this thread does not wait.
 
 A pipe's descriptor is closed by this thread only, and not by the loop: as long as it is
 open here, the system cannot give its number to something else, which we would then
@@ -18,11 +20,14 @@ read.
 
 from __future__ import annotations
 
+import codecs
+import fcntl
 import logging
 import os
 import pickle
 import selectors
 import sys
+import termios
 import threading
 from collections import deque
 from time import monotonic
@@ -36,12 +41,15 @@ log: Final = logging.getLogger("jackfield.executors.processes")
 READ_SIZE: Final = 65_536
 
 PARTIAL_S: Final = 0.2
-"""Seconds until the begin of a line is shown that has no end yet.
+"""Seconds until the beginning of a line is shown that has no end yet.
 
 It may be a progress bar."""
 
 MOST_RECORDS: Final = 10_000
 """How many log records may wait for slow handlers; more are dropped and counted."""
+
+RECORDS_S: Final = 0.1
+"""Seconds for which log records are handled before pipes are looked at again."""
 
 LAST_WORDS_S: Final = 2.0
 """Seconds that the end of an executor waits for its workers' output to be shown."""
@@ -50,30 +58,35 @@ LAST_WORDS_S: Final = 2.0
 class _Stream:
     """One pipe of one worker.
 
-    ``partial`` is the begin of a line of which no end has come, and ``since`` when it
-    came.
+    ``partial`` is the beginning of a line of which no end has come, and ``since`` when
+    its first bytes came. ``decoder`` keeps the first bytes of a character whose others
+    have not come.
     """
 
-    __slots__ = ("fd", "partial", "since", "target")
+    __slots__ = ("decoder", "fd", "partial", "since", "target")
 
     def __init__(self, fd: int, target: str) -> None:
         self.fd = fd
         self.target = target
+        self.decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
         self.partial = b""
         self.since = 0.0
 
 
 class Output:
-    """The thread that passes workers' output on."""
+    """Passes workers' output on, by a thread of its own."""
 
     def __init__(self, label: str) -> None:
         self._selector = selectors.DefaultSelector()
-        self._wake_fd, self._signal_fd = os.pipe()
-        for fd in (self._wake_fd, self._signal_fd):
+        self._wake_read, self._wake_write = os.pipe()
+        for fd in (self._wake_read, self._wake_write):
             os.set_blocking(fd, False)
-        self._selector.register(self._wake_fd, selectors.EVENT_READ)
+        self._selector.register(self._wake_read, selectors.EVENT_READ)
         self._records: deque[bytes] = deque()
+        # Two numbers, because `n += 1` on two threads at once may count only one: the
+        # loop counts what it drops, and the thread what it has warned of.
         self._dropped = 0
+        self._warned = 0
         self._new: deque[_Stream] = deque()
         self._streams: dict[int, _Stream] = {}
         self._ended: deque[tuple[int, int]] = deque()
@@ -113,7 +126,7 @@ class Output:
         self._ended.append(pipes)
         self._wake()
 
-    def log(self, record: Data) -> None:
+    def add_record(self, record: Data) -> None:
         """Have a log record of a worker handled by the driver's loggers."""
         if len(self._records) >= MOST_RECORDS:
             self._dropped += 1
@@ -135,12 +148,12 @@ class Output:
         if self._thread.is_alive():
             return
         self._selector.close()
-        for fd in (*self._streams, self._wake_fd, self._signal_fd):
+        for fd in (*self._streams, self._wake_read, self._wake_write):
             os.close(fd)
 
     def _wake(self) -> None:
         try:
-            os.write(self._signal_fd, b"\0")
+            os.write(self._wake_write, b"\0")
         except BlockingIOError:  # it is full, so the thread will wake
             return
 
@@ -157,15 +170,16 @@ class Output:
         dealt with in this step or an earlier one.
         """
         closing = self._closing
-        for key, _ in self._selector.select(0 if closing else self._timeout()):
-            if key.fd == self._wake_fd:
-                os.read(self._wake_fd, 4096)
+        hurry = closing or self._records
+        for key, _ in self._selector.select(0 if hurry else self._timeout()):
+            if key.fd == self._wake_read:
+                os.read(self._wake_read, 4096)
             else:
                 self._read(key.data)
-        # Counted before the new pipes are taken in. A worker's pipes are handed over
-        # before its end, so those of the counted ones are among the pipes by then.
+        # A worker's pipes are queued before its end. So we count the ends first; the
+        # pipes of those are then in `_new` or `_streams`.
         ended = len(self._ended)
-        while self._new:
+        for _ in range(len(self._new)):
             stream = self._new.popleft()
             self._streams[stream.fd] = stream
             self._selector.register(stream.fd, selectors.EVENT_READ, stream)
@@ -173,71 +187,96 @@ class Output:
             for fd in self._ended.popleft():
                 self._finish(fd)
         self._show_partial()
-        self._handle_records()
+        self._handle_records(everything=closing)
         return closing
 
     def _timeout(self) -> float | None:
-        """Return how long to wait: for ever, unless the begin of a line is kept."""
+        """Return how long to wait: for ever, unless the beginning of a line is kept."""
         waiting = any(stream.partial for stream in self._streams.values())
         return PARTIAL_S if waiting else None
 
-    def _read(self, stream: _Stream) -> bool:
-        """Read once, and show whole lines; false if there was nothing to read."""
+    def _read(self, stream: _Stream) -> int:
+        """Read once, and show whole lines. Returns how many bytes there were."""
         try:
             data = os.read(stream.fd, READ_SIZE)
         except BlockingIOError:
-            return False
+            return 0
         if not data:  # the worker and its children have all closed it
             self._selector.unregister(stream.fd)
-            return False
+            return 0
         lines, mark, rest = (stream.partial + data).rpartition(b"\n")
         if mark:
-            _show(stream.target, lines + mark)
+            _show(stream, lines + mark)
         if not stream.partial or mark:
             stream.since = monotonic()
         stream.partial = rest
-        return True
+        return len(data)
 
     def _finish(self, fd: int) -> None:
         """Show the rest of what is in an ended worker's pipe, and close it.
 
-        A program that the task has started may have it open still, so that its end
-        would never come; what is there now has to do.
+        A program that the task has started may have the pipe open still, and write
+        faster than we read. So we do not wait for an end, and not until the pipe is
+        empty: we read as many bytes as it holds now, which the worker's last words are
+        among.
         """
         stream = self._streams.pop(fd)
         if fd in self._selector.get_map():
-            while self._read(stream):
-                pass
+            left = _readable(fd)
+            while left > 0 and (size := self._read(stream)):
+                left -= size
         if fd in self._selector.get_map():
             self._selector.unregister(fd)
-        if stream.partial:
-            _show(stream.target, stream.partial)
+        _show(stream, stream.partial, final=True)
         os.close(fd)
 
     def _show_partial(self) -> None:
         for stream in self._streams.values():
             if stream.partial and monotonic() - stream.since > PARTIAL_S:
-                _show(stream.target, stream.partial)
+                _show(stream, stream.partial)
                 stream.partial = b""
 
-    def _handle_records(self) -> None:
-        while self._records:
-            try:
-                record = logging.makeLogRecord(pickle.loads(self._records.popleft()))
-                logger = logging.getLogger(record.name)
-                if logger.isEnabledFor(record.levelno):
-                    logger.handle(record)
-            except Exception:
-                log.exception("A log record of a worker could not be handled")
-        if self._dropped:
-            dropped, self._dropped = self._dropped, 0
+    def _handle_records(self, *, everything: bool) -> None:
+        """Handle the records that there are, or some of them if handlers are slow.
+
+        New records may come as fast as they are handled. So this stops after those that
+        were there at its beginning, or earlier when its time is over: the pipes shall
+        be read, too. If any are left, the next step does not wait.
+        """
+        end = monotonic() + RECORDS_S
+        for _ in range(len(self._records)):
+            _handle(self._records.popleft())
+            if monotonic() > end and not everything:
+                break
+        dropped = self._dropped - self._warned
+        # Not in each step: under a flood, the warnings would be one themselves.
+        if dropped >= MOST_RECORDS or (dropped and not self._records):
+            self._warned += dropped
             log.warning("%d log records of workers came too fast", dropped)
 
 
-def _show(target: str, data: bytes) -> None:
-    stream = getattr(sys, target)
+def _handle(data: bytes) -> None:
     try:
-        stream.write(data.decode(errors="backslashreplace"))
-        stream.flush()
+        record = logging.makeLogRecord(pickle.loads(data))
+        logger = logging.getLogger(record.name)
+        if logger.isEnabledFor(record.levelno):
+            logger.handle(record)
+    except Exception:
+        log.exception("A log record of a worker could not be handled")
+
+
+def _readable(fd: int) -> int:
+    """Return how many bytes a pipe holds."""
+    return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
+def _show(stream: _Stream, data: bytes, *, final: bool = False) -> None:
+    text = stream.decoder.decode(data, final)
+    if not text:
+        return
+    target = getattr(sys, stream.target)
+    try:
+        target.write(text)
+        target.flush()
     except Exception:  # the driver has no such stream, or has closed it
         return

@@ -53,7 +53,7 @@ from jackfield_executors.processes.messages import (
     Message,
     build_message,
 )
-from jackfield_executors.processes.wire import Kind, frame
+from jackfield_executors.processes.wire import Kind, small_frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -286,7 +286,7 @@ class Pool:
         """Tell a worker to exit after the tasks that it holds. The lock is held."""
         if not worker.stopping:
             worker.stopping = monotonic()
-            worker.send([frame(Kind.STOP)])
+            worker.send([small_frame(Kind.STOP)])
             self.next_check = min(self.next_check, worker.stopping + STOP_S)
             self.worker_missing = True
             self.idle.pop(worker, None)

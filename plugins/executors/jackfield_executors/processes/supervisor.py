@@ -217,13 +217,13 @@ class Supervisor:
         elif kind == Kind.VALUE:
             value = ("ok", received.body, received.buffers)
             self._pool.settle_large(worker, value, received.number / 1e9)
-        elif kind == Kind.RETURNED:
+        elif kind == Kind.GIVEN_BACK:
             first, count = pickle.loads(received.body)
             self._pool.take_back(worker, first, count)
             if cancellation.is_to_be_killed(self._pool, worker):
                 self.kill(worker)
         elif kind == Kind.LOG:
-            self._output.log(received.body)
+            self._output.add_record(received.body)
         elif kind == Kind.READY:
             self._failed_starts = 0
             with self._pool.lock:

@@ -6,8 +6,8 @@ and the buffers. The buffers are the large memory blocks of pickled objects, suc
 NumPy array's data, which pickle leaves out of the body (protocol 5, "out of band").
 
 Several small frames usually arrive in one ``recv`` and are cut out of it. A large frame
-is received straight into the memory in which it stays, so that its bytes are copied
-only once, by the operating system.
+is received straight into the memory in which it stays, so that its bytes, except for
+its beginning, are copied only once, by the operating system.
 
 Frames do not name tasks. A worker runs and answers its tasks in the order in which they
 were sent, so each side knows by counting which task is meant.
@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 HEADER: Final = Struct("<IIQQ")
 RECEIVE_SIZE: Final = 65_536
 LARGE: Final = 65_536
-"""From this size on, a value travels in a frame of its own."""
+"""From this size on, a value travels in a frame of its own; one with buffers always."""
 
 SHORT: Final = 1_000
-"""Strings up to this length travel as they are, without a pickle of their own."""
+"""Strings and bytes up to this length are put into the frame's list directly; other
+values are pickled first, one by one."""
 
 SCALARS: Final = frozenset({int, float, bool, type(None)})
 STRINGS: Final = frozenset({str, bytes})
@@ -72,7 +73,7 @@ class Kind(IntEnum):
     """From a worker: one large result, pickled [how long it took, in nanoseconds]."""
     BYTES = 15
     """From a worker: one large result that is ``bytes``, as it is [like ``VALUE``]."""
-    RETURNED = 16
+    GIVEN_BACK = 16
     """From a worker: it will not run some tasks, which are now the driver's again. A
     pickled pair ``(first, count)``, as ``Pool.take_back`` takes it."""
     LOG = 17
@@ -80,7 +81,11 @@ class Kind(IntEnum):
 
 
 class Frame(NamedTuple):
-    """One received frame. Nobody else has or changes its ``body`` and ``buffers``."""
+    """One received frame.
+
+    The bodies of small frames are views of ``bytes`` that they share. Nobody changes
+    them. The ``buffers`` are this frame's alone.
+    """
 
     kind: int
     number: int
@@ -88,7 +93,7 @@ class Frame(NamedTuple):
     buffers: Sequence[Data] = ()
 
 
-def frame(kind: Kind, body: Data = b"", number: int = 0) -> bytes:
+def small_frame(kind: Kind, body: Data = b"", number: int = 0) -> bytes:
     """Return a small frame as one piece."""
     return HEADER.pack(kind, 0, number, len(body)) + body
 
@@ -130,12 +135,12 @@ class FrameReader:
     Works with blocking and non-blocking sockets; used by one thread at a time.
     """
 
-    __slots__ = ("_large", "_rest", "_sock")
+    __slots__ = ("_rest", "_sock", "_unfinished")
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._rest: bytes | memoryview = b""
-        self._large: _LargeFrame | None = None
+        self._unfinished: _BufferedFrame | None = None
 
     def read(self) -> list[Frame]:
         """Call ``recv`` once, and return the frames that are complete now.
@@ -147,18 +152,26 @@ class FrameReader:
             BlockingIOError: Nothing has come, on a non-blocking socket.
             OSError: The connection is broken.
         """
-        if self._large is None:
-            data: Data = self._sock.recv(RECEIVE_SIZE)
-            if not data:
-                raise EOFError
-            if self._rest:
-                data = b"".join((self._rest, data))
-            return self._cut(memoryview(data), [])
-        self._large.receive(self._sock)
-        return self._complete(memoryview(b""), [])
+        if self._unfinished is not None:
+            return self._continue(self._unfinished)
+        data: Data = self._sock.recv(RECEIVE_SIZE)
+        if not data:
+            raise EOFError
+        if self._rest:
+            data = b"".join((self._rest, data))
+        return self._cut(memoryview(data))
 
-    def _cut(self, data: memoryview, frames: list[Frame]) -> list[Frame]:
-        """Add the frames in ``data`` to ``frames``, and keep the incomplete rest."""
+    def _continue(self, frame: _BufferedFrame) -> list[Frame]:
+        """Receive more of a frame. Nothing that comes after it is taken."""
+        frame.receive(self._sock)
+        if frame.missing:
+            return []
+        self._unfinished = None
+        return [frame.finish()]
+
+    def _cut(self, data: memoryview) -> list[Frame]:
+        """Return the frames in ``data``, and keep the incomplete rest."""
+        frames: list[Frame] = []
         position = 0
         end = len(data)
         while end - position >= HEADER.size:
@@ -168,8 +181,13 @@ class FrameReader:
                 break
             if count or length >= LARGE:
                 sizes = Struct(f"<{count}Q").unpack_from(data, body - 8 * count)
-                self._large = _LargeFrame(kind, number, length, sizes)
-                return self._complete(data[body:], frames)
+                frame = _BufferedFrame(kind, number, length, sizes)
+                position = body + frame.fill(data[body:])
+                if frame.missing:  # so it has taken all there is
+                    self._unfinished = frame
+                    break
+                frames.append(frame.finish())
+                continue
             if body + length > end:
                 break
             position = body + length
@@ -177,20 +195,9 @@ class FrameReader:
         self._rest = data[position:]
         return frames
 
-    def _complete(self, data: memoryview, frames: list[Frame]) -> list[Frame]:
-        """Put ``data`` into the large frame; when that is whole, cut what follows."""
-        assert self._large is not None
-        rest = self._large.fill(data)
-        self._rest = b""
-        if self._large.missing:
-            return frames
-        frames.append(self._large.finish())
-        self._large = None
-        return self._cut(rest, frames)
 
-
-class _LargeFrame:
-    """A frame that is being received into its final memory."""
+class _BufferedFrame:
+    """A frame that is large or has buffers, being received into its final memory."""
 
     def __init__(
         self, kind: int, number: int, length: int, sizes: Sequence[int]
@@ -206,14 +213,15 @@ class _LargeFrame:
         self._views = [self._body[:], *(memoryview(part) for part in self._buffers)]
         self.missing: int = sum(map(len, self._views))
 
-    def fill(self, data: memoryview) -> memoryview:
-        """Take what belongs to this frame, and return the rest."""
-        while self._views and data:
-            size = min(len(self._views[0]), len(data))
-            self._views[0][:size] = data[:size]
-            data = data[size:]
+    def fill(self, data: memoryview) -> int:
+        """Take what belongs to this frame, and return how many bytes that were."""
+        taken = 0
+        while self._views and taken < len(data):
+            size = min(len(self._views[0]), len(data) - taken)
+            self._views[0][:size] = data[taken : taken + size]
+            taken += size
             self._advance(size)
-        return data
+        return taken
 
     def receive(self, sock: socket.socket) -> None:
         """Call ``recv`` once, for what is still missing.

@@ -18,7 +18,7 @@ the watchdog on the right, to return it. ``deque`` gives each task to one of the
 raises ``IndexError`` in the other if it was the last.
 
 *Saying which tasks are returned.* The driver knows tasks by their position, so the
-frame ``RETURNED`` says how many tasks come before the returned ones. That must not be
+frame ``GIVEN_BACK`` says how many tasks come before the returned ones. That must not be
 read from ``BEGUN``: the main thread may have taken a task and be interrupted before it
 has counted it there, and then the driver would take the wrong tasks back, and give
 results to the wrong tasks. What is taken on the right is always the end of what was
@@ -68,9 +68,9 @@ from jackfield_executors.processes.wire import (
     Frame,
     FrameReader,
     Kind,
-    frame,
     large_frame,
     send_all,
+    small_frame,
 )
 
 if TYPE_CHECKING:
@@ -194,10 +194,10 @@ class _Worker:
             setup.apply(pickle.loads(body), self.send_log)
         except BaseException as error:
             text = serialize.pack_error(error)[-1]
-            self.send(frame(Kind.UNFIT, text.encode(errors="replace")))
+            self.send(small_frame(Kind.UNFIT, text.encode(errors="replace")))
             self._stopping = True
         else:
-            self.send(frame(Kind.READY))
+            self.send(small_frame(Kind.READY))
 
     def send(self, data: bytes) -> None:
         """Send one frame."""
@@ -210,7 +210,7 @@ class _Worker:
         The child has a copy of the connection. It must not write into it.
         """
         if not self._forked:
-            self.send(frame(Kind.LOG, data))
+            self.send(small_frame(Kind.LOG, data))
         return not self._forked
 
     # -- Tasks -----------------------------------------------------------------------
@@ -375,10 +375,10 @@ class _Worker:
             durations = self._durations[:]
             body = pickle.dumps((results, durations), 5)
             packed = any(type(value) is tuple for value in results)
-            self._sock.sendall(frame(Kind.RESULTS, body, packed))
+            self._sock.sendall(small_frame(Kind.RESULTS, body, packed))
             # The main thread may have appended to both lists since they were copied,
             # but nobody has removed anything, because that takes `sending`. So what was
-            # sent is still the begin of them.
+            # sent is still the beginning of them.
             del self.results[: len(results)]
             del self._durations[: len(durations)]
             self.flushed = monotonic_ns()
@@ -404,7 +404,9 @@ class _Worker:
         # What was popped on the right came last of all that was received. Not `BEGUN`:
         # the main thread may be between `popleft` and counting.
         self.accepted -= returned
-        self.send(frame(Kind.RETURNED, pickle.dumps((self.accepted, returned), 5)))
+        self.send(
+            small_frame(Kind.GIVEN_BACK, pickle.dumps((self.accepted, returned), 5))
+        )
 
     def overdue(self) -> bool:
         """Tell whether the main thread is in a task that takes long."""
