@@ -27,6 +27,7 @@ from jackfield_memo.introspection import (
     attributes_of,
     class_name,
     home_of,
+    slots_of,
     wrapped_by,
 )
 from jackfield_memo.origins import compiled_version, origin_by_name
@@ -196,14 +197,25 @@ def _iterator(encoder: PartEncoder, value: Iterator[Any]) -> bytes:
 
 def _wrapper(encoder: PartEncoder, value: Any) -> bytes:
     """Encode a callable object that wraps a function, as decorators make them."""
-    state: dict[str, Any] = {}
-    if origin_by_name(home_of(type(value))).kind == "project":
-        state = {
-            name: part
-            for name, part in attributes_of(value).items()
-            if name not in _SKIPPED_BY_WRAPPERS
-        }
-    return _composed(encoder, b"w", value, wrapped_by(value), state)
+    return _composed(encoder, b"w", value, wrapped_by(value), set_on_wrapper(value))
+
+
+def set_on_wrapper(value: object) -> dict[str, Any]:
+    """Return what a wrapper has besides what it wraps.
+
+    Of one whose class is not the project's, that is what the project has set on it:
+    what a package keeps there itself follows from its version and from what is wrapped.
+    """
+    home = home_of(type(value))
+    kind = origin_by_name(home).kind
+    if kind == "package" and home.partition(".")[0] != "jackfield":
+        return {}
+    return {
+        name: part
+        for name, part in {**slots_of(value), **attributes_of(value)}.items()
+        if name not in _SKIPPED_BY_WRAPPERS
+        and (kind == "project" or not (name[:1] == "_" or name == "cache_parameters"))
+    }
 
 
 _Encode = Callable[["PartEncoder", Any], bytes]
@@ -235,7 +247,11 @@ def _as_pickled(encoder: PartEncoder, value: Any) -> bytes:
         reduced = _reduced(value)
     except Exception as error:
         reason = f"pickling it raised {type(error).__name__}: {error}"
-        return encoder.policy.unknown(value, f"{reason}. {HOW_TO_TEACH}")
+        unknown = encoder.policy.unknown(value, f"{reason}. {HOW_TO_TEACH}")
+        if origin_by_name(home_of(type(value))).kind != "project":
+            return unknown
+        parts = {**slots_of(value), **attributes_of(value)}
+        return _composed(encoder, b"?", value, parts)
     if isinstance(reduced, str):  # the name of something that exists once
         home = str(getattr(value, "__module__", ""))
         return _composed(encoder, b"g", value, reduced, home, compiled_version(home))

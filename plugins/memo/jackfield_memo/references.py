@@ -183,6 +183,31 @@ def changed_chains(nodes: Iterable[ast.AST]) -> set[Chain]:
     return found
 
 
+_CALLED_BY_SYNTAX: Final = (
+    (ast.Call, "func", ("__call__",)),
+    (ast.Subscript, "value", ("__getitem__",)),
+    (ast.withitem, "context_expr", ("__enter__", "__exit__")),
+    (ast.For, "iter", ("__iter__",)),
+    (ast.comprehension, "iter", ("__iter__",)),
+)
+"""Kind of node, its part that a method is called of, and the methods."""
+
+
+def touched_chains(nodes: Iterable[ast.AST]) -> set[Chain]:
+    """Return the names that are read, also with the methods that syntax calls of them.
+
+    Of ``settings["a"]`` that is ``("settings", "__getitem__")``.
+    """
+    nodes = list(nodes)
+    found = name_chains(nodes)
+    for node in _walk(nodes):
+        for kind, part, methods in _CALLED_BY_SYNTAX:
+            chain = _chain(getattr(node, part)) if isinstance(node, kind) else ()
+            if chain:
+                found.update((*chain, method) for method in methods)
+    return found
+
+
 def computes_attributes(nodes: Iterable[ast.AST]) -> bool:
     """Tell whether ``getattr`` is called with a name that is not written there."""
     return any(
