@@ -355,7 +355,7 @@ def _further(one: enum.Enum) -> dict[str, Any]:
     }
 
 
-def _is_generated(function: FunctionType) -> bool:
+def is_generated(function: FunctionType) -> bool:
     """Tell whether ``dataclasses`` or attrs have made a method, from the fields.
 
     What attrs makes has numbers in it that differ from process to process.
@@ -370,7 +370,7 @@ def _counts(owner: type, name: str, value: Any) -> bool:
     if name in _FIELDS:
         return True
     if isinstance(value, FunctionType):
-        return not _is_generated(value)
+        return not is_generated(value)
     if isinstance(value, types.MemberDescriptorType | types.GetSetDescriptorType):
         return False
     if not _is_special(name):

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from jackfield_memo import static
 from jackfield_memo.atoms import sized
+from jackfield_memo.files import path_identity
 from jackfield_memo.functions import Code, code_of, holdings, members
 from jackfield_memo.introspection import class_name, home_of, made_here, plain_name
 from jackfield_memo.labels import (
@@ -259,13 +260,22 @@ class GraphBuilder:
 
     def _describe_static(self, module: StaticModule, name: str) -> _Described:
         statements = module.statements(name)
+        dynamic = []
         if computes_attributes(statements):
-            self._calls("getattr with a computed name")
-        for chain in sorted(name_chains(statements)):
-            if chain[-1] in DYNAMIC.values() and chain[-1] not in module.bindings:
-                self._calls(chain[-1])
+            dynamic.append("getattr with a computed name")
+        dynamic += [
+            chain[-1]
+            for chain in sorted(name_chains(statements))
+            if chain[-1] in DYNAMIC.values() and chain[-1] not in module.bindings
+        ]
+        for one in dynamic:
+            self._calls(one)
+        static.remember(module, name, self._snapshot)
         otherwise = static.running_otherwise(module, name, self._rank)
-        references = self._imported(self._static.references(module, name))
+        otherwise += [path_identity(one, "content") for one in module.data_files(name)]
+        references = self._imported(
+            self._static.references(module, name, dynamic=bool(dynamic))
+        )
         return ("static", static.form(module, name), otherwise), references
 
     def _code(self, function: FunctionType) -> Code:

@@ -114,7 +114,21 @@ def imports_in_tree(nodes: Iterable[ast.AST]) -> set[Import]:
             found.add(Import(level, module, (*chain, *attributes)))
     for name in aliases.keys() - used:
         found.update(aliases[name])
-    return found
+    return found | _imports_by_call(nodes)
+
+
+def _imports_by_call(nodes: Iterable[ast.AST]) -> set[Import]:
+    """Return what is imported by ``import_module``, where the name is written out."""
+    return {
+        Import(0, node.args[0].value, ())
+        for node in _walk(nodes)
+        if isinstance(node, ast.Call)
+        and _chain(node.func)[-1:] in {("import_module",), ("__import__",)}
+        and node.args
+        and isinstance(node.args[0], ast.Constant)
+        and isinstance(node.args[0].value, str)
+        and node.args[0].value[:1] not in {"", "."}
+    }
 
 
 def import_aliases(

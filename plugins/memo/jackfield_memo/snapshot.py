@@ -77,6 +77,11 @@ class Snapshot:
         names = self._names.setdefault(key, _Names(function, "__closure__"))
         names.add(place, value)
 
+    def module(self, name: str) -> None:
+        """Remember which module has been imported under a name, if any."""
+        modules = self._names.setdefault((id(sys), "modules"), _Names(sys, "modules"))
+        modules.add(name, sys.modules.get(name, MISSING))
+
     def function(self, function: FunctionType) -> None:
         """Remember the code of a function, its defaults and its attributes."""
         self._functions[id(function)] = _Function(function)
@@ -108,8 +113,9 @@ class Snapshot:
 
     def without_attribute(self, function: FunctionType, name: str) -> None:
         """Leave an attribute of a function out after all."""
-        if id(function) in self._functions:
-            self._functions[id(function)].attributes.discard(name)
+        known = self._functions.get(id(function))
+        if known is not None and known.attributes is not None:
+            known.attributes.discard(name)
 
     def without_member(self, owner: type, name: str) -> None:
         """Leave a member of a class out after all."""
@@ -278,31 +284,29 @@ class _Function:
     def __init__(self, function: FunctionType) -> None:
         self._function: weakref.ref[FunctionType] = weakref.ref(function)
         self._code: weakref.ref[CodeType] = weakref.ref(function.__code__)
-        self._defaults: _Bound | None = None
-        if function.__defaults__:
-            self._defaults = _Bound(_numbered(function.__defaults__))
+        self._defaults: tuple[object, ...] | None = function.__defaults__
         self._keywords: _Bound | None = None
         if function.__kwdefaults__:
             self._keywords = _Bound(function.__kwdefaults__)
-        self.attributes: _Bound = _Bound(vars(function))
+        self.attributes: _Bound | None = None
+        if vars(function):
+            self.attributes = _Bound(vars(function))
 
     def changed(self) -> bool:
         function = self._function()
-        if function is None or function.__code__ is not self._code():
+        if (
+            function is None
+            or function.__code__ is not self._code()
+            or function.__defaults__ is not self._defaults
+        ):
             return True
-        if self.attributes.changed(vars(function)):
-            return True
-        now, was = function.__defaults__, self._defaults
-        if was is not None and (not now or was.changed(_numbered(now))):
-            return True
-        keywords = function.__kwdefaults__
-        if self._keywords is None:
-            return bool(keywords) or (was is None and bool(now))
-        return not keywords or self._keywords.changed(keywords)
-
-
-def _numbered(values: tuple[object, ...]) -> dict[Any, object]:
-    return dict(enumerate(values))
+        for was, now in (
+            (self._keywords, function.__kwdefaults__),
+            (self.attributes, function.__dict__),
+        ):
+            if was.changed(now or {}) if was is not None else now:
+                return True
+        return False
 
 
 class _Class:
