@@ -51,8 +51,14 @@ def loads(data: bytes | bytearray | memoryview, buffers: Iterable[Any] = ()) -> 
     return pickle.loads(data, buffers=buffers)
 
 
-def dump_parts(value: object, buffers: Buffers | None = None) -> list[bytes]:
+def dump_parts(
+    value: object,
+    buffers: Buffers | None = None,
+    fallback: Callable[..., pickle.Pickler] | None = None,
+) -> list[bytes]:
     """Pickle like ``dumps``, into pieces to be written one after another.
+
+    What the standard pickler cannot do is left to ``fallback``, or to cloudpickle.
 
     A large ``bytes`` object inside the value is a piece as it is, not a copy.
     """
@@ -65,7 +71,7 @@ def dump_parts(value: object, buffers: Buffers | None = None) -> list[bytes]:
     except Exception:
         if buffers is not None:
             buffers.clear()
-        return _run_pickler(_cloud_pickler(), value, buffers)
+        return _run_pickler(fallback or cloud_pickler(), value, buffers)
 
 
 def _run_pickler(
@@ -111,7 +117,7 @@ class _PlainPickler(pickle.Pickler):
 
 
 @cache
-def _cloud_pickler() -> type[pickle.Pickler]:
+def cloud_pickler() -> type[pickle.Pickler]:
     import cloudpickle
 
     class CloudPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is untyped
