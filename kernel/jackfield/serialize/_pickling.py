@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from weakref import WeakSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -124,9 +125,35 @@ def cloud_pickler() -> type[pickle.Pickler]:
         def reducer_override(self, obj: Any) -> Any:
             if isinstance(obj, type | FunctionType):
                 _send_by_value(obj.__module__)
-            return super().reducer_override(obj)
+            reduced = super().reducer_override(obj)
+            if isinstance(obj, type) and isinstance(reduced, tuple) and reduced[5:]:
+                if obj not in _received:
+                    _own.add(obj)
+                reduced = (*reduced[:5], _set_class_state)
+            return reduced
 
     return CloudPickler
+
+
+_own: Final[WeakSet[type]] = WeakSet()
+"""Classes of this process that it has sent by value."""
+_received: Final[WeakSet[type]] = WeakSet()
+"""Classes that another process has sent by value."""
+
+
+def _set_class_state(received: type, state: Any) -> type:
+    """Give a class that has come by value its members; called by unpickling.
+
+    A class that this process has sent comes back with the instances of it that a worker
+    returns. It stays as it is: the members that come back are copies, with globals of
+    their own, and the script goes on with its class.
+    """
+    if received not in _own:
+        from cloudpickle import cloudpickle
+
+        cloudpickle._class_setstate(received, state)
+        _received.add(received)
+    return received
 
 
 def travels(module: str | None) -> bool:

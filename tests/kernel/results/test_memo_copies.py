@@ -337,8 +337,30 @@ def test_classes_of_the_script_come_back_as_the_running_ones(tmp_path: Path) -> 
 def test_classes_of_the_script_come_back_from_processes(tmp_path: Path) -> None:
     first = script(tmp_path, "processes", SCRIPT)
 
-    assert [line.partition(" ")[0] for line in first] == ["miss", "hit"]
+    assert [line[:-6] for line in first] == [
+        f"{one} True True True True" for one in ("miss", "hit")
+    ]
     assert script(tmp_path, "threads", SCRIPT)[0].startswith("hit True True True True")
+
+
+def test_a_class_of_the_script_stays_as_it_is_when_a_worker_returns_it(
+    tmp_path: Path,
+) -> None:
+    text = """
+    import sys
+    import jackfield as jf
+    RATE = 1
+    class Model:
+        def rate(self): return RATE
+    @jf.python_app
+    def make(): return Model()
+    if __name__ == "__main__":
+        before = Model.rate
+        with jf.load({"executors": {"x": {"plugin": "processes", "workers": 1}}}):
+            for RATE in (2, 3):
+                print(make().result().rate() == RATE, Model.rate is before)
+    """
+    assert script(tmp_path, "processes", text) == ["True True"] * 2
 
 
 @pytest.mark.parametrize(
