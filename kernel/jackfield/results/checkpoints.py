@@ -24,6 +24,7 @@ from jackfield.errors import (
     KernelClosedError,
     one_line,
 )
+from jackfield.results.chained import IN_MEMORY
 from jackfield.results.outputs import kept
 from jackfield.results.writer import CheckpointWriter, again
 
@@ -41,9 +42,6 @@ OpenStore: TypeAlias = "Callable[[str, Mapping[str, Any]], CheckpointStore]"
 
 DEFAULT_FILE: Final = "checkpoints.db"
 """Name of the store, beside the numbered runs, where none is configured."""
-
-IN_MEMORY: Final = "memory"
-"""For ``checkpoint.store``: results are kept for the run only."""
 
 
 class Checkpoints:
@@ -258,12 +256,15 @@ class Checkpoints:
             self._why_in_memory = (
                 f"results are kept in memory only: store = {IN_MEMORY!r}."
             )
-            return
+            if not self._table.get("read"):
+                return
         from jackfield.results.chained import open_stores
         from jackfield.results.signing import signing_key
 
         self._key = signing_key(self._table)
         self.store = open_stores(self._open_store, self._table)
+        if self._why_in_memory:
+            return
         self._writer = CheckpointWriter(
             self.store,
             self._table.get("mode", "task_exit"),

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from jackfield.files import File
 from jackfield.results.copies import (
     LARGE,
     Frozen,
@@ -31,7 +32,6 @@ from jackfield.states import FINAL, TaskState
 if TYPE_CHECKING:
     from jackfield.abc import Work
     from jackfield.errors import CheckpointError
-    from jackfield.files import File
     from jackfield.graph.task import Extras, Task
     from jackfield.memo_keys import CallKey, FunctionIdentity, KeyMaker
     from jackfield.results.checkpoints import Checkpoints
@@ -388,8 +388,16 @@ class Flights:
 
 
 def _made_here(extras: Extras) -> list[File]:
-    """Return the local files that a task makes."""
-    return [file for file in extras.outputs if not file.remote]
+    """Return the local files that a task makes: outputs and named streams.
+
+    A stream with a name of its own in each run is none that a later call asks for.
+    """
+    files = list(extras.outputs)
+    for name, value in extras.streams.items():
+        if name not in extras.ignored:
+            place = value[0] if isinstance(value, tuple) else value
+            files.append(place if isinstance(place, File) else File(place))
+    return [file for file in files if not file.remote]
 
 
 def missing_output(extras: Extras) -> str:
@@ -397,7 +405,7 @@ def missing_output(extras: Extras) -> str:
 
     Remote ones are taken to be: whether they are is for the one who wants them to say.
     """
-    for file in extras.outputs:
-        if not file.remote and not os.path.exists(file.filepath):  # noqa: PTH110  (a str is at hand)
+    for file in _made_here(extras):
+        if not os.path.exists(file.filepath):  # noqa: PTH110  (a str is at hand)
             return f"outputs are missing: {file.filepath}"
     return ""
