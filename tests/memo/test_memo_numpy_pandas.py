@@ -295,3 +295,35 @@ def test_attributes_that_a_derived_class_adds_count() -> None:
         found = [of(maker, with_unit(kind, unit)) for unit in ("m", "m", "s")]
         assert found[0] == found[1]
         assert found[0] != found[2]
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "others"),
+    [
+        ("int64[pyarrow]", [1, None], [1, 0]),
+        ("double[pyarrow]", [1.5, None], [1.5, 0.0]),
+        ("bool[pyarrow]", [True, None], [True, False]),
+        ("string[pyarrow]", ["a", None], ["a", ""]),
+        ("timestamp[ns][pyarrow]", ["2026-01-01", None], ["2026-01-02", None]),
+        ("date32[pyarrow]", ["2026-01-01", None], ["2026-01-02", None]),
+        ("binary[pyarrow]", [b"a", None], [b"a", b""]),
+    ],
+)
+def test_columns_of_arrow_have_an_identity(
+    kind: str, values: list[Any], others: list[Any]
+) -> None:
+    pytest.importorskip("pyarrow", reason="needs pyarrow: pip install pyarrow")
+    maker = create_key_maker(PluginManager())
+
+    def column(content: list[Any]) -> Any:
+        if isinstance(content[0], str) and "str" not in kind:
+            content = [one and pd.Timestamp(one) for one in content]
+        return (
+            pd.Series(content).astype(kind)
+            if "date" in kind
+            else pd.Series(content, dtype=kind)
+        )
+
+    assert of(maker, column(values)) == of(maker, column(values))
+    assert of(maker, column(values)) != of(maker, column(others))
+    assert of(maker, column([*values, *values])[:2]) == of(maker, column(values))

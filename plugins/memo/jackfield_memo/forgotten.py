@@ -10,6 +10,7 @@ project's, it leaves out on purpose.
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Collection, Mapping
 from types import FunctionType, MemberDescriptorType
 from typing import Any
@@ -31,8 +32,8 @@ def forgotten(
     kind = type(value)
     maker = _pickled_by(kind)
     whose = _kind_of(kind)
-    if maker is None or (named and whose == "python"):
-        return {}
+    if maker is None or (whose == "python" and kind is not Counter):
+        return {}  # Python's own forget nothing, but what is set on a Counter
     everything = dict(attributes_of(value))
     if whose == "package":  # it keeps there what it likes: but code counts
         everything = {k: part for k, part in everything.items() if callable(part)}
