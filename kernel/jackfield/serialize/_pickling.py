@@ -129,7 +129,9 @@ def cloud_pickler() -> type[pickle.Pickler]:
             if isinstance(obj, type) and isinstance(reduced, tuple) and reduced[5:]:
                 if obj not in _received:
                     _own.add(obj)
-                reduced = (*reduced[:5], _set_class_state)
+                function, args, state, _, _, setter = reduced
+                state = setter, state
+                reduced = function, args, state, None, None, _set_class_state
             return reduced
 
     return CloudPickler
@@ -149,9 +151,8 @@ def _set_class_state(received: type, state: Any) -> type:
     their own, and the script goes on with its class.
     """
     if received not in _own:
-        from cloudpickle import cloudpickle
-
-        cloudpickle._class_setstate(received, state)
+        setter, members = state
+        setter(received, members)
         _received.add(received)
     return received
 
