@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from jackfield.memo_keys import ValueHook, with_parts
+from jackfield.plugins import PluginManager
+from jackfield.plugins.key_makers import create_key_maker
 from jackfield_memo.key_maker import PythonKeyMaker
 
 INSTALL = "needs numpy and pandas: pip install numpy pandas"
@@ -37,8 +39,9 @@ def identity() -> PythonKeyMaker:
     return PythonKeyMaker(value_hooks=value_hooks, function_hooks=lambda: ())
 
 
-def of(identity: PythonKeyMaker, value: object) -> str:
-    return identity.value("app", "argument 'x'", value).hex()
+def of(identity: Any, value: object) -> str:
+    found: str = identity.value("app", "argument 'x'", value).hex()
+    return found
 
 
 def expressions(text: str) -> list[str]:
@@ -275,3 +278,52 @@ def test_every_process_and_hash_seed_gives_the_same(identity: PythonKeyMaker) ->
     here = [of(identity, eval(one)) for one in every]
     there = done.stdout.split()
     assert [e for e, a, b in zip(every, here, there, strict=True) if a != b] == []
+
+
+def test_attributes_that_a_derived_class_adds_count() -> None:
+    maker = create_key_maker(PluginManager())
+
+    series: Any = type("Series", (pd.Series,), {"__module__": __name__})
+    array: Any = type("Array", (np.ndarray,), {"__module__": __name__})
+
+    def with_unit(kind: Any, unit: str) -> Any:
+        made = np.arange(3).view(array) if kind is array else series([1, 2])
+        object.__setattr__(made, "unit", unit)
+        return made
+
+    for kind in (series, array):
+        found = [of(maker, with_unit(kind, unit)) for unit in ("m", "m", "s")]
+        assert found[0] == found[1]
+        assert found[0] != found[2]
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "others"),
+    [
+        ("int64[pyarrow]", [1, None], [1, 0]),
+        ("double[pyarrow]", [1.5, None], [1.5, 0.0]),
+        ("bool[pyarrow]", [True, None], [True, False]),
+        ("string[pyarrow]", ["a", None], ["a", ""]),
+        ("timestamp[ns][pyarrow]", ["2026-01-01", None], ["2026-01-02", None]),
+        ("date32[pyarrow]", ["2026-01-01", None], ["2026-01-02", None]),
+        ("binary[pyarrow]", [b"a", None], [b"a", b""]),
+    ],
+)
+def test_columns_of_arrow_have_an_identity(
+    kind: str, values: list[Any], others: list[Any]
+) -> None:
+    pytest.importorskip("pyarrow", reason="needs pyarrow: pip install pyarrow")
+    maker = create_key_maker(PluginManager())
+
+    def column(content: list[Any]) -> Any:
+        if isinstance(content[0], str) and "str" not in kind:
+            content = [one and pd.Timestamp(one) for one in content]
+        return (
+            pd.Series(content).astype(kind)
+            if "date" in kind
+            else pd.Series(content, dtype=kind)
+        )
+
+    assert of(maker, column(values)) == of(maker, column(values))
+    assert of(maker, column(values)) != of(maker, column(others))
+    assert of(maker, column([*values, *values])[:2]) == of(maker, column(values))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import FunctionType, MethodType
@@ -299,7 +300,7 @@ def _spec(
         kind=kind,
         executors=checked_labels(executors),
         cache=_flag(name, options, "cache"),
-        ignore_for_cache=_names(name, options, "ignore_for_cache"),
+        ignore_for_cache=_ignored(name, function, options),
         cache_failures=_flag(name, options, "cache_failures"),
         version=_version(name, options.get("version")),
         depends_on=_functions(name, options.get("depends_on", ())),
@@ -325,6 +326,26 @@ def _flag(app: str, options: Mapping[str, Any], name: str) -> bool:
             f"{name}= of {app!r} is {value!r}; expected True or False."
         )
     return value
+
+
+def _ignored(
+    app: str, function: Callable[..., Any], options: Mapping[str, Any]
+) -> tuple[str, ...]:
+    """Return the arguments that do not count; refuse one that the app does not take."""
+    names = _names(app, options, "ignore_for_cache")
+    try:
+        parameters = inspect.signature(function).parameters if names else {}
+    except (TypeError, ValueError):  # a C function that does not tell
+        return names
+    if any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
+        return names
+    for name in names:
+        if name not in parameters and name not in READ_BY_KERNEL:
+            raise ConfigurationError(
+                f"ignore_for_cache= of {app!r} names {name!r}, which is no parameter "
+                f"of it{suggest(name, sorted(parameters))}"
+            )
+    return names
 
 
 def _names(app: str, options: Mapping[str, Any], name: str) -> tuple[str, ...]:

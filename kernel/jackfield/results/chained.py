@@ -13,6 +13,9 @@ from jackfield.errors import CheckpointError, CheckpointWarning, ConfigurationEr
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+IN_MEMORY: Final = "memory"
+"""For ``checkpoint.store``: results are kept for the run only."""
+
 KERNELS_OWN: Final = (
     "store",
     "read",
@@ -113,6 +116,25 @@ class ChainedStore(CheckpointStore):
                 closing.callback(store.close)
 
 
+class _NothingStored(CheckpointStore):
+    """Stands before stores that are only read, where a run keeps its own in memory."""
+
+    def get(self, _: bytes) -> CheckpointRecord | None:
+        return None
+
+    def put_many(self, _: Sequence[CheckpointRecord]) -> None:
+        raise CheckpointError("results are kept in memory only.", IN_MEMORY)
+
+    def keys(self) -> Iterator[bytes]:
+        return iter(())
+
+    def delete(self, _: Iterable[bytes]) -> None:
+        return None
+
+    def close(self) -> None:
+        return None
+
+
 def open_stores(
     open_checkpoint: Callable[[str, Mapping[str, Any]], CheckpointStore],
     table: Mapping[str, Any],
@@ -139,7 +161,10 @@ def open_stores(
             store = open_checkpoint(url, {**options, "read_only": True})
             opened.callback(store.close)
             earlier.append(store)
-        first = open_checkpoint(table["store"], options)
+        if table["store"] == IN_MEMORY:
+            first: CheckpointStore = _NothingStored()
+        else:
+            first = open_checkpoint(table["store"], options)
         opened.pop_all()
     return ChainedStore(first, earlier) if earlier else first
 

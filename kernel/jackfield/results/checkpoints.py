@@ -25,21 +25,21 @@ from jackfield.errors import (
     KernelClosedError,
     one_line,
 )
+from jackfield.results.chained import IN_MEMORY
+from jackfield.results.outputs import kept
 from jackfield.results.writer import CheckpointWriter, again
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from jackfield.abc import CheckpointStore
+    from jackfield.results.copies import IdentifyCode
     from jackfield.results.outputs import Kept
     from jackfield.results.signing import SigningKey
     from jackfield.results.writer import Done
 
 DEFAULT_FILE: Final = "checkpoints.db"
 """Name of the store, beside the numbered runs, where none is configured."""
-
-IN_MEMORY: Final = "memory"
-"""For ``checkpoint.store``: results are kept for the run only."""
 
 
 @dataclass(eq=False)
@@ -87,34 +87,42 @@ class Checkpoints:
 
     # -- for cached calls
 
-    def load(self, app: str, key: bytes, missing: str = "") -> tuple[Kept | None, str]:
+    def load(
+        self, app: str, key: bytes, identify: IdentifyCode, missing: str = ""
+    ) -> tuple[Kept | None, Any, str]:
         """Look a result up. Never raises: what goes wrong is a miss, and warned of.
 
-        ``missing`` says why a result would be of no use although it is stored.
+        ``identify`` tells whether code of the script is what it was; ``missing`` says
+        why a result would be of no use although it is stored.
 
         Returns:
-            What is kept of the call, or ``None``; and why a result that is stored is
-            not used, or ``""``.
+            What is kept of the call, or ``None``; what it gave; and why a result that
+            is stored is not used, or ``""``.
         """
         self._open_once()
         if self.store is None:
-            return None, ""
+            return None, None, ""
         try:
             record = self.store.get(key)
         except BaseException as error:
             self._warn(f"A result of {app!r} cannot be looked up: {one_line(error)}")
-            return None, f"the store cannot be read: {one_line(error)}"
+            return None, None, f"the store cannot be read: {one_line(error)}"
         if record is None or missing:
-            return None, missing if record is not None else ""
-        from jackfield.results.envelope import Value, load_value
-
-        found = load_value(
-            key, record.value, self._key, self.table.get("trust", "signed")
+            return None, None, missing if record is not None else ""
+        from jackfield.results.envelope import (
+            Envelope,
+            Value,
+            load_value,
+            open_envelope,
         )
-        if isinstance(found, Value):
-            return (None, found.value), ""
+
+        trust = self.table.get("trust", "signed")
+        found = load_value(key, record.value, self._key, trust, identify)
+        envelope = open_envelope(record.value)
+        if isinstance(found, Value) and isinstance(envelope, Envelope):
+            return kept(found.value, envelope.payload), found.value, ""
         self._warn(f"A result of {app!r} is not used: {found}.")
-        return None, str(found)
+        return None, None, str(found)
 
     @property
     def writes(self) -> bool:
@@ -125,11 +133,13 @@ class Checkpoints:
         self,
         app: str,
         key: bytes,
-        value: Any,
+        value: bytes,
         manifest: Callable[[], Mapping[str, str]],
         done: Done,
     ) -> None:
-        """Store a result, and call ``done`` when the task may end. Never raises.
+        """Store a pickled result, and call ``done`` when the task may end.
+
+        Never raises.
 
         ``done`` gets ``None``; or an error if the result is not stored and the
         configuration wants the task to fail then. It is called on this thread, or on
@@ -139,18 +149,22 @@ class Checkpoints:
         if writer is None:
             done(None)
             return
-        from jackfield.results.envelope import pack_value
+        from jackfield.results.envelope import pack
 
         try:
-            data = pack_value(key, value, self._key)
+            data = pack(key, value, self._key)
             record = CheckpointRecord(key, data, app, time.time(), manifest())
-        except BaseException as error:  # a pickler may raise anything
-            if app not in self._unsaved:
-                self._unsaved.add(app)
-                self._warn(f"Results of {app!r} are not stored: {one_line(error)}")
+        except BaseException as error:
+            self.not_stored(app, error)
             done(None)
             return
         writer.put(record, done)
+
+    def not_stored(self, app: str, error: BaseException) -> None:
+        """Tell, once for each app, that a result cannot be stored."""
+        if self.writes and app not in self._unsaved:
+            self._unsaved.add(app)
+            self._warn(f"Results of {app!r} are not stored: {one_line(error)}")
 
     def checkpoint(self) -> None:
         """Write what is to be written, and wait for it.
@@ -228,12 +242,15 @@ class Checkpoints:
             self._why_in_memory = (
                 f"results are kept in memory only: store = {IN_MEMORY!r}."
             )
-            return
+            if not self.table.get("read"):
+                return
         from jackfield.results.chained import open_stores
         from jackfield.results.signing import signing_key
 
         self._key = signing_key(self.table)
         self.store = open_stores(self.open_store, self.table)
+        if self._why_in_memory:
+            return
         self._writer = CheckpointWriter(
             self.store,
             self.table.get("mode", "task_exit"),

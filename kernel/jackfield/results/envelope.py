@@ -26,13 +26,15 @@ from hashlib import blake2b
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Any, Final
 
+from jackfield.results.copies import ChangedCodeError, result_value
 from jackfield.results.signing import DIGEST_SIZE
-from jackfield.serialize._pickling import dumps, loads
+from jackfield.serialize._pickling import dumps
 from jackfield.version import installed_version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from jackfield.results.copies import IdentifyCode
     from jackfield.results.signing import SigningKey, Trust
 
 MAGIC: Final = b"JKen"
@@ -281,11 +283,16 @@ def _changed(
 
 
 def load_value(
-    key: bytes, data: bytes, signing_key: SigningKey | None, trust: Trust
+    key: bytes,
+    data: bytes,
+    signing_key: SigningKey | None,
+    trust: Trust,
+    identify: IdentifyCode | None = None,
 ) -> Value | Miss:
     """Verify an envelope and unpickle what is in it; never raises.
 
-    Runs code of the result's classes, on the calling thread.
+    Runs code of the result's classes, on the calling thread. Without ``identify``, code
+    of the script that a result refers to counts as changed.
     """
     envelope = unpack(key, data, signing_key, trust)
     if isinstance(envelope, Miss):
@@ -297,7 +304,9 @@ def load_value(
             f"holds code of Python {python}, and this is {_python()}",
         )
     try:
-        return Value(loads(envelope.payload))
+        return Value(result_value(envelope.payload, identify))
+    except ChangedCodeError as error:
+        return Miss(Reason.GONE, str(error))
     except (ImportError, AttributeError) as error:
         return _explain(envelope.payload, error)
     except (Exception, SystemExit) as error:

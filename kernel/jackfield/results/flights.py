@@ -17,14 +17,21 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from jackfield.results.outputs import altered, produced, returned
+from jackfield.files import File
+from jackfield.results.copies import (
+    LARGE,
+    Frozen,
+    is_fixed,
+    result_bytes,
+    result_value,
+)
+from jackfield.results.outputs import altered, kept, produced, returned
 from jackfield.results.versions import FunctionVersions
 from jackfield.states import FINAL, TaskState
 
 if TYPE_CHECKING:
     from jackfield.abc import Work
     from jackfield.errors import CheckpointError
-    from jackfield.files import File
     from jackfield.graph.task import Extras, Task
     from jackfield.memo_keys import CallKey, FunctionIdentity, KeyMaker
     from jackfield.results.checkpoints import Checkpoints
@@ -169,25 +176,32 @@ class Flights:
         if leader is not None and leader is not task:
             self._follow(task, leader)
             return False
-        if kept is None and not extras.refusal:
-            kept = self._load(task, key, missing)
         if kept is not None:
             self._end_as_hit(task, kept)
             return False
+        if not extras.refusal and self._load(task, key, missing):
+            return False
         return self._lead(task, work, function)
 
-    def _load(self, task: Task, key: bytes, missing: str) -> Kept | None:
+    def _load(self, task: Task, key: bytes, missing: str) -> bool:
         """Look for a leader's result in the store; if it is there, the flight lands."""
         extras = task.extras
         assert extras is not None
-        kept, extras.refusal = self._checkpoints.load(task.spec.name, key, missing)
+        kept, result, extras.refusal = self._checkpoints.load(
+            task.spec.name, key, self._identify, missing
+        )
         if kept is None:
-            return None
+            return False
         extras.refusal = self._altered(extras, kept)
         if extras.refusal:
-            return None
+            return False
         self._land(key, kept)
-        return kept
+        self._end_with(task, None, result)
+        return True
+
+    def _identify(self, code: Any) -> bytes:
+        """Give the identity of a class or function of the script."""
+        return self._keys().function(code).digest
 
     def _lead(self, task: Task, work: Work, function: FunctionIdentity) -> bool:
         """Have a task executed that leads its flight, unless it is cancelled.
@@ -234,7 +248,7 @@ class Flights:
 
         Called with the scheduler's role: it neither reads nor writes files.
         """
-        if self._checkpoints.writes:
+        if self._checkpoints.writes or not is_fixed(value):
             return False
         assert extras.key is not None
         self._land(extras.key, (None, value))
@@ -267,23 +281,34 @@ class Flights:
         assert extras is not None
         assert extras.key is not None
         assert extras.manifest is not None
-        if not self._checkpoints.writes:
-            self._saved(task, value, result, None)
+        try:
+            data = result_bytes(result, self._identify)
+        except BaseException as error:  # a pickler may raise anything
+            self._checkpoints.not_stored(task.spec.name, error)
+            self._saved(task, value, None, None)
             return
-        saved = partial(self._saved, task, value, result)
+        saved = partial(self._saved, task, value, kept(result, data))
         app = task.spec.name
-        self._checkpoints.save(app, extras.key, result, extras.manifest, saved)
+        self._checkpoints.save(app, extras.key, data, extras.manifest, saved)
 
     def _saved(
-        self, task: Task, value: Any, result: Any, error: CheckpointError | None
+        self,
+        task: Task,
+        value: Any,
+        kept: Kept | None,
+        error: CheckpointError | None,
     ) -> None:
+        """End a task whose result is stored; keep it, unless it cannot be copied."""
         if error is not None:
             self._actions.fail(task, error)
             return
         extras = task.extras
         assert extras is not None
         assert extras.key is not None
-        self._land(extras.key, (None, result))
+        if kept is None:
+            self.free(task)
+        else:
+            self._land(extras.key, kept)
         self._actions.end(task, TaskState.SUCCEEDED, None, value)
 
     # -- leaders and followers
@@ -328,7 +353,34 @@ class Flights:
             self._end_as_hit(follower, kept)
 
     def _end_as_hit(self, task: Task, kept: Kept) -> None:
+        """Give a task what is kept, or its own copy of it."""
         error, result = kept
+        if not isinstance(result, Frozen):
+            self._end_with(task, error, result)
+        elif len(result.data) > LARGE:
+            self._actions.elsewhere(partial(self._end_with_copy, task, kept))
+        else:
+            self._end_with_copy(task, kept)
+
+    def _end_with_copy(self, task: Task, kept: Kept) -> None:
+        """Unpickle what is kept for a task; if that fails, have it executed instead.
+
+        It fails where a class of the script is another by now. Then the result is
+        forgotten before the task is looked up again, or it would be met again.
+        """
+        try:
+            result = result_value(kept[1].data, self._identify)
+        except BaseException:
+            assert task.extras is not None
+            assert task.extras.key is not None
+            with self._lock:
+                if self._results.get(task.extras.key) is kept:
+                    del self._results[task.extras.key]
+            self._actions.launch([task])
+        else:
+            self._end_with(task, None, result)
+
+    def _end_with(self, task: Task, error: BaseException | None, result: Any) -> None:
         state = TaskState.MEMOIZED if error is None else TaskState.FAILED
         if task.extras is not None:
             task.extras.memo = "hit"
@@ -336,8 +388,16 @@ class Flights:
 
 
 def _made_here(extras: Extras) -> list[File]:
-    """Return the local files that a task makes."""
-    return [file for file in extras.outputs if not file.remote]
+    """Return the local files that a task makes: outputs and named streams.
+
+    A stream with a name of its own in each run is none that a later call asks for.
+    """
+    files = list(extras.outputs)
+    for name, value in extras.streams.items():
+        if name not in extras.ignored:
+            place = value[0] if isinstance(value, tuple) else value
+            files.append(place if isinstance(place, File) else File(place))
+    return [file for file in files if not file.remote]
 
 
 def missing_output(extras: Extras) -> str:
@@ -345,7 +405,7 @@ def missing_output(extras: Extras) -> str:
 
     Remote ones are taken to be: whether they are is for the one who wants them to say.
     """
-    for file in extras.outputs:
-        if not file.remote and not os.path.exists(file.filepath):  # noqa: PTH110  (a str is at hand)
+    for file in _made_here(extras):
+        if not os.path.exists(file.filepath):  # noqa: PTH110  (a str is at hand)
             return f"outputs are missing: {file.filepath}"
     return ""

@@ -11,12 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from jackfield.results.copies import Frozen, is_fixed
+
 if TYPE_CHECKING:
     from jackfield.files import File
 
 Kept: TypeAlias = "tuple[BaseException | None, Any]"
 """What is kept of a call: ``(None, result)``, or ``(error, None)`` if it failed. The
-result is what the function returned, or a ``Produced``."""
+result is what the function returned, if nobody can change that, or a ``Frozen``."""
 
 IdentifyFile: TypeAlias = Callable[[str], bytes]
 """Gives the identity of a local file: see ``KeyMaker.file``."""
@@ -47,9 +49,17 @@ def returned(result: Any) -> Any:
     return result.value if isinstance(result, Produced) else result
 
 
+def kept(result: Any, data: bytes | memoryview) -> Kept:
+    """Return what to keep of a call: its result, or that pickled if it can change."""
+    if is_fixed(result):
+        return None, result
+    outputs = result.outputs if isinstance(result, Produced) else {}
+    return None, Frozen(data, outputs)
+
+
 def altered(result: Any, outputs: Sequence[File], identify: IdentifyFile) -> str:
     """Say which of the local files is not what the call made; ``""``: none."""
-    made = result.outputs if isinstance(result, Produced) else {}
+    made = result.outputs if isinstance(result, Produced | Frozen) else {}
     for file in outputs:
         then = made.get(file.filepath, b"")
         if not then or then != identify(file.filepath):

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from weakref import WeakSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -56,10 +57,16 @@ def loads(data: bytes | bytearray | memoryview, buffers: Iterable[Any] = ()) -> 
     return pickle.loads(data, buffers=buffers)
 
 
-def dump_parts(value: object, buffers: Buffers | None = None) -> list[bytes]:
-    """Do what ``dumps`` does, into pieces to be written one after another.
+def dump_parts(
+    value: object,
+    buffers: Buffers | None = None,
+    fallback: Callable[..., pickle.Pickler] | None = None,
+) -> list[bytes]:
+    """Pickle like ``dumps``, into pieces to be written one after another.
 
-    A large ``bytes`` object within the value is a piece by itself, without a copy.
+    What the standard pickler cannot do is left to ``fallback``, or to cloudpickle.
+
+    A large ``bytes`` object inside the value is a piece as it is, not a copy.
     """
     if type(value) in _ATOMS and (
         not isinstance(value, bytes | str) or len(value) <= _COPIED_SIZE
@@ -71,7 +78,7 @@ def dump_parts(value: object, buffers: Buffers | None = None) -> list[bytes]:
         # Whatever the reason was, cloudpickle may be able to do it.
         if buffers is not None:
             buffers.clear()
-        return _run_pickler(_cloud_pickler(), value, buffers)
+        return _run_pickler(fallback or cloud_pickler(), value, buffers)
 
 
 def _run_pickler(
@@ -119,16 +126,43 @@ class _PlainPickler(pickle.Pickler):
 
 
 @cache
-def _cloud_pickler() -> type[pickle.Pickler]:
+def cloud_pickler() -> type[pickle.Pickler]:
     import cloudpickle
 
     class CloudPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is untyped
         def reducer_override(self, obj: Any) -> Any:
             if isinstance(obj, type | FunctionType):
                 _send_by_value(obj.__module__)
-            return super().reducer_override(obj)
+            reduced = super().reducer_override(obj)
+            if isinstance(obj, type) and isinstance(reduced, tuple) and reduced[5:]:
+                if obj not in _received:
+                    _own.add(obj)
+                function, args, state, _, _, setter = reduced
+                state = setter, state
+                reduced = function, args, state, None, None, _set_class_state
+            return reduced
 
     return CloudPickler
+
+
+_own: Final[WeakSet[type]] = WeakSet()
+"""Classes of this process that it has sent by value."""
+_received: Final[WeakSet[type]] = WeakSet()
+"""Classes that another process has sent by value."""
+
+
+def _set_class_state(received: type, state: Any) -> type:
+    """Give a class that has come by value its members; called by unpickling.
+
+    A class that this process has sent comes back with the instances of it that a worker
+    returns. It stays as it is: the members that come back are copies, with globals of
+    their own, and the script goes on with its class.
+    """
+    if received not in _own:
+        setter, members = state
+        setter(received, members)
+        _received.add(received)
+    return received
 
 
 def worker_can_import(module: str | None) -> bool:

@@ -300,6 +300,10 @@ class SqliteStore(CheckpointStore):
             self._closed = True
             self._close_all(self._readers)
             if self._writer is not None:
+                # All into the one file, which somebody may copy alone. Where another
+                # process reads or writes, its close does that.
+                with contextlib.suppress(sqlite3.Error):
+                    self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                 self._close_all([self._writer])
                 self._writer = None
 

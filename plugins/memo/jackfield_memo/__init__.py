@@ -10,7 +10,8 @@ The rooms behind ``python``, each using those before it:
   passed as an argument, ``files`` for files.
 - One function's code: ``syntax`` and ``sources`` for what it does, ``references`` for
   the names in it, ``functions`` for what it holds.
-- All that it reaches: ``graph`` walks, ``names`` and ``static`` say where to, and
+- All that it reaches: ``graph`` walks, ``names`` and ``static`` (with
+  ``import_effects`` for what imports do) say where to, and
   ``snapshot`` and ``own_changes`` tell later whether all is still so.
 - A call: ``parameters``, ``cost``, ``manifest``, and ``key_maker``, which puts it all
   together and remembers code in ``code_cache``.

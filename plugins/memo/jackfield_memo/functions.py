@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import builtins
 import enum
+import functools
 import inspect
 import types
 import weakref
@@ -16,7 +17,13 @@ from collections.abc import Iterator, Mapping
 from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any, Final, NamedTuple
 
-from jackfield_memo.introspection import MISSING, wrapped_by
+from jackfield_memo.introspection import (
+    MISSING,
+    attributes_of,
+    home_of,
+    wrapped_by,
+)
+from jackfield_memo.origins import origin_by_name
 from jackfield_memo.references import (
     Chain,
     Import,
@@ -26,6 +33,7 @@ from jackfield_memo.references import (
     imports_in_code,
     imports_in_tree,
     name_chains,
+    touched_chains,
 )
 from jackfield_memo.sources import Text, find_source
 from jackfield_memo.syntax import code_form, function_form, private_names
@@ -46,10 +54,69 @@ _FIELDS: Final = frozenset(
         "__pydantic_fields__",
     }
 )
-"""Attributes in which classes keep what they declare. Other names with two
-underscores are Python's or a library's own, made from the rest, and count only if
-they are functions."""
-_MACHINERY: Final = frozenset({"_abc_impl", "_is_protocol", "_is_runtime_protocol"})
+"""Attributes in which classes keep what they declare."""
+_MACHINERY: Final = frozenset(
+    {
+        "_abc_impl",
+        "_is_protocol",
+        "_is_runtime_protocol",
+        "__abstractmethods__",
+        "__annotate__",
+        "__annotate_func__",
+        "__annotations__",
+        "__annotations_cache__",
+        "__class_vars__",
+        "__computed_fields__",
+        "__dict__",
+        "__doc__",
+        "__final__",
+        "__firstlineno__",
+        "__module__",
+        "__mutable_keys__",
+        "__non_callable_proto_members__",
+        "__optional_keys__",
+        "__parameters__",
+        "__private_attributes__",
+        "__protocol_attrs__",
+        "__qualname__",
+        "__readonly_keys__",
+        "__required_keys__",
+        "__signature__",
+        "__slotnames__",
+        "__static_attributes__",
+        "__type_params__",
+        "__weakref__",
+    }
+)
+"""What Python and well-known libraries add to a class of their own accord, made from
+the rest of it. Methods that are called so count all the same."""
+_LIBRARIES: Final = ("__attrs_", "__pydantic_")
+"""What else libraries add begins so."""
+_ENUM_MACHINERY: Final = frozenset(
+    {
+        "_all_bits_",
+        "_boundary_",
+        "_flag_mask_",
+        "_hashable_values_",
+        "_inverted_",
+        "_member_map_",
+        "_member_names_",
+        "_member_type_",
+        "_new_member_",
+        "_singles_mask_",
+        "_unhashable_values_",
+        "_unhashable_values_map_",
+        "_use_args_",
+        "_value2member_map_",
+        "_value_repr_",
+        "__new_member__",
+    }
+)
+"""What ``enum`` adds to a class, made from the rest of it; methods count."""
+_OF_A_MEMBER: Final = frozenset(
+    {"_value_", "_name_", "__objclass__", "_sort_order_", "_inverted_"}
+)
+"""What ``enum`` sets on each member."""
 
 
 class Code(NamedTuple):
@@ -61,7 +128,7 @@ class Code(NamedTuple):
         imports: What it imports when it runs, in order.
         computes_attributes: Whether it may get attributes by computed names.
         changes: What it changes itself, in order.
-        changes_self: Whether its first argument is among that.
+        touched: What it reads, and the methods that it calls, in order.
     """
 
     form: bytes
@@ -69,7 +136,7 @@ class Code(NamedTuple):
     imports: tuple[Import, ...]
     computes_attributes: bool
     changes: tuple[Chain, ...] = ()
-    changes_self: bool = False
+    touched: tuple[Chain, ...] = ()
 
 
 _read: Final[dict[int, tuple[weakref.ref[CodeType], Code]]] = {}
@@ -113,14 +180,13 @@ def _read_code(function: FunctionType, hold: list[Text]) -> Code:
     form = function_form(node, annotations=read) + repr(private_names(code)).encode()
     body = [node.body] if isinstance(node, ast.Lambda) else node.body
     imports = imports_in_tree(body)
-    changes = tuple(sorted(changed_chains(body)))
     return Code(
         form,
         chains,
         tuple(sorted(imports)),
         computes_attributes([node]),
-        changes,
-        any(code.co_varnames[:1] == chain[:1] for chain in changes),
+        tuple(sorted(changed_chains(body))),
+        tuple(sorted(touched_chains(body))),
     )
 
 
@@ -175,8 +241,10 @@ class Holdings(NamedTuple):
     def given(self) -> Iterator[Any]:
         """Give the values that others may change in place."""
         yield from self.defaults or ()
-        yield from (self.keyword_defaults or {}).values()
+        if self.keyword_defaults:
+            yield self.keyword_defaults
         yield from self.closure.values()
+        yield from self.attributes.values()
 
 
 def holdings(function: FunctionType) -> Holdings:
@@ -199,10 +267,18 @@ def _content(cell: CellType) -> Any:
         return MISSING
 
 
-_MAKERS: Final = frozenset(
-    {"__init__", "__new__", "__post_init__", "__setstate__", "__set_name__"}
+_FIXED_MEMBERS: Final = (
+    FunctionType,
+    type,
+    property,
+    classmethod,
+    staticmethod,
+    functools.cached_property,
+    types.MethodDescriptorType,
+    types.WrapperDescriptorType,
+    types.BuiltinFunctionType,
 )
-"""Methods that make an instance, and so do not change what it is."""
+"""Members that do not change in place, or are looked at by themselves."""
 
 
 class Members(NamedTuple):
@@ -218,18 +294,18 @@ class Members(NamedTuple):
     members: dict[str, Any]
     annotations: tuple[tuple[str, Any], ...]
 
-    def data(self) -> Iterator[tuple[str, Any]]:
-        """Give the attributes that are no methods."""
+    def data(self) -> Iterator[Any]:
+        """Give the attributes that may change in place."""
         for name, value in self.members.items():
-            if name not in _FIELDS and not _is_code(value):
-                yield name, value
+            if name not in _FIELDS and not isinstance(value, _FIXED_MEMBERS):
+                yield value
 
-    def methods(self) -> Iterator[FunctionType]:
-        """Give the methods that work with an instance that is made."""
+    def methods(self) -> Iterator[tuple[str, FunctionType]]:
+        """Give the methods with their names."""
         for name, member in self.members.items():
             function = getattr(member, "__func__", member)
-            if isinstance(function, FunctionType) and name not in _MAKERS:
-                yield function
+            if isinstance(function, FunctionType):
+                yield name, function
 
 
 def members(owner: type) -> Members:
@@ -237,7 +313,7 @@ def members(owner: type) -> Members:
     if issubclass(owner, enum.Enum):
         found = _enum_members(owner)
     else:
-        found = {k: v for k, v in vars(owner).items() if _counts(k, v)}
+        found = {k: v for k, v in vars(owner).items() if _counts(owner, k, v)}
     try:
         annotations = tuple(inspect.get_annotations(owner).items())
     except Exception:  # from Python 3.14 on they are evaluated here
@@ -249,17 +325,37 @@ def _enum_members(owner: type[enum.Enum]) -> dict[str, Any]:
     found = {
         name: value
         for name, value in vars(owner).items()
-        if name not in owner.__members__
-        and isinstance(value, FunctionType | property | classmethod | staticmethod)
+        if name not in owner.__members__ and _counts_in_enum(owner, name, value)
     }
-    return found | {name: one._value_ for name, one in owner.__members__.items()}
+    for name, one in owner.__members__.items():
+        found[name] = one._value_
+        further = _further(one)
+        if further:  # set by __init__, or by somebody later
+            found[f"{name}."] = further
+    return found
 
 
-def _is_code(value: Any) -> bool:
-    return callable(value) or hasattr(value, "__get__")
+def _counts_in_enum(owner: type, name: str, value: Any) -> bool:
+    if isinstance(value, FunctionType | property | classmethod | staticmethod):
+        return True
+    if name == "_boundary_":
+        return value is not getattr(owner.__base__, name, None)
+    if isinstance(value, _C_METHODS) and _is_special(name):  # the mixed-in type's
+        return False
+    return name not in _ENUM_MACHINERY and _counts(owner, name, value)
 
 
-def _is_generated(function: FunctionType) -> bool:
+def _further(one: enum.Enum) -> dict[str, Any]:
+    """Return what a member of an Enum has besides its name and value."""
+    return {
+        name: value
+        for name, value in attributes_of(one).items()
+        if name not in _OF_A_MEMBER
+        and not isinstance(getattr(type(one), name, None), functools.cached_property)
+    }
+
+
+def is_generated(function: FunctionType) -> bool:
     """Tell whether ``dataclasses`` or attrs have made a method, from the fields.
 
     What attrs makes has numbers in it that differ from process to process.
@@ -270,14 +366,60 @@ def _is_generated(function: FunctionType) -> bool:
     )
 
 
-def _counts(name: str, value: Any) -> bool:
+def _counts(owner: type, name: str, value: Any) -> bool:
     if name in _FIELDS:
         return True
     if isinstance(value, FunctionType):
-        return not _is_generated(value)
+        return not is_generated(value)
     if isinstance(value, types.MemberDescriptorType | types.GetSetDescriptorType):
         return False
-    if name in _MACHINERY:
+    if not _is_special(name):
+        return name not in _MACHINERY
+    if isinstance(value, classmethod | staticmethod | property):
+        return True
+    if name in _MACHINERY or name.startswith(_LIBRARIES):
         return False
-    special = name.startswith("__") and name.endswith("__")
-    return not special or isinstance(value, classmethod | staticmethod | property)
+    return not _is_implied(owner, name, value)
+
+
+def _is_special(name: str) -> bool:
+    return name.startswith("__") and name.endswith("__")
+
+
+_C_METHODS: Final = (
+    types.MethodDescriptorType,
+    types.WrapperDescriptorType,
+    types.BuiltinFunctionType,
+)
+
+
+def _is_implied(owner: type, name: str, value: Any) -> bool:
+    """Tell whether an attribute with a special name follows from the others.
+
+    So do ``__hash__ = None`` beside an ``__eq__``, the ``__match_args__`` of classes
+    that declare fields, and what a type of C has; and what is an object of a package,
+    which keeps it there.
+    """
+    names = vars(owner)
+    if name == "__hash__" and value is None:
+        return "__eq__" in names
+    if name == "__match_args__":
+        return value in (names.get("_fields"), _match_args(names))
+    if isinstance(value, _C_METHODS):
+        home = getattr(value, "__objclass__", getattr(value, "__self__", None))
+        return home is owner
+    return origin_by_name(home_of(type(value))).kind == "package"
+
+
+def _match_args(names: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what ``dataclasses`` and attrs make ``__match_args__`` of."""
+    fields: Any = names.get("__attrs_attrs__", ())
+    if "__dataclass_fields__" in names:
+        fields = names["__dataclass_fields__"].values()
+    return tuple(
+        one.name
+        for one in fields
+        if one.init
+        and one.kw_only is not True
+        and repr(getattr(one, "_field_type", "")) != "_FIELD_CLASSVAR"
+    )

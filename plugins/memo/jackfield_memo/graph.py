@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from jackfield_memo import static
 from jackfield_memo.atoms import sized
+from jackfield_memo.files import path_identity
 from jackfield_memo.functions import Code, code_of, holdings, members
 from jackfield_memo.introspection import class_name, home_of, made_here, plain_name
 from jackfield_memo.labels import (
@@ -102,7 +103,7 @@ class GraphBuilder:
         )
         here: Policy = Policy(_id, _id_too, hooks, file)
         self._snapshot: Snapshot = Snapshot(lambda value: Encoder(here).identity(value))
-        self._own_changes: OwnChanges = OwnChanges(self._snapshot)
+        self._own_changes: OwnChanges = OwnChanges(self._snapshot, self._code)
         self._names: Names = Names(
             self._snapshot, self.refer, self._data, self._outside, self._calls
         )
@@ -120,7 +121,7 @@ class GraphBuilder:
             alone = hashlib.sha256(_encoded(self._alone, own)).hexdigest()
             parts[free_label(label, parts)] = alone
         parts[_PYTHON] = hashlib.sha256(_HEADER).hexdigest()
-        self._own_changes.leave_out()
+        self._own_changes.leave_out(all_run=isinstance(root, type))
         return Graph(digest.digest(), parts, tuple(self._blind), self._snapshot)
 
     # -- References
@@ -199,14 +200,14 @@ class GraphBuilder:
     # -- Nodes
 
     def _describe_function(self, function: FunctionType) -> _Described:
+        self._snapshot.function(function)
         code = self._code(function)
         held = holdings(function)
         for value in held.given():
             self._snapshot.content(value)
         for place, value in enumerate(held.closure.values()):
             self._snapshot.cell(function, place, value)
-        for chain in code.changes:
-            self._own_changes.changed_by(function, held.closure, chain)
+        self._own_changes.described(function, held.closure)
         if code.computes_attributes:
             self._calls("getattr with a computed name")
         names = function.__globals__
@@ -220,18 +221,21 @@ class GraphBuilder:
         self, function: FunctionType, whose: Origin, name: str
     ) -> _Described:
         """Describe a function that code from outside has made: by what it holds."""
+        self._snapshot.function(function)
         held = holdings(function)
         for place, value in enumerate(held.closure.values()):
             self._snapshot.cell(function, place, value)
         return (name, held.as_value()), [self._package(whose)]
 
     def _describe_class(self, owner: type) -> _Described:
+        self._snapshot.members(owner)
         found = members(owner)
-        for name, value in found.data():
-            self._snapshot.name(owner, name, value)
+        for value in found.data():
             self._snapshot.content(value)
-        if any(self._code(method).changes_self for method in found.methods()):
-            self._own_changes.changed_by_methods(owner)
+            if hasattr(type(value), "__get__"):
+                self._own_changes.descriptor(value)
+        for name, method in found.methods():
+            self._own_changes.is_method(name, method)
         own = (class_name(owner), found.bases, found.members, found.annotations)
         module = sys.modules.get(home_of(owner))
         if module is None:
@@ -256,13 +260,22 @@ class GraphBuilder:
 
     def _describe_static(self, module: StaticModule, name: str) -> _Described:
         statements = module.statements(name)
+        dynamic = []
         if computes_attributes(statements):
-            self._calls("getattr with a computed name")
-        for chain in sorted(name_chains(statements)):
-            if chain[-1] in DYNAMIC.values() and chain[-1] not in module.bindings:
-                self._calls(chain[-1])
+            dynamic.append("getattr with a computed name")
+        dynamic += [
+            chain[-1]
+            for chain in sorted(name_chains(statements))
+            if chain[-1] in DYNAMIC.values() and chain[-1] not in module.bindings
+        ]
+        for one in dynamic:
+            self._calls(one)
+        static.remember(module, name, self._snapshot)
         otherwise = static.running_otherwise(module, name, self._rank)
-        references = self._imported(self._static.references(module, name))
+        otherwise += [path_identity(one, "content") for one in module.data_files(name)]
+        references = self._imported(
+            self._static.references(module, name, dynamic=bool(dynamic))
+        )
         return ("static", static.form(module, name), otherwise), references
 
     def _code(self, function: FunctionType) -> Code:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from types import MappingProxyType, ModuleType
+from types import MappingProxyType, MemberDescriptorType, ModuleType
 from typing import Any, Final
 
 MISSING: Final = object()
@@ -25,6 +25,19 @@ def attributes_of(thing: object) -> Mapping[str, Any]:
     except Exception:
         return _NOTHING
     return found if isinstance(found, dict | MappingProxyType) else _NOTHING
+
+
+def slots_of(thing: object) -> Mapping[str, Any]:
+    """Return what is in an object's slots, by the names that its classes give them."""
+    found: dict[str, Any] = {}
+    for owner in type(thing).__mro__:
+        for name, member in vars(owner).items():
+            if isinstance(member, MemberDescriptorType) and name not in found:
+                try:
+                    found[name] = member.__get__(thing)
+                except AttributeError:  # nothing is in it
+                    continue
+    return found
 
 
 def wrapped_by(thing: object) -> Any:

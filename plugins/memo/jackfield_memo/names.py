@@ -132,14 +132,8 @@ class Names:
         name: str,
         value: object,
     ) -> None:
-        """Put into the snapshot what may be bound anew: of a module from a file, data.
-
-        Functions and classes of such a module change when it is reloaded, and that
-        replaces its ``__spec__``. So one look at ``__spec__`` stands for all of them.
-        """
+        """Put a name into the snapshot, and whether its module is loaded anew."""
+        self._snapshot.name(owner, name, value)
         spec = namespace.get("__spec__")
-        code = isinstance(value, ModuleType | FunctionType | type)
-        if spec is None or namespace.get("__name__") == "__main__" or not code:
-            self._snapshot.name(owner, name, value)
-        else:
+        if spec is not None:
             self._snapshot.name(owner, "__spec__", spec)

@@ -16,17 +16,19 @@ import copyreg
 import functools
 import types
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum, Flag
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.files import File
 from jackfield_memo.atoms import CycleError, UnknownValueError, sized
+from jackfield_memo.forgotten import added, forgotten, is_cache
 from jackfield_memo.introspection import (
     attributes_of,
     class_name,
     home_of,
+    slots_of,
     wrapped_by,
 )
 from jackfield_memo.origins import compiled_version, origin_by_name
@@ -107,7 +109,9 @@ def _ask(encoder: PartEncoder, hook: ValueHook, value: object) -> bytes | None:
         return None
     if not isinstance(answer, bytes):
         raise TypeError(f"a plugin answered with a {type(answer).__name__}, not bytes")
-    return _composed(encoder, b"p", value, answer)
+    encoded = _composed(encoder, b"p", value, answer)
+    rest = added(value)
+    return _with(encoder, rest, encoded) if rest else encoded
 
 
 def _as_taught(encoder: PartEncoder, value: Any) -> bytes:
@@ -196,14 +200,25 @@ def _iterator(encoder: PartEncoder, value: Iterator[Any]) -> bytes:
 
 def _wrapper(encoder: PartEncoder, value: Any) -> bytes:
     """Encode a callable object that wraps a function, as decorators make them."""
-    state: dict[str, Any] = {}
-    if origin_by_name(home_of(type(value))).kind == "project":
-        state = {
-            name: part
-            for name, part in attributes_of(value).items()
-            if name not in _SKIPPED_BY_WRAPPERS
-        }
-    return _composed(encoder, b"w", value, wrapped_by(value), state)
+    return _composed(encoder, b"w", value, wrapped_by(value), set_on_wrapper(value))
+
+
+def set_on_wrapper(value: object) -> dict[str, Any]:
+    """Return what a wrapper has besides what it wraps.
+
+    Of one whose class is not the project's, that is what the project has set on it:
+    what a package keeps there itself follows from its version and from what is wrapped.
+    """
+    home = home_of(type(value))
+    kind = origin_by_name(home).kind
+    if kind == "package" and home.partition(".")[0] != "jackfield":
+        return {}
+    return {
+        name: part
+        for name, part in {**slots_of(value), **attributes_of(value)}.items()
+        if name not in _SKIPPED_BY_WRAPPERS
+        and (kind == "project" or not (name[:1] == "_" or name == "cache_parameters"))
+    }
 
 
 _Encode = Callable[["PartEncoder", Any], bytes]
@@ -235,10 +250,17 @@ def _as_pickled(encoder: PartEncoder, value: Any) -> bytes:
         reduced = _reduced(value)
     except Exception as error:
         reason = f"pickling it raised {type(error).__name__}: {error}"
-        return encoder.policy.unknown(value, f"{reason}. {HOW_TO_TEACH}")
+        unknown = encoder.policy.unknown(value, f"{reason}. {HOW_TO_TEACH}")
+        if origin_by_name(home_of(type(value))).kind != "project":
+            return unknown
+        parts = {**slots_of(value), **attributes_of(value)}
+        return _composed(encoder, b"?", value, parts)
     if isinstance(reduced, str):  # the name of something that exists once
         home = str(getattr(value, "__module__", ""))
-        return _composed(encoder, b"g", value, reduced, home, compiled_version(home))
+        version = compiled_version(home)
+        encoded = _composed(encoder, b"g", value, reduced, home, version)
+        rest = forgotten(value, (), named=True)
+        return _with(encoder, rest, encoded) if rest else encoded
     function, args, state, items, pairs = (*reduced, None, None, None)[:5]
     body = [encoder.encode(function), encoder.encode(args)]
     body.append(_state(encoder, _without_caches(value, state)))
@@ -247,7 +269,27 @@ def _as_pickled(encoder: PartEncoder, value: Any) -> bytes:
         body.append(encoder.encode(tuple(pairs)))
     elif pairs is not None:
         body.append(encoder.items(dict(pairs)))
-    return sized(b"o", b"".join(sized(b":", part) for part in body))
+    encoded = sized(b"o", b"".join(sized(b":", part) for part in body))
+    rest = forgotten(value, _names_in(state), named=False)
+    return _with(encoder, rest, encoded) if rest else encoded
+
+
+def _names_in(state: Any) -> set[str]:
+    """Return the names of the attributes that a state carries."""
+    parts = state if isinstance(state, tuple) and len(state) == 2 else (state,)
+    return {name for part in parts if isinstance(part, dict) for name in part}
+
+
+def _with(encoder: PartEncoder, rest: Mapping[str, Any], encoded: bytes) -> bytes:
+    """Add attributes to an encoding; those without identity count by their type."""
+    parts = [encoded]
+    for name in sorted(rest):
+        try:
+            part = encoder.encode(rest[name])
+        except UnknownValueError:
+            part = sized(b"?", class_name(type(rest[name])).encode())
+        parts += (encoder.encode(name), part)
+    return sized(b"+", b"".join(parts))
 
 
 def _reduced(value: Any) -> str | tuple[Any, ...]:
@@ -270,9 +312,5 @@ def _without_caches(value: object, state: Any) -> Any:
     if type(state) is not dict:
         return state
     kind = type(value)
-    kept = {
-        name
-        for name in state
-        if isinstance(getattr(kind, name, None), functools.cached_property)
-    }
+    kept = {name for name in state if is_cache(kind, name)}
     return {k: v for k, v in state.items() if k not in kept} if kept else state

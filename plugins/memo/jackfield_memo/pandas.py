@@ -56,6 +56,9 @@ def _array_parts(array: Any) -> tuple[Any, ...]:
     if hasattr(array, "asi8"):  # points in time, spans of time
         return repr(dtype), array.asi8
     numpy_dtype = getattr(dtype, "numpy_dtype", None)
+    arrow = isinstance(dtype, pd.ArrowDtype)
+    if arrow and getattr(numpy_dtype, "kind", "O") not in "biuf":
+        return repr(dtype), array.__arrow_array__().to_pylist()
     if numpy_dtype is not None and hasattr(dtype, "na_value"):  # with a mask
         missing = array.isna()
         filled = array.to_numpy(dtype=numpy_dtype, na_value=numpy_dtype.type(0))

@@ -162,7 +162,21 @@ def imports_in_tree(nodes: Iterable[ast.AST]) -> set[Import]:
             found.add(Import(level, module, (*chain, *attributes)))
     for name in aliases.keys() - used:
         found.update(aliases[name])
-    return found
+    return found | _imports_by_call(nodes)
+
+
+def _imports_by_call(nodes: Iterable[ast.AST]) -> set[Import]:
+    """Return what is imported by ``import_module``, where the name is written out."""
+    return {
+        Import(0, node.args[0].value, ())
+        for node in _walk(nodes)
+        if isinstance(node, ast.Call)
+        and _chain(node.func)[-1:] in {("import_module",), ("__import__",)}
+        and node.args
+        and isinstance(node.args[0], ast.Constant)
+        and isinstance(node.args[0].value, str)
+        and node.args[0].value[:1] not in {"", "."}
+    }
 
 
 def import_aliases(
@@ -228,6 +242,31 @@ def changed_chains(nodes: Iterable[ast.AST]) -> set[Chain]:
             elif node.attr in _MUTATING_METHODS:
                 found.add(_chain(node.value))
     found.discard(())
+    return found
+
+
+_CALLED_BY_SYNTAX: Final = (
+    (ast.Call, "func", ("__call__",)),
+    (ast.Subscript, "value", ("__getitem__",)),
+    (ast.withitem, "context_expr", ("__enter__", "__exit__")),
+    (ast.For, "iter", ("__iter__",)),
+    (ast.comprehension, "iter", ("__iter__",)),
+)
+"""Kind of node, its part that a method is called of, and the methods."""
+
+
+def touched_chains(nodes: Iterable[ast.AST]) -> set[Chain]:
+    """Return the names that are read, also with the methods that syntax calls of them.
+
+    Of ``settings["a"]`` that is ``("settings", "__getitem__")``.
+    """
+    nodes = list(nodes)
+    found = name_chains(nodes)
+    for node in _walk(nodes):
+        for kind, part, methods in _CALLED_BY_SYNTAX:
+            chain = _chain(getattr(node, part)) if isinstance(node, kind) else ()
+            if chain:
+                found.update((*chain, method) for method in methods)
     return found
 
 

@@ -2,9 +2,9 @@
 
 An identity is made once and remembered. But names of a module can be bound anew, in
 a notebook they often are, and lists and settings can change in place. So a snapshot
-is taken of the names that the function uses and of the small values that can change,
-and compared at each call: some 50 nanoseconds for a name, and the time to encode those
-values.
+is taken of the names that the function uses, of what functions and classes are made of,
+and of the small values that can change, and compared at each call: some 50 nanoseconds
+for a name, 200 for a function, 500 for a class, and the time to encode those values.
 
 Functions, classes and modules are referred to weakly: a function must not live on
 because a snapshot has it.
@@ -15,12 +15,26 @@ from __future__ import annotations
 import sys
 import weakref
 from collections import deque
-from collections.abc import Callable
-from types import FunctionType, ModuleType
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from types import (
+    CodeType,
+    FunctionType,
+    GetSetDescriptorType,
+    MemberDescriptorType,
+    ModuleType,
+)
+from typing import Any, Final, NamedTuple
 
 from jackfield_memo.atoms import UnknownValueError
-from jackfield_memo.introspection import MISSING, attributes_of, home_of
+from jackfield_memo.introspection import (
+    MISSING,
+    attributes_of,
+    home_of,
+    slots_of,
+    wrapped_by,
+)
+from jackfield_memo.objects import set_on_wrapper
 from jackfield_memo.origins import origin_by_name
 
 SMALL: Final = 64
@@ -42,7 +56,9 @@ class Snapshot:
     def __init__(self, identity: Callable[[object], bytes]) -> None:
         self._identity: Callable[[object], bytes] = identity
         self._names: dict[tuple[int, str], _Names] = {}
-        self._contents: dict[int, tuple[object, bytes]] = {}
+        self._functions: dict[int, _Function] = {}
+        self._classes: dict[int, _Class] = {}
+        self._contents: dict[int, _Content] = {}
 
     def name(self, owner: Owner, name: str, value: object) -> None:
         """Remember what a name is bound to, or that it is not (``MISSING``).
@@ -53,14 +69,26 @@ class Snapshot:
             name: The name.
             value: What it is bound to.
         """
-        names = self._names_of(owner)
-        names.add(name, value)
+        self._names_of(owner).add(name, value)
 
     def cell(self, function: FunctionType, place: int, value: object) -> None:
         """Remember what a closure's variable is bound to."""
         key = id(function), "__closure__"
         names = self._names.setdefault(key, _Names(function, "__closure__"))
         names.add(place, value)
+
+    def module(self, name: str) -> None:
+        """Remember which module has been imported under a name, if any."""
+        modules = self._names.setdefault((id(sys), "modules"), _Names(sys, "modules"))
+        modules.add(name, sys.modules.get(name, MISSING))
+
+    def function(self, function: FunctionType) -> None:
+        """Remember the code of a function, its defaults and its attributes."""
+        self._functions[id(function)] = _Function(function)
+
+    def members(self, owner: type) -> None:
+        """Remember the members and bases of a class."""
+        self._classes[id(owner)] = _Class(owner)
 
     def content(self, value: object) -> None:
         """Remember what a value contains, if it can change and is small.
@@ -69,7 +97,10 @@ class Snapshot:
         between would be missed.
         """
         if not isinstance(value, _FIXED) and _left(value, SMALL) >= 0:
-            self._contents[id(value)] = value, self._identity(value)
+            parts = {k: self._identity(v) for k, v in _parts(value).items()}
+            self._contents[id(value)] = _Content(
+                value, self._identity(value), parts, set()
+            )
 
     def without_name(self, owner: Owner, name: str) -> None:
         """Leave a name out after all."""
@@ -80,26 +111,60 @@ class Snapshot:
         self.cell(function, place, None)
         self._names[id(function), "__closure__"].discard(place)
 
-    def without_contents(self, unwanted: Callable[[object], bool]) -> None:
-        """Leave out after all what some values contain."""
-        self._contents = {
-            key: (value, was)
-            for key, (value, was) in self._contents.items()
-            if not unwanted(value)
-        }
+    def without_attribute(self, function: FunctionType, name: str) -> None:
+        """Leave an attribute of a function out after all."""
+        known = self._functions.get(id(function))
+        if known is not None and known.attributes is not None:
+            known.attributes.discard(name)
+
+    def without_member(self, owner: type, name: str) -> None:
+        """Leave a member of a class out after all."""
+        if id(owner) in self._classes:
+            self._classes[id(owner)].members.discard(name)
+
+    def without_contents(
+        self, values: Iterable[int], attributes: Mapping[int, Iterable[str]]
+    ) -> None:
+        """Leave out after all what some values contain.
+
+        Args:
+            values: These as a whole, by ``id``.
+            attributes: Of these the attributes named, by ``id``.
+        """
+        for key in values:
+            self._contents.pop(key, None)
+        for key, names in attributes.items():
+            if key in self._contents:
+                self._contents[key].left_out.update(names)
 
     def changed(self) -> bool:
         """Tell whether anything is not as it was."""
         for names in self._names.values():
             if names.changed():
                 return True
+        for function in self._functions.values():
+            if function.changed():
+                return True
+        for owner in self._classes.values():
+            if owner.changed():
+                return True
         try:
-            for value, was in self._contents.values():
-                if self._identity(value) != was:
-                    return True
+            return any(map(self._has_changed, self._contents.values()))
         except UnknownValueError:  # it was nested anew, or is changing right now
             return True
-        return False
+
+    def _has_changed(self, content: _Content) -> bool:
+        value, was, parts, left_out = content
+        if not left_out:
+            return self._identity(value) != was
+        now = _parts(value)
+        if now.keys() - left_out != parts.keys() - left_out:
+            return True
+        return any(
+            self._identity(now[name]) != parts[name]
+            for name in now
+            if name not in left_out
+        )
 
     def _names_of(self, owner: Owner) -> _Names:
         where = "__dict__"
@@ -145,6 +210,150 @@ class _Names:
         return False
 
 
+class _Bound:
+    """What the names of one namespace are bound to: all of them.
+
+    Compared by ``id``. So that nothing else can get the ``id`` of something that was
+    bound, that is held; weakly where it can be, and then the end of it counts as a
+    change.
+    """
+
+    __slots__ = ("__weakref__", "_fresh", "_held", "_ids", "_left_out", "_names")
+
+    def __init__(self, namespace: Mapping[str, object]) -> None:
+        self._fresh: bool = True
+        self._left_out: set[str] = set()
+        bound = dict(namespace)
+        self._ids: list[int] = list(map(id, bound.values()))
+        self._names: list[str] = list(bound)
+        self._held: dict[str, object] = {}
+        if bound:
+            ended = partial(_outlived, weakref.ref(self))
+            self._held = {name: _hold(one, ended) for name, one in bound.items()}
+
+    def discard(self, name: str) -> None:
+        self._left_out.add(name)
+        self._held.pop(name, None)
+
+    def outlived(self) -> None:
+        self._fresh = False
+
+    def changed(self, namespace: Mapping[str, object]) -> bool:
+        if not self._left_out:
+            return list(map(id, namespace.values())) != self._ids or not self._fresh
+        now = {k: id(v) for k, v in namespace.items() if k not in self._left_out}
+        was = dict(zip(self._names, self._ids, strict=True))
+        for name in self._left_out:
+            was.pop(name, None)
+        return now != was or not self._fresh
+
+
+def _outlived(bound: weakref.ref[_Bound], _: object) -> None:
+    """Note that something which was bound has been freed."""
+    alive = bound()
+    if alive is not None:
+        alive.outlived()
+
+
+def _hold(value: object, ended: Callable[[object], None]) -> object:
+    """Return what keeps the ``id`` of a value its own, but no class or function alive.
+
+    A property, a class method and their like cannot be referred to weakly. Those whose
+    functions have a closure, which may hold the class itself, are not held.
+    """
+    if isinstance(value, MemberDescriptorType | GetSetDescriptorType):
+        return None
+    if isinstance(value, property | classmethod | staticmethod):
+        parts = (getattr(value, name, None) for name in ("fget", "fset", "__func__"))
+        return None if any(getattr(one, "__closure__", 0) for one in parts) else value
+    try:
+        return weakref.ref(value, ended)
+    except TypeError:
+        return value
+
+
+class _Function:
+    """What a function was.
+
+    Attributes:
+        attributes: What is set on it.
+    """
+
+    __slots__ = ("_code", "_defaults", "_function", "_keywords", "attributes")
+
+    def __init__(self, function: FunctionType) -> None:
+        self._function: weakref.ref[FunctionType] = weakref.ref(function)
+        self._code: weakref.ref[CodeType] = weakref.ref(function.__code__)
+        self._defaults: tuple[object, ...] | None = function.__defaults__
+        self._keywords: _Bound | None = None
+        if function.__kwdefaults__:
+            self._keywords = _Bound(function.__kwdefaults__)
+        self.attributes: _Bound | None = None
+        if vars(function):
+            self.attributes = _Bound(vars(function))
+
+    def changed(self) -> bool:
+        function = self._function()
+        if (
+            function is None
+            or function.__code__ is not self._code()
+            or function.__defaults__ is not self._defaults
+        ):
+            return True
+        for was, now in (
+            (self._keywords, function.__kwdefaults__),
+            (self.attributes, function.__dict__),
+        ):
+            if was.changed(now or {}) if was is not None else now:
+                return True
+        return False
+
+
+class _Class:
+    """What a class was.
+
+    Attributes:
+        members: Its methods and attributes.
+    """
+
+    __slots__ = ("_bases", "_owner", "members")
+
+    def __init__(self, owner: type) -> None:
+        self._owner: weakref.ref[type] = weakref.ref(owner)
+        self._bases: tuple[type, ...] = owner.__bases__
+        self.members: _Bound = _Bound(vars(owner))
+
+    def changed(self) -> bool:
+        owner = self._owner()
+        if owner is None or owner.__bases__ != self._bases:
+            return True
+        return self.members.changed(vars(owner))
+
+
+class _Content(NamedTuple):
+    """What a value contained.
+
+    Attributes:
+        value: The value.
+        was: Its identity.
+        parts: The identities of its attributes, and of what it contains besides.
+        left_out: The attributes that do not count.
+    """
+
+    value: object
+    was: bytes
+    parts: Mapping[str, bytes]
+    left_out: set[str]
+
+
+def _parts(value: object) -> dict[str, object]:
+    """Take a value apart that has attributes; any other has no parts."""
+    found = {**slots_of(value), **attributes_of(value)}
+    if found and isinstance(value, dict | list | tuple | set | frozenset | deque):
+        found[""] = dict(value) if isinstance(value, dict) else list(value)
+    return found
+
+
 def _module_of(function: FunctionType) -> tuple[Owner, str]:
     """Return whom to ask for a function's globals: its module, if that has them."""
     names = function.__globals__
@@ -168,9 +377,11 @@ def _left(value: Any, budget: int) -> int:
     """Return what is left of a budget of parts; below 0: the value is not small."""
     if budget < 0 or isinstance(value, type | FunctionType):
         return budget
-    if origin_by_name(home_of(type(value))).kind == "package":
+    if callable(value) and wrapped_by(value) is not None:
+        parts: list[Any] | None = list(set_on_wrapper(value).values())
+    elif origin_by_name(home_of(type(value))).kind == "package":
         return -1  # a table, a tensor: nobody knows how big
-    if isinstance(value, dict):
+    elif isinstance(value, dict):
         parts = [*value.keys(), *value.values()] if len(value) <= SMALL else None
     elif isinstance(value, list | tuple | set | frozenset | deque):
         parts = list(value) if len(value) <= SMALL else None

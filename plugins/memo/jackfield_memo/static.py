@@ -14,23 +14,39 @@ set by somebody), that counts too.
 from __future__ import annotations
 
 import ast
+import glob
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 from types import FunctionType, ModuleType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from jackfield_memo.functions import is_generated
+from jackfield_memo.import_effects import (
+    DEFINITIONS,
+    acts,
+    is_guarded,
+    is_plain_class,
+    run_at_once,
+)
 from jackfield_memo.introspection import wrapped_by
 from jackfield_memo.origins import PROJECT, Origin, origin
 from jackfield_memo.references import (
     Chain,
     Import,
+    changed_chains,
     import_aliases,
     imports_in_tree,
     name_chains,
 )
 from jackfield_memo.sources import Text, parse, read_text
-from jackfield_memo.syntax import code_form, does_nothing, statements_form
+from jackfield_memo.syntax import code_form, statements_form
+
+if TYPE_CHECKING:
+    from jackfield_memo.snapshot import Snapshot
 
 WHOLE = "*"
 """Stands for all that is in a module."""
@@ -38,7 +54,6 @@ EFFECTS = ""
 """Stands for what a module does when it is imported, besides defining names."""
 
 _MISSING = object()
-_GUARDS = {"TYPE_CHECKING", "__name__"}
 
 
 class Target(NamedTuple):
@@ -65,16 +80,25 @@ class StaticModule:
         package: What relative imports in it start from.
         text: The text, parsed.
         bindings: Name to the statements that bind or change it.
-        effects: The statements that do something else.
     """
 
-    def __init__(self, name: str, file: str, text: Text, *, is_package: bool) -> None:
+    def __init__(
+        self,
+        modules: StaticModules,
+        name: str,
+        file: str,
+        text: Text,
+        *,
+        is_package: bool,
+    ) -> None:
+        self._modules: StaticModules = modules
+        self._effects: list[ast.stmt] | None = None
+        self._changed: set[str] | None = None
         self.name: str = name
         self.file: str = file
         self.package: str = name if is_package else name.rpartition(".")[0]
         self.text: Text = text
         self.bindings: dict[str, list[ast.stmt]] = {}
-        self.effects: list[ast.stmt] = []
         for statement in text.tree.body:
             self._sort(statement)
         self.aliases: dict[str, list[Import]]
@@ -82,16 +106,68 @@ class StaticModule:
         self.aliases, self.stars = import_aliases(
             one
             for one in text.tree.body
-            if not isinstance(one, _DEFINITIONS) and not _is_guarded(one)
+            if not isinstance(one, DEFINITIONS) and not is_guarded(one)
         )
 
     def _sort(self, statement: ast.stmt) -> None:
-        if _is_guarded(statement) or isinstance(statement, ast.Import | ast.ImportFrom):
+        if is_guarded(statement) or isinstance(statement, ast.Import | ast.ImportFrom):
             return
         for name in _bound(statement):
             self.bindings.setdefault(name, []).append(statement)
-        if not isinstance(statement, _SILENT) and not does_nothing(statement):
-            self.effects.append(statement)
+
+    @property
+    def effects(self) -> list[ast.stmt]:
+        """The statements that may do more than bind names."""
+        if self._effects is None:
+            self._effects = [
+                one
+                for one in self.text.tree.body
+                if not is_guarded(one) and self._acts(one)
+            ]
+        return self._effects
+
+    def _acts(self, statement: ast.stmt) -> bool:
+        """Tell whether a statement may do more; what it sets of its own is no more."""
+        if acts(statement, partial(self.is_outside, seen=frozenset())):
+            if isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign):
+                names = _bound(statement)
+                return bool(names & self.aliases.keys()) or _calls(statement, self)
+            return True
+        return False
+
+    def is_outside(
+        self, chain: Chain, base: bool, *, seen: frozenset[tuple[str, Chain]]
+    ) -> bool:
+        """Tell whether a name surely is no code of the project that may act."""
+        here = self.name, chain
+        if here in seen:
+            return True
+        seen |= {here}
+        statements = self.bindings.get(chain[0], [])
+        if statements:
+            inner = partial(self.is_outside, seen=seen)
+            plain = (is_plain_class(one, inner) for one in statements)
+            return base and len(chain) == 1 and all(plain)
+        sources = self.aliases.get(chain[0], [])
+        return bool(sources) and all(
+            self._leads_outside(one, chain[1:], base, seen) for one in sources
+        )
+
+    def _leads_outside(
+        self,
+        source: Import,
+        rest: Chain,
+        base: bool,
+        seen: frozenset[tuple[str, Chain]],
+    ) -> bool:
+        name = _absolute(source, self.package)
+        if name == "jackfield" or is_outside(name):
+            return True
+        module = self._modules.load(name)
+        chain = (*source.chain, *rest)
+        if module is None or not chain:
+            return False
+        return module.is_outside(chain, base, seen=seen)
 
     def statements(self, name: str) -> list[ast.stmt]:
         """Return the statements behind a name."""
@@ -103,6 +179,51 @@ class StaticModule:
         """Return the line where a name's first statement begins."""
         return min((one.lineno for one in self.statements(name)), default=1)
 
+    def changes(self, name: str, written: object) -> bool:
+        """Tell whether a constant is changed by code, as caches and registries are.
+
+        One that is written as empty is taken to be filled from elsewhere.
+        """
+        if self._changed is None:
+            chains = changed_chains(self.text.tree.body)
+            self._changed = {chain[0] for chain in chains}
+        return name in self._changed or (
+            isinstance(written, dict | list | set) and not written
+        )
+
+    def data_files(self, name: str) -> list[str]:
+        """Return the files that constants behind a name may have been read from.
+
+        They are those whose names stand in the statements, relative to the module or
+        to the current directory; to a suffix belongs the file beside the module.
+        """
+        texts: list[str] = []
+        for statement in self.statements(name):
+            for node in run_at_once(statement, set()):
+                value = node.value if isinstance(node, ast.Constant) else None
+                if isinstance(value, str) and 0 < len(value) < _LONGEST_NAME:
+                    texts.append(value)
+        found: set[str] = set()
+        bases = [Path(self.file).parent, Path()] if self.file else []
+        for text in (text for text in texts if "\n" not in text and "\0" not in text):
+            if text[:1] == "." and "/" not in text:
+                found.update(_files(Path(self.file).with_suffix(""), text, glue=""))
+            for base in tuple(bases):
+                found.update(_files(base, text))
+                if text.strip("./") and (base / text).is_dir():
+                    bases.append(base / text)
+        return sorted(found - {self.file})
+
+    def imported(self) -> list[str]:
+        """Return the full names of the modules that this one imports, in order."""
+        found = {_absolute(one, self.package) for one in self.stars}
+        for sources in self.aliases.values():
+            for one in sources:
+                name = _absolute(one, self.package)
+                found.add(name)
+                found.update(f"{name}.{taken}" for taken in one.chain[:1])
+        return sorted(found)
+
     def kind(self, name: str) -> str:
         """Return what kind of thing a name stands for, as labels have it."""
         first = next(iter(self.statements(name)), None)
@@ -110,26 +231,41 @@ class StaticModule:
             return "module"
         if isinstance(first, ast.ClassDef):
             return "class"
-        return "function" if isinstance(first, _DEFINITIONS) else "global"
+        return "function" if isinstance(first, DEFINITIONS) else "global"
 
 
-_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-_SILENT = (*_DEFINITIONS, ast.Assign, ast.AnnAssign, ast.AugAssign)
+_LONGEST_NAME: Final = 200
 
 
-def _is_guarded(statement: ast.stmt) -> bool:
-    """Whether it is under ``if TYPE_CHECKING`` or ``if __name__ == "__main__"``."""
-    if not isinstance(statement, ast.If) or statement.orelse:
-        return False
-    return any(chain[-1] in _GUARDS for chain in name_chains([statement.test]))
+def _files(base: Path, name: str, glue: str = "/") -> Iterator[str]:
+    """Give the files that a name, which may be a pattern, means in a directory."""
+    path = f"{base}{glue}{name}" if not name.startswith("/") else name
+    try:
+        if any(mark in name for mark in "*?["):
+            pattern = glob.escape(f"{base}") + glue + name
+            found = glob.glob(pattern, recursive=True)  # noqa: PTH207  (any pattern)
+            yield from (one for one in found if Path(one).is_file())
+        elif Path(path).is_file():
+            yield path
+    except (OSError, ValueError, re.error):
+        return
+
+
+def _calls(statement: ast.stmt, module: StaticModule) -> bool:
+    """Tell whether an assignment calls code of the project's, besides setting."""
+    is_outside = partial(module.is_outside, seen=frozenset())
+    return any(
+        isinstance(node, ast.Call) and acts(ast.Assign([], node), is_outside)
+        for node in run_at_once(statement, set())
+    )
 
 
 def _bound(statement: ast.stmt) -> set[str]:
-    if isinstance(statement, _DEFINITIONS):
+    if isinstance(statement, DEFINITIONS):
         return {statement.name}
     found = set()
     for node in ast.walk(statement):
-        if isinstance(node, _DEFINITIONS):
+        if isinstance(node, DEFINITIONS):
             found.add(node.name)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             found.add(node.id)
@@ -147,6 +283,7 @@ class StaticModules:
 
     def __init__(self) -> None:
         self._modules: dict[str, StaticModule | None] = {}
+        self._acting: dict[str, bool] = {}
 
     def resolve(self, reference: Import, package: str) -> Iterator[Target]:
         """Give what a reference may refer to: one thing, unless the code is unclear.
@@ -156,12 +293,29 @@ class StaticModules:
             package: What relative imports start from.
         """
         name = _absolute(reference, package)
+        yield from self._parents(name)
         yield from self._find(name, reference.chain, frozenset())
 
-    def references(self, module: StaticModule, name: str) -> Iterator[Target]:
-        """Give what the statements behind a name refer to."""
-        if name != EFFECTS and module.effects:
+    def references(
+        self, module: StaticModule, name: str, *, dynamic: bool
+    ) -> Iterator[Target]:
+        """Give what the statements behind a name refer to.
+
+        Args:
+            module: The module.
+            name: The name.
+            dynamic: Whether they reach what they do not name: then all of the module.
+        """
+        if dynamic and name != WHOLE:
+            yield Target(PROJECT, module)
+        if name != EFFECTS and self.acts(module):
             yield Target(PROJECT, module, EFFECTS)
+        if name == EFFECTS:
+            yield from self._parents(module.name)
+            for other in module.imported():
+                loaded = self.load(other)
+                if loaded is not None and loaded is not module and self.acts(loaded):
+                    yield Target(PROJECT, loaded, EFFECTS)
         statements = module.statements(name)
         for reference in sorted(imports_in_tree(statements)):
             yield from self.resolve(reference, module.package)
@@ -170,18 +324,44 @@ class StaticModules:
                 continue
             yield from self._in_module(module, chain, frozenset(), certain=False)
 
+    def acts(self, module: StaticModule, seen: frozenset[str] = frozenset()) -> bool:
+        """Tell whether an import of a module, or what it imports, may do something."""
+        known = self._acting.get(module.name)
+        if known is not None:
+            return known
+        if module.name in seen:
+            return False
+        found = bool(module.effects)
+        seen |= {module.name}
+        for name in module.imported() if not found else ():
+            other = self.load(name)
+            if other is not None and self.acts(other, seen):
+                found = True
+                break
+        if found or len(seen) == 1:  # within a circle, "no" is not the last word
+            self._acting[module.name] = found
+        return found
+
+    def _parents(self, name: str) -> Iterator[Target]:
+        """Give what importing the packages around a module does."""
+        package = name.rpartition(".")[0]
+        while package:
+            module = self.load(package)
+            if module is not None and self.acts(module):
+                yield Target(PROJECT, module, EFFECTS)
+            package = package.rpartition(".")[0]
+
     def _find(
         self, name: str, chain: Chain, seen: frozenset[tuple[str, Chain]]
     ) -> Iterator[Target]:
         if (name, chain) in seen:
             return
         seen |= {(name, chain)}
-        spec = _spec(name.partition(".")[0], None)
-        whose = _origin_of(spec) if spec else PROJECT
+        whose = _whose(name)
         if whose.kind != "project":
             yield Target(whose, None, ".".join((name, *chain)))
             return
-        module = self._load(name)
+        module = self.load(name)
         if module is None:
             yield Target(PROJECT, None, name)
         elif not chain or chain == (WHOLE,):
@@ -202,19 +382,22 @@ class StaticModules:
             yield Target(PROJECT, module, name)
         for level, source, taken in module.aliases.get(name, ()):
             full = _absolute(Import(level, source, taken), module.package)
-            yield from self._find(full, (*taken, *rest), seen)
+            if full == module.name and taken == (name,):  # from . import name
+                yield from self._find(f"{full}.{name}", tuple(rest), seen)
+            else:
+                yield from self._find(full, (*taken, *rest), seen)
         if name in module.bindings or name in module.aliases:
             return
         found = list(self._by_stars(module, chain, seen))
         yield from found
         if not certain or any(target.module is not None for target in found):
             return
-        if self._load(f"{module.name}.{name}") is not None:
+        if self.load(f"{module.name}.{name}") is not None:
             yield from self._find(f"{module.name}.{name}", tuple(rest), seen)
         elif "__getattr__" in module.bindings:
             yield Target(PROJECT, module, "__getattr__")
-        elif not found:
-            yield Target(PROJECT, None, f"{module.name}.{name}")
+        elif not found:  # set by other means: by anything in the module
+            yield Target(PROJECT, module)
 
     def _by_stars(
         self, module: StaticModule, chain: Chain, seen: frozenset[tuple[str, Chain]]
@@ -231,10 +414,22 @@ class StaticModules:
                         target.module, chain, inside, certain=False
                     )
 
-    def _load(self, name: str) -> StaticModule | None:
+    def load(self, name: str) -> StaticModule | None:
+        """Return a module of the project; ``None`` if it is none, or not found."""
         if name not in self._modules:
-            self._modules[name] = _load(name)
+            found = None if is_outside(name) else _load(self, name)
+            self._modules[name] = found
         return self._modules[name]
+
+
+def _whose(name: str) -> Origin:
+    spec = _spec(name.partition(".")[0], None)
+    return _origin_of(spec) if spec else PROJECT
+
+
+def is_outside(name: str) -> bool:
+    """Tell whether a module is Python's or a package's."""
+    return _whose(name).kind != "project"
 
 
 def _absolute(reference: Import, package: str) -> str:
@@ -245,7 +440,7 @@ def _absolute(reference: Import, package: str) -> str:
     return ".".join([*base, reference.module] if reference.module else base)
 
 
-def _load(name: str) -> StaticModule | None:
+def _load(modules: StaticModules, name: str) -> StaticModule | None:
     path: Iterable[str] | None = None
     spec, full = None, ""
     for part in name.split("."):
@@ -260,12 +455,12 @@ def _load(name: str) -> StaticModule | None:
     if is_package and not spec.has_location:  # a namespace
         empty = parse("", "")
         assert empty is not None
-        return StaticModule(name, "", empty, is_package=True)
+        return StaticModule(modules, name, "", empty, is_package=True)
     source = read_text(spec.origin) if spec.origin else None
     text = parse(source, spec.origin or "") if source is not None else None
     if text is None or spec.origin is None:
         return None
-    return StaticModule(name, spec.origin, text, is_package=is_package)
+    return StaticModule(modules, name, spec.origin, text, is_package=is_package)
 
 
 def _spec(name: str, path: Iterable[str] | None) -> ModuleSpec | None:
@@ -295,18 +490,55 @@ def running_otherwise(
         name: The name.
         identity: Gives the identity of a value.
     """
-    loaded = sys.modules.get(module.name)
-    if loaded is None or name in {WHOLE, EFFECTS} or not hasattr(loaded, name):
+    loaded, value = _running(module, name)
+    if value is _MISSING:
         return []
-    value = vars(loaded).get(name)
-    code = [one for one in _functions(value) if one.__globals__ is vars(loaded)]
+    code = list(_functions(value))
     if code or isinstance(value, type | ModuleType):
-        changed = (one for one in code if module.text.node_of(one.__code__) is None)
-        return [code_form(one.__code__) for one in changed]
+        plain = all(
+            isinstance(one, DEFINITIONS) and not one.decorator_list
+            for one in module.bindings[name]
+        )
+        return [
+            code_form(one.__code__)
+            for one in code
+            if (plain or one.__globals__ is vars(loaded) or _is_foreign(one))
+            and not is_generated(one)
+            and module.text.node_of(one.__code__) is None
+        ]
     written = _written(module.bindings[name])
-    if written is _MISSING or identity(written) == identity(value):
+    if written is _MISSING or module.changes(name, written):
         return []
-    return [identity(value)]
+    return [] if identity(written) == identity(value) else [identity(value)]
+
+
+def _is_foreign(function: FunctionType) -> bool:
+    """Tell whether a script or a notebook has put a function into a module."""
+    home = function.__globals__.get("__name__")
+    return home == "__main__" or home not in sys.modules
+
+
+def _running(module: StaticModule, name: str) -> tuple[Any, Any]:
+    """Return the loaded module, and what a name is bound to in it."""
+    loaded = sys.modules.get(module.name)
+    if loaded is None or name in {WHOLE, EFFECTS}:
+        return loaded, _MISSING
+    return loaded, vars(loaded).get(name, _MISSING)
+
+
+def remember(module: StaticModule, name: str, snapshot: Snapshot) -> None:
+    """Put what a name is bound to in the loaded module into a snapshot."""
+    snapshot.module(module.name)
+    loaded, value = _running(module, name)
+    if value is _MISSING or module.changes(name, _written(module.bindings[name])):
+        return
+    snapshot.name(loaded, name, value)
+    if isinstance(value, type):
+        snapshot.members(value)
+    for function in _functions(value):
+        snapshot.function(function)
+    if _written(module.bindings[name]) is not _MISSING:
+        snapshot.content(value)
 
 
 def _functions(value: Any) -> Iterator[FunctionType]:
