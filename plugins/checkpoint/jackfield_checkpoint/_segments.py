@@ -44,6 +44,8 @@ TAIL: Final = 2**15  # keys in memory before the writer makes a run of them
 _LARGE: Final = 2**13
 _RATIO: Final = 4
 
+_UNREAD: Final = -2  # the length of a file of which not all has been read
+
 
 class Segment:
     """A segment as one store knows it.
@@ -55,9 +57,8 @@ class Segment:
 
     def __init__(self, path: Path, options: Options, notices: Notices) -> None:
         self.path: Path = path
-        self.owned: bool = False  # by this store: it holds the lock, and has read all
-        self._locked: bool = False
-        self.seen: int = 0  # length of the file when it was last read
+        self.owned: bool = False  # by this store: it holds the lock
+        self.seen: int = _UNREAD  # length of the file up to which ``known`` has it
         self.newest: int = 0  # order
         self.dead: int = 0  # bytes that deletions here made useless, wherever
         self.known: tuple[tuple[Run, ...], Stamps] = ((), {})
@@ -115,25 +116,32 @@ class Segment:
         return os.fstat(file.descriptor).st_size
 
     def has_news(self) -> bool:
-        """Whether others may have written since it was read."""
-        return not self.owned and self.size() != self.seen
+        """Whether not all is known that has been written."""
+        return self.seen == _UNREAD or (not self.owned and self.size() != self.seen)
 
     def catch_up(self) -> None:
         """See what another process has appended since."""
-        _, tail = self.known
-        if not self._follow(tail):
+        size, (_, tail) = self.size(), self.known
+        if self.seen == _UNREAD:
+            return self._load()
+        whole = self._follow(tail, size)
+        self.seen = size  # not before: a ``get`` on another thread trusts in it
+        if not whole:
             self._mend()
         if len(tail) > TAIL:
             self._load()  # its writer will have made a run of that
+        return None
 
     def _load(self) -> None:
         """Read all anew: the runs, and what comes after them."""
-        runs = tuple(self._chain())
+        self.seen = _UNREAD  # it stays so if this fails half-way
+        runs, size = tuple(self._chain()), self.size()
         self._end, self.newest = (runs[-1].end, runs[-1].newest) if runs else (0, 0)
         self.dead = sum(run.dead for run in runs)
         tail: Stamps = {}
-        whole = self._follow(tail, final=self._locked)
+        whole = self._follow(tail, size, final=self.owned)
         self.known = (runs, tail)
+        self.seen = size
         if not whole or len(tail) > _LARGE:
             self._mend()
 
@@ -157,17 +165,25 @@ class Segment:
     def _run_path(self, start: int) -> Path:
         return self.path.with_name(f"{self.path.stem}.{start:x}{RUN_SUFFIX}")
 
-    def _follow(self, tail: Stamps, *, final: bool = False) -> bool:
-        """Enter what comes next up to what is no frame, or all if that is final."""
-        size = self.seen = self.size()
+    def _follow(self, tail: Stamps, size: int, *, final: bool = False) -> bool:
+        """Enter what comes next; return whether that was whole frames only.
+
+        What is no frame, at the end, is judged if it is ``final``: nobody else writes.
+        Before a whole frame it is judged at any time, as nobody writes there any more.
+        But it may have been written after it was read here: it is read once more.
+        """
+        whole = True
         for piece in _frames.scan(self._file.descriptor, self._end, size):
             if isinstance(piece, Head):
                 self._enter(tail, piece)
-            elif not final:
-                return False
-            else:
-                self._step_over(*piece, at_end=piece[1] == size)
-        return True
+                continue
+            whole, at_end = False, piece[1] == size
+            if at_end and not final:
+                break
+            if piece != next(_frames.scan(self._file.descriptor, piece[0], size)):
+                return self._follow(tail, size, final=final)
+            self._step_over(*piece, at_end=at_end)
+        return whole
 
     def _enter(self, tail: Stamps, head: Head) -> None:
         _runs.enter(tail, head)
@@ -179,22 +195,25 @@ class Segment:
     def _step_over(self, start: int, end: int, *, at_end: bool) -> None:
         where = f"of {self.path.name} from offset {start} on"
         self._notices.damaged(f"{end - start} bytes {where} are no whole record")
-        data = self.read(start, HEAD.size)
+        data = _frames.read_at(self._file.descriptor, start, HEAD.size)
         torn = len(data) < HEAD.size or _frames.parse_head(data, start) is not None
-        if not at_end or (self._locked and not torn):
+        if not at_end or (self.owned and not torn):
             self._end = end
-        elif self._locked:
+        elif self.owned:
             os.ftruncate(self._file.descriptor, start)
 
     def _mend(self) -> None:
         """Judge what is no record, and seal, unless a writer is there to do that."""
         with suppress(OSError):  # there are no locks, or it cannot be written
             if not self._options.read_only:
-                if not self._locked and self.lock():
-                    self.seal()
-                    self.unlock()
+                if not self.owned:
+                    try:
+                        if self.lock():
+                            self.seal()
+                    finally:
+                        self.unlock()
             elif _flock(self._file, fcntl.LOCK_SH):
-                self._follow(self.known[1], final=True)
+                self._follow(self.known[1], self.size(), final=True)
                 _flock(self._file, fcntl.LOCK_UN)
 
     def lock(self) -> bool:
@@ -202,25 +221,23 @@ class Segment:
         with suppress(FileNotFoundError):
             file = File(os.open(self.path, os.O_RDWR | os.O_CLOEXEC))
             if _flock(file, fcntl.LOCK_EX) and os.fstat(file.descriptor).st_nlink:
-                self._file, self._locked = file, True
+                self.seen = _UNREAD  # before ``owned``: now what is here may be cut off
+                self._file, self.owned = file, True
                 self._load()
                 self.remove(all_of_it=False)  # what a writer left that died
-                self.owned = True
         return self.owned
 
     def unlock(self) -> None:
         """Leave it to whoever wants to write."""
         if self.owned:
-            self.owned = self._locked = False
+            self.owned = False
             _flock(self._file, fcntl.LOCK_UN)
 
     def append(self, frames: Iterable[Frame]) -> None:
         """Write frames, or raise ``OSError``: those that are there as a whole count."""
-        status = os.fstat(self._file.descriptor)
-        if not status.st_nlink:
+        if not os.fstat(self._file.descriptor).st_nlink:
+            self.unlock()
             raise CheckpointError("it has been removed.", str(self.path))
-        if status.st_size != self._end:  # a write failed, or was interrupted
-            self._load()
         start = end = self._end
         pieces: list[bytes | memoryview] = []
         heads: list[Head] = []
@@ -228,16 +245,20 @@ class Segment:
             begin, end = end, end + HEAD.size + sum(map(len, body))
             pieces += (_frames.pack_head(fields, begin), *body)
             heads.append(Head._make((*fields, begin, end)))
+        _, tail = self.known
         try:
             _frames.write_at(self._file.descriptor, pieces, start)
+            for head in heads:
+                self._enter(tail, head)
         except BaseException:
-            with suppress(OSError):  # or whoever writes next will do it
+            with suppress(OSError):  # or whoever takes it next cuts it off
                 whole = [head.end for head in heads if head.end <= self.size()]
                 os.ftruncate(self._file.descriptor, max([start, *whole]))
+            # Some of it may be there, and others may have seen more. So it is given up:
+            # who takes it next, and be it this store, reads what is there, which has
+            # orders, and announces to all that it may have become shorter.
+            self.unlock()
             raise
-        _, tail = self.known
-        for head in heads:
-            self._enter(tail, head)
         if len(tail) > TAIL:
             self.seal()
 
@@ -253,7 +274,7 @@ class Segment:
         """Bring it to the disk, and make a run of what is in memory only."""
         self.flush()
         runs, tail = self.known
-        if not tail:
+        if not tail or not self.owned:
             return
         kept, count = len(runs), len(tail)
         while kept and runs[kept - 1].count <= max(_LARGE, _RATIO * count):

@@ -42,6 +42,7 @@ SMALLEST_WASTE: Final = 2**20  # bytes for which nothing is copied yet
 MOST: Final = 8  # if there are more segments, one is made of some
 SMALL: Final = 2**24  # of those that have at most so many bytes
 SCAN_READ: Final = 1024  # bytes read for a head and its facts at first
+NO_KEY: Final = b"jackfield: no record has such a key"[:32]  # keys are hashes
 _TIE: Final = 20  # bits of an order that are drawn by chance
 
 
@@ -118,9 +119,11 @@ class PickleLogStore(CheckpointStore):
         status = os.fstat(self._changes.descriptor)
         if not status.st_nlink:
             raise CheckpointError("it has been removed.", str(self._path))
-        segments = self._segments
-        if status.st_size == self._mark and not any(map(Segment.has_news, segments)):
-            return segments
+        # The mark is read before the segments, as another thread sets it after them.
+        if status.st_size == self._mark:
+            segments = self._segments
+            if not any(map(Segment.has_news, segments)):
+                return segments
         with self._mutex:
             return self._renew()
 
@@ -130,7 +133,8 @@ class PickleLogStore(CheckpointStore):
         while (mark := os.fstat(self._changes.descriptor).st_size) != self._mark:
             known = {one.path: one for one in self._segments}
             for one in self._segments:
-                one.seen = -1  # it may have become shorter, and then as long again
+                # It may have become shorter, and then as long again.
+                one.seen = min(one.seen, -1)
             with suppress(FileNotFoundError):  # one was just gathered: once more
                 self._segments = tuple(
                     known.get(path) or Segment(path, self._options, self._notices)
@@ -245,7 +249,7 @@ class PickleLogStore(CheckpointStore):
 
     def _writable(self) -> Segment:
         """Return this store's own segment, and take one if it has none."""
-        if self._own is None:
+        if self._own is None or not self._own.owned:
             free = sorted(self._current(), key=Segment.size, reverse=True)
             own = next((one for one in free if one.lock()), None) or self._made()
             self._announce()
@@ -284,6 +288,10 @@ class PickleLogStore(CheckpointStore):
                     self._gather(sources)
             except OSError as error:  # no room for a copy: another time
                 log.warning("%s: cannot be copied: %s", self._path, error)
+            finally:
+                for one in self._segments:
+                    if one is not self._own:
+                        one.unlock()
             # What stays, as others write there, is not counted a second time.
             self._kept_waste = sum(one.dead for one in self._current())
 
@@ -295,14 +303,24 @@ class PickleLogStore(CheckpointStore):
         was there before, which nobody writes any more. Deletions are copied unless all
         is in one segment: a record would be back if its segment outlived the one with
         the deletion, as when the process dies between the removal of the two.
+
+        The highest order is kept, as a deletion of nothing. If it were lost with what
+        is not copied, another store might give a lower one to what it puts next. Where
+        a third has the old segments listed still, as this process died before the last
+        announcement, what they hold would then hide what was put.
         """
-        places = self._places(sources, deletions=len(self._current()) > 1)
+        all_ = self._current()
+        highest, deletions = max(one.newest for one in all_), len(all_) > 1
+        places = self._places(sources, deletions=deletions)
         target = self._made()
+        target.append([(_frames.deletion_of(NO_KEY, None, highest), ())])
         for source, offsets in places:
             for offset in offsets if source in sources else ():
-                frame = source.frame(offset)
-                if frame is not None:
+                if frame := source.frame(offset):
                     target.append([(frame[0][:7], (frame[1],))])
+                elif head := source.head(offset):  # older ones must not come back
+                    gone = _frames.deletion_of(head.key, None, head.order)
+                    target.append([(gone, ())])
         target.seal()
         _guard.sync_directory(self._path)
         for one in sources:
