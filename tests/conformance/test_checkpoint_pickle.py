@@ -169,9 +169,13 @@ def test_many_records_need_several_runs(tmp_path: Path) -> None:
         assert all(store.get(record(n).key) == record(n) for n in range(0, MANY, 99))
     assert all_found(tmp_path / "x", MANY)
 
-    fill(tmp_path / "x", 10)
+    for _ in range(3):  # the run of the first is taken into that of the next
+        fill(tmp_path / "x", 10)
 
-    assert len(runs(tmp_path / "x")) == 2
+    assert len(runs(tmp_path / "x")) == 3
+    assert all_found(tmp_path / "x", MANY)
+    fill(tmp_path / "x", 2_000)
+    assert len(runs(tmp_path / "x")) == 1
     assert all_found(tmp_path / "x", MANY)
 
 

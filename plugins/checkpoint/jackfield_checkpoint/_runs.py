@@ -114,9 +114,9 @@ class Run:
         place = data.find(hashed)
         while place >= 0 and place % _ENTRY:
             place = data.find(hashed, place + 1)
-        return int.from_bytes(
-            data[place + _HASH : place + _ENTRY] * (place >= 0), "big"
-        )
+        if place < 0:
+            return 0
+        return int.from_bytes(data[place + _HASH : place + _ENTRY], "big")
 
     def between(self, low: bytes, high: bytes) -> list[bytes]:
         """Return the entries from one hash up to another."""
@@ -132,17 +132,18 @@ class Run:
         """Read blocks, without their checksums; ``None`` if one is damaged."""
         begin, size = _HEADER.size + first * _BLOCK, (end - first) * _BLOCK
         try:
-            data = read_at(self._file.descriptor, begin, size)
+            data = os.pread(self._file.descriptor, size, begin)
         except OSError:
             return None
         blocks = []
-        for number, start in enumerate(range(0, size, _BLOCK), first):
+        for number in range(first, end):
+            start = (number - first) * _BLOCK
             block = data[start : start + _BLOCK - 4]
             checksum = data[start + _BLOCK - 4 : start + _BLOCK]
             if crc32(block, number).to_bytes(4, "little") != checksum:
                 return None
             blocks.append(block)
-        return b"".join(blocks)
+        return blocks[0] if len(blocks) == 1 else b"".join(blocks)
 
     def _stamps(self) -> Stamps:
         """Return what the run should hold, from the segment."""

@@ -41,7 +41,7 @@ TAIL: Final = 2**15  # keys in memory before the writer makes a run of them
 
 # A new run takes in the one before it unless that is large, and so many times as large:
 # so there are few runs, and an entry is seldom written anew.
-_LARGE: Final = 2**13
+_LARGE: Final = 2**11
 _RATIO: Final = 4
 
 _UNREAD: Final = -2  # the length of a file of which not all has been read

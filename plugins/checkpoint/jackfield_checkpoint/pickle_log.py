@@ -43,6 +43,7 @@ MOST: Final = 8  # if there are more segments, one is made of some
 SMALL: Final = 2**24  # of those that have at most so many bytes
 SCAN_READ: Final = 1024  # bytes read for a head and its facts at first
 NO_KEY: Final = b"jackfield: no record has such a key"[:32]  # keys are hashes
+_decode: Final = json.JSONDecoder().decode
 _TIE: Final = 20  # bits of an order that are drawn by chance
 
 
@@ -150,13 +151,15 @@ class PickleLogStore(CheckpointStore):
 
     def get(self, key: bytes) -> CheckpointRecord | None:
         """See ``CheckpointStore``."""
-        with self._telling("read"):
+        try:
             segment, offset = self._find(key)
+        except OSError as error:
+            raise _guard.unusable(self._path, "read", error) from error
         found = segment.frame(offset) if segment is not None else None
         if found is None or found[0].key != key:  # another key has the same hash
             return None
         head, body = found
-        app, manifest = json.loads(str(body[: head.facts], "ascii"))
+        app, manifest = _decode(str(body[: head.facts], "ascii"))
         value = bytes(body[head.facts :])
         return CheckpointRecord(key, value, app, head.created, manifest)
 
@@ -187,7 +190,7 @@ class PickleLogStore(CheckpointStore):
                     if len(facts) < head.facts:
                         facts = segment.read(offset + HEAD.size, head.facts)
                     with suppress(ValueError):  # damaged: ``get`` tells
-                        name, manifest = json.loads(str(facts, "ascii"))
+                        name, manifest = _decode(str(facts, "ascii"))
                         yield CheckpointEntry(
                             head.key, name, head.created, head.size, manifest
                         )
