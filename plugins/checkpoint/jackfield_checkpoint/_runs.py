@@ -114,9 +114,8 @@ class Run:
         place = data.find(hashed)
         while place >= 0 and place % _ENTRY:
             place = data.find(hashed, place + 1)
-        if place < 0:
-            return 0
-        return int.from_bytes(data[place + _HASH : place + _ENTRY], "big")
+        stamp = data[place + _HASH : place + _ENTRY] if place >= 0 else b""
+        return int.from_bytes(stamp, "big")
 
     def between(self, low: bytes, high: bytes) -> list[bytes]:
         """Return the entries from one hash up to another."""
@@ -181,21 +180,18 @@ def write_run(
 ) -> None:
     """Write a run: its facts are the segment's number, start, end, newest and dead."""
     new = path.with_name(f"{path.name}.new")
-    new.unlink(missing_ok=True)  # of a process that died
+    new.unlink(missing_ok=True)  # of a process that died, or a disk that was full
     firsts = bytearray()
-    try:
-        with os.fdopen(_guard.make_file(new, options), "wb") as file:
-            file.seek(_HEADER.size)
-            while some := list(islice(entries, _PER_BLOCK)):
-                block = b"".join(some).ljust(_BLOCK - 4, b"\xff")
-                checksum = crc32(block, len(firsts) // _HASH)
-                file.write(block + checksum.to_bytes(4, "little"))
-                firsts += some[0][:_HASH]
-            header = _HEADER.pack(_MAGIC, *facts, 0)[:-4]
-            checksum = crc32(firsts, crc32(header))
-            file.write(firsts)
-            file.seek(0)
-            file.write(header + checksum.to_bytes(4, "little"))
-        new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)
+    with os.fdopen(_guard.make_file(new, options), "wb") as file:
+        file.seek(_HEADER.size)
+        while some := list(islice(entries, _PER_BLOCK)):
+            block = b"".join(some).ljust(_BLOCK - 4, b"\xff")
+            checksum = crc32(block, len(firsts) // _HASH)
+            file.write(block + checksum.to_bytes(4, "little"))
+            firsts += some[0][:_HASH]
+        header = _HEADER.pack(_MAGIC, *facts, 0)[:-4]
+        checksum = crc32(firsts, crc32(header))
+        file.write(firsts)
+        file.seek(0)
+        file.write(header + checksum.to_bytes(4, "little"))
+    new.replace(path)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 NAMES: Final = f"{'[0-9a-f]' * 16}.log"  # by numbers that are drawn by chance
 RUN_SUFFIX: Final = ".run"
 
-FIRST_READ: Final = 4096  # bytes for a frame: most are shorter
+FIRST_READ: Final = 2048  # bytes for a frame: most are shorter
 TAIL: Final = 2**15  # keys in memory before the writer makes a run of them
 
 # A new run takes in the one before it unless that is large, and so many times as large:
@@ -80,15 +80,15 @@ class Segment:
     def frame(self, offset: int) -> tuple[Head, memoryview] | None:
         """Return a frame that is known to be here; if it is damaged, that is told."""
         data = self.read(offset, FIRST_READ)
-        head = self.head(offset, data)
-        if head is not None:
-            if head.end - offset > len(data):
-                data = self.read(offset, head.end - offset)
-            body = memoryview(data)[HEAD.size : head.end - offset]
-            if crc32(body) == head.checksum:
-                return head, body
+        if (head := self.head(offset, data)) is None:
+            return None
+        if head.end - offset > len(data):
+            data = self.read(offset, head.end - offset)
+        body = memoryview(data)[HEAD.size : head.end - offset]
+        if crc32(body) != head.checksum:
             self._tell_damage(offset)
-        return None
+            return None
+        return head, body
 
     def head(self, offset: int, data: bytes = b"") -> Head | None:
         """Return the head of a frame, which is read if it is not given."""
@@ -122,15 +122,13 @@ class Segment:
     def catch_up(self) -> None:
         """See what another process has appended since."""
         size, (_, tail) = self.size(), self.known
-        if self.seen == _UNREAD:
-            return self._load()
-        whole = self._follow(tail, size)
-        self.seen = size  # not before: a ``get`` on another thread trusts in it
-        if not whole:
-            self._mend()
-        if len(tail) > TAIL:
-            self._load()  # its writer will have made a run of that
-        return None
+        if self.seen == _UNREAD or len(tail) > TAIL:
+            self._load()  # there will be a run of that by now
+        else:
+            whole = self._follow(tail, size)
+            self.seen = size  # not before: a ``get`` on another thread trusts in it
+            if not whole:
+                self._mend()
 
     def _load(self) -> None:
         """Read all anew: the runs, and what comes after them."""
@@ -139,7 +137,7 @@ class Segment:
         self._end, self.newest = (runs[-1].end, runs[-1].newest) if runs else (0, 0)
         self.dead = sum(run.dead for run in runs)
         tail: Stamps = {}
-        whole = self._follow(tail, size, final=self.owned)
+        whole = self._follow(tail, size)
         self.known = (runs, tail)
         self.seen = size
         if not whole or len(tail) > _LARGE:
@@ -165,12 +163,12 @@ class Segment:
     def _run_path(self, start: int) -> Path:
         return self.path.with_name(f"{self.path.stem}.{start:x}{RUN_SUFFIX}")
 
-    def _follow(self, tail: Stamps, size: int, *, final: bool = False) -> bool:
+    def _follow(self, tail: Stamps, size: int) -> bool:
         """Enter what comes next; return whether that was whole frames only.
 
-        What is no frame, at the end, is judged if it is ``final``: nobody else writes.
-        Before a whole frame it is judged at any time, as nobody writes there any more.
-        But it may have been written after it was read here: it is read once more.
+        What is no frame, at the end, is judged by who has the lock. Before a whole
+        frame it is judged by all, as nobody writes there any more. But it may have been
+        written after it was read here: it is read once more.
         """
         whole = True
         for piece in _frames.scan(self._file.descriptor, self._end, size):
@@ -178,10 +176,10 @@ class Segment:
                 self._enter(tail, piece)
                 continue
             whole, at_end = False, piece[1] == size
-            if at_end and not final:
+            if at_end and not self.owned:
                 break
             if piece != next(_frames.scan(self._file.descriptor, piece[0], size)):
-                return self._follow(tail, size, final=final)
+                return self._follow(tail, size)
             self._step_over(*piece, at_end=at_end)
         return whole
 
@@ -197,30 +195,27 @@ class Segment:
         self._notices.damaged(f"{end - start} bytes {where} are no whole record")
         data = _frames.read_at(self._file.descriptor, start, HEAD.size)
         torn = len(data) < HEAD.size or _frames.parse_head(data, start) is not None
-        if not at_end or (self.owned and not torn):
-            self._end = end
-        elif self.owned:
+        if at_end and torn:
             os.ftruncate(self._file.descriptor, start)
+        else:
+            self._end = end
 
     def _mend(self) -> None:
         """Judge what is no record, and seal, unless a writer is there to do that."""
-        with suppress(OSError):  # there are no locks, or it cannot be written
-            if not self._options.read_only:
-                if not self.owned:
-                    try:
-                        if self.lock():
-                            self.seal()
-                    finally:
-                        self.unlock()
-            elif _flock(self._file, fcntl.LOCK_SH):
-                self._follow(self.known[1], self.size(), final=True)
-                _flock(self._file, fcntl.LOCK_UN)
+        if not self.owned and not self._options.read_only:
+            with suppress(OSError):  # there are no locks, or it cannot be written
+                try:
+                    if self.lock():
+                        self.seal()
+                finally:
+                    self.unlock()
 
     def lock(self) -> bool:
         """Make it this store's to write, unless it is another's or has been removed."""
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, BlockingIOError):
             file = File(os.open(self.path, os.O_RDWR | os.O_CLOEXEC))
-            if _flock(file, fcntl.LOCK_EX) and os.fstat(file.descriptor).st_nlink:
+            fcntl.flock(file.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(file.descriptor).st_nlink:
                 self.seen = _UNREAD  # before ``owned``: now what is here may be cut off
                 self._file, self.owned = file, True
                 self._load()
@@ -231,7 +226,7 @@ class Segment:
         """Leave it to whoever wants to write."""
         if self.owned:
             self.owned = False
-            _flock(self._file, fcntl.LOCK_UN)
+            fcntl.flock(self._file.descriptor, fcntl.LOCK_UN)
 
     def append(self, frames: Iterable[Frame]) -> None:
         """Write frames, or raise ``OSError``: those that are there as a whole count."""
@@ -255,8 +250,8 @@ class Segment:
                 whole = [head.end for head in heads if head.end <= self.size()]
                 os.ftruncate(self._file.descriptor, max([start, *whole]))
             # Some of it may be there, and others may have seen more. So it is given up:
-            # who takes it next, and be it this store, reads what is there, which has
-            # orders, and announces to all that it may have become shorter.
+            # who takes it next, and be it this store, reads what is there, goes on from
+            # its orders, and announces that it may have become shorter.
             self.unlock()
             raise
         if len(tail) > TAIL:
@@ -264,8 +259,7 @@ class Segment:
 
     def flush(self) -> None:
         """Bring it to the disk. If that fails, a second attempt may seem to succeed."""
-        if sys.platform == "darwin":
-            # Its fsync stops at the disk's own cache.
+        if sys.platform == "darwin":  # whose fsync stops at the disk's own cache
             fcntl.fcntl(self._file.descriptor, fcntl.F_FULLFSYNC)
         else:
             os.fdatasync(self._file.descriptor)
@@ -288,9 +282,9 @@ class Segment:
         try:
             _runs.write_run(self._run_path(start), self._options, facts, entries)
             self.known = ((*runs[:kept], self._run(start)), {})
-            self.remove(all_of_it=False)
         except (OSError, ValueError) as error:  # it will be scanned
             log.warning("%s: no index of it can be written: %s", self.path, error)
+        self.remove(all_of_it=False)
 
     def remove(self, *, all_of_it: bool = True) -> None:
         """Remove it, the runs first, or those not in use; who has them reads on."""
@@ -298,10 +292,3 @@ class Segment:
         for path in sorted(self.path.parent.glob(f"{self.path.stem}.*")):
             if all_of_it or path not in used:
                 path.unlink(missing_ok=True)
-
-
-def _flock(file: File, how: int) -> bool:
-    with suppress(BlockingIOError):
-        fcntl.flock(file.descriptor, how | fcntl.LOCK_NB)
-        return True
-    return False

@@ -27,11 +27,11 @@ from jackfield.errors import CheckpointError
 from jackfield.hookspecs import hookimpl
 from jackfield_checkpoint import _frames, _guard
 from jackfield_checkpoint._frames import HEAD
-from jackfield_checkpoint._meta import check_record
+from jackfield_checkpoint._meta import check_record, shown, to_json
 from jackfield_checkpoint._notices import Notices, log
 from jackfield_checkpoint._options import Options, parse
 from jackfield_checkpoint._runs import DELETED, OFFSET, File, hash_of, newest
-from jackfield_checkpoint._segments import NAMES, RUN_SUFFIX, Segment
+from jackfield_checkpoint._segments import FIRST_READ, NAMES, RUN_SUFFIX, Segment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -41,7 +41,6 @@ FORMAT: Final = "format-2"
 SMALLEST_WASTE: Final = 2**20  # bytes for which nothing is copied yet
 MOST: Final = 8  # if there are more segments, one is made of some
 SMALL: Final = 2**24  # of those that have at most so many bytes
-SCAN_READ: Final = 1024  # bytes read for a head and its facts at first
 NO_KEY: Final = b"jackfield: no record has such a key"[:32]  # keys are hashes
 _decode: Final = json.JSONDecoder().decode
 _TIE: Final = 20  # bits of an order that are drawn by chance
@@ -178,12 +177,12 @@ class PickleLogStore(CheckpointStore):
 
     def scan(self, app: str | None = None) -> Iterator[CheckpointEntry]:
         """See ``CheckpointStore``."""
-        begin = b"" if app is None else _frames.facts_begin(app)
+        begin = b"" if app is None else to_json([shown(app)])[:-1] + b","
         with self._telling("read"):
             places = self._places()
         for segment, offsets in places:
             for offset in reversed(offsets):
-                data = segment.read(offset, SCAN_READ)
+                data = segment.read(offset, FIRST_READ)
                 known = data[HEAD.size :].startswith(begin)
                 if known and (head := segment.head(offset, data)):
                     facts = data[HEAD.size : HEAD.size + head.facts]
@@ -307,14 +306,14 @@ class PickleLogStore(CheckpointStore):
         is in one segment: a record would be back if its segment outlived the one with
         the deletion, as when the process dies between the removal of the two.
 
-        The highest order is kept, as a deletion of nothing. If it were lost with what
-        is not copied, another store might give a lower one to what it puts next. Where
-        a third has the old segments listed still, as this process died before the last
-        announcement, what they hold would then hide what was put.
+        The highest order is kept, by a deletion of nothing, as what has it may not be
+        copied. Else a store that lists the directory after the removal could put with a
+        lower one. Others who have listed it before, and are not told to do so again as
+        this process dies, would find what is older in the segment that was removed.
         """
-        all_ = self._current()
-        highest, deletions = max(one.newest for one in all_), len(all_) > 1
-        places = self._places(sources, deletions=deletions)
+        before = self._current()
+        highest = max(one.newest for one in before)
+        places = self._places(sources, deletions=len(before) > 1)
         target = self._made()
         target.append([(_frames.deletion_of(NO_KEY, None, highest), ())])
         for source, offsets in places:
