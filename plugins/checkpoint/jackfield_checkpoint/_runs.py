@@ -172,7 +172,7 @@ def newest(
             for entry in chain(_between(tail, low, high), *some):
                 hashed, one = entry[:_HASH], (entry[:_ORDER], number, entry)
                 found[hashed] = max(one, found.get(hashed, one))
-        yield from (found[hashed][:0:-1] for hashed in sorted(found))
+        yield from ((found[one][2], found[one][1]) for one in sorted(found))
 
 
 def write_run(

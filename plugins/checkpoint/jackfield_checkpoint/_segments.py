@@ -50,9 +50,9 @@ _UNREAD: Final = -2  # the length of a file of which not all has been read
 class Segment:
     """A segment as one store knows it.
 
-    What is for reading may be used on any thread at any time, all else only by a thread
-    that holds the store's mutex. ``known`` has the runs, whose stretches follow each
-    other without a gap, and what comes after them. It is replaced as a whole.
+    What is for reading may be used on any thread, all else only by one that holds the
+    store's mutex. ``known`` has the runs, whose stretches follow each other without a
+    gap, and what comes after them. It is replaced as a whole.
     """
 
     def __init__(self, path: Path, options: Options, notices: Notices) -> None:
@@ -166,9 +166,8 @@ class Segment:
     def _follow(self, tail: Stamps, size: int) -> bool:
         """Enter what comes next; return whether that was whole frames only.
 
-        What is no frame, at the end, is judged by who has the lock. Before a whole
-        frame it is judged by all, as nobody writes there any more. But it may have been
-        written after it was read here: it is read once more.
+        What is no frame is judged at the end by who has the lock, before a whole frame
+        by all: nobody writes there any more. It is read anew, as it may just have come.
         """
         whole = True
         for piece in _frames.scan(self._file.descriptor, self._end, size):
@@ -249,9 +248,8 @@ class Segment:
             with suppress(OSError):  # or whoever takes it next cuts it off
                 whole = [head.end for head in heads if head.end <= self.size()]
                 os.ftruncate(self._file.descriptor, max([start, *whole]))
-            # Some of it may be there, and others may have seen more. So it is given up:
-            # who takes it next, and be it this store, reads what is there, goes on from
-            # its orders, and announces that it may have become shorter.
+            # Others may have seen more than is left. So it is given up: who takes it
+            # next, be it this store, goes on from its orders, and announces it first.
             self.unlock()
             raise
         if len(tail) > TAIL:

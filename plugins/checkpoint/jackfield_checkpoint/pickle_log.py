@@ -133,8 +133,7 @@ class PickleLogStore(CheckpointStore):
         while (mark := os.fstat(self._changes.descriptor).st_size) != self._mark:
             known = {one.path: one for one in self._segments}
             for one in self._segments:
-                # It may have become shorter, and then as long again.
-                one.seen = min(one.seen, -1)
+                one.seen = min(one.seen, -1)  # it may have been cut, and grown again
             with suppress(FileNotFoundError):  # one was just gathered: once more
                 self._segments = tuple(
                     known.get(path) or Segment(path, self._options, self._notices)
@@ -303,18 +302,15 @@ class PickleLogStore(CheckpointStore):
         At whatever instant this process dies, nothing is lost: a frame that stands
         twice is the same frame. Until others list the directory anew, they read what
         was there before, which nobody writes any more. Deletions are copied unless all
-        is in one segment: a record would be back if its segment outlived the one with
-        the deletion, as when the process dies between the removal of the two.
-
-        The highest order is kept, by a deletion of nothing, as what has it may not be
-        copied. Else a store that lists the directory after the removal could put with a
-        lower one. Others who have listed it before, and are not told to do so again as
-        this process dies, would find what is older in the segment that was removed.
+        is in one segment: if this process died between the removal of two, a record
+        would be back whose deletion was in the first. The highest order is kept, by a
+        deletion of nothing: who listed the directory before the removal, and is not
+        told to do so again as this process dies, must find newer what is put later.
         """
-        before = self._current()
-        highest = max(one.newest for one in before)
-        places = self._places(sources, deletions=len(before) > 1)
+        old = self._current()
+        places = self._places(sources, deletions=len(old) > 1)
         target = self._made()
+        highest = max(one.newest for one in old)
         target.append([(_frames.deletion_of(NO_KEY, None, highest), ())])
         for source, offsets in places:
             for offset in offsets if source in sources else ():
