@@ -9,11 +9,13 @@ import random
 import shutil
 import subprocess
 import sys
+import threading
 import warnings
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,14 +23,16 @@ import pytest
 from jackfield.abc import CheckpointRecord
 from jackfield.errors import CheckpointError, CheckpointWarning, ConfigurationError
 from jackfield_checkpoint import _runs
+from jackfield_checkpoint._frames import HEAD, Head, scan
 from jackfield_checkpoint.pickle_log import jackfield_open_checkpoint
 from jackfield_testing import CheckpointStoreConformance
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from jackfield.abc import CheckpointStore
 
+LIMIT_S = 30.0
 MANY = 40_000
 """Records of which one run is made before the store is closed, and one after."""
 
@@ -165,9 +169,13 @@ def test_many_records_need_several_runs(tmp_path: Path) -> None:
         assert all(store.get(record(n).key) == record(n) for n in range(0, MANY, 99))
     assert all_found(tmp_path / "x", MANY)
 
-    fill(tmp_path / "x", 10)
+    for _ in range(3):  # the run of the first is taken into that of the next
+        fill(tmp_path / "x", 10)
 
-    assert len(runs(tmp_path / "x")) == 2
+    assert len(runs(tmp_path / "x")) == 3
+    assert all_found(tmp_path / "x", MANY)
+    fill(tmp_path / "x", 2_000)
+    assert len(runs(tmp_path / "x")) == 1
     assert all_found(tmp_path / "x", MANY)
 
 
@@ -467,7 +475,211 @@ def test_the_last_to_put_a_key_wins_whoever_opened_first(tmp_path: Path) -> None
         assert len(list(store.keys())) == 1
 
 
+# -- Between two steps of another
+
+
+def failing_after(count: int, *, then: Callable[[], Any] = lambda: None) -> Any:
+    """Return what writes so many bytes, does something, and fails, once."""
+    left, write = [count], os.pwrite
+
+    def pwrite(descriptor: int, data: Any, offset: int) -> int:
+        if not left:
+            return write(descriptor, data, offset)
+        write(descriptor, data[: left.pop()], offset)
+        then()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    return pwrite
+
+
+def test_a_deletion_that_failed_half_way_does_not_hide_what_is_put_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may count, but the put that follows must have a higher order."""
+    with opened(tmp_path / "x") as store:
+        store.put_many([record(0), record(1)])
+        monkeypatch.setattr(os, "pwrite", failing_after(HEAD.size + 10))
+        with pytest.raises(CheckpointError, match="No space"):
+            store.delete([record(0).key, record(1).key])
+        store.put_many([record(0), record(1)])
+        assert all_found(tmp_path / "x", 2)
+        assert [store.get(record(n).key) for n in range(2)] == [record(0), record(1)]
+    assert len(logs(tmp_path / "x")) == 1
+
+
+def test_what_takes_the_place_of_a_torn_record_is_seen_though_it_is_as_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader that looked in between finds the file as long as it was."""
+    fill(tmp_path / "y", 1)
+    size = the_log(tmp_path / "y").stat().st_size
+    with (
+        opened(tmp_path / "x") as store,
+        opened(tmp_path / "x", read_only=True) as reader,
+    ):
+        store.put_many([record(1)])
+
+        def look() -> None:
+            assert reader.get(record(0).key) is None
+
+        torn = failing_after(size, then=look)
+        monkeypatch.setattr(os, "pwrite", torn)
+        with pytest.raises(CheckpointError, match="No space"):
+            store.put_many([record(2, 900)])
+        store.put_many([record(0)])
+        assert reader.get(record(0).key) == record(0)
+    with opened(tmp_path / "x") as store:
+        assert sorted(store.keys()) == [record(0).key, record(1).key]
+
+
+def test_a_thread_waits_for_another_that_reads_what_was_put(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While one reads on, another must not take it that all is read."""
+    reading, go_on = threading.Event(), threading.Event()
+    read, found = os.pread, {}
+
+    def pread(descriptor: int, size: int, offset: int) -> bytes:
+        if threading.current_thread() is first and not go_on.is_set():
+            reading.set()
+            assert go_on.wait(LIMIT_S)
+        return read(descriptor, size, offset)
+
+    with opened(tmp_path / "x") as writer, opened(tmp_path / "x") as store:
+        writer.put_many([record(0)])
+        assert store.get(record(0).key) == record(0)
+        writer.put_many([record(1)])
+
+        def look(number: int) -> None:
+            found[number] = store.get(record(1).key)
+
+        first, second = (Thread(target=look, args=(n,)) for n in range(2))
+        monkeypatch.setattr(os, "pread", pread)
+        first.start()
+        assert reading.wait(LIMIT_S)
+        second.start()
+        second.join(0.2)  # it would end at once if it did not wait
+        go_on.set()
+        for thread in (first, second):
+            thread.join(LIMIT_S)
+    assert found == {0: record(1), 1: record(1)}
+
+
+def test_a_thread_that_was_overtaken_does_not_use_the_old_list_of_segments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has looked at the length of ``format-2``, and another then lists all anew."""
+    looked, go_on = threading.Event(), threading.Event()
+    status, found = os.fstat, []
+
+    class Slow:
+        def __init__(self, of: os.stat_result) -> None:
+            self.st_nlink = of.st_nlink
+            self.size = of.st_size
+
+        @property
+        def st_size(self) -> int:
+            looked.set()
+            assert go_on.wait(LIMIT_S)
+            return self.size
+
+    def fstat(descriptor: int) -> Any:
+        result = status(descriptor)
+        if threading.current_thread() is slow and not looked.is_set():
+            return Slow(result)
+        return result
+
+    with opened(tmp_path / "x") as writer, opened(tmp_path / "x") as store:
+        writer.put_many([record(0)])
+        assert store.get(record(0).key) == record(0)
+        with opened(tmp_path / "x") as other:
+            other.put_many([record(1)])
+            slow = Thread(target=lambda: found.append(store.get(record(1).key)))
+            monkeypatch.setattr(os, "fstat", fstat)
+            slow.start()
+            assert looked.wait(LIMIT_S)
+            assert store.get(record(1).key) == record(1)
+            go_on.set()
+            slow.join(LIMIT_S)
+    assert found == [record(1)]
+
+
+def test_what_could_not_be_read_once_is_read_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: int) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with opened(tmp_path / "x") as writer, opened(tmp_path / "x") as store:
+        writer.put_many([record(0)])
+        assert store.get(record(0).key) == record(0)
+        writer.put_many([record(1)])
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "pread", fail)
+            with pytest.raises(CheckpointError, match="Input/output"):
+                store.get(record(1).key)
+        assert store.get(record(1).key) == record(1)
+
+
+def test_damage_does_not_hide_what_is_written_after_it(tmp_path: Path) -> None:
+    """Its writer is alive: nobody else can have the lock, and judge the end."""
+    with opened(tmp_path / "x") as writer:
+        writer.put_many([record(n) for n in range(20)])
+        flip(the_log(tmp_path / "x"), 1)
+        with pytest.warns(CheckpointWarning, match="no whole record"):
+            store = open_store(tmp_path / "x")
+        assert [store.get(record(n).key) == record(n) for n in range(20)] == [
+            *[False] + [True] * 19
+        ]
+        writer.put_many([record(20)])
+        assert store.get(record(20).key) == record(20)
+        store.close()
+
+
 # -- Gathering
+
+
+def orders(log: int) -> list[int]:
+    """Return the orders of a segment's frames."""
+    pieces = scan(log, 0, os.fstat(log).st_size)
+    return [piece.order for piece in pieces if isinstance(piece, Head)]
+
+
+def test_an_order_is_not_given_once_more_after_what_had_it_is_gone(
+    tmp_path: Path,
+) -> None:
+    """Another store may still look into the segment that was removed.
+
+    That is so if the process died before it announced the removal. What a third puts
+    then must be newer than whatever the removed segment holds.
+    """
+    with opened(tmp_path / "x") as store:
+        store.put_many([record(0), *[record(n, 20_000) for n in range(1, 60)]])
+        with the_log(tmp_path / "x").open("rb") as old:
+            store.delete([record(n).key for n in range(60)])
+            assert not os.fstat(old.fileno()).st_nlink
+            highest = max(orders(old.fileno()))
+    with opened(tmp_path / "x") as store:
+        assert list(store.keys()) == []
+        store.put_many([record(0)])
+        with the_log(tmp_path / "x").open("rb") as new:
+            assert orders(new.fileno())[-1] > highest
+
+
+def test_what_is_damaged_does_not_come_back_as_it_was_before(tmp_path: Path) -> None:
+    """A store that gathers leaves the damaged record out, but not that it was there."""
+    older = replace(record(0), value=b"older")
+    with opened(tmp_path / "x") as one, opened(tmp_path / "x") as other:
+        one.put_many([older])
+        (first,) = logs(tmp_path / "x")
+        other.put_many([record(n, 20_000) for n in range(60)])
+        (path,) = {*logs(tmp_path / "x")} - {first}
+        flip(path, 10_000)
+        with pytest.warns(CheckpointWarning, match="offset 0 of"):
+            other.delete([record(n).key for n in range(1, 60)])
+        assert not path.exists()
+        assert other.get(record(0).key) is None
+        assert one.get(record(0).key) is None
 
 
 def test_a_rewritten_log_is_smaller_and_whole(tmp_path: Path) -> None:

@@ -65,11 +65,6 @@ def deletion_of(key: bytes, head: Head | None, order: int) -> Fields:
     return DELETE, 0, size, 0.0, key, order, 0
 
 
-def facts_begin(app: str) -> bytes:
-    """Return what the facts of an app's records begin with, and no others'."""
-    return to_json([shown(app)])[:-1] + b","
-
-
 def pack_head(fields: Fields, offset: int) -> bytes:
     """Return a head as it is written at an offset."""
     bare = HEAD.pack(_MAGIC, *fields, 0)[:-4]

@@ -114,9 +114,8 @@ class Run:
         place = data.find(hashed)
         while place >= 0 and place % _ENTRY:
             place = data.find(hashed, place + 1)
-        return int.from_bytes(
-            data[place + _HASH : place + _ENTRY] * (place >= 0), "big"
-        )
+        stamp = data[place + _HASH : place + _ENTRY] if place >= 0 else b""
+        return int.from_bytes(stamp, "big")
 
     def between(self, low: bytes, high: bytes) -> list[bytes]:
         """Return the entries from one hash up to another."""
@@ -132,17 +131,18 @@ class Run:
         """Read blocks, without their checksums; ``None`` if one is damaged."""
         begin, size = _HEADER.size + first * _BLOCK, (end - first) * _BLOCK
         try:
-            data = read_at(self._file.descriptor, begin, size)
+            data = os.pread(self._file.descriptor, size, begin)
         except OSError:
             return None
         blocks = []
-        for number, start in enumerate(range(0, size, _BLOCK), first):
+        for number in range(first, end):
+            start = (number - first) * _BLOCK
             block = data[start : start + _BLOCK - 4]
             checksum = data[start + _BLOCK - 4 : start + _BLOCK]
             if crc32(block, number).to_bytes(4, "little") != checksum:
                 return None
             blocks.append(block)
-        return b"".join(blocks)
+        return blocks[0] if len(blocks) == 1 else b"".join(blocks)
 
     def _stamps(self) -> Stamps:
         """Return what the run should hold, from the segment."""
@@ -172,9 +172,7 @@ def newest(
             for entry in chain(_between(tail, low, high), *some):
                 hashed, one = entry[:_HASH], (entry[:_ORDER], number, entry)
                 found[hashed] = max(one, found.get(hashed, one))
-        for hashed in sorted(found):
-            _, number, entry = found[hashed]
-            yield entry, number
+        yield from ((found[one][2], found[one][1]) for one in sorted(found))
 
 
 def write_run(
@@ -182,21 +180,18 @@ def write_run(
 ) -> None:
     """Write a run: its facts are the segment's number, start, end, newest and dead."""
     new = path.with_name(f"{path.name}.new")
-    new.unlink(missing_ok=True)  # of a process that died
+    new.unlink(missing_ok=True)  # of a process that died, or a disk that was full
     firsts = bytearray()
-    try:
-        with os.fdopen(_guard.make_file(new, options), "wb") as file:
-            file.seek(_HEADER.size)
-            while some := list(islice(entries, _PER_BLOCK)):
-                block = b"".join(some).ljust(_BLOCK - 4, b"\xff")
-                checksum = crc32(block, len(firsts) // _HASH)
-                file.write(block + checksum.to_bytes(4, "little"))
-                firsts += some[0][:_HASH]
-            header = _HEADER.pack(_MAGIC, *facts, 0)[:-4]
-            checksum = crc32(firsts, crc32(header))
-            file.write(firsts)
-            file.seek(0)
-            file.write(header + checksum.to_bytes(4, "little"))
-        new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)
+    with os.fdopen(_guard.make_file(new, options), "wb") as file:
+        file.seek(_HEADER.size)
+        while some := list(islice(entries, _PER_BLOCK)):
+            block = b"".join(some).ljust(_BLOCK - 4, b"\xff")
+            checksum = crc32(block, len(firsts) // _HASH)
+            file.write(block + checksum.to_bytes(4, "little"))
+            firsts += some[0][:_HASH]
+        header = _HEADER.pack(_MAGIC, *facts, 0)[:-4]
+        checksum = crc32(firsts, crc32(header))
+        file.write(firsts)
+        file.seek(0)
+        file.write(header + checksum.to_bytes(4, "little"))
+    new.replace(path)

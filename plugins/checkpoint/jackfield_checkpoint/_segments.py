@@ -36,28 +36,29 @@ if TYPE_CHECKING:
 NAMES: Final = f"{'[0-9a-f]' * 16}.log"  # by numbers that are drawn by chance
 RUN_SUFFIX: Final = ".run"
 
-FIRST_READ: Final = 4096  # bytes for a frame: most are shorter
+FIRST_READ: Final = 2048  # bytes for a frame: most are shorter
 TAIL: Final = 2**15  # keys in memory before the writer makes a run of them
 
 # A new run takes in the one before it unless that is large, and so many times as large:
 # so there are few runs, and an entry is seldom written anew.
-_LARGE: Final = 2**13
+_LARGE: Final = 2**11
 _RATIO: Final = 4
+
+_UNREAD: Final = -2  # the length of a file of which not all has been read
 
 
 class Segment:
     """A segment as one store knows it.
 
-    What is for reading may be used on any thread at any time, all else only by a thread
-    that holds the store's mutex. ``known`` has the runs, whose stretches follow each
-    other without a gap, and what comes after them. It is replaced as a whole.
+    What is for reading may be used on any thread, all else only by one that holds the
+    store's mutex. ``known`` has the runs, whose stretches follow each other without a
+    gap, and what comes after them. It is replaced as a whole.
     """
 
     def __init__(self, path: Path, options: Options, notices: Notices) -> None:
         self.path: Path = path
-        self.owned: bool = False  # by this store: it holds the lock, and has read all
-        self._locked: bool = False
-        self.seen: int = 0  # length of the file when it was last read
+        self.owned: bool = False  # by this store: it holds the lock
+        self.seen: int = _UNREAD  # length of the file up to which ``known`` has it
         self.newest: int = 0  # order
         self.dead: int = 0  # bytes that deletions here made useless, wherever
         self.known: tuple[tuple[Run, ...], Stamps] = ((), {})
@@ -79,15 +80,15 @@ class Segment:
     def frame(self, offset: int) -> tuple[Head, memoryview] | None:
         """Return a frame that is known to be here; if it is damaged, that is told."""
         data = self.read(offset, FIRST_READ)
-        head = self.head(offset, data)
-        if head is not None:
-            if head.end - offset > len(data):
-                data = self.read(offset, head.end - offset)
-            body = memoryview(data)[HEAD.size : head.end - offset]
-            if crc32(body) == head.checksum:
-                return head, body
+        if (head := self.head(offset, data)) is None:
+            return None
+        if head.end - offset > len(data):
+            data = self.read(offset, head.end - offset)
+        body = memoryview(data)[HEAD.size : head.end - offset]
+        if crc32(body) != head.checksum:
             self._tell_damage(offset)
-        return None
+            return None
+        return head, body
 
     def head(self, offset: int, data: bytes = b"") -> Head | None:
         """Return the head of a frame, which is read if it is not given."""
@@ -115,25 +116,30 @@ class Segment:
         return os.fstat(file.descriptor).st_size
 
     def has_news(self) -> bool:
-        """Whether others may have written since it was read."""
-        return not self.owned and self.size() != self.seen
+        """Whether not all is known that has been written."""
+        return self.seen == _UNREAD or (not self.owned and self.size() != self.seen)
 
     def catch_up(self) -> None:
         """See what another process has appended since."""
-        _, tail = self.known
-        if not self._follow(tail):
-            self._mend()
-        if len(tail) > TAIL:
-            self._load()  # its writer will have made a run of that
+        size, (_, tail) = self.size(), self.known
+        if self.seen == _UNREAD or len(tail) > TAIL:
+            self._load()  # there will be a run of that by now
+        else:
+            whole = self._follow(tail, size)
+            self.seen = size  # not before: a ``get`` on another thread trusts in it
+            if not whole:
+                self._mend()
 
     def _load(self) -> None:
         """Read all anew: the runs, and what comes after them."""
-        runs = tuple(self._chain())
+        self.seen = _UNREAD  # it stays so if this fails half-way
+        runs, size = tuple(self._chain()), self.size()
         self._end, self.newest = (runs[-1].end, runs[-1].newest) if runs else (0, 0)
         self.dead = sum(run.dead for run in runs)
         tail: Stamps = {}
-        whole = self._follow(tail, final=self._locked)
+        whole = self._follow(tail, size)
         self.known = (runs, tail)
+        self.seen = size
         if not whole or len(tail) > _LARGE:
             self._mend()
 
@@ -157,17 +163,24 @@ class Segment:
     def _run_path(self, start: int) -> Path:
         return self.path.with_name(f"{self.path.stem}.{start:x}{RUN_SUFFIX}")
 
-    def _follow(self, tail: Stamps, *, final: bool = False) -> bool:
-        """Enter what comes next up to what is no frame, or all if that is final."""
-        size = self.seen = self.size()
+    def _follow(self, tail: Stamps, size: int) -> bool:
+        """Enter what comes next; return whether that was whole frames only.
+
+        What is no frame is judged at the end by who has the lock, before a whole frame
+        by all: nobody writes there any more. It is read anew, as it may just have come.
+        """
+        whole = True
         for piece in _frames.scan(self._file.descriptor, self._end, size):
             if isinstance(piece, Head):
                 self._enter(tail, piece)
-            elif not final:
-                return False
-            else:
-                self._step_over(*piece, at_end=piece[1] == size)
-        return True
+                continue
+            whole, at_end = False, piece[1] == size
+            if at_end and not self.owned:
+                break
+            if piece != next(_frames.scan(self._file.descriptor, piece[0], size)):
+                return self._follow(tail, size)
+            self._step_over(*piece, at_end=at_end)
+        return whole
 
     def _enter(self, tail: Stamps, head: Head) -> None:
         _runs.enter(tail, head)
@@ -179,48 +192,46 @@ class Segment:
     def _step_over(self, start: int, end: int, *, at_end: bool) -> None:
         where = f"of {self.path.name} from offset {start} on"
         self._notices.damaged(f"{end - start} bytes {where} are no whole record")
-        data = self.read(start, HEAD.size)
+        data = _frames.read_at(self._file.descriptor, start, HEAD.size)
         torn = len(data) < HEAD.size or _frames.parse_head(data, start) is not None
-        if not at_end or (self._locked and not torn):
-            self._end = end
-        elif self._locked:
+        if at_end and torn:
             os.ftruncate(self._file.descriptor, start)
+        else:
+            self._end = end
 
     def _mend(self) -> None:
         """Judge what is no record, and seal, unless a writer is there to do that."""
-        with suppress(OSError):  # there are no locks, or it cannot be written
-            if not self._options.read_only:
-                if not self._locked and self.lock():
-                    self.seal()
+        if not self.owned and not self._options.read_only:
+            with suppress(OSError):  # there are no locks, or it cannot be written
+                try:
+                    if self.lock():
+                        self.seal()
+                finally:
                     self.unlock()
-            elif _flock(self._file, fcntl.LOCK_SH):
-                self._follow(self.known[1], final=True)
-                _flock(self._file, fcntl.LOCK_UN)
 
     def lock(self) -> bool:
         """Make it this store's to write, unless it is another's or has been removed."""
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, BlockingIOError):
             file = File(os.open(self.path, os.O_RDWR | os.O_CLOEXEC))
-            if _flock(file, fcntl.LOCK_EX) and os.fstat(file.descriptor).st_nlink:
-                self._file, self._locked = file, True
+            fcntl.flock(file.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(file.descriptor).st_nlink:
+                self.seen = _UNREAD  # before ``owned``: now what is here may be cut off
+                self._file, self.owned = file, True
                 self._load()
                 self.remove(all_of_it=False)  # what a writer left that died
-                self.owned = True
         return self.owned
 
     def unlock(self) -> None:
         """Leave it to whoever wants to write."""
         if self.owned:
-            self.owned = self._locked = False
-            _flock(self._file, fcntl.LOCK_UN)
+            self.owned = False
+            fcntl.flock(self._file.descriptor, fcntl.LOCK_UN)
 
     def append(self, frames: Iterable[Frame]) -> None:
         """Write frames, or raise ``OSError``: those that are there as a whole count."""
-        status = os.fstat(self._file.descriptor)
-        if not status.st_nlink:
+        if not os.fstat(self._file.descriptor).st_nlink:
+            self.unlock()
             raise CheckpointError("it has been removed.", str(self.path))
-        if status.st_size != self._end:  # a write failed, or was interrupted
-            self._load()
         start = end = self._end
         pieces: list[bytes | memoryview] = []
         heads: list[Head] = []
@@ -228,23 +239,25 @@ class Segment:
             begin, end = end, end + HEAD.size + sum(map(len, body))
             pieces += (_frames.pack_head(fields, begin), *body)
             heads.append(Head._make((*fields, begin, end)))
+        _, tail = self.known
         try:
             _frames.write_at(self._file.descriptor, pieces, start)
+            for head in heads:
+                self._enter(tail, head)
         except BaseException:
-            with suppress(OSError):  # or whoever writes next will do it
+            with suppress(OSError):  # or whoever takes it next cuts it off
                 whole = [head.end for head in heads if head.end <= self.size()]
                 os.ftruncate(self._file.descriptor, max([start, *whole]))
+            # Others may have seen more than is left. So it is given up: who takes it
+            # next, be it this store, goes on from its orders, and announces it first.
+            self.unlock()
             raise
-        _, tail = self.known
-        for head in heads:
-            self._enter(tail, head)
         if len(tail) > TAIL:
             self.seal()
 
     def flush(self) -> None:
         """Bring it to the disk. If that fails, a second attempt may seem to succeed."""
-        if sys.platform == "darwin":
-            # Its fsync stops at the disk's own cache.
+        if sys.platform == "darwin":  # whose fsync stops at the disk's own cache
             fcntl.fcntl(self._file.descriptor, fcntl.F_FULLFSYNC)
         else:
             os.fdatasync(self._file.descriptor)
@@ -253,7 +266,7 @@ class Segment:
         """Bring it to the disk, and make a run of what is in memory only."""
         self.flush()
         runs, tail = self.known
-        if not tail:
+        if not tail or not self.owned:
             return
         kept, count = len(runs), len(tail)
         while kept and runs[kept - 1].count <= max(_LARGE, _RATIO * count):
@@ -267,9 +280,9 @@ class Segment:
         try:
             _runs.write_run(self._run_path(start), self._options, facts, entries)
             self.known = ((*runs[:kept], self._run(start)), {})
-            self.remove(all_of_it=False)
         except (OSError, ValueError) as error:  # it will be scanned
             log.warning("%s: no index of it can be written: %s", self.path, error)
+        self.remove(all_of_it=False)
 
     def remove(self, *, all_of_it: bool = True) -> None:
         """Remove it, the runs first, or those not in use; who has them reads on."""
@@ -277,10 +290,3 @@ class Segment:
         for path in sorted(self.path.parent.glob(f"{self.path.stem}.*")):
             if all_of_it or path not in used:
                 path.unlink(missing_ok=True)
-
-
-def _flock(file: File, how: int) -> bool:
-    with suppress(BlockingIOError):
-        fcntl.flock(file.descriptor, how | fcntl.LOCK_NB)
-        return True
-    return False

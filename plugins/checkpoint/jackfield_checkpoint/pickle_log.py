@@ -27,11 +27,11 @@ from jackfield.errors import CheckpointError
 from jackfield.hookspecs import hookimpl
 from jackfield_checkpoint import _frames, _guard
 from jackfield_checkpoint._frames import HEAD
-from jackfield_checkpoint._meta import check_record
+from jackfield_checkpoint._meta import check_record, shown, to_json
 from jackfield_checkpoint._notices import Notices, log
 from jackfield_checkpoint._options import Options, parse
 from jackfield_checkpoint._runs import DELETED, OFFSET, File, hash_of, newest
-from jackfield_checkpoint._segments import NAMES, RUN_SUFFIX, Segment
+from jackfield_checkpoint._segments import FIRST_READ, NAMES, RUN_SUFFIX, Segment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -41,7 +41,8 @@ FORMAT: Final = "format-2"
 SMALLEST_WASTE: Final = 2**20  # bytes for which nothing is copied yet
 MOST: Final = 8  # if there are more segments, one is made of some
 SMALL: Final = 2**24  # of those that have at most so many bytes
-SCAN_READ: Final = 1024  # bytes read for a head and its facts at first
+NO_KEY: Final = b"jackfield: no record has such a key"[:32]  # keys are hashes
+_decode: Final = json.JSONDecoder().decode
 _TIE: Final = 20  # bits of an order that are drawn by chance
 
 
@@ -118,9 +119,11 @@ class PickleLogStore(CheckpointStore):
         status = os.fstat(self._changes.descriptor)
         if not status.st_nlink:
             raise CheckpointError("it has been removed.", str(self._path))
-        segments = self._segments
-        if status.st_size == self._mark and not any(map(Segment.has_news, segments)):
-            return segments
+        # The mark is read before the segments, as another thread sets it after them.
+        if status.st_size == self._mark:
+            segments = self._segments
+            if not any(map(Segment.has_news, segments)):
+                return segments
         with self._mutex:
             return self._renew()
 
@@ -130,7 +133,7 @@ class PickleLogStore(CheckpointStore):
         while (mark := os.fstat(self._changes.descriptor).st_size) != self._mark:
             known = {one.path: one for one in self._segments}
             for one in self._segments:
-                one.seen = -1  # it may have become shorter, and then as long again
+                one.seen = min(one.seen, -1)  # it may have been cut, and grown again
             with suppress(FileNotFoundError):  # one was just gathered: once more
                 self._segments = tuple(
                     known.get(path) or Segment(path, self._options, self._notices)
@@ -146,13 +149,15 @@ class PickleLogStore(CheckpointStore):
 
     def get(self, key: bytes) -> CheckpointRecord | None:
         """See ``CheckpointStore``."""
-        with self._telling("read"):
+        try:
             segment, offset = self._find(key)
+        except OSError as error:
+            raise _guard.unusable(self._path, "read", error) from error
         found = segment.frame(offset) if segment is not None else None
         if found is None or found[0].key != key:  # another key has the same hash
             return None
         head, body = found
-        app, manifest = json.loads(str(body[: head.facts], "ascii"))
+        app, manifest = _decode(str(body[: head.facts], "ascii"))
         value = bytes(body[head.facts :])
         return CheckpointRecord(key, value, app, head.created, manifest)
 
@@ -171,19 +176,19 @@ class PickleLogStore(CheckpointStore):
 
     def scan(self, app: str | None = None) -> Iterator[CheckpointEntry]:
         """See ``CheckpointStore``."""
-        begin = b"" if app is None else _frames.facts_begin(app)
+        begin = b"" if app is None else to_json([shown(app)])[:-1] + b","
         with self._telling("read"):
             places = self._places()
         for segment, offsets in places:
             for offset in reversed(offsets):
-                data = segment.read(offset, SCAN_READ)
+                data = segment.read(offset, FIRST_READ)
                 known = data[HEAD.size :].startswith(begin)
                 if known and (head := segment.head(offset, data)):
                     facts = data[HEAD.size : HEAD.size + head.facts]
                     if len(facts) < head.facts:
                         facts = segment.read(offset + HEAD.size, head.facts)
                     with suppress(ValueError):  # damaged: ``get`` tells
-                        name, manifest = json.loads(str(facts, "ascii"))
+                        name, manifest = _decode(str(facts, "ascii"))
                         yield CheckpointEntry(
                             head.key, name, head.created, head.size, manifest
                         )
@@ -245,7 +250,7 @@ class PickleLogStore(CheckpointStore):
 
     def _writable(self) -> Segment:
         """Return this store's own segment, and take one if it has none."""
-        if self._own is None:
+        if self._own is None or not self._own.owned:
             free = sorted(self._current(), key=Segment.size, reverse=True)
             own = next((one for one in free if one.lock()), None) or self._made()
             self._announce()
@@ -284,6 +289,10 @@ class PickleLogStore(CheckpointStore):
                     self._gather(sources)
             except OSError as error:  # no room for a copy: another time
                 log.warning("%s: cannot be copied: %s", self._path, error)
+            finally:
+                for one in self._segments:
+                    if one is not self._own:
+                        one.unlock()
             # What stays, as others write there, is not counted a second time.
             self._kept_waste = sum(one.dead for one in self._current())
 
@@ -293,16 +302,23 @@ class PickleLogStore(CheckpointStore):
         At whatever instant this process dies, nothing is lost: a frame that stands
         twice is the same frame. Until others list the directory anew, they read what
         was there before, which nobody writes any more. Deletions are copied unless all
-        is in one segment: a record would be back if its segment outlived the one with
-        the deletion, as when the process dies between the removal of the two.
+        is in one segment: if this process died between the removal of two, a record
+        would be back whose deletion was in the first. The highest order is kept, by a
+        deletion of nothing: who listed the directory before the removal, and is not
+        told to do so again as this process dies, must find newer what is put later.
         """
-        places = self._places(sources, deletions=len(self._current()) > 1)
+        old = self._current()
+        places = self._places(sources, deletions=len(old) > 1)
         target = self._made()
+        highest = max(one.newest for one in old)
+        target.append([(_frames.deletion_of(NO_KEY, None, highest), ())])
         for source, offsets in places:
             for offset in offsets if source in sources else ():
-                frame = source.frame(offset)
-                if frame is not None:
+                if frame := source.frame(offset):
                     target.append([(frame[0][:7], (frame[1],))])
+                elif head := source.head(offset):  # older ones must not come back
+                    gone = _frames.deletion_of(head.key, None, head.order)
+                    target.append([(gone, ())])
         target.seal()
         _guard.sync_directory(self._path)
         for one in sources:
