@@ -631,3 +631,38 @@ if not pid:
     )
 
     assert end == (0, [" ".join(map(str, range(20)))], "")
+
+
+def test_ctrl_c_while_the_end_waits_for_a_stuck_plugin_leaves_no_future_pending(
+    start: Start,
+) -> None:
+    program = start(
+        APPS
+        + """
+class Stuck:
+    @jf.hookimpl
+    def jackfield_select_executor(self, task, executors):
+        if task.app == "identity":
+            say("stuck")
+            gate.wait()
+
+executors = {"a": {"plugin": "threads"}, "b": {"plugin": "threads"}}
+futures = []
+try:
+    with load(plugins=[Stuck()], executors=executors, exit_grace=2.0) as kernel:
+        futures = [identity(1), identity(futures)]
+        while kernel._parts.scheduler._idle is not None:
+            time.sleep(0.01)
+        raise ValueError
+except (ValueError, KeyboardInterrupt):
+    say([future.done() for future in futures])
+gate.set()
+"""
+    )
+    program.wait_for("stuck")
+    time.sleep(0.5)
+    program.signal()
+
+    end = program.end()
+
+    assert "[True, True]" in end.out, end

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from jackfield.errors import one_line
 from jackfield.files import File
 from jackfield.results.copies import (
     LARGE,
@@ -179,9 +180,17 @@ class Flights:
         if kept is not None:
             self._end_as_hit(task, kept)
             return False
-        if not extras.refusal and self._load(task, key, missing):
-            return False
-        return self._lead(task, work, function)
+        try:
+            if not extras.refusal and self._load(task, key, missing):
+                return False
+            return self._lead(task, work, function)
+        except BaseException:
+            # The task will fail, and its end frees those that follow it. But if a
+            # cancel ended it before it led, that end has freed nobody, and there is no
+            # other.
+            if task.state in FINAL:
+                self.free(task)
+            raise
 
     def _load(self, task: Task, key: bytes, missing: str) -> bool:
         """Look for a leader's result in the store; if it is there, the flight lands."""
@@ -384,6 +393,8 @@ class Flights:
         state = TaskState.MEMOIZED if error is None else TaskState.FAILED
         if task.extras is not None:
             task.extras.memo = "hit"
+        if error is not None:  # here, and not in the step, which runs no user's code
+            task.reason = one_line(error)
         self._actions.end(task, state, error, returned(result))
 
 

@@ -228,3 +228,23 @@ def test_an_executor_that_runs_in_submit_takes_a_long_chain(tmp_path: Path) -> N
             future = kernel.submit(lambda x: x + 1, future)
 
         assert future.result(LIMIT_S) == 10_000
+
+
+def test_a_plugin_may_add_an_executor_while_the_kernels_own_one_starts(
+    tmp_path: Path,
+) -> None:
+    class Adds:
+        kernel: jf.DataFlowKernel | None = None
+
+        @jf.hookimpl
+        def jackfield_create_executor(self, kind: str, label: str) -> None:
+            if label == "_internal" and self.kernel is not None:
+                self.kernel.add_executors({"more": {"plugin": "threads"}})
+
+    plugin = Adds()
+    with jf.load(plugins=[plugin], run_dir=tmp_path) as kernel:
+        plugin.kernel = kernel
+        pair = kernel.submit(divmod, 7, 2)
+
+        assert pair[0].result(LIMIT_S) == 3
+        assert "more" in kernel.executors

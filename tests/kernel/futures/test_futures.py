@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import jackfield as jf
+from jackfield.futures.future import holding_ends
 from jackfield.futures.locks import Latch
 
 if TYPE_CHECKING:
@@ -725,6 +726,31 @@ def test_arguments_are_let_go_when_the_task_ends(kernel: jf.DataFlowKernel) -> N
     future.result(LIMIT_S)
 
     assert eventually(lambda: ref() is None)
+
+
+def test_a_cancel_by_the_collector_waits_for_no_condition(
+    kernel: jf.DataFlowKernel, gate: threading.Event
+) -> None:
+    future = kernel.submit(fails, kernel.submit(waits, gate))
+    taken, let_go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with future._condition:
+            taken.set()
+            let_go.wait(LIMIT_S)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert taken.wait(LIMIT_S)
+
+    with holding_ends():  # as within a step, where the collector may run
+        cancelled = future.cancel()
+    let_go.set()
+    holder.join(LIMIT_S)
+
+    assert not cancelled
+    assert future.cancel()
+    gate.set()
 
 
 def test_a_sleeper_wakes_though_ctrl_c_struck_before_its_latch_was_opened(

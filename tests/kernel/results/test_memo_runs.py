@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -249,6 +250,28 @@ def test_a_failure_is_not_shared_unless_asked(
     assert str(plain(1).exception(LIMIT_S)) == "try 2"
     assert str(sticky(2).exception(LIMIT_S)) == "try 3"
     assert str(sticky(2).exception(LIMIT_S)) == "try 3"
+
+
+def test_no_text_of_a_shared_failure_is_made_while_the_graph_is_changed(
+    kernel: jf.DataFlowKernel,
+) -> None:
+    steps: list[str] = []
+
+    class Told(Exception):
+        def __str__(self) -> str:
+            steps.extend(frame.name for frame in traceback.extract_stack())
+            return "told"
+
+    @jf.python_app(cache=True, cache_failures=True)
+    def fails(x: int) -> int:
+        raise Told
+
+    for _ in range(2):
+        assert isinstance(fails(1).exception(LIMIT_S), Told)
+    kernel.wait_for_current_tasks(LIMIT_S)
+
+    assert steps
+    assert "step" not in steps  # it would hold up all other tasks
 
 
 def test_lambdas_and_closures_never_share(kernel: jf.DataFlowKernel) -> None:
