@@ -69,8 +69,7 @@ class CallbackRunner:
     def stop(self, timeout: float | None) -> bool:
         """Have the thread end when it has called what is queued; tell whether it has.
 
-        Args:
-            timeout: Seconds to wait for it; a callback may block for ever.
+        It is waited for ``timeout`` seconds at most: a callback may block for ever.
         """
         with self._lock:  # so that no thread is started between the look and the mark
             thread = self.thread

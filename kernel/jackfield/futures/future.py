@@ -569,9 +569,7 @@ def holding_ends() -> Any:
     return _claim
 
 
-def take_callbacks(
-    future: KernelFuture[Any],
-) -> list[Callable[[Any], object]] | None:
+def take_callbacks(future: KernelFuture[Any]) -> list[Callable[[Any], object]] | None:
     """Return the callbacks of a future that has ended; ``None`` if there are none."""
     return future._take_callbacks()
 

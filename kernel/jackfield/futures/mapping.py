@@ -20,10 +20,8 @@ def windowed(
 ) -> Iterator[R]:
     """Give results in order, with at most ``window`` calls that are not given yet.
 
-    Args:
-        submit_one: Submits one call.
-        iterables: As for the built-in ``map``.
-        window: How many calls are submitted ahead; ``None`` for all at once.
+    The iterables are as for the built-in ``map``. Without a window, all calls are
+    submitted at once.
     """
     if window is not None and window < 1:
         raise ValueError(f"window= is {window!r}; expected at least 1 or None.")

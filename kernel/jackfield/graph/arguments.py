@@ -34,19 +34,7 @@ from jackfield.futures.future import value_of
 T = TypeVar("T")
 
 ATOMIC: Final[frozenset[type]] = frozenset(
-    {
-        bool,
-        bytearray,
-        bytes,
-        complex,
-        float,
-        int,
-        NoneType,
-        range,
-        slice,
-        str,
-        type,
-    }
+    {bool, bytearray, bytes, complex, float, int, NoneType, range, slice, str, type}
 )
 """Types of values that cannot hold a future; they are not looked at any further.
 
@@ -137,12 +125,8 @@ def find(
 ) -> Found | None:
     """List what a task must wait for; ``None`` if there is nothing.
 
-    Args:
-        args: Positional arguments.
-        kwargs: Keyword arguments.
-        deep: Whether to look into containers. Otherwise only the arguments themselves
-            and the items of the argument ``inputs`` are looked at.
-        copies: See ``Found``.
+    Containers are looked into if ``deep``; otherwise only the arguments themselves and
+    the items of the argument ``inputs`` are looked at. For ``copies`` see ``Found``.
     """
     candidates = [value for value in args if type(value) not in ATOMIC]
     if kwargs:
@@ -244,12 +228,7 @@ def substitute(
     """Replace futures, files and quotes among arguments by their values.
 
     A container that occurs twice is rebuilt once, and occurs twice in the result.
-
-    Args:
-        args: Positional arguments.
-        kwargs: Keyword arguments.
-        replace: Returns the value for a future or a file.
-        deep: As in ``find``.
+    ``replace`` returns the value for a future or a file; ``deep`` is as in ``find``.
 
     Raises:
         ValueError: A container holds a future and, at some depth, itself.
@@ -273,10 +252,7 @@ def substitute(
 def _new(value: Any, replace: Callable[[Any], Any], done: dict[int, Any]) -> Any:
     """Return what replaces a value: itself, if nothing does.
 
-    Args:
-        value: The value.
-        replace: Returns the value for a future or a file.
-        done: The containers that have been rebuilt: ``{id(old): new}``.
+    ``done`` has the containers that have been rebuilt: ``{id(old): new}``.
     """
     if isinstance(value, Quote):
         return value.value
@@ -289,10 +265,7 @@ def _rebuilt_within(values: list[Any], replace: Callable[[Any], Any]) -> dict[in
     """Rebuild each container that holds something to replace, the inner ones first.
 
     This is a topological sort: a container is rebuilt when all that it contains have
-    been. Those in a cycle are never reached.
-
-    Returns:
-        ``{id(container): its replacement}``.
+    been. Those in a cycle are never reached. Returns ``{id(container): replacement}``.
     """
     holders, known = _holders(values)
     inside = dict.fromkeys(known, 0)  # how many in each are yet to be rebuilt
@@ -320,10 +293,8 @@ def _rebuilt_within(values: list[Any], replace: Callable[[Any], Any]) -> dict[in
 def _holders(values: list[Any]) -> tuple[dict[int, list[int]], dict[int, Any]]:
     """Find the containers that hold something to replace.
 
-    Returns:
-        ``{id(container): ids of the containers that it is in}`` for all containers, and
-        ``{id(container): container}`` for those that hold something to replace, at any
-        depth.
+    Returns ``{id(container): ids of the containers that it is in}`` for all containers,
+    and ``{id(container): container}`` for those that hold such a thing, at any depth.
     """
     holders: dict[int, list[int]] = {}
     seen: dict[int, Any] = {}

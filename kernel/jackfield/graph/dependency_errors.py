@@ -19,10 +19,8 @@ _ENDS: Final = 3
 def dependency_error(task: Task, blamed: Task) -> tuple[BaseException, TaskState]:
     """Return the error and the final state of a task whose dependency has failed.
 
-    Args:
-        task: The task that cannot run.
-        blamed: The dependency that has failed, or was cancelled. If that could not run
-            either, its error tells the path to the first failure.
+    The dependency ``blamed`` has failed, or was cancelled. If it could not run either,
+    its error tells the path to the first failure.
     """
     cause = blamed.error
     if cause is None or isinstance(cause, Cancellation):
@@ -45,10 +43,7 @@ def foreign_error(
 ) -> tuple[BaseException, TaskState]:
     """Do the same for a dependency that is no task of this kernel.
 
-    Args:
-        task: The task that cannot run.
-        future: The dependency: a future of another kind, or of another kernel.
-        cause: The error that it has ended with.
+    It is a future of another kind, or of another kernel, and has ended with ``cause``.
     """
     return _error(
         task, (f"{type(future).__name__} of the caller",), one_line(cause), cause

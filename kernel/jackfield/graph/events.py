@@ -75,9 +75,7 @@ class EventStream:
         deliver: Callable[[Sequence[TaskEvent], Sequence[TransferEvent]], None],
         log: Logger,
     ) -> None:
-        self._deliver: Callable[
-            [Sequence[TaskEvent], Sequence[TransferEvent]], None
-        ] = deliver
+        self._deliver = deliver
         self._log: Logger = log
         self._waiting: deque[TaskEvent | TransferEvent] = deque()
         self._stop: threading.Event = threading.Event()
@@ -87,11 +85,9 @@ class EventStream:
         )
 
     def note(self, tasks: Iterable[Task], error: BaseException | None = None) -> None:
-        """Note that tasks have entered the state that they are in.
+        """Note that tasks have just entered the state that they are in.
 
-        Args:
-            tasks: The tasks, all of which have changed just now.
-            error: Why they failed, if they did.
+        ``error`` is why they failed, if they did.
         """
         wall, monotonic = time.time(), time.monotonic()
         for task in tasks:
@@ -141,8 +137,7 @@ class EventStream:
     def stop(self, timeout: float | None) -> None:
         """Have the thread deliver what is left and end.
 
-        Args:
-            timeout: Seconds to wait for it; an observer may never return.
+        It is waited for ``timeout`` seconds at most: an observer may never return.
         """
         self._stop.set()
         if self.thread.is_alive() and self.thread is not threading.current_thread():

@@ -70,8 +70,7 @@ class Scheduler:
 
     Args:
         name: Name of the dispatcher's thread.
-        on_fault: Called with what ``step`` or ``perform`` raised, which they should
-            not do.
+        on_fault: Called with what ``step`` or ``perform`` raised, though none should.
 
     Attributes:
         inbox: The items to be worked off, in order. May be appended to on any thread.
@@ -102,9 +101,8 @@ class Scheduler:
     def work_with(self, step: Step, perform: Callable[[Any], None]) -> None:
         """Set the two functions that the scheduler calls.
 
-        Args:
-            step: Called with the role: works items off and returns what is to be done.
-            perform: Called without the role, with what ``step`` has returned.
+        ``step`` is called with the role: it works items off and returns what is to be
+        done. ``perform`` is called with that, and without the role.
         """
         self._step = step
         self._perform = perform
@@ -228,9 +226,8 @@ class Scheduler:
     def stop(self, timeout: float | None) -> None:
         """End the dispatcher; what is in the inbox is worked off first.
 
-        Args:
-            timeout: Seconds to wait for it. A plugin may hold it up for ever; then the
-                inbox is worked off on this thread.
+        A plugin may hold it up for ever. So it is waited for ``timeout`` seconds, and
+        then the inbox is worked off on this thread.
         """
         self._stopping = True
         self._wake.put(None)

@@ -86,12 +86,7 @@ class Barriers:
         """Have a barrier wait for the tasks that are live now.
 
         This is a control, an item of the inbox. So it comes after all tasks that were
-        submitted before it.
-
-        Args:
-            barrier: The barrier.
-            live: The numbers of the tasks that are live.
-            effects: Not used; every control gets it.
+        submitted before it. Like every control it gets ``effects``, not used here.
         """
         del effects
         barrier.left = set(live)

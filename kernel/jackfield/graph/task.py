@@ -64,8 +64,7 @@ class AppSpec:
         cache: Whether equal calls share one execution.
         ignore_for_cache: Goes into ``not_in_key``.
         not_in_key: Names of arguments in which calls may differ and still be equal.
-        cache_failures: Whether, within a run, a call fails at once if an equal call has
-            failed.
+        cache_failures: Whether a call fails at once if, in this run, an equal one has.
         version: Takes the place of the function's code in the memo key, or ``None``.
         depends_on: Further functions whose code is in the memo key.
         retries: How much failures may cost together, each 1 unless a plugin says
@@ -176,8 +175,7 @@ class Home:
         started: When the kernel was made, in seconds since the epoch.
         stores: Returns a context manager with the checkpoint stores and their URLs,
             which stay open within it.
-        cancel: Cancels a task, which is given with its future; see
-            ``AppFuture.cancel``.
+        cancel: Cancels a task, given with its future; see ``AppFuture.cancel``.
         lift_item: Returns the future of one item of a future's result.
     """
 
@@ -331,11 +329,7 @@ class Task:
         return self.extras
 
     def view(self, executors: tuple[str, ...] = ()) -> TaskView:
-        """Return what hooks may see.
-
-        Args:
-            executors: Labels of the executors that fit.
-        """
+        """Return what hooks may see; ``executors`` are the labels of those that fit."""
         extras = self.extras
         return TaskView(
             id=self.id,
@@ -377,11 +371,7 @@ def own_tasks(futures: Iterable[Future[Any]], home: Home) -> dict[Task, None]:
 
 
 def parents_of(values: Sequence[Any], home: Home) -> Sequence[Task] | None:
-    """Return the tasks behind values, if all values are futures of one kernel.
-
-    Returns:
-        The task of each value; ``None`` if one of the values is anything else.
-    """
+    """Return the task of each value; ``None`` if one is no future of the kernel."""
     if not _FUTURES.issuperset(map(type, values)):
         return None
     tasks = [_record_of(future) for future in values]

@@ -77,17 +77,10 @@ class Effects:
 
 
 def add(live: dict[int, Task], task: Task, dependencies: Iterable[Task]) -> Task | None:
-    """Register a task with its dependencies.
+    """Register a task with its dependencies, each given once.
 
-    Afterwards the task is ready if ``task.waiting`` is 0.
-
-    Args:
-        live: The tasks that are registered and have not ended.
-        task: The task.
-        dependencies: The tasks that it depends on, each once.
-
-    Returns:
-        A dependency that has failed already, if there is one; then the task cannot run.
+    Afterwards the task is ready if ``task.waiting`` is 0. If a dependency has failed
+    already, so that the task cannot run, that dependency is returned.
     """
     live[task.id] = task
     for dependency in dependencies:
@@ -114,9 +107,8 @@ def end(live: dict[int, Task], task: Task, state: TaskState) -> Sequence[Task]:
 def release(dependents: Iterable[Task]) -> list[Task]:
     """Note for each dependent that one of its dependencies has succeeded.
 
-    Returns:
-        Those that wait for nothing any more. A waiting task is ``READY`` then; one that
-        joins stays ``JOINING``.
+    Those that wait for nothing any more are returned. One that was waiting is ``READY``
+    then; one that joins stays ``JOINING``.
     """
     ready: list[Task] = []
     for dependent in dependents:
@@ -135,14 +127,8 @@ def doom(
 ) -> list[tuple[Task, Task]]:
     """Put all tasks that depend on a failed one, directly or not, into a final state.
 
-    Args:
-        live: The tasks that are registered and have not ended.
-        task: The task that has failed.
-        dependents: Its dependents.
-
-    Returns:
-        ``(ended, blamed)`` for each: the task, and its dependency because of which it
-        cannot run. Breadth first, so that ``blamed`` has ended before.
+    Returns ``(ended, blamed)`` for each: the task, and its dependency because of which
+    it cannot run. Breadth first, so that ``blamed`` has ended before.
     """
     ended: list[tuple[Task, Task]] = []
     queue = deque((dependent, task) for dependent in dependents)
@@ -183,10 +169,8 @@ def downstream(
 ) -> Iterator[Task]:
     """Give a task and all tasks that wait for it, directly or not, each once.
 
-    Args:
-        task: The task.
-        followers: Returns the tasks that wait for a task's result because they are
-            equal calls, which the graph does not know.
+    ``followers`` returns the tasks that wait for a task's result because they are equal
+    calls, which the graph does not know.
     """
     seen: set[Task] = {task}
     stack = [task]

@@ -79,12 +79,6 @@ that it does not hold up a thread of the kernel.
 class Parts:
     """The parts of one kernel. Making them starts no thread and no executor.
 
-    Args:
-        config: The configuration.
-        manager: The plugins.
-        run_dir: The run's directory.
-        log: The run's log.
-
     Attributes:
         live: The tasks that are registered and have not ended, by number.
         tally: How many tasks have ended in which state.
@@ -325,11 +319,7 @@ class Parts:
         self._transfers().release(files)
 
     def _fault(self, error: BaseException) -> None:
-        """Log an exception that must not occur; the thread that calls goes on.
-
-        Raises:
-            KeyboardInterrupt: The exception was the user's Ctrl-C.
-        """
+        """Log an exception that must not occur, and go on; a Ctrl-C is raised."""
         if is_interrupt(error):
             raise error
         self.log.critical("Fault in the kernel", exc_info=error)
@@ -364,8 +354,7 @@ class Parts:
     def stop_run(self, reason: str) -> None:
         """Take no further task, and cancel those that have not begun.
 
-        Args:
-            reason: Why, for those who submit a task afterwards.
+        Those who submit a task afterwards are told the reason.
         """
         if self.closing.reason is None:
             self.closing.close(reason)

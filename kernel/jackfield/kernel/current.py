@@ -26,8 +26,7 @@ loaded: Kernel | None = None
 def forget(kernel: Kernel | None) -> None:
     """Forget a kernel if it is the loaded one.
 
-    Args:
-        kernel: The kernel; ``None``, in a forked child, for whichever is loaded.
+    ``None``, in a forked child, is for whichever is loaded.
     """
     global loaded  # noqa: PLW0603  (the one kernel of this process)
     if kernel is None or loaded is kernel:

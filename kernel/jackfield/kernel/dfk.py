@@ -226,11 +226,7 @@ class DataFlowKernel:
         window: int | None = None,
     ) -> Iterator[R]: ...
     def map(
-        self,
-        func: Any,
-        /,
-        *iterables: Iterable[Any],
-        window: int | None = None,
+        self, func: Any, /, *iterables: Iterable[Any], window: int | None = None
     ) -> Iterator[Any]:
         """Submit a call for each item and give the results in order.
 

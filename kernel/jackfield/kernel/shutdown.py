@@ -60,12 +60,8 @@ _held: list[Shutdown] = []
 class Shutdown:
     """The end of one kernel, which comes once.
 
-    Args:
-        kernel: The kernel. Plugins get it when they are told of its end.
-        parts: Its parts.
-
     Attributes:
-        kernel: The kernel.
+        kernel: The kernel. Plugins get it when they are told of its end.
         ended: Set when the kernel has ended.
     """
 
@@ -321,8 +317,7 @@ def _at_exit() -> None:
 
 
 def _before_fork() -> None:
-    # Noted, because a kernel may end while we hold it, and is to be let go all the
-    # same.
+    # Noted, because a kernel may end while we hold it, and is to be let go even so.
     _held[:] = list(_open)
     for end in _held:
         end.before_fork()

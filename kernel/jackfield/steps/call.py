@@ -43,10 +43,8 @@ AUTO_LOGNAME: Final = AutoLogName()
 class CallReader:
     """Reads calls of apps.
 
-    Args:
-        run_dir: The run's directory.
-        copies: Whether outputs with a ``file:`` URL are staged like remote ones.
-        transfers: Gives who knows where a remote output is to be written first.
+    With ``copies``, outputs with a ``file:`` URL are staged like remote ones.
+    ``transfers`` gives who knows where a remote output is to be written first.
     """
 
     def __init__(

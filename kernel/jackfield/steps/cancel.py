@@ -21,10 +21,7 @@ if TYPE_CHECKING:
 class Canceller:
     """Cancels tasks.
 
-    Args:
-        ends: Ends what was cancelled.
-        post: Leaves an item for the dispatcher.
-        log: The run's log.
+    ``post`` leaves an item for the dispatcher; by it, ``ends`` ends what was cancelled.
     """
 
     def __init__(self, ends: Ends, post: Callable[[Any], None], log: Logger) -> None:

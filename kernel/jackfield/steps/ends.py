@@ -37,11 +37,7 @@ _KEPT_FAILURES: Final = 100
 class Failures:
     """Notes the tasks that failed, and stops the run at the first one if it is eager.
 
-    Args:
-        tally: Where the lines are kept.
-        closing: Is closed at the first failure.
-        log: The run's log.
-        lazy: Whether the run goes on after a failure.
+    A run that is ``lazy`` goes on after a failure. ``tally`` keeps a line on each one.
     """
 
     def __init__(
@@ -76,14 +72,8 @@ class Failures:
 class EndRecorder:
     """Does what every end calls for, once the task is out of the graph.
 
-    Args:
-        tally: Counts the ends.
-        barriers: Are told, because threads may wait for the task.
-        failures: Keeps a line if the task failed.
-        observation: Tells observers.
-        free_followers: Lets a task with the same memo key run in place of one that did
-            not succeed.
-        release_files: Notes that a task which did not succeed does not want its files.
+    For a task that did not succeed, ``free_followers`` lets another one with the same
+    memo key run in its place, and ``release_files`` notes that it wants no files.
     """
 
     def __init__(
@@ -139,11 +129,7 @@ def _settle_files(task: Task, error: BaseException | None) -> tuple[Any, ...]:
 class Ends:
     """Ends tasks. All methods but ``fail`` are called with the scheduler's role.
 
-    Args:
-        live: The tasks that are registered and not ended.
-        recorder: Does what every end calls for.
-        failures: Logs which tasks were unfinished when the kernel ended.
-        control: Has a function change the graph.
+    ``fail`` changes the graph by a function that it gives to ``control``.
     """
 
     def __init__(

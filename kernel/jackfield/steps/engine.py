@@ -2,10 +2,9 @@
 
 ``Engine.step`` runs with the scheduler's role and only changes the graph. It knows four
 kinds of items: a new task, an outcome that an executor reports, an ``Ended`` (by which
-another thread says how a task is to end), and a
-control, which is a function. ``EffectRunner.run`` runs afterwards without the role, on
-the same thread: there, works are handed to executors, and code of users and plugins
-runs.
+another thread says how a task is to end), and a control, which is a function.
+``EffectRunner.run`` runs afterwards without the role, on the same thread: there, works
+are handed to executors, and code of users and plugins runs.
 """
 
 from __future__ import annotations
@@ -38,10 +37,7 @@ if TYPE_CHECKING:
 
 
 def receive_outcomes(
-    scheduler: Scheduler,
-    log: Logger,
-    entry: ExecutorEntry,
-    outcomes: Sequence[Outcome],
+    scheduler: Scheduler, log: Logger, entry: ExecutorEntry, outcomes: Sequence[Outcome]
 ) -> None:
     """Take outcomes from an executor, on any of its threads; see ``abc.Report``.
 
@@ -63,12 +59,8 @@ def receive_outcomes(
 class Intake:
     """Registers tasks with what they depend on. Called with the role.
 
-    Args:
-        live: The tasks that are registered and not ended.
-        home: What this kernel's tasks have in common; others have another one.
-        closing: Whether tasks are still taken.
-        ends: Ends those that come too late, or whose dependency has failed.
-        release_files: Notes that a task does not want its files any more.
+    Those that come too late, or whose dependency has failed, are ended by ``ends``.
+    ``release_files`` notes that a task does not want its files any more.
     """
 
     def __init__(
@@ -123,15 +115,15 @@ class Intake:
 class Reports:
     """Takes what executors report: outcomes that count, strays, and nonsense.
 
-    Called with the role.
+    Called with the role; ``failed`` and ``returned`` are called later, without it.
 
     Args:
         live: The tasks that are registered and not ended.
         tally: Counts the strays.
         keep_at_once: Keeps the result of a cached task in memory and returns True; or
             False, if it has to be stored too.
-        failed: Handles a failed attempt, later and without the role.
-        returned: Does what follows a function's return, likewise.
+        failed: Handles a failed attempt.
+        returned: Does what follows a function's return.
     """
 
     def __init__(
@@ -207,13 +199,8 @@ class Reports:
 class EffectRunner:
     """Does what a step calls for, without the role, on the thread that took the step.
 
-    Args:
-        launcher: Hands ready tasks to executors.
-        callbacks: Calls the users' done-callbacks.
-        throttle: Submitters that ``max_pending`` blocks wait there until tasks end.
-        finisher: Completes joins.
-        fail: Ends a task with an error.
-        fault: Logs an exception that is a bug of the kernel.
+    Submitters that ``max_pending`` blocks wait at the throttle until tasks end.
+    ``fail`` ends a task with an error; ``fault`` logs what is a bug of the kernel.
     """
 
     def __init__(
@@ -260,11 +247,7 @@ class EffectRunner:
 class Engine:
     """Works the inbox off. ``step`` is called with the role, by the scheduler.
 
-    Args:
-        intake: Takes new tasks.
-        reports: Takes outcomes.
-        ends: Ends tasks.
-        fault: Logs an exception that is a bug of the kernel.
+    What a control raises is a bug of the kernel, and goes to ``fault``.
     """
 
     def __init__(

@@ -23,12 +23,7 @@ if TYPE_CHECKING:
 
 
 class ForeignFutures:
-    """Has foreign futures release the tasks that wait for them.
-
-    Args:
-        ends: Releases tasks, or ends them.
-        post: Leaves an item for the dispatcher.
-    """
+    """Has foreign futures release the tasks that wait for them."""
 
     def __init__(self, ends: Ends, post: Callable[[Any], None]) -> None:
         self._ends = ends

@@ -21,12 +21,7 @@ if TYPE_CHECKING:
 
 
 class InTask:
-    """Decides it, and wraps.
-
-    Args:
-        pool: The executors.
-        transfers: Gives who knows the sites of files.
-    """
+    """Decides whether a task moves its files itself, and wraps its function if so."""
 
     def __init__(
         self, pool: ExecutorPool, transfers: Callable[[], SharedTransfers]

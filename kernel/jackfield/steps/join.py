@@ -27,12 +27,8 @@ if TYPE_CHECKING:
 class Joins:
     """Has tasks wait for inner futures, and finds joins that wait for themselves.
 
-    Args:
-        live: The tasks that are registered and not ended.
-        home: What this kernel's tasks have in common; others have another one.
-        ends: Ends those that cannot wait.
-        foreign: Watches futures that are no tasks of this kernel.
-        memo: The flights, made on first use: they know which calls follow which.
+    Futures that are no tasks of this kernel are watched by ``foreign``. ``memo`` gives
+    the flights, made on first use: they know which calls follow which.
     """
 
     def __init__(

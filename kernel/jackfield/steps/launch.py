@@ -33,15 +33,7 @@ if TYPE_CHECKING:
 
 
 class Launcher:
-    """Gives ready tasks to their executors.
-
-    Args:
-        preparer: Puts a task's values in and looks the memo up.
-        pool: The executors.
-        manager: Whose hooks may choose among them.
-        handover: Marks tasks as submitted and calls their executor.
-        fail: Ends a task with an error.
-    """
+    """Gives ready tasks to their executors, among which plugins may choose."""
 
     def __init__(
         self,
@@ -117,13 +109,8 @@ def _forced(task: Task, label: str, route: Route) -> ExecutorEntry:
 class Handover:
     """Submits tasks to the executor that was chosen for them.
 
-    Args:
-        scheduler: Takes the works that an executor has refused.
-        ends: Ends tasks that were cancelled on their way here.
-        closing: Whether the run is being cut short.
-        observation: Observers that are told.
-        in_task: Has tasks move their files themselves, where they are to.
-        free: Lets another task with the same memo key run in one's place.
+    Those that were cancelled on their way here are ended. For each of these, ``free``
+    lets another task with the same memo key run in its place.
     """
 
     def __init__(

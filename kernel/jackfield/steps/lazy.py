@@ -12,9 +12,6 @@ T = TypeVar("T")
 class Lazy(Generic[T]):
     """Gives a part, made at the first call. May be called on any thread.
 
-    Args:
-        make: Makes the part; called once.
-
     Attributes:
         made: The part, or ``None`` while nobody has needed it.
     """

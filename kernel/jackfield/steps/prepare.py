@@ -29,14 +29,9 @@ _LISTS: Final = (list, tuple)
 class Preparer:
     """Makes tasks ready to be handed over.
 
-    Args:
-        deep: Whether futures are looked for in containers.
-        in_task: Tells whether a task moves its files itself.
-        transfers: Gives who moves files otherwise.
-        memo: Gives who looks cached calls up; ``None`` where no app is cached.
-        wait_for_late_files: Has a task wait for the files that it was found to need; a
-            control.
-        control: Has a function change the graph.
+    With ``deep``, futures are looked for in containers. Files are moved by the task
+    itself if ``in_task`` says so, and otherwise by ``transfers``. ``memo`` gives who
+    looks cached calls up; it is ``None`` where no app is cached.
     """
 
     def __init__(
@@ -59,9 +54,7 @@ class Preparer:
     def prepare(self, task: Task) -> bool:
         """Put values in and look the memo up; tell whether the task is still to run.
 
-        Raises:
-            BaseException: Whatever a future, a plugin or an argument raised; the task
-                is to fail with it.
+        Whatever a future, a plugin or an argument raises, the task is to fail with it.
         """
         work = task.work
         if work is None:

@@ -29,14 +29,8 @@ JITTER: Final = 0.1
 class Retrier:
     """Retries tasks whose attempt failed, or ends them.
 
-    Args:
-        manager: Whose hooks are asked what a failure costs.
-        route: Gives the executors that a task may run on.
-        config: How often, and how long to wait, where the app does not say.
-        closing: Whether anything is still tried.
-        scheduler: Keeps the delays.
-        fail: Ends a task with an error.
-        log: The run's log.
+    A plugin may say what a failure costs and how long to wait. The configuration says
+    how often and how long where the app does not. ``scheduler`` keeps the delays.
     """
 
     def __init__(

@@ -39,15 +39,8 @@ _GET_ITEM: Final = AppSpec("getitem", executors=(INTERNAL,))
 class Submitter:
     """Makes a task of a call and hands it to the dispatcher.
 
-    Args:
-        home: What this kernel's tasks have in common; others have another one.
-        post: Leaves an item for the dispatcher.
-        closing: Whether tasks are still taken.
-        pool: The executors.
-        reader: Reads what is the kernel's out of a call.
-        limit: ``max_pending``: how many tasks may be unfinished; ``None`` for any.
-        throttle: Holds the caller up meanwhile.
-        dependencies: Finds what a task waits for where that is not plain.
+    While ``limit`` tasks (``max_pending``; ``None`` for no limit) are unfinished, the
+    throttle holds the caller up.
     """
 
     def __init__(
@@ -137,14 +130,9 @@ class Submitter:
 class Dependencies:
     """Finds what a task waits for.
 
-    Args:
-        home: What this kernel's tasks have in common; others have another one.
-        deep: Whether futures are looked for in containers.
-        copies: Whether ``file:`` URLs are staged like those of other schemes.
-        post: Leaves an item for the dispatcher.
-        foreign: Watches futures that are no tasks of this kernel.
-        transfers: Gives who stages remote files in.
-        in_task: Tells whether a task does that itself.
+    With ``deep``, futures are looked for in containers; with ``copies``, ``file:`` URLs
+    are staged like those of other schemes. Remote files are staged in by ``transfers``,
+    unless ``in_task`` says that the task does that itself.
     """
 
     def __init__(

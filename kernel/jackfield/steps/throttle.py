@@ -19,23 +19,15 @@ _CHECK_S: Final = 1.0
 class Throttle:
     """Holds submitters up.
 
-    Args:
-        live: The tasks that are registered and not ended.
-        inbox: What is to be worked off; its tasks are not registered yet.
-        closing: Whether tasks are still taken.
-        serves: Tells whether tasks wait for the thread that asks: because it runs one,
-            or works for the kernel.
+    ``serves`` tells whether tasks wait for the thread that asks: because it runs one,
+    or works for the kernel. The tasks in ``inbox`` are not registered in ``live`` yet.
 
     Attributes:
         waiting: One latch for each submitter that waits.
     """
 
     def __init__(
-        self,
-        live: Sized,
-        inbox: Sized,
-        closing: Closing,
-        serves: Callable[[], bool],
+        self, live: Sized, inbox: Sized, closing: Closing, serves: Callable[[], bool]
     ) -> None:
         self._live = live
         self._inbox = inbox
