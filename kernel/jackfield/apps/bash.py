@@ -39,9 +39,7 @@ _TAIL: Final = 2000
 class BashCommand:
     """The function of a bash app's tasks.
 
-    Args:
-        function: The app's function, which returns the command line.
-        name: The app's name.
+    ``function``, the app's, returns the command line; ``name`` is the app's name.
     """
 
     def __init__(self, function: Callable[..., Any], name: str) -> None:
@@ -136,10 +134,7 @@ class BashCommand:
 
 
 def _start(command: str, stdout: Any, stderr: Any) -> subprocess.Popen[bytes]:
-    """Start a command in a process group of its own.
-
-    So it can be killed together with all processes that it has started.
-    """
+    """Start a command in its own process group, to be killed with all it starts."""
     import subprocess
 
     process = subprocess.Popen(
@@ -154,10 +149,7 @@ def _start(command: str, stdout: Any, stderr: Any) -> subprocess.Popen[bytes]:
 
 
 def _kill_running() -> None:
-    """Kill the commands that still run when the program ends.
-
-    The threads that wait for them, which would kill them, may be gone by then.
-    """
+    """Kill commands at the program's end: the threads that would may be gone."""
     for process in list(_running):
         _kill_group(process)
 
@@ -177,11 +169,8 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
 def _opened(name: str, spec: Any, app: str) -> Iterator[Any]:
     """Open the file for a stream.
 
-    Args:
-        name: ``"stdout"`` or ``"stderr"``.
-        spec: A path, to which is appended; a pair of path and mode; or ``None``, which
-            leaves the stream as it is.
-        app: The app's name.
+    ``name`` is ``"stdout"`` or ``"stderr"``. ``spec`` is a path, to which is appended;
+    a pair of path and mode; or ``None``, which leaves the stream as it is.
 
     Raises:
         BadStdStreamFile: It cannot be opened.

@@ -123,10 +123,7 @@ class App(Generic[P, R]):
         return kernel.submit_app(self._spec, self._target, self._bound + args, kwargs)
 
     def map(self, *iterables: Iterable[Any], window: int | None = None) -> Iterator[R]:
-        """Call the app for each item, give results in order.
-
-        See ``DataFlowKernel.map``.
-        """
+        """Call it for each item, give results in order; see ``DataFlowKernel.map``."""
         return windowed(self, iterables, window)
 
     def options(self, **changes: Unpack[AppOptions]) -> App[P, R]:
@@ -193,12 +190,8 @@ def python_app(
 ) -> Any:
     """Make a function an app: its call is a task, run where an executor puts it.
 
-    Used bare or with options. Futures among a call's arguments are waited for, and
-    the function gets their results.
-
-    Args:
-        function: The function.
-        options: See ``AppOptions``.
+    Used bare or with options: see ``AppOptions``. Futures among a call's arguments are
+    waited for, and the function gets their results.
 
     Raises:
         ConfigurationError: An option is unknown or cannot be.
@@ -217,17 +210,13 @@ def bash_app(
 ) -> Any:
     """Make a function that returns a command line an app that runs it in bash.
 
-    The call's ``stdout=`` and ``stderr=`` take a path, ``(path, mode)``, a ``File``
-    or ``AUTO_LOGNAME``; without a mode the stream is appended to what the file has.
-    Given a ``File``, ``future.stdout`` is a future of it. The result is 0: any other
-    exit code is a ``BashExitFailure``, a missing file of ``outputs=`` is
-    ``MissingOutputs``, and at the walltime the command is killed with all that it
-    started. As ever in bash, a pipeline succeeds when its last part does, unless it
-    begins ``set -o pipefail``.
-
-    Args:
-        function: The function; it returns the command line.
-        options: See ``AppOptions``.
+    The call's ``stdout=`` and ``stderr=`` take a path, ``(path, mode)``, a ``File`` or
+    ``AUTO_LOGNAME``; without a mode the stream is appended to what the file has. Given
+    a ``File``, ``future.stdout`` is a future of it. The result is 0: any other exit
+    code is a ``BashExitFailure``, a missing file of ``outputs=`` is ``MissingOutputs``,
+    and at the walltime the command is killed with all that it started. As ever in bash,
+    a pipeline succeeds when its last part does, unless it begins ``set -o pipefail``.
+    For the options see ``AppOptions``.
     """
     return _decorate("bash", function, options)
 
@@ -247,10 +236,8 @@ def join_app(
     lists, dicts and other containers to any depth. The task ends when they have,
     with the same structure holding their results; if one fails, with ``JoinError``.
 
-    Args:
-        function: The function.
-        options: See ``JoinOptions``: as the body runs in the driver, there are no
-            ``executors`` and no ``resources`` to choose.
+    For the options see ``JoinOptions``: as the body runs in the driver, there are no
+    ``executors`` and no ``resources`` to choose.
     """
     return _decorate("join", function, options)
 

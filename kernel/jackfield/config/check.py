@@ -77,10 +77,8 @@ def checked(
 ) -> dict[str, Any]:
     """Check the values of fields of a ``Config``; ``origin`` gives a key's source.
 
-    Returns:
-        The fields as they are kept: tables and sequences copied, ``~`` in
-        ``run_dir`` expanded, names of levels in capitals, checkpoint defaults
-        filled in.
+    Returns the fields as they are kept: tables and sequences copied, ``~`` in
+    ``run_dir`` expanded, names of levels in capitals, checkpoint defaults filled in.
 
     Raises:
         ConfigurationError: A value is of the wrong type or out of range. It names

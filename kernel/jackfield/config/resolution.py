@@ -26,9 +26,8 @@ class Resolved:
 
     Attributes:
         config: The configuration.
-        origins: Key as files write it, with dots, to its source: the path of a
-            file, ``"environment variable JACKFIELD_RETRIES"``, ``"Python"``,
-            ``"default"``.
+        origins: Key as files write it, with dots, to its source: the path of a file,
+            ``"environment variable JACKFIELD_RETRIES"``, ``"Python"`` or ``"default"``.
     """
 
     config: Config

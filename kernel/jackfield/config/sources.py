@@ -7,13 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, runtime_checkable
 
-from jackfield.config.check import (
-    SPELLED,
-    check_names,
-    is_names,
-    is_text,
-    unknown,
-)
+from jackfield.config.check import SPELLED, check_names, is_names, is_text, unknown
 from jackfield.config.merge import Layer
 from jackfield.config.model import Config, changed_values, field_names
 from jackfield.errors import ConfigurationError
@@ -78,9 +72,8 @@ def _plugin_fields(section: Mapping[str, Any]) -> dict[str, Any]:
 def files(directory: Path) -> Sequence[Layer]:
     """Return what the nearest configuration files at or above a directory set.
 
-    The first directory counts that has a ``jackfield.toml`` or a
-    ``pyproject.toml`` with a ``[tool.jackfield]`` table; if it has both, the former
-    comes above the latter.
+    The first directory counts that has a ``jackfield.toml`` or a ``pyproject.toml``
+    with a ``[tool.jackfield]`` table; of both, the former comes above the latter.
     """
     for place in (directory, *directory.parents):
         layers = [*_project_layers(place / "pyproject.toml")]

@@ -58,9 +58,8 @@ class ExecutorPool:
         manager: The plugins, which make executors.
         run_dir: The run's directory.
         report: Takes the outcomes that an executor reports.
-        own: The executors for the kernel's own tasks: each label with a function that
-            returns the executor or its configuration table. They are started when they
-            are needed.
+        own: Those for the kernel's own tasks, started when they are needed: each label
+            with a function that returns the executor or its configuration table.
         log: The run's log.
     """
 
@@ -89,8 +88,7 @@ class ExecutorPool:
     def add(self, tables: Mapping[str, Any]) -> None:
         """Start executors; if one fails, stop those that this call has started.
 
-        Args:
-            tables: Each label with its configuration table, or with an executor.
+        ``tables`` has, for each label, its configuration table or an executor.
 
         Raises:
             ConfigurationError: A label is taken, or a table is wrong.
@@ -183,10 +181,9 @@ class ExecutorPool:
     def shutdown(self, grace: float | None) -> None:
         """Shut all executors down; an error of one stops no other.
 
-        Args:
-            grace: Seconds for the tasks that run. ``None`` waits for them, for one
-                executor after the other. The kernel's own come last, because tasks of
-                the others may still need them.
+        ``grace`` is the seconds for the tasks that run; ``None`` waits for them, for
+        one executor after the other. The kernel's own come last: others' tasks may need
+        them.
         """
         with self._lock:
             self._closed = True
@@ -237,9 +234,7 @@ class ExecutorPool:
     def route(self, spec: AppSpec, walltime: float | None) -> Route:
         """Return the executors that may run an app's task and can do what it asks for.
 
-        Args:
-            spec: The app. It keeps the answer for its own walltime.
-            walltime: Seconds for the task, which may differ from the app's.
+        ``walltime``, in seconds, is the task's. The app keeps the answer for its own.
 
         Raises:
             ConfigurationError: The app names an unknown label.

@@ -32,9 +32,8 @@ def unfit(entry: ExecutorEntry, spec: AppSpec, walltime: float | None) -> str:
 def least_loaded(loads: Mapping[ExecutorEntry, int]) -> ExecutorEntry:
     """Return the executor with the fewest unfinished works per worker.
 
-    Args:
-        loads: Each candidate with its number of unfinished works. Of equals, the first
-            is returned.
+    ``loads`` has the number of unfinished works of each candidate. Of equals, the first
+    is returned.
     """
     return min(loads, key=lambda entry: loads[entry] / entry.workers)
 
@@ -47,12 +46,8 @@ def select(
 ) -> ExecutorEntry:
     """Choose the executor of one attempt: the one a hook names, or the least loaded.
 
-    Args:
-        task: The task.
-        route: The candidates.
-        manager: The plugins, whose hooks are asked.
-        coming: The tasks of this batch that an executor will get, and that its load
-            does not count yet.
+    ``coming`` has the tasks of this batch that an executor will get, and that its load
+    does not count yet.
 
     Raises:
         ConfigurationError: A hook named a label that is none of the candidates'.

@@ -10,11 +10,7 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from jackfield.errors import (
-    DuplicatePluginError,
-    PluginLoadError,
-    PluginNotFoundError,
-)
+from jackfield.errors import DuplicatePluginError, PluginLoadError, PluginNotFoundError
 from jackfield.plugins.listing import PluginInfo
 from jackfield.plugins.loader import load_plugin
 from jackfield.plugins.scan import GROUPS, EntryPoint, Kind, find_entry_points

@@ -80,14 +80,9 @@ class PluginCollection:
         """Register a plugin of the program: a module, or an object with hooks.
 
         It counts from the next call of a hook on. Registered again, it keeps its name.
-
-        Args:
-            plugin: Not a class: its methods would lack their ``self``.
-            name: What messages call it; by default the module's or the class's
-                name, with a number behind where that is taken.
-
-        Returns:
-            Its name.
+        ``plugin`` is not a class: its methods would lack their ``self``. Messages call
+        it ``name``: by default the module's or the class's, with a number behind where
+        that is taken. Returns the name.
 
         Raises:
             PluginLoadError: It has no hooks, one that does not exist or has an
@@ -107,10 +102,7 @@ class PluginCollection:
                 del self._loaded[entry]
 
     def describe(self, function: HookFunction) -> str:
-        """Say whose a function of a compiled hook is, for messages.
-
-        As in ``plugin 'lab' (lab-tools 1.2), hook jackfield_retry``.
-        """
+        """Say whose a hook's function is: ``plugin 'lab' (lab-tools 1.2), hook x``."""
         return self._registrations.describe(function)
 
     def listeners(self, hook: str) -> tuple[Observer, ...]:

@@ -27,9 +27,7 @@ _WHAT_NOW: Final = (
 def create_key_maker(manager: PluginManager, files: FilesBy = "content") -> KeyMaker:
     """Ask for a key maker: the program's plugins, then the one named ``python``.
 
-    Args:
-        manager: The kernel's plugins.
-        files: What a ``File`` counts by.
+    ``files`` says what a ``File`` counts by.
 
     Raises:
         PluginLoadError: Nobody answers, and the plugin is blocked, missing or broken;

@@ -61,10 +61,7 @@ class PluginManager(PluginCollection):
     # -- Asking
 
     def ask(
-        self,
-        hooks: Sequence[HookFunction],
-        check: Callable[[Any], T],
-        *arguments: Any,
+        self, hooks: Sequence[HookFunction], check: Callable[[Any], T], *arguments: Any
     ) -> T | None:
         """Return the first answer that is not ``None``, as ``check`` gives it back.
 
@@ -222,10 +219,7 @@ class PluginManager(PluginCollection):
     def deliver_events(
         self, tasks: Sequence[TaskEvent], transfers: Sequence[TransferEvent] = ()
     ) -> None:
-        """Tell the observers of events, and drop those that fail again and again.
-
-        Called on one thread only.
-        """
+        """Tell observers, on one thread only; drop those that fail again and again."""
         told = [tell_events(self.hooks.task_events, self.log, tasks)]
         told += [tell_events(self.hooks.transfer_events, self.log, transfers)]
         if not all(told):

@@ -81,10 +81,7 @@ def _words(value: str | None) -> set[str] | None:
 
 
 def blocking(value: str | None, names: Collection[str]) -> str:
-    """Return what ``VARIABLE`` must be so that ``names`` are blocked as well.
-
-    ``value`` is what it is now, ``None`` if it is not set.
-    """
+    """Return ``VARIABLE``, now ``value``, as it must be to block ``names`` as well."""
     words = _words(value)
     start = ["-*"] if words is not None and not words else sorted(words or ())
     return ",".join([*start, *(f"-{name}" for name in names)])

@@ -139,11 +139,9 @@ class Checkpoints:
     ) -> None:
         """Store a pickled result, and call ``done`` when the task may end.
 
-        Never raises.
-
-        ``done`` gets ``None``; or an error if the result is not stored and the
-        configuration wants the task to fail then. It is called on this thread, or on
-        the one that writes.
+        Never raises. ``done`` gets ``None``; or an error if the result is not stored
+        and the configuration wants the task to fail then. It is called on this thread,
+        or on the one that writes.
         """
         writer = self._writer
         if writer is None:

@@ -68,10 +68,7 @@ class Frozen(NamedTuple):
 
 
 def is_fixed(value: Any) -> bool:
-    """Tell whether nobody can change a value, so that it need not be copied.
-
-    Only small ones are looked through.
-    """
+    """Tell whether a value is small and unchangeable, so that it need not be copied."""
     kind = type(value)
     if kind in _ATOMS:
         return True

@@ -138,11 +138,8 @@ def pack(
 ) -> bytes:
     """Put a pickle into an envelope.
 
-    Args:
-        key: The memo key, to which the signature binds it.
-        payload: The pickle.
-        signing_key: Signs it; ``None``: it gets a plain digest.
-        versions: Distribution to version, of what the result may depend on.
+    The signature binds it to the memo key; without a signing key it gets a plain
+    digest. ``versions`` has those of the distributions that the result may depend on.
     """
     serializer = "cloudpickle" if b"cloudpickle" in payload else "pickle"
     header = _header(serializer, tuple(sorted((versions or {}).items())))
@@ -234,12 +231,9 @@ def unpack(
 ) -> Envelope | Miss:
     """Verify an envelope, and open it.
 
-    Args:
-        key: The memo key that it was found under.
-        data: The envelope.
-        signing_key: This user's, or the team's.
-        trust: ``"signed"``: only what that key has signed. Else, what it has not
-            signed passes; what claims to be signed with it must be in any case.
+    ``key`` is the memo key that it was found under, ``signing_key`` this user's, or the
+    team's. With the trust ``"signed"``, only what that key has signed passes. Else,
+    what it has not signed passes; what claims to be signed with it must be in any case.
     """
     envelope = open_envelope(data)
     if isinstance(envelope, Miss):

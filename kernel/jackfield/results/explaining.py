@@ -13,12 +13,7 @@ from jackfield.errors import CheckpointError, one_line
 from jackfield.files import redact
 from jackfield.futures import AppFuture, DataFuture
 from jackfield.graph.task import task_of
-from jackfield.results.explanation import (
-    Call,
-    Explanation,
-    explain_miss,
-    shown_time,
-)
+from jackfield.results.explanation import Call, Explanation, explain_miss, shown_time
 from jackfield.states import TaskState
 
 if TYPE_CHECKING:
@@ -28,16 +23,13 @@ if TYPE_CHECKING:
 
 
 def explain(future: AppFuture[Any] | DataFuture) -> Explanation:
-    """Tell why a task was a hit or a miss.
+    """Tell why the task of a future, or of one of its outputs, was a hit or a miss.
 
     A miss is compared with the nearest call of the app that was stored when it was
     looked up: the one with the fewest different arguments, then with the least
     different code. Reads the checkpoint stores, on the calling thread; after the
     kernel has ended too. Of an app with very many stored calls, the last 10,000 are
     compared.
-
-    Args:
-        future: An app's, or that of one of its outputs.
 
     Raises:
         TypeError: It is no future of a task.

@@ -19,13 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jackfield.errors import one_line
 from jackfield.files import File
-from jackfield.results.copies import (
-    LARGE,
-    Frozen,
-    is_fixed,
-    result_bytes,
-    result_value,
-)
+from jackfield.results.copies import LARGE, Frozen, is_fixed, result_bytes, result_value
 from jackfield.results.outputs import altered, kept, produced, returned
 from jackfield.results.versions import FunctionVersions
 from jackfield.states import FINAL, TaskState
@@ -61,12 +55,9 @@ class Actions(NamedTuple):
 class Flights:
     """The cached calls of one kernel: those that are executed, and their results.
 
-    All methods may be called on any thread.
-
-    Args:
-        create_key_maker: Makes what makes keys; called for the first cached call.
-        checkpoints: Results of earlier runs, and for later ones.
-        actions: What flights have done with tasks.
+    All methods may be called on any thread. ``create_key_maker`` makes what makes keys,
+    and is called for the first cached call. ``checkpoints`` has results of earlier
+    runs, and takes those for later ones.
 
     Attributes:
         joins_followed: Whether a task has ever followed a join: only then can calls
@@ -301,11 +292,7 @@ class Flights:
         self._checkpoints.save(app, extras.key, data, extras.manifest, saved)
 
     def _saved(
-        self,
-        task: Task,
-        value: Any,
-        kept: Kept | None,
-        error: CheckpointError | None,
+        self, task: Task, value: Any, kept: Kept | None, error: CheckpointError | None
     ) -> None:
         """End a task whose result is stored; keep it, unless it cannot be copied."""
         if error is not None:

@@ -19,10 +19,8 @@ _PLACE: Final = re.compile(r"(?P<name>.*?)(?: \((?P<place>.*)\))?(?: #\d+)?", re
 def changes(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
     """Compare the manifests of two calls, and tell what differs.
 
-    Functions are compared by name, wherever in their file they stand.
-
-    Returns:
-        Sentences: ``"function helpers.clean (helpers.py:23) has changed"``.
+    Functions are compared by name, wherever in their file they stand. Returns sentences
+    such as ``"function helpers.clean (helpers.py:23) has changed"``.
     """
     before, after = _by_name(old), _by_name(new)
     told = []

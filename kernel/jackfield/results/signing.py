@@ -93,9 +93,7 @@ def trust_of(options: Mapping[str, Any]) -> Trust:
 def signing_key(options: Mapping[str, Any]) -> SigningKey | None:
     """Return the key of a ``[checkpoint]`` table, made if it is this user's own.
 
-    Returns:
-        ``None`` if there is none and ``trust`` does not ask for one: then results are
-        stored without signature.
+    ``None`` if there is none and ``trust`` asks for none: results are then not signed.
 
     Raises:
         CheckpointError: The key cannot be read or made, or others can read it.
@@ -161,10 +159,9 @@ def load_key(key_file: str | Path | None = None) -> SigningKey:
 
 
 def make_key(path: Path) -> bool:
-    """Make a key for this user alone; one that exists stays. Safe between processes.
+    """Make a key for this user alone; tell whether it is this call that has made it.
 
-    Returns:
-        Whether it is this call that has made it.
+    One that exists stays. Safe between processes.
 
     Raises:
         CheckpointError: It cannot be made.

@@ -18,10 +18,7 @@ _KEPT: Final = 1_000
 
 
 class FunctionVersion:
-    """A function under another object's identity, so that it is pickled once more.
-
-    Unpickled, it is the function itself.
-    """
+    """A function as another object, to be pickled anew; it is unpickled as itself."""
 
     __slots__ = ("__weakref__", "__wrapped__")
 

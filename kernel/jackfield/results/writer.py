@@ -31,10 +31,7 @@ class Saving(NamedTuple):
 
 
 def again(error: CheckpointError) -> CheckpointError:
-    """Return the same error as a new object, for one more task that fails with it.
-
-    Raised more than once, one object would collect the tracebacks of all who raise it.
-    """
+    """Return an error anew: raised twice, one object would collect both tracebacks."""
     fresh = CheckpointError(error.reason, error.path)
     fresh.__cause__ = error
     return fresh
@@ -47,7 +44,6 @@ class CheckpointWriter:
         store: Where to.
         mode: When to write: ``"task_exit"`` at once, ``"periodic"`` each ``period``
             seconds, ``"dfk_exit"`` at the end, ``"manual"`` when ``flush`` is called.
-        period: Seconds.
         failed: Called once, with the first error of the store; from then on nothing
             is written. Like the ``done`` of ``put``, it never raises.
         fails_tasks: Whether tasks that wait for their record get that error.
@@ -101,8 +97,7 @@ class CheckpointWriter:
         """Write what has come so far, and wait until it is written.
 
         Raises:
-            RuntimeError: The caller is the thread that writes: it would wait for
-                itself.
+            RuntimeError: Called on the thread that writes, which would wait for itself.
         """
         if threading.current_thread() is self.thread:
             raise RuntimeError("The thread that writes checkpoints cannot wait for it.")

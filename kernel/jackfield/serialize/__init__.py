@@ -10,9 +10,8 @@ else by cloudpickle. A function or class that a worker cannot import is pickled 
 value*, with its code: those of ``__main__``, of notebooks, and of modules that are on
 no import path. Others are pickled *by reference*, as a name.
 
-To pickle or to unpickle an object of a user's runs code of its class, which may raise
-anything. So each is done in a ``try`` of its own, and one bad object makes one task
-fail.
+To pickle or unpickle a user's object runs code of its class, which may raise anything.
+So each is done in a ``try`` of its own, and one bad object makes one task fail.
 """
 
 from __future__ import annotations
@@ -86,8 +85,7 @@ _FUNCTIONS_KEPT: Final = 256
 class RemoteTraceback(Exception):  # noqa: N818  (shown as a cause, never raised)
     """The traceback of a task's exception in the worker, as text.
 
-    It becomes the ``__cause__`` of the exception in the driver, so that Python prints
-    it above the traceback of the driver.
+    It becomes the ``__cause__`` of the driver's exception: Python prints it above.
     """
 
     def __init__(self, text: str) -> None:
@@ -109,12 +107,8 @@ def dump_function(name: str, function: Callable[..., Any]) -> bytes:
     through ``__wrapped__``. By value means with its closure, its defaults and the
     globals that it uses, as they are now.
 
-    Args:
-        name: The app's name, for the error.
-        function: Any callable.
-
     Raises:
-        SerializationError: It cannot be pickled.
+        SerializationError: It cannot be pickled. The error names the app, by ``name``.
     """
     path = _attribute_path(function)
     try:
@@ -159,10 +153,7 @@ def _resolve(module: str, path: str) -> Any:
 
 
 def _attribute_path(function: Any) -> str | None:
-    """Return the dotted path to a function within a module that a worker can import.
-
-    ``None`` if there is no such path.
-    """
+    """Return the dotted path by which a worker can import a function, or ``None``."""
     path = getattr(function, "__qualname__", None)
     module = sys.modules.get(getattr(function, "__module__", None) or "")
     if not isinstance(function, FunctionType) or path is None or "<" in path:
@@ -190,13 +181,9 @@ def dump_call(
 ) -> bytes:
     """Pickle the arguments of one call.
 
-    Args:
-        name: The app's name, for the error.
-        function: What is to be called. Errors name its parameters; without it,
-            positional arguments are numbered.
-        args: Positional arguments.
-        kwargs: Keyword arguments.
-        buffers: As for ``dumps``.
+    Errors name the app, by ``name``, and the parameters of ``function``, which is to be
+    called; without it, positional arguments are numbered. ``buffers`` is as for
+    ``dumps``.
 
     Raises:
         SerializationError: An argument cannot be pickled. The error names it and
@@ -239,15 +226,9 @@ def run_packed(function: bytes, call: bytes, buffers: Sequence[Any] = ()) -> Pac
     """Load a function and its arguments, call it, and pack the outcome.
 
     This is what runs in a worker, of any kind of pool. It never raises. The functions
-    that were loaded last are remembered.
-
-    Args:
-        function: From ``dump_function``.
-        call: From ``dump_call``.
-        buffers: What ``dump_call`` has put into its ``buffers``.
-
-    Returns:
-        The outcome, for ``load_outcome``.
+    that were loaded last are remembered. ``function`` and ``call`` come from
+    ``dump_function`` and ``dump_call``, ``buffers`` is what the latter has put into its
+    own. The outcome is for ``load_outcome``.
     """
     try:
         loaded = _remembered(function)
@@ -298,12 +279,8 @@ def pack_error(error: BaseException, *, skip_frames: int = 1) -> Packed:
     """Pack what a task has raised.
 
     It is unpickled here for a test, because many exceptions can be pickled but not
-    unpickled. One that cannot is packed as text alone.
-
-    Args:
-        error: The exception.
-        skip_frames: How many frames at the beginning of the traceback are ours and are
-            left out.
+    unpickled. One that cannot is packed as text alone. The first ``skip_frames`` of the
+    traceback are ours and are left out.
     """
     text = _format(error, skip_frames)
     if not isinstance(error, Exception):
@@ -333,11 +310,7 @@ def _format(error: BaseException, skip_frames: int) -> str:
 
 
 def load_outcome(name: str, packed: Packed) -> tuple[BaseException | None, Any]:
-    """Unpack what ``run_packed`` returned; never raises.
-
-    Args:
-        name: The app's name, for errors.
-        packed: The outcome.
+    """Unpack what ``run_packed`` returned for an app of this name; never raises.
 
     Returns:
         ``(error, value)``, of which the error is ``None`` if the task has returned. The

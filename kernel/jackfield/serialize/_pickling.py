@@ -38,10 +38,8 @@ _MAIN: Final = frozenset({"__main__", "__mp_main__"})
 def dumps(value: object, buffers: Buffers | None = None) -> bytes:
     """Pickle a value so that a worker, or the driver, can load it.
 
-    Args:
-        value: What to pickle.
-        buffers: If given, large contiguous buffers that objects offer (NumPy
-            arrays, ``PickleBuffer``) are appended to it instead of being copied.
+    Large contiguous buffers that objects offer (NumPy arrays, ``PickleBuffer``) are
+    appended to ``buffers``, if that is given, instead of being copied.
 
     Raises:
         Exception: Whatever the pickler or the value's own methods raise.
@@ -50,10 +48,7 @@ def dumps(value: object, buffers: Buffers | None = None) -> bytes:
 
 
 def loads(data: bytes | bytearray | memoryview, buffers: Iterable[Any] = ()) -> Any:
-    """Load what ``dumps`` has pickled.
-
-    This runs code of the value's classes, and raises what that raises.
-    """
+    """Load what ``dumps`` has pickled; runs code of its classes, which may raise."""
     return pickle.loads(data, buffers=buffers)
 
 
@@ -64,9 +59,8 @@ def dump_parts(
 ) -> list[bytes]:
     """Pickle like ``dumps``, into pieces to be written one after another.
 
-    What the standard pickler cannot do is left to ``fallback``, or to cloudpickle.
-
-    A large ``bytes`` object inside the value is a piece as it is, not a copy.
+    What the standard pickler cannot do is left to ``fallback``, or to cloudpickle. A
+    large ``bytes`` object inside the value is a piece as it is, not a copy.
     """
     if type(value) in _ATOMS and (
         not isinstance(value, bytes | str) or len(value) <= _COPIED_SIZE
@@ -195,10 +189,7 @@ def _finds_same_module(name: str) -> bool:
 
 
 def _find_origin(name: str, path: Any) -> str | None:
-    """Return the file that an import would load.
-
-    ``""`` for a module that is not in a file, ``None`` if there is no such module.
-    """
+    """Return a module's file: ``""`` if it has none, ``None`` if it is not found."""
     for finder in sys.meta_path:
         try:
             spec = finder.find_spec(name, path)

@@ -1,7 +1,4 @@
-"""Finds and names the part of an object because of which it cannot be pickled.
-
-This is done when pickling has failed, by pickling parts one by one.
-"""
+"""Finds, by pickling parts one by one, which part of an object cannot be pickled."""
 
 from __future__ import annotations
 
@@ -45,12 +42,8 @@ def argument_error(
 ) -> SerializationError:
     """Return an error that names the first argument that cannot be pickled.
 
-    Args:
-        name: The app's name.
-        function: What is to be called, or ``None``.
-        args: Positional arguments.
-        kwargs: Keyword arguments.
-        error: What pickling all of them together has raised.
+    ``name`` is the app's, ``function`` what is to be called, or ``None``, and ``error``
+    what pickling all arguments together has raised.
     """
     for parameter, value in _named_arguments(function, args, kwargs):
         trouble = _pickling_error(value)
@@ -83,10 +76,8 @@ def _named_arguments(
 def with_path(subject: str, path: str, root: str) -> str:
     """Return a subject with the path to the part of it that is at fault.
 
-    Args:
-        subject: ``"argument 'x'"``.
-        path: ``"x.handlers[0].lock"``.
-        root: ``"x"``; if the path is no longer than that, it says nothing.
+    Examples of the three are ``"argument 'x'"``, ``"x.handlers[0].lock"`` and ``"x"``.
+    A path that is no longer than the root says nothing.
     """
     return subject if path == root else f"{subject}, at {path}"
 
@@ -94,17 +85,10 @@ def with_path(subject: str, path: str, root: str) -> str:
 def explain_unpicklable(value: object, name: str) -> str:
     """Return the path from a value to the part of it that cannot be pickled.
 
-    The search goes breadth first, so that the path is a shortest one. It is limited to
-    a few hundred objects and about a second. It never raises: at worst, the answer is
-    ``name``.
-
-    Args:
-        value: What failed to pickle.
-        name: Its name, with which the path begins.
-
-    Returns:
-        A path such as ``"x.handlers[0].lock"``, or ``name`` if the value itself is at
-        fault.
+    The search goes breadth first, so that the path is a shortest one, such as
+    ``"x.handlers[0].lock"``. It begins with ``name``, and is no more than that if the
+    value itself is at fault. The search is limited to a few hundred objects and about a
+    second. It never raises: at worst, the answer is ``name``.
     """
     try:
         return _find(value, name, _pickling_error)
@@ -126,10 +110,8 @@ def _find(
 ) -> str:
     """Return the path to the nearest part that fails though none of its parts does.
 
-    Args:
-        value: An object that cannot be pickled.
-        name: Its name, with which the path begins.
-        trouble: Returns what pickling an object raises, or ``None``.
+    The path begins with ``name``. ``trouble`` returns what pickling raises, or
+    ``None``.
     """
     queue = deque([(name, value)])
     seen = {id(value)}

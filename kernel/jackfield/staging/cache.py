@@ -42,11 +42,9 @@ _AFTER_EVICTION: Final = 0.9
 class Cache:
     """A directory of files that were staged in, shared by runs and processes.
 
-    May be used on several threads at once.
-
-    Args:
-        directory: Where they are. Made on first use, closed to other users.
-        quota: Bytes that they may take together; see ``_evict`` for how exactly.
+    May be used on several threads at once. The directory is made on first use, closed
+    to other users. ``quota`` is how many bytes the files may take together; see
+    ``_evict`` for how exactly.
     """
 
     def __init__(self, directory: Path, quota: int) -> None:

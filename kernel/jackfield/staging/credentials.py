@@ -21,9 +21,7 @@ class Credentials:
     It is pickled without what it has found, so that no secret leaves the process; a
     worker looks up where it is.
 
-    Args:
-        hooks: Compiled ``jackfield_credentials``.
-        file: Path of the file, or ``None`` for the usual place.
+    ``hooks`` are compiled ``jackfield_credentials``; no ``file`` means the usual place.
     """
 
     def __init__(

@@ -71,12 +71,9 @@ def size_of(path: Path) -> int:
 def publish(part: Path, target: Path, *, sync: bool) -> None:
     """Give a verified file its final name, in one step.
 
-    Args:
-        part: The file under the name that nobody knows.
-        target: The final name.
-        sync: Whether to wait first until the content is on the disk. Then, after a loss
-            of power, the file is whole or absent: absent because the directory is not
-            synced, so that the new name may be lost.
+    ``part`` has the name that nobody knows. ``sync`` says to wait first until the
+    content is on the disk. Then, after a loss of power, the file is whole or absent:
+    absent because the directory is not synced, so that the new name may be lost.
     """
     if sync:
         handle = os.open(part, os.O_RDONLY | os.O_CLOEXEC)

@@ -57,8 +57,7 @@ class Timeouts:
 
     Attributes:
         connect: For a connection to be made.
-        idle: For the next byte. A transfer may take as long as it likes while bytes
-            move.
+        idle: For the next byte. A transfer may take any time while bytes move.
     """
 
     connect: float = 10.0
@@ -101,8 +100,7 @@ class Stop:
     def child(self) -> Iterator[Stop]:
         """Give a Stop for one file of many.
 
-        It is stopped when this one is; to stop or to interrupt it leaves this one
-        alone.
+        It is stopped when this one is; to stop or interrupt it leaves this one alone.
         """
         child = Stop()
         if not self.add(child.stop):
@@ -161,11 +159,7 @@ class Remote:
         return self.stop.event
 
     def check(self) -> None:
-        """Raise if nobody wants the file any more.
-
-        Raises:
-            TransferCancelledError: Nobody does.
-        """
+        """Raise ``TransferCancelledError`` if nobody wants the file any more."""
         if self.stop.event.is_set():
             raise TransferCancelledError(redact(self.url))
 
@@ -173,10 +167,9 @@ class Remote:
     def broken_by(self, breaker: Callable[[], object]) -> Iterator[None]:
         """Have a blocking call broken when the transfer is cancelled or stalls.
 
-        Args:
-            breaker: Called on another thread while the block runs, such as a socket's
-                ``shutdown`` or a process's ``kill``. It may be called more than once.
-                What the block raises then does not matter.
+        ``breaker`` is called on another thread while the block runs, perhaps more than
+        once: a socket's ``shutdown``, a process's ``kill``. What the block raises then
+        does not matter.
 
         Raises:
             TransferCancelledError: It has been cancelled already.
@@ -192,9 +185,8 @@ class Remote:
     def read_options(self, kind: type[T]) -> T:
         """Return the options as an object of a dataclass of the provider's.
 
-        Args:
-            kind: The dataclass. Its fields are the options that exist; each has a
-                default, whose type an option must have.
+        The dataclass's fields are the options that exist; each has a default, whose
+        type an option must have.
 
         Raises:
             ConfigurationError: An option is none of the fields, or of another type.

@@ -29,18 +29,13 @@ def is_transient(error: BaseException) -> bool:
 
 
 def call_with_retries(
-    attempt: Callable[[int], T],
-    rules: Rules,
-    stop: Stop,
-    on_progress: OnProgress,
+    attempt: Callable[[int], T], rules: Rules, stop: Stop, on_progress: OnProgress
 ) -> T:
     """Call ``attempt(number)`` until it returns, or until another try is not worth it.
 
-    Args:
-        attempt: Called with 1, 2, ...
-        rules: How often to try, and how long to wait.
-        stop: Ends the wait between two attempts.
-        on_progress: Called after each failed attempt that is not the last.
+    ``attempt`` is called with 1, 2, ..., as often and after such delays as ``rules``
+    say; ``on_progress`` after each failed attempt that is not the last. ``stop`` ends a
+    wait.
 
     Raises:
         TransferCancelledError: The transfer was stopped.

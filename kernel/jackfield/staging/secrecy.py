@@ -36,10 +36,7 @@ def without_secrets(
 
 
 def _secrets(url: str, credentials: Mapping[str, str]) -> list[str]:
-    """List the secrets as they are and as they stand in URLs.
-
-    The longest come first, so that one within another is not replaced before it.
-    """
+    """List the secrets, also as in URLs; longest first, since one may hold another."""
     found = {value for name, value in credentials.items() if name not in _PUBLIC}
     if redact(url) != url:
         found |= _in_url(url)

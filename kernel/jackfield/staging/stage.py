@@ -45,10 +45,7 @@ def stage_in(
 def stage_out(
     file: File, site: Site, stop: Stop, on_progress: OnProgress = ignore_progress
 ) -> File:
-    """Take a file, or all files of a directory, to its URL.
-
-    See ``send`` for the arguments and errors, and ``send_tree``.
-    """
+    """Take a file, or a whole directory, to its URL; see ``send`` and ``send_tree``."""
     if file.tree:
         return send_tree(file, site, stop, on_progress)
     return send(file, site, stop, on_progress)

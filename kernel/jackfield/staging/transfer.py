@@ -70,8 +70,7 @@ class Transfer(Remote):
     ) -> RemoteInfo:
         """Write all bytes of ``source`` to ``path``; return ``info``.
 
-        Counts the progress, and looks between two blocks whether the transfer is
-        cancelled.
+        Counts the progress, and looks between two blocks whether it is cancelled.
 
         Args:
             source: Something with ``read(n)``, or an iterable of blocks.
@@ -103,10 +102,7 @@ class Transfer(Remote):
         return info
 
     def advance(self, moved: int) -> None:
-        """Count bytes as moved.
-
-        For providers that use neither ``receive`` nor ``open``, which count themselves.
-        """
+        """Count bytes as moved: ``receive`` and ``open`` do that by themselves."""
         self.counted = True
         self.moved += moved
         self.active = time.monotonic()

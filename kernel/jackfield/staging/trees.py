@@ -66,8 +66,7 @@ def fetch_tree(
 def send_tree(file: File, site: Site, stop: Stop, on_progress: OnProgress) -> File:
     """Take all files below a local directory to their places below a URL.
 
-    Several are moved at the same time. After a failure, those that are there already
-    stay there.
+    Several are moved at the same time. After a failure, those that are there stay.
     """
     top = Path(file.filepath)
     actions = [

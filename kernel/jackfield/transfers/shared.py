@@ -71,8 +71,7 @@ class SharedTransfers:
     """Starts the transfers of a kernel's files.
 
     Args:
-        directory: Where local copies of remote files lie, in the run's directory; made
-            when it is needed.
+        directory: Where local copies of remote files lie; made when it is needed.
         sites: Finds the site of a file.
         submit: Submits a task of the kernel's own.
         copies: Whether ``file:`` URLs are staged like those of other schemes.
@@ -153,9 +152,7 @@ class SharedTransfers:
     def release(self, files: Mapping[File, Future[Any] | None]) -> None:
         """Count a task out that wanted files; cancel the transfers that nobody wants.
 
-        Args:
-            files: The files that ``fetch`` was asked for, with the futures that it
-                returned.
+        ``files`` has each file with the future that ``fetch`` has returned for it.
         """
         for file, future in files.items():
             with self._lock:

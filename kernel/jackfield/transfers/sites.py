@@ -25,11 +25,8 @@ class Sites:
     """The sites of a kernel's files: one for each scheme and host.
 
     May be asked on any thread, without a lock. Two threads that ask for a new site at
-    the same time may both make it. The two are equal, and the later one is kept.
-
-    Args:
-        config: The rules, the options of plugins, the cache.
-        manager: The plugins.
+    the same time may both make it. The two are equal, and the later one is kept. Rules,
+    options of plugins and the cache come from ``config``.
     """
 
     def __init__(self, config: Config, manager: PluginManager) -> None:

@@ -2,9 +2,8 @@
 
 A frame is a fixed head (``HEAD``), then the facts about the value as JSON, then the
 value. The head has a checksum of the body, and one of itself that starts with the
-frame's offset: bytes of a segment inside a value do not pass for frames of this one.
-
-A sound head is believed about its length: nobody reads values in order to follow what
+frame's offset: bytes of a segment inside a value do not pass for frames of this one. A
+sound head is believed about its length: nobody reads values in order to follow what
 another process writes. A body is checked when it is read. Where a head is damaged, the
 next sound frame is searched for: a damaged byte costs one record.
 """

@@ -1,11 +1,10 @@
 """The index of a segment, in *runs*: sorted tables, each of one stretch of the segment.
 
-A run is a file that is written once, as a whole, and never changed. It has an entry for
-each key: 64 bits of a hash, and a *stamp*, which is the order of the key's newest frame
-in that stretch, whether that is a deletion, and its offset. Entries are sorted and cut
-into blocks, each with a checksum; the first hash of every block is held in memory, so
-that a look-up reads one block. Blocks are read, not mapped: a mapped file that is cut
-short, or on a disk that fails, kills whoever looks into it.
+A run is written once and never changed. For each key it has 64 bits of a hash, and a
+*stamp*: the order of the key's newest frame in that stretch, whether that is a
+deletion, and its offset. Entries are sorted and cut into blocks with checksums; the
+first hash of each block is in memory, so that a look-up reads one block. Blocks are
+read, not mapped: a mapped file, if cut short or on a failing disk, kills its reader.
 
 A run holds no truth: where one is missing or damaged, its stretch is scanned. It is
 written when what it covers is on the disk, so that it never speaks of what was lost.
@@ -79,11 +78,7 @@ def _between(stamps: Stamps, low: bytes, high: bytes) -> list[bytes]:
 
 
 class Run:
-    """An open run; ``OSError`` or ``ValueError`` if it cannot be used.
-
-    ``newest`` is the highest order in the segment up to its end, ``dead`` how many
-    bytes the deletions in it have made useless.
-    """
+    """An open run; ``OSError`` or ``ValueError`` if it cannot be used."""
 
     def __init__(self, path: Path, number: int, segment: File) -> None:
         self._path: Path = path
@@ -99,6 +94,7 @@ class Run:
         if not header.startswith(mine) or header[-4:] != checksum:
             raise ValueError("it is damaged, or of another segment")
         _, _, *facts, _ = _HEADER.unpack(header)
+        # The highest order up to its end; bytes that deletions in it have made useless.
         self.start, self.end, self.newest, self.dead = facts
         self.count: int = blocks * _PER_BLOCK
         self._firsts: array[int] = array("Q", firsts)

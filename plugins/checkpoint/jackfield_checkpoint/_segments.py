@@ -5,8 +5,7 @@ be had means that the writer has closed the store or died. Nobody waits for one.
 rules make it safe to read a segment without a lock while it is written:
 
 - Only the holder of the lock changes the file.
-- A whole frame is never changed, moved or cut off. What a reader has once seen stays
-  where it is, also if the write to which it belonged has failed in the end.
+- A whole frame stays as it is and where it is, even if the write around it has failed.
 - A frame that is not whole, at the end, is cut off by the next writer. Until then it
   may still become whole: a reader stops before it, and judges it only when it gets the
   lock, and as long as it has that. Who wants to write just then takes another segment.
@@ -50,9 +49,8 @@ _UNREAD: Final = -2  # the length of a file of which not all has been read
 class Segment:
     """A segment as one store knows it.
 
-    What is for reading may be used on any thread, all else only by one that holds the
-    store's mutex. ``known`` has the runs, whose stretches follow each other without a
-    gap, and what comes after them. It is replaced as a whole.
+    Any thread may read; all else needs the store's mutex. ``known`` has the runs,
+    without a gap between them, and what comes after; it is replaced as a whole.
     """
 
     def __init__(self, path: Path, options: Options, notices: Notices) -> None:

@@ -1,15 +1,15 @@
 """Results in append-only logs, ``pickle:///results``: a directory of segments.
 
-Each store that writes appends to a segment of its own, one that nobody writes at the
-time or a new one, so that no writer waits for another; it looks a key up in all. Of
-several frames of a key, the one with the highest *order* counts. Who writes first sees
-what others have put, and goes on from the highest order that it has met: what is put
-after another put has returned is newer. Of two that happen at the same time, either
-may be; a number drawn by each store is in the order too, so that all agree on which.
+Each store that writes appends to a segment of its own, a new one or one that nobody
+writes, so that no writer waits for another; it looks a key up in all. Of several frames
+of a key, the one with the highest *order* counts. Who writes first sees what others
+have put and goes on from the highest order met: what is put after another put has
+returned is newer. Of two at the same time either may be; a number that each store draws
+is in the order too, so that all agree on which.
 
-One more file, ``format-2``, tells the format by its name, and by its length how often
-the set of segments has changed: a byte is added each time, whatever byte. A store looks
-at that before every look-up; it is exact, where a directory's time stamp is not.
+The name of one more file, ``format-2``, tells the format, and its length how often the
+set of segments has changed: a byte is added each time. A store looks at that before
+every look-up; it is exact, where a directory's time stamp is not.
 """
 
 from __future__ import annotations
@@ -57,11 +57,7 @@ def jackfield_open_checkpoint(
 
 
 class PickleLogStore(CheckpointStore):
-    """See the module. Made open; ``close`` it.
-
-    Raises:
-        CheckpointError: It cannot be opened.
-    """
+    """See the module. Made open, or raises ``CheckpointError``; ``close`` it."""
 
     def __init__(self, options: Options) -> None:
         self._options: Options = options
@@ -145,8 +141,6 @@ class PickleLogStore(CheckpointStore):
                 one.catch_up()
         return self._segments
 
-    # -- Reading
-
     def get(self, key: bytes) -> CheckpointRecord | None:
         """See ``CheckpointStore``."""
         try:
@@ -210,8 +204,6 @@ class PickleLogStore(CheckpointStore):
         found = [array("Q", sorted(offsets)) for offsets in found]
         places = zip(segments, found, strict=True)
         return sorted(places, key=lambda place: place[0].newest, reverse=True)
-
-    # -- Writing
 
     def put_many(self, records: Sequence[CheckpointRecord]) -> None:
         """See ``CheckpointStore``."""
