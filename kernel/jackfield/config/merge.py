@@ -35,13 +35,14 @@ class Merged:
 
     Tables merge key by key; any other value replaces the one below it. There are two
     exceptions: an executor's table that names another plugin than the one below it
-    takes none of its options over, and neither does a ``checkpoint`` table with a store
-    of another kind (``mode`` and ``period`` excepted, which are the kernel's). These
-    options belong to a plugin that is not used any more, and mean nothing to the new.
+    takes over none of the other's options, and neither does a ``checkpoint`` table
+    with a store of another kind (``mode`` and ``period`` excepted, which are the
+    kernel's). These options belong to a plugin that is not used any more, and mean
+    nothing to the new.
 
     Attributes:
         values: Names of ``Config`` fields to values: only what a layer has set.
-        origins: Key to source: of each value, and of each table that is empty.
+        origins: The source of each value and of each empty table, by key.
     """
 
     def __init__(self) -> None:
@@ -54,7 +55,7 @@ class Merged:
             self._lay(self.values, layer.values, (), layer.source)
 
     def origin(self, key: Key) -> str:
-        """Return the source of a key, of what is in it, or of what it is in."""
+        """Return the source of a key, or of the value whose key is most like it."""
         for length in range(len(key), 0, -1):
             for other, source in reversed(self.origins.items()):
                 if other[:length] == key[:length]:

@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 END_S: Final = 10.0
 """Seconds that an executor gets to end, beyond the grace of its tasks.
 
-Twice what ``adapter`` gives to an adapted one, so that it has time to report that.
+Twice what ``adapter`` allows, so that it can still report one that does not end.
 """
 
 
 ADAPTER: Final = "adapter"
-"""Name of the plugin that makes executors of other kinds ours."""
+"""Name of the plugin that wraps a ``concurrent.futures.Executor``."""
 
 
 class ExecutorPool:
@@ -51,8 +51,8 @@ class ExecutorPool:
     Attributes:
         margin: Seconds that an executor gets to end, beyond the grace of its tasks.
         entries: Label to executor.
-        version: Another object whenever the users' executors have changed. A ``Route``
-            keeps the one that it was computed for.
+        version: Replaced by a new object whenever the users' executors change. A
+            ``Route`` keeps the one that it was computed for.
 
     Args:
         manager: The plugins, which make executors.
@@ -145,7 +145,7 @@ class ExecutorPool:
             raise ConfigurationError(f"There is an executor {label!r} already.")
 
     def _start(self, label: str, table: Any) -> ExecutorEntry:
-        """Make an executor and start it; whatever goes wrong is an error of ours."""
+        """Make an executor and start it; any failure is a ``JackfieldError``."""
         self._check_free(label)
         executor = self._create(label, table)
         entry = ExecutorEntry(label, executor)
@@ -208,7 +208,7 @@ class ExecutorPool:
                 thread.start()
             except RuntimeError as error:
                 # ``start`` waits for the thread to come up, and a Ctrl-C in that wait
-                # may come out as this RuntimeError. Then the thread has a number.
+                # may come out as this RuntimeError. Then the thread was started.
                 if thread.ident is not None:
                     raise KeyboardInterrupt from error
                 # At the interpreter's exit no thread can be started any more.
@@ -234,7 +234,8 @@ class ExecutorPool:
     def route(self, spec: AppSpec, walltime: float | None) -> Route:
         """Return the executors that may run an app's task and can do what it asks for.
 
-        ``walltime``, in seconds, is the task's. The app keeps the answer for its own.
+        ``walltime``, in seconds, is the task's. If it is the app's own, the
+        route is kept in ``spec.route``.
 
         Raises:
             ConfigurationError: The app names an unknown label.

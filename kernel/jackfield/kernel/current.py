@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from jackfield.abc import Kernel
 
-lock = threading.RLock()
+lock: threading.RLock = threading.RLock()
 """Held while a kernel is being loaded.
 
 It is reentrant, because a plugin that is called meanwhile may try to load another

@@ -82,7 +82,7 @@ class PluginManager(PluginCollection):
     def create_executor(
         self, kind: str, label: str, options: Mapping[str, Any]
     ) -> Executor | concurrent.futures.Executor:
-        """Ask for an executor: the program's plugins, then the one of that name.
+        """Ask for an executor: plugins that are registered, then the one of that name.
 
         Raises:
             PluginNotFoundError: No plugin answers, and none of that name is installed.
@@ -92,7 +92,7 @@ class PluginManager(PluginCollection):
         return self.provide("executor", kind, _EXECUTORS, (kind, label, options))
 
     def open_checkpoint(self, url: str, options: Mapping[str, Any]) -> CheckpointStore:
-        """Ask for a store: the program's plugins, then the one of the URL's scheme.
+        """Ask for a store: plugins that are registered, then that of the URL's scheme.
 
         Raises:
             ConfigurationError: The URL has no scheme, and no plugin answers.
@@ -142,7 +142,7 @@ class PluginManager(PluginCollection):
     def staging(
         self, scheme: str, hook: StagingHook
     ) -> tuple[Callable[[Any], Any], ...]:
-        """Return whom to ask about URLs of a scheme, in order; nobody: ``()``.
+        """Return the hook functions to ask about URLs of a scheme, in order.
 
         The program's plugins come first, then the entry point named like the scheme
         or else ``any``, loaded now.
@@ -165,7 +165,8 @@ class PluginManager(PluginCollection):
     def _serving(self, scheme: str) -> list[Plugin]:
         """Load the entry point that serves a scheme; return it in a list, or none.
 
-        Nobody has asked for ``any`` by name, so if it is broken that is only warned of.
+        Nobody has asked for ``any`` by name, so if it is broken there is only a
+        warning.
         """
         installed = self.installed("staging")
         if scheme in installed and scheme != ANY_SCHEME:
@@ -181,11 +182,11 @@ class PluginManager(PluginCollection):
     def value_hashers(
         self, value_type: type
     ) -> tuple[Callable[[object], bytes | None], ...]:
-        """Return whom to ask for the identity of a type's values: often ``()``.
+        """Return the hook functions to ask for the identity of a type's values.
 
         The program's plugins, then the entry point of the group
         ``jackfield.memo`` that is named like the root module of the type, loaded now.
-        A broken one is warned of.
+        For a broken one there is a warning.
 
         Raises:
             PluginError: It cannot be used, and a list of allowed plugins names it.

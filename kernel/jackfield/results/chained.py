@@ -119,17 +119,19 @@ class ChainedStore(CheckpointStore):
 class _NothingStored(CheckpointStore):
     """Stands before stores that are only read, where a run keeps its own in memory."""
 
-    def get(self, _: bytes) -> CheckpointRecord | None:
+    def get(self, key: bytes) -> CheckpointRecord | None:
+        del key
         return None
 
-    def put_many(self, _: Sequence[CheckpointRecord]) -> None:
+    def put_many(self, records: Sequence[CheckpointRecord]) -> None:
+        del records
         raise CheckpointError("results are kept in memory only.", IN_MEMORY)
 
     def keys(self) -> Iterator[bytes]:
         return iter(())
 
-    def delete(self, _: Iterable[bytes]) -> None:
-        return None
+    def delete(self, keys: Iterable[bytes]) -> None:
+        del keys
 
     def close(self) -> None:
         return None

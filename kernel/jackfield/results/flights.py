@@ -1,6 +1,6 @@
 """Equal calls of a cached app share one execution, in this run and in later ones.
 
-A key maker, which is a plugin, makes the key of a call of what the function is and of
+A key maker, which is a plugin, makes a call's key from what the function is and from
 the arguments. The first task with a key leads a *flight*: it is executed. Equal calls
 that come meanwhile follow it and get its result. Results are kept in memory for the
 run, and in the checkpoint store for later ones (``checkpoints``). Failures are kept
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class Actions(NamedTuple):
-    """What flights have done with tasks. None of it waits, and none of it raises.
+    """What flights ask the kernel to do with tasks; none of it waits or raises.
 
     Attributes:
         end: Ends a task: with its final state, an error or ``None``, and its value.
@@ -42,7 +42,7 @@ class Actions(NamedTuple):
         launch: Launches tasks that are ready, and passes over those that are not.
         refuse_circle: Ends a task that follows a join which itself waits for that
             task: neither could ever end. Given the task and the join.
-        elsewhere: Runs an action on a thread that no other task waits for.
+        elsewhere: Runs an action as a task of its own on the internal executor.
     """
 
     end: Callable[[Task, TaskState, BaseException | None, Any], None]
@@ -147,8 +147,8 @@ class Flights:
         finds the result, or a leader to follow, or becomes the leader itself. As
         ``_land`` puts the result in and takes the leader out under the same lock,
         nobody comes between, finds neither, and executes the call a second time.
-        What reads files, the store or a plugin is done before or after, by the leader
-        alone, while equal calls already queue up behind it.
+        Making the key and looking at outputs come before the lock, for each call.
+        Reading the store comes after it, for the leader alone.
         """
         extras = task.extras
         assert extras is not None
@@ -244,7 +244,7 @@ class Flights:
     # -- after it was executed
 
     def keep_at_once(self, extras: Extras, value: Any) -> bool:
-        """Keep a result if that is all that is to be done with it; tell whether it was.
+        """Keep a result in memory and return True; or False, if more is to be done.
 
         Called with the scheduler's role: it neither reads nor writes files.
         """
@@ -257,7 +257,7 @@ class Flights:
     def remember(self, task: Task, value: Any) -> None:
         """Keep the result of a task that was executed, and end the task with it.
 
-        The calls that waited for it get it too. In mode ``task_exit`` that is when
+        The calls that waited for it get it too. In mode ``task_exit`` both happen when
         the result would survive the end of this process.
         """
         extras = task.extras
@@ -319,7 +319,7 @@ class Flights:
             return tuple(self._followers.get(task.extras.key, ()))
 
     def free(self, task: Task) -> None:
-        """Let those that waited for a task that failed be executed themselves.
+        """Have those that follow a task that did not succeed executed themselves.
 
         Where the app caches failures, they fail as it did.
         """
@@ -401,7 +401,7 @@ def _made_here(extras: Extras) -> list[File]:
 def missing_output(extras: Extras) -> str:
     """Tell which of the files that a task is to make is not there; ``""``: none.
 
-    Remote ones are taken to be: whether they are is for the one who wants them to say.
+    Remote files are not looked at.
     """
     for file in _made_here(extras):
         if not os.path.exists(file.filepath):  # noqa: PTH110  (a str is at hand)

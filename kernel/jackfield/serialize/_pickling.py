@@ -127,7 +127,7 @@ def cloud_pickler() -> type[pickle.Pickler]:
         def reducer_override(self, obj: Any) -> Any:
             if isinstance(obj, type | FunctionType):
                 _send_by_value(obj.__module__)
-            reduced = super().reducer_override(obj)
+            reduced: Any = super().reducer_override(obj)
             if isinstance(obj, type) and isinstance(reduced, tuple) and reduced[5:]:
                 if obj not in _received:
                     _own.add(obj)
