@@ -237,12 +237,17 @@ def _s3(scratch: Path, _: Path) -> Site:
     login = {"accessKey": key, "secretKey": secret}
     account = {"name": USER, "credentials": [login], "actions": ["Admin"]}
     accounts.write_text(json.dumps({"identities": [account]}))
+    # Not in the scratch directory: the path of a socket has 107 characters at most.
+    local = {
+        part: Path(f"/tmp/seaweedfs-{part}-{ports[part]}.sock")
+        for part in ("filer", "s3")
+    }
     command = [
         *("run", str(_weed()), "-logtostderr", "server", f"-dir={data}"),
         *(f"-ip={HOST}", f"-ip.bind={HOST}", "-filer", "-s3", f"-s3.config={accounts}"),
         *(f"-{part}.port={port}" for part, port in ports.items()),
         *("-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"),
-        *(f"-filer.localSocket={data}/filer", f"-s3.localSocket={data}/s3"),
+        *(f"-{part}.localSocket={path}" for part, path in local.items()),
         # So that it is there in seconds, on a disk that may be nearly full.
         *("-master.electionTimeout=1s", "-volume.minFreeSpace=64MiB"),
         *("-master.volumeSizeLimitMB=64", "-volume.max=20"),
@@ -257,8 +262,11 @@ def _s3(scratch: Path, _: Path) -> Site:
 
     # It makes them there whatever its options say.
     sockets = [
-        Path(f"/tmp/seaweedfs-{part}-grpc-{port + TWIN}.sock")
-        for part, port in ports.items()
+        *local.values(),
+        *(
+            Path(f"/tmp/seaweedfs-{part}-grpc-{port + TWIN}.sock")
+            for part, port in ports.items()
+        ),
     ]
     return Site(
         "s3",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import ftplib
 import http.client
 import io
@@ -149,12 +150,14 @@ def test_the_test_after_that_finds_it_started_again(http_files: Endpoint) -> Non
 def test_every_server_listens_on_loopback_alone(endpoint: Endpoint) -> None:
     import psutil
 
-    listening = {
-        connection.laddr.ip
-        for process in _descendants(endpoint.server.pid)
-        for connection in process.net_connections("inet")
-        if connection.status == psutil.CONN_LISTEN
-    }
+    listening = set()
+    for process in _descendants(endpoint.server.pid):
+        with contextlib.suppress(psutil.NoSuchProcess):  # of a connection that ended
+            listening |= {
+                connection.laddr.ip
+                for connection in process.net_connections("inet")
+                if connection.status == psutil.CONN_LISTEN
+            }
 
     assert listening == {"127.0.0.1"}
 

@@ -207,7 +207,7 @@ class Filer:
             f"{self.url}/{path.lstrip('/')}", data, headers, method=method
         )
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=120) as answer:
                 body: bytes = answer.read()
                 return body
         except urllib.error.HTTPError as error:
@@ -235,7 +235,8 @@ def _arguments(
         *("-master.electionTimeout=1s", "-master.volumeSizeLimitMB=64"),
         # A disk that is full by a percentage would make all volumes read-only.
         "-volume.minFreeSpace=64MiB",
-        *(f"-filer.localSocket={data}/filer", f"-s3.localSocket={data}/s3"),
+        f"-filer.localSocket={_local('filer', filer)}",
+        f"-s3.localSocket={_local('s3', s3)}",
     ]
 
 
@@ -253,10 +254,18 @@ def _identities() -> dict[str, Any]:
     }
 
 
+def _local(part: str, port: int) -> Path:
+    """Return a socket's path: a short one, for it has 107 characters at most."""
+    return Path("/tmp") / f"seaweedfs-{part}-{port}.sock"
+
+
 def _sockets(*ports: int) -> list[Path]:
-    """Sockets that it makes in /tmp whatever its options say."""
-    parts = zip(("master", "volume", "filer", "s3"), ports, strict=True)
+    """Return its sockets; some it makes in /tmp whatever its options say."""
+    parts = list(zip(("master", "volume", "filer", "s3"), ports, strict=True))
     return [
-        Path("/tmp") / f"seaweedfs-{part}-grpc-{port + TWIN}.sock"
-        for part, port in parts
+        *(
+            Path("/tmp") / f"seaweedfs-{part}-grpc-{port + TWIN}.sock"
+            for part, port in parts
+        ),
+        *(_local(part, port) for part, port in parts[2:]),
     ]
