@@ -114,7 +114,7 @@ class Transfer(Remote):
         transfer is cancelled. After a ``seek``, such as for a second try of the same
         request, counting goes on from the new position.
         """
-        return _OutgoingFile(self)  # type: ignore[return-value]  # a RawIOBase is read like one
+        return _OutgoingFile(self, io.FileIO(self.path, "rb"))  # type: ignore[return-value]  # a RawIOBase is read like one
 
     def _begin(self, info: RemoteInfo, start: int) -> None:
         if start not in (0, self.offset):
@@ -188,9 +188,9 @@ def _open_private(path: Path, start: int) -> int:
 class _OutgoingFile(io.RawIOBase):
     """What ``Transfer.open`` returns: the local file, with its progress counted."""
 
-    def __init__(self, transfer: Transfer) -> None:
+    def __init__(self, transfer: Transfer, file: io.FileIO) -> None:
         self._transfer: Transfer = transfer
-        self._file: io.FileIO = io.FileIO(transfer.path, "rb")
+        self._file: io.FileIO = file  # open: Python closes even a half-made object
         transfer.counted, transfer.moved = True, 0
 
     def readable(self) -> bool:
