@@ -26,7 +26,6 @@ from jackfield.errors import (
     one_line,
 )
 from jackfield.results.chained import IN_MEMORY
-from jackfield.results.outputs import kept
 from jackfield.results.writer import CheckpointWriter, again
 
 if TYPE_CHECKING:
@@ -115,6 +114,7 @@ class Checkpoints:
             load_value,
             open_envelope,
         )
+        from jackfield.results.outputs import kept  # for cached calls only
 
         trust = self.table.get("trust", "signed")
         found = load_value(key, record.value, self._key, trust, identify)
