@@ -15,6 +15,7 @@ import jackfield as jf
 from jackfield.abc import CheckpointStore
 from jackfield.errors import MemoKeyError, NoProviderError, TaskExitError
 from jackfield.graph.events import CAPACITY
+from jackfield.graph.task import task_of
 
 LIMIT_S = 60.0
 
@@ -395,7 +396,7 @@ def test_a_retry_elsewhere_than_anywhere_fails_the_task(load: Load) -> None:
 def test_a_retry_in_a_million_years_does_not_stop_the_others(load: Load) -> None:
     with load(Answers(retry=jf.Retry(delay=1e300)), retries=2) as kernel:
         late = kernel.submit(fail)
-        while late.task_status() != "waiting":
+        while not (task_of(late).attempt == 2 and late.task_status() == "waiting"):
             kernel.submit(abs, -1).result(LIMIT_S)
         assert kernel.submit(abs, -1).result(LIMIT_S) == 1
         kernel.cleanup(wait=False)
