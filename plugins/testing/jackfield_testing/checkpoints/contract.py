@@ -262,9 +262,8 @@ class Contract(CheckpointStoreCase):
         ended = threading.Event()
 
         def read() -> None:
-            rounds = 0
-            while not ended.is_set() or not rounds:
-                rounds += 1
+            known = 0
+            while not ended.is_set() or not known:
                 known = written
                 numbers = range(known)
                 wrong.extend(n for n in numbers if store.get(key_of(n)) != record_of(n))
