@@ -484,7 +484,7 @@ def test_an_app_sees_what_is_set_between_its_calls() -> None:
     with jf.load({"checkpoint": {"store": "memory"}}):
         found = [scaled(5).result(30), predicted(Model(), 1).result(30)]
         options.use(100)
-        Model.predict = lambda self, x: x + 1000  # type: ignore[method-assign]
+        Model.predict = lambda self, x: x + 1000  # type: ignore[method-assign]  # as a script would
         found += [scaled(5).result(30), predicted(Model(), 1).result(30)]
         again = scaled(5)
         found.append(again.result(30))
