@@ -177,8 +177,8 @@ class Scheduler:
                         effects = self._step(self.inbox, BATCH)
                     finally:
                         self._role.release()
-                    # Others may have left items meanwhile because we had the role, and
-                    # to perform may take long. The dispatcher can work them off.
+                    # Others may have left items while we had the role. What we perform
+                    # now may take long, so the dispatcher is woken to see to them.
                     if self.inbox:
                         self._wake_idle()
                     self._perform(effects)
