@@ -18,6 +18,7 @@ from jackfield.kernel import shutdown
 from jackfield_testing.footprint import settled
 
 KERNELS = 200
+ROUNDS = 3
 LIMIT_S = 60.0
 
 
@@ -133,19 +134,26 @@ def test_nothing_is_left_of_many_kernels(
     settled(lambda: not _task_threads(), LIMIT_S)
     threads, descriptors = process.num_threads(), process.num_fds()
     loggers = set(logging.root.manager.loggerDict)
-    objects = count_objects()
 
-    for _ in range(number):
-        life(tmp_path / "runs")
+    # What is left of each kernel is there after every round. The interpreter's caches
+    # (those of abstract classes, by the class that was asked about) grow once, by as
+    # much as tests before this one have imported.
+    grown = {"": number}
+    for _ in range(ROUNDS):
+        objects = count_objects()
+        for _ in range(number):
+            life(tmp_path / "runs")
+        assert settled(lambda: process.num_threads() <= threads, LIMIT_S)
+        more = count_objects() - objects
+        grown = {kind: count for kind, count in more.items() if count >= 0.9 * number}
+        if not grown:
+            break
 
-    assert settled(lambda: process.num_threads() <= threads, LIMIT_S)
+    assert grown == {}
     assert process.num_fds() <= descriptors
     assert set(logging.root.manager.loggerDict) == loggers
     assert not shutdown._open
     assert set(process.children(recursive=True)) <= children
-    grown = count_objects() - objects
-    # Caches of the interpreter still grow once, by a few.
-    assert {kind: more for kind, more in grown.items() if more >= 0.9 * number} == {}
 
 
 def _task_threads() -> list[str]:
