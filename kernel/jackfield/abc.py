@@ -377,6 +377,10 @@ class Kernel(Protocol):
         """Whether the kernel has stopped taking tasks."""
         ...
 
+    def settings(self) -> Mapping[str, object]:
+        """Return the configuration: key as files write it to value, without secrets."""
+        ...
+
     def summary(self) -> Summary:
         """Return what became of the tasks so far."""
         ...

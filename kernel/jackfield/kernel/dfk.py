@@ -114,6 +114,12 @@ class DataFlowKernel:
         """The configuration that the kernel was made with."""
         return self._config
 
+    def settings(self) -> Mapping[str, object]:
+        """Return the configuration: key as files write it to value, without secrets."""
+        from jackfield.config.shown import shown
+
+        return shown(self._config)
+
     @property
     def run_dir(self) -> Path:
         """The run's own directory."""

@@ -12,7 +12,7 @@ from jackfield import hookimpl
 from jackfield.errors import JackfieldError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from jackfield.config import Resolved
 
@@ -69,33 +69,26 @@ def jackfield_register_commands(cli: click.Group) -> None:
     cli.add_command(config)
 
 
-def _values(resolved: Resolved) -> Mapping[str, object]:
-    """Return key, as files write it, to value without secrets."""
-    from jackfield.config.check import spelled
-    from jackfield.config.merge import leaves
-    from jackfield.config.redact import redacted
-
-    return {
-        spelled(key): redacted(key[-1], value) for key, value in leaves(resolved.config)
-    }
-
-
 def _as_json(resolved: Resolved) -> str:
+    from jackfield.config.shown import shown
+
     rows = {
         key: {"value": value, "from": resolved.origins[key]}
-        for key, value in _values(resolved).items()
+        for key, value in shown(resolved.config).items()
     }
     return json.dumps(rows, indent=2, default=_text, ensure_ascii=False)
 
 
 def _as_table(resolved: Resolved) -> Iterable[str]:
+    from jackfield.config.shown import shown
+
     rows = [("KEY", "VALUE", "FROM")]
-    for key, value in _values(resolved).items():
-        shown = json.dumps(value, default=_text, ensure_ascii=False)
-        rows.append((key, shown, resolved.origins[key]))
+    for key, value in shown(resolved.config).items():
+        text = json.dumps(value, default=_text, ensure_ascii=False)
+        rows.append((key, text, resolved.origins[key]))
     widths = [_width(column) for column in zip(*rows, strict=True)]
-    for key, shown, source in rows:
-        yield f"{key:{widths[0]}}  {shown:{widths[1]}}  {source}"
+    for key, text, source in rows:
+        yield f"{key:{widths[0]}}  {text:{widths[1]}}  {source}"
 
 
 def _width(column: Sequence[str]) -> int:

@@ -1,0 +1,119 @@
+"""Writes ``run.json``: what a run is, and how it goes, for whoever comes later.
+
+Every run has one, without anybody asking: when a run is looked at, it is too late to
+begin. What it costs is a thread that sleeps, and some milliseconds of work on it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+import uuid
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from jackfield import hookimpl
+from jackfield_monitoring import facts
+from jackfield_monitoring.fields import BEAT_S, FILE_NAME, FORMAT, Record
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from jackfield import DataFlowKernel, Summary
+
+JACKFIELD_API = ">=1,<2"
+
+CODE_S: Final = 0.25
+"""Seconds that the end of a run waits for Git; only very short runs ever do."""
+
+
+class RunRecord:
+    """The plugin; one object for each kernel.
+
+    The kernel's start and its end come on whatever thread loads and ends it. In between
+    a thread of this object writes the file. The two never write at the same time: the
+    end waits for the thread before it writes the last text.
+    """
+
+    def __init__(self) -> None:
+        self._record: Record = {}
+        self._monotonic: float = 0.0
+        self._git = facts.Git()
+        self._known = threading.Event()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @hookimpl
+    def jackfield_kernel_started(self, kernel: DataFlowKernel) -> None:
+        """Begin the file, on a thread of its own: ``load`` does not wait for it."""
+        now = time.time()
+        self._monotonic = time.monotonic()
+        self._record = Record(format=FORMAT, id=uuid.uuid4().hex, began=now)
+        # Here and not on the thread: by then the script may be elsewhere.
+        place = facts.script_dir()
+        with suppress(OSError):
+            self._record["program"] = {"cwd": os.getcwd()}  # noqa: PTH109  (0.01 ms)
+        self._thread = threading.Thread(
+            target=self._run, args=(kernel, place), name="jackfield-record", daemon=True
+        )
+        self._thread.start()
+
+    @hookimpl
+    def jackfield_kernel_closing(self, kernel: DataFlowKernel) -> None:
+        """Write the file for the last time."""
+        thread = self._thread
+        if thread is None:
+            return
+        self._known.wait(CODE_S)
+        self._git.stop()
+        self._stop.set()
+        thread.join()
+        summary = kernel.summary()
+        self._record["state"] = "failed" if summary.failed else "done"
+        self._record["ended"] = time.time()
+        self._record["versions"] = facts.versions()  # more is imported by now
+        self._write(kernel, summary)
+
+    def _run(self, kernel: DataFlowKernel, place: Path | None) -> None:
+        """Find the facts out, write the file, and write it again at each beat."""
+        record = self._record
+        try:
+            record["state"] = "running"
+            record["program"] = {**facts.program(), **record.get("program", {})}
+            record["executors"] = list(kernel.executors)
+            record["settings"] = dict(kernel.settings())
+            record["versions"] = facts.versions()
+            self._write(kernel, kernel.summary())
+            code = None if place is None else self._git.code_of(place)
+            if code is not None:
+                record["code"] = code
+                self._write(kernel, kernel.summary())
+        finally:
+            self._known.set()
+        while not self._stop.wait(BEAT_S):
+            with suppress(OSError):  # the disk may have space again at the next beat
+                self._write(kernel, kernel.summary())
+
+    def _write(self, kernel: DataFlowKernel, summary: Summary) -> None:
+        """Replace the file as a whole, so that readers never see half of it.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        record = self._record
+        record["beat"] = time.time()
+        record["elapsed"] = round(time.monotonic() - self._monotonic, 3)
+        record["counts"] = {
+            state.value: count for state, count in summary.counts.items() if count
+        }
+        record["failed"] = summary.failed
+        record["failures"] = list(summary.failures)
+        text = json.dumps(record, indent=1, default=str)
+        path = kernel.run_dir / FILE_NAME
+        new = path.with_name(f".{FILE_NAME}.new")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(new, flags, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
+        new.replace(path)

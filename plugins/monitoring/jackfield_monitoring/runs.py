@@ -1,0 +1,303 @@
+"""Finds runs, and tells how they are, from the files that they have written.
+
+Nothing here asks a kernel: a run that was killed cannot answer, and one on another
+machine is not there to be asked.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+from jackfield_monitoring.facts import place_of_pids, start_of
+from jackfield_monitoring.fields import BEAT_S, FILE_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+State: TypeAlias = Literal["running", "done", "failed", "lost", "unknown"]
+
+LOG_NAME: Final = "jackfield.log"
+
+MOST_BYTES: Final = 10_000_000
+"""Size from which on a record is not read: it is none of ours."""
+
+SILENT_BEATS: Final = 4
+"""Beats that a run on another machine may miss before it counts as lost."""
+
+LATEST_S: Final = 1e11
+"""Seconds since the epoch beyond which ``time`` knows no date."""
+
+ID_LEAST: Final = 4
+"""Characters of a run's id that must be given to name it."""
+
+
+class RunError(Exception):
+    """A run cannot be found, read or removed; the text says which and what now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run's directory, and what its record says.
+
+    Attributes:
+        path: The directory.
+        record: What was in ``run.json``; empty if there is none that can be read.
+        problem: Why there is none, or ``None``.
+    """
+
+    path: Path
+    record: dict[str, Any]
+    problem: str | None = None
+
+    @property
+    def number(self) -> int | None:
+        """The run's number, which is its directory's name."""
+        return int(self.path.name) if self.path.name.isdecimal() else None
+
+    @property
+    def id(self) -> str:
+        """The run's id, or ``""``."""
+        return self.text("id")
+
+    @property
+    def began(self) -> float:
+        """When it began, in seconds since the epoch; of the directory, if untold."""
+        began = self.seconds("began")
+        if began is not None:
+            return began
+        try:
+            return self.path.stat().st_mtime
+        except OSError:
+            return 0.0
+
+    @property
+    def state(self) -> State:
+        """How the run is, or how it has ended; ``"lost"`` if it was killed."""
+        told = self.record.get("state")
+        if told in ("done", "failed"):
+            return "failed" if told == "failed" else "done"
+        if told != "running":
+            return "unknown"
+        return "running" if self._is_alive() else "lost"
+
+    def _is_alive(self) -> bool:
+        """Tell whether the driver may still be there.
+
+        Where its pid means it, that is known. From another machine or container, or
+        since the machine was started anew, there are only the beats to go by, and
+        clocks that may differ.
+        """
+        program = self.table("program")
+        pid, started = program.get("pid"), program.get("started")
+        here = (platform.node(), *place_of_pids())
+        there = tuple(program.get(name) for name in ("host", "boot", "namespace"))
+        if here == there and isinstance(pid, int) and isinstance(started, int):
+            return start_of(pid) == started
+        beat = self.seconds("beat") or 0.0
+        return time.time() - beat < SILENT_BEATS * BEAT_S
+
+    @property
+    def elapsed(self) -> float | None:
+        """Seconds that it has taken so far, or in all."""
+        elapsed = self.seconds("elapsed")
+        if elapsed is not None and self.state == "running":
+            return max(elapsed, time.time() - self.began)
+        return elapsed
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """State to number of tasks."""
+        return {
+            name: count
+            for name, count in self.table("counts").items()
+            if isinstance(count, int) and count > 0
+        }
+
+    @property
+    def failures(self) -> list[str]:
+        """The first failures, a line each."""
+        return _texts(self.record.get("failures"))
+
+    @property
+    def argv(self) -> list[str]:
+        """The command line."""
+        return _texts(self.table("program").get("argv"))
+
+    # -- whatever else the record has, if it has the type that it should
+
+    def seconds(self, name: str) -> float | None:
+        """Return a number of seconds that clocks can show."""
+        value = self.record.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        return float(value) if 0 <= value < LATEST_S else None
+
+    def text(self, *names: str) -> str:
+        """Return a text of the record, or of a table in it; or ``""``."""
+        value: Any = self.record
+        for name in names:
+            value = value.get(name) if isinstance(value, dict) else None
+        return value if isinstance(value, str) else ""
+
+    def table(self, name: str) -> dict[str, Any]:
+        """Return a table of the record, or an empty one."""
+        value = self.record.get(name)
+        return value if isinstance(value, dict) else {}
+
+
+def _texts(value: object) -> list[str]:
+    texts = value if isinstance(value, list) else []
+    return [text for text in texts if isinstance(text, str)]
+
+
+def read(path: Path) -> Run:
+    """Read a run's record; of a directory without one, less is known."""
+    file = path / FILE_NAME
+    try:
+        with file.open(encoding="utf-8", errors="replace") as opened:
+            text = opened.read(MOST_BYTES + 1)
+    except FileNotFoundError:
+        return Run(path, {}, f"It has no {FILE_NAME}.")
+    except OSError as error:
+        return Run(path, {}, f"{file} cannot be read: {error.strerror}.")
+    if len(text) > MOST_BYTES:
+        return Run(path, {}, f"{file} is larger than any that Jackfield writes.")
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError):
+        record = None
+    if not isinstance(record, dict):
+        return Run(path, {}, f"{file} is damaged: it holds no JSON object.")
+    return Run(path, record)
+
+
+def runs_in(parent: Path) -> list[Run]:
+    """Return the runs of a directory, the newest last.
+
+    Raises:
+        RunError: There is no such directory.
+    """
+    try:
+        inner = [one for one in parent.iterdir() if one.name.isdecimal()]
+    except NotADirectoryError:
+        raise RunError(f"{parent} is no directory of runs.") from None
+    except OSError as error:
+        raise RunError(
+            f"There are no runs in {parent.absolute()}: {error.strerror}. "
+            f"Name the directory with --dir, or see run_dir in `jackfield config show`."
+        ) from error
+    found = [read(one) for one in inner if one.is_dir() and not one.is_symlink()]
+    return sorted(found, key=lambda run: (run.began, run.number or 0))
+
+
+def find(name: str, parent: Path) -> Run:
+    """Return the run that a name means.
+
+    Args:
+        name: ``last``, a number (``7`` is directory ``007``), the beginning of an id,
+            or a path.
+        parent: The directory of runs.
+
+    Raises:
+        RunError: None is meant, or more than one.
+    """
+    if "/" in name or name in (".", ".."):
+        return _at(Path(name))
+    runs = runs_in(parent)
+    if name == "last":
+        if not runs:
+            raise RunError(f"There are no runs in {parent.absolute()} yet.")
+        return runs[-1]
+    if name.isdecimal():
+        same = [run for run in runs if run.number == int(name)]
+        if same:
+            return same[0]
+    if len(name) >= ID_LEAST:
+        same = [run for run in runs if run.id.startswith(name.lower())]
+        if len(same) == 1:
+            return same[0]
+        if same:
+            numbers = ", ".join(run.path.name for run in same)
+            raise RunError(f"{name!r} begins the ids of several runs: {numbers}.")
+    for path in (parent / name, Path(name)):
+        if name and path.is_dir():
+            return _at(path)
+    raise RunError(
+        f"There is no run {name!r} in {parent.absolute()}"
+        f"{_last_of(runs)}. A run is a number, a path, the beginning of an id "
+        f"({ID_LEAST} characters at least), or `last`."
+    )
+
+
+def _at(path: Path) -> Run:
+    if not path.is_dir():
+        raise RunError(f"There is no run at {path.absolute()}.")
+    run = read(path)
+    if run.problem and not (path / LOG_NAME).exists():
+        raise RunError(f"{path.absolute()} is no run's directory: {run.problem}")
+    return run
+
+
+def _last_of(runs: Sequence[Run]) -> str:
+    return f"; the last one is {runs[-1].path.name}" if runs else ""
+
+
+def remove(run: Run) -> None:
+    """Remove a run's directory with all that is in it.
+
+    Raises:
+        RunError: It goes on, is no run, or cannot be removed.
+    """
+    if run.problem and not (run.path / LOG_NAME).exists():
+        raise RunError(f"{run.path} stays: {run.problem} It may be no run's directory.")
+    if run.state == "running":
+        raise RunError(f"{run.path} stays: the run goes on.")
+    try:
+        shutil.rmtree(run.path)
+    except OSError as error:
+        raise RunError(f"{run.path} cannot be removed: {error}.") from error
+
+
+def tail(run: Run, lines: int) -> list[str]:
+    """Return the last lines of a run's log.
+
+    Raises:
+        RunError: It has none that can be read.
+    """
+    try:
+        with (run.path / LOG_NAME).open(encoding="utf-8", errors="replace") as log:
+            return list(deque(log, maxlen=lines))
+    except OSError as error:
+        raise RunError(f"{run.path / LOG_NAME}: {error.strerror}.") from error
+
+
+def follow(run: Run, period_s: float) -> Iterator[str]:
+    """Give the lines that a run's log gets from now on, until the run has ended.
+
+    Looks each ``period_s`` seconds: a log grows on file systems that tell nobody.
+
+    Raises:
+        RunError: It has none that can be read.
+    """
+    try:
+        log = (run.path / LOG_NAME).open(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise RunError(f"{run.path / LOG_NAME}: {error.strerror}.") from error
+    with log:
+        log.seek(0, os.SEEK_END)
+        while True:
+            # First the state, then the log: what the run wrote before it ended is
+            # there when it has ended, and so nothing is left out.
+            goes_on = read(run.path).state == "running"
+            yield from log
+            if not goes_on:
+                return
+            time.sleep(period_s)
