@@ -101,10 +101,7 @@ def tail(parent: Path | None, name: str, lines: int, follow: bool) -> None:
     """Print the end of RUN's log."""
     with _telling():
         run = finding.find(name, _parent(parent))
-        coming = finding.follow(run, FOLLOW_S) if follow else iter(())
-        for line in finding.tail(run, lines):
-            click.echo(plain(line.rstrip("\n")))
-        for line in coming:
+        for line in finding.tail(run, lines, FOLLOW_S if follow else None):
             click.echo(plain(line.rstrip("\n")))
 
 

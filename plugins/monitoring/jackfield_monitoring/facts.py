@@ -5,11 +5,9 @@ The environment is never looked at: it is full of secrets that no rule finds.
 
 from __future__ import annotations
 
-import getpass
 import os
-import platform
+import pwd
 import re
-import subprocess
 import sys
 import threading
 from contextlib import suppress
@@ -22,19 +20,19 @@ from jackfield_monitoring.fields import Code, Program
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from subprocess import Popen
 
 GIT_S: Final = 10.0
 """Seconds that Git may take, which may have to look at a hundred thousand files."""
 
 HIDDEN: Final = "***"
 
-_SECRET: Final = re.compile(
-    r"(pass(word|wd|phrase)?|secret|token|credentials?|(api|access)?[-_]?key|auth)$",
-    re.IGNORECASE,
+_HIDDEN_NAME: Final = (
+    r"(?i)(pass(word|wd|phrase)?|secret|token|credentials?|(api|access)?[-_]?key|auth)$"
 )
 """How the name of an option ends whose value is a secret."""
 
-_HEADER: Final = re.compile(r"^(\s*[\w-]+\s*:\s*)?(bearer|basic)\s+\S", re.IGNORECASE)
+_HEADER: Final = r"(?i)(\s*[\w-]+\s*:\s*)?(bearer|basic)\s+\S"
 """An HTTP header that lets its bearer in, as people give it to ``curl -H``."""
 
 
@@ -48,7 +46,7 @@ def without_secrets(argv: Sequence[str]) -> list[str]:
     hide_next = False
     for argument in argv:
         name, equals, value = argument.partition("=")
-        secret = _SECRET.search(name) is not None
+        secret = re.search(_HIDDEN_NAME, name) is not None
         if hide_next and not argument.startswith("--"):
             shown.append(HIDDEN)
             hide_next = False
@@ -56,7 +54,7 @@ def without_secrets(argv: Sequence[str]) -> list[str]:
         hide_next = argument.startswith("-") and secret and not equals
         if secret and equals and value:
             shown.append(f"{name}={HIDDEN}")
-        elif _HEADER.match(argument):
+        elif re.match(_HEADER, argument):
             shown.append(HIDDEN)
         else:
             shown.append(_without_secrets_of_urls(argument))
@@ -68,20 +66,21 @@ def _without_secrets_of_urls(text: str) -> str:
 
 
 def program() -> Program:
-    """Tell of this process. Takes some milliseconds at the first call."""
+    """Tell of this process, in less than a millisecond."""
+    system = os.uname()
     facts = Program(
         argv=without_secrets(sys.orig_argv[:1] + sys.argv),
-        host=platform.node(),
+        host=system.nodename,
         pid=os.getpid(),
-        python=platform.python_version(),
+        python=sys.version.partition(" ")[0],
         executable=sys.executable,
-        platform=platform.platform(),
+        platform=f"{system.sysname} {system.release} {system.machine}",
     )
     with suppress(OSError):  # it has been removed
         facts["cwd"] = str(Path.cwd())
     try:
-        facts["user"] = getpass.getuser()
-    except (KeyError, OSError, ImportError):  # a number without a name, in containers
+        facts["user"] = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a number without a name, in containers
         facts["user"] = str(os.getuid())
     started = start_of(os.getpid())
     if started is not None:
@@ -116,21 +115,24 @@ def place_of_pids() -> tuple[str, str]:
     return boot, namespace
 
 
-def versions() -> dict[str, str]:
-    """Return versions by name: of what brings plugins, and of what is imported.
+def imported_versions() -> dict[str, str]:
+    """Return the version of each package that is imported, by its name.
 
-    Of imported packages only the attribute ``__version__`` is read: to find each one's
-    distribution would mean to read the file lists of all that are installed.
+    Only the attribute ``__version__`` is read: to find each one's distribution would
+    mean to read the file lists of all that are installed.
     """
-    found = {
+    return {
         name: version
         for name, module in list(sys.modules.items())
         if "." not in name
         and isinstance(version := vars(module).get("__version__"), str)
         and name not in sys.stdlib_module_names
     }
-    found |= {one.distribution: one.version for one in find_entry_points()}
-    return dict(sorted(found.items()))
+
+
+def plugin_versions() -> dict[str, str]:
+    """Return the version of each distribution that brings plugins, by its name."""
+    return {one.distribution: one.version for one in find_entry_points()}
 
 
 # -- The script's text
@@ -161,7 +163,7 @@ class Git:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._running: subprocess.Popen[str] | None = None
+        self._running: Popen[str] | None = None
         self._stopped: bool = False
 
     def code_of(self, place: Path) -> Code | None:
@@ -192,6 +194,8 @@ class Git:
 
     def _ask(self, place: Path, *arguments: str) -> str | None:
         """Return what Git prints; ``None`` if it is absent, refuses or takes long."""
+        import subprocess
+
         command = ["git", "-c", "core.fsmonitor=false", "-C", str(place), *arguments]
         try:
             # Under the lock, so that ``stop`` comes before the start, and there is

@@ -84,7 +84,7 @@ class Record(TypedDict, total=False):
         failed: How many tasks failed, without those that depended on them.
         executors: Labels of the executors.
         program: What ran, and where.
-        code: Which text of it.
+        code: Which text of it; not of runs that took no more than a moment.
         versions: Name to version: of distributions that bring plugins, Jackfield among
             them, and of packages that the driver has imported.
         settings: The configuration, key to value; secrets are asterisks.

@@ -6,11 +6,9 @@ begin. What it costs is a thread that sleeps, and some milliseconds of work on i
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import time
-import uuid
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -25,8 +23,11 @@ if TYPE_CHECKING:
 
 JACKFIELD_API = ">=1,<2"
 
-CODE_S: Final = 0.25
-"""Seconds that the end of a run waits for Git; only very short runs ever do."""
+FIRST_S: Final = 0.05
+"""Seconds until a run's file is first written: not while it gets its first results."""
+
+SHORT_S: Final = 0.2
+"""Seconds more until Git is asked; a run that ends before is not worth the effort."""
 
 
 class RunRecord:
@@ -41,19 +42,19 @@ class RunRecord:
         self._record: Record = {}
         self._monotonic: float = 0.0
         self._git = facts.Git()
-        self._known = threading.Event()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
     @hookimpl
     def jackfield_kernel_started(self, kernel: DataFlowKernel) -> None:
         """Begin the file, on a thread of its own: ``load`` does not wait for it."""
-        now = time.time()
         self._monotonic = time.monotonic()
-        self._record = Record(format=FORMAT, id=uuid.uuid4().hex, began=now)
+        self._record = Record(
+            format=FORMAT, id=os.urandom(16).hex(), state="running", began=time.time()
+        )
         # Here and not on the thread: by then the script may be elsewhere.
         place = facts.script_dir()
-        with suppress(OSError):
+        with suppress(OSError):  # it has been removed
             self._record["program"] = {"cwd": os.getcwd()}  # noqa: PTH109  (0.01 ms)
         self._thread = threading.Thread(
             target=self._run, args=(kernel, place), name="jackfield-record", daemon=True
@@ -62,39 +63,52 @@ class RunRecord:
 
     @hookimpl
     def jackfield_kernel_closing(self, kernel: DataFlowKernel) -> None:
-        """Write the file for the last time."""
-        thread = self._thread
+        """Write the file for the last time.
+
+        Raises:
+            OSError: It cannot be written; the kernel logs it.
+        """
+        thread, record = self._thread, self._record
         if thread is None:
             return
-        self._known.wait(CODE_S)
-        self._git.stop()
         self._stop.set()
+        self._git.stop()
         thread.join()
+        self._fill(kernel)
         summary = kernel.summary()
-        self._record["state"] = "failed" if summary.failed else "done"
-        self._record["ended"] = time.time()
-        self._record["versions"] = facts.versions()  # more is imported by now
+        record["state"] = "failed" if summary.failed else "done"
+        record["ended"] = time.time()
+        record["versions"] = record.get("versions", {}) | facts.imported_versions()
         self._write(kernel, summary)
 
     def _run(self, kernel: DataFlowKernel, place: Path | None) -> None:
-        """Find the facts out, write the file, and write it again at each beat."""
+        """Write the file soon, again when all facts are known, and at each beat."""
         record = self._record
-        try:
-            record["state"] = "running"
+        if self._stop.wait(FIRST_S):
+            return
+        self._fill(kernel)
+        self._try_to_write(kernel)
+        if self._stop.wait(SHORT_S):
+            return
+        record["versions"] = facts.plugin_versions() | facts.imported_versions()
+        code = None if place is None else self._git.code_of(place)
+        if code is not None:
+            record["code"] = code
+        self._try_to_write(kernel)
+        while not self._stop.wait(BEAT_S):
+            self._try_to_write(kernel)
+
+    def _fill(self, kernel: DataFlowKernel) -> None:
+        """Add what is quickly known and does not change; once."""
+        record = self._record
+        if "settings" not in record:
             record["program"] = {**facts.program(), **record.get("program", {})}
             record["executors"] = list(kernel.executors)
             record["settings"] = dict(kernel.settings())
-            record["versions"] = facts.versions()
+
+    def _try_to_write(self, kernel: DataFlowKernel) -> None:
+        with suppress(OSError):  # at the next beat the disk may have space again
             self._write(kernel, kernel.summary())
-            code = None if place is None else self._git.code_of(place)
-            if code is not None:
-                record["code"] = code
-                self._write(kernel, kernel.summary())
-        finally:
-            self._known.set()
-        while not self._stop.wait(BEAT_S):
-            with suppress(OSError):  # the disk may have space again at the next beat
-                self._write(kernel, kernel.summary())
 
     def _write(self, kernel: DataFlowKernel, summary: Summary) -> None:
         """Replace the file as a whole, so that readers never see half of it.
@@ -102,6 +116,8 @@ class RunRecord:
         Raises:
             OSError: It cannot be written.
         """
+        import json
+
         record = self._record
         record["beat"] = time.time()
         record["elapsed"] = round(time.monotonic() - self._monotonic, 3)

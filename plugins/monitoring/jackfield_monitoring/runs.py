@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import shutil
 import time
 from collections import deque
@@ -97,7 +96,7 @@ class Run:
         """
         program = self.table("program")
         pid, started = program.get("pid"), program.get("started")
-        here = (platform.node(), *place_of_pids())
+        here = (os.uname().nodename, *place_of_pids())
         there = tuple(program.get(name) for name in ("host", "boot", "namespace"))
         if here == there and isinstance(pid, int) and isinstance(started, int):
             return start_of(pid) == started
@@ -266,38 +265,37 @@ def remove(run: Run) -> None:
         raise RunError(f"{run.path} cannot be removed: {error}.") from error
 
 
-def tail(run: Run, lines: int) -> list[str]:
-    """Return the last lines of a run's log.
+def tail(run: Run, lines: int, follow_s: float | None = None) -> Iterator[str]:
+    """Give the last lines of a run's log; those that come too, if it is followed.
+
+    Args:
+        run: The run.
+        lines: How many of those that are there.
+        follow_s: Seconds between two looks at the log, until the run has ended: a log
+            may grow on file systems that tell nobody. ``None`` for one look.
 
     Raises:
         RunError: It has none that can be read.
     """
+    path = run.path / LOG_NAME
     try:
-        with (run.path / LOG_NAME).open(encoding="utf-8", errors="replace") as log:
-            return list(deque(log, maxlen=lines))
+        log = path.open(encoding="utf-8", errors="replace")
     except OSError as error:
-        raise RunError(f"{run.path / LOG_NAME}: {error.strerror}.") from error
-
-
-def follow(run: Run, period_s: float) -> Iterator[str]:
-    """Give the lines that a run's log gets from now on, until the run has ended.
-
-    Looks each ``period_s`` seconds: a log grows on file systems that tell nobody.
-
-    Raises:
-        RunError: It has none that can be read.
-    """
-    try:
-        log = (run.path / LOG_NAME).open(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise RunError(f"{run.path / LOG_NAME}: {error.strerror}.") from error
+        raise RunError(f"{path}: {error.strerror}.") from error
     with log:
-        log.seek(0, os.SEEK_END)
-        while True:
+        yield from deque(log, maxlen=lines)
+        goes_on = follow_s is not None
+        begun = ""
+        while goes_on:
             # First the state, then the log: what the run wrote before it ended is
             # there when it has ended, and so nothing is left out.
             goes_on = read(run.path).state == "running"
-            yield from log
-            if not goes_on:
-                return
-            time.sleep(period_s)
+            for line in log:
+                begun += line  # the run may be in the middle of a line
+                if begun.endswith("\n"):
+                    yield begun
+                    begun = ""
+            if goes_on:
+                time.sleep(follow_s or 0.0)
+        if begun:
+            yield begun
