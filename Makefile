@@ -11,7 +11,7 @@ CANDIDATES := $(or $(PYTHON),python3.13 python3.12 python3.11 python3)
 ARGS :=
 PACKAGES := jackfield jackfield_checkpoint jackfield_cli jackfield_executors \
 	jackfield_memo jackfield_monitoring jackfield_observers jackfield_policies \
-	jackfield_staging jackfield_testing
+	jackfield_staging jackfield_testing jackfield_transfers
 
 ifneq ($(words $(PYTHON)),$(if $(PYTHON),1,0))
 $(error PYTHON is '$(PYTHON)': it must be one name or path, without spaces)

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from jackfield.abc import CheckpointStore, Executor, Kernel, Retry
     from jackfield.memo_keys import FilesBy, FunctionHook, KeyMaker, ValueHook
+    from jackfield.staging.mover import Mover
     from jackfield.staging.remote import Remote, RemoteInfo
     from jackfield.staging.transfer import Transfer
     from jackfield.states import TaskEvent, TaskView, TransferEvent
@@ -220,6 +221,32 @@ def jackfield_list_files(remote: Remote) -> Mapping[str, RemoteInfo] | None:
     Raises:
         RemoteNotFoundError: There is no such directory.
         TransferError: It cannot be listed. Any other exception means the same.
+    """
+
+
+@hookspec(firstresult=True)
+def jackfield_create_mover(
+    transfers: Mapping[str, Any],
+    staging: Mapping[str, Mapping[str, Any]],
+    credentials: tuple[Callable[[str], Any], ...],
+) -> Mover | None:
+    """Make what turns the bytes that providers move into transfers.
+
+    That is verification, retries, resumption, a cache, cancellation, progress. Called
+    for the first remote file of a kernel, or the first local one whose size or digest
+    is declared, on the thread that calls the app; a kernel without one never calls it.
+    Among entry points only the one of the group ``jackfield.movers`` that is named
+    ``files`` is asked, after all registered plugins.
+
+    Args:
+        transfers: The table ``[transfers]``, checked.
+        staging: The tables ``[staging.SCHEME]``, checked.
+        credentials: The functions to ask what a name stands for
+            (``jackfield_credentials``).
+
+    Returns:
+        A ``jackfield.staging.mover.Mover``; or ``None`` to leave it to others. An
+        exception comes out of the call of the app.
     """
 
 

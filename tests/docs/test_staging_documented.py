@@ -18,11 +18,11 @@ import jackfield as jf
 from jackfield.config import resolve
 from jackfield.config.transfers import transfers_table
 from jackfield.kernel.compose import TRANSFER_THREADS
-from jackfield.staging.credentials import Credentials
 from jackfield.staging.progress import Stage
-from jackfield.staging.rules import RULE_TYPES, Rules
-from jackfield.transfers.sites import DEFAULT_QUOTA
 from jackfield_testing.servers import HostileFTPServer, HostileHTTPServer
+from jackfield_transfers.credentials import Credentials
+from jackfield_transfers.mover import DEFAULT_QUOTA
+from jackfield_transfers.rules import RULE_TYPES, Rules
 
 TEXT = (Path(__file__).parents[2] / "docs/staging.md").read_text("utf-8")
 READS = b"ACGT ACCT TTGA\nGATTACA GG\n"

@@ -247,11 +247,14 @@ class Parts:
         from jackfield.transfers.shared import SharedTransfers
         from jackfield.transfers.sites import Sites
 
+        config = self.config
+        mover = self.manager.create_mover(config.transfers, config.staging)
         return SharedTransfers(
             self.run_dir / "files",
-            Sites(self.config, self.manager),
+            mover,
+            Sites(config, self.manager, mover),
             self.submitter.submit_internal,
-            copies=_copies(self.config),
+            copies=_copies(config),
             closing=self.closing,
             observation=self.observation,
             log=self.log,

@@ -42,6 +42,7 @@ SCOPED: Final[Mapping[Kind, tuple[str, ...]]] = {
         "jackfield_list_files",
         "jackfield_serves_scheme",
     ),
+    "mover": ("jackfield_create_mover",),
     "checkpoint": ("jackfield_open_checkpoint",),
     "memo": ("jackfield_create_key_maker", "jackfield_hash_value"),
     "command": ("jackfield_register_commands",),

@@ -23,9 +23,14 @@ if TYPE_CHECKING:
     from jackfield.plugins.compiled import HookFunction
     from jackfield.plugins.hooks import Plugin
     from jackfield.plugins.scan import Kind
+    from jackfield.staging.mover import Mover
     from jackfield.states import TaskEvent, TransferEvent
 
 T = TypeVar("T")
+
+MOVER: Final = "files"
+"""Name of the entry point of the group ``jackfield.movers`` that moves files, unless a
+plugin that is asked first does."""
 
 _EXECUTORS: Final[tuple[type[Executor | concurrent.futures.Executor], ...]] = (
     Executor,
@@ -138,6 +143,19 @@ class PluginManager(PluginCollection):
         raise PluginLoadError(name, named[0].origin, reason)
 
     # -- Files and memo keys
+
+    def create_mover(
+        self, transfers: Mapping[str, Any], staging: Mapping[str, Mapping[str, Any]]
+    ) -> Mover:
+        """Ask for what moves files: plugins that are registered, then ``files``.
+
+        Raises:
+            PluginError: Nobody answers, and that one is blocked, missing or broken.
+        """
+        from jackfield.staging.mover import Mover  # few runs need it
+
+        arguments = (transfers, staging, self.hooks.credentials)
+        return self.provide("mover", MOVER, (Mover,), arguments)
 
     def staging(
         self, scheme: str, hook: StagingHook

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 Kind: TypeAlias = Literal[
     "executor",
     "staging",
+    "mover",
     "checkpoint",
     "memo",
     "optional",
@@ -38,6 +39,7 @@ Kind: TypeAlias = Literal[
 GROUPS: Final[dict[Kind, str]] = {
     "executor": "jackfield.executors",
     "staging": "jackfield.staging",
+    "mover": "jackfield.movers",
     "checkpoint": "jackfield.checkpoint",
     "memo": "jackfield.memo",
     "optional": "jackfield.optional",

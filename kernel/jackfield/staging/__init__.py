@@ -1,10 +1,9 @@
-"""Staging: moving files so that each is either absent or complete and right.
+"""The contracts of staging: with providers, which move bytes, and with the mover.
 
-A provider, which is a plugin, only moves bytes. Everything else about a transfer is
-here: local names, verification, retries, resumption, the cache of earlier files,
-cancellation, progress, and keeping secrets out of messages.
+``remote`` and ``transfer`` are what a provider gets; ``mover`` is what makes transfers
+of what providers do, and is a plugin as they are; ``movement`` is what an executor gets
+that runs transfers, and ``progress`` what they tell.
 
-Nothing here knows the kernel, because the same code runs on the kernel's transfer
-threads (the executor plugin ``transfers``) and inside tasks, on workers that share no
-file system with the driver (``jackfield.transfers.in_task``).
+Nothing here knows the kernel, because the same code runs inside tasks, on workers that
+share no file system with the driver (``jackfield.transfers.in_task``).
 """

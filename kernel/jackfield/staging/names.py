@@ -1,4 +1,4 @@
-"""Names that the configuration and staging share; this module imports neither."""
+"""Names that the configuration and transfers share; this module imports neither."""
 
 from __future__ import annotations
 

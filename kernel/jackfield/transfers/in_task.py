@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from jackfield.errors import MissingOutputs
 from jackfield.graph.arguments import find, substitute
-from jackfield.staging.local import safe_name
+from jackfield.staging.local_names import safe_name
 from jackfield.staging.remote import Stop
-from jackfield.staging.stage import stage_in, stage_out
 
 if TYPE_CHECKING:
     from jackfield.files import File
-    from jackfield.staging.site import Site
+    from jackfield.staging.mover import Site
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ class StagedCall:
             if file.url in self.sites and file not in self.outputs:
                 place = directory / f"in-{number}"
                 place.mkdir()
-                local[file] = stage_in(file, self.sites[file.url], place, Stop())
+                local[file] = self.sites[file.url].stage_in(file, place, Stop())
         return local
 
     def _placed(self, directory: Path) -> dict[File, File]:
@@ -83,4 +82,4 @@ class StagedCall:
         if missing:
             raise MissingOutputs(self.app, missing)
         for file in outputs:
-            stage_out(file, self.sites[file.url], Stop())
+            self.sites[file.url].stage_out(file, Stop())

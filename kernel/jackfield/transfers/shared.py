@@ -1,6 +1,6 @@
 """The remote files of one kernel: tasks that want the same file share one transfer.
 
-How a file is moved is the business of ``jackfield.staging``. Here it is known which
+How a file is moved is the business of the mover, a plugin. Here it is known which
 file is wanted, and by how many tasks. The first task that names a file starts its
 transfer, which is a task of the kernel's own: those that want the file depend on its
 future like on any other, so the graph needs nothing special for files. When the last
@@ -33,10 +33,9 @@ from typing import TYPE_CHECKING, Any, Final
 from jackfield.files import redact
 from jackfield.graph.route import INTERNAL, TRANSFERS
 from jackfield.graph.task import AppSpec
-from jackfield.staging.local import safe_name
+from jackfield.staging.local_names import safe_name
 from jackfield.staging.movement import Movement
 from jackfield.staging.remote import Stop
-from jackfield.staging.stage import stage_in, stage_out, verify_in_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,8 +47,8 @@ if TYPE_CHECKING:
     from jackfield.graph.events import Observation
     from jackfield.graph.route import Route
     from jackfield.graph.state import Closing
+    from jackfield.staging.mover import Mover, Site
     from jackfield.staging.progress import OnProgress, Progress
-    from jackfield.staging.site import Site
     from jackfield.transfers.sites import Sites
 
 STAGE_IN: Final = AppSpec("stage_in", kind="transfer", executors=(TRANSFERS,))
@@ -72,6 +71,7 @@ class SharedTransfers:
 
     Args:
         directory: Where local copies of remote files lie; made when it is needed.
+        mover: Compares local files with what is declared of them.
         sites: Finds the site of a file.
         submit: Submits a task of the kernel's own.
         copies: Whether ``file:`` URLs are staged like those of other schemes.
@@ -83,6 +83,7 @@ class SharedTransfers:
     def __init__(
         self,
         directory: Path,
+        mover: Mover,
         sites: Sites,
         submit: Callable[[AppSpec, Callable[[], File]], AppFuture[File]],
         *,
@@ -92,6 +93,7 @@ class SharedTransfers:
         log: Logger,
     ) -> None:
         self._directory: Path = directory
+        self._mover: Mover = mover
         self._sites: Sites = sites
         self._submit_task: Callable[[AppSpec, Callable[[], File]], AppFuture[File]] = (
             submit
@@ -136,11 +138,11 @@ class SharedTransfers:
         the file or the configuration are raised here, before the lock is taken.
         """
         if not file.remote and not self._copies:
-            verify = partial(verify_in_place, file)
+            verify = partial(self._mover.verify, file)
             return partial(self._submit_task, VERIFY, verify)
         site = self.site(file)
         if not site.provider.stage_in:
-            raise site.unserved(file.url)
+            raise site.provider.unserved(file.url)
 
         def start() -> AppFuture[File]:
             stop, number = Stop(), next(self._numbers)
@@ -170,7 +172,7 @@ class SharedTransfers:
         directory = self._make_directory(f"in-{number}")
         try:
             on_progress = self._reporter(number, file, "in")
-            return stage_in(file, site, directory, stop, on_progress)
+            return site.stage_in(file, directory, stop, on_progress)
         except BaseException:
             shutil.rmtree(directory, ignore_errors=True)
             raise
@@ -181,7 +183,7 @@ class SharedTransfers:
         """Start to stage an output out; return the future of that."""
         site, stop = self.site(file), Stop()
         on_progress = self._reporter(next(self._numbers), file, "out")
-        action = partial(stage_out, file, site, stop, on_progress)
+        action = partial(site.stage_out, file, stop, on_progress)
         return self._submit(STAGE_OUT, action, file, site, stop)
 
     def place_output(self, file: File, task: int) -> File:
@@ -193,7 +195,7 @@ class SharedTransfers:
         """
         site = self.site(file)
         if not site.provider.stage_out:
-            raise site.unserved(file.url)
+            raise site.provider.unserved(file.url)
         directory = self._make_directory(f"out-{task}-{next(self._numbers)}")
         return file.at(directory / safe_name(file.filename))
 
@@ -219,7 +221,7 @@ class SharedTransfers:
         if not all(e.capabilities.shared_filesystem for e in route.entries):
             return True
         moved = (file for file in files if file.remote or self._copies)
-        return any(self.site(file).rules.in_task for file in moved)
+        return any(self.site(file).in_task for file in moved)
 
     def _submit(
         self,
@@ -230,7 +232,7 @@ class SharedTransfers:
         stop: Stop,
     ) -> AppFuture[File]:
         host = f"{file.scheme}://{file.netloc.rpartition('@')[2]}"
-        width = site.rules.connections
+        width = site.connections
         movement = Movement(self._stoppable(action, stop), host, width, stop)
         return self._submit_task(spec, movement)
 

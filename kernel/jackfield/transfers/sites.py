@@ -1,41 +1,33 @@
-"""Finds a file's site: the plugin that moves it, and by which rules."""
+"""Finds a file's site: whose plugin moves its bytes, and by which rules."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 from jackfield.errors import ConfigurationError
 from jackfield.files import redact
-from jackfield.staging.cache import Cache
-from jackfield.staging.credentials import Credentials
-from jackfield.staging.rules import rules_and_options
-from jackfield.staging.site import Provider, Site
+from jackfield.staging.mover import Provider
 
 if TYPE_CHECKING:
     from jackfield.config import Config
     from jackfield.files import File
     from jackfield.plugins.manager import PluginManager
-
-DEFAULT_QUOTA: Final = 20 * 10**9
-"""Bytes that the cache may take, if there is one and no other number is configured."""
+    from jackfield.staging.mover import Mover, Site
 
 
 class Sites:
     """The sites of a kernel's files: one for each scheme and host.
 
     May be asked on any thread, without a lock. Two threads that ask for a new site at
-    the same time may both make it. The two are equal, and the later one is kept. Rules,
-    options of plugins and the cache come from ``config``.
+    the same time may both make it. The two are equal, and the later one is kept.
+    ``mover`` makes them.
     """
 
-    def __init__(self, config: Config, manager: PluginManager) -> None:
-        self._config: Config = config
+    def __init__(self, config: Config, manager: PluginManager, mover: Mover) -> None:
         self._manager: PluginManager = manager
+        self._mover: Mover = mover
         self._sites: dict[tuple[object, ...], Site] = {}
         self._schemes: tuple[str, ...] | None = config.transfers.get("schemes")
-        self._cache: Cache | None = _cache(config.transfers)
-        self._credentials: Credentials | None = None
 
     def of(self, file: File) -> Site:
         """Return the site of a file.
@@ -46,19 +38,14 @@ class Sites:
             ConfigurationError: The scheme is not allowed, or options are wrong.
             PluginError: The plugin that serves the scheme cannot be used.
         """
-        manager = self._manager
         host = file.netloc.rpartition("@")[2]
-        hooks = manager.staging(file.scheme, "jackfield_stage_in")
+        hooks = self._manager.staging(file.scheme, "jackfield_stage_in")
         key = file.scheme, host, hooks
         site = self._sites.get(key)
         if site is None:
             self._check_allowed(file)
-            config = self._config
-            table = config.staging.get(file.scheme, {})
-            rules, options = rules_and_options(config.transfers, table, host)
-            provider, secrets = self._provider(file.scheme), self._secrets()
-            site = Site(provider, rules, options, secrets, self._cache)
-            self._sites[key] = site
+            provider = self._provider(file.scheme)
+            site = self._sites[key] = self._mover.site(file.scheme, host, provider)
         return site
 
     def _check_allowed(self, file: File) -> None:
@@ -79,18 +66,3 @@ class Sites:
         }
         served = manager.installed("staging")
         return Provider(stage_in, out, stat, listing, names, served)
-
-    def _secrets(self) -> Credentials:
-        if self._credentials is None:
-            hooks = self._manager.hooks.credentials
-            file = self._config.transfers.get("credentials_file")
-            self._credentials = Credentials(hooks, file)
-        return self._credentials
-
-
-def _cache(transfers: Any) -> Cache | None:
-    directory = transfers.get("cache")
-    if not directory:
-        return None
-    quota = transfers.get("cache_quota", DEFAULT_QUOTA)
-    return Cache(Path(directory).expanduser(), quota)

@@ -5,45 +5,23 @@ It is one value that can be pickled, because workers that move files themselves 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from jackfield.errors import NoProviderError, TransferError, one_line
-from jackfield.files import redact
-from jackfield.staging.cache import Cache  # noqa: TC001  (a field of a dataclass)
-from jackfield.staging.credentials import Credentials  # noqa: TC001  (a field too)
+from jackfield.errors import TransferError, one_line
+from jackfield.staging.mover import Hook, Provider  # noqa: TC001  (a field too)
 from jackfield.staging.remote import Remote, RemoteInfo, Stop
-from jackfield.staging.retrying import call_with_retries
-from jackfield.staging.rules import Rules  # noqa: TC001  (a field too)
-from jackfield.staging.secrecy import without_secrets
+from jackfield_transfers.cache import Cache  # noqa: TC001  (a field of a dataclass)
+from jackfield_transfers.credentials import Credentials  # noqa: TC001  (a field too)
+from jackfield_transfers.retrying import call_with_retries
+from jackfield_transfers.rules import Rules  # noqa: TC001  (a field too)
+from jackfield_transfers.secrecy import without_secrets
 
 if TYPE_CHECKING:
     from jackfield.staging.progress import OnProgress
 
-Hook: TypeAlias = Callable[[Any], Any]
-
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Provider:
-    """The functions of plugins that move the files of a scheme.
-
-    Of each kind, a compiled hook, there may be several; they are asked in order until
-    one answers.
-
-    Attributes:
-        names: Each function with the name that messages give its plugin.
-        served: All schemes for which a plugin is installed, for messages.
-    """
-
-    stage_in: tuple[Hook, ...] = ()
-    stage_out: tuple[Hook, ...] = ()
-    stat: tuple[Hook, ...] = ()
-    list: tuple[Hook, ...] = ()
-    names: Mapping[Hook, str] | None = None
-    served: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +53,6 @@ class Site:
             "credentials": self.credentials.get(self.rules.credentials),
             "timeouts": self.rules.timeouts,
         }
-
-    def unserved(self, url: str) -> NoProviderError:
-        """Return the error that no plugin serves a URL."""
-        shown = redact(url)
-        scheme = shown.partition("://")[0]
-        return NoProviderError(scheme, shown, self.provider.served)
 
 
 def ask_with_retries(

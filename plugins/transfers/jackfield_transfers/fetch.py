@@ -16,20 +16,20 @@ from typing import TYPE_CHECKING
 
 from jackfield.errors import RemoteChangedError, RemoteNotFoundError, TransferError
 from jackfield.files import redact
-from jackfield.staging.attempts import ask_to_move, move
-from jackfield.staging.local import (
+from jackfield.staging.local_names import safe_name
+from jackfield.staging.progress import OnProgress, ignore_progress
+from jackfield.staging.remote import UNKNOWN, RemoteInfo, Stop
+from jackfield.staging.transfer import Transfer
+from jackfield_transfers.attempts import ask_to_move, move
+from jackfield_transfers.local import (
     discard,
     mismatch,
     part_name,
     publish,
     regular_size,
-    safe_name,
     size_of,
 )
-from jackfield.staging.progress import OnProgress, ignore_progress
-from jackfield.staging.remote import UNKNOWN, RemoteInfo, Stop
-from jackfield.staging.site import Site, ask
-from jackfield.staging.transfer import Transfer
+from jackfield_transfers.site import Site, ask
 
 if TYPE_CHECKING:
     from jackfield.files import File

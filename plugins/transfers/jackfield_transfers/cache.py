@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 
 from jackfield.errors import ConfigurationError
 from jackfield.files import redact
-from jackfield.staging.local import discard, part_name
+from jackfield_transfers.local import discard, part_name
 
 if TYPE_CHECKING:
     from jackfield.staging.remote import RemoteInfo

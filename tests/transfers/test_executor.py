@@ -21,12 +21,12 @@ from jackfield.errors import ExecutorError
 from jackfield.graph.events import Observation
 from jackfield.graph.state import Closing
 from jackfield.plugins.manager import PluginManager
-from jackfield.staging import monitor
 from jackfield.staging.movement import Movement
 from jackfield.staging.remote import Stop
 from jackfield.transfers.shared import SharedTransfers
 from jackfield.transfers.sites import Sites
-from jackfield_executors.transfers import TransferExecutor
+from jackfield_transfers import monitor
+from jackfield_transfers.executor import TransferExecutor
 
 LIMIT_S = 60.0
 
@@ -123,9 +123,12 @@ def test_a_transfer_may_be_released_while_another_is_submitted(tmp_path: Path) -
         released.set()
         return Future()
 
+    manager = PluginManager()
+    mover = manager.create_mover({}, {})
     transfers = SharedTransfers(
         tmp_path,
-        Sites(jf.Config(), PluginManager()),
+        mover,
+        Sites(jf.Config(), manager, mover),
         submit,
         copies=False,
         closing=Closing(),

@@ -9,18 +9,19 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from jackfield.errors import TransferError
-from jackfield.staging.fetch import fetch
-from jackfield.staging.local import mismatch, part_name, publish, safe_name
+from jackfield.staging.local_names import safe_name
 from jackfield.staging.progress import OnProgress, Progress, ignore_progress
 from jackfield.staging.remote import RemoteInfo
-from jackfield.staging.send import send
-from jackfield.staging.site import Site, ask_with_retries
-from jackfield.staging.trees import fetch_tree, send_tree
+from jackfield_transfers.fetch import fetch
+from jackfield_transfers.local import mismatch, part_name, publish
+from jackfield_transfers.send import send
+from jackfield_transfers.site import Site, ask_with_retries
+from jackfield_transfers.trees import fetch_tree, send_tree
 
 if TYPE_CHECKING:
     from jackfield.files import File
-    from jackfield.staging.cache import Cache
     from jackfield.staging.remote import Stop
+    from jackfield_transfers.cache import Cache
 
 
 def stage_in(

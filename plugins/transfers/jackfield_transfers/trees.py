@@ -13,10 +13,11 @@ from urllib.parse import quote, urlsplit
 
 from jackfield.errors import RemoteNotFoundError, TransferError
 from jackfield.files import File, raw_path, redact
-from jackfield.staging.fetch import fetch
-from jackfield.staging.local import discard, part_name, safe_name
-from jackfield.staging.send import send
-from jackfield.staging.site import Site, ask_with_retries
+from jackfield.staging.local_names import safe_name
+from jackfield_transfers.fetch import fetch
+from jackfield_transfers.local import discard, part_name
+from jackfield_transfers.send import send
+from jackfield_transfers.site import Site, ask_with_retries
 
 if TYPE_CHECKING:
     from jackfield.staging.progress import OnProgress

@@ -7,7 +7,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from jackfield.errors import TransferError, one_line
 from jackfield.files import redact
-from jackfield.staging.retrying import is_transient
+from jackfield_transfers.retrying import is_transient
 
 _PUBLIC = frozenset({"user", "username", "profile", "region", "endpoint_url"})
 """Keys of credentials whose values may be shown."""

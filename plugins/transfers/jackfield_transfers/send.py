@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jackfield.errors import TransferError
-from jackfield.staging.attempts import ask_to_move, move
 from jackfield.staging.progress import OnProgress, ignore_progress
 from jackfield.staging.remote import RemoteInfo, Stop
-from jackfield.staging.site import Site, ask
 from jackfield.staging.transfer import Transfer
+from jackfield_transfers.attempts import ask_to_move, move
+from jackfield_transfers.site import Site, ask
 
 if TYPE_CHECKING:
     from jackfield.files import File

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 
 from jackfield.errors import TransferCancelledError, TransferError
 from jackfield.files import redact
-from jackfield.staging import monitor
 from jackfield.staging.progress import OnProgress, Progress, progress_of
 from jackfield.staging.remote import RemoteInfo, Stop
-from jackfield.staging.retrying import call_with_retries, is_transient
-from jackfield.staging.site import Hook, Site, ask
+from jackfield_transfers import monitor
+from jackfield_transfers.retrying import call_with_retries, is_transient
+from jackfield_transfers.site import Site, ask
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from jackfield.files import File
+    from jackfield.staging.mover import Hook
     from jackfield.staging.transfer import Transfer
 
 
@@ -83,5 +84,5 @@ def ask_to_move(
             raise TransferError(str(transfer), reason, transient=True) from error
         raise
     if info is None:
-        raise site.unserved(transfer.url)
+        raise site.provider.unserved(transfer.url)
     return info

@@ -13,7 +13,7 @@ from jackfield.staging.progress import Progress
 if TYPE_CHECKING:
     from jackfield.staging.progress import OnProgress
     from jackfield.staging.remote import Stop
-    from jackfield.staging.rules import Rules
+    from jackfield_transfers.rules import Rules
 
 T = TypeVar("T")
 

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from jackfield.staging.local import size_of
+from jackfield_transfers.local import size_of
 
 if TYPE_CHECKING:
     from jackfield.staging.transfer import Transfer

@@ -35,8 +35,8 @@ from jackfield.abc import Capabilities, Executor, run_work
 from jackfield.errors import ConfigurationError, ExecutorError
 from jackfield.futures.locks import Condition, join
 from jackfield.hookspecs import hookimpl
-from jackfield.staging import monitor
 from jackfield.staging.movement import Movement
+from jackfield_transfers import monitor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

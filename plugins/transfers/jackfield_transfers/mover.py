@@ -1,0 +1,115 @@
+"""The mover: makes sites of what is configured, and moves their files.
+
+It is a plugin behind ``jackfield_create_mover``, and used in two places: on the threads
+of the executor ``transfers`` (see ``executor``), and inside tasks, on workers that
+share no file system with the driver.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from jackfield.hookspecs import hookimpl
+from jackfield.staging import mover
+from jackfield.staging.progress import OnProgress, ignore_progress
+from jackfield_transfers import stage
+from jackfield_transfers.cache import Cache
+from jackfield_transfers.credentials import Credentials
+from jackfield_transfers.rules import rules_and_options
+from jackfield_transfers.site import Site
+
+if TYPE_CHECKING:
+    from jackfield.files import File
+    from jackfield.staging.remote import Stop
+
+JACKFIELD_API = ">=1,<2"
+
+DEFAULT_QUOTA: Final = 20 * 10**9
+"""Bytes that the cache may take, if there is one and no other number is configured."""
+
+
+@hookimpl
+def jackfield_create_mover(
+    transfers: Mapping[str, Any],
+    staging: Mapping[str, Mapping[str, Any]],
+    credentials: tuple[Callable[[str], Any], ...],
+) -> mover.Mover:
+    """Make the mover of one kernel."""
+    return Mover(transfers, staging, credentials)
+
+
+class Mover(mover.Mover):
+    """Has what all sites of a kernel share: the cache, and the credentials.
+
+    See ``jackfield_create_mover`` for the arguments.
+    """
+
+    def __init__(
+        self,
+        transfers: Mapping[str, Any],
+        staging: Mapping[str, Mapping[str, Any]],
+        credentials: tuple[Callable[[str], Any], ...],
+    ) -> None:
+        self._transfers = transfers
+        self._staging = staging
+        self._cache: Cache | None = _cache(transfers)
+        self._secrets = Credentials(credentials, transfers.get("credentials_file"))
+
+    def site(self, scheme: str, host: str, provider: mover.Provider) -> mover.Site:
+        """Return the site of a scheme and host, by the rules that hold there."""
+        table = self._staging.get(scheme, {})
+        rules, options = rules_and_options(self._transfers, table, host)
+        return MovingSite(Site(provider, rules, options, self._secrets, self._cache))
+
+    def verify(self, file: File) -> File:
+        """Compare a local file with what its user declares; return it."""
+        return stage.verify_in_place(file)
+
+
+@dataclass(frozen=True, slots=True)
+class MovingSite(mover.Site):
+    """What the kernel gets of a site; ``site`` is what our own functions take."""
+
+    site: Site
+
+    @property
+    def provider(self) -> mover.Provider:
+        """Who moves its bytes."""
+        return self.site.provider
+
+    @property
+    def connections(self) -> int:
+        """How many of its files may be moved at the same time."""
+        return self.site.rules.connections
+
+    @property
+    def in_task(self) -> bool:
+        """Whether tasks are to move their files themselves."""
+        return self.site.rules.in_task
+
+    def stage_in(
+        self,
+        file: File,
+        directory: Path,
+        stop: Stop,
+        on_progress: OnProgress = ignore_progress,
+    ) -> File:
+        """Bring a file, or the directory or pattern that its URL means."""
+        return stage.stage_in(file, self.site, directory, stop, on_progress)
+
+    def stage_out(
+        self, file: File, stop: Stop, on_progress: OnProgress = ignore_progress
+    ) -> File:
+        """Take a file or directory to its URL."""
+        return stage.stage_out(file, self.site, stop, on_progress)
+
+
+def _cache(transfers: Mapping[str, Any]) -> Cache | None:
+    directory = transfers.get("cache")
+    if not directory:
+        return None
+    quota = transfers.get("cache_quota", DEFAULT_QUOTA)
+    return Cache(Path(directory).expanduser(), quota)
