@@ -6,11 +6,17 @@ gets the same error at once, instead of a second try at an import that has faile
 
 from __future__ import annotations
 
+import warnings
 from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from jackfield.errors import DuplicatePluginError, PluginLoadError, PluginNotFoundError
+from jackfield.errors import (
+    DuplicatePluginError,
+    PluginLoadError,
+    PluginNotFoundError,
+    PluginWarning,
+)
 from jackfield.plugins.listing import PluginInfo
 from jackfield.plugins.loader import load_plugin
 from jackfield.plugins.scan import GROUPS, EntryPoint, Kind, find_entry_points
@@ -57,16 +63,21 @@ class Catalogue:
         )
 
     def pick(self, kind: Kind, name: str) -> EntryPoint:
-        """Return the one entry point of a name.
+        """Return the one entry point of a name; our own takes it from all others.
 
         Raises:
             PluginNotFoundError: There is none.
             PluginLoadError: It is blocked.
-            DuplicatePluginError: There are several.
+            DuplicatePluginError: There are several of others.
         """
         found = [entry for entry in self.entries(kind) if entry.name == name]
         if not found:
             raise PluginNotFoundError(kind, name, self.names(kind))
+        for own in [entry for entry in found if entry.ours][:1]:
+            for other in [entry for entry in found if not entry.ours]:
+                text = f"{other.origin} offers {kind} {name!r} too. Our own is used."
+                warnings.warn(text, PluginWarning, stacklevel=2)
+            found = [own]
         refusal = self.selection.refusal(found[0])
         if refusal:
             raise PluginLoadError(name, found[0].origin, refusal)
@@ -125,6 +136,7 @@ class Catalogue:
             hooks=plugin.hooks.names if plugin else (),
             problem=plugin.problem if plugin else refusal or self._problem(entry),
             blocked=refusal is not None,
+            absent=self._lacks_package(entry),
         )
 
     def _problem(self, entry: EntryPoint) -> str | None:
@@ -134,6 +146,12 @@ class Catalogue:
         rivals = " and ".join(
             other.origin
             for other in self.entries(entry.kind)
-            if other.name == entry.name and other != entry
+            if other.name == entry.name and other != entry and not entry.ours
         )
         return f"{rivals} has a plugin of that name too." if rivals else None
+
+    def _lacks_package(self, entry: EntryPoint) -> bool:
+        """Tell whether it only lacks a package that one may go without."""
+        problem = self.problems.get(entry)
+        missing = isinstance(problem and problem.__cause__, ModuleNotFoundError)
+        return missing and (entry.ours or bool(entry.extras))

@@ -11,6 +11,7 @@ from jackfield.errors import (
     PluginLoadError,
     PluginNotFoundError,
     PluginWarning,
+    suggest,
 )
 from jackfield.plugins.catalogue import Catalogue
 from jackfield.plugins.hooks import SCOPED, Plugin
@@ -128,6 +129,10 @@ class PluginCollection:
         for name in sorted(self._catalogue.selection.allow or ()):
             if name not in installed:
                 raise PluginNotFoundError("installed", name, installed)
+        for name in sorted(self._catalogue.selection.block - {*installed}):
+            message = f"A blocked plugin, {name!r}, is not installed"
+            message += suggest(name, installed)
+            warnings.warn(message, PluginWarning, stacklevel=2)
         for entry in self._catalogue.usable("plugin"):
             self._load_unasked(entry.kind, entry.name)
         for name, options in self._use.items():

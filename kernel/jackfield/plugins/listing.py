@@ -20,6 +20,7 @@ class PluginInfo:
         hooks: The hooks that it implements; known once it is loaded.
         problem: Why it cannot be used, or how it fails, in a sentence.
         blocked: Whether the problem is only that it was not to be used.
+        absent: Whether the problem is only that it lacks an optional package.
     """
 
     kind: str
@@ -30,3 +31,4 @@ class PluginInfo:
     hooks: tuple[str, ...]
     problem: str | None
     blocked: bool = False
+    absent: bool = False
