@@ -32,7 +32,7 @@ FLOORS = [  # from the ground up; the rooms of one floor do not know each other
     {"steps"},
     {"kernel"},
     {"apps"},
-    {"facade"},
+    {"facade", "__main__"},
     {""},  # the package itself, which is what users import
 ]
 USERS = [ROOT / "examples", ROOT / "docs/example-plugin/jackfield_example"]

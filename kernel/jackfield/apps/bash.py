@@ -23,6 +23,7 @@ from jackfield.errors import (
     BashExitFailure,
     MissingOutputs,
 )
+from jackfield.files import open_no_link
 
 if TYPE_CHECKING:
     import subprocess
@@ -181,7 +182,10 @@ def _opened(name: str, spec: Any, app: str) -> Iterator[Any]:
     path, mode = spec if isinstance(spec, tuple) else (spec, "a")
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        stream = Path(path).open(mode)  # noqa: SIM115  (closed below, when used up)
+        # Devices may be links, as /dev/stdout is; nobody else can put any there.
+        device = os.fspath(path).startswith("/dev/")
+        opener = None if device else open_no_link
+        stream = open(path, mode, opener=opener)  # noqa: SIM115  (closed below)
     except (OSError, ValueError, TypeError) as error:
         raise BadStdStreamFile(
             f"{name}= of bash app {app!r}, {spec!r}, cannot be opened: {error}"

@@ -18,7 +18,14 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "JACKFIELD_"
 PROFILE_VARIABLE: Final = "JACKFIELD_PROFILE"
-RESERVED: Final = frozenset({PROFILE_VARIABLE, "JACKFIELD_PLUGINS"})
+RESERVED: Final = frozenset(
+    {
+        PROFILE_VARIABLE,
+        "JACKFIELD_CONFIG",
+        "JACKFIELD_PLUGINS",
+        "JACKFIELD_CHECKPOINT_KEY_FILE",
+    }
+)
 """Variables that set no configuration key. Nor do those that hold credentials, which
 begin with ``CREDENTIALS_PREFIX``."""
 
@@ -69,48 +76,35 @@ def _plugin_fields(section: Mapping[str, Any]) -> dict[str, Any]:
     return fields | ({"use_plugins": options} if options else {})
 
 
-def files(directory: Path) -> Sequence[Layer]:
-    """Return what the nearest configuration files at or above a directory set.
-
-    The first directory counts that has a ``jackfield.toml`` or a ``pyproject.toml``
-    with a ``[tool.jackfield]`` table; of both, the former comes above the latter.
-    """
-    for place in (directory, *directory.parents):
-        layers = [*_project_layers(place / "pyproject.toml")]
-        if os.path.isfile(place / FILE_NAME):  # noqa: PTH113  (False where forbidden)
-            layers.append(file(place / FILE_NAME))
-        if layers:
-            return layers
-    return ()
-
-
 def file(path: Path) -> Layer:
     """Return what a TOML file sets; of ``pyproject.toml``, its own table.
 
     Raises:
         ConfigurationError: It cannot be read, is not TOML, or has unknown keys.
     """
+    layer = parsed(path, read(path)[0])
+    if layer is None:
+        raise ConfigurationError(f"{path} has no table [tool.jackfield].")
+    return layer
+
+
+def parsed(path: Path, text: str) -> Layer | None:
+    """Return what a file of this text sets, if it is a file of ours."""
     if path.name != "pyproject.toml":
-        return document(_parse(_read(path), str(path)), str(path))
-    for layer in _project_layers(path):
-        return layer
-    raise ConfigurationError(f"{path} has no table [tool.jackfield].")
-
-
-def _project_layers(path: Path) -> Iterator[Layer]:
-    if not os.path.isfile(path):  # noqa: PTH113  (False where forbidden)
-        return
-    text = _read(path)
+        return document(_parse(text, str(path)), str(path))
     if "jackfield" not in text:
-        return  # other projects' files need not even be valid
+        return None  # other projects' files need not even be valid
     table = _parse(text, str(path)).get("tool")
     if isinstance(table, dict) and "jackfield" in table:
-        yield document(table["jackfield"], f"[tool.jackfield] in {path}")
+        return document(table["jackfield"], f"[tool.jackfield] in {path}")
+    return None
 
 
-def _read(path: Path) -> str:
+def read(path: Path) -> tuple[str, os.stat_result]:
+    """Return a file's text, and whose the file is that was read."""
     try:
-        return path.read_text("utf-8")
+        with path.open(encoding="utf-8-sig") as stream:
+            return stream.read(), os.fstat(stream.fileno())
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ConfigurationError(f"{path} cannot be read: {reason}.") from error
@@ -151,9 +145,10 @@ def profile(name: str, profiles: Profiles) -> Layer:
         case Mapping():
             return document(found, source)
         case str() | os.PathLike():
-            return document(_parse(_read(Path(found)), source), source)
+            return document(_parse(read(Path(found))[0], source), source)
         case _Readable():
-            return document(_parse(found.read_text(encoding="utf-8"), source), source)
+            text = found.read_text(encoding="utf-8-sig")
+            return document(_parse(text, source), source)
     raise ConfigurationError(
         f"{source} is of type {type(found).__name__}; it must be a Config, a table, "
         f"a TOML file, or a function that returns one of these."
