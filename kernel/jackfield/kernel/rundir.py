@@ -75,7 +75,7 @@ class _LogFile(logging.FileHandler):
     """A file that is not written through a symbolic link."""
 
     def _open(self) -> TextIOWrapper:
-        file = open(self.baseFilename, "ab", opener=open_no_link)
+        file = open(self.baseFilename, "ab", opener=open_no_link)  # noqa: SIM115  (the handler closes it)
         return TextIOWrapper(file, encoding=self.encoding, errors=self.errors)
 
 

@@ -231,24 +231,27 @@ def _from_importlib() -> Iterator[EntryPoint]:
 
     seen: set[str] = set()
     for one in distributions():
-        if str(getattr(one, "_path", "")).rpartition("/")[2].startswith("~"):
-            continue  # left by pip
-        text = _read_of(one, "entry_points.txt")
-        if "[jackfield." in text:
-            # Not by its properties: they raise where the metadata are not complete.
-            headers = _headers(_read_of(one, "METADATA") or _read_of(one, "PKG-INFO"))
-            name, version = headers.get("Name", ""), headers.get("Version", "unknown")
-            if name and _normalized(name) not in seen:
-                seen.add(_normalized(name))
-                yield from _parse(text, name, version)
+        try:
+            name, version, text, stem = _parts(one)
+        except Exception as error:  # an import hook's own distributions may do anything
+            from jackfield.errors import PluginWarning, one_line
+
+            message = f"Metadata of a distribution cannot be read: {one_line(error)}"
+            warnings.warn(message, PluginWarning, stacklevel=2)
+            continue
+        if text and name and stem[0].isalnum() and _normalized(stem) not in seen:
+            seen.add(_normalized(stem))
+            yield from _parse(text, name, version)
 
 
-def _read_of(one: Distribution, name: str) -> str:
-    try:
-        return one.read_text(name) or ""
-    except Exception as error:  # an import hook's own distributions may do anything
-        from jackfield.errors import PluginWarning, one_line
-
-        message = f"The {name} of {one!r} cannot be read: {one_line(error)}"
-        warnings.warn(message, PluginWarning, stacklevel=2)
-        return ""
+def _parts(one: Distribution) -> tuple[str, str, str, str]:
+    """Return name, version, our entry points if any, and the directory's name."""
+    text = one.read_text("entry_points.txt") or ""
+    if "[jackfield." not in text:
+        return "", "", "", ""
+    # Not by its properties: they raise where the metadata are not complete.
+    headers = _headers(one.read_text("METADATA") or one.read_text("PKG-INFO") or "")
+    name = headers.get("Name", "")
+    directory = getattr(getattr(one, "_path", None), "name", "")
+    stem = directory.partition("-")[0] if directory.endswith("-info") else name
+    return name, headers.get("Version", "unknown"), text, stem or name
