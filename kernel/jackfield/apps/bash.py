@@ -24,6 +24,7 @@ from jackfield.errors import (
     MissingOutputs,
 )
 from jackfield.files import open_no_link
+from jackfield.staging.credentials import environment_of_programs
 
 if TYPE_CHECKING:
     import subprocess
@@ -143,6 +144,7 @@ def _start(command: str, stdout: Any, stderr: Any) -> subprocess.Popen[bytes]:
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=stderr,
+        env=environment_of_programs(),
         process_group=0,
     )
     _running.add(process)
