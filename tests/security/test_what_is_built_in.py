@@ -43,7 +43,7 @@ def test_a_distribution_that_calls_itself_jackfield_is_not_allowed_by_that(
     name = "python" if group == "memo" else "evil"
     text = f"[jackfield.{group}]\n{name} = evil\n"
     install(tmp_path, "evil-9.9.dist-info", called, text)
-    allow = None if way == "variable" else []
+    allow = "None" if way == "variable" else "[]"
     code = (
         "import jackfield as jf\n"
         "same = jf.python_app(lambda x: x, cache=True)\n"
