@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -320,3 +322,40 @@ def test_the_runs_log_names_the_files_used(project: Path, home: Path) -> None:
     ).stdout
 
     assert f"Configuration files: {paths[0]}, {paths[1]}\n" in log
+
+
+# -- Groups
+
+_DOUBT = """
+import grp, os, pwd, sys
+from pathlib import Path
+from jackfield.config.found import doubt
+path, gid = Path(sys.argv[1]), int(sys.argv[2])
+os.chown(path, 1, gid)
+path.chmod(0o664)
+status = path.stat()
+os.seteuid(1)
+print(doubt(path, status) is None)
+"""
+
+
+@only_root
+@pytest.mark.parametrize(("gid", "trusted"), [(1, True), (NOBODY, False)])
+def test_the_users_own_group_is_nobody_else(
+    tmp_path: Path, gid: int, trusted: bool
+) -> None:
+    """Where the umask is 002, all that the user makes can be written by that group."""
+    if (grp.getgrgid(1).gr_name, grp.getgrgid(1).gr_mem) != (pwd.getpwuid(1)[0], []):
+        pytest.skip("the system's second user has no group of its own")
+    path = tmp_path / "jackfield.toml"
+    path.touch()
+
+    done = subprocess.run(
+        [sys.executable, "-c", _DOUBT, path, str(gid)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    assert done.stdout == f"{trusted}\n"
