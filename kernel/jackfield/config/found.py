@@ -43,13 +43,7 @@ _TABLE: Final = re.compile(r"^\s*\[\s*tool\s*\.\s*[\"']?jackfield", re.MULTILINE
 
 @dataclass(slots=True)
 class Found:
-    """What a search has found.
-
-    Attributes:
-        layers: What the files set, the strongest last.
-        files: Their paths.
-        looked: Where it looked, in order, in words.
-    """
+    """What files set, the strongest last; their paths; where was looked, in words."""
 
     layers: list[Layer] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
@@ -75,11 +69,11 @@ def search(directory: Path | None, environ: Mapping[str, str]) -> Found:
     if environ.get(VARIABLE, "").lower() == OFF:
         found.looked.append(f"nowhere else, because {VARIABLE} is {OFF}")
         return found
+    general = len(found.files)
     for place in _places(directory, found.looked):
-        before = len(found.files)
-        _add(found, place / "pyproject.toml", home, asks=True)
-        _add(found, place / FILE_NAME, home, asks=True)
-        if len(found.files) > before:
+        for name in ("pyproject.toml", FILE_NAME):
+            _add(found, place / name, home, asks=True)
+        if len(found.files) > general:
             break
     return found
 
@@ -101,7 +95,7 @@ def doubt(path: Path, status: os.stat_result | None = None) -> str | None:
     """
     status = status or path.stat()
     if status.st_uid not in (os.geteuid(), 0):
-        return f"{path} belongs to {_user(status.st_uid)}"
+        return f"{path} belongs to user {status.st_uid}"
     mode = stat.S_IMODE(status.st_mode)
     if mode & stat.S_IWOTH or (mode & stat.S_IWGRP and not _is_own(status.st_gid)):
         return f"others may write {path} (mode {mode:04o})"
@@ -119,15 +113,6 @@ def _is_own(gid: int) -> bool:
         return False
     alone = user.pw_name == group.gr_name and {*group.gr_mem} <= {user.pw_name}
     return alone and user.pw_gid == gid != 0
-
-
-def _user(uid: int) -> str:
-    import pwd
-
-    try:
-        return f"the user {pwd.getpwuid(uid).pw_name!r}"
-    except KeyError:
-        return f"user {uid}"
 
 
 def _places(directory: Path | None, looked: list[str]) -> Iterator[Path]:

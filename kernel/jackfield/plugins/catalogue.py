@@ -17,14 +17,12 @@ from jackfield.errors import (
     PluginNotFoundError,
     PluginWarning,
 )
-from jackfield.plugins.listing import PluginInfo
 from jackfield.plugins.loader import load_plugin
 from jackfield.plugins.scan import GROUPS, EntryPoint, Kind, find_entry_points
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from jackfield.plugins.hooks import Plugin
     from jackfield.plugins.selection import Selection
 
 
@@ -120,38 +118,3 @@ class Catalogue:
         except PluginLoadError as error:
             self.problems[entry] = error
             raise
-
-    def listing(self, loaded: Mapping[EntryPoint, Plugin]) -> list[PluginInfo]:
-        """Describe all entry points; ``loaded`` has those that are registered."""
-        return [self._describe(one, loaded.get(one)) for one in self.entries()]
-
-    def _describe(self, entry: EntryPoint, plugin: Plugin | None) -> PluginInfo:
-        refusal = self.selection.refusal(entry)
-        return PluginInfo(
-            entry.kind,
-            entry.name,
-            entry.distribution,
-            entry.version,
-            loaded=plugin is not None,
-            hooks=plugin.hooks.names if plugin else (),
-            problem=plugin.problem if plugin else refusal or self._problem(entry),
-            blocked=refusal is not None,
-            absent=self._lacks_package(entry),
-        )
-
-    def _problem(self, entry: EntryPoint) -> str | None:
-        known = self.problems.get(entry)
-        if known:
-            return known.reason
-        rivals = " and ".join(
-            other.origin
-            for other in self.entries(entry.kind)
-            if other.name == entry.name and other != entry and not entry.ours
-        )
-        return f"{rivals} has a plugin of that name too." if rivals else None
-
-    def _lacks_package(self, entry: EntryPoint) -> bool:
-        """Tell whether it only lacks a package that one may go without."""
-        problem = self.problems.get(entry)
-        missing = isinstance(problem and problem.__cause__, ModuleNotFoundError)
-        return missing and (entry.ours or bool(entry.extras))

@@ -223,7 +223,7 @@ class PluginManager(PluginCollection):
         known = self._hashers.get(root)
         if known is not None:
             return known
-        usable = any(entry.name == root for entry in self._catalogue.usable("memo"))
+        usable = any(entry.name == root for entry in self.catalogue.usable("memo"))
         plugin = self._load_unasked("memo", root) if usable else None
         named = [plugin] if plugin else []
         with self._registrations.lock:  # for the same reason as in `staging`

@@ -53,12 +53,11 @@ class InstalledCommands:
     def load_all(self) -> Mapping[str, click.Command]:
         """Return every command by its name; what cannot be used is only told."""
         self._tell()
-        for one in self._manager.plugins():
-            if one.kind == "command" and not one.blocked:
-                try:
-                    self._load(one.name)
-                except PluginError as error:
-                    _complain(str(error))
+        for one in self._manager.catalogue.usable("command"):
+            try:
+                self._load(one.name)
+            except PluginError as error:
+                _complain(str(error))
         return {**self._of_general_plugins(), **self._named}
 
     def _tell(self) -> None:
@@ -134,10 +133,10 @@ def _manager() -> tuple[PluginManager, list[str]]:
         config = resolve(profiles=plain.profile, directory=here()).config
     except JackfieldError as error:
         return plain, [f"[plugins] allow and block do not count here. {error}"]
-    names = {one.name for one in plain.plugins()}
+    names = plain.catalogue.names()
     told = [
         f"A blocked plugin, {name!r}, is not installed{suggest(name, names)}"
-        for name in sorted({*config.block_plugins} - names)
+        for name in sorted({*config.block_plugins} - {*names})
     ]
     allow, block = config.allow_plugins, config.block_plugins
     return PluginManager(allow=allow, block=block), told

@@ -13,11 +13,12 @@ from jackfield import hookimpl
 from jackfield.errors import JackfieldError
 from jackfield.plugins import PluginManager
 from jackfield.plugins.scan import GROUPS
+from jackfield_cli._listing import listing, load_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from jackfield.plugins import PluginInfo
+    from jackfield_cli._listing import PluginInfo
 
 _ORDER = [*GROUPS, "registered"]
 
@@ -32,7 +33,7 @@ _ORDER = [*GROUPS, "registered"]
 def plugins(as_json: bool, check: bool) -> None:
     """List the installed plugins. Nothing is imported but with --check."""
     manager = PluginManager()
-    found = manager.load_all() if check else manager.plugins()
+    found = load_all(manager) if check else listing(manager)
     if check:
         found = [_with_profile(manager, one) for one in found]
     found.sort(key=lambda one: (_ORDER.index(one.kind), one.name))

@@ -14,7 +14,8 @@ from jackfield.errors import (
     PluginNotFoundError,
     PluginWarning,
 )
-from jackfield.plugins import PluginInfo, PluginManager
+from jackfield.plugins import PluginManager
+from jackfield_cli._listing import PluginInfo, listing, load_all
 
 Install = Callable[..., None]
 
@@ -29,7 +30,7 @@ GENERAL = "[jackfield.plugins]\nlab = lab\n"
 
 
 def info(manager: PluginManager, distribution: str = "lab-tools") -> PluginInfo:
-    (one,) = [one for one in manager.plugins() if one.distribution == distribution]
+    (one,) = [one for one in listing(manager) if one.distribution == distribution]
     return one
 
 
@@ -497,7 +498,7 @@ def test_checking_loads_all_and_lists_what_is_wrong(install: Install) -> None:
 
     found = {
         one.name: one
-        for one in PluginManager(block=["processes"]).load_all()
+        for one in load_all(PluginManager(block=["processes"]))
         if one.distribution == "lab-tools" or one.name == "processes"
     }
 
@@ -515,7 +516,7 @@ def test_the_listing_tells_of_rivals_without_importing_them(install: Install) ->
 
     problems = {
         one.distribution: one.problem
-        for one in manager.plugins()
+        for one in listing(manager)
         if one.name == "threads"
     }
 
