@@ -185,10 +185,11 @@ def redact(url: str) -> str:
 def open_no_link(path: str, flags: int) -> int:
     """Open a file, for ``open(..., opener=)``, but through no symbolic link.
 
-    Somebody else might have put it there, to have us write into a file of ours.
+    Somebody else might have put it there, to have us write into a file of ours. Nor
+    can others write to a file that is made, whatever the umask.
     """
     try:
-        return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     except OSError as error:
         if error.errno == errno.ELOOP:
             error.strerror = "It is a symbolic link, which is not followed"

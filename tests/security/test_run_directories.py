@@ -61,6 +61,9 @@ def test_a_run_is_closed_to_others_under_any_umask(tmp_path: Path, umask: int) -
     run = load_under(umask, tmp_path)
 
     assert stat.S_IMODE(run.stat().st_mode) == 0o700
+    below = [*run.rglob("*")]
+    assert len(below) == 4
+    assert [path for path in below if path.stat().st_mode & 0o022] == []
     assert not run.parent.stat().st_mode & 0o022
 
 

@@ -279,7 +279,7 @@ def assignments(texts: Sequence[str]) -> Iterator[Layer]:
         name, mark, value = text.partition("=")
         key = _dotted(name) if mark else ()
         if not key:
-            raise ConfigurationError(f"{text!r} is not of the form KEY=VALUE.")
+            raise ConfigurationError(f"{name!r}... is not of the form KEY=VALUE.")
         check_names(key[:1], KEYS, COMMAND_LINE)
         field = _field_key(key)
         read = _value(field, value)

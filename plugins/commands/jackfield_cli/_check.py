@@ -39,7 +39,10 @@ class _Check:
             warnings.simplefilter("always")
             for one in (self._plugins, self._executors, self._stores, self._staging):
                 one()
-        yield from (f"plugins: {warning.message}" for warning in caught)
+        for warning in caught:
+            text = str(warning.message)
+            blocks = text.startswith("A blocked plugin")
+            self._tell("plugins.block" if blocks else "plugins", {}, text)
         yield from self._told
 
     def _plugins(self) -> None:
