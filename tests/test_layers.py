@@ -32,7 +32,7 @@ FLOORS = [  # from the ground up; the rooms of one floor do not know each other
     {"steps"},
     {"kernel"},
     {"apps"},
-    {"facade"},
+    {"facade", "__main__"},
     {""},  # the package itself, which is what users import
 ]
 USERS = [ROOT / "examples", ROOT / "docs/example-plugin/jackfield_example"]
@@ -258,6 +258,8 @@ def _is_of_others(node: ast.Attribute) -> bool:
         ast.unparse(node)
         in {
             "subprocess._args_from_interpreter_flags",
+            "atexit._run_exitfuncs",  # the interpreter's own, as is the next
+            "runpy._run_module_as_main",
             "_claim._is_owned",  # CPython's, for its own conditions
         }
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import PurePosixPath
 
@@ -179,6 +180,20 @@ def redact(url: str) -> str:
         netloc = f"{user.partition(':')[0]}:***@{host}" if ":" in user else netloc
     query = "?***" if parts.query else ""
     return f"{parts.scheme}://{netloc}{parts.path}{query}"
+
+
+def open_no_link(path: str, flags: int) -> int:
+    """Open a file, for ``open(..., opener=)``, but through no symbolic link.
+
+    Somebody else might have put it there, to have us write into a file of ours. Nor
+    can others write to a file that is made, whatever the umask.
+    """
+    try:
+        return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            error.strerror = "It is a symbolic link, which is not followed"
+        raise
 
 
 def as_file(value: object) -> File:

@@ -53,6 +53,30 @@ hookspec: Final[HookspecMarker] = HookspecMarker("jackfield")
 hookimpl: Final[HookimplMarker] = HookimplMarker("jackfield")
 
 
+# -- Options
+
+
+@hookspec(firstresult=True)
+def jackfield_check_options(
+    kind: str, name: str, options: Mapping[str, Any]
+) -> bool | None:
+    """Refuse options that cannot be, and start nothing.
+
+    ``jackfield config check`` asks, in a process of its own that runs no task. An entry
+    point is asked about the tables that are for it.
+
+    Args:
+        kind: ``"executor"``, ``"checkpoint"`` or ``"staging"``.
+        name: The executor's label, the store's URL, or the URL scheme.
+        options: The table, without what the kernel reads itself: what the hook gets
+            that makes the executor or the store, or ``Remote.options``.
+
+    Returns:
+        True if they can be, ``None`` if they are not yours. A bad option is a
+        ``ConfigurationError`` that names it in quotes.
+    """
+
+
 # -- Executors
 
 

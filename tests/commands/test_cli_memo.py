@@ -317,11 +317,14 @@ def test_a_shared_key_can_be_made_and_used() -> None:
 # -- which store
 
 
-def test_without_a_name_it_is_the_configured_store(url: str) -> None:
+def test_without_a_name_it_is_the_configured_store(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make_key(Path("team.key"))
-    Path("jackfield.toml").write_text(
+    Path("team.toml").write_text(
         f"[checkpoint]\nstore = {url!r}\nkey_file = 'team.key'\n"
     )
+    monkeypatch.setenv("JACKFIELD_CONFIG", "team.toml")
 
     assert "4 results" in memo("ls").output
     assert "4 of them cannot be used" in memo("verify", wanted=1).output

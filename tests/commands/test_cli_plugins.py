@@ -148,14 +148,14 @@ def test_a_module_may_be_a_general_plugin_too(install: Install) -> None:
 
 
 def test_two_entry_points_of_one_name_are_both_told(install: Install) -> None:
-    install(
-        "lab", "[jackfield.commands]\nmemo = lab\n", lab=COMMAND.format(name="memo")
-    )
+    for name in ("lab", "rival"):
+        text = COMMAND.format(name="greet")
+        install(name, f"[jackfield.commands]\ngreet = {name}\n", **{name: text})
 
-    result = run("memo", "key")
+    result = run("greet")
 
     assert result.exit_code == 1
-    assert "Two plugins are named 'memo'" in result.stderr
+    assert "Two plugins are named 'greet'" in result.stderr
     assert "lab 1.0" in result.stderr
     assert run("plugins").exit_code == 0
 
@@ -242,6 +242,7 @@ def test_the_list_has_every_entry_point() -> None:
         "hooks": [],
         "problem": None,
         "blocked": False,
+        "absent": False,
     }
 
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import zipapp
 from typing import TYPE_CHECKING
 
 import pytest
@@ -464,3 +465,190 @@ script_has_ended.set()
     assert running.returncode == 130, errors
     assert errors.startswith("Interrupted.\n")
     assert "2 tasks in " in errors
+
+
+# -- As Python does it
+
+
+def test_threads_that_are_no_daemons_still_submit(place: Place) -> None:
+    done = place.run(
+        APPS
+        + textwrap.dedent(
+            """
+        import threading
+        jf.load()
+        def later():
+            threading.main_thread().join()
+            print([double(i).result(60) for i in range(3)])
+        threading.Thread(target=later).start()
+        """
+        )
+    )
+
+    assert (done.returncode, done.stdout) == (0, "[0, 2, 4]\n"), done.stderr
+    assert "3 tasks" in done.stderr
+    assert "3 succeeded" in done.stderr
+
+
+@pytest.mark.parametrize("plugin", ["threads", "processes"])
+def test_exit_functions_still_submit(place: Place, plugin: str) -> None:
+    register = "atexit.register(lambda: print(double(4).result(60)))"
+    load = f"jf.load(executors={{'x': {{'plugin': '{plugin}', 'workers': 1}}}})"
+    done = place.run(f"{APPS}\nimport atexit\n{load}\n{register}\n")
+
+    assert (done.returncode, done.stdout) == (0, "8\n"), done.stderr
+    assert "1 succeeded" in done.stderr
+
+
+def test_a_task_that_fails_in_an_exit_function_counts(place: Place) -> None:
+    done = place.run(
+        APPS + "\nimport atexit\njf.load()\natexit.register(lambda: fail(1))\n"
+    )
+
+    assert done.returncode == 1
+    assert "1 failed" in done.stderr
+
+
+PROGRAM = """
+import sys, jackfield as jf
+@jf.python_app
+def double(x): return 2 * x
+class Mine: pass
+@jf.python_app
+def make(): return Mine()
+if __name__ == "__main__":
+    with jf.load(executors={"x": {"plugin": "processes", "workers": 1}}):
+        print(sys.argv[1:], double(21).result(60), type(make().result(60)) is Mine)
+        print(sys.argv[0], sys.path[0], sys.modules["__main__"].double is double)
+"""
+
+
+@pytest.mark.parametrize("kind", ["directory", "zipapp", "-", "-m", "-m package"])
+def test_what_python_runs_is_run_alike(place: Place, kind: str) -> None:
+    here = place.directory
+    (here / "packed").mkdir()
+    (here / "packed" / "__main__.py").write_text(PROGRAM)
+    (here / "packed" / "__init__.py").touch()
+    (here / "module.py").write_text(PROGRAM)
+    zipapp.create_archive(here / "packed", here / "app.pyz")
+    what = {
+        "directory": ["packed"],
+        "zipapp": ["app.pyz"],
+        "-": ["-"],
+        "-m": ["-m", "module"],
+        "-m package": ["-m", "packed"],
+    }[kind]
+
+    def output(command: list[str]) -> str:
+        done = subprocess.run(
+            [*command, *what, "--flag", "-x"],
+            check=False,
+            cwd=here,
+            env=place.environ({}),
+            input=PROGRAM if kind == "-" else None,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    as_python = output([sys.executable])
+    assert "['--flag', '-x'] 42 True" in as_python
+    assert output(COMMAND) == as_python
+
+
+def test_options_may_come_before_a_module(place: Place) -> None:
+    (place.directory / "module.py").write_text(
+        "import jackfield as jf, sys\nprint(jf.dfk().config.retries, sys.argv[1:])\n"
+    )
+
+    done = subprocess.run(
+        [*COMMAND, "--load", "--set", "retries=2", "-m", "module", "-m", "--load"],
+        check=True,
+        cwd=place.directory,
+        env=place.environ({}),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+    assert done.stdout == "2 ['-m', '--load']\n"
+
+
+@pytest.mark.parametrize("args", [["-m", "no_such_module"], ["empty"]])
+def test_what_cannot_be_run_is_told_in_a_sentence(
+    place: Place, args: list[str]
+) -> None:
+    (place.directory / "empty").mkdir()
+
+    done = subprocess.run(
+        [*COMMAND, *args],
+        check=False,
+        cwd=place.directory,
+        env=place.environ({}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "no_such_module" in done.stderr or "__main__" in done.stderr
+
+
+def test_a_configuration_beside_the_script_is_found_first(place: Place) -> None:
+    deep = place.directory / "deep"
+    deep.mkdir()
+    (place.directory / "jackfield.toml").write_text("retries = 1")
+    (deep / "jackfield.toml").write_text("retries = 2")
+    (deep / "script.py").write_text(
+        "import jackfield as jf\nwith jf.load() as k: print(k.config.retries)\n"
+    )
+
+    for command in ([sys.executable], COMMAND):
+        done = subprocess.run(
+            [*command, "deep/script.py"],
+            check=True,
+            cwd=place.directory,
+            env=place.environ({}),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.stdout == "2\n"
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "latin-1:strict", "cp1252"])
+def test_a_terminal_that_knows_few_characters_is_no_traceback(
+    place: Place, encoding: str
+) -> None:
+    done = place.run(
+        APPS
+        + 'with jf.load(): fail("\\u65e5\\u672c").exception(60)\n'
+        + 'raise SystemExit("\\u65e5")\n',
+        PYTHONIOENCODING=encoding,
+        PYTHONUTF8="0",
+        JACKFIELD_RUN_DIR="r\u65e5",
+    )
+
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "ValueError: no \\u65e5\\u672c" in done.stderr
+
+
+def test_config_show_on_such_a_terminal(place: Place) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "jackfield", "config", "show"],
+        check=False,
+        cwd=place.directory,
+        env=place.environ(
+            {"PYTHONIOENCODING": "latin-1", "JACKFIELD_RUN_DIR": "r\u65e5"}
+        ),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "r\\u65e5" in done.stdout

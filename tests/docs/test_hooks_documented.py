@@ -12,6 +12,7 @@ import pytest
 from jackfield import hookspecs
 from jackfield.plugins import API_VERSION, PluginManager
 from jackfield.plugins.scan import GROUPS
+from jackfield_cli._listing import listing
 
 TEXT = (Path(__file__).parents[2] / "docs/hooks.md").read_text("utf-8")
 HOOKS = [name for name in vars(hookspecs) if name.startswith("jackfield_")]
@@ -37,7 +38,7 @@ def hooks_of(source: str) -> tuple[str, ...]:
     module = ModuleType("example")
     exec(compile(source, "docs/hooks.md", "exec"), vars(module))
     manager = PluginManager([module])
-    (hooks,) = (one.hooks for one in manager.plugins() if one.kind == "registered")
+    (hooks,) = (one.hooks for one in listing(manager) if one.kind == "registered")
     return hooks
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from jackfield import hookspecs
 from jackfield.plugins import PluginManager
+from jackfield_cli._listing import load_all
 
 TEXT = (Path(__file__).parents[2] / "docs/policies.md").read_text("utf-8")
 OURS = {one.name: one for one in entry_points(group="jackfield.optional")}
@@ -58,9 +59,7 @@ def test_each_option_is_told_with_its_default(name: str) -> None:
 
 def test_each_hook_has_an_implementer_among_ours() -> None:
     hooks = {name for name in vars(hookspecs) if name.startswith("jackfield_")}
-    ours = [
-        one for one in PluginManager().load_all() if one.distribution == "jackfield"
-    ]
+    ours = [one for one in load_all(PluginManager()) if one.distribution == "jackfield"]
 
     implemented = {hook for plugin in ours for hook in plugin.hooks}
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -212,6 +213,22 @@ def test_a_weak_etag_at_a_mirror_is_compared(
 # -- Private addresses
 
 
+PUBLIC: Final = {"1.1.1.1"}
+PAIRS: Final = ("1.1.1.1", "10.1.2.3", "127.0.0.1", "169.254.169.254", "192.168.0.1")
+EMBEDDED: Final = (
+    *("::ffff:{}", "::{}", "64:ff9b::{}"),
+    *("2606:4700::5efe:{}", "2606:4700::200:5efe:{}"),
+)
+"""Forms of version 6 that hold an address of version 4."""
+
+
+@pytest.mark.parametrize("ip", PAIRS)
+def test_row_61_an_address_in_a_6to4_prefix_counts(ip: str) -> None:
+    high, low = divmod(int(ipaddress.IPv4Address(ip)), 1 << 16)
+
+    assert is_public(f"2002:{high:x}:{low:x}::1") is (ip in PUBLIC)
+
+
 @pytest.mark.parametrize(
     ("address", "public"),
     [
@@ -230,6 +247,11 @@ def test_a_weak_etag_at_a_mirror_is_compared(
         ("::ffff:127.0.0.1", False),
         ("::ffff:1.1.1.1", True),
         ("localhost", False),
+        *((form.format(ip), ip in PUBLIC) for form in EMBEDDED for ip in PAIRS),
+        ("64:ff9b:1::1.1.1.1", False),  # a network's own gateway
+        ("2001:0:4136:e378:8000:63bf:f5f5:f5f5", False),  # Teredo: 10.10.10.10
+        ("2001:0:0a00:0001:8000:63bf:fefe:fefe", False),  # by a private server
+        ("2001:4860:4860::8888", True),
     ],
 )
 def test_row_61_private_addresses_are_known(address: str, public: bool) -> None:

@@ -94,7 +94,7 @@ def test_a_programs_mover_moves_the_files(tmp_path: Path) -> None:
         run_dir=tmp_path / "runs",
         plugins=[plugin],
         transfers={"attempts": 3},
-        staging={"shelf": {"option": 1}},
+        staging={"file": {"copy": False}},
     ):
         out = write("made", outputs=[jf.File("shelf://other/b.txt")])
         assert read(jf.File("shelf://host:7/x/a.txt")).result(LIMIT_S) == "content"
@@ -107,7 +107,7 @@ def test_a_programs_mover_moves_the_files(tmp_path: Path) -> None:
     assert sorted(mover.asked) == [("shelf", "host:7"), ("shelf", "other")]
     ((transfers, staging, _),) = plugin.arguments
     assert transfers["attempts"] == 3
-    assert staging["shelf"]["option"] == 1
+    assert staging["file"]["copy"] is False
 
 
 def test_a_run_without_remote_files_has_none(tmp_path: Path) -> None:

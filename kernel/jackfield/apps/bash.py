@@ -23,6 +23,8 @@ from jackfield.errors import (
     BashExitFailure,
     MissingOutputs,
 )
+from jackfield.files import open_no_link
+from jackfield.staging.variables import environment_of_programs
 
 if TYPE_CHECKING:
     import subprocess
@@ -142,6 +144,7 @@ def _start(command: str, stdout: Any, stderr: Any) -> subprocess.Popen[bytes]:
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=stderr,
+        env=environment_of_programs(),
         process_group=0,
     )
     _running.add(process)
@@ -181,7 +184,10 @@ def _opened(name: str, spec: Any, app: str) -> Iterator[Any]:
     path, mode = spec if isinstance(spec, tuple) else (spec, "a")
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        stream = Path(path).open(mode)  # noqa: SIM115  (closed below, when used up)
+        # Devices may be links, as /dev/stdout is; nobody else can put any there.
+        device = os.fspath(path).startswith("/dev/")
+        opener = None if device else open_no_link
+        stream = open(path, mode, opener=opener)  # noqa: SIM115  (closed below)
     except (OSError, ValueError, TypeError) as error:
         raise BadStdStreamFile(
             f"{name}= of bash app {app!r}, {spec!r}, cannot be opened: {error}"

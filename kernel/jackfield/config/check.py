@@ -232,6 +232,7 @@ def _use_plugins(key: Key, value: Any) -> object:
 _CHECKS: Final[Mapping[str, Check]] = {
     "executors": _executors,
     "run_dir": directory,
+    "shared_run_dir": flag,
     "retries": number(0),
     "retry_delay": number(0),
     "retry_backoff": number(1),

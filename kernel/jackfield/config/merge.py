@@ -107,15 +107,16 @@ def leaves(config: Config) -> Iterator[tuple[Key, object]]:
     for name, value in field_values(config).items():
         if name in {"plugins", "use_plugins"} and not value:
             continue
-        yield from _leaves((name,), value)
+        yield from flat((name,), value)
 
 
-def _leaves(key: Key, value: object) -> Iterator[tuple[Key, object]]:
+def flat(key: Key, value: object) -> Iterator[tuple[Key, object]]:
+    """Give the values in a table, which is at ``key``, with their keys."""
     if not isinstance(value, Mapping) or not value:
         yield key, value
         return
     for name, inner in value.items():
-        yield from _leaves((*key, name), inner)
+        yield from flat((*key, name), inner)
 
 
 def _outdated(

@@ -39,6 +39,8 @@ class Config:
             that plugin's options, or to an executor object, which serves one kernel.
             Empty where ``add_executors`` is to come.
         run_dir: Directory in which each run makes a numbered one.
+        shared_run_dir: Whether others may reach, as the umask says, what is in a run's
+            directory, and may write to the one where it is made.
         retries: What a task's failures may cost, 1 each unless a plugin's
             ``jackfield_retry`` says otherwise, before it fails.
         retry_delay: Seconds before the first retry.
@@ -72,6 +74,7 @@ class Config:
         default_factory=lambda: {"threads": {"plugin": "threads"}}
     )
     run_dir: str | Path = "runs"
+    shared_run_dir: bool = False
     retries: float = 0
     retry_delay: float = 0.0
     retry_backoff: float = 2.0
@@ -101,7 +104,7 @@ class Config:
 
     def __repr__(self) -> str:
         """Show what differs from the defaults, without secrets."""
-        shown = (f"{k}={redacted(k, v)!r}" for k, v in changed_values(self).items())
+        shown = (f"{k}={redacted((k,), v)!r}" for k, v in changed_values(self).items())
         return f"Config({', '.join(shown)})"
 
     def __post_init__(self) -> None:

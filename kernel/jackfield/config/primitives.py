@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeAlias
 
+from jackfield.config.redact import HIDDEN, redacted
 from jackfield.errors import suggest
 
 Key: TypeAlias = tuple[str, ...]
@@ -42,8 +43,11 @@ class Wrong(Exception):  # noqa: N818  (never leaves this package)
 
 
 def refuse(key: Key, expected: str, value: object) -> NoReturn:
-    """Refuse a value, saying what was expected."""
-    raise Wrong(key, f"must be {expected}, not {value!r}.")
+    """Refuse a value, saying what was expected; one that may be secret is not shown."""
+    shown = redacted(key, value)
+    hidden = shown == HIDDEN or isinstance(value, list | tuple | Mapping)
+    given = type(value).__name__ if hidden else repr(shown)
+    raise Wrong(key, f"must be {expected}, not {given}.")
 
 
 def refuse_type(key: Key, expected: str, value: object) -> NoReturn:
@@ -92,7 +96,7 @@ def one_of(choices: tuple[str, ...], fold: Callable[[str], str] = str) -> Check:
             refuse(key, names, value)
         if fold(value) not in choices:
             hint = suggest(fold(value), choices)
-            raise Wrong(key, f"must be {names}, not {value!r}{hint}")
+            raise Wrong(key, f"must be {names}, not {redacted(key, value)!r}{hint}")
         return fold(value)
 
     return check

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from jackfield.config import sources
 from jackfield.config.check import PYTHON, check_names, checked, spelled
+from jackfield.config.found import OFF, VARIABLE, Found, search
 from jackfield.config.merge import DEFAULT, Layer, Merged, leaves
 from jackfield.config.model import Config, changed_values, field_names, field_values
 from jackfield.errors import ConfigurationError
@@ -28,10 +29,14 @@ class Resolved:
         config: The configuration.
         origins: Key as files write it, with dots, to its source: the path of a file,
             ``"environment variable JACKFIELD_RETRIES"``, ``"Python"`` or ``"default"``.
+        files: The files that were read, the strongest last.
+        looked: Where files were looked for, in order, in words.
     """
 
     config: Config
     origins: Mapping[str, str]
+    files: Sequence[str] = ()
+    looked: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +100,10 @@ def resolve(
     gives. ``profiles`` gives the object that a profile's entry point names.
 
     A source that is a ``Config``, a mapping in the form of ``jackfield.toml``, or the
-    path of such a file is complete. With ``None``, or the name of a profile (text with
-    no path separator and no ``.toml`` at its end), files are searched, beginning at
-    ``directory``: see ``jackfield.config.sources.files``.
+    path of such a file is complete, and so is the file that ``JACKFIELD_CONFIG`` names.
+    With ``None``, or the name of a profile (text with no path separator and no
+    ``.toml`` at its end), files are searched, beginning at ``directory``: see
+    ``jackfield.config.found.search``.
 
     Raises:
         ConfigurationError: A file cannot be read, a key is unknown, or a value
@@ -109,8 +115,8 @@ def resolve(
     source = _chosen.source if source is None else source
     profile = _chosen.profile or profile or environ.get(sources.PROFILE_VARIABLE)
 
-    merged = Merged()
-    merged.lay(_source_layers(source, directory))
+    merged, found = Merged(), _source_layers(source, directory, environ)
+    merged.lay(found.layers)
     if profile:
         merged.lay([sources.profile(profile, profiles)])
     merged.lay(sources.environment(environ, merged.values))
@@ -118,7 +124,8 @@ def resolve(
     merged.lay([Layer(PYTHON, overrides)])
     merged.lay(_chosen.assigned)
     added = Config(plugins=plugins).plugins  # checked
-    return _finished(merged, [*added, *_chosen.plugins])
+    config, origins = _finished(merged, [*added, *_chosen.plugins])
+    return Resolved(config, origins, found.files, found.looked)
 
 
 def _without_profile(source: Source, profile: str | None) -> tuple[Source, str | None]:
@@ -128,31 +135,39 @@ def _without_profile(source: Source, profile: str | None) -> tuple[Source, str |
     return None, profile or source
 
 
-def _source_layers(source: Source, directory: Path | None) -> Sequence[Layer]:
+def _source_layers(
+    source: Source, directory: Path | None, environ: Mapping[str, str]
+) -> Found:
+    named = environ.get(VARIABLE, "")
+    if source is None and named and named.lower() != OFF:
+        source = Path(named)
     match source:
         case None:
-            return sources.files((directory or Path.cwd()).resolve())
+            return search(directory, environ)
         case Config():
-            return [Layer(PYTHON, changed_values(source))]
+            return Found([Layer(PYTHON, changed_values(source))])
         case Mapping():
-            return [sources.document(source, PYTHON)]
+            return Found([sources.document(source, PYTHON)])
         case str() | os.PathLike():
-            return [sources.file(Path(source).expanduser())]
+            path = Path(source).expanduser()
+            return Found([sources.file(path)], [str(path)])
     raise ConfigurationError(
         f"A configuration is a Config, a table, a profile's name or the path of a "
         f"TOML file, not {type(source).__name__}."
     )
 
 
-def _finished(merged: Merged, plugins: Sequence[object]) -> Resolved:
-    """Check the merged values and make the configuration of them."""
+def _finished(
+    merged: Merged, plugins: Sequence[object]
+) -> tuple[Config, Mapping[str, str]]:
+    """Check the merged values; return the configuration, and each key's source."""
     _add_default_plugin(merged.values)
     values = field_values(Config()) | merged.values
     config = Config(**checked(values, merged.origin))
     config = replace(config, plugins=(*config.plugins, *plugins))
     origins = merged.origins
     shown = {spelled(key): origins.get(key, DEFAULT) for key, _ in leaves(config)}
-    return Resolved(config, shown)
+    return config, shown
 
 
 def _add_default_plugin(values: Mapping[str, Any]) -> None:

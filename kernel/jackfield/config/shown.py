@@ -17,4 +17,4 @@ def shown(config: Config) -> dict[str, object]:
 
     What may be a secret is replaced by asterisks.
     """
-    return {spelled(key): redacted(key[-1], value) for key, value in leaves(config)}
+    return {spelled(key): redacted(key, value) for key, value in leaves(config)}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, runtime_checkable
@@ -11,16 +13,28 @@ from jackfield.config.check import SPELLED, check_names, is_names, is_text, unkn
 from jackfield.config.merge import Layer
 from jackfield.config.model import Config, changed_values, field_names
 from jackfield.errors import ConfigurationError
-from jackfield.staging.names import CREDENTIALS_PREFIX
+from jackfield.staging.names import CREDENTIALS_PREFIX, HOSTS
 
 if TYPE_CHECKING:
     from jackfield.config.primitives import Key
 
 PREFIX: Final = "JACKFIELD_"
 PROFILE_VARIABLE: Final = "JACKFIELD_PROFILE"
-RESERVED: Final = frozenset({PROFILE_VARIABLE, "JACKFIELD_PLUGINS"})
+RESERVED: Final = frozenset(
+    {
+        PROFILE_VARIABLE,
+        "JACKFIELD_CONFIG",
+        "JACKFIELD_PLUGINS",
+        "JACKFIELD_CHECKPOINT_KEY_FILE",
+    }
+)
 """Variables that set no configuration key. Nor do those that hold credentials, which
 begin with ``CREDENTIALS_PREFIX``."""
+
+_SERVICE: Final = re.compile(
+    r"_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_[A-Z]+(_[A-Z]+)?)?|NAME|ENV_\w+)$"
+)
+"""Variables that Kubernetes and Docker set for a service of the name ``jackfield``."""
 
 COMMAND_LINE: Final = "command line"
 FILE_NAME: Final = "jackfield.toml"
@@ -69,48 +83,35 @@ def _plugin_fields(section: Mapping[str, Any]) -> dict[str, Any]:
     return fields | ({"use_plugins": options} if options else {})
 
 
-def files(directory: Path) -> Sequence[Layer]:
-    """Return what the nearest configuration files at or above a directory set.
-
-    The first directory counts that has a ``jackfield.toml`` or a ``pyproject.toml``
-    with a ``[tool.jackfield]`` table; of both, the former comes above the latter.
-    """
-    for place in (directory, *directory.parents):
-        layers = [*_project_layers(place / "pyproject.toml")]
-        if os.path.isfile(place / FILE_NAME):  # noqa: PTH113  (False where forbidden)
-            layers.append(file(place / FILE_NAME))
-        if layers:
-            return layers
-    return ()
-
-
 def file(path: Path) -> Layer:
     """Return what a TOML file sets; of ``pyproject.toml``, its own table.
 
     Raises:
         ConfigurationError: It cannot be read, is not TOML, or has unknown keys.
     """
+    layer = parsed(path, read(path)[0])
+    if layer is None:
+        raise ConfigurationError(f"{path} has no table [tool.jackfield].")
+    return layer
+
+
+def parsed(path: Path, text: str) -> Layer | None:
+    """Return what a file of this text sets, if it is a file of ours."""
     if path.name != "pyproject.toml":
-        return document(_parse(_read(path), str(path)), str(path))
-    for layer in _project_layers(path):
-        return layer
-    raise ConfigurationError(f"{path} has no table [tool.jackfield].")
-
-
-def _project_layers(path: Path) -> Iterator[Layer]:
-    if not os.path.isfile(path):  # noqa: PTH113  (False where forbidden)
-        return
-    text = _read(path)
+        return document(_parse(text, str(path)), str(path))
     if "jackfield" not in text:
-        return  # other projects' files need not even be valid
+        return None  # other projects' files need not even be valid
     table = _parse(text, str(path)).get("tool")
     if isinstance(table, dict) and "jackfield" in table:
-        yield document(table["jackfield"], f"[tool.jackfield] in {path}")
+        return document(table["jackfield"], f"[tool.jackfield] in {path}")
+    return None
 
 
-def _read(path: Path) -> str:
+def read(path: Path) -> tuple[str, os.stat_result]:
+    """Return a file's text, and whose the file is that was read."""
     try:
-        return path.read_text("utf-8")
+        with path.open(encoding="utf-8-sig") as stream:
+            return stream.read(), os.fstat(stream.fileno())
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ConfigurationError(f"{path} cannot be read: {reason}.") from error
@@ -151,9 +152,10 @@ def profile(name: str, profiles: Profiles) -> Layer:
         case Mapping():
             return document(found, source)
         case str() | os.PathLike():
-            return document(_parse(_read(Path(found)), source), source)
+            return document(_parse(read(Path(found))[0], source), source)
         case _Readable():
-            return document(_parse(found.read_text(encoding="utf-8"), source), source)
+            text = found.read_text(encoding="utf-8-sig")
+            return document(_parse(text, source), source)
     raise ConfigurationError(
         f"{source} is of type {type(found).__name__}; it must be a Config, a table, "
         f"a TOML file, or a function that returns one of these."
@@ -179,14 +181,31 @@ def environment(
 
     ``below`` has the values of all weaker sources. A variable is in capitals and has no
     hyphens, so its parts are compared with the names in there: ``CPU`` means ``cpu`` or
-    ``Cpu``, ``MY_CPU`` means ``my-cpu`` too.
+    ``Cpu``, ``MY_CPU`` means ``my-cpu`` too. In tables that only their plugin or the
+    user understands, such as ``env``, names are as they are and values are text.
     """
     names = (name for name in environ if name.startswith(PREFIX) and environ[name])
     for name in sorted(names, key=_choices_first):
-        if name not in RESERVED and not name.startswith(CREDENTIALS_PREFIX):
-            source = f"environment variable {name}"
-            key = _present(_variable_key(name, source), below, source)
-            yield Layer(source, _nested(key, _value(key, environ[name])))
+        source = f"environment variable {name}"
+        if not _is_ours(name, source):
+            continue
+        key = _present(_variable_key(name, source), below, source)
+        text = environ[name]
+        yield Layer(source, _nested(key, text if _inner(key) else _value(key, text)))
+
+
+def _is_ours(name: str, source: str) -> bool:
+    """Tell whether a variable is to set a key. If it looks like nothing, it is told."""
+    if name in RESERVED or name.startswith(CREDENTIALS_PREFIX):
+        return False
+    head = name.removeprefix(PREFIX).lower()
+    if not head or "__" in head or head in KEYS:
+        return True
+    text, service = unknown(head, KEYS, source), _SERVICE.search(name)
+    if not service and text.endswith("no configuration key."):
+        warnings.warn(text, UserWarning, stacklevel=2)
+        return False
+    return not service
 
 
 def _choices_first(name: str) -> tuple[bool, str]:
@@ -224,14 +243,23 @@ def _present(key: Key, below: Mapping[str, Any], source: str) -> Key:
     found = [key[0]]
     table = below.get(key[0])
     for part in key[1:]:
+        if _inner((*found, part)):
+            return (*found, *key[len(found) :])
         names = list(table) if isinstance(table, Mapping) else []
         same = [name for name in names if _folded(name) == _folded(part)]
         if len(same) > 1:
             both = " or ".join(map(repr, same))
             raise ConfigurationError(f"{source} can mean {both}; rename one of them.")
-        found.append(same[0] if same else part.lower())
+        host = found[0] == "staging" and found[2:] == [HOSTS]
+        found.append(same[0] if same else part if host else part.lower())
         table = table.get(found[-1]) if isinstance(table, Mapping) else None
     return tuple(found)
+
+
+def _inner(key: Key) -> bool:
+    """Tell whether a key is inside an option, where only its plugin knows the names."""
+    depth = 2 if key[0] in {"checkpoint", "transfers"} else 3
+    return len(key) > (5 if key[0] == "staging" and key[2:3] == (HOSTS,) else depth)
 
 
 def _folded(name: object) -> str:
@@ -251,10 +279,13 @@ def assignments(texts: Sequence[str]) -> Iterator[Layer]:
         name, mark, value = text.partition("=")
         key = _dotted(name) if mark else ()
         if not key:
-            raise ConfigurationError(f"{text!r} is not of the form KEY=VALUE.")
+            raise ConfigurationError(f"{name!r}... is not of the form KEY=VALUE.")
         check_names(key[:1], KEYS, COMMAND_LINE)
         field = _field_key(key)
-        yield Layer(COMMAND_LINE, _nested(field, _value(field, value)))
+        read = _value(field, value)
+        if _inner(field) and not isinstance(read, str):
+            read = value
+        yield Layer(COMMAND_LINE, _nested(field, read))
 
 
 def _dotted(text: str) -> Key:

@@ -52,6 +52,11 @@ def staging_tables(key: Key, value: Any) -> object:
     return kept
 
 
+def provider_options(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is the plugin's of a table ``[staging.SCHEME]``, or of a host's."""
+    return {k: v for k, v in table.items() if k not in _RULES and k != HOSTS}
+
+
 def _rules(key: Key, options: Mapping[str, Any]) -> dict[str, Any]:
     kept = dict(options)
     for name in _RULES.keys() & kept.keys():
@@ -93,7 +98,7 @@ _RULES: Final[Mapping[str, Check]] = {
     "in_task": flag,
     "credentials": _text,
 }
-"""What may be set for all, for a scheme and for a host; see ``staging.rules``."""
+"""What may be set for all, for a scheme and for a host; see docs/staging.md."""
 
 _TRANSFERS: Final[Mapping[str, Check]] = {
     **_RULES,

@@ -8,11 +8,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, overload
 
-from jackfield.errors import KernelClosedError
+from jackfield.errors import ConfigurationError, KernelClosedError, suggest
 from jackfield.futures.mapping import windowed
 from jackfield.graph.task import AppSpec, checked_labels
 from jackfield.kernel.compose import Parts
-from jackfield.kernel.rundir import close_log, make_run_dir, open_log
+from jackfield.kernel.rundir import (
+    close_log,
+    make_run_dir,
+    open_log,
+    unmake_run_dir,
+)
 from jackfield.kernel.shutdown import Shutdown
 from jackfield.kernel.waiting import wait_for_tasks
 from jackfield.plugins.manager import PluginManager
@@ -54,6 +59,7 @@ class DataFlowKernel:
 
     Args:
         config: The configuration; without one, the defaults.
+        files: What it was read from, to be named in the log.
 
     Raises:
         ConfigurationError: Something in the configuration is wrong.
@@ -65,7 +71,9 @@ class DataFlowKernel:
             the decorators.
     """
 
-    def __init__(self, config: Config | None = None) -> None:
+    def __init__(
+        self, config: Config | None = None, *, files: Iterable[str] = ()
+    ) -> None:
         if config is None:
             from jackfield.config import Config
 
@@ -74,7 +82,9 @@ class DataFlowKernel:
         self._manager: PluginManager = _manager(config)
         self._plain_specs: dict[str, AppSpec] = {}
         self._starting: threading.Lock = threading.Lock()
-        self._run_dir: Path = make_run_dir(Path(config.run_dir))
+        self._run_dir: Path = make_run_dir(
+            Path(config.run_dir), shared=config.shared_run_dir
+        )
         self._log = open_log(self._run_dir, config.log_level)
         self._manager.log = self._log
         try:
@@ -82,6 +92,7 @@ class DataFlowKernel:
             self._parts: Parts = Parts(config, self._manager, self._run_dir, self._log)
         except BaseException:
             close_log(self._log)
+            unmake_run_dir(self._run_dir)
             raise
         self.submit_app: Callable[
             [AppSpec, Callable[..., Any], tuple[Any, ...], dict[str, Any]],
@@ -90,12 +101,20 @@ class DataFlowKernel:
         self._shutdown: Shutdown = Shutdown(self, self._parts)
         try:
             self._start()
+            self._log.info("Configuration files: %s", ", ".join(files) or "none")
         except BaseException:
             self._shutdown.abort()
+            unmake_run_dir(self._run_dir)
             raise
 
     def _start(self) -> None:
-        parts = self._parts
+        parts, schemes = self._parts, self._manager.installed("staging")
+        for scheme in self._config.staging:
+            if not self._manager.serves(scheme):
+                raise ConfigurationError(
+                    f"staging.{scheme} is for no scheme of an installed plugin"
+                    f"{suggest(scheme, schemes)}"
+                )
         parts.pool.add(self._config.executors)
         self._observe()
         parts.scheduler.start()

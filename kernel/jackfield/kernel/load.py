@@ -60,7 +60,7 @@ def load(
         _loading = True
         try:
             resolved = resolve(config, profiles=PluginManager().profile, **options)
-            kernel = DataFlowKernel(resolved.config)
+            kernel = DataFlowKernel(resolved.config, files=resolved.files)
             if not kernel.closed:  # a plugin may have ended it when it was started
                 current.loaded = kernel
         finally:

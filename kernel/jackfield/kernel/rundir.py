@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
+import stat
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Final
 
+from jackfield.config.found import doubt, here
 from jackfield.errors import ConfigurationError, suggest
+from jackfield.files import open_no_link
 
 _LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "OFF")
 
 
-def make_run_dir(parent: Path) -> Path:
+def make_run_dir(parent: Path, *, shared: bool = False) -> Path:
     """Make the next directory in ``parent``: ``000``, ``001``, ...
 
-    Several processes may do so at the same time: each gets another number.
+    Several processes may do so at the same time: each gets another number. Others can
+    reach nothing in it, unless ``shared``: then the umask says what they can.
 
     Raises:
-        ConfigurationError: It cannot be made.
+        ConfigurationError: It cannot be made, or others could replace it.
     """
     try:
-        parent.mkdir(parents=True, exist_ok=True)
+        parent = (parent if parent.is_absolute() else here() / parent).resolve()
+        parent.mkdir(mode=0o777 if shared else 0o755, parents=True, exist_ok=True)
+        if not shared:
+            _check_parent(parent)
         number = max(
             (int(p.name) for p in parent.iterdir() if p.name.isdecimal()), default=-1
         )
@@ -28,14 +38,45 @@ def make_run_dir(parent: Path) -> Path:
             number += 1
             path = parent / f"{number:03}"
             try:
-                path.mkdir()
+                path.mkdir(mode=0o777 if shared else 0o700)
             except FileExistsError:  # another process has just taken the number
                 continue
-            return path.absolute()
+            return path
     except OSError as error:
         raise ConfigurationError(
-            f"The run directory cannot be made in {str(parent)!r} (run_dir): {error}"
+            f"The run directory cannot be made in {str(parent)!r} (run_dir): "
+            f"{error.strerror}. Name a place that you may write to, in run_dir or "
+            f"JACKFIELD_RUN_DIR."
         ) from error
+
+
+def _check_parent(parent: Path) -> None:
+    """Refuse a directory in which others could put another run in this one's place.
+
+    Where the sticky bit is set, as in ``/tmp``, only its owner could.
+    """
+    status, why = parent.stat(), doubt(parent)
+    sticky = status.st_mode & stat.S_ISVTX and status.st_uid in (os.geteuid(), 0)
+    if why and not sticky:
+        raise ConfigurationError(
+            f"No run directory is made in {str(parent)!r} (run_dir), because {why}. "
+            f"Name one of your own in run_dir or JACKFIELD_RUN_DIR, or close it to "
+            f"them (chmod go-w). Where others are meant to: shared_run_dir = true."
+        )
+
+
+def unmake_run_dir(run_dir: Path) -> None:
+    """Remove the directory of a run that could not start, if nothing is in it."""
+    with contextlib.suppress(OSError):
+        run_dir.rmdir()
+
+
+class _LogFile(logging.FileHandler):
+    """A file that is not written through a symbolic link."""
+
+    def _open(self) -> TextIOWrapper:
+        file = open(self.baseFilename, "ab", opener=open_no_link)  # noqa: SIM115  (the handler closes it)
+        return TextIOWrapper(file, encoding=self.encoding, errors=self.errors)
 
 
 class _Log(logging.Logger):
@@ -43,6 +84,17 @@ class _Log(logging.Logger):
 
     The kernel logs on threads that must not end by an exception.
     """
+
+    def callHandlers(self, record: logging.LogRecord) -> None:  # noqa: N802  (logging's)
+        """Hand a record to the run's file, and to the application if it wants it.
+
+        Python's own loggers ask the level of the first logger only. Here that is the
+        level of the run's file, which says nothing of what an application shows.
+        """
+        for handler in self.handlers:
+            handler.handle(record)
+        if self.parent and self.parent.isEnabledFor(record.levelno):
+            self.parent.handle(record)
 
     def handle(self, record: logging.LogRecord) -> None:
         try:
@@ -79,9 +131,7 @@ def open_log(run_dir: Path, level: str) -> logging.Logger:
         # leaves that to the application.
         log.parent.addHandler(logging.NullHandler())
     if name != "OFF":
-        handler = logging.FileHandler(
-            run_dir / "jackfield.log", encoding="utf-8", delay=True
-        )
+        handler = _LogFile(run_dir / "jackfield.log", encoding="utf-8", delay=True)
         handler.setFormatter(
             logging.Formatter("%(asctime)s %(levelname)s %(threadName)s %(message)s")
         )

@@ -106,6 +106,7 @@ class Shutdown:
 
     def abort(self) -> None:
         """Stop what was started of a kernel that cannot start."""
+        self._parts.log.setLevel("WARNING")  # there was no run to sum up
         self._finish(grace=0.0)
 
     def _is_own_thread(self) -> bool:

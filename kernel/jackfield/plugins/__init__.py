@@ -14,7 +14,6 @@ it. From then on no code here knows the difference, nor whether the plugin is ou
 ``registrations``  the plugins that are in use
 ``table``          the compiled hooks: one line each
 ``observers``      tells plugins what happened, and keeps their failures from others
-``listing``        what ``jackfield plugins`` shows
 ``collection``     the plugins of one kernel: how they come and go
 ``key_makers``     asks for what makes memo keys, with hooks that are checked
 ``manager``        what the kernel asks them and tells them: the class that it uses
@@ -23,8 +22,7 @@ it. From then on no code here knows the difference, nor whether the plugin is ou
 
 from __future__ import annotations
 
-from jackfield.plugins.listing import PluginInfo
 from jackfield.plugins.loader import API_VERSION
 from jackfield.plugins.manager import PluginManager
 
-__all__ = ["API_VERSION", "PluginInfo", "PluginManager"]
+__all__ = ["API_VERSION", "PluginManager"]

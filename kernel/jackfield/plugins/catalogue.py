@@ -6,19 +6,23 @@ gets the same error at once, instead of a second try at an import that has faile
 
 from __future__ import annotations
 
+import warnings
 from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from jackfield.errors import DuplicatePluginError, PluginLoadError, PluginNotFoundError
-from jackfield.plugins.listing import PluginInfo
+from jackfield.errors import (
+    DuplicatePluginError,
+    PluginLoadError,
+    PluginNotFoundError,
+    PluginWarning,
+)
 from jackfield.plugins.loader import load_plugin
 from jackfield.plugins.scan import GROUPS, EntryPoint, Kind, find_entry_points
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from jackfield.plugins.hooks import Plugin
     from jackfield.plugins.selection import Selection
 
 
@@ -57,16 +61,21 @@ class Catalogue:
         )
 
     def pick(self, kind: Kind, name: str) -> EntryPoint:
-        """Return the one entry point of a name.
+        """Return the one entry point of a name; our own takes it from all others.
 
         Raises:
             PluginNotFoundError: There is none.
             PluginLoadError: It is blocked.
-            DuplicatePluginError: There are several.
+            DuplicatePluginError: There are several of others.
         """
         found = [entry for entry in self.entries(kind) if entry.name == name]
         if not found:
             raise PluginNotFoundError(kind, name, self.names(kind))
+        for own in [entry for entry in found if entry.ours][:1]:
+            for other in [entry for entry in found if not entry.ours]:
+                text = f"{other.origin} offers {kind} {name!r} too. Our own is used."
+                warnings.warn(text, PluginWarning, stacklevel=2)
+            found = [own]
         refusal = self.selection.refusal(found[0])
         if refusal:
             raise PluginLoadError(name, found[0].origin, refusal)
@@ -109,31 +118,3 @@ class Catalogue:
         except PluginLoadError as error:
             self.problems[entry] = error
             raise
-
-    def listing(self, loaded: Mapping[EntryPoint, Plugin]) -> list[PluginInfo]:
-        """Describe all entry points; ``loaded`` has those that are registered."""
-        return [self._describe(one, loaded.get(one)) for one in self.entries()]
-
-    def _describe(self, entry: EntryPoint, plugin: Plugin | None) -> PluginInfo:
-        refusal = self.selection.refusal(entry)
-        return PluginInfo(
-            entry.kind,
-            entry.name,
-            entry.distribution,
-            entry.version,
-            loaded=plugin is not None,
-            hooks=plugin.hooks.names if plugin else (),
-            problem=plugin.problem if plugin else refusal or self._problem(entry),
-            blocked=refusal is not None,
-        )
-
-    def _problem(self, entry: EntryPoint) -> str | None:
-        known = self.problems.get(entry)
-        if known:
-            return known.reason
-        rivals = " and ".join(
-            other.origin
-            for other in self.entries(entry.kind)
-            if other.name == entry.name and other != entry
-        )
-        return f"{rivals} has a plugin of that name too." if rivals else None

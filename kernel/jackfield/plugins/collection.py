@@ -11,10 +11,10 @@ from jackfield.errors import (
     PluginLoadError,
     PluginNotFoundError,
     PluginWarning,
+    suggest,
 )
 from jackfield.plugins.catalogue import Catalogue
 from jackfield.plugins.hooks import SCOPED, Plugin
-from jackfield.plugins.listing import PluginInfo
 from jackfield.plugins.loader import load_object
 from jackfield.plugins.registrations import Registrations
 from jackfield.plugins.selection import read_selection
@@ -44,6 +44,8 @@ class PluginCollection:
     Attributes:
         hooks: The compiled hooks. Replaced, never changed, when a plugin comes or goes.
         log: Where observers' failures are told; the kernel puts its own log here.
+        catalogue: What is installed.
+        loaded: What of it is registered.
 
     Args:
         plugins: Objects or modules to register, as by ``register``.
@@ -62,10 +64,10 @@ class PluginCollection:
         use: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         self.log: logging.Logger = logging.getLogger("jackfield.plugins")
-        self._catalogue = Catalogue(read_selection(allow, block))
+        self.catalogue = Catalogue(read_selection(allow, block))
         self._registrations = Registrations(self._registered)
         self._use: Mapping[str, Mapping[str, Any]] = use or {}
-        self._loaded: dict[EntryPoint, Plugin] = {}
+        self.loaded: dict[EntryPoint, Plugin] = {}
         self._registered()
         for plugin in plugins:
             self.register(plugin)
@@ -98,8 +100,8 @@ class PluginCollection:
         """
         with self._registrations.lock:
             gone = self._registrations.remove(plugin)
-            for entry in [one for one, its in self._loaded.items() if its is gone]:
-                del self._loaded[entry]
+            for entry in [one for one, its in self.loaded.items() if its is gone]:
+                del self.loaded[entry]
 
     def describe(self, function: HookFunction) -> str:
         """Say whose a hook's function is: ``plugin 'lab' (lab-tools 1.2), hook x``."""
@@ -124,14 +126,18 @@ class PluginCollection:
             PluginError: One that is named cannot be used.
             ConfigurationError: An optional plugin refuses its options.
         """
-        installed = self._catalogue.names()
-        for name in sorted(self._catalogue.selection.allow or ()):
+        installed = self.catalogue.names()
+        for name in sorted(self.catalogue.selection.allow or ()):
             if name not in installed:
                 raise PluginNotFoundError("installed", name, installed)
-        for entry in self._catalogue.usable("plugin"):
+        for name in sorted(self.catalogue.selection.block - {*installed}):
+            message = f"A blocked plugin, {name!r}, is not installed"
+            message += suggest(name, installed)
+            warnings.warn(message, PluginWarning, stacklevel=2)
+        for entry in self.catalogue.usable("plugin"):
             self._load_unasked(entry.kind, entry.name)
         for name, options in self._use.items():
-            if name not in self._catalogue.selection.block:
+            if name not in self.catalogue.selection.block:
                 self.load("optional", name, options)
 
     def profile(self, name: str) -> object:
@@ -140,8 +146,8 @@ class PluginCollection:
         Raises:
             PluginError: As for ``load``.
         """
-        entry = self._catalogue.pick("profile", name)
-        with self._catalogue.quarantine(entry):
+        entry = self.catalogue.pick("profile", name)
+        with self.catalogue.quarantine(entry):
             return load_object(entry)
 
     def load(
@@ -157,12 +163,12 @@ class PluginCollection:
             PluginLoadError: It is blocked, or it was quarantined now or earlier.
             ConfigurationError: It refuses its options.
         """
-        entry = self._catalogue.pick(kind, name)
-        plugin = self._loaded.get(entry)
+        entry = self.catalogue.pick(kind, name)
+        plugin = self.loaded.get(entry)
         if plugin is not None:
             return plugin
-        with self._catalogue.quarantine(entry):
-            return self._enter(entry, self._catalogue.plugin_of(entry, options))
+        with self.catalogue.quarantine(entry):
+            return self._enter(entry, self.catalogue.plugin_of(entry, options))
 
     def _enter(self, entry: EntryPoint, found: object) -> Plugin:
         """Register what an entry point gave, unless another thread was first."""
@@ -173,20 +179,20 @@ class PluginCollection:
             reason = f"it does not implement {' or '.join(required)}."
             raise PluginLoadError(entry.name, entry.origin, reason)
         with registered.lock:
-            plugin = self._loaded.get(entry) or registered.known(found)
+            plugin = self.loaded.get(entry) or registered.known(found)
             if plugin is None:
                 plugin = Plugin(entry.name, entry.origin, found, hooks)
                 registered.add(plugin, f"{entry.kind}:{entry.name}")
             if entry.kind not in SCOPED:
                 registered.ask_always(plugin)
-            return self._loaded.setdefault(entry, plugin)
+            return self.loaded.setdefault(entry, plugin)
 
     def _load_unasked(self, kind: Kind, name: str) -> Plugin | None:
         """Load one that nobody asked for by name; warn if it is broken."""
         try:
             return self.load(kind, name)
         except PluginError as error:
-            if name in (self._catalogue.selection.allow or ()):
+            if name in (self.catalogue.selection.allow or ()):
                 raise
             message = f"{str(error).rstrip('.')}. The run goes on without it."
             warnings.warn(message, PluginWarning, stacklevel=2)
@@ -196,26 +202,8 @@ class PluginCollection:
 
     def installed(self, kind: Kind) -> tuple[str, ...]:
         """Return the names of a kind's entry points, sorted; nothing is imported."""
-        return self._catalogue.names(kind)
+        return self.catalogue.names(kind)
 
-    def plugins(self) -> list[PluginInfo]:
-        """Describe every entry point and every registered object, importing none."""
-        return self._catalogue.listing(self._loaded) + [
-            PluginInfo(
-                "registered", one.name, "", "", True, one.hooks.names, one.problem
-            )
-            for one in self._registrations.all()
-            if one.from_program
-        ]
-
-    def load_all(self) -> list[PluginInfo]:
-        """Load all that is installed and may be used, and return ``plugins()``."""
-        for entry in self._catalogue.entries():
-            try:
-                if entry.kind == "profile":
-                    self.profile(entry.name)
-                else:
-                    self.load(entry.kind, entry.name)
-            except PluginError:
-                continue  # the listing tells
-        return self.plugins()
+    def registered(self) -> list[Plugin]:
+        """Return what the program has registered."""
+        return [one for one in self._registrations.all() if one.from_program]

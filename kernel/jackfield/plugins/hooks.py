@@ -51,8 +51,10 @@ SCOPED: Final[Mapping[Kind, tuple[str, ...]]] = {
 only: the executor plugin ``a`` never hears of ``plugin = "b"``. Where a kind's plugins
 are loaded for an object, the first hook makes it."""
 
-SCOPED_HOOKS: Final = frozenset(hook for hooks in SCOPED.values() for hook in hooks)
-"""The hooks of all kinds together for which that is so."""
+SCOPED_HOOKS: Final = frozenset(
+    ("jackfield_check_options", *(hook for hooks in SCOPED.values() for hook in hooks))
+)
+"""The hooks for which that is so: those, and one that several kinds share."""
 
 NOTIFICATIONS: Final = tuple(
     name

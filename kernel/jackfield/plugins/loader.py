@@ -80,6 +80,8 @@ def load_plugin(entry: EntryPoint, options: Mapping[str, Any] | None = None) -> 
 
 def _not_imported(entry: EntryPoint, error: BaseException) -> PluginLoadError:
     reason = f"importing {entry.value} raised {one_line(error)}"
+    if isinstance(error, ModuleNotFoundError) and entry.ours and not entry.extras:
+        reason = f"it needs {error.name}, which is not installed"
     if isinstance(error, ImportError) and entry.extras:
         wanted = f"{entry.distribution}[{entry.extras}]"
         reason += f". It needs an extra: pip install '{wanted}'"

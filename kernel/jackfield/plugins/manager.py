@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import concurrent.futures
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    Literal,
+    TypeAlias,
+    TypeVar,
+    get_args,
+)
 
 from jackfield.abc import CheckpointStore, Executor
 from jackfield.errors import (
@@ -111,8 +119,8 @@ class PluginManager(PluginCollection):
             if colon:
                 raise
             raise ConfigurationError(
-                f"The checkpoint store {url!r} names no plugin; write a URL such as "
-                f"'sqlite:///results.db'."
+                "The URL in checkpoint.store names no plugin; write one such as "
+                "'sqlite:///results.db'."
             ) from error
 
     def provide(
@@ -142,6 +150,20 @@ class PluginManager(PluginCollection):
         reason = f"its {hook} answers None for its own name."
         raise PluginLoadError(name, named[0].origin, reason)
 
+    def check_options(
+        self, kind: Kind, plugin: str, name: str, options: Mapping[str, Any]
+    ) -> bool:
+        """Have a plugin check the options for a name; tell whether it could.
+
+        Raises:
+            ConfigurationError: They cannot be.
+            PluginError: There is no such plugin, or it cannot be used.
+        """
+        staging = kind == "staging"
+        found = self._serving(name) if staging else [self.load(kind, plugin)]
+        hooks = self._registrations.compile("jackfield_check_options", found)
+        return bool(first_answer(hooks, (bool,), (kind, name, options)))
+
     # -- Files and memo keys
 
     def create_mover(
@@ -156,6 +178,12 @@ class PluginManager(PluginCollection):
 
         arguments = (transfers, staging, self.hooks.credentials)
         return self.provide("mover", MOVER, (Mover,), arguments)
+
+    def serves(self, scheme: str) -> bool:
+        """Tell whether some plugin may move the files of a scheme."""
+        hooks: tuple[StagingHook, ...] = get_args(StagingHook)
+        known = scheme in self.installed("staging")
+        return known or any(self.staging(scheme, hook) for hook in hooks)
 
     def staging(
         self, scheme: str, hook: StagingHook
@@ -213,7 +241,7 @@ class PluginManager(PluginCollection):
         known = self._hashers.get(root)
         if known is not None:
             return known
-        usable = any(entry.name == root for entry in self._catalogue.usable("memo"))
+        usable = any(entry.name == root for entry in self.catalogue.usable("memo"))
         plugin = self._load_unasked("memo", root) if usable else None
         named = [plugin] if plugin else []
         with self._registrations.lock:  # for the same reason as in `staging`

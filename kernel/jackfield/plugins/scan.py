@@ -13,8 +13,9 @@ from __future__ import annotations
 import os
 import re
 import sys
+import warnings
 from dataclasses import dataclass
-from functools import reduce
+from functools import cache, reduce
 from importlib import import_module
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from importlib.metadata import Distribution
 
 Kind: TypeAlias = Literal[
     "executor",
@@ -84,6 +86,12 @@ class EntryPoint:
         return self.value.partition("[")[2].rstrip("] ")
 
     @property
+    def ours(self) -> bool:
+        """Whether it is built in. A distribution's name does not say so, only files."""
+        named = _normalized(self.distribution) == "jackfield"
+        return named and self.module.partition(".")[0] in _own_packages()
+
+    @property
     def _target(self) -> str:
         return self.value.partition("[")[0]
 
@@ -96,6 +104,18 @@ class EntryPoint:
         path = self._target.partition(":")[2].strip()
         names = path.split(".") if path else []
         return reduce(getattr, names, cast("object", import_module(self.module)))
+
+
+@cache
+def _own_packages() -> frozenset[str]:
+    """Return the packages that were installed together with this one."""
+    package = Path(__file__).parents[1]
+    for record in package.parent.glob("jackfield-*.dist-info/RECORD"):
+        found = {line.partition("/")[0] for line in _read(record).splitlines()}
+        if package.name in found:
+            return frozenset(found)
+    own = package.parents[1].glob("plugins/*/jackfield_*")  # a source tree
+    return frozenset({package.name, *(one.name for one in own)})
 
 
 def find_entry_points() -> tuple[EntryPoint, ...]:
@@ -149,7 +169,8 @@ def _metadata_directories() -> Iterator[Path]:
     for parent in _search_path():
         for name in _children(parent):
             stem, dot, suffix = name.rpartition(".")
-            if dot and suffix in {"dist-info", "egg-info"}:
+            # Names begin with a letter or digit. What pip could not remove has a ~.
+            if dot and suffix in {"dist-info", "egg-info"} and name[0].isalnum():
                 project = _normalized(stem.partition("-")[0])
                 if project not in seen:
                     seen.add(project)
@@ -212,13 +233,27 @@ def _from_importlib() -> Iterator[EntryPoint]:
 
     seen: set[str] = set()
     for one in distributions():
-        text = one.read_text("entry_points.txt") or ""
-        if "[jackfield." in text:
-            # Not by its properties: they raise where the metadata are not complete.
-            headers = _headers(
-                one.read_text("METADATA") or one.read_text("PKG-INFO") or ""
-            )
-            name, version = headers.get("Name", ""), headers.get("Version", "unknown")
-            if name and _normalized(name) not in seen:
-                seen.add(_normalized(name))
-                yield from _parse(text, name, version)
+        try:
+            name, version, text, stem = _parts(one)
+        except Exception as error:  # an import hook's own distributions may do anything
+            from jackfield.errors import PluginWarning, one_line
+
+            message = f"Metadata of a distribution cannot be read: {one_line(error)}"
+            warnings.warn(message, PluginWarning, stacklevel=2)
+            continue
+        if text and name and stem[0].isalnum() and _normalized(stem) not in seen:
+            seen.add(_normalized(stem))
+            yield from _parse(text, name, version)
+
+
+def _parts(one: Distribution) -> tuple[str, str, str, str]:
+    """Return name, version, our entry points if any, and the directory's name."""
+    text = one.read_text("entry_points.txt") or ""
+    if "[jackfield." not in text:
+        return "", "", "", ""
+    # Not by its properties: they raise where the metadata are not complete.
+    headers = _headers(one.read_text("METADATA") or one.read_text("PKG-INFO") or "")
+    name = headers.get("Name", "")
+    directory = getattr(getattr(one, "_path", None), "name", "")
+    stem = directory.partition("-")[0] if directory.endswith("-info") else name
+    return name, headers.get("Version", "unknown"), text, stem or name

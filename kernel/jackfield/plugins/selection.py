@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from jackfield.plugins.scan import EntryPoint, Kind
 
 VARIABLE: Final = "JACKFIELD_PLUGINS"
-OURS: Final = "jackfield"
-"""Name of the distribution whose plugins are built in."""
 UNASKED: Final[frozenset[Kind]] = frozenset({"plugin", "memo"})
 """Kinds that load without being named in a configuration."""
 
@@ -51,7 +49,7 @@ class Selection:
             return "it is blocked, by the configuration's [plugins] block."
         if self.allow is None or entry.kind not in UNASKED:
             return None
-        if entry.name in self.allow or entry.distribution == OURS:
+        if entry.name in self.allow or entry.ours:
             return None
         return "it is not among the plugins that are allowed."
 

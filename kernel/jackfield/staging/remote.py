@@ -205,9 +205,9 @@ class Remote:
         for name, value in self.options.items():
             default = getattr(usual, name)
             if default is not None and not isinstance(value, type(default)):
-                expected = type(default).__name__
+                given, expected = type(value).__name__, type(default).__name__
                 raise ConfigurationError(
-                    f"{table}.{name} is {value!r}; expected {expected}."
+                    f"{table}.{name} is of type {given}; expected {expected}."
                 )
         return made
 

@@ -139,7 +139,8 @@ class CallReader:
 def stream_path(run_dir: Path, task: int, app: str, label: str, stream: str) -> str:
     """Return the path that ``AUTO_LOGNAME`` stands for; makes its directory."""
     directory = run_dir / "task_logs" / f"{task // TASKS_PER_DIRECTORY:04}"
-    directory.mkdir(parents=True, exist_ok=True)
+    for one in (directory.parent, directory):  # the umask may let others write
+        one.mkdir(mode=0o755, exist_ok=True)
     safe = re.sub(r"[^\w.+-]", "_", f"_{label}" if label else "")[:100]
     name = re.sub(r"[^\w.+-]", "_", app)[:100]
     return str(directory / f"task_{task:04}_{name}{safe}.{stream}")

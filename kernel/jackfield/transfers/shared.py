@@ -206,7 +206,7 @@ class SharedTransfers:
         try:
             os.mkdir(f"{self._directory}/{name}", 0o700)  # noqa: PTH102  (once for each file)
         except FileNotFoundError:  # it is the first file of the run
-            self._directory.mkdir(parents=True, exist_ok=True)
+            self._directory.mkdir(mode=0o700, exist_ok=True)
             return self._make_directory(name)
         except FileExistsError:  # made by something else in the run's directory
             return Path(mkdtemp(prefix=f"{name}-", dir=self._directory))

@@ -222,7 +222,8 @@ def _use_wal(connection: sqlite3.Connection, options: Options) -> bool:
         wanted = "rollback" if shared_kind(options.path) else "wal"
     mode = "WAL" if wanted == "wal" else "DELETE"
     (chosen,) = connection.execute(f"PRAGMA journal_mode = {mode}").fetchone()
-    return chosen in ("wal", b"wal")
+    found: str | bytes = chosen
+    return found == (b"wal" if isinstance(found, bytes) else "wal")
 
 
 def _has_log(path: Path) -> bool:

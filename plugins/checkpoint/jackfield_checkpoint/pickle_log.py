@@ -56,6 +56,13 @@ def jackfield_open_checkpoint(
     return PickleLogStore(parse(url, options))
 
 
+@hookimpl
+def jackfield_check_options(name: str, options: Mapping[str, Any]) -> bool:
+    """Check a store's URL and table."""
+    parse(name, options)
+    return True
+
+
 class PickleLogStore(CheckpointStore):
     """See the module. Made open, or raises ``CheckpointError``; ``close`` it."""
 

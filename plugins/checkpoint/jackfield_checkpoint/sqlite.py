@@ -65,6 +65,13 @@ def jackfield_open_checkpoint(
     return SqliteStore(parse(url, options, (*COMMON, "journal")))
 
 
+@hookimpl
+def jackfield_check_options(name: str, options: Mapping[str, Any]) -> bool:
+    """Check a store's URL and table."""
+    parse(name, options, (*COMMON, "journal"))
+    return True
+
+
 class SqliteStore(CheckpointStore):
     """See the module. Made open; ``close`` it.
 

@@ -13,7 +13,9 @@ has, and for ``--help``.
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -70,8 +72,12 @@ def _block(
     callback=_block,
     help="Do not use an installed plugin. May be given many times.",
 )
-def main() -> None:
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """Look at what Jackfield would do here, and do it."""
+    # A terminal may not know every character of a name. A script's output is its own.
+    if ctx.invoked_subcommand != "run" and isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 @contextmanager

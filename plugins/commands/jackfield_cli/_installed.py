@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from jackfield.errors import PluginError, PluginLoadError
+from jackfield.errors import JackfieldError, PluginError, PluginLoadError, suggest
 from jackfield.plugins import PluginManager
 
 if TYPE_CHECKING:
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from jackfield.plugins.observers import Observer
 
 HOOK: Final = "jackfield_register_commands"
+
+CONFIG: Final = "config"
+"""The command that is there to tell what is wrong with a configuration."""
 
 
 class InstalledCommands:
@@ -26,7 +29,7 @@ class InstalledCommands:
     """
 
     def __init__(self) -> None:
-        self._manager = PluginManager()
+        self._manager, self._told = _manager()
         self._named: dict[str, click.Command] = {}
         self._general: dict[str, click.Command] | None = None
         self._asked: set[Observer] = set()
@@ -38,6 +41,8 @@ class InstalledCommands:
             click.ClickException: There is an entry point of that name, and it cannot
                 be used.
         """
+        if name != CONFIG:
+            self._tell()
         if name not in self._manager.installed("command"):
             return self._of_general_plugins().get(name)
         try:
@@ -47,13 +52,17 @@ class InstalledCommands:
 
     def load_all(self) -> Mapping[str, click.Command]:
         """Return every command by its name; what cannot be used is only told."""
-        for one in self._manager.plugins():
-            if one.kind == "command" and not one.blocked:
-                try:
-                    self._load(one.name)
-                except PluginError as error:
-                    _complain(str(error))
+        self._tell()
+        for one in self._manager.catalogue.usable("command"):
+            try:
+                self._load(one.name)
+            except PluginError as error:
+                _complain(str(error))
         return {**self._of_general_plugins(), **self._named}
+
+    def _tell(self) -> None:
+        while self._told:
+            _complain(self._told.pop())
 
     def _load(self, name: str) -> click.Command:
         """Return the command that the entry point of the same name adds.
@@ -112,6 +121,25 @@ class InstalledCommands:
             self._asked.add(observer)
             observer.tell(self._manager.log, group)
         return dict(group.commands)
+
+
+def _manager() -> tuple[PluginManager, list[str]]:
+    """Make a manager under the configuration's lists; say what is wrong with them."""
+    from jackfield.config import resolve
+    from jackfield.config.found import here
+
+    plain = PluginManager()
+    try:
+        config = resolve(profiles=plain.profile, directory=here()).config
+    except JackfieldError as error:
+        return plain, [f"[plugins] allow and block do not count here. {error}"]
+    names = plain.catalogue.names()
+    told = [
+        f"A blocked plugin, {name!r}, is not installed{suggest(name, names)}"
+        for name in sorted({*config.block_plugins} - {*names})
+    ]
+    allow, block = config.allow_plugins, config.block_plugins
+    return PluginManager(allow=allow, block=block), told
 
 
 def _complain(message: str) -> None:

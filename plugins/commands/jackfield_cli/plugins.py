@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 import click
 
 from jackfield import hookimpl
+from jackfield.errors import JackfieldError
 from jackfield.plugins import PluginManager
 from jackfield.plugins.scan import GROUPS
+from jackfield_cli._listing import listing, load_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from jackfield.plugins import PluginInfo
+    from jackfield_cli._listing import PluginInfo
 
 _ORDER = [*GROUPS, "registered"]
 
@@ -31,13 +33,15 @@ _ORDER = [*GROUPS, "registered"]
 def plugins(as_json: bool, check: bool) -> None:
     """List the installed plugins. Nothing is imported but with --check."""
     manager = PluginManager()
-    found = manager.load_all() if check else manager.plugins()
+    found = load_all(manager) if check else listing(manager)
+    if check:
+        found = [_with_profile(manager, one) for one in found]
     found.sort(key=lambda one: (_ORDER.index(one.kind), one.name))
     if as_json:
         click.echo(json.dumps([asdict(one) for one in found], indent=2))
     else:
         click.echo("\n".join(_lines(found)) or "No plugins are installed.")
-    if check and any(one.problem and not one.blocked for one in found):
+    if check and any(one.problem and not (one.blocked or one.absent) for one in found):
         raise click.exceptions.Exit(1)
 
 
@@ -45,6 +49,21 @@ def plugins(as_json: bool, check: bool) -> None:
 def jackfield_register_commands(cli: click.Group) -> None:
     """Add ``jackfield plugins``."""
     cli.add_command(plugins)
+
+
+def _with_profile(manager: PluginManager, one: PluginInfo) -> PluginInfo:
+    """Add what is wrong with the configuration that a profile gives."""
+    if one.kind != "profile" or one.problem:
+        return one
+    from jackfield.config import resolve
+    from jackfield_cli._check import problems
+
+    try:
+        resolved = resolve({}, profiles=manager.profile, profile=one.name, environ={})
+        wrong = next(problems(resolved), None)
+    except JackfieldError as error:
+        wrong = str(error)
+    return replace(one, problem=wrong)
 
 
 def _lines(found: Sequence[PluginInfo]) -> Iterator[str]:
@@ -59,7 +78,8 @@ def _lines(found: Sequence[PluginInfo]) -> Iterator[str]:
 def _detail(one: PluginInfo) -> str:
     parts = [f"{one.distribution} {one.version}".strip()]
     if one.problem:
-        parts.append("BLOCKED:" if one.blocked else "PROBLEM:")
+        optional = "OPTIONAL:" if one.absent else "PROBLEM:"
+        parts.append("BLOCKED:" if one.blocked else optional)
         parts.append(one.problem)
     elif one.hooks:
         parts.append(", ".join(one.hooks))

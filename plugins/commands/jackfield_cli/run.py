@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import builtins
-import io
+import atexit
 import os
+import runpy
 import signal
 import sys
+import threading
 from contextlib import suppress
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 import click
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from types import FrameType, TracebackType
 
     from jackfield import DataFlowKernel, Summary
+    from jackfield_cli._program import Program
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 and the signal's number, as shells count."""
@@ -48,7 +48,22 @@ class _Kernels:
         self.started.append(kernel)
 
 
-@click.command(context_settings={"allow_interspersed_args": False})
+class _Run(click.Command):
+    """A command that leaves all behind ``-m MODULE`` to the module, as Python does."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        at = 0
+        while at < len(args) and args[at].startswith("-") and args[at] not in "--":
+            if args[at].startswith("-m"):
+                end = at + (2 if args[at] == "-m" else 1)
+                args = [*args[:end], "--", *args[end:]]
+                break
+            alone = "=" in args[at] or args[at] in {"--load", "--help"}
+            at += 1 if alone else 2
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=_Run, context_settings={"allow_interspersed_args": False})
 @click.option("--profile", metavar="NAME", help="Use this profile.")
 @click.option(
     "--config",
@@ -64,21 +79,24 @@ class _Kernels:
     "--no-plugin", "blocked", metavar="NAME", multiple=True, help="Keep a plugin out."
 )
 @click.option("--load", is_flag=True, help="Load a kernel before the script runs.")
-@click.argument("script", type=click.Path(exists=True, dir_okay=False))
-@click.argument("args", nargs=-1, type=click.UNPROCESSED)
+@click.option("-m", "module", metavar="MODULE", help="Run a module, as python -m does.")
+@click.argument("args", metavar="SCRIPT [ARGS]...", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
 def run(
+    ctx: click.Context,
     *,
     profile: str | None,
     file: Path | None,
     assign: Sequence[str],
     blocked: Sequence[str],
     load: bool,
-    script: str,
+    module: str | None,
     args: Sequence[str],
 ) -> None:
     """Run SCRIPT with ARGS, as Python itself would, and sum up its tasks.
 
-    The kernels that the script loads are configured by the options given here: its
+    SCRIPT is a file, a directory or zip file with a __main__.py, or - for standard
+    input. The kernels that it loads are configured by the options given here: its
     load() uses FILE and the profile, and every kernel gets the values that are set.
     With --load, one kernel is loaded first, for a script that loads none of its
     own.
@@ -88,7 +106,11 @@ def run(
     """
     from jackfield.config import set_default_source
     from jackfield.plugins.selection import VARIABLE, blocking
+    from jackfield_cli import _program
 
+    program: _program.Program = (
+        _program.Module(module, args) if module else _script(ctx, args)
+    )
     kernels = _Kernels()
     try:
         set_default_source(file, profile=profile, assign=assign, plugins=[kernels])
@@ -96,13 +118,23 @@ def run(
         raise click.ClickException(str(error)) from error
     if blocked:
         os.environ[VARIABLE] = blocking(os.environ.get(VARIABLE), blocked)
-    module = _become_main(script, args)
+    program.become_main()
     signal.signal(signal.SIGTERM, _terminate)
     if load:
         _load()
-    code = _execute(module, kernels)
+    code = _execute(program, kernels)
     failed = _sum_up(kernels.started)
     sys.exit(code or int(failed))
+
+
+def _script(ctx: click.Context, args: Sequence[str]) -> Program:
+    """Return what the first argument names: a file, a directory, standard input."""
+    from jackfield_cli import _program
+
+    if not args:
+        raise click.UsageError("Missing argument 'SCRIPT'.", ctx)
+    name = click.Path(exists=True, allow_dash=True).convert(args[0], None, ctx)
+    return _program.of_path(str(name), args[1:])
 
 
 @hookimpl
@@ -123,59 +155,105 @@ def _load() -> None:
 # -- The script ---------------------------------------------------------------------
 
 
-def _execute(module: ModuleType, kernels: _Kernels) -> int:
-    """Run the script, end the kernels it leaves behind, and return its exit code.
+class _End:
+    """Ends the kernels that a script leaves open, as leaving ``with load():`` does.
 
-    Kernels end while the script is still the ``__main__`` module: results of their
-    last tasks may be of its classes. ``runpy`` would have put the old one back.
+    It is an exit function, registered before the script runs, so that those of the
+    script run first and can still submit. The kernel's own come after it.
     """
+
+    def __init__(self, kernels: _Kernels) -> None:
+        self.code: int = 0
+        self.cause: BaseException | None = None
+        self._kernels: _Kernels = kernels
+        from jackfield import DataFlowKernel  # noqa: F401  (registers its own first)
+
+        atexit.register(self)
+
+    def __call__(self) -> None:
+        try:
+            self._end()
+        except KeyboardInterrupt as interrupt:
+            self.interrupt(interrupt)
+
+    def interrupt(self, interrupt: KeyboardInterrupt) -> None:
+        """End them now, with what has not begun cancelled."""
+        self.code, self.cause = _report(interrupt), interrupt
+        self._end()
+
+    def _end(self) -> None:
+        cause = self.cause
+        for kernel in reversed(self._kernels.started):
+            kernel.__exit__(type(cause) if cause else None, cause, None)
+
+
+def _execute(program: Program, kernels: _Kernels) -> int:
+    """Run the script, and what it leaves behind; return its exit code.
+
+    Threads that are no daemons are waited for, then its exit functions run, then the
+    kernels end: all while the script is still the ``__main__`` module, because results
+    of the last tasks may be of its classes, and before the interpreter ends, because
+    from then on no thread can be started.
+    """
+    end = _End(kernels)
+    main_ended = _main_thread_seems_to_end()
     try:
-        error = _run_code(module)
-        code = _report(error)
-        _end(kernels, error if code else None)  # sys.exit(0) is a good end
+        error = _run_code(program)
+        end.code = _report(error)
+        end.cause = error if end.code else None  # sys.exit(0) is a good end
+        _wait_for_threads(main_ended)
     except KeyboardInterrupt as interrupt:
-        code = _report(interrupt)
-        _end(kernels, interrupt)
-    return code
+        end.interrupt(interrupt)
+    atexit._run_exitfuncs()
+    return end.code
 
 
-def _end(kernels: _Kernels, cause: BaseException | None) -> None:
-    """End the kernels that are still open, as leaving ``with load():`` does."""
-    for kernel in reversed(kernels.started):
-        kernel.__exit__(type(cause) if cause else None, cause, None)
+def _main_thread_seems_to_end() -> threading.Event:
+    """Return an event with which the main thread ends, for those who wait for that.
 
-
-def _become_main(script: str, args: Sequence[str]) -> ModuleType:
-    """Make this process look as Python makes it look to a script.
-
-    Nothing is put back: threads of the script may outlive its last line.
+    Under Python it ends with the script's last line, and threads may watch it, to end
+    as well. Here it goes on, to wait for them.
     """
-    path = str(Path(script).absolute())
-    module = ModuleType("__main__")
-    module.__file__ = path
-    module.__loader__ = SourceFileLoader("__main__", path)
-    module.__dict__["__builtins__"] = builtins
-    sys.modules["__main__"] = module
-    sys.argv[:] = [script, *args]
-    if not sys.flags.safe_path:
-        sys.path[0] = str(Path(script).resolve().parent)
-    return module
+    main, ended = threading.main_thread(), threading.Event()
+
+    def join(timeout: float | None = None) -> None:
+        ended.wait(timeout)
+
+    main.join = join  # type: ignore[method-assign]  # of this one thread
+    main.is_alive = lambda: not ended.is_set()  # type: ignore[method-assign]
+    return ended
 
 
-def _run_code(module: ModuleType) -> BaseException | None:
-    """Run a module's file as that module's code.
+def _wait_for_threads(main_ended: threading.Event) -> None:
+    """Wait for the script's threads, as Python does before its exit functions.
 
-    Returns:
-        What it raised, or ``None``.
+    Those of ``concurrent.futures`` never end by themselves, so they are not waited for.
+    """
+    main_ended.set()
+    pools = sys.modules.get("concurrent.futures.thread")
+    pooled = getattr(pools, "_threads_queues", {})
+    while True:
+        others = (
+            one
+            for one in threading.enumerate()
+            if not one.daemon
+            and one not in pooled
+            and one is not threading.main_thread()
+        )
+        thread = next(others, None)
+        if thread is None:
+            return
+        thread.join()
+
+
+def _run_code(program: Program) -> BaseException | None:
+    """Run a program; return what it raised, or ``None``.
 
     Raises:
         KeyboardInterrupt: Ctrl-C and SIGTERM go through.
     """
-    assert module.__file__
     try:
-        with io.open_code(module.__file__) as source:
-            code = compile(source.read(), module.__file__, "exec", dont_inherit=True)
-        exec(code, module.__dict__)  # noqa: S102  (to run it is what we are for)
+        program.run()
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -224,7 +302,10 @@ def _exit_code(code: object) -> int:
 
 
 def _without_our_frames(trace: TracebackType | None) -> TracebackType | None:
-    while trace and trace.tb_frame.f_code.co_filename == __file__:
+    from jackfield_cli import _program
+
+    ours = {__file__, _program.__file__, "<frozen runpy>", runpy.__file__}
+    while trace and trace.tb_frame.f_code.co_filename in ours:
         trace = trace.tb_next
     return trace
 

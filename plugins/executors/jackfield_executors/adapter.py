@@ -57,17 +57,27 @@ def jackfield_create_executor(
     kind: str, label: str, options: Mapping[str, Any]
 ) -> Executor | None:
     """Adapt the executor that is given as the option ``executor``."""
-    if kind != "adapter":
-        return None
+    return adapt(_given(label, options), label) if kind == "adapter" else None
+
+
+@hookimpl
+def jackfield_check_options(name: str, options: Mapping[str, Any]) -> bool:
+    """Check an executor's table."""
+    _given(name, options)
+    return True
+
+
+def _given(label: str, options: Mapping[str, Any]) -> concurrent.futures.Executor:
     executor = options.get("executor")
     if set(options) != {"executor"} or not isinstance(
         executor, concurrent.futures.Executor
     ):
         raise ConfigurationError(
             f"Executor {label!r}: the plugin 'adapter' takes one option, executor, "
-            f"which is a concurrent.futures.Executor; it was given {dict(options)!r}."
+            f"which is a concurrent.futures.Executor; it was given "
+            f"{', '.join(options) or 'none'}."
         )
-    return adapt(executor, label)
+    return executor
 
 
 def adapt(executor: concurrent.futures.Executor, label: str) -> Executor:

@@ -56,18 +56,23 @@ def jackfield_create_executor(
     kind: str, label: str, options: Mapping[str, Any]
 ) -> ThreadsExecutor | None:
     """Make the executor for a configuration's table with ``plugin = "threads"``."""
-    if kind != "threads":
-        return None
+    return ThreadsExecutor(_workers(label, options)) if kind == "threads" else None
+
+
+@hookimpl
+def jackfield_check_options(name: str, options: Mapping[str, Any]) -> bool:
+    """Check an executor's table."""
+    return _workers(name, options) > 0
+
+
+def _workers(label: str, options: Mapping[str, Any]) -> int:
     for name in options:
         if name != "workers":
             raise ConfigurationError(
                 f"Executor {label!r}: threads has no option {name!r}"
                 f"{suggest(name, ['workers'])} Its one option is 'workers'."
             )
-    return ThreadsExecutor(_checked(label, options.get("workers")))
-
-
-def _checked(label: str, workers: object) -> int:
+    workers = options.get("workers")
     if workers is None:
         return _default_workers()
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jackfield import Remote, RemoteInfo, Transfer, hookimpl
 from jackfield_staging._core_lending import close_idle, lent
@@ -39,6 +39,16 @@ class Provider:
             if stream.confirm is not None:
                 info = loan.call(stream.confirm, info)
             return info
+
+    @hookimpl
+    def jackfield_check_options(
+        self, kind: str, name: str, options: Mapping[str, Any]
+    ) -> bool | None:
+        """Check the options of a scheme."""
+        if kind != "staging" or not self._serves(name):
+            return None
+        self._reach(Remote(url=f"{name}://example.org/file", options=options))
+        return True
 
     @hookimpl
     def jackfield_stage_out(self, transfer: Transfer) -> RemoteInfo | None:

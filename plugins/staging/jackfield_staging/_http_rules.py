@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import mimetypes
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -22,6 +22,9 @@ from jackfield.errors import RemoteForbiddenError, RemoteNotFoundError
 
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 SAME_METHOD: Final = frozenset({307, 308})  # a body is sent there again
+
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+_LOCAL_NAT64: Final = ipaddress.IPv6Network("64:ff9b:1::/48")
 
 _MISSING: Final = frozenset({404, 410})
 _FORBIDDEN: Final = frozenset({401, 403, 407})
@@ -105,11 +108,32 @@ def is_unlikely(url: str, kind: str) -> bool:
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one of the whole internet's."""
+    """Whether an IP address is one of the whole internet's.
+
+    One of version 6 may hold one of version 4, to which gateways pass on what is sent
+    to it. Then that one has to be public, too.
+    """
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return False
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
-        return ip.ipv4_mapped.is_global
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip.ipv4_mapped is not None:
+            return ip.ipv4_mapped.is_global
+        if ip in _LOCAL_NAT64 or not all(one.is_global for one in _embedded(ip)):
+            return False
     return ip.is_global and not ip.is_multicast
+
+
+def _embedded(ip: ipaddress.IPv6Address) -> Iterator[ipaddress.IPv4Address]:
+    """Give the addresses of version 4 in one of 6: RFC 3056, 4380, 5214, 6052."""
+    if ip.sixtofour is not None:
+        yield ip.sixtofour
+    if ip.teredo is not None:
+        yield from ip.teredo
+    last = ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)
+    before = int(ip) >> 32
+    compatible = before == 0 and int(last) > 1
+    isatap = before & 0xFFFF_FFFF in (0x0000_5EFE, 0x0200_5EFE)
+    if ip in _NAT64 or compatible or isatap:
+        yield last

@@ -164,6 +164,7 @@ def _sftp(remote: Remote) -> dict[str, Any]:
 
 
 _provider: Final = Provider(jackfield_serves_scheme, reach)
+jackfield_check_options: Final = _provider.jackfield_check_options
 jackfield_stage_in: Final = _provider.jackfield_stage_in
 jackfield_stage_out: Final = _provider.jackfield_stage_out
 jackfield_stat_file: Final = _provider.jackfield_stat_file

@@ -95,6 +95,7 @@ def _decoded(text: str) -> str:
 
 
 _provider: Final = Provider(SCHEMES.__contains__, reach)
+jackfield_check_options: Final = _provider.jackfield_check_options
 jackfield_stage_in: Final = _provider.jackfield_stage_in
 jackfield_stage_out: Final = _provider.jackfield_stage_out
 jackfield_stat_file: Final = _provider.jackfield_stat_file

@@ -32,6 +32,7 @@ def reach(remote: Remote) -> Place:
 
 
 _provider: Final = Provider("s3".__eq__, reach)
+jackfield_check_options: Final = _provider.jackfield_check_options
 jackfield_stage_in: Final = _provider.jackfield_stage_in
 jackfield_stage_out: Final = _provider.jackfield_stage_out
 jackfield_stat_file: Final = _provider.jackfield_stat_file

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from jackfield.errors import ConfigurationError, suggest
 from jackfield.staging.names import CREDENTIALS_PREFIX
+from jackfield.staging.variables import variables
 
 DEFAULT_FILE: Final = "credentials.toml"
 """Name of the file in the user's configuration directory for Jackfield."""
@@ -88,7 +89,7 @@ def _from_environment(name: str) -> dict[str, str]:
     start = f"{_variable(name)}_"
     return {
         key.removeprefix(start).lower(): value
-        for key, value in os.environ.items()
+        for key, value in variables().items()
         if key.startswith(start)
     }
 

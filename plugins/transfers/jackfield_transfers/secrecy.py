@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from urllib.parse import quote, unquote, urlsplit
 
@@ -38,6 +39,7 @@ def without_secrets(
 def _secrets(url: str, credentials: Mapping[str, str]) -> list[str]:
     """List the secrets, also as in URLs; longest first, since one may hold another."""
     found = {value for name, value in credentials.items() if name not in _PUBLIC}
+    found |= _as_header(credentials.get("user", ""), credentials.get("password", ""))
     if redact(url) != url:
         found |= _in_url(url)
     found |= {quote(one, safe="") for one in found}
@@ -50,7 +52,13 @@ def _in_url(url: str) -> set[str]:
     except ValueError:
         return {url}
     password = parts.password or ""
-    return {parts.query, password, unquote(password)}
+    basic = _as_header(unquote(parts.username or ""), unquote(password))
+    return {parts.query, password, unquote(password), *basic}
+
+
+def _as_header(user: str, password: str) -> set[str]:
+    """Return what HTTP makes of both, which a server may send back."""
+    return {b64encode(f"{user}:{password}".encode()).decode()} if password else set()
 
 
 def _texts(error: BaseException | None) -> Iterator[str]:

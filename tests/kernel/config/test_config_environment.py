@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +61,7 @@ def test_two_underscores_reach_into_tables() -> None:
             "JACKFIELD_EXECUTORS__CPU__WORKERS": "4",
             "JACKFIELD_CHECKPOINT__STORE": "sqlite:///x.db",
             "JACKFIELD_CHECKPOINT__PERIOD": "00:10:00",
-            "JACKFIELD_STAGING__S3__CLIENT__REGION": "x",
+            "JACKFIELD_STAGING__S3__CLIENT__region": "x",
         }
     )
 
@@ -212,3 +214,122 @@ def test_the_example_file_of_a_directory_can_be_overridden(tmp_path: Path) -> No
     config = resolve({"JACKFIELD_RETRIES": "2"}, tmp_path / "jackfield.toml").config
 
     assert (config.retries, config.max_pending) == (2, 5)
+
+
+# -- Tables that only their plugin or the user understands
+
+
+@pytest.mark.parametrize("name", ["MY_FLAG", "http_proxy", "Path", "OMP_NUM_THREADS"])
+@pytest.mark.parametrize("value", ["yes", "1", "true", "[1]", "2024-01-01", '"x"'])
+def test_names_and_values_of_env_are_taken_as_they_are(name: str, value: str) -> None:
+    resolved = resolve(
+        {
+            "JACKFIELD_EXECUTORS__P__PLUGIN": "processes",
+            "JACKFIELD_EXECUTORS__P__WORKERS": "2",
+            f"JACKFIELD_EXECUTORS__P__ENV__{name}": value,
+        },
+        {"executors": {"P": {"plugin": "processes", "env": {"my_flag": "other"}}}},
+    )
+
+    table = resolved.config.executors["P"]
+    assert isinstance(table, dict)
+    assert table["env"] == {"my_flag": "other", name: value}
+    assert table["workers"] == 2
+
+
+def test_hosts_and_headers_keep_their_case() -> None:
+    table = resolve(
+        {
+            "JACKFIELD_STAGING__HTTPS__HOSTS__Data.example.org__CONNECTIONS": "1",
+            "JACKFIELD_STAGING__HTTPS__HOSTS__KNOWN__ATTEMPTS": "2",
+            "JACKFIELD_STAGING__HTTPS__HOSTS__KNOWN__HEADERS__X_Api_Key": "7",
+            "JACKFIELD_STAGING__HTTPS__HEADERS__X_Trace": "1",
+        },
+        {"staging": {"https": {"hosts": {"known": {"attempts": 9}}}}},
+    ).config.staging["https"]
+
+    assert table["headers"] == {"X_Trace": "1"}
+    assert table["hosts"]["Data.example.org"] == {"connections": 1}
+    assert table["hosts"]["known"] == {"attempts": 2, "headers": {"X_Api_Key": "7"}}
+
+
+def test_env_can_be_set_on_the_command_line_too() -> None:
+    from jackfield.config.sources import assignments
+
+    texts = ["executors.p.env.A=1", 'executors.p.env.B="2"', "executors.p.workers=3"]
+    layers = [layer.values for layer in assignments(texts)]
+
+    assert [layer["executors"]["p"] for layer in layers] == [
+        {"env": {"A": "1"}},
+        {"env": {"B": "2"}},
+        {"workers": 3},
+    ]
+
+
+# -- Variables of others
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "JACKFIELD_PORT",
+        "JACKFIELD_SERVICE_HOST",
+        "JACKFIELD_SERVICE_PORT_HTTP",
+        "JACKFIELD_PORT_80_TCP",
+        "JACKFIELD_PORT_80_TCP_ADDR",
+        "JACKFIELD_STAGING_SERVICE_HOST",
+        "JACKFIELD_STAGING_PORT_443_TCP_PROTO",
+        "JACKFIELD_NAME",
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_variables_of_a_service_named_jackfield_pass(name: str) -> None:
+    assert resolve({name: "tcp://10.0.0.1:80"}).config == Config()
+
+
+def test_a_variable_that_looks_like_no_key_is_told_and_does_not_stop() -> None:
+    with pytest.warns(UserWarning, match=r"'home' .*JACKFIELD_HOME\) is no config"):
+        assert resolve({"JACKFIELD_HOME": "/opt"}).config == Config()
+
+
+# -- Surroundings
+
+
+def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
+    file = tmp_path / "jackfield.toml"
+    file.write_text("\ufeffretries = 3", "utf-8")
+
+    assert resolve({}, file).config.retries == 3
+    assert retries_of_profile(file) == 3
+
+
+def retries_of_profile(file: Path) -> float:
+    resolved = resolve_from({}, profiles=lambda _: file, profile="x", environ={})
+    return resolved.config.retries
+
+
+@pytest.mark.parametrize("given", ["", "{}"])
+def test_a_working_directory_that_is_gone_is_one_sentence(
+    tmp_path: Path, given: str
+) -> None:
+    code = (
+        "import os, jackfield as jf\n"
+        "os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone')\n"
+        "try:\n"
+        f"    jf.load({given})\n"
+        "except jf.ConfigurationError as error: print(error)\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    assert done.stdout == (
+        "The current directory is gone or closed to you (No such file or directory): "
+        "change to another one and start again.\n"
+    )

@@ -236,9 +236,12 @@ def test_a_configuration_survives_pickle_copy_and_replace() -> None:
 
 
 def test_the_repr_shows_what_is_set_and_no_secrets() -> None:
-    shown = repr(Config(retries=2, staging={"s3": {"secret": "hunter2", "n": 1}}))
+    s3 = {"secret": "hunter2", "attempts": 1}
+    shown = repr(Config(retries=2, staging={"s3": s3}))
 
-    assert shown == "Config(retries=2, staging={'s3': {'secret': '***', 'n': 1}})"
+    assert (
+        shown == "Config(retries=2, staging={'s3': {'secret': '***', 'attempts': 1}})"
+    )
 
 
 def test_a_message_about_a_table_does_not_show_what_stands_there() -> None:

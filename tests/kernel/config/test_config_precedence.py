@@ -210,6 +210,7 @@ def test_every_value_has_an_origin_and_nothing_else_has(project: Path) -> None:
         "executors.cpu.nodes",
         "executors.io.plugin",
         "run_dir",
+        "shared_run_dir",
         "retries",
         "retry_delay",
         "retry_backoff",

@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,3 +93,52 @@ def test_a_label_cannot_leave_its_directory(tmp_path: Path) -> None:
     assert path.parent == tmp_path / "task_logs" / "0000"
     assert len(path.name) < 160
     assert " " not in path.name
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"executors": {"x": {"plugin": "processes", "workres": 1}}},
+        {"executors": {"x": {"plugin": "no-such-plugin"}}},
+        {"staging": {"htps": {}}},
+        {"use_plugins": {"journal": {"max_megabytes": -1}}},
+        {"use_plugins": {"no-such-plugin": {}}},
+        {"checkpoint": {"store": "no-such-plugin:///x"}},
+    ],
+)
+def test_a_load_that_fails_leaves_no_run(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    with pytest.raises(jf.JackfieldError):
+        jf.load(run_dir=tmp_path / "runs", **wrong)
+
+    assert [*tmp_path.rglob("[0-9]*")] == []
+
+
+def test_a_scheme_that_no_plugin_serves_is_met_with_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(jf.ConfigurationError, match=r"staging\.htps .*mean 'https'"):
+        jf.load(run_dir=tmp_path, staging={"htps": {"attempts": 3}})
+
+
+def test_options_for_a_scheme_of_the_programs_own_plugin_pass(tmp_path: Path) -> None:
+    class Shelf:
+        @jf.hookimpl
+        def jackfield_stat_file(self, remote: jf.Remote) -> None:
+            return None
+
+    with jf.load(run_dir=tmp_path, staging={"shelf": {"x": 1}}, plugins=[Shelf()]):
+        pass
+
+
+def test_a_place_that_cannot_be_written_is_told_absolutely_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+
+    with pytest.raises(jf.ConfigurationError) as caught:
+        jf.load(run_dir="file/runs")
+
+    assert str(caught.value) == (
+        f"The run directory cannot be made in '{tmp_path}/file/runs' (run_dir): Not a "
+        f"directory. Name a place that you may write to, in run_dir or "
+        f"JACKFIELD_RUN_DIR."
+    )

@@ -14,7 +14,8 @@ from jackfield.errors import (
     PluginNotFoundError,
     PluginWarning,
 )
-from jackfield.plugins import PluginInfo, PluginManager
+from jackfield.plugins import PluginManager
+from jackfield_cli._listing import PluginInfo, listing, load_all
 
 Install = Callable[..., None]
 
@@ -29,7 +30,7 @@ GENERAL = "[jackfield.plugins]\nlab = lab\n"
 
 
 def info(manager: PluginManager, distribution: str = "lab-tools") -> PluginInfo:
-    (one,) = [one for one in manager.plugins() if one.distribution == distribution]
+    (one,) = [one for one in listing(manager) if one.distribution == distribution]
     return one
 
 
@@ -398,12 +399,19 @@ def test_a_name_that_two_distributions_claim_is_refused(install: Install) -> Non
 def test_a_built_in_name_cannot_be_taken(install: Install) -> None:
     install("rival", "[jackfield.executors]\nthreads = rival\n", rival=EXECUTOR)
 
-    with pytest.raises(
-        DuplicatePluginError, match=r"'threads'.*jackfield .* and rival"
-    ):
-        PluginManager().load("executor", "threads")
+    with pytest.warns(PluginWarning, match=r"rival 1\.0 offers executor 'threads' too"):
+        plugin = PluginManager().load("executor", "threads")
 
+    assert plugin.origin.startswith("jackfield ")
     assert "rival" not in sys.modules
+
+
+def test_of_two_others_neither_takes_the_name(install: Install) -> None:
+    for name in ("lab", "rival"):
+        install(name, f"[jackfield.executors]\ncluster = {name}\n", **{name: EXECUTOR})
+
+    with pytest.raises(DuplicatePluginError, match=r"'cluster'.*lab .* and rival"):
+        PluginManager().load("executor", "cluster")
 
 
 def test_one_name_may_be_of_two_kinds(install: Install) -> None:
@@ -490,7 +498,7 @@ def test_checking_loads_all_and_lists_what_is_wrong(install: Install) -> None:
 
     found = {
         one.name: one
-        for one in PluginManager(block=["processes"]).load_all()
+        for one in load_all(PluginManager(block=["processes"]))
         if one.distribution == "lab-tools" or one.name == "processes"
     }
 
@@ -508,11 +516,11 @@ def test_the_listing_tells_of_rivals_without_importing_them(install: Install) ->
 
     problems = {
         one.distribution: one.problem
-        for one in manager.plugins()
+        for one in listing(manager)
         if one.name == "threads"
     }
 
     assert problems["rival"] is not None
     assert "jackfield" in problems["rival"]
-    assert "rival 1.0" in str(problems["jackfield"])
+    assert problems["jackfield"] is None
     assert "rival" not in sys.modules

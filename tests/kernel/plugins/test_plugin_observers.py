@@ -11,6 +11,7 @@ import jackfield as jf
 from jackfield.plugins import PluginManager
 from jackfield.plugins.observers import FAILURES_IN_A_ROW
 from jackfield.states import TaskEvent, TaskState
+from jackfield_cli._listing import listing
 
 EVENT = TaskEvent(0, "app", TaskState.READY, 1, None, 0.0, 0.0, None)
 
@@ -80,7 +81,7 @@ def test_an_observer_that_always_fails_is_disabled(
     assert errors(caplog)[-1].endswith(
         "failed 10 times in a row and is disabled for this run"
     )
-    (problem,) = [one.problem for one in manager.plugins() if one.name == "bad"]
+    (problem,) = [one.problem for one in listing(manager) if one.name == "bad"]
     assert problem == "disabled after 10 failures in a row."
 
 
@@ -103,7 +104,7 @@ def test_an_observer_that_recovers_stays() -> None:
         manager.deliver_events([EVENT])
 
     assert len(watch.told) == 5 * FAILURES_IN_A_ROW
-    (problem,) = [one.problem for one in manager.plugins() if one.name == "moody"]
+    (problem,) = [one.problem for one in listing(manager) if one.name == "moody"]
     assert problem == "failed 45 times."
 
 

@@ -11,6 +11,7 @@ import pytest
 import jackfield as jf
 from jackfield.errors import PluginLoadError, PluginNotFoundError
 from jackfield.plugins import PluginManager
+from jackfield_cli._listing import listing
 
 
 class Retrier:
@@ -40,7 +41,7 @@ def make_module() -> ModuleType:
 
 
 def names(manager: PluginManager) -> list[str]:
-    return [one.name for one in manager.plugins() if one.kind == "registered"]
+    return [one.name for one in listing(manager) if one.kind == "registered"]
 
 
 def test_an_object_counts_at_once_and_no_longer_when_taken_out() -> None:
@@ -187,7 +188,7 @@ def test_properties_are_not_evaluated() -> None:
 
 def test_the_listing_has_registered_plugins_with_their_hooks() -> None:
     (one,) = (
-        one for one in PluginManager([Retrier()]).plugins() if one.kind == "registered"
+        one for one in listing(PluginManager([Retrier()])) if one.kind == "registered"
     )
 
     assert (one.name, one.loaded, one.hooks) == ("Retrier", True, ("jackfield_retry",))

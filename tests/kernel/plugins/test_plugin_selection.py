@@ -7,6 +7,7 @@ import pytest
 from jackfield.errors import PluginLoadError, PluginNotFoundError
 from jackfield.plugins import PluginManager
 from jackfield.plugins.selection import VARIABLE, blocking
+from jackfield_cli._listing import listing
 
 Install = Callable[..., None]
 
@@ -38,7 +39,7 @@ def two_observers_and_an_executor(install: Install) -> None:
 def loaded(manager: PluginManager) -> str:
     """Load what loads unasked; return the names of the lab's plugins in use."""
     manager.load_general()
-    infos = manager.plugins()
+    infos = listing(manager)
     return "".join(
         one.name for one in infos if one.loaded and one.distribution == "lab-tools"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -64,7 +65,8 @@ def checkpoint_table(store: str | None, options: dict[str, Any]) -> dict[str, An
     from jackfield.config import resolve
     from jackfield.plugins import PluginManager
 
-    configured = resolve(profiles=PluginManager().profile).config.checkpoint
+    here = resolve(profiles=PluginManager().profile, directory=Path.cwd())
+    configured = here.config.checkpoint
     if not configured:
         raise click.UsageError("No store is configured; name one.")
     return {**configured, **options}

@@ -74,3 +74,12 @@ def jackfield_create_executor(
     from jackfield_executors.processes.options import parse_options
 
     return ProcessExecutor(parse_options(label, options))
+
+
+@hookimpl
+def jackfield_check_options(name: str, options: Mapping[str, Any]) -> bool:
+    """Check an executor's table."""
+    from jackfield_executors.processes.options import parse_options
+
+    parse_options(name, options)
+    return True

@@ -92,7 +92,9 @@ class ForkServerClient:
         flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # private, and without a public twin
         if not sys.executable:
             raise FileNotFoundError("sys.executable is empty: no Python to start")
-        arguments = [str(fd), str(os.getpid()), "\n".join(sys.path)]
+        # Others may have put anything into it, such as a Path; imports see text only.
+        path = "\n".join(one for one in sys.path if isinstance(one, str))
+        arguments = [str(fd), str(os.getpid()), path]
         return [sys.executable, *flags, "-c", _BOOT, *arguments]
 
     def start_worker(self, number: int, fds: Sequence[int]) -> None:

@@ -265,7 +265,8 @@ def build_message(
     number = 0
     if worker.path != sys.path:
         worker.path = sys.path[:]
-        message.parts.append(small_frame(Kind.PATH, pickle.dumps(worker.path, 5)))
+        found = [one for one in worker.path if isinstance(one, str)]
+        message.parts.append(small_frame(Kind.PATH, pickle.dumps(found, 5)))
     for number_forgotten in worker.take_forgotten():
         message.parts.append(small_frame(Kind.FORGET, number=number_forgotten))
     for work in works:

@@ -95,13 +95,19 @@ def parse_options(label: str, options: Mapping[str, Any]) -> Options:
             checked[name] = check(value)
         except (TypeError, ValueError) as error:
             raise ConfigurationError(
-                f"Executor {label!r}: option {name!r} must be {error}, not {value!r}."
+                f"Executor {label!r}: option {name!r} must be {error}, not "
+                f"{_shown(name, value)}."
             ) from error
     _check_memory(label, checked)
     cores = resources.available_cores()
     workers = checked.setdefault("workers", cores)
     checked.setdefault("threads_per_worker", max(1, cores // workers))
     return Options(label, **checked)
+
+
+def _shown(name: str, value: object) -> str:
+    """Show a wrong value; what may hold a secret, only by its type."""
+    return type(value).__name__ if name in _PRIVATE else repr(value)
 
 
 def _check_memory(label: str, checked: Mapping[str, Any]) -> None:
@@ -174,6 +180,8 @@ def _arguments(value: Any) -> tuple[Any, ...]:
         raise TypeError("a list of arguments")
     return tuple(value)
 
+
+_PRIVATE: Final = frozenset({"env", "initargs", "initializer"})
 
 _CHECKS: Final[dict[str, Callable[[Any], Any]]] = {
     "workers": _count,

@@ -67,7 +67,7 @@ def start_worker(
 def _setup(number: int, options: Options) -> Setup:
     return {
         "name": f"{options.label}-{number}",
-        "path": sys.path[:],
+        "path": [one for one in sys.path if isinstance(one, str)],
         "argv": sys.argv[:],
         "levels": _log_levels(),
         "nice": options.nice,

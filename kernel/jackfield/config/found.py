@@ -1,0 +1,196 @@
+"""Finds the configuration files that nobody has named, and says which of them may act.
+
+A configuration decides what code runs. One that is named has its user's word; one that
+is only found may be anybody's: in a shared directory somebody else's, in a cloned
+repository that of its authors. So, as with git and Ansible, a file that is found counts
+if it is the user's or root's and nobody else can change it, and it needs the user's
+word for the few keys that run code or lift a protection.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from jackfield.config.check import spelled
+from jackfield.config.merge import flat
+from jackfield.config.sources import FILE_NAME, parsed, read
+from jackfield.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from jackfield.config.merge import Layer
+
+VARIABLE: Final = "JACKFIELD_CONFIG"
+OFF: Final = "off"
+
+_NEEDS_WORD: Final = re.compile(
+    r"initializer|trust|key_file|shared|shared_run_dir|insecure\w*|ca_file|known_hosts"
+    r"|private_redirects|PATH|LD_\w+|DYLD_\w+|PYTHON\w+|BASH_ENV|ENV"
+)
+"""Keys that run code, or that trust somebody. In capitals: in an executor's ``env``."""
+
+_HARMLESS: Final = (None, False, "", "signed")
+"""Values with which such a key does neither."""
+
+_TABLE: Final = re.compile(r"^\s*\[\s*tool\s*\.\s*[\"']?jackfield", re.MULTILINE)
+
+
+@dataclass(slots=True)
+class Found:
+    """What files set, the strongest last; their paths; where was looked, in words."""
+
+    layers: list[Layer] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    looked: list[str] = field(default_factory=list)
+
+
+def search(directory: Path | None, environ: Mapping[str, str]) -> Found:
+    """Read the files of the machine, of the user, and of the nearest directory.
+
+    Nearest is the script's directory, if ``directory`` is ``None``, then the current
+    one, then its parents, up to the first that belongs to somebody else. The first
+    counts that has a ``jackfield.toml`` or a ``pyproject.toml`` with a
+    ``[tool.jackfield]`` table; of both, the former comes above the latter.
+
+    Raises:
+        ConfigurationError: A file cannot be read, is wrong, or must not act.
+    """
+    found, home = Found(), user_directory(environ)
+    machine = (environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(os.pathsep)
+    for base in (*(Path(one, "jackfield") for one in reversed(machine) if one), home):
+        found.looked.append(str(base / "config.toml"))
+        _add(found, base / "config.toml", home, asks=False)
+    if environ.get(VARIABLE, "").lower() == OFF:
+        found.looked.append(f"nowhere else, because {VARIABLE} is {OFF}")
+        return found
+    general = len(found.files)
+    for place in _places(directory, found.looked):
+        for name in ("pyproject.toml", FILE_NAME):
+            _add(found, place / name, home, asks=True)
+        if len(found.files) > general:
+            break
+    return found
+
+
+def user_directory(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the directory of the user's own configuration, which need not exist."""
+    base = environ.get("XDG_CONFIG_HOME") or "~/.config"
+    try:
+        return Path(base).expanduser() / "jackfield"
+    except RuntimeError:  # a user without a home has no such files
+        return Path("/nonexistent/jackfield")
+
+
+def doubt(path: Path, status: os.stat_result | None = None) -> str | None:
+    """Say why somebody but the user and root may change a file or directory.
+
+    The user's own group, with which many systems let all files be written, does not
+    count as somebody.
+    """
+    status = status or path.stat()
+    if status.st_uid not in (os.geteuid(), 0):
+        return f"{path} belongs to user {status.st_uid}"
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & stat.S_IWOTH or (mode & stat.S_IWGRP and not _is_own(status.st_gid)):
+        return f"others may write {path} (mode {mode:04o})"
+    return None
+
+
+def _is_own(gid: int) -> bool:
+    """Tell whether a group is the user's alone; root has none, and needs none."""
+    import grp
+    import pwd
+
+    try:
+        user, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(gid)
+    except KeyError:
+        return False
+    alone = user.pw_name == group.gr_name and {*group.gr_mem} <= {user.pw_name}
+    return alone and user.pw_gid == gid != 0
+
+
+def _places(directory: Path | None, looked: list[str]) -> Iterator[Path]:
+    """Give the directories to look in, and note them."""
+    if directory is None:
+        script = getattr(sys.modules.get("__main__"), "__file__", None)
+        if script:
+            beside = Path(script).absolute().resolve().parent
+            # The code of a zipped application is within the file that is run.
+            place = beside.parent if beside.is_file() else beside
+            looked.append(str(place))
+            yield place
+    start = (directory or here()).resolve()
+    for place in (start, *start.parents):
+        if place != start and place.stat().st_uid not in (os.geteuid(), 0):
+            looked.append(f"no further: {doubt(place)}")
+            return
+        looked.append(str(place))
+        yield place
+
+
+def here() -> Path:
+    """Return the current directory.
+
+    Raises:
+        ConfigurationError: There is none any more.
+    """
+    try:
+        return Path.cwd()
+    except OSError as error:
+        raise ConfigurationError(
+            f"The current directory is gone or closed to you ({error.strerror}): "
+            f"change to another one and start again."
+        ) from error
+
+
+def _add(found: Found, path: Path, home: Path, *, asks: bool) -> None:
+    """Add what a file sets, if there is one and it may act.
+
+    ``asks`` is whether it may do so only if it is harmless or has the user's word.
+    """
+    if not os.path.isfile(path):  # noqa: PTH113  (False where forbidden)
+        return
+    foreign = path.name == "pyproject.toml"  # most of them have nothing for us
+    if foreign and not os.access(path, os.R_OK):
+        return
+    text, status = read(path)
+    why = doubt(path, status) or doubt(path.parent)
+    trusted = _has_word(path, home)
+    if why and not trusted:
+        if foreign and not _TABLE.search(text):
+            return
+        _refuse(path, f"{why}.")
+    layer = parsed(path, text)
+    if layer is None:
+        return
+    if asks and not trusted:
+        for key, value in flat((), layer.values):
+            if _NEEDS_WORD.fullmatch(key[-1]) and value not in _HARMLESS:
+                _refuse(path, f"its {spelled(key)} needs your word.")
+    found.layers.append(layer)
+    found.files.append(str(path))
+
+
+def _has_word(path: Path, home: Path) -> bool:
+    """Tell whether the user's list has the file or a directory above it."""
+    try:
+        text, status = read(home / "trusted")
+    except ConfigurationError:
+        return False
+    listed = {line.strip() for line in text.splitlines()}
+    known = not listed.isdisjoint(map(str, (path, *path.parents)))
+    return known and not doubt(home / "trusted", status)
+
+
+def _refuse(path: Path, why: str) -> NoReturn:
+    raise ConfigurationError(
+        f"{path} was found, and is not used: {why} If you trust it, say so once, with "
+        f"`jackfield config trust {path}`, or name it, with --config or in {VARIABLE}; "
+        f"{VARIABLE}={OFF} switches the search off."
+    )
