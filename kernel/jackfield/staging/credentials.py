@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from jackfield.errors import ConfigurationError, suggest
-from jackfield.staging.names import CREDENTIALS_PREFIX
+from jackfield.staging.names import CREDENTIALS_PREFIX, credential_variables
 
 DEFAULT_FILE: Final = "credentials.toml"
 """Name of the file in the user's configuration directory for Jackfield."""
@@ -84,30 +84,11 @@ def _variable(name: str) -> str:
     return CREDENTIALS_PREFIX + "".join(c if c.isalnum() else "_" for c in name).upper()
 
 
-_taken: Final[dict[str, str]] = {}
-"""The variables that ``take_variables`` has taken out of the environment."""
-
-
-def take_variables() -> None:
-    """Take the variables out of this process's environment, and know them still.
-
-    For workers: programs that tasks start there inherit their environment.
-    """
-    for name in [one for one in os.environ if one.startswith(CREDENTIALS_PREFIX)]:
-        _taken[name] = os.environ.pop(name)
-
-
-def environment_of_programs() -> dict[str, str] | None:
-    """Return the environment for a task's program, or ``None`` for this process's."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(CREDENTIALS_PREFIX)}
-    return kept if len(kept) < len(os.environ) else None
-
-
 def _from_environment(name: str) -> dict[str, str]:
     start = f"{_variable(name)}_"
     return {
         key.removeprefix(start).lower(): value
-        for key, value in (_taken | dict(os.environ)).items()
+        for key, value in credential_variables().items()
         if key.startswith(start)
     }
 
