@@ -24,7 +24,7 @@ from jackfield.errors import (
     MissingOutputs,
 )
 from jackfield.files import open_no_link
-from jackfield.staging.variables import environment_of_programs
+from jackfield.staging.names import environment_of_programs
 
 if TYPE_CHECKING:
     import subprocess

@@ -127,7 +127,12 @@ def _places(directory: Path | None, looked: list[str]) -> Iterator[Path]:
             yield place
     start = (directory or here()).resolve()
     for place in (start, *start.parents):
-        if place != start and place.stat().st_uid not in (os.geteuid(), 0):
+        try:
+            owner = place.stat().st_uid
+        except OSError as error:
+            looked.append(f"no further: {place}: {error.strerror}")
+            return
+        if place != start and owner not in (os.geteuid(), 0):
             looked.append(f"no further: {doubt(place)}")
             return
         looked.append(str(place))

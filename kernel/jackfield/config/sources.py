@@ -282,10 +282,10 @@ def assignments(texts: Sequence[str]) -> Iterator[Layer]:
             raise ConfigurationError(f"{name!r}... is not of the form KEY=VALUE.")
         check_names(key[:1], KEYS, COMMAND_LINE)
         field = _field_key(key)
-        read = _value(field, value)
-        if _inner(field) and not isinstance(read, str):
-            read = value
-        yield Layer(COMMAND_LINE, _nested(field, read))
+        given = _value(field, value)
+        if _inner(field) and not isinstance(given, str):
+            given = value
+        yield Layer(COMMAND_LINE, _nested(field, given))
 
 
 def _dotted(text: str) -> Key:

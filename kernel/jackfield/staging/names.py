@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Final
 
 HOSTS: Final = "hosts"
@@ -9,3 +10,27 @@ HOSTS: Final = "hosts"
 
 CREDENTIALS_PREFIX: Final = "JACKFIELD_CREDENTIALS_"
 """As in ``JACKFIELD_CREDENTIALS_LAB_PASSWORD``: the password of credentials ``lab``."""
+
+_taken: Final[dict[str, str]] = {}
+"""The variables that ``take_credential_variables`` has taken out of the environment."""
+
+
+def credential_variables() -> dict[str, str]:
+    """Return the variables that hold credentials, those that were taken out as well."""
+    here = os.environ.items()
+    return _taken | {k: v for k, v in here if k.startswith(CREDENTIALS_PREFIX)}
+
+
+def take_credential_variables() -> None:
+    """Take them out of this process's environment, and know them still.
+
+    For workers: programs that tasks start there inherit their environment.
+    """
+    for name in [one for one in os.environ if one.startswith(CREDENTIALS_PREFIX)]:
+        _taken[name] = os.environ.pop(name)
+
+
+def environment_of_programs() -> dict[str, str] | None:
+    """Return the environment for a task's program, or ``None`` for this process's."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(CREDENTIALS_PREFIX)}
+    return kept if len(kept) < len(os.environ) else None

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from jackfield.errors import ConfigurationError, suggest
-from jackfield.staging.names import CREDENTIALS_PREFIX
-from jackfield.staging.variables import variables
+from jackfield.staging.names import CREDENTIALS_PREFIX, credential_variables
 
 DEFAULT_FILE: Final = "credentials.toml"
 """Name of the file in the user's configuration directory for Jackfield."""
@@ -89,7 +88,7 @@ def _from_environment(name: str) -> dict[str, str]:
     start = f"{_variable(name)}_"
     return {
         key.removeprefix(start).lower(): value
-        for key, value in variables().items()
+        for key, value in credential_variables().items()
         if key.startswith(start)
     }
 

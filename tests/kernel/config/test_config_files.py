@@ -1,15 +1,16 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from jackfield.config import Config, Resolved
 from jackfield.config import resolve as resolve_from
 from jackfield.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PROJECT = "[project]\nname = 'x'\n"
 
@@ -19,7 +20,8 @@ def no_profiles(name: str) -> object:
 
 
 def resolve(source: Any = None, **others: Any) -> Resolved:
-    return resolve_from(source, profiles=no_profiles, environ={}, **others)
+    given = {"environ": {"XDG_CONFIG_HOME": "/nonexistent"}, **others}
+    return resolve_from(source, profiles=no_profiles, **given)
 
 
 def test_with_no_file_at_all_the_defaults_hold(tmp_path: Path) -> None:
@@ -228,3 +230,71 @@ def test_plugins_in_a_file_must_be_a_table(tmp_path: Path, text: str) -> None:
 def test_a_source_of_another_type_is_refused(source: object) -> None:
     with pytest.raises(ConfigurationError, match=type(source).__name__):
         resolve(source)
+
+
+# -- Files of the machine and of the user
+
+
+def test_the_project_comes_above_the_user_above_the_machine(tmp_path: Path) -> None:
+    places = [tmp_path / name for name in ("first", "second", "home", "project")]
+    keys = ("retries", "retry_delay", "retry_backoff", "retry_max_delay")
+    for number, place in enumerate(places):
+        own = place if place.name == "project" else place / "jackfield"
+        own.mkdir(parents=True)
+        name = "jackfield.toml" if place.name == "project" else "config.toml"
+        lines = [f"{key} = {10 - number}" for key in keys[: len(keys) - number]]
+        if place.name == "second":  # the weakest: XDG's first directory is the best
+            lines = [f"{key} = 99" for key in keys]
+        (own / name).write_text("\n".join(lines))
+
+    resolved = resolve(
+        directory=places[-1],
+        environ={
+            "XDG_CONFIG_DIRS": f"{places[0]}:{places[1]}",
+            "XDG_CONFIG_HOME": str(places[2]),
+        },
+    )
+
+    config = resolved.config
+    values = [config.retry_max_delay, config.retry_backoff, config.retry_delay]
+    assert [*values, config.retries] == [10, 10, 8, 7]
+    assert [Path(one).parent.parent.name for one in resolved.files[:3]] == [
+        "second",
+        "first",
+        "home",
+    ]
+    assert resolved.files[3] == str(places[3] / "jackfield.toml")
+    assert resolved.origins["retries"] == resolved.files[3]
+
+
+def test_a_named_source_takes_the_place_of_all_files(tmp_path: Path) -> None:
+    (tmp_path / "jackfield").mkdir()
+    (tmp_path / "jackfield" / "config.toml").write_text("retries = 1")
+    environ = {"XDG_CONFIG_HOME": str(tmp_path), "XDG_CONFIG_DIRS": str(tmp_path)}
+
+    assert resolve(directory=tmp_path, environ=environ).config.retries == 1
+    assert resolve({}, directory=tmp_path, environ=environ).config.retries == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_directory_above_that_is_closed_ends_the_search(tmp_path: Path) -> None:
+    below = tmp_path / "closed" / "below"
+    below.mkdir(parents=True)
+    (tmp_path / "closed").chmod(0o700)
+    code = (
+        "import os, grp, pwd, pathlib, jackfield as jf\n"
+        "from jackfield.config import resolve\n"
+        "os.seteuid(65534)\n"
+        "print(resolve(profiles=str, environ={}).looked[-1])\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=below,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    assert done.stdout == f"no further: {below}: Permission denied\n"

@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, TextIO, TypedDict
 
 from jackfield import serialize
-from jackfield.staging.variables import take_variables
+from jackfield.staging.names import take_credential_variables
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,7 +87,7 @@ def apply(setup: Setup, send_log: Callable[[bytes], bool]) -> None:
     # Not the fork server's main module: what a task looks up there must be missing.
     sys.modules["__main__"] = ModuleType("__main__")
     follow_path(setup["path"])
-    take_variables()
+    take_credential_variables()
     sys.argv[:] = setup["argv"]
     if setup["nice"]:
         os.nice(setup["nice"])
