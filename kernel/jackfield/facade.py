@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from jackfield.errors import KernelClosedError
-from jackfield.graph.task import AppSpec, checked_labels
-from jackfield.steps.call import READ_BY_KERNEL
+from jackfield.graph.task import checked_labels
+from jackfield.steps.call import READ_BY_KERNEL, Specs, name_of, plain_call
 
 if TYPE_CHECKING:
     from jackfield.futures import AppFuture
-    from jackfield.graph.task import Executors
     from jackfield.kernel.dfk import DataFlowKernel
 
 P = ParamSpec("P")
@@ -40,8 +39,7 @@ class KernelExecutor(concurrent.futures.Executor):
         self, kernel: DataFlowKernel, executors: list[str] | str = "all"
     ) -> None:
         self._kernel: DataFlowKernel = kernel
-        self._labels: Executors = checked_labels(executors)
-        self._specs: dict[str, AppSpec] = {}
+        self._specs: Specs = Specs(checked_labels(executors))
         self._unfinished: dict[AppFuture[Any], None] = {}
         self._down: bool = False
 
@@ -58,15 +56,13 @@ class KernelExecutor(concurrent.futures.Executor):
         """
         if self._down:
             raise KernelClosedError("cannot schedule new futures after shutdown")
-        name = getattr(fn, "__name__", None) or type(fn).__name__
-        spec = self._specs.get(name)
-        if spec is None:
-            spec = self._specs[name] = AppSpec(name, executors=self._labels)
+        spec = self._specs[getattr(fn, "__name__", None) or name_of(fn)]
+        target, given, named = plain_call(fn, args, kwargs)
         future: AppFuture[R]
-        if READ_BY_KERNEL.isdisjoint(kwargs):
-            future = self._kernel.submit_app(spec, fn, args, kwargs)
+        if READ_BY_KERNEL.isdisjoint(named):
+            future = self._kernel.submit_app(spec, target, given, named)
         else:  # the library does not mean what the kernel would read here
-            future = self._kernel.submit_app(spec, _call, (fn, args, kwargs), {})
+            future = self._kernel.submit_app(spec, _call, (target, given, named), {})
         self._unfinished[future] = None
         future.add_done_callback(self._forget)
         return future

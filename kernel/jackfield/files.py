@@ -5,11 +5,17 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import PurePosixPath
+from typing import Final
+
+CALLED_IN: Final = "the directory of the call"
+"""Under this name, which no parameter can have, a bash app's call has just that."""
 
 
 class File:
     """A file, named by a path or a URL.
 
+    A relative path means the directory in which the script is when it calls an app with
+    the file; the app, and the file of ``future.outputs``, have it as an absolute one.
     If it is remote and an argument of an app, it is staged in before the task runs, and
     the app sees the local copy: ``open(file)`` and f-strings use the local path. If it
     is remote and in ``outputs=``, it is staged out when the app has made it.
@@ -19,7 +25,8 @@ class File:
         scheme: The URL's scheme, ``"file"`` for a plain path.
         netloc: The URL's host part.
         path: The URL's path, decoded; for a plain path the path as it was given.
-        local_path: Where the local copy is, or ``None`` while there is none.
+        local_path: Where the local copy is, or ``None`` while there is none. For a
+            relative path that a call was given, the absolute one.
         sha256: Digest that the content must have, in hexadecimal, or ``None``.
         size: Number of bytes that it must have, or ``None``.
         verified: How a copy that was staged in was verified: by the ``"digest"`` that
@@ -67,6 +74,12 @@ class File:
         return self.scheme != "file"
 
     @property
+    def relative(self) -> bool:
+        """Whether it is a plain path that means another file in another directory."""
+        plain = not self.remote and not self.url.startswith("file:")
+        return plain and not os.path.isabs(self.path)  # noqa: PTH117  (a str is at hand)
+
+    @property
     def stageable(self) -> bool:
         """Whether the kernel may replace the file before the task runs.
 
@@ -107,6 +120,16 @@ class File:
             raise ValueError(f"{redact(self.url)} is remote and has no local copy yet.")
         return self.path
 
+    def located(self) -> File:
+        """Return the file that a relative path means now; others as they are.
+
+        Raises:
+            FileNotFoundError: The working directory is gone.
+        """
+        if self.local_path is not None or not self.relative:
+            return self
+        return self.at(here(self.path))
+
     def cleancopy(self) -> File:
         """Return the same file without ``local_path`` and ``verified``."""
         return File(self.url, sha256=self.sha256, size=self.size)
@@ -132,13 +155,30 @@ class File:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, File):
             return NotImplemented
-        return self._identity() == other._identity()
+        if self._identity() != other._identity():
+            return False
+        # One relative path in two directories is two files, once it is known in which.
+        places = {self.local_path, other.local_path} if self.relative else {None}
+        return None in places or len(places) == 1
 
     def __hash__(self) -> int:
         return hash(self._identity())
 
     def _identity(self) -> tuple[object, ...]:
         return self.url, self.sha256, self.size
+
+
+def here(path: str) -> str:
+    """Return a path as an absolute one, as it is in the present directory.
+
+    Raises:
+        FileNotFoundError: There is none any more.
+    """
+    try:
+        return os.path.join(os.getcwd(), path)  # noqa: PTH109, PTH118  (strs are at hand)
+    except FileNotFoundError as error:
+        reason = "the working directory is gone, in which a relative path would be"
+        raise FileNotFoundError(error.errno, reason, path) from None
 
 
 def _split(text: str) -> tuple[str, str, str]:

@@ -253,7 +253,7 @@ def test_the_first_of_two_reports_counts(load: Load) -> None:
 def test_a_report_of_an_earlier_attempt_is_dropped(load: Load) -> None:
     bad = Keeps()
     with load(bad=bad) as kernel:
-        future = jf.python_app(retries=1)(abs)(-1)
+        future: Any = jf.python_app(retries=1)(abs)(-1)
         (first,) = bad.take()
         bad.report([(first, ValueError("first attempt"), None)])
         (second,) = bad.take()

@@ -30,6 +30,9 @@ class TwoArguments(Exception):
     def __init__(self, first: str, second: str) -> None:
         super().__init__(f"{first} and {second}")
 
+    def __reduce__(self) -> Any:
+        return TwoArguments, self.args
+
 
 def refuse_to_load() -> Any:
     raise RuntimeError("it refuses to be loaded")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, assert_type
+from typing import Any, TypeVar, assert_type
 
 import jackfield as jf
+
+T = TypeVar("T")
+K = TypeVar("K")
 
 
 @jf.python_app
@@ -44,6 +47,50 @@ def apps() -> None:
     assert_type(count.options(retries=1)("a"), jf.AppFuture[int])
     assert_type(count.__wrapped__("a", 2.0), Any)
     assert_type(count("a").outputs, list[jf.DataFuture])
+
+
+@jf.python_app
+def first(items: list[T]) -> T:
+    return items[0]
+
+
+@jf.python_app(cache=True)
+def pairs(items: dict[K, T], *, times: int = 1) -> list[tuple[K, T]]:
+    return [*items.items()] * times
+
+
+def generic_apps() -> None:
+    assert_type(first([1]), jf.AppFuture[int])
+    assert_type(first(["a"]).result(), str)
+    assert_type(first([[1]]).result(), list[int])
+    assert_type(pairs({1: "a"}, times=2).result(), list[tuple[int, str]])
+    assert_type(first.options(retries=1)([1.5]).result(), float)
+    number: int = first([1]).result()
+    count(str(number))
+
+
+@jf.python_app
+async def later(number: int) -> str:
+    return str(number)
+
+
+@jf.python_app(retries=1)
+async def even_later(number: int) -> bytes:
+    return bytes(number)
+
+
+@jf.bash_app
+async def late_command() -> str:
+    return "true"
+
+
+def async_apps() -> None:
+    assert_type(later(1), jf.AppFuture[str])
+    assert_type(later(count("a")).result(), str)
+    assert_type(even_later(1).result(), bytes)
+    assert_type(late_command().result(), int)
+    assert_type(later.map([1, 2]), Iterator[str])
+    assert_type(later.options(retries=1)(1).result(), str)
 
 
 def kernels(kernel: jf.DataFlowKernel) -> None:

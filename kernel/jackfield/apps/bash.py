@@ -23,7 +23,7 @@ from jackfield.errors import (
     BashExitFailure,
     MissingOutputs,
 )
-from jackfield.files import open_no_link
+from jackfield.files import CALLED_IN, open_no_link
 from jackfield.staging.names import environment_of_programs
 
 if TYPE_CHECKING:
@@ -33,6 +33,9 @@ SHELL: Final = "/bin/bash"
 
 _running: Final[set[subprocess.Popen[bytes]]] = set()
 """The commands of this process that have not ended, for ``_kill_running``."""
+
+_LONGEST_ARGUMENT: Final = 131_071
+"""Bytes of one argument of a program, at most; Linux counts a NUL at its end, too."""
 
 _TAIL: Final = 2000
 """Bytes at the end of standard error that an error message shows."""
@@ -53,6 +56,7 @@ class BashCommand:
 
     def __call__(
         self,
+        /,
         *args: Any,
         stdout: Any = None,
         stderr: Any = None,
@@ -80,8 +84,12 @@ class BashCommand:
             "outputs": outputs,
             "label": label,
         }
+        directory = kwargs.pop(CALLED_IN, "")
+        if not Path(directory).is_dir():  # the worker does not see the script's files
+            directory = ""
         command = self._command(args, kwargs, read)
-        self._run(command, stdout, stderr, walltime)
+        out, err = _at(directory, stdout), _at(directory, stderr)
+        self._run(command, out, err, walltime, directory)
         missing = [os.fspath(file) for file in outputs if not Path(file).exists()]
         if missing:
             raise MissingOutputs(self.name, missing)
@@ -106,13 +114,23 @@ class BashCommand:
         return command
 
     def _run(
-        self, command: str, stdout: Any, stderr: Any, walltime: float | None
+        self,
+        command: str,
+        stdout: Any,
+        stderr: Any,
+        walltime: float | None,
+        directory: str,
     ) -> None:
+        import subprocess
+
+        one = _is_one_file(stdout, stderr)
         with (
             _opened("stdout", stdout, self.name) as out,
-            _opened("stderr", stderr, self.name) as err,
+            _opened("stderr", None if one else stderr, self.name) as err,
+            _arguments(command) as (arguments, fds),
         ):
-            process = _start(command, out, err)
+            target = subprocess.STDOUT if one else err
+            process = _start(arguments, out, target, fds, directory)
             try:
                 code = self._wait(process, walltime)
             finally:
@@ -135,12 +153,53 @@ class BashCommand:
                 _kill_group(process)
 
 
-def _start(command: str, stdout: Any, stderr: Any) -> subprocess.Popen[bytes]:
+def _at(directory: str, stream: Any) -> Any:
+    """Return a stream with its path, which may be relative, in a directory."""
+    if isinstance(stream, tuple):
+        return _at(directory, stream[0]), stream[1]
+    return None if stream is None else Path(directory, stream)
+
+
+def _is_one_file(stdout: Any, stderr: Any) -> bool:
+    """Tell whether both streams go to one file.
+
+    It must be opened once, or each would write over what the other has written.
+    """
+    one, other = (s[0] if isinstance(s, tuple) else s for s in (stdout, stderr))
+    return None not in (one, other) and one.resolve() == other.resolve()
+
+
+@contextmanager
+def _arguments(command: str) -> Iterator[tuple[list[str], tuple[int, ...]]]:
+    """Give the arguments that start a command, and the descriptors that it needs.
+
+    The system takes no argument that is longer than 128 KiB. A longer command is in a
+    file without a name, which bash reads, and closes before the command begins.
+    """
+    data = os.fsencode(command)
+    if len(data) <= _LONGEST_ARGUMENT:
+        yield [SHELL, "-c", "--", command], ()
+        return
+    import tempfile
+
+    with tempfile.TemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        number = file.fileno()
+        read = f'__command=$(</dev/fd/{number}); exec {number}<&-; eval "$__command"'
+        yield [SHELL, "-c", read], (number,)
+
+
+def _start(
+    arguments: list[str], stdout: Any, stderr: Any, fds: tuple[int, ...], directory: str
+) -> subprocess.Popen[bytes]:
     """Start a command in its own process group, to be killed with all it starts."""
     import subprocess
 
     process = subprocess.Popen(
-        [SHELL, "-c", command],
+        arguments,
+        cwd=directory or None,
+        pass_fds=fds,
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=stderr,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from types import FunctionType, MethodType
 from typing import (
     TYPE_CHECKING,
@@ -13,6 +13,7 @@ from typing import (
     Final,
     Generic,
     ParamSpec,
+    TypeAlias,
     TypedDict,
     TypeVar,
     Unpack,
@@ -22,18 +23,30 @@ from typing import (
 
 from jackfield.apps.bash import BashCommand
 from jackfield.errors import ConfigurationError, suggest
+from jackfield.executors.coroutines import runnable
 from jackfield.futures.mapping import windowed
+from jackfield.graph.arguments import find
 from jackfield.graph.route import INTERNAL
 from jackfield.graph.task import AppSpec, Kind, checked_labels
 from jackfield.kernel.load import dfk
-from jackfield.steps.call import READ_BY_KERNEL, checked_walltime, read_signature
+from jackfield.steps.call import (
+    READ_BY_KERNEL,
+    checked_walltime,
+    name_of,
+    read_signature,
+    with_defaults,
+    without_defaults,
+)
 
 if TYPE_CHECKING:
     from jackfield.futures import AppFuture
     from jackfield.kernel.dfk import DataFlowKernel
 
+_Command: TypeAlias = str | Coroutine[Any, Any, str]
 P = ParamSpec("P")
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+T = TypeVar("T")
 
 
 class JoinOptions(TypedDict, total=False):
@@ -82,14 +95,15 @@ class AppOptions(JoinOptions, total=False):
 _ALL: Final = frozenset(AppOptions.__annotations__)
 
 
-class App(Generic[P, R]):
+class App(Generic[P, R_co]):
     """A decorated function: calling it submits a task and returns its future.
 
     ``app.__wrapped__`` is the function itself, to be called without a kernel. An
     app in a class body is a method as a function is.
 
-    Type checkers know the result's type. They do not check a call's arguments, for
-    any of them may be, or hold, a future of what the function takes.
+    Type checkers know the result's type. They do not check a call's arguments, for any
+    of them may be, or hold, a future of what the function takes. What a generic
+    function returns depends on them: it is known if none is a future.
     """
 
     def __init__(
@@ -98,35 +112,60 @@ class App(Generic[P, R]):
         if not callable(function):
             raise TypeError(f"{kind}_app decorates a function, not {function!r}.")
         self.__wrapped__: Callable[..., Any] = function
-        self.__name__: str = _name(function)
+        self.__name__: str = name_of(function)
         functools.update_wrapper(self, function)
         self._kind: Kind = kind
         self._options: dict[str, Any] = dict(options)
         self._kernel: DataFlowKernel | None = options.get("data_flow_kernel")
         self._spec: AppSpec = _spec(function, kind, options)
-        self._target: Callable[..., Any] = function
+        self._waits: Callable[..., Any] | None = None
+        target = function
+        if _has_waited_defaults(function):
+            self._waits, target = function, without_defaults(function)
+        self._target: Callable[..., Any] = runnable(self.__name__, target)
         if kind == "bash":
-            self._target = BashCommand(function, self._spec.name)
+            self._target = BashCommand(self._target, self._spec.name)
         # An app that is a method, got from an object: the app of the class, and the
         # object, which is the first argument of every call.
-        self._unbound: App[Any, R] | None = None
+        self._unbound: App[Any, R_co] | None = None
         self._bound: tuple[Any, ...] = ()
 
-    def __call__(self, *args: Any, **kwargs: Any) -> AppFuture[R]:
+    @overload
+    def __call__(
+        self: App[Any, Coroutine[Any, Any, T]], /, *args: Any, **kwargs: Any
+    ) -> AppFuture[T]: ...
+    @overload  # for a generic function, whose result depends on its arguments
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> AppFuture[R_co]: ...
+    @overload
+    def __call__(self, /, *args: Any, **kwargs: Any) -> AppFuture[R_co]: ...
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Submit a call; see ``DataFlowKernel.submit``."""
         return self.submit_to(self._kernel or dfk(), args, kwargs)
 
     def submit_to(
         self, kernel: DataFlowKernel, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> AppFuture[R]:
+    ) -> AppFuture[R_co]:
         """Submit a call to a certain kernel."""
-        return kernel.submit_app(self._spec, self._target, self._bound + args, kwargs)
+        args = self._bound + args
+        if self._waits is not None:
+            args, kwargs = with_defaults(self._waits, args, kwargs)
+        return kernel.submit_app(self._spec, self._target, args, kwargs)
 
-    def map(self, *iterables: Iterable[Any], window: int | None = None) -> Iterator[R]:
+    @overload
+    def map(
+        self: App[Any, Coroutine[Any, Any, T]],
+        *iterables: Iterable[Any],
+        window: int | None = None,
+    ) -> Iterator[T]: ...
+    @overload
+    def map(
+        self, *iterables: Iterable[Any], window: int | None = None
+    ) -> Iterator[R_co]: ...
+    def map(self, *iterables: Iterable[Any], window: int | None = None) -> Any:
         """Call it for each item, give results in order; see ``DataFlowKernel.map``."""
         return windowed(self, iterables, window)
 
-    def options(self, **changes: Unpack[AppOptions]) -> App[P, R]:
+    def options(self, **changes: Unpack[AppOptions]) -> App[P, R_co]:
         """Return the same app with other options: ``app.options(retries=3)(x)``.
 
         Raises:
@@ -134,7 +173,7 @@ class App(Generic[P, R]):
         """
         if self._unbound is not None:
             bound = _bind(self._unbound.options(**changes), *self._bound)
-            return cast("App[P, R]", bound)
+            return cast("App[P, R_co]", bound)
         _check_names(self._kind, changes)
         return App(self.__wrapped__, self._kind, {**self._options, **changes})
 
@@ -145,7 +184,7 @@ class App(Generic[P, R]):
             found = getattr(found, name, None)
         return found is self and self.__wrapped__.__module__ != "__main__"
 
-    def __get__(self, instance: object, owner: type | None = None) -> App[..., R]:
+    def __get__(self, instance: object, owner: type | None = None) -> App[..., R_co]:
         method = isinstance(self.__wrapped__, FunctionType)
         return _bind(self, instance) if method and instance is not None else self
 
@@ -167,12 +206,15 @@ class App(Generic[P, R]):
         if self._is_importable():
             return self.__wrapped__.__qualname__
         options = {k: v for k, v in self._options.items() if k != "data_flow_kernel"}
-        return App, (self.__wrapped__, self._kind, options)
+        function = self.__wrapped__
+        if self._waits is not None:  # a future cannot be pickled
+            function = without_defaults(self._waits)
+        return App, (function, self._kind, options)
 
 
-def _bind(app: App[Any, R], instance: object) -> App[..., R]:
+def _bind(app: App[Any, R_co], instance: object) -> App[..., R_co]:
     """Return an app as a method of an object."""
-    bound: App[..., R] = object.__new__(App)
+    bound: App[..., R_co] = object.__new__(App)
     bound.__dict__.update(app.__dict__)
     bound.__wrapped__ = MethodType(app.__wrapped__, instance)
     bound._unbound, bound._bound = app, (instance,)
@@ -190,28 +232,32 @@ def python_app(
 ) -> Any:
     """Make a function an app: its call is a task, run where an executor puts it.
 
-    Used bare or with options: see ``AppOptions``. Futures among a call's arguments are
-    waited for, and the function gets their results.
+    Used bare or with options: see ``AppOptions``. Futures among a call's arguments, and
+    among the defaults of those that it leaves out, are waited for, and the function
+    gets their results. A function made with ``async def`` is run to its end, in an
+    event loop of its own, where the task runs.
 
     Raises:
         ConfigurationError: An option is unknown or cannot be.
+        TypeError: It is a generator function.
     """
     return _decorate("python", function, options)
 
 
 @overload
-def bash_app(function: Callable[P, str], /) -> App[P, int]: ...
+def bash_app(function: Callable[P, _Command], /) -> App[P, int]: ...
 @overload
 def bash_app(
     **options: Unpack[AppOptions],
-) -> Callable[[Callable[P, str]], App[P, int]]: ...
+) -> Callable[[Callable[P, _Command]], App[P, int]]: ...
 def bash_app(
     function: Callable[..., Any] | None = None, /, **options: Unpack[AppOptions]
 ) -> Any:
     """Make a function that returns a command line an app that runs it in bash.
 
     The call's ``stdout=`` and ``stderr=`` take a path, ``(path, mode)``, a ``File`` or
-    ``AUTO_LOGNAME``; without a mode the stream is appended to what the file has. Given
+    ``AUTO_LOGNAME``; without a mode the stream is appended to what the file has. Both
+    may name one file. The command runs in the directory of the call. Given
     a ``File``, ``future.stdout`` is a future of it. The result is 0: any other exit
     code is a ``BashExitFailure``, a missing file of ``outputs=`` is ``MissingOutputs``,
     and at the walltime the command is killed with all that it started. As ever in bash,
@@ -273,7 +319,7 @@ def _check_names(kind: Kind, options: Mapping[str, Any]) -> None:
 def _spec(
     function: Callable[..., Any], kind: Kind, options: Mapping[str, Any]
 ) -> AppSpec:
-    name = _name(function)
+    name = name_of(function)
     accepts, defaults = read_signature(function)
     walltime = options.get("walltime")
     if walltime is not None:
@@ -301,9 +347,13 @@ def _spec(
     )
 
 
-def _name(function: Callable[..., Any]) -> str:
-    name = getattr(function, "__name__", None)
-    return name if isinstance(name, str) else type(function).__name__
+def _has_waited_defaults(function: Callable[..., Any]) -> bool:
+    """Tell whether a default is, or holds, a future or a file that a task looks for."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # a C function that does not tell
+        return False
+    return find(tuple(one.default for one in parameters), {}) is not None
 
 
 def _flag(app: str, options: Mapping[str, Any], name: str) -> bool:

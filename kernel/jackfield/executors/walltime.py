@@ -48,7 +48,7 @@ class SoftWalltime:
         self.name: str = name
         self.seconds: float = seconds
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call the function on this thread, within its time."""
         limit = _Limit(threading.get_ident())
         try:

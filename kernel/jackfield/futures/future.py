@@ -291,8 +291,9 @@ class KernelFuture(Future[T]):
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
-            f"{self!r} cannot be pickled: pass it to an app as an argument, to any "
-            f"depth in lists, dicts and dataclasses, and the app gets its result."
+            f"{self!r} cannot be copied or pickled: use it as it is, or pass it to an "
+            f"app as an argument, to any depth in lists, dicts and dataclasses, and "
+            f"the app gets its result."
         )
 
     # -- the end

@@ -6,9 +6,11 @@ returns the arguments with each future replaced by its result. A container that 
 nothing to replace is passed on as the very same object.
 
 Both look into ``list``, ``tuple`` (named ones too), ``dict`` with its keys, ``set``,
-``frozenset``, subclasses of these, and instances of dataclasses, to any depth. Neither
-uses recursion, and both visit an object once. So deep nesting does no harm, nor do
-objects that are met twice, nor cycles, unless there is a future in the cycle.
+``frozenset``, ``deque``, subclasses of these, and the fields of dataclasses and of
+attrs and pydantic classes, to any depth. Neither uses recursion, and both visit an
+object once. So deep nesting does no harm, nor do objects that are met twice, nor
+cycles, unless there is a future in the cycle. Of other objects only the type is looked
+at: a lazy proxy, which pretends to be of another class, is loaded by ``isinstance``.
 
 Most calls are simpler: their arguments are plain values and futures of the same kernel,
 none of them in a container. For these, ``candidates``, ``put_in`` and ``parents_of``
@@ -19,7 +21,7 @@ task that waits keeps nothing but its arguments.
 from __future__ import annotations
 
 import copy
-import dataclasses
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from enum import Enum
@@ -41,7 +43,8 @@ ATOMIC: Final[frozenset[type]] = frozenset(
 A subclass of one of these may hold anything, so only the exact type counts.
 """
 
-_CONTAINERS: Final = (list, tuple, dict, set, frozenset)
+_LISTS: Final = (list, tuple, deque)
+_CONTAINERS: Final = (*_LISTS, set, frozenset)
 
 
 # -- the usual shapes
@@ -100,20 +103,22 @@ class Found:
         futures: The futures, each once, in the order of the arguments.
         files: The files to be staged, each once, in the order of the arguments. Each
             has ``None``, and later the future of its local copy.
+        located: The files with a relative path, each with where that is now.
         quoted: Whether there is a ``Quote`` to be replaced by its value.
         copies: Whether ``file:`` URLs are staged like those of other schemes.
     """
 
-    __slots__ = ("copies", "files", "futures", "quoted")
+    __slots__ = ("copies", "files", "futures", "located", "quoted")
 
     def __init__(self, *, copies: bool = False) -> None:
         self.copies: bool = copies
         self.futures: dict[Future[Any], None] = {}
         self.files: dict[File, Future[Any] | None] = {}
+        self.located: dict[File, File] = {}
         self.quoted: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.futures or self.files or self.quoted)
+        return bool(self.futures or self.files or self.located or self.quoted)
 
 
 def find(
@@ -138,7 +143,7 @@ def find(
         _walk(candidates, found)
     else:
         inputs = kwargs.get("inputs")
-        if isinstance(inputs, list | tuple):
+        if inputs is not None and issubclass(type(inputs), list | tuple):
             candidates.extend(inputs)
         for value in candidates:
             _note(value, found)
@@ -169,37 +174,38 @@ def _walk(stack: list[Any], found: Found) -> None:
 
 def _note(value: Any, found: Found) -> bool:
     """Note a value if it is a future, a file or a quote; tell whether it is."""
-    if isinstance(value, Future):
+    kind = type(value)
+    if issubclass(kind, Future):
         found.futures[value] = None
-    elif isinstance(value, File):
-        if value.local_path is None and _is_to_be_staged(value, found):
-            found.files[value] = None
-    elif isinstance(value, Quote):
+    elif issubclass(kind, File):
+        if value.verified is None and (value.local_path is None or value.relative):
+            _note_file(value, found)
+    elif kind is Quote:
         found.quoted = True
     else:
         return False
     return True
 
 
-def _is_to_be_staged(file: File, found: Found) -> bool:
-    return file.stageable and (
-        found.copies or file.remote or file.sha256 is not None or file.size is not None
-    )
+def _note_file(file: File, found: Found) -> None:
+    where = file.located()
+    if where is not file:
+        found.located[file] = where
+    declared = file.sha256 is not None or file.size is not None
+    if file.stageable and (found.copies or file.remote or declared):
+        found.files[where] = None
 
 
 def _children(value: Any) -> list[Any]:
     """List the parts of a container that may hold a future."""
-    if isinstance(value, dict):
-        return _interesting(value.keys()) + _interesting(value.values())
-    if isinstance(value, _CONTAINERS):
-        return _interesting(value)
-    if _is_data(value):
-        return [
-            getattr(value, field.name)
-            for field in dataclasses.fields(value)
-            if hasattr(value, field.name)
-        ]
-    return []
+    kind = type(value)
+    found: list[Any] = []
+    if issubclass(kind, dict):
+        found = _interesting(value.keys()) + _interesting(value.values())
+    elif issubclass(kind, _CONTAINERS):
+        found = _interesting(value)
+    names = _fields(kind)
+    return found + [getattr(value, n) for n in names if hasattr(value, n)]
 
 
 def _interesting(values: Iterable[Any]) -> list[Any]:
@@ -209,13 +215,17 @@ def _interesting(values: Iterable[Any]) -> list[Any]:
     return [value for value in values if type(value) not in ATOMIC]
 
 
-def _is_data(value: Any) -> bool:
-    kind = type(value)
-    return (
-        hasattr(kind, "__dataclass_fields__")
-        and not issubclass(kind, type)
-        and not isinstance(value, Enum | PurePath)
-    )
+def _fields(kind: Any) -> tuple[str, ...]:
+    """Return the fields that a dataclass, or a class of attrs or pydantic, declares."""
+    if kind in _CONTAINERS or kind is dict or issubclass(kind, type | Enum | PurePath):
+        return ()
+    if hasattr(kind, "__dataclass_fields__"):
+        import dataclasses
+
+        return tuple([field.name for field in dataclasses.fields(kind)])
+    if hasattr(kind, "__attrs_attrs__"):
+        return tuple([one.name for one in kind.__attrs_attrs__])
+    return tuple(getattr(kind, "__pydantic_fields__", ()))
 
 
 def substitute(
@@ -231,7 +241,7 @@ def substitute(
     ``replace`` returns the value for a future or a file; ``deep`` is as in ``find``.
 
     Raises:
-        ValueError: A container holds a future and, at some depth, itself.
+        ValueError: A container holds a future or a file and, at some depth, itself.
     """
     if deep:
         done = _rebuilt_within([*args, *kwargs.values()], replace)
@@ -242,7 +252,7 @@ def substitute(
     new_args = tuple([_new(value, replace, {}) for value in args])
     new_kwargs = {key: _new(value, replace, {}) for key, value in kwargs.items()}
     inputs = new_kwargs.get("inputs")
-    if isinstance(inputs, list | tuple):
+    if inputs is not None and issubclass(type(inputs), list | tuple):
         new_kwargs["inputs"] = _rebuilt(
             inputs, [_new(item, replace, {}) for item in inputs]
         )
@@ -254,11 +264,17 @@ def _new(value: Any, replace: Callable[[Any], Any], done: dict[int, Any]) -> Any
 
     ``done`` has the containers that have been rebuilt: ``{id(old): new}``.
     """
-    if isinstance(value, Quote):
+    if type(value) is Quote:
         return value.value
-    if isinstance(value, Future) or (isinstance(value, File) and value.stageable):
-        return replace(value)
-    return done.get(id(value), value)
+    return replace(value) if _is_replaced(value) else done.get(id(value), value)
+
+
+def _is_replaced(value: Any) -> bool:
+    """Tell whether a value may stand for another one."""
+    kind = type(value)
+    if issubclass(kind, File):
+        return value.stageable or value.relative  # type: ignore[no-any-return]  # both are bool
+    return issubclass(kind, Future | Quote)
 
 
 def _rebuilt_within(values: list[Any], replace: Callable[[Any], Any]) -> dict[int, Any]:
@@ -285,7 +301,7 @@ def _rebuilt_within(values: list[Any], replace: Callable[[Any], Any]) -> dict[in
         if container not in done:
             raise ValueError(
                 f"A {type(value).__name__} among the arguments contains itself and a "
-                f"future; wrap it in jackfield.quote()."
+                f"future or a file; wrap it in jackfield.quote()."
             )
     return done
 
@@ -302,12 +318,12 @@ def _holders(values: list[Any]) -> tuple[dict[int, list[int]], dict[int, Any]]:
     stack = [value for value in values if type(value) not in ATOMIC]
     while stack:
         value = stack.pop()
-        if id(value) in seen or isinstance(value, _LEAVES):
+        if id(value) in seen or issubclass(type(value), _LEAVES):
             continue
         seen[id(value)] = value
         for child in _children(value):
-            if isinstance(child, _LEAVES):
-                if not isinstance(child, File) or child.stageable:
+            if issubclass(type(child), _LEAVES):
+                if _is_replaced(child):
                     marked.append(id(value))
             else:
                 holders.setdefault(id(child), []).append(id(value))
@@ -322,15 +338,16 @@ def _holders(values: list[Any]) -> tuple[dict[int, list[int]], dict[int, Any]]:
 
 
 def _container(value: Any, replace: Callable[[Any], Any], done: dict[int, Any]) -> Any:
+    new = value
     if isinstance(value, dict):
-        return _dict(value, replace, done)
-    if isinstance(value, list | tuple):
-        return _rebuilt(value, [_new(item, replace, done) for item in value])
-    if isinstance(value, set | frozenset):
+        new = _dict(value, replace, done)
+    elif isinstance(value, _LISTS):
+        new = _rebuilt(value, [_new(item, replace, done) for item in value])
+    elif isinstance(value, set | frozenset):
         items = list(value)
-        new = [_new(item, replace, done) for item in items]
-        return value if _same(items, new) else type(value)(new)
-    return _dataclass(value, replace, done)
+        others = [_new(item, replace, done) for item in items]
+        new = value if _same(items, others) else type(value)(others)
+    return _with_fields(value, new, replace, done)
 
 
 def _rebuilt(old: Any, new: list[Any]) -> Any:
@@ -346,7 +363,8 @@ def _rebuilt(old: Any, new: list[Any]) -> Any:
         return type(old)(new)
     # A copy keeps what a subclass adds, and does not call its ``__init__``.
     result = copy.copy(old)
-    result[:] = new
+    result.clear()
+    result.extend(new)
     return result
 
 
@@ -366,21 +384,26 @@ def _dict(value: Any, replace: Callable[[Any], Any], done: dict[int, Any]) -> An
     return result
 
 
-def _dataclass(value: Any, replace: Callable[[Any], Any], done: dict[int, Any]) -> Any:
+def _with_fields(
+    value: Any, new: Any, replace: Callable[[Any], Any], done: dict[int, Any]
+) -> Any:
+    """Return ``new``, which has the items that replace those of ``value``, with fields.
+
+    It may be the same object, which then is copied before a field is set.
+    """
     changed: dict[str, Any] = {}
-    for field in dataclasses.fields(value):
-        if hasattr(value, field.name):
-            old = getattr(value, field.name)
-            new = _new(old, replace, done)
-            if new is not old:
-                changed[field.name] = new
-    if not changed:
-        return value
-    # ``dataclasses.replace`` calls ``__init__``, and refuses ``init=False`` fields.
-    result = copy.copy(value)
-    for name, new in changed.items():
-        object.__setattr__(result, name, new)
-    return result
+    for name in _fields(type(value)):
+        if hasattr(value, name):
+            old = getattr(value, name)
+            other = _new(old, replace, done)
+            if other is not old:
+                changed[name] = other
+    if changed and new is value:
+        # ``dataclasses.replace`` calls ``__init__``, and refuses ``init=False`` fields.
+        new = copy.copy(value)
+    for name, other in changed.items():
+        object.__setattr__(new, name, other)
+    return new
 
 
 def _same(old: Any, new: list[Any]) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import InitVar, dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 from jackfield.errors import ConfigurationError
-from jackfield.files import File
+from jackfield.files import CALLED_IN, File
 from jackfield.futures import AppFuture, KernelFuture, MemoInfo
 from jackfield.futures.future import task_of as _record_of
 from jackfield.states import TaskState, TaskView
@@ -27,7 +27,8 @@ Executors: TypeAlias = Literal["all"] | tuple[str, ...]
 
 
 _FUTURES: Final = frozenset({AppFuture})
-_NO_MATTER: Final = frozenset({"label", "walltime"})
+_SPECIAL: Final = frozenset({"bash", "join"})
+_NO_MATTER: Final = frozenset({"label", "walltime", CALLED_IN})
 """Arguments of a call that never change its result."""
 
 
@@ -103,7 +104,7 @@ class AppSpec:
         self.not_in_key = _NO_MATTER.union(ignore_for_cache)
         limited = self.walltime is not None
         self.special = (
-            self.cache or self.kind == "join" or limited or bool(self.defaults)
+            self.cache or self.kind in _SPECIAL or limited or bool(self.defaults)
         )
 
 
@@ -126,6 +127,7 @@ class Extras:
         streams: The values of ``stdout=`` and ``stderr=``, as the app gets them.
         outputs: The files that the app is to make.
         ignored: Names of arguments of this call that are not in the memo key.
+        place: The directory of a cached call that makes files there; see ``_place``.
         key: The memo key, once it is known.
         manifest: Returns what the key was made of.
         memo: ``"hit"`` or ``"miss"`` once a result was looked up; ``"off"`` before.
@@ -142,6 +144,7 @@ class Extras:
     streams: Mapping[str, Any] = field(default_factory=dict)
     outputs: Sequence[File] = ()
     ignored: tuple[str, ...] = ()
+    place: str = ""
     key: bytes | None = None
     manifest: Callable[[], Mapping[str, str]] | None = None
     looked_up: float = 0.0
@@ -161,7 +164,8 @@ class Extras:
 
     def remote_outputs(self) -> list[File]:
         """Return those of them that have to be staged out."""
-        return [file for file in self.files() if file.local_path is not None]
+        placed = [file for file in self.files() if file.local_path is not None]
+        return [file for file in placed if not file.relative]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

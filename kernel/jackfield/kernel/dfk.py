@@ -22,7 +22,13 @@ from jackfield.kernel.shutdown import Shutdown
 from jackfield.kernel.waiting import wait_for_tasks
 from jackfield.plugins.manager import PluginManager
 from jackfield.states import Summary, TaskState  # noqa: TC001  (so that ``get_type_hints`` finds them)
-from jackfield.steps.call import READ_BY_KERNEL, read_signature
+from jackfield.steps.call import (
+    READ_BY_KERNEL,
+    Specs,
+    name_of,
+    plain_call,
+    read_signature,
+)
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -80,7 +86,7 @@ class DataFlowKernel:
             config = Config()
         self._config: Config = config
         self._manager: PluginManager = _manager(config)
-        self._plain_specs: dict[str, AppSpec] = {}
+        self._plain_specs: Specs = Specs()
         self._starting: threading.Lock = threading.Lock()
         self._run_dir: Path = make_run_dir(
             Path(config.run_dir), shared=config.shared_run_dir
@@ -220,7 +226,8 @@ class DataFlowKernel:
                 app = app.options(**changes)
             future: AppFuture[Any] = app.submit_to(self, args, kwargs)
             return future
-        name = getattr(func, "__name__", None) or type(func).__name__
+        name = getattr(func, "__name__", None) or name_of(func)
+        target, args, kwargs = plain_call(func, args, kwargs)
         if executors != "all" or cache or not READ_BY_KERNEL.isdisjoint(kwargs):
             spec = AppSpec(
                 name,
@@ -228,11 +235,8 @@ class DataFlowKernel:
                 cache=cache,
                 accepts=read_signature(func)[0],
             )
-            return self.submit_app(spec, func, args, kwargs)
-        plain = self._plain_specs.get(name)
-        if plain is None:
-            plain = self._plain_specs[name] = AppSpec(name)
-        return self.submit_app(plain, func, args, kwargs)
+            return self.submit_app(spec, target, args, kwargs)
+        return self.submit_app(self._plain_specs[name], target, args, kwargs)
 
     @overload
     def map(

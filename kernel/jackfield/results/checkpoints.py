@@ -161,6 +161,8 @@ class Checkpoints:
     def not_stored(self, app: str, error: BaseException) -> None:
         """Tell, once for each app, that a result cannot be stored."""
         if self.writes and app not in self._unsaved:
+            if len(self._unsaved) >= 1_000:  # names made up for each call
+                self._unsaved.clear()
             self._unsaved.add(app)
             self._warn(f"Results of {app!r} are not stored: {one_line(error)}")
 

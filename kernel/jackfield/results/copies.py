@@ -60,7 +60,7 @@ class Frozen(NamedTuple):
 
     Attributes:
         data: It, pickled.
-        outputs: Path of each local file that the call made to that file's identity.
+        outputs: Name, as given, of each local file that the call made to its identity.
     """
 
     data: bytes | memoryview

@@ -13,12 +13,12 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jackfield.errors import one_line
-from jackfield.files import File
+from jackfield.files import CALLED_IN, File
 from jackfield.results.copies import LARGE, Frozen, is_fixed, result_bytes, result_value
 from jackfield.results.outputs import altered, kept, produced, returned
 from jackfield.results.versions import FunctionVersions
@@ -237,6 +237,10 @@ class Flights:
         key, manifest = self._keys().key(
             spec.name, function, work.args, work.kwargs, ignore
         )
+        if place := task.extras.place:
+            part = hashlib.sha256(os.fsencode(place)).digest()
+            key = hashlib.sha256(b"place" + part + key).digest()
+            manifest = partial(_with_place, manifest, part.hex())
         if spec.kind == "join":  # what it returns is joined: another result
             key = hashlib.sha256(b"join" + key).digest()
         return key, manifest
@@ -383,6 +387,10 @@ class Flights:
         if error is not None:  # here, and not in the step, which runs no user's code
             task.reason = one_line(error)
         self._actions.end(task, state, error, returned(result))
+
+
+def _with_place(manifest: Callable[[], Mapping[str, str]], part: str) -> dict[str, str]:
+    return {**manifest(), f"argument {CALLED_IN}": part}
 
 
 def _made_here(extras: Extras) -> list[File]:

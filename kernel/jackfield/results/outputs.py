@@ -30,7 +30,7 @@ class Produced:
 
     Attributes:
         value: What its function returned.
-        outputs: Path of each local file that it made to that file's identity.
+        outputs: Name, as given, of each local file that it made to its identity.
     """
 
     value: Any
@@ -41,7 +41,7 @@ def produced(value: Any, outputs: Sequence[File], identify: IdentifyFile) -> Any
     """Return what to keep of a call that made these local files, just now."""
     if not outputs:
         return value
-    return Produced(value, {one.filepath: identify(one.filepath) for one in outputs})
+    return Produced(value, {one.url: identify(one.filepath) for one in outputs})
 
 
 def returned(result: Any) -> Any:
@@ -61,7 +61,7 @@ def altered(result: Any, outputs: Sequence[File], identify: IdentifyFile) -> str
     """Say which of the local files is not what the call made; ``""``: none."""
     made = result.outputs if isinstance(result, Produced | Frozen) else {}
     for file in outputs:
-        then = made.get(file.filepath, b"")
+        then = made.get(file.url, b"")
         if not then or then != identify(file.filepath):
             return f"an output is not what the call made: {file.filepath}"
     return ""

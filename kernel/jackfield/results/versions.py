@@ -25,7 +25,7 @@ class FunctionVersion:
     def __init__(self, function: Callable[..., Any]) -> None:
         self.__wrapped__: Callable[..., Any] = function
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call the function."""
         return self.__wrapped__(*args, **kwargs)
 

@@ -16,7 +16,9 @@ So each is done in a ``try`` of its own, and one bad object makes one task fail.
 
 from __future__ import annotations
 
+import linecache
 import pickle
+import re
 import sys
 import traceback
 from collections import OrderedDict
@@ -24,6 +26,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from jackfield.errors import RemoteError, SerializationError, TaskExitError
+from jackfield.serialize._errors import set_cause
 from jackfield.serialize._pickling import (
     PROTOCOL,
     Buffers,
@@ -78,6 +81,13 @@ Packed: TypeAlias = tuple[Any, ...]
   unpickled.
 """
 
+_LINELESS: Final = re.compile(
+    r'^(?P<lead>[ |]*)File "(?P<file>.+)", line (?P<number>\d+), in .*\n'
+    r"(?!(?P=lead)  )",
+    re.MULTILINE,
+)
+"""A frame of a traceback that does not show its line."""
+
 _FUNCTIONS_KEPT: Final = 256
 """How many functions a worker remembers, so that it does not load them again."""
 
@@ -85,7 +95,8 @@ _FUNCTIONS_KEPT: Final = 256
 class RemoteTraceback(Exception):  # noqa: N818  (shown as a cause, never raised)
     """The traceback of a task's exception in the worker, as text.
 
-    It becomes the ``__cause__`` of the driver's exception: Python prints it above.
+    It becomes the ``__cause__`` of the driver's exception, or of the last of the causes
+    that this has: Python prints it above.
     """
 
     def __init__(self, text: str) -> None:
@@ -278,22 +289,32 @@ def pack_unpicklable(value: object, error: BaseException) -> Packed:
 def pack_error(error: BaseException, *, skip_frames: int = 1) -> Packed:
     """Pack what a task has raised.
 
-    It is unpickled here for a test, because many exceptions can be pickled but not
-    unpickled. One that cannot is packed as text alone. The first ``skip_frames`` of the
-    traceback are ours and are left out.
+    It is unpickled here for a test, because some exceptions can be pickled but not
+    unpickled. One that cannot is packed as text alone; if only its cause cannot, a
+    ``RemoteError`` is its cause. The first ``skip_frames`` of the traceback are ours
+    and are left out.
     """
     text = _format(error, skip_frames)
     if not isinstance(error, Exception):
         return "exit", safe_repr(error), text
-    data: bytes | None
+    data = _dump_error(error)
+    if data is None and error.__cause__ is not None:
+        cause = RemoteError(_class_name(error.__cause__), safe_str(error.__cause__), "")
+        set_cause(error, cause)
+        data = _dump_error(error)
+    return "error", data, _class_name(error), safe_str(error), text
+
+
+def _dump_error(error: Exception) -> bytes | None:
     try:
         data = dumps(error)
-        if type(loads(data)) is not type(error):
-            data = None
+        return data if type(loads(data)) is type(error) else None
     except BaseException:
-        data = None
-    cls = type(error)
-    return "error", data, f"{cls.__module__}.{cls.__qualname__}", safe_str(error), text
+        return None
+
+
+def _class_name(error: BaseException) -> str:
+    return f"{type(error).__module__}.{type(error).__qualname__}"
 
 
 def _format(error: BaseException, skip_frames: int) -> str:
@@ -314,10 +335,10 @@ def load_outcome(name: str, packed: Packed) -> tuple[BaseException | None, Any]:
 
     Returns:
         ``(error, value)``, of which the error is ``None`` if the task has returned. The
-        error is the task's own, with a ``RemoteTraceback`` as its cause; or a
-        ``RemoteError``, if that cannot be unpickled; a ``TaskExitError`` for what would
-        have ended the worker; a ``SerializationError`` if function, arguments or result
-        could not be pickled or unpickled.
+        error is the task's own, with a ``RemoteTraceback`` as its cause, or behind the
+        causes that it has; or a ``RemoteError``, if that cannot be unpickled; a
+        ``TaskExitError`` for what would have ended the worker; a ``SerializationError``
+        if function, arguments or result could not be pickled or unpickled.
     """
     kind = packed[0]
     if kind == "ok":
@@ -353,5 +374,16 @@ def _load_error(
 
 
 def _caused(error: BaseException, text: str) -> BaseException:
-    error.__cause__ = RemoteTraceback(text)
+    """Put the remote traceback at the end of an error's chain of causes."""
+    last, seen = error, {id(error)}
+    while last.__cause__ is not None and id(last.__cause__) not in seen:
+        last = last.__cause__
+        seen.add(id(last))
+    set_cause(last, RemoteTraceback(_LINELESS.sub(_with_line, text)))
     return error
+
+
+def _with_line(frame: re.Match[str]) -> str:
+    """Add a line of source that only this process has, such as a notebook's."""
+    line = linecache.getline(frame["file"], int(frame["number"])).strip()
+    return f"{frame[0]}{frame['lead']}  {line}\n" if line else frame[0]

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import pickle
 import sys
+from collections import ChainMap
 from functools import cache
 from pathlib import Path
-from types import FunctionType
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from types import CodeType, FunctionType
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 from weakref import WeakSet
+
+from jackfield.serialize._errors import reduce_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -112,9 +115,11 @@ class _NotImportableError(Exception):
 
 class _PlainPickler(pickle.Pickler):
     def reducer_override(self, obj: Any) -> Any:
-        if isinstance(obj, type | FunctionType) and not worker_can_import(
-            obj.__module__
-        ):
+        kind = type(obj)  # `isinstance` would load a lazy proxy
+        if issubclass(kind, BaseException):
+            return reduce_error(obj)
+        by_name = kind is FunctionType or issubclass(kind, type)
+        if by_name and not worker_can_import(obj.__module__):
             raise _NotImportableError
         return NotImplemented
 
@@ -123,9 +128,22 @@ class _PlainPickler(pickle.Pickler):
 def cloud_pickler() -> type[pickle.Pickler]:
     import cloudpickle
 
+    theirs: Any = cloudpickle.Pickler.dispatch_table
+
+    def reduce_code(code: CodeType) -> Any:
+        # It leaves the file's name out, without which a traceback shows no lines.
+        make, args, *_ = theirs[CodeType](code)
+        name = code.co_filename
+        return make, tuple([name if one == "<dynamic-code>" else one for one in args])
+
     class CloudPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is untyped
+        dispatch_table: ClassVar[Any] = ChainMap({CodeType: reduce_code}, theirs)
+
         def reducer_override(self, obj: Any) -> Any:
-            if isinstance(obj, type | FunctionType):
+            kind = type(obj)
+            if issubclass(kind, BaseException):
+                return reduce_error(obj)
+            if kind is FunctionType or issubclass(kind, type):
                 _send_by_value(obj.__module__)
             reduced: Any = super().reducer_override(obj)
             if isinstance(obj, type) and isinstance(reduced, tuple) and reduced[5:]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
+from types import BuiltinFunctionType, FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.errors import BadStdStreamFile, ConfigurationError
-from jackfield.files import File, as_file
-from jackfield.graph.task import AppSpec, Extras
+from jackfield.executors.coroutines import runnable
+from jackfield.files import CALLED_IN, File, as_file, here
+from jackfield.graph.arguments import find
+from jackfield.graph.task import AppSpec, Extras, stream_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +27,13 @@ TASKS_PER_DIRECTORY: Final = 10_000
 
 READ_BY_KERNEL: Final = frozenset({"label", "outputs", "stderr", "stdout", "walltime"})
 """Arguments of a call that the kernel reads; the app gets those that it accepts."""
+
+_PATHS: Final = (str, os.PathLike, File)
+_LISTS: Final = (list, tuple, set, frozenset)
+_NOT_PLAIN: Final = (
+    inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
+)
+_SPECS_KEPT: Final = 1_000
 
 
 class AutoLogName:
@@ -51,6 +63,9 @@ class CallReader:
         self, run_dir: Path, transfers: Callable[[], SharedTransfers], *, copies: bool
     ) -> None:
         self._run_dir = run_dir
+        self._began_in = "/"
+        with suppress(FileNotFoundError):
+            self._began_in = here("")
         self._transfers = transfers
         self._copies = copies
 
@@ -70,10 +85,17 @@ class CallReader:
         """
         extras = Extras()
         extras.walltime = spec.walltime
-        if not spec.defaults and READ_BY_KERNEL.isdisjoint(kwargs):
+        if spec.kind == "bash":
+            kwargs = {**kwargs, CALLED_IN: here("")}
+        elif not spec.defaults and READ_BY_KERNEL.isdisjoint(kwargs):
             return extras, kwargs
         values = dict(spec.defaults)
-        values.update({name: kwargs[name] for name in READ_BY_KERNEL & kwargs.keys()})
+        for name in READ_BY_KERNEL & kwargs.keys():
+            values[name] = kwargs[name]
+            # A parameter of the app's own may have a name that the kernel reads.
+            own = spec.kind != "bash" and name in spec.accepts
+            if own and kwargs[name] is not None and not _is_read(name, kwargs[name]):
+                del values[name]
         if values.get("label") is not None:
             extras.label = str(values["label"])
         if values.get("walltime") is not None:
@@ -81,10 +103,16 @@ class CallReader:
             if spec.kind != "bash":  # there, who started the command also kills it
                 extras.walltime = values["walltime"]
         self._read_streams(spec, task_id, extras, values)
-        if values.get("outputs"):
-            outputs = [self._output(task_id, as_file(one)) for one in values["outputs"]]
+        outputs = values.get("outputs")
+        if outputs is not None and not isinstance(outputs, _LISTS):
+            raise ConfigurationError(
+                f"outputs= of {spec.name!r} is {outputs!r}; expected a list of files."
+            )
+        if outputs:
+            outputs = [self._output(task_id, as_file(one)) for one in outputs]
             extras.outputs = values["outputs"] = outputs
-        rest = {name: kwargs[name] for name in kwargs if name not in READ_BY_KERNEL}
+        extras.place = self._place(spec, extras)
+        rest = {name: kwargs[name] for name in kwargs if name not in values}
         accepted = {name: values[name] for name in values if name in spec.accepts}
         return extras, {**rest, **accepted}
 
@@ -95,19 +123,33 @@ class CallReader:
         for name in ("stdout", "stderr"):
             if values.get(name) is None:
                 continue
-            if values[name] is AUTO_LOGNAME:
+            given, auto = values[name], values[name] is AUTO_LOGNAME
+            if auto:
                 extras.ignored = (*extras.ignored, name)
-            streams[name] = self._stream(
-                spec, task_id, extras.label, name, values[name]
-            )
+            streams[name] = self._stream(spec, task_id, extras.label, name, given)
+            # A bash app gets a path as it was given, with the directory of the call,
+            # because the memo key has the path: a project may move with its results.
+            if auto or spec.kind != "bash" or stream_file(given) is not None:
+                values[name] = streams[name]
         if streams:
-            values.update(streams)
             extras.streams = streams
+
+    def _place(self, spec: AppSpec, extras: Extras) -> str:
+        """Return what tells a cached call that makes files from one made elsewhere.
+
+        It is the way there from the directory in which the run began, so that a project
+        may move with its results; ``""`` where it does not matter.
+        """
+        relative = any(file.relative for file in extras.files())
+        if not spec.cache or not (relative or spec.kind == "bash"):
+            return ""
+        place = os.path.relpath(here(""), self._began_in)
+        return "" if place == "." else place
 
     def _output(self, task_id: int, file: File) -> File:
         copied = self._copies and file.url.startswith("file:")
         if not (file.remote or copied):
-            return file
+            return file.located()
         return self._transfers().place_output(file, task_id)
 
     def _stream(
@@ -125,15 +167,22 @@ class CallReader:
         path, mode = value, "a"
         if isinstance(value, tuple) and len(value) == 2:
             path, mode = value
-        if isinstance(path, File) and path.remote:
-            placed = self._transfers().place_output(path, task_id)
-            return (placed, mode) if isinstance(value, tuple) else placed
-        if not isinstance(path, str | os.PathLike) or not isinstance(mode, str):
+        if not isinstance(path, _PATHS) or not isinstance(mode, str):
             raise BadStdStreamFile(
                 f"{name}= of {spec.name!r} is {value!r}; expected a path, "
-                f"(path, mode), a File or AUTO_LOGNAME."
+                f"(path, mode), a File or AUTO_LOGNAME. The kernel reads it: a "
+                f"parameter that means something else needs another name."
             )
-        return value
+        if not set(mode) & set("awx+"):
+            raise BadStdStreamFile(
+                f"{name}= of {spec.name!r} has the mode {mode!r}, which only reads; "
+                f"use 'a' to append, 'w' to write anew or 'x' for a new file."
+            )
+        if isinstance(path, File):
+            place: Any = self._output(task_id, path)
+        else:
+            place = here(os.fsdecode(path))
+        return (place, mode) if isinstance(value, tuple) else place
 
 
 def stream_path(run_dir: Path, task: int, app: str, label: str, stream: str) -> str:
@@ -160,6 +209,104 @@ def checked_walltime(app: str, value: Any) -> float:
     return float(value)
 
 
+def _is_read(name: str, value: Any) -> bool:
+    """Tell whether an argument of this name is what the kernel reads under it."""
+    kind = type(value)
+    if name == "outputs":
+        files = issubclass(kind, _LISTS)
+        return files and all(isinstance(one, _PATHS) for one in value)
+    if name == "walltime":
+        return issubclass(kind, int | float) and kind is not bool and bool(value > 0)
+    return name != "label" or issubclass(kind, str | int | float)
+
+
+class Specs(dict[str, AppSpec]):
+    """Functions that are no apps, by name, as apps that may run on ``executors``.
+
+    All are forgotten when there are too many, as with a name made up for each call.
+    """
+
+    def __init__(self, executors: Any = "all") -> None:
+        super().__init__()
+        self._executors = executors
+
+    def __missing__(self, name: str) -> AppSpec:
+        if len(self) >= _SPECS_KEPT:
+            self.clear()
+        spec = self[name] = AppSpec(name, executors=self._executors)
+        return spec
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """Return a function's name; a partial has that of the function in it."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    name = getattr(function, "__name__", None)
+    return name if isinstance(name, str) else type(function).__name__
+
+
+def plain_call(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+    """Return what to submit for the call of a function that is no app.
+
+    Raises:
+        TypeError: It is a generator function.
+    """
+    target = function
+    if type(function) is FunctionType:
+        if function.__dict__ or function.__code__.co_flags & _NOT_PLAIN:
+            target = runnable(name_of(function), function)
+        defaults, named = function.__defaults__ or (), function.__kwdefaults__ or {}
+        if (defaults or named) and find(defaults, named) is not None:
+            args, kwargs = with_defaults(function, args, kwargs)
+            target = runnable(name_of(function), without_defaults(function))
+    elif not isinstance(function, BuiltinFunctionType | type):
+        target = runnable(name_of(function), function)
+    return target, args, kwargs
+
+
+def with_defaults(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Add to a call those defaults of its function in which a task finds something."""
+    parameters = list(inspect.signature(function).parameters.values())
+    for index, one in enumerate(parameters):
+        given = one.kind is not one.KEYWORD_ONLY and index < len(args)
+        if given or one.name in kwargs or find((one.default,), {}) is None:
+            continue
+        if one.kind is not one.POSITIONAL_ONLY:
+            kwargs = {**kwargs, one.name: one.default}
+            continue
+        # Of a parameter without a name for callers, those before it are needed, too.
+        before = [p.default for p in parameters[len(args) : index + 1]]
+        if one.empty not in before:
+            args += tuple(before)
+    return args, kwargs
+
+
+def without_defaults(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that can be pickled, though a future is a default of it.
+
+    Such defaults are ``None`` in it; ``with_defaults`` adds them to each call.
+    """
+    if not isinstance(function, FunctionType):
+        return function
+
+    def kept(value: Any) -> Any:
+        return value if find((value,), {}) is None else None
+
+    copy = FunctionType(
+        function.__code__, function.__globals__, closure=function.__closure__
+    )
+    functools.update_wrapper(copy, function)
+    del vars(copy)["__wrapped__"]
+    copy.__defaults__ = tuple(map(kept, function.__defaults__ or ()))
+    named = function.__kwdefaults__ or {}
+    copy.__kwdefaults__ = {name: kept(value) for name, value in named.items()}
+    return copy
+
+
 def read_signature(
     function: Callable[..., Any],
 ) -> tuple[frozenset[str], dict[str, Any]]:
@@ -175,6 +322,10 @@ def read_signature(
     defaults = {
         p.name: p.default
         for p in parameters
-        if p.name in READ_BY_KERNEL and p.default not in (p.empty, None, (), [])
+        if p.name in READ_BY_KERNEL
+        and p.default is not p.empty
+        and p.default is not None
+        and _is_read(p.name, p.default)
+        and p.default not in ((), [])
     }
     return accepts, defaults

@@ -76,7 +76,7 @@ class Preparer:
             for value in candidates(work.args, work.kwargs):
                 _note_files(value, late)
         elif task.found is not None:
-            replace = partial(_value, task.found.files, late)
+            replace = partial(_value, task.found, late)
             work.args, work.kwargs = substitute(
                 work.args, dict(work.kwargs), replace, deep=self._deep
             )
@@ -94,13 +94,16 @@ class Preparer:
         self._control(partial(self._wait_for_late_files, task))
 
 
-def _value(files: dict[Any, Any], late: list[File], placeholder: Any) -> Any:
+def _value(found: Found, late: list[File], placeholder: Any) -> Any:
     """Return what stands for a future or a remote file; note files in results."""
-    future = placeholder
+    future: Any = placeholder
     if not isinstance(placeholder, Future):
-        future = files.get(placeholder)
+        file: File = placeholder
+        if file.local_path is None:
+            file = found.located.get(file, file)
+        future = found.files.get(file)
         if future is None:  # a file that is here, or that the task brings itself
-            return placeholder
+            return file
     if isinstance(future, KernelFuture) and succeeded(future):
         value = value_of(future)
         _note_files(value, late)
@@ -120,9 +123,10 @@ def _note_files(value: Any, late: list[File]) -> None:
     walk through every result would cost more than it finds.
     """
     listed = value if type(value) in _LISTS else (value,)
-    if listed and isinstance(listed[0], File):
+    if listed and issubclass(type(listed[0]), File):
         late += [one for one in listed if _unstaged(one)]
 
 
 def _unstaged(value: Any) -> bool:
-    return isinstance(value, File) and value.remote and value.local_path is None
+    kind = type(value)
+    return issubclass(kind, File) and value.remote and value.local_path is None

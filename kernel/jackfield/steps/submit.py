@@ -173,7 +173,8 @@ class Dependencies:
         made = extras.files()
         remote = extras.remote_outputs()
         if remote and self._in_task.decide(task, remote):
-            made = [file.cleancopy() for file in made]  # their copies are elsewhere
+            # The copies of these are elsewhere.
+            made = [one.cleancopy() if one in remote else one for one in made]
         return tuple([DataFuture(task, future, file) for file in made])
 
     def post(self, task: Task, future: AppFuture[Any], found: Found) -> None:

@@ -38,7 +38,7 @@ class StagedCall:
     sites: Mapping[str, Site]
     outputs: Sequence[File]
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Stage in, call the function, stage out; return what it returned.
 
         Raises:

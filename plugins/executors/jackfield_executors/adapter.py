@@ -38,6 +38,7 @@ from jackfield.errors import (
     JackfieldError,
 )
 from jackfield.hookspecs import hookimpl
+from jackfield_executors.surroundings import present_directory, run_there
 from jackfield_executors.threads import join_within
 
 if TYPE_CHECKING:
@@ -181,11 +182,13 @@ class AdaptedExecutor(Executor):
         """Give a work to the foreign executor, as bytes if that pickles."""
         if not self.capabilities.isolated:
             return self._executor.submit(run_work, work)
-        from jackfield.serialize import dump_call, run_packed
+        from jackfield.serialize import dump_call
 
         function = self._dump(work)
         call = dump_call(work.name, work.function, work.args, work.kwargs)
-        return self._executor.submit(run_packed, function, call)
+        local = self.capabilities.shared_filesystem
+        directory = present_directory() if local else None
+        return self._executor.submit(run_there, directory, function, call)
 
     def _dump(self, work: Work) -> bytes:
         """Pickle a work's function; a plain one only once.

@@ -59,7 +59,7 @@ def verify_in_place(file: File) -> File:
         FileNotFoundError: There is no such file.
         TransferError: It has another size or digest.
     """
-    path = Path(file.path)
+    path = Path(file.filepath)
     if not path.exists():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), file.path)
     wrong = mismatch(file, path)

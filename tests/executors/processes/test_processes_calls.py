@@ -26,6 +26,9 @@ class TwoArgumentsError(Exception):
     def __init__(self, first: int, second: int) -> None:
         super().__init__(f"{first} and {second}")
 
+    def __reduce__(self) -> Any:
+        return TwoArgumentsError, self.args
+
 
 class LockedError(Exception):
     def __init__(self) -> None:

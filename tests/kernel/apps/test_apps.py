@@ -426,7 +426,7 @@ def test_outputs_of_a_function_that_does_not_take_them_are_looked_for(
     Path("there.txt").touch()
 
     assert double(1, outputs=["there.txt"]).result(LIMIT_S) == 2
-    with pytest.raises(jf.MissingOutputs, match=r"'double'.*'missing.txt'"):
+    with pytest.raises(jf.MissingOutputs, match=r"'double'.*missing.txt'"):
         double(1, outputs=["missing.txt"]).result(LIMIT_S)
 
 

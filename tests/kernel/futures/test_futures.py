@@ -597,7 +597,10 @@ def test_a_data_future_ends_with_its_file(
 
     assert isinstance(data, jf.DataFuture)
     assert (data.tid, data.parent, data.file_obj) == (future.tid, future, file)
-    assert (data.filename, data.filepath) == ("made.txt", "made.txt")
+    assert (data.filename, data.filepath) == (
+        "made.txt",
+        str(Path("made.txt").absolute()),
+    )
     assert not data.done()
     assert "made.txt" in repr(data)
     gate.set()
@@ -815,3 +818,13 @@ def test_a_collector_that_cancels_futures_blocks_nothing(
     kernel.wait_for_current_tasks(LIMIT_S)
 
     assert deleted == [True] * 300
+
+
+@pytest.mark.parametrize("copies", [copy.copy, copy.deepcopy])
+def test_a_future_says_that_it_cannot_be_copied(
+    kernel: jf.DataFlowKernel, copies: Callable[[Any], Any]
+) -> None:
+    future = kernel.submit(int)
+
+    with pytest.raises(TypeError, match=r"AppFuture 0 \(int\).*cannot be copied"):
+        copies(future)

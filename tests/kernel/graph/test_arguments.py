@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections import Counter, OrderedDict, defaultdict
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -379,7 +380,7 @@ def test_a_cycle_without_futures_passes() -> None:
 
 
 def test_a_cycle_beside_a_future_passes() -> None:
-    loop: list[Any] = [jf.File("local.txt")]
+    loop: list[Any] = [jf.File("/local.txt")]
     loop.append(loop)
 
     new = put({"loop": loop, "future": done(1)})
@@ -478,3 +479,115 @@ def test_find_and_substitute_agree_with_the_reference(
     for old, new in zip((*args, named), (*new_args, *new_kwargs.values()), strict=True):
         if not futures_by_reference(old):
             assert new is old
+
+
+# -- containers of other sorts, and what only looks like one
+
+
+@dataclass
+class Table(dict[str, Any]):
+    """A dataclass that is a dict as well."""
+
+    title: Any = None
+
+
+@dataclass
+class TitledRow(list[Any]):
+    title: Any = None
+
+
+def test_a_dataclass_that_is_a_dict_has_items_and_fields_replaced() -> None:
+    table = Table(title=done("t"))
+    table["x"] = done(1)
+
+    new = put(table)
+
+    assert (type(new), dict(new), new.title) == (Table, {"x": 1}, "t")
+    assert isinstance(table["x"], Future)
+
+
+def test_a_dataclass_that_is_a_list_has_items_and_fields_replaced() -> None:
+    row = TitledRow(title=done("t"))
+    row += [1, done(2)]
+    only_field = TitledRow(title=done("u"))
+    only_field.append(3)
+
+    new, other = put([row, only_field])
+
+    assert (type(new), list(new), new.title) == (TitledRow, [1, 2], "t")
+    assert (list(other), other.title) == ([3], "u")
+
+
+def test_a_deque_has_its_items_replaced_and_keeps_its_length() -> None:
+    queue = deque([done(1), 2], maxlen=5)
+
+    new = put(queue)
+
+    assert (new, new.maxlen) == (deque([1, 2]), 5)
+    assert put(deque([1])) == deque([1])
+
+
+def test_classes_of_attrs_have_their_fields_replaced() -> None:
+    attrs = pytest.importorskip("attrs")
+    plain = attrs.make_class("Plain", ["x", "y"])
+    frozen = attrs.make_class("Frozen", ["x"], frozen=True, slots=True)
+
+    new = put([plain(done(1), 2), frozen(done(3))])
+
+    assert new == [plain(1, 2), frozen(3)]
+
+
+def test_models_of_pydantic_have_their_fields_replaced() -> None:
+    class Model:
+        """Declares its fields as pydantic does, and allows no assignment."""
+
+        __pydantic_fields__ = {"x": None, "y": None}
+
+        def __init__(self, **fields: Any) -> None:
+            vars(self).update(fields)
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            raise TypeError("it is frozen")
+
+    new = put(Model(x=done(1), y=[done(2)]))
+
+    assert vars(new) == {"x": 1, "y": [2]}
+
+
+class Lazy:
+    """A proxy of what takes long to load: whoever asks for its class loads it."""
+
+    @property
+    def __class__(self) -> Any:
+        raise AssertionError("it was loaded")
+
+    @__class__.setter
+    def __class__(self, value: Any) -> None: ...
+
+    def __reduce__(self) -> Any:
+        return Lazy, ()
+
+
+def test_a_lazy_proxy_is_not_touched(kernel: jf.DataFlowKernel) -> None:
+    proxy = Lazy()
+
+    def is_proxy(*args: Any, **_: Any) -> bool:
+        return all(type(one) is Lazy for one in args)
+
+    first = kernel.submit(is_proxy, proxy, x=[proxy], label="x")
+    give = kernel.submit(Lazy)
+    second = kernel.submit(is_proxy, give, proxy)
+
+    assert first.result(LIMIT_S) is True
+    assert second.result(LIMIT_S) is True
+    assert put({"x": [proxy, done(1)]})["x"] == [proxy, 1]
+
+
+def test_a_lazy_proxy_is_not_touched_on_its_way_to_a_worker(tmp_path: Path) -> None:
+    executor = {"plugin": "processes", "workers": 1}
+
+    def is_proxy(one: Any) -> bool:
+        return type(one).__name__ == "Lazy"
+
+    with jf.load(executors={"one": executor}, run_dir=tmp_path) as kernel:
+        assert kernel.submit(is_proxy, Lazy()).result(LIMIT_S) is True

@@ -140,13 +140,14 @@ def _is_overdue(worker: WorkerHandle, work: Work | None, now: float) -> bool:
     """Tell whether a worker has to be killed for its work; set the next deadline.
 
     A deadline says only when to look. The work for which it was set may have ended, or
-    have begun later than was assumed.
+    have begun later than was assumed; or its function is still being imported, and the
+    walltime begins after that.
     """
     if work is None or work.walltime is None:
         limits = [held.walltime for held in worker.held if held.walltime is not None]
         worker.deadline = now + min(limits, default=math.inf)
         return False
-    worker.deadline = worker.since() + work.walltime
+    worker.deadline = (worker.called() or now) + work.walltime
     if worker.deadline > now:
         return False
     worker.deadline = now + work.walltime

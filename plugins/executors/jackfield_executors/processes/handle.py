@@ -13,7 +13,7 @@ import sys
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from jackfield_executors.processes.progress import BEGUN, FINISHED, RECALL, SINCE
+from jackfield_executors.processes.progress import BEGUN, CALLED, FINISHED, RECALL
 from jackfield_executors.processes.wire import MOST_PARTS, FrameReader, unsent
 
 if TYPE_CHECKING:
@@ -40,9 +40,9 @@ class KillReason(NamedTuple):
 class WorkerHandle:
     """One worker, from the request to start it until its process is reaped.
 
-    The attributes are guarded by the pool's lock, with two exceptions. ``reader``
-    belongs to the loop's thread. ``path`` belongs to the thread that builds a message
-    for the worker, of which there is one at a time.
+    The attributes are guarded by the pool's lock, with these exceptions. ``reader``
+    belongs to the loop's thread. ``path`` and ``directory`` belong to the thread that
+    builds a message for the worker, of which there is one at a time.
 
     Attributes:
         number: Its number in this executor. No other worker ever gets it.
@@ -57,6 +57,7 @@ class WorkerHandle:
         load: How many seconds the works in ``held`` are expected to take together.
         known: Numbers of the functions that it was sent.
         path: Its ``sys.path``.
+        directory: Where it runs tasks, or ``None``.
         outbox: Data for it that the socket had no room for.
         ready: Whether it is set up.
         watchdog: Whether its watchdog runs while it works on ``held``. Only then it can
@@ -84,6 +85,7 @@ class WorkerHandle:
         "being_sent",
         "dead",
         "deadline",
+        "directory",
         "disconnected",
         "held",
         "kill_reason",
@@ -121,6 +123,7 @@ class WorkerHandle:
         self.load: float = 0.0
         self.known: set[int] = set()
         self.path: list[str] = sys.path[:]
+        self.directory: str | None = None
         self.outbox: list[memoryview] = []
         self.ready: bool = False
         self.watchdog: bool = False
@@ -166,9 +169,12 @@ class WorkerHandle:
         index = begun - 1 - self.received
         return self.held[index] if index < len(self.held) else None
 
-    def since(self) -> float:
-        """Return when it began the task that it began last, by ``time.monotonic()``."""
-        nanoseconds: int = self.page.words[SINCE]
+    def called(self) -> float:
+        """Return when it called the function of the task that it began last.
+
+        That is by ``time.monotonic()``, and 0 while function or arguments are loaded.
+        """
+        nanoseconds: int = self.page.words[CALLED]
         return nanoseconds / 1e9
 
     def recall(self) -> None:

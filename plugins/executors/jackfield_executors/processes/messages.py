@@ -33,6 +33,7 @@ from jackfield_executors.processes.wire import (
     large_frame,
     small_frame,
 )
+from jackfield_executors.surroundings import present_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -249,8 +250,8 @@ def build_message(
 ) -> Message:
     """Make a message of works for a worker, with all that it needs to run them.
 
-    What was sent to a worker before arrives before, so a change of ``sys.path`` and new
-    functions need no answer: they stand in front of the calls.
+    What was sent to a worker before arrives before, so a change of ``sys.path`` or of
+    the directory and new functions need no answer: they stand in front of the calls.
 
     Args:
         works: What to send.
@@ -267,6 +268,9 @@ def build_message(
         worker.path = sys.path[:]
         found = [one for one in worker.path if isinstance(one, str)]
         message.parts.append(small_frame(Kind.PATH, pickle.dumps(found, 5)))
+    if worker.directory != (here := present_directory()):
+        worker.directory = here
+        message.parts.append(small_frame(Kind.DIRECTORY, pickle.dumps(here, 5)))
     for number_forgotten in worker.take_forgotten():
         message.parts.append(small_frame(Kind.FORGET, number=number_forgotten))
     for work in works:

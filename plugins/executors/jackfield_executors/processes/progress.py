@@ -40,6 +40,10 @@ FIRST: Final = 4
 """How many tasks had ended before the one whose result stands first in the page.
 Written by the worker."""
 
+CALLED: Final = 5
+"""When the function of the last task was called, like ``SINCE``; 0 while it or its
+arguments are being loaded. Written by the worker."""
+
 RECORDS: Final = 64
 """Where the results begin: a length, that many bytes of pickle, the next length ..."""
 

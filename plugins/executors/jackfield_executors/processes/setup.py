@@ -27,6 +27,7 @@ class Setup(TypedDict):
     Attributes:
         name: Its name in log records.
         path: The driver's ``sys.path``.
+        directory: The driver's directory; ``None`` if that is gone.
         argv: The driver's ``sys.argv``.
         levels: The levels of the driver's loggers, by name; the root's is ``""``.
         nice: What to add to its niceness.
@@ -36,6 +37,7 @@ class Setup(TypedDict):
 
     name: str
     path: list[str]
+    directory: str | None
     argv: list[str]
     levels: dict[str, int]
     nice: int

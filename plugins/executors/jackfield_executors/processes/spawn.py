@@ -18,6 +18,7 @@ from jackfield import serialize
 from jackfield_executors.processes import progress
 from jackfield_executors.processes.handle import WorkerHandle
 from jackfield_executors.processes.wire import Kind, large_frame
+from jackfield_executors.surroundings import present_directory
 
 if TYPE_CHECKING:
     from jackfield_executors.processes.forkserver_client import ForkServerClient
@@ -41,7 +42,7 @@ def start_worker(
         OSError: No descriptor can be had, or the fork server is gone.
         SerializationError: The initializer cannot be sent.
     """
-    setup = pickle.dumps(_setup(number, options))
+    setup = _setup(number, options)
     with ExitStack() as to_close, ExitStack() as on_error:
         ours, theirs = socket.socketpair()
         to_close.enter_context(theirs)
@@ -60,7 +61,8 @@ def start_worker(
         server.start_worker(number, [theirs.fileno(), page_fd, stdout, stderr])
         on_error.pop_all()
     worker = WorkerHandle(number, ours, page, pipes)
-    worker.send(large_frame(Kind.SETUP, [setup]))
+    worker.directory = setup["directory"]
+    worker.send(large_frame(Kind.SETUP, [pickle.dumps(setup)]))
     return worker
 
 
@@ -68,6 +70,7 @@ def _setup(number: int, options: Options) -> Setup:
     return {
         "name": f"{options.label}-{number}",
         "path": [one for one in sys.path if isinstance(one, str)],
+        "directory": present_directory(),
         "argv": sys.argv[:],
         "levels": _log_levels(),
         "nice": options.nice,

@@ -61,6 +61,8 @@ class Kind(IntEnum):
     """To a worker: exit when all tasks before this are done."""
     PATH = 7
     """To a worker: what ``sys.path`` is from now on, a pickled list."""
+    DIRECTORY = 8
+    """To a worker: where tasks run from now on, a pickled path."""
 
     READY = 11
     """From a worker: it is set up."""

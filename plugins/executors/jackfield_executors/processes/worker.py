@@ -53,6 +53,7 @@ from jackfield import serialize
 from jackfield_executors.processes import progress, setup
 from jackfield_executors.processes.progress import (
     BEGUN,
+    CALLED,
     FINISHED,
     FIRST,
     LENGTH,
@@ -72,6 +73,7 @@ from jackfield_executors.processes.wire import (
     send_all,
     small_frame,
 )
+from jackfield_executors.surroundings import Surroundings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,6 +111,7 @@ class _Worker:
         self._serialized: dict[int, bytes] = {}
         self._functions: dict[int, Callable[..., Any]] = {}
         self._forgotten: list[int] = []
+        self._surroundings = Surroundings()
         self._stopping = False
         self._forked = False
         self._durations: list[tuple[int, int, int]] = []
@@ -186,12 +189,18 @@ class _Worker:
             self._stopping = True
         elif kind == Kind.PATH:
             setup.follow_path(pickle.loads(body))
+        elif kind == Kind.DIRECTORY:
+            self._surroundings.follow(pickle.loads(body))
         elif kind == Kind.SETUP:
             self._set_up(body)
 
     def _set_up(self, body: bytes | bytearray | memoryview) -> None:
         try:
-            setup.apply(pickle.loads(body), self.send_log)
+            told = pickle.loads(body)
+            self._surroundings.follow(told["directory"])
+            self._surroundings.restore()
+            setup.apply(told, self.send_log)
+            self._surroundings.settle()
         except BaseException as error:
             text = serialize.pack_error(error)[-1]
             self.send(small_frame(Kind.UNFIT, text.encode(errors="replace")))
@@ -233,8 +242,9 @@ class _Worker:
                 number, args = tasks.popleft()
             except IndexError:  # the watchdog has returned the last one
                 break
-            # The time first: the driver reads it of a task that it finds begun.
+            # The times first: the driver reads them of a task that it finds begun.
             words[SINCE] = now
+            words[CALLED] = now
             begun += 1
             words[BEGUN] = begun
             value = self._outcome(number, args)
@@ -277,19 +287,21 @@ class _Worker:
 
     def _outcome(self, number: int, args: Any) -> Any:
         """Run one task, and return its result: a plain value, a tuple, or ``_SENT``."""
-        function = self._functions.get(number)
-        if function is None:
+        surroundings = self._surroundings
+        if surroundings.changed:
             try:
-                function = self._functions[number] = self._load(number)
-            except BaseException as error:
-                return serialize.pack_unloadable("its function", error)
-        if type(args) is tuple:
+                surroundings.restore()
+            except OSError as error:
+                return serialize.pack_error(error)
+        os.umask(surroundings.umask)
+        function = self._functions.get(number)
+        if function is not None and type(args) is tuple:
             kwargs: dict[str, Any] = {}
         else:
             try:
-                args, kwargs = _load_call(args)
-            except BaseException as error:
-                return serialize.pack_unloadable("its arguments", error)
+                function, args, kwargs = self._loaded(number, args)
+            except _Unloadable as unloadable:
+                return unloadable.outcome
         try:
             value = function(*args, **kwargs)
         except BaseException as error:
@@ -305,10 +317,31 @@ class _Worker:
             return value
         return self._pack(value)
 
-    def _load(self, number: int) -> Callable[..., Any]:
-        function = serialize.load_function(self._serialized[number])
-        del self._serialized[number]
-        return function
+    def _loaded(
+        self, number: int, args: Any
+    ) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+        """Load what is not loaded yet. A walltime begins afterwards.
+
+        Raises:
+            _Unloadable: One of them cannot be loaded.
+        """
+        words = self._page.words
+        words[CALLED] = 0
+        what = "its function"
+        try:
+            function = self._functions.get(number)
+            if function is None:
+                function = serialize.load_function(self._serialized[number])
+                self._functions[number] = function
+                del self._serialized[number]
+            what = "its arguments"
+            args, kwargs = (args, {}) if type(args) is tuple else _load_call(args)
+            if self._surroundings.changed:
+                self._surroundings.adopt_imports()
+        except BaseException as error:
+            raise _Unloadable(serialize.pack_unloadable(what, error)) from error
+        words[CALLED] = monotonic_ns()
+        return function, args, kwargs
 
     def _pack(self, value: Any) -> Any:
         """Pickle a value; if that makes it large, send it at once."""
@@ -417,6 +450,11 @@ class _Worker:
 
     def _note_fork(self) -> None:
         self._forked = True
+
+
+class _Unloadable(Exception):  # noqa: N818  (it carries an outcome out of `_loaded`)
+    def __init__(self, outcome: serialize.Packed) -> None:
+        self.outcome: serialize.Packed = outcome
 
 
 def _load_call(args: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
