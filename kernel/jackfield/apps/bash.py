@@ -1,7 +1,13 @@
 """Running a bash app's command, in the thread or process where the executor calls it.
 
-Each command has a process group of its own, so that at its walltime, and at the end of
-the program, it is killed together with all that it has started.
+Each command has a process group and a mark of its own (see ``programs``), so that at
+its walltime, and at the end of the program, it is killed together with all that it has
+started.
+
+*Process ids.* Until a command is reaped, its id is its own; afterwards it may be that
+of a foreign process. The thread that runs the command kills it before it reaps it. At
+the program's end another thread kills what is in ``_running``, with ``_lock`` held; so
+a command leaves ``_running``, under that lock, before it is reaped.
 """
 
 from __future__ import annotations
@@ -10,15 +16,20 @@ import atexit
 import contextlib
 import inspect
 import os
+import select
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from threading import Lock
+from typing import IO, TYPE_CHECKING, Any, Final
 
+from jackfield import programs
 from jackfield.errors import (
     AppTimeout,
     BadStdStreamFile,
+    BashAppError,
     BashAppNoReturn,
     BashExitFailure,
     MissingOutputs,
@@ -29,8 +40,17 @@ if TYPE_CHECKING:
 
 SHELL: Final = "/bin/bash"
 
-_running: Final[set[subprocess.Popen[bytes]]] = set()
-"""The commands of this process that have not ended, for ``_kill_running``."""
+_running: Final[dict[subprocess.Popen[bytes], str]] = {}
+"""The commands of this process that are not reaped, with their marks."""
+
+_lock: Lock = Lock()
+"""Held to kill a command, and to take one out of ``_running``."""
+
+_codes_get_lost: bool = False
+"""Whether some code in this process has reaped a command before this module could."""
+
+_LONGEST_S: Final = 2e6
+"""The longest time that ``poll`` can wait, some weeks. Longer walltimes are none."""
 
 _TAIL: Final = 2000
 """Bytes at the end of standard error that an error message shows."""
@@ -110,59 +130,161 @@ class BashCommand:
             _opened("stdout", stdout, self.name) as out,
             _opened("stderr", stderr, self.name) as err,
         ):
-            process = _start(command, out, err)
-            try:
-                code = self._wait(process, walltime)
-            finally:
-                _running.discard(process)
+            code = self._code(command, out, err, walltime)
         if code != 0:
             exitcode = code if code > 0 else 128 - code
             raise BashExitFailure(self.name, exitcode, _detail(code, stderr))
 
-    def _wait(self, process: subprocess.Popen[bytes], walltime: float | None) -> int:
-        import subprocess
+    def _code(self, command: str, out: Any, err: Any, walltime: float | None) -> int:
+        """Run the command and return its exit code; the command has ended then.
 
-        try:
-            return process.wait(walltime)
-        except subprocess.TimeoutExpired:
-            raise AppTimeout(self.name, walltime or 0.0) from None
-        finally:
-            # It still runs if its time is over, or if an exception was raised in this
-            # thread, as by a walltime or Ctrl-C.
-            if process.poll() is None:
-                _kill_group(process)
+        So it has when an exception comes instead, be it raised in this thread from
+        outside, as by a walltime or Ctrl-C.
+        """
+        with _file_for_code() as file:
+            process = _start(command, out, err, file)
+            known = False
+            try:
+                if not _ends_within(process, walltime):
+                    raise AppTimeout(self.name, walltime or 0.0)
+                known = _is_ours(process)
+            finally:
+                _end(process)
+            if file is None and known:
+                return int(process.returncode)
+            said = _said(file)
+        if said is None:
+            raise BashAppError(
+                f"bash app {self.name!r} has ended, but its exit code is lost, so that "
+                f"nobody knows whether it was a success. Something in process "
+                f"{os.getpid()} has reaped the command: os.wait(), os.waitpid(-1, ...) "
+                f"or a handler of SIGCHLD. Have that wait for its own children only."
+            )
+        return said
 
 
-def _start(command: str, stdout: Any, stderr: Any) -> subprocess.Popen[bytes]:
-    """Start a command in its own process group, to be killed with all it starts."""
+@contextmanager
+def _file_for_code() -> Iterator[IO[bytes] | None]:
+    """Give a file for an exit code, where the code cannot be had by waiting for it.
+
+    Where SIGCHLD is ignored, which a parent can hand on, the system throws it away.
+    """
+    ignored = signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
+    if not (ignored or _codes_get_lost):
+        yield None
+        return
+    with tempfile.TemporaryFile() as file:
+        yield file
+
+
+def _said(file: IO[bytes] | None) -> int | None:
+    """Return the exit code that a file holds; ``None`` if there is none."""
+    global _codes_get_lost  # noqa: PLW0603  (what is true of this process)
+    if file is None:
+        _codes_get_lost = True  # the next commands, as retries, use a file
+        return None
+    file.seek(0)
+    code = file.read()
+    return int(code) if code else None
+
+
+def _start(
+    command: str, stdout: Any, stderr: Any, file: IO[bytes] | None
+) -> subprocess.Popen[bytes]:
+    """Start a command in its own process group, to be killed with all it starts.
+
+    With a file, a shell around that of the command writes the exit code there.
+    """
     import subprocess
 
+    arguments = [SHELL, "-c", command]
+    if file is not None:
+        fd = file.fileno()
+        around = f'"$@" {fd}>&-; printf %d $? >&{fd}'
+        arguments = [SHELL, "-c", around, SHELL, *arguments]
+    mark, environment = programs.environment()
     process = subprocess.Popen(
-        [SHELL, "-c", command],
+        arguments,
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=stderr,
+        env=environment,
         process_group=0,
+        pass_fds=[] if file is None else [file.fileno()],
     )
-    _running.add(process)
+    _running[process] = mark
     return process
+
+
+def _ends_within(process: subprocess.Popen[bytes], limit: float | None) -> bool:
+    """Wait until a command has ended, and do not reap it; false if it goes on."""
+    import subprocess
+
+    try:
+        fd = os.pidfd_open(process.pid)
+    except ProcessLookupError:  # somebody else has reaped it
+        return True
+    except (AttributeError, OSError):  # not on this system, or no descriptor is left
+        try:
+            process.wait(limit)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+    try:
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        endless = limit is None or limit > _LONGEST_S
+        return bool(poll.poll(None if endless else limit * 1000.0))
+    finally:
+        os.close(fd)
+
+
+def _is_ours(process: subprocess.Popen[bytes]) -> bool:
+    """Tell whether a command's exit code is known, or is kept for us to reap."""
+    if process.returncode is not None:
+        return True
+    try:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Reap a command; kill it first, with all that it has started, if it still runs."""
+    if process.returncode is None and not _ends_within(process, 0.0):
+        _kill(process, _running[process])
+    with _lock:
+        del _running[process]
+    process.wait()
 
 
 def _kill_running() -> None:
     """Kill commands at the program's end: the threads that would may be gone."""
-    for process in list(_running):
-        _kill_group(process)
+    with _lock:
+        for process, mark in list(_running.items()):
+            _kill(process, mark)
 
 
 atexit.register(_kill_running)
-# In a forked child, the commands are the parent's and must not be killed.
-os.register_at_fork(after_in_child=_running.clear)
 
 
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+def _forget() -> None:
+    """In a forked child, the commands are the parent's and must not be killed."""
+    global _lock  # noqa: PLW0603  (a thread of the parent may have held it)
+    _lock = Lock()
+    _running.clear()
+
+
+os.register_at_fork(after_in_child=_forget)
+
+
+def _kill(process: subprocess.Popen[bytes], mark: str) -> None:
+    """Kill a command, if it is not reaped, and all that it has started."""
+    if process.returncode is None and _is_ours(process):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    programs.kill_marked(mark)
 
 
 @contextmanager

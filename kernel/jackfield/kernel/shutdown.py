@@ -8,7 +8,8 @@ thread.
 
 An end has these steps: the executors are shut down; the tasks that are left are
 cancelled; the dispatcher ends, then the event stream, after which observers are told;
-the checkpoint store is closed, and then the thread of the done-callbacks ends.
+what bash apps have left running is killed; the checkpoint store is closed, and then the
+thread of the done-callbacks ends.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from jackfield import programs
 from jackfield.errors import KernelClosedError
 from jackfield.futures.future import reset_after_fork, strand
 from jackfield.futures.locks import NAP_S
@@ -225,6 +227,7 @@ class Shutdown:
             lambda: parts.scheduler.stop(left()),
             *(partial(_stop_stream, stream, left) for stream in _streams(parts)),
             self._tell_plugins,
+            _end_programs,
             parts.checkpoints.close,
             lambda: _stop_callbacks(parts, left()),
             lambda: _log_summary(parts),
@@ -290,6 +293,12 @@ def _streams(parts: Parts) -> set[EventStream]:
     """Return the event stream, if there is one; tasks and transfers share it."""
     seen = parts.observation
     return {one for one in (seen.tasks, seen.transfers) if one is not None}
+
+
+def _end_programs() -> None:
+    """End what bash apps in this process have left, unless another kernel has some."""
+    if not _open:
+        programs.end_all()
 
 
 def _stop_stream(stream: EventStream, left: Callable[[], float]) -> None:
