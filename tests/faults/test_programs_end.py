@@ -86,7 +86,7 @@ def popen_all_ways(tag: str, wait: bool = True) -> None:
     import time
 
     for options in ({}, {"process_group": 0}, {"start_new_session": True}):
-        subprocess.Popen(["sleep", tag], **options)  # type: ignore[call-overload]  # each is an option
+        subprocess.Popen(["sleep", tag], **options)
     while wait:
         time.sleep(0.1)
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import inspect
+import math
 import os
 import select
 import signal
@@ -49,7 +50,7 @@ _lock: Lock = Lock()
 _codes_get_lost: bool = False
 """Whether some code in this process has reaped a command before this module could."""
 
-_LONGEST_S: Final = 2e6
+_LONGEST_MS: Final = 2e9
 """The longest time that ``poll`` can wait, some weeks. Longer walltimes are none."""
 
 _TAIL: Final = 2000
@@ -233,8 +234,8 @@ def _ends_within(process: subprocess.Popen[bytes], limit: float | None) -> bool:
     try:
         poll = select.poll()
         poll.register(fd, select.POLLIN)
-        endless = limit is None or limit > _LONGEST_S
-        return bool(poll.poll(None if endless else limit * 1000.0))
+        limit = math.inf if limit is None else limit * 1000.0
+        return bool(poll.poll(limit if limit < _LONGEST_MS else None))
     finally:
         os.close(fd)
 

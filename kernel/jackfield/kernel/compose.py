@@ -18,7 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from jackfield.abc import runs_tasks
+from jackfield.abc import current_work
 from jackfield.executors.pool import ExecutorPool
 from jackfield.futures.callbacks import CallbackRunner
 from jackfield.graph.events import EventStream, Observation
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from logging import Logger
 
+    from jackfield.abc import Work
     from jackfield.config import Config
     from jackfield.files import File
     from jackfield.futures import AppFuture
@@ -151,6 +152,7 @@ class Parts:
         self._foreign: ForeignFutures = ForeignFutures(self.ends, scheduler.post)
         canceller = Canceller(self.ends, scheduler.post, self.log)
         self._home: Home = Home(
+            live=self.live,
             caches=self.config.app_cache,
             started=time.time(),
             stores=self.checkpoints.reading,
@@ -198,6 +200,7 @@ class Parts:
             self.closing,
             scheduler,
             ends.fail,
+            ends.end_cancelled,
             self.log,
         )
         finisher = Finisher(
@@ -340,12 +343,16 @@ class Parts:
             run_dir=self.run_dir,
         )
 
+    def runs(self, work: Work) -> bool:
+        """Tell whether a work is the present attempt of a task of this kernel."""
+        return self._home.task_of_work(work) is not None
+
     def must_not_wait(self) -> bool:
         """Tell whether this thread runs a task or works for the kernel.
 
         It must not wait for tasks, because tasks wait for it.
         """
-        return runs_tasks() or self.scheduler.busy
+        return current_work() is not None or self.scheduler.busy
 
     def unfinished(self) -> int:
         """Return how many tasks have not ended, those in the inbox included."""
@@ -361,10 +368,15 @@ class Parts:
             self.scheduler.control(self.ends.cancel_all_not_begun)
 
     def cut_short(self) -> None:
-        """Stop all transfers, and let no transfer and no retry begin."""
+        """Cancel what has not begun, stop transfers, let none and no retry begin."""
+        # Before transfers are stopped, the tasks that wait for them are cancelled: they
+        # are not to fail with their files. Once more afterwards, for a task that was to
+        # be tried again in between.
+        self.scheduler.post(self.ends.cancel_all_not_begun)
         self.closing.cut_short.set()  # first; see ``SharedTransfers.stop_all``
         if self._transfers.made is not None:
             self._transfers.made.stop_all()
+        self.scheduler.post(self.ends.cancel_all_not_begun)
 
     def observe(self) -> None:
         """Start the event stream if a plugin observes and it is not started yet."""

@@ -22,7 +22,7 @@ from jackfield.steps.call import READ_BY_KERNEL, read_signature
 if TYPE_CHECKING:
     import concurrent.futures
 
-    from jackfield.abc import Executor
+    from jackfield.abc import Executor, Work
     from jackfield.config import Config
     from jackfield.futures import AppFuture
     from jackfield.graph.task import Executors
@@ -242,6 +242,10 @@ class DataFlowKernel:
                 that were submitted after it are cancelled.
         """
         return windowed(lambda *items: self.submit(func, *items), iterables, window)
+
+    def runs(self, work: Work) -> bool:
+        """Tell whether a work is that of a task of this kernel."""
+        return self._parts.runs(work)
 
     # -- waiting and ending
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+from jackfield.abc import current_work
 from jackfield.errors import ConfigurationError, NoDataFlowKernelError
 from jackfield.kernel import current
 
@@ -69,15 +70,24 @@ def load(
 
 
 def dfk() -> DataFlowKernel:
-    """Return the loaded kernel.
+    """Return the loaded kernel; in a task that runs in this process, the task's.
 
     Raises:
         NoDataFlowKernelError: None is loaded.
     """
-    kernel = current.loaded
+    kernel = cast("DataFlowKernel | None", current.loaded)  # ``load`` sets no other
+    if len(current.running) > (kernel is not None):  # others are running besides it
+        kernel = _kernel_of_task() or kernel
     if kernel is None:
         raise NoDataFlowKernelError
-    return cast("DataFlowKernel", kernel)  # ``load`` sets no other
+    return kernel
+
+
+def _kernel_of_task() -> DataFlowKernel | None:
+    """Return the kernel of the task that this thread runs, if it runs one."""
+    work = current_work()
+    kernels = cast("list[DataFlowKernel]", list(current.running))
+    return next((one for one in kernels if work and one.runs(work)), None)
 
 
 def clear() -> None:

@@ -79,6 +79,7 @@ class Shutdown:
     def watch(self) -> None:
         """See that the kernel ends at the interpreter's exit, and is inert in forks."""
         _open.add(self)
+        current.running.append(self.kernel)
 
     def cleanup(self, *, wait: bool) -> None:
         """End the kernel; see ``DataFlowKernel.cleanup``."""
@@ -157,7 +158,6 @@ class Shutdown:
         """Take no more tasks, stop transfers, cancel what has not begun."""
         self._close()
         self._parts.cut_short()
-        self._parts.scheduler.post(self._parts.ends.cancel_all_not_begun)
 
     def _end_tasks_now(self) -> None:
         """End all tasks, so that another thread's waiting ``cleanup`` goes on."""
@@ -193,6 +193,8 @@ class Shutdown:
             close_log(self._parts.log)
             _open.discard(self)
             current.forget(self.kernel)
+            with contextlib.suppress(ValueError):  # it could not start
+                current.running.remove(self.kernel)
             self.ended.set()
         if interrupts:
             raise interrupts[0]
@@ -276,7 +278,10 @@ class Shutdown:
         of its futures, or submits a task, gets an error instead.
         """
         parts = self._parts
-        reason = f"it belongs to process {self._pid}; this is a fork of it"
+        reason = (
+            f"it belongs to process {self._pid}; this is a fork of it. A task that "
+            f"needs others is a join_app, which returns their futures"
+        )
         parts.closing.reason = reason
         error = KernelClosedError(reason)
         inbox = [item for item in parts.scheduler.inbox if isinstance(item, Task)]
@@ -342,6 +347,7 @@ def _after_fork_in_child() -> None:
     for end in list(_open):
         end.become_inert()
     _open.clear()
+    current.running.clear()
     current.forget(None)
 
 

@@ -220,8 +220,12 @@ class Ends:
         self.end(task, TaskState.CANCELLED, Cancellation(), None, effects)
 
     def cancel_all_not_begun(self, effects: Effects) -> None:
-        """Cancel what has not been given to an executor."""
-        for task in list(self._live.values()):
+        """Cancel what has not been given to an executor.
+
+        The youngest first: what depends on a cancelled task is to be cancelled as well,
+        and not to fail with it.
+        """
+        for task in reversed(list(self._live.values())):
             if task.future is not None and claim_cancel(
                 task.future, partial(has_not_begun, task)
             ):

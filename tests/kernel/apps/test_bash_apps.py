@@ -343,7 +343,7 @@ def codes(
     text = CODES.format(prelude=prelude, plugin=plugin, commands=commands)
     script.write_text(text)
     ended = subprocess.run(
-        [sys.executable, script], stdout=subprocess.PIPE, text=True, timeout=LIMIT_S
+        [sys.executable, script], check=True, stdout=subprocess.PIPE, text=True
     )
     found: list[Any] = ast.literal_eval(ended.stdout)
     return found
