@@ -624,7 +624,7 @@ def _hands_on(callback: object, fn: object) -> bool:
 
 
 def run_callback(
-    future: KernelFuture[Any],
+    future: KernelFuture[Any] | None,
     callback: Callable[[Any], object],
     *,
     at_once: bool = False,

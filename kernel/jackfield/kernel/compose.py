@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from jackfield.abc import current_work
 from jackfield.executors.pool import ExecutorPool
 from jackfield.futures.callbacks import CallbackRunner
+from jackfield.futures.locks import Latch
 from jackfield.graph.events import EventStream, Observation
 from jackfield.graph.route import INTERNAL, TRANSFERS
 from jackfield.graph.scheduler import Scheduler, is_interrupt
@@ -68,6 +69,9 @@ TRANSFER_THREADS: Final = 16
 
 It is twice the connections of one host, so that one slow host leaves threads to others.
 """
+
+SUMMARY_S: Final = 5.0
+"""Seconds that a summary waits for what happened before it to be recorded."""
 
 LOOK_UP: Final = AppSpec("memo_look_up", kind="transfer", executors=(INTERNAL,))
 """Looks a cached call up in a task of the kernel's own.
@@ -330,17 +334,40 @@ class Parts:
     # -- for the public face of the kernel and for its end
 
     def summary(self) -> Summary:
-        """Return what has become of the tasks so far."""
-        counts = dict.fromkeys(TaskState, 0)
+        """Return what has become of the tasks so far.
+
+        It is made by an item of the inbox. So it comes after the ends of all tasks
+        whose results anybody has seen, which are recorded a moment after the results
+        are there. A thread that works for the kernel cannot wait for that, and makes it
+        itself; so does one that waits in vain, since a plugin holds the dispatcher up.
+        """
+        if self.scheduler.thread.is_alive() and not self.scheduler.busy:
+            made: list[Summary] = []
+            latch = Latch()
+
+            def make(effects: Effects) -> None:
+                del effects
+                made.append(self._summary())
+                latch.open()
+
+            self.scheduler.post(make)
+            if latch.wait(SUMMARY_S):
+                return made[0]
+        return self._summary()
+
+    def _summary(self) -> Summary:
+        counts, own = dict.fromkeys(TaskState, 0), dict.fromkeys(TaskState, 0)
         counts.update(self.tally.counts)
+        own.update(self.tally.own)
         for task in list(self.live.values()):
-            counts[task.state] += 1
+            (own if task.spec.kind == "transfer" else counts)[task.state] += 1
         return Summary(
             counts=MappingProxyType(counts),
             failures=tuple(self.tally.failures),
-            failed=self.tally.counts[TaskState.FAILED],
+            failed=counts[TaskState.FAILED],
             elapsed=time.monotonic() - self._started,
             run_dir=self.run_dir,
+            own=MappingProxyType(own),
         )
 
     def runs(self, work: Work) -> bool:

@@ -13,7 +13,7 @@ from jackfield.futures.mapping import windowed
 from jackfield.graph.task import AppSpec, checked_labels
 from jackfield.kernel.compose import Parts
 from jackfield.kernel.rundir import close_log, make_run_dir, open_log
-from jackfield.kernel.shutdown import Shutdown
+from jackfield.kernel.shutdown import Shutdown, end_first_at_exit
 from jackfield.kernel.waiting import wait_for_tasks
 from jackfield.plugins.manager import PluginManager
 from jackfield.states import Summary, TaskState  # noqa: TC001  (so that ``get_type_hints`` finds them)
@@ -131,7 +131,7 @@ class DataFlowKernel:
 
     @property
     def task_state_counts(self) -> Mapping[TaskState, int]:
-        """How many tasks are in each state, or have ended in it."""
+        """How many tasks are in each state, or have ended in it; see ``Summary``."""
         return self._parts.summary().counts
 
     def summary(self) -> Summary:
@@ -243,6 +243,10 @@ class DataFlowKernel:
         """
         return windowed(lambda *items: self.submit(func, *items), iterables, window)
 
+    def wait_for_callbacks(self, begun: Callable[[], bool]) -> None:
+        """Wait until done-callbacks have returned whose last ones have ``begun``."""
+        self._parts.callbacks.flush(begun)
+
     def runs(self, work: Work) -> bool:
         """Tell whether a work is that of a task of this kernel."""
         return self._parts.runs(work)
@@ -299,6 +303,7 @@ class DataFlowKernel:
                 f"cannot add executors: {self._parts.closing.reason}"
             )
         self._parts.pool.add(checked_executors(executors))
+        end_first_at_exit()
 
     def register(self, plugin: object, name: str | None = None) -> str:
         """Register a plugin object; return its name.

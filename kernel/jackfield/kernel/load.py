@@ -43,10 +43,6 @@ def load(
         ExecutorError: An executor does not start.
     """
     global _loading  # noqa: PLW0603  (the one kernel of this process)
-    from jackfield.config import resolve
-    from jackfield.kernel.dfk import DataFlowKernel
-    from jackfield.plugins.manager import PluginManager
-
     with current.lock:
         if current.loaded is not None:
             raise ConfigurationError(
@@ -60,13 +56,24 @@ def load(
             )
         _loading = True
         try:
-            resolved = resolve(config, profiles=PluginManager().profile, **options)
-            kernel = DataFlowKernel(resolved.config)
+            kernel = make(config, **options)
             if not kernel.closed:  # a plugin may have ended it when it was started
                 current.loaded = kernel
         finally:
             _loading = False
         return kernel
+
+
+def make(
+    config: Config | Mapping[str, Any] | str | os.PathLike[str] | None, **options: Any
+) -> DataFlowKernel:
+    """Start a kernel as ``load`` does, and do not load it."""
+    from jackfield.config import resolve
+    from jackfield.kernel.dfk import DataFlowKernel
+    from jackfield.plugins.manager import PluginManager
+
+    resolved = resolve(config, profiles=PluginManager().profile, **options)
+    return DataFlowKernel(resolved.config)
 
 
 def dfk() -> DataFlowKernel:

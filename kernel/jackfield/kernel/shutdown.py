@@ -34,6 +34,7 @@ from jackfield.graph.task import Task
 from jackfield.kernel import current
 from jackfield.kernel.rundir import close_log
 from jackfield.kernel.waiting import wait_for_tasks
+from jackfield.states import TaskState
 
 if TYPE_CHECKING:
     from jackfield.abc import Kernel
@@ -79,6 +80,7 @@ class Shutdown:
     def watch(self) -> None:
         """See that the kernel ends at the interpreter's exit, and is inert in forks."""
         _open.add(self)
+        end_first_at_exit()
         current.running.append(self.kernel)
 
     def cleanup(self, *, wait: bool) -> None:
@@ -249,8 +251,9 @@ class Shutdown:
         Python calls this when the main thread and all other threads that are no daemons
         have ended. From Python 3.12 on, no thread or process can be started any more by
         then, so the kernel cannot work on. It can only give what runs a little time,
-        and say what is lost.
+        and say what is lost: by a line, and by the program's exit code.
         """
+        before = self._cut()
         unfinished = self._parts.unfinished()
         if unfinished:
             grace = self._parts.config.exit_grace
@@ -262,6 +265,13 @@ class Shutdown:
             with contextlib.suppress(Exception):  # stderr may be closed, or ``None``
                 sys.stderr.write(text)
         self.cleanup(wait=False)
+        if unfinished and self._cut() > before and not _has_exit_code():
+            sys.stderr = _Failing(sys.stderr)
+
+    def _cut(self) -> int:
+        """Return how many tasks were cancelled, or did not run for a cancelled one."""
+        counts = self._parts.tally.counts
+        return counts[TaskState.CANCELLED] + counts[TaskState.DEPENDENCY_FAILED]
 
     def before_fork(self) -> None:
         """Keep the graph from changing until the fork is done."""
@@ -325,6 +335,40 @@ def _log_summary(parts: Parts) -> None:
     )
 
 
+class _Failing:
+    """Stands for standard error at the program's end, to make its exit code 120.
+
+    Python has that code for programs whose end went wrong, and gives it when, after all
+    functions at exit, it cannot flush standard error. To it alone this says so: then,
+    and only then, nothing has called ``flush``.
+    """
+
+    closed = False
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def flush(self) -> None:
+        if self._stream is not None:
+            self._stream.flush()
+        if sys._getframe().f_back is None:
+            raise OSError("tasks were cut short")
+
+
+def _has_exit_code() -> bool:
+    """Tell whether the program ends by an exception, or by ``sys.exit`` in a script.
+
+    Python keeps the former. When a script has come to its end, Python takes its
+    ``__file__`` away again; after ``sys.exit`` it does not come to that.
+    """
+    main = sys.modules.get("__main__")
+    script = getattr(main, "__spec__", None) is None and hasattr(main, "__file__")
+    return script or hasattr(sys, "last_value")
+
+
 def _at_exit() -> None:
     for end in list(_open):
         end.at_exit()
@@ -351,7 +395,16 @@ def _after_fork_in_child() -> None:
     current.forget(None)
 
 
-atexit.register(_at_exit)
+def end_first_at_exit() -> None:
+    """Have kernels end before the executors that they have started.
+
+    These may end themselves at the interpreter's exit, and would take from running
+    tasks the grace that they have. What was registered last is called first.
+    """
+    atexit.unregister(_at_exit)
+    atexit.register(_at_exit)
+
+
 os.register_at_fork(
     before=_before_fork,
     after_in_parent=_after_fork_in_parent,

@@ -309,9 +309,9 @@ def test_a_task_that_raises_stop_iteration_ends_awaits_and_loops(
         yield future.result(LIMIT_S)
 
     kinds = RuntimeError, StopAsyncIteration
-    for use in (lambda: asyncio.run(awaits()), lambda: asyncio.run(wraps())):
+    for use in (awaits, wraps):
         with pytest.raises(kinds):
-            use()
+            asyncio.run(use())
     with pytest.raises(kinds):
         list(loops())
     error = future.exception(LIMIT_S)
@@ -323,7 +323,7 @@ def test_asyncio_waits_for_futures_as_for_its_own(
     kernel: jf.DataFlowKernel, gate: threading.Event, number: int
 ) -> None:
     async def main() -> None:
-        futures = {kernel.submit(waits, gate, item) for item in range(number)}
+        futures: Any = {kernel.submit(waits, gate, n) for n in range(number)}
         none, all_of_them = await asyncio.wait(futures, timeout=0.01)
         assert not none
         assert all_of_them == futures
@@ -339,7 +339,8 @@ def test_asyncio_waits_for_futures_as_for_its_own(
 def test_removing_a_callback_tells_how_often_it_was_there(
     kernel: jf.DataFlowKernel, gate: threading.Event
 ) -> None:
-    future, calls = kernel.submit(waits, gate), []
+    future = kernel.submit(waits, gate)
+    calls: list[Any] = []
     others = threading.Event()
     future.add_done_callback(calls.append)
     future.add_done_callback(calls.append)

@@ -62,7 +62,7 @@ def test_all_of_them_end_with_a_result_or_are_told_what_to_do(
 ) -> None:
     """There are more of them than workers, so that all workers could be held."""
 
-    @kind
+    @kind  # type: ignore[untyped-decorator]  # it is one of two
     def outer(value: int) -> Any:
         wait(leaf(value))
         return leaf(value)
