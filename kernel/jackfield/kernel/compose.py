@@ -114,7 +114,11 @@ class Parts:
         self.callbacks: CallbackRunner = CallbackRunner()
         self.scheduler: Scheduler = Scheduler("dispatcher", self._fault)
         self._throttle: Throttle = Throttle(
-            self.live, self.scheduler.inbox, self.closing, self.must_not_wait
+            self.live,
+            self.scheduler.inbox,
+            self.closing,
+            self.must_not_wait,
+            log.warning,
         )
         self._transfers: Lazy[SharedTransfers] = Lazy(self._make_transfers)
         self._flights: Lazy[Flights] = Lazy(self._make_flights)
