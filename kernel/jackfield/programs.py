@@ -7,7 +7,7 @@ with a mark are found in ``/proc``. Without that (on macOS) only process groups 
 
 This process may be killed at any moment. Then its *guard*, a small process that starts
 with the first command and waits for this one's end, kills all that has its mark. It
-runs this file as a program, so this imports nothing but small modules.
+runs this file as a program, so this imports small modules of Python's own only.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import signal
 import sys
 from pathlib import Path
 from threading import Lock
-from time import monotonic, sleep
+from time import sleep
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 MARK: Final = "_JACKFIELD_MARKS"
 """The variable: marks between colons, first those of processes further up."""
 
-LIMIT_S: Final = 2.0
-"""Seconds to wait until what was killed is gone; one in a system call may take long."""
+LOOKS: Final = 1000
+"""Looks for what was killed, until it is gone; one in a system call may take long."""
 
 _lock: Lock = Lock()
 _numbers: Final = itertools.count(1)
@@ -80,8 +80,9 @@ def end_all() -> None:
 
 def kill_marked(mark: str) -> None:
     """Kill every program with a mark, again until none is left that could start one."""
-    deadline = monotonic() + LIMIT_S
-    while sum(_kill(pid, mark) for pid in pids()) and monotonic() < deadline:
+    for _ in range(LOOKS):
+        if not sum(_kill(pid, mark) for pid in pids()):
+            return
         sleep(0.002)
 
 

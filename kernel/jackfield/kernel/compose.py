@@ -18,6 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from jackfield import clock
 from jackfield.abc import current_work
 from jackfield.executors.pool import ExecutorPool
 from jackfield.futures.callbacks import CallbackRunner
@@ -101,7 +102,7 @@ class Parts:
     def __init__(
         self, config: Config, manager: PluginManager, run_dir: Path, log: Logger
     ) -> None:
-        self._started: float = time.monotonic()
+        self._started: float = clock.monotonic()
         self.config: Config = config
         self.manager: PluginManager = manager
         self.run_dir: Path = run_dir
@@ -369,7 +370,7 @@ class Parts:
             counts=MappingProxyType(counts),
             failures=tuple(self.tally.failures),
             failed=counts[TaskState.FAILED],
-            elapsed=time.monotonic() - self._started,
+            elapsed=clock.monotonic() - self._started,
             run_dir=self.run_dir,
             own=MappingProxyType(own),
         )

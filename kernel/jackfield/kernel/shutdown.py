@@ -16,16 +16,16 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import inspect
 import os
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from jackfield import programs
+from jackfield import clock, programs
 from jackfield.errors import KernelClosedError
 from jackfield.futures.future import reset_after_fork, strand
 from jackfield.futures.locks import NAP_S
@@ -222,7 +222,7 @@ class Shutdown:
             """Return the seconds that there are to wait for the kernel's threads."""
             if interrupts:
                 return 0.0
-            began.append(time.monotonic())  # the first one counts
+            began.append(clock.monotonic())  # the first one counts
             return max(0.0, began[0] + limit - began[-1])
 
         return [
@@ -354,7 +354,8 @@ class _Failing:
     def flush(self) -> None:
         if self._stream is not None:
             self._stream.flush()
-        if sys._getframe().f_back is None:
+        here = inspect.currentframe()
+        if here is not None and here.f_back is None:
             raise OSError("tasks were cut short")
 
 

@@ -28,10 +28,11 @@ import signal
 import socket
 import sys
 from struct import Struct
-from time import monotonic, sleep
+from time import sleep
 from typing import Any, Final, NoReturn
 
 from jackfield import programs
+from jackfield.clock import monotonic
 from jackfield_executors.processes import family
 
 REQUEST: Final = Struct("<cxxxxxxxQ")

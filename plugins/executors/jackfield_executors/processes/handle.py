@@ -167,7 +167,7 @@ class WorkerHandle:
         return self.held[index] if index < len(self.held) else None
 
     def since(self) -> float:
-        """Return when it began the task that it began last, by ``time.monotonic()``."""
+        """Return when it began its last task, by ``clock.monotonic()``."""
         nanoseconds: int = self.page.words[SINCE]
         return nanoseconds / 1e9
 
