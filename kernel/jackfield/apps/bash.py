@@ -19,7 +19,6 @@ import math
 import os
 import select
 import signal
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -174,6 +173,8 @@ def _file_for_code() -> Iterator[IO[bytes] | None]:
     if not (ignored or _codes_get_lost):
         yield None
         return
+    import tempfile  # it imports much, and few need it
+
     with tempfile.TemporaryFile() as file:
         yield file
 

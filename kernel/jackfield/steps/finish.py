@@ -10,6 +10,7 @@ task never comes here.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
@@ -108,19 +109,26 @@ class Finisher:
         """Look for a task's outputs; return the transfers that stage them out.
 
         Raises:
-            MissingOutputs: Some have not been made.
+            MissingOutputs: Some have not been made, or are no files. Who reads from a
+                named pipe, or writes to it, may wait for ever.
         """
         extras = task.extras
         if extras is None or extras.in_task or not (extras.outputs or extras.streams):
             return []
-        missing = [
-            file.filepath
-            for file in extras.outputs
-            if not os.path.exists(file.filepath)  # noqa: PTH110  (a str is at hand)
-        ]
+        missing = list(filter(None, [_lack(file.filepath) for file in extras.outputs]))
         if missing:
             raise MissingOutputs(task.spec.name, missing)
         return [self._transfers().send(file) for file in extras.remote_outputs()]
+
+
+def _lack(path: str) -> str:
+    """Return what to say of an output that is not there, or is no file; else ``""``."""
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116  (a str is at hand)
+    except (OSError, ValueError):
+        return path
+    made = stat.S_ISREG(mode) or stat.S_ISDIR(mode)
+    return "" if made else f"{path} (a named pipe, socket or device, and no file)"
 
 
 def _joined_futures(task: Task, value: Any) -> list[Future[Any]]:

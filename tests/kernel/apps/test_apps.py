@@ -667,3 +667,29 @@ def test_an_executor_of_an_unknown_label_is_refused_where_it_is_made(
 ) -> None:
     with pytest.raises(jf.ConfigurationError, match=r"'thread'.*threads"):
         jf.KernelExecutor(kernel, executors=["thread"])
+
+
+# -- Outputs that are no files --------------------------------------------------------
+
+
+@pytest.mark.parametrize("plugin", ["threads", "processes"])
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_an_output_that_is_no_file_is_an_error(
+    tmp_path: Path, plugin: str, kind: str
+) -> None:
+    @jf.python_app
+    def make(outputs: Any = ()) -> None:
+        import os
+
+        path = Path(outputs[0])
+        if kind == "pipe":
+            os.mkfifo(path)
+        else:
+            path.symlink_to("/dev/zero")
+
+    with jf.load(executors={"x": {"plugin": plugin}}, run_dir=tmp_path / "r"):
+        future = make(outputs=[jf.File(tmp_path / "o")])
+
+        with pytest.raises(jf.MissingOutputs, match=r"/o \(a named pipe, socket or"):
+            future.result(LIMIT_S)
+        assert isinstance(future.outputs[0].exception(LIMIT_S), jf.MissingOutputs)
