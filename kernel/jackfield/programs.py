@@ -19,9 +19,9 @@ import os
 import select
 import signal
 import sys
+import time
 from pathlib import Path
 from threading import Lock
-from time import sleep
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 MARK: Final = "_JACKFIELD_MARKS"
 """The variable: marks between colons, first those of processes further up."""
+
+YOUNG_S: Final = 0.5
+"""Seconds after the start of a process in which it may become a program."""
 
 LOOKS: Final = 1000
 """Looks for what was killed, until it is gone; one in a system call may take long."""
@@ -83,7 +86,7 @@ def kill_marked(mark: str) -> None:
     for _ in range(LOOKS):
         if not sum(_kill(pid, mark) for pid in pids()):
             return
-        sleep(0.002)
+        time.sleep(0.002)
 
 
 def pids() -> list[int]:
@@ -102,8 +105,24 @@ def bears_mark(pid: int, mark: str) -> bool:
         return False
 
 
+def _begins(pid: int) -> bool:
+    """Tell whether a process is so young that it may be about to become a program.
+
+    Within ``exec`` its environment cannot be read: for a moment it seems to have none.
+    """
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        fields = text.rpartition(")")[2].split()
+        has_none = not Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return False
+    began = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    young = time.clock_gettime(time.CLOCK_BOOTTIME) - began < YOUNG_S
+    return has_none and young and fields[0] not in "ZX"
+
+
 def _kill(pid: int, mark: str) -> bool:
-    """Kill a process if it has a mark; tell whether it has.
+    """Kill a process if it has a mark; tell whether it has, or may have one soon.
 
     A descriptor of the process comes first: it goes on meaning this one process, where
     the id may be another's by the time of the signal.
@@ -115,14 +134,14 @@ def _kill(pid: int, mark: str) -> bool:
     except (AttributeError, OSError):
         return False
     try:
-        found = bears_mark(pid, mark)
-        if found:
-            signal.pidfd_send_signal(process, signal.SIGKILL)
+        if not bears_mark(pid, mark):
+            return _begins(pid)
+        signal.pidfd_send_signal(process, signal.SIGKILL)
     except OSError:  # it is gone
         return False
     finally:
         os.close(process)
-    return found
+    return True
 
 
 def _start_guard() -> None:
