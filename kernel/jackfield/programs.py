@@ -42,6 +42,9 @@ _mark: str = ""
 """This process's own mark; empty before its first command."""
 _guard: subprocess.Popen[bytes] | None = None
 
+ends: int = 0
+"""How often all commands of this process were ended, with a run."""
+
 
 def be_marked(marks: list[str]) -> None:
     """Have all programs of this process bear marks by which its parent ends them."""
@@ -50,14 +53,17 @@ def be_marked(marks: list[str]) -> None:
     os.environ[MARK] = _joined(*marks)
 
 
-def environment() -> tuple[str, dict[str, str]]:
-    """Return a new command's mark, and an environment with it."""
+def environment(begun_after: int) -> tuple[str, dict[str, str]]:
+    """Return a new command's mark, and an environment with it.
+
+    The task of the command began when there had been so many ``ends``.
+    """
     global _mark  # noqa: PLW0603  (as above)
     with _lock:
         if not _mark:
             _mark = f"{os.getpid()}.{os.urandom(4).hex()}"
         marks = _joined(_mark) if _mark not in os.environ.get(MARK, "") else ""
-        if marks and _guard is None:
+        if marks and _guard is None and ends == begun_after:
             _start_guard()
     mark = f"{_mark}.{next(_numbers)}"
     return mark, {**os.environ, MARK: _joined(marks.strip(":"), mark)}
@@ -69,16 +75,23 @@ def _joined(*marks: str) -> str:
 
 
 def end_all() -> None:
-    """Kill what the commands of this process have left, and end the guard."""
-    global _guard
+    """Kill what the commands of this process have left, and end the guard.
+
+    A thread that was given up may start one more command. It looks at ``ends`` when it
+    has started it, and this looks for commands when it has counted there: so one of
+    the two ends the command. After a Ctrl-C in between, this can be called again.
+    """
+    global ends, _guard  # noqa: PLW0603  (one process, one guard)
+    ends += 1
     with _lock:
-        guard, _guard = _guard, None
+        guard = _guard
     if guard is not None:
         kill_marked(_mark)
         guard.kill()
         guard.wait()
         if guard.stdin is not None:
             guard.stdin.close()
+        _guard = None
 
 
 def kill_marked(mark: str) -> None:
@@ -164,7 +177,7 @@ def _start_guard() -> None:
 def _forget() -> None:
     """Forget the parent's commands in a forked child: its own have their own mark."""
     global _mark, _guard, _lock
-    _mark, _guard, _lock = "", None, Lock()  # a thread may have held the old lock
+    _mark, _guard, _lock = "", None, Lock()
 
 
 def _guard_main(mark: str, driver: str) -> None:

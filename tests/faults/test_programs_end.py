@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -250,3 +251,29 @@ def test_a_signal_to_the_program_ends_all(
 
     program.wait(LIMIT_S)
     wait_for(0, tag, GONE_S)
+
+
+def test_a_thread_that_was_given_up_runs_no_command_after_the_run(
+    tmp_path: Path, tag: str
+) -> None:
+    begun, over = threading.Event(), threading.Event()
+
+    @jf.bash_app
+    def late() -> str:
+        begun.set()
+        assert over.wait(LIMIT_S)
+        return f"sleep {tag}"
+
+    kernel = jf.load(table("threads") | {"run_dir": str(tmp_path / "r")})
+    future = late()
+    assert begun.wait(LIMIT_S)
+    thread = next(one for one in threading.enumerate() if "-x-" in one.name)
+    kernel.cleanup(wait=False)
+    over.set()
+    thread.join(GONE_S)
+
+    assert future.cancelled()
+    assert sleepers(tag) == []
+    with jf.load(table("threads") | {"run_dir": str(tmp_path / "r")}):
+        assert all_ways(tag, end="true").result(LIMIT_S) == 0
+    assert sleepers(tag) == []

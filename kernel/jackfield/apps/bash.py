@@ -32,6 +32,7 @@ from jackfield.errors import (
     BashAppError,
     BashAppNoReturn,
     BashExitFailure,
+    KernelClosedError,
     MissingOutputs,
 )
 
@@ -91,6 +92,7 @@ class BashCommand:
             AppTimeout: The walltime is over.
             MissingOutputs: The command has not made all outputs.
         """
+        ends = programs.ends
         read = {
             "stdout": stdout,
             "stderr": stderr,
@@ -99,7 +101,7 @@ class BashCommand:
             "label": label,
         }
         command = self._command(args, kwargs, read)
-        self._run(command, stdout, stderr, walltime)
+        self._run(command, stdout, stderr, walltime, ends)
         missing = [os.fspath(file) for file in outputs if not Path(file).exists()]
         if missing:
             raise MissingOutputs(self.name, missing)
@@ -124,27 +126,39 @@ class BashCommand:
         return command
 
     def _run(
-        self, command: str, stdout: Any, stderr: Any, walltime: float | None
+        self,
+        command: str,
+        stdout: Any,
+        stderr: Any,
+        walltime: float | None,
+        ends: int,
     ) -> None:
         with (
             _opened("stdout", stdout, self.name) as out,
             _opened("stderr", stderr, self.name) as err,
         ):
-            code = self._code(command, out, err, walltime)
+            code = self._code(command, out, err, walltime, ends)
         if code != 0:
             exitcode = code if code > 0 else 128 - code
             raise BashExitFailure(self.name, exitcode, _detail(code, stderr))
 
-    def _code(self, command: str, out: Any, err: Any, walltime: float | None) -> int:
+    def _code(
+        self, command: str, out: Any, err: Any, walltime: float | None, ends: int
+    ) -> int:
         """Run the command and return its exit code; the command has ended then.
 
         So it has when an exception comes instead, be it raised in this thread from
         outside, as by a walltime or Ctrl-C.
+
+        If runs have ended here more often than ``ends``, which was counted when the
+        task began, one of them was the task's: its thread was given up.
         """
         with _file_for_code() as file:
-            process = _start(command, out, err, file)
+            process = _start(command, out, err, file, ends)
             known = False
             try:
+                if programs.ends != ends:
+                    raise KernelClosedError(f"{self.name!r} is cut short by its run")
                 if not _ends_within(process, walltime):
                     raise AppTimeout(self.name, walltime or 0.0)
                 known = _is_ours(process)
@@ -191,7 +205,7 @@ def _said(file: IO[bytes] | None) -> int | None:
 
 
 def _start(
-    command: str, stdout: Any, stderr: Any, file: IO[bytes] | None
+    command: str, stdout: Any, stderr: Any, file: IO[bytes] | None, ends: int
 ) -> subprocess.Popen[bytes]:
     """Start a command in its own process group, to be killed with all it starts.
 
@@ -204,7 +218,7 @@ def _start(
         fd = file.fileno()
         around = f'"$@" {fd}>&-; printf %d $? >&{fd}'
         arguments = [SHELL, "-c", around, SHELL, *arguments]
-    mark, environment = programs.environment()
+    mark, environment = programs.environment(ends)
     process = subprocess.Popen(
         arguments,
         stdin=subprocess.DEVNULL,
