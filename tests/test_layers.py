@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 KERNEL = ROOT / "kernel" / "jackfield"
 PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/jackfield_*/__init__.py"))
 FLOORS = [  # from the ground up; the rooms of one floor do not know each other
-    {"errors", "files", "states", "version"},
+    {"clock", "errors", "files", "programs", "states", "version"},
     {"serialize", "staging"},
     {"futures"},
     {"abc", "memo_keys"},  # the contracts of objects, then those of hooks

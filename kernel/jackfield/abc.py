@@ -101,9 +101,9 @@ that comes after ``cancel`` has returned True for it.
 _thread = local()
 
 
-def runs_tasks() -> bool:
-    """Tell whether this thread is inside ``run_work``."""
-    return getattr(_thread, "runs_tasks", False)
+def current_work() -> Work | None:
+    """Return the work that this thread runs, if it is inside ``run_work``."""
+    return getattr(_thread, "work", None)
 
 
 def _without_first_frame(error: Exception) -> Exception:
@@ -123,8 +123,8 @@ def run_work(work: Work) -> Outcome:
     such a thread. ``SystemExit`` and other exceptions that would end a thread or a
     program are reported as ``TaskExitError``.
     """
-    outer = getattr(_thread, "runs_tasks", False)
-    _thread.runs_tasks = True
+    outer = getattr(_thread, "work", None)
+    _thread.work = work
     try:
         value = work.function(*work.args, **work.kwargs)
     except Exception as error:
@@ -134,7 +134,7 @@ def run_work(work: Work) -> Outcome:
         wrapped.__cause__ = error
         return work, wrapped, None
     finally:
-        _thread.runs_tasks = outer
+        _thread.work = outer
     return work, None, value
 
 

@@ -81,7 +81,11 @@ class NoDataFlowKernelError(JackfieldError, RuntimeError):
     """An app was called, or ``dfk()`` asked for, before ``load()``."""
 
     def __str__(self) -> str:
-        return "No kernel is loaded: call jackfield.load() first, or use `with`."
+        return (
+            "No kernel is loaded: call jackfield.load() first, or use `with`. In a "
+            "task that runs in another process there is none: make it a join_app, "
+            "which may call apps, and returns their futures."
+        )
 
 
 class KernelClosedError(JackfieldError, RuntimeError):
@@ -197,9 +201,10 @@ class JoinError(DependencyError):
 
 
 class CircularWaitError(JackfieldError, ValueError):
-    """A join app returned a future that waits for the join app itself.
+    """A task waits for what may never end because of it.
 
-    Both would wait for ever.
+    A join app returned a future that waits for the join app itself, or a task called
+    ``result()`` of a task of its own kernel, or the like.
     """
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import concurrent.futures
-from collections.abc import Callable, Iterable, Iterator
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from jackfield.errors import KernelClosedError
+from jackfield.config import Config
+from jackfield.errors import ConfigurationError, KernelClosedError, suggest
 from jackfield.graph.task import checked_labels
+from jackfield.kernel.dfk import DataFlowKernel
+from jackfield.kernel.load import make
 from jackfield.steps.call import READ_BY_KERNEL, Specs, name_of, plain_call
 
 if TYPE_CHECKING:
     from jackfield.futures import AppFuture
-    from jackfield.kernel.dfk import DataFlowKernel
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -24,6 +28,18 @@ def _call(
     return function(*args, **kwargs)
 
 
+def _kernel(given: Any) -> DataFlowKernel:
+    """Return the kernel that was given, or one made from a configuration."""
+    if isinstance(given, DataFlowKernel):
+        return given
+    if not isinstance(given, Config | Mapping | str | os.PathLike):
+        raise TypeError(
+            f"KernelExecutor takes a kernel, or a configuration as jackfield.load() "
+            f"takes it, to make one of its own; not {given!r:.80}."
+        )
+    return make(given)
+
+
 class KernelExecutor(concurrent.futures.Executor):
     """Runs calls as tasks of a kernel, for libraries that take an executor.
 
@@ -31,15 +47,33 @@ class KernelExecutor(concurrent.futures.Executor):
     on any thread.
 
     Args:
-        kernel: The kernel. ``shutdown`` does not end it.
+        kernel: A kernel, which ``shutdown`` does not end; or a configuration, as
+            ``jackfield.load`` takes it, for a kernel that ends with this executor.
         executors: Labels of those of its executors that may be used, or ``"all"``.
+
+    Raises:
+        TypeError: ``kernel`` is neither.
+        ConfigurationError: The configuration is wrong, or a label is unknown.
     """
 
     def __init__(
-        self, kernel: DataFlowKernel, executors: list[str] | str = "all"
+        self,
+        kernel: DataFlowKernel | Config | Mapping[str, Any] | str | os.PathLike[str],
+        executors: list[str] | str = "all",
     ) -> None:
-        self._kernel: DataFlowKernel = kernel
-        self._specs: Specs = Specs(checked_labels(executors))
+        labels = checked_labels(executors)
+        self._owned: bool = not isinstance(kernel, DataFlowKernel)
+        self._kernel: DataFlowKernel = _kernel(kernel)
+        for label in () if labels == "all" else labels:
+            known = self._kernel.executors
+            if label not in known:
+                if self._owned:
+                    self._kernel.cleanup(wait=False)
+                raise ConfigurationError(
+                    f"KernelExecutor: there is no executor {label!r}"
+                    f"{suggest(label, known)} Executors: {', '.join(known)}."
+                )
+        self._specs: Specs = Specs(labels)
         self._unfinished: dict[AppFuture[Any], None] = {}
         self._down: bool = False
 
@@ -82,10 +116,12 @@ class KernelExecutor(concurrent.futures.Executor):
         return super().map(fn, *iterables, timeout=timeout)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more calls. The kernel goes on.
+        """Take no more calls. A kernel that was given goes on; one of its own ends.
 
         Args:
-            wait: Whether to wait for the calls that were submitted.
+            wait: Whether to wait for the calls that were submitted, and for their
+                done-callbacks. If not, a kernel of its own ends in the background, and
+                the program does not end before.
             cancel_futures: Whether to cancel them, as far as that is possible.
         """
         self._down = True
@@ -95,6 +131,13 @@ class KernelExecutor(concurrent.futures.Executor):
                 future.cancel()
         if wait:
             concurrent.futures.wait(futures)
+            self._kernel.wait_for_callbacks(lambda: not self._unfinished)
+            if self._owned:
+                self._kernel.cleanup()
+        elif self._owned:
+            threading.Thread(
+                target=self._kernel.cleanup, name="jackfield-executor-end"
+            ).start()
 
     def _forget(self, future: AppFuture[Any]) -> None:
         self._unfinished.pop(future, None)

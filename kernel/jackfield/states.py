@@ -165,11 +165,13 @@ class Summary:
     """What became of a kernel's tasks so far.
 
     Attributes:
-        counts: Each state with the number of tasks in it; transfers count as tasks.
+        counts: Each state with the number of tasks in it.
         failures: The first failures, one line each.
         failed: How many tasks have failed, without those that depended on them.
         elapsed: Seconds since the kernel started.
         run_dir: The run's directory.
+        own: The same as ``counts`` for the tasks that the kernel has made for itself:
+            transfers of files, and look-ups of cached calls that take long.
     """
 
     counts: Mapping[TaskState, int]
@@ -177,3 +179,4 @@ class Summary:
     failed: int
     elapsed: float
     run_dir: Path
+    own: Mapping[TaskState, int]

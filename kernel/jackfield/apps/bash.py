@@ -1,7 +1,13 @@
 """Running a bash app's command, in the thread or process where the executor calls it.
 
-Each command has a process group of its own, so that at its walltime, and at the end of
-the program, it is killed together with all that it has started.
+Each command has a process group and a mark of its own (see ``programs``), so that at
+its walltime, and at the end of the program, it is killed together with all that it has
+started.
+
+*Process ids.* Until a command is reaped, its id is its own; afterwards it may be that
+of a foreign process. The thread that runs the command kills it before it reaps it. At
+the program's end another thread kills what is in ``_running``, with ``_lock`` held; so
+a command leaves ``_running``, under that lock, before it is reaped.
 """
 
 from __future__ import annotations
@@ -9,30 +15,46 @@ from __future__ import annotations
 import atexit
 import contextlib
 import inspect
+import math
 import os
+import select
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from threading import Lock
+from typing import IO, TYPE_CHECKING, Any, Final
 
+from jackfield import programs
 from jackfield.errors import (
     AppTimeout,
     BadStdStreamFile,
+    BashAppError,
     BashAppNoReturn,
     BashExitFailure,
+    KernelClosedError,
     MissingOutputs,
 )
 from jackfield.files import CALLED_IN, open_no_link
-from jackfield.staging.names import environment_of_programs
+from jackfield.staging.names import without_credentials
 
 if TYPE_CHECKING:
     import subprocess
 
 SHELL: Final = "/bin/bash"
 
-_running: Final[set[subprocess.Popen[bytes]]] = set()
-"""The commands of this process that have not ended, for ``_kill_running``."""
+_running: Final[dict[subprocess.Popen[bytes], str]] = {}
+"""The commands of this process that are not reaped, with their marks."""
+
+_lock: Lock = Lock()
+"""Held to kill a command, and to take one out of ``_running``."""
+
+_codes_get_lost: bool = False
+"""Whether some code in this process has reaped a command before this module could."""
+
+_LONGEST_MS: Final = 2e9
+"""The longest time that ``poll`` can wait, some weeks. Longer walltimes are none."""
 
 _LONGEST_ARGUMENT: Final = 131_071
 """Bytes of one argument of a program, at most; Linux counts a NUL at its end, too."""
@@ -77,6 +99,7 @@ class BashCommand:
             AppTimeout: The walltime is over.
             MissingOutputs: The command has not made all outputs.
         """
+        ends = programs.ends
         read = {
             "stdout": stdout,
             "stderr": stderr,
@@ -89,7 +112,7 @@ class BashCommand:
             directory = ""
         command = self._command(args, kwargs, read)
         out, err = _at(directory, stdout), _at(directory, stderr)
-        self._run(command, out, err, walltime, directory)
+        self._run(command, out, err, walltime, directory, ends)
         missing = [os.fspath(file) for file in outputs if not Path(file).exists()]
         if missing:
             raise MissingOutputs(self.name, missing)
@@ -120,37 +143,58 @@ class BashCommand:
         stderr: Any,
         walltime: float | None,
         directory: str,
+        ends: int,
     ) -> None:
-        import subprocess
-
         one = _is_one_file(stdout, stderr)
         with (
             _opened("stdout", stdout, self.name) as out,
             _opened("stderr", None if one else stderr, self.name) as err,
             _arguments(command) as (arguments, fds),
+            _file_for_code() as file,
         ):
-            target = subprocess.STDOUT if one else err
-            process = _start(arguments, out, target, fds, directory)
-            try:
-                code = self._wait(process, walltime)
-            finally:
-                _running.discard(process)
+            streams = out, out if one else err
+            start = partial(_start, arguments, streams, fds, file, directory, ends)
+            code = self._code(start, file, walltime, ends)
         if code != 0:
             exitcode = code if code > 0 else 128 - code
             raise BashExitFailure(self.name, exitcode, _detail(code, stderr))
 
-    def _wait(self, process: subprocess.Popen[bytes], walltime: float | None) -> int:
-        import subprocess
+    def _code(
+        self,
+        start: Callable[[], subprocess.Popen[bytes]],
+        file: IO[bytes] | None,
+        walltime: float | None,
+        ends: int,
+    ) -> int:
+        """Run the command and return its exit code; the command has ended then.
 
+        So it has when an exception comes instead, be it raised in this thread from
+        outside, as by a walltime or Ctrl-C.
+
+        If runs have ended here more often than ``ends``, which was counted when the
+        task began, one of them was the task's: its thread was given up.
+        """
+        process = start()
+        known = False
         try:
-            return process.wait(walltime)
-        except subprocess.TimeoutExpired:
-            raise AppTimeout(self.name, walltime or 0.0) from None
+            if programs.ends != ends:
+                raise KernelClosedError(f"{self.name!r} is cut short by its run")
+            if not _ends_within(process, walltime):
+                raise AppTimeout(self.name, walltime or 0.0)
+            known = _is_ours(process)
         finally:
-            # It still runs if its time is over, or if an exception was raised in this
-            # thread, as by a walltime or Ctrl-C.
-            if process.poll() is None:
-                _kill_group(process)
+            _end(process)
+        if file is None and known:
+            return int(process.returncode)
+        said = _said(file)
+        if said is None:
+            raise BashAppError(
+                f"bash app {self.name!r} has ended, but its exit code is lost, so that "
+                f"nobody knows whether it was a success. Something in process "
+                f"{os.getpid()} has reaped the command: os.wait(), os.waitpid(-1, ...) "
+                f"or a handler of SIGCHLD. Have that wait for its own children only."
+            )
+        return said
 
 
 def _at(directory: str, stream: Any) -> Any:
@@ -190,41 +234,135 @@ def _arguments(command: str) -> Iterator[tuple[list[str], tuple[int, ...]]]:
         yield [SHELL, "-c", read], (number,)
 
 
+@contextmanager
+def _file_for_code() -> Iterator[IO[bytes] | None]:
+    """Give a file for an exit code, where the code cannot be had by waiting for it.
+
+    Where SIGCHLD is ignored, which a parent can hand on, the system throws it away.
+    """
+    ignored = signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
+    if not (ignored or _codes_get_lost):
+        yield None
+        return
+    import tempfile  # it imports much, and few need it
+
+    with tempfile.TemporaryFile() as file:
+        yield file
+
+
+def _said(file: IO[bytes] | None) -> int | None:
+    """Return the exit code that a file holds; ``None`` if there is none."""
+    global _codes_get_lost  # noqa: PLW0603  (what is true of this process)
+    if file is None:
+        _codes_get_lost = True  # the next commands, as retries, use a file
+        return None
+    file.seek(0)
+    code = file.read()
+    return int(code) if code else None
+
+
 def _start(
-    arguments: list[str], stdout: Any, stderr: Any, fds: tuple[int, ...], directory: str
+    arguments: list[str],
+    streams: tuple[Any, Any],
+    fds: tuple[int, ...],
+    file: IO[bytes] | None,
+    directory: str,
+    ends: int,
 ) -> subprocess.Popen[bytes]:
-    """Start a command in its own process group, to be killed with all it starts."""
+    """Start a command in its own process group, to be killed with all it starts.
+
+    With a file, a shell around that of the command writes the exit code there.
+    """
     import subprocess
 
+    if file is not None:
+        fd = file.fileno()
+        around = f'"$@" {fd}>&-; printf %d $? >&{fd}'
+        arguments, fds = [SHELL, "-c", around, SHELL, *arguments], (*fds, fd)
+    mark, environment = programs.environment(ends)
     process = subprocess.Popen(
         arguments,
         cwd=directory or None,
-        pass_fds=fds,
         stdin=subprocess.DEVNULL,
-        stdout=stdout,
-        stderr=stderr,
-        env=environment_of_programs(),
+        stdout=streams[0],
+        stderr=streams[1],
+        env=without_credentials(environment),
         process_group=0,
+        pass_fds=fds,
     )
-    _running.add(process)
+    _running[process] = mark
     return process
+
+
+def _ends_within(process: subprocess.Popen[bytes], limit: float | None) -> bool:
+    """Wait until a command has ended, and do not reap it; false if it goes on."""
+    import subprocess
+
+    try:
+        fd = os.pidfd_open(process.pid)
+    except ProcessLookupError:  # somebody else has reaped it
+        return True
+    except (AttributeError, OSError):  # not on this system, or no descriptor is left
+        try:
+            process.wait(limit)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+    try:
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        limit = math.inf if limit is None else limit * 1000.0
+        return bool(poll.poll(limit if limit < _LONGEST_MS else None))
+    finally:
+        os.close(fd)
+
+
+def _is_ours(process: subprocess.Popen[bytes]) -> bool:
+    """Tell whether a command's exit code is known, or is kept for us to reap."""
+    if process.returncode is not None:
+        return True
+    try:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Reap a command; kill it first, with all that it has started, if it still runs."""
+    if process.returncode is None and not _ends_within(process, 0.0):
+        _kill(process, _running[process])
+    with _lock:
+        del _running[process]
+    process.wait()
 
 
 def _kill_running() -> None:
     """Kill commands at the program's end: the threads that would may be gone."""
-    for process in list(_running):
-        _kill_group(process)
+    with _lock:
+        for process, mark in list(_running.items()):
+            _kill(process, mark)
 
 
 atexit.register(_kill_running)
-# In a forked child, the commands are the parent's and must not be killed.
-os.register_at_fork(after_in_child=_running.clear)
 
 
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+def _forget() -> None:
+    """In a forked child, the commands are the parent's and must not be killed."""
+    global _lock  # noqa: PLW0603  (a thread of the parent may have held it)
+    _lock = Lock()
+    _running.clear()
+
+
+os.register_at_fork(after_in_child=_forget)
+
+
+def _kill(process: subprocess.Popen[bytes], mark: str) -> None:
+    """Kill a command, if it is not reaped, and all that it has started."""
+    if process.returncode is None and _is_ours(process):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    programs.kill_marked(mark)
 
 
 @contextmanager

@@ -283,7 +283,10 @@ def join_app(
     with the same structure holding their results; if one fails, with ``JoinError``.
 
     For the options see ``JoinOptions``: as the body runs in the driver, there are no
-    ``executors`` and no ``resources`` to choose.
+    ``executors`` and no ``resources`` to choose. ``walltime`` and ``retries`` are the
+    body's; the tasks that it calls have their own. ``cancel()`` ends the join and
+    what waits for it, and leaves these tasks alone, which others may wait for, too.
+    ``outputs`` are looked for when these tasks have ended, and may be made by them.
     """
     return _decorate("join", function, options)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import concurrent.futures
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from jackfield import clock
 from jackfield.abc import Executor, ExecutorContext, Outcome
 from jackfield.errors import (
     ConfigurationError,
@@ -215,9 +215,9 @@ class ExecutorPool:
                 self._shut(entry, grace)
             else:
                 threads.append((entry, thread))
-        deadline = time.monotonic() + grace + self.margin
+        deadline = clock.monotonic() + grace + self.margin
         for entry, thread in threads:
-            join(thread, deadline - time.monotonic())
+            join(thread, deadline - clock.monotonic())
             if thread.is_alive():
                 self._log.error("Executor %r does not end; it is left", entry.label)
 

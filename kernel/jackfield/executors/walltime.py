@@ -26,10 +26,10 @@ from __future__ import annotations
 import heapq
 import itertools
 import threading
-import time
 from collections.abc import Callable
 from typing import Any, Final
 
+from jackfield import clock
 from jackfield.errors import AppTimeout
 from jackfield.futures.locks import Condition
 
@@ -134,7 +134,7 @@ class _Watchdog:
         """Fire a limit after so many seconds, if it is still armed then."""
         with self._changed:
             self._sweep()
-            when = time.monotonic() + seconds
+            when = clock.monotonic() + seconds
             heapq.heappush(self._due, (when, next(self._tickets), limit))
             # In a forked child the thread is not alive: only the forking thread lives
             # on there.
@@ -171,7 +171,7 @@ class _Watchdog:
                         self._thread = None
                         return
                     continue
-                left = self._due[0][0] - time.monotonic()
+                left = self._due[0][0] - clock.monotonic()
                 if left > 0:
                     self._changed.wait(min(left, _LONGEST_SLEEP_S))
                 else:

@@ -15,13 +15,14 @@ import contextlib
 import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
+from time import sleep
 from typing import Any
 
 from jackfield.futures.future import KernelFuture, run_callback
-from jackfield.futures.locks import join
+from jackfield.futures.locks import Latch, join
 
-Batch = tuple[KernelFuture[Any], list[Callable[[Any], object]]]
-"""A future that has ended, with its callbacks."""
+Batch = tuple[KernelFuture[Any] | None, list[Callable[[Any], object]]]
+"""A future that has ended, with its callbacks; or none, with what ``flush`` calls."""
 
 
 class CallbackRunner:
@@ -40,7 +41,7 @@ class CallbackRunner:
         self.thread: threading.Thread | None = None
 
     def put(
-        self, future: KernelFuture[Any], callbacks: list[Callable[[Any], object]]
+        self, future: KernelFuture[Any] | None, callbacks: list[Callable[[Any], object]]
     ) -> None:
         """Have callbacks called with a future that has ended."""
         self._queue.put((future, callbacks))
@@ -65,6 +66,21 @@ class CallbackRunner:
                 else:
                     return
         self._drain()
+
+    def flush(self, begun: Callable[[], bool]) -> None:
+        """Wait until certain callbacks have returned, unless this is their thread.
+
+        ``begun`` tells whether the last ones have been begun. They may not be in the
+        queue yet when their futures have ended, so this looks again until they were.
+        """
+        over = threading.current_thread() is self.thread
+        while not over:
+            over = begun()
+            latch = Latch()
+            self.put(None, [lambda _, opened=latch: opened.open()])  # type: ignore[misc]  # a default binds it
+            latch.wait(None)
+            if not over:
+                sleep(0.001)
 
     def stop(self, timeout: float | None) -> bool:
         """Have the thread end when it has called what is queued; tell whether it has.
@@ -102,6 +118,8 @@ class CallbackRunner:
                     _call(*batch)
 
 
-def _call(future: KernelFuture[Any], callbacks: list[Callable[[Any], object]]) -> None:
+def _call(
+    future: KernelFuture[Any] | None, callbacks: list[Callable[[Any], object]]
+) -> None:
     for callback in callbacks:
         run_callback(future, callback)

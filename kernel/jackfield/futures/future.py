@@ -32,6 +32,7 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import CancelledError, Future
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING
 from dataclasses import dataclass
+from functools import partial
 from operator import attrgetter
 from typing import (
     TYPE_CHECKING,
@@ -53,6 +54,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MemoStatus: TypeAlias = Literal["hit", "miss", "off", "pending"]
+
+_ASYNCIO: Final = frozenset({"asyncio.futures", "asyncio.tasks"})
+"""Modules whose callbacks wait for a future."""
 
 _claim: Any = threading.RLock()
 """Held for the few instructions that decide how a future ends.
@@ -115,6 +119,10 @@ class TaskOfFuture(Protocol):
         """Cancel the task, whose future is ``future``; see ``AppFuture.cancel``."""
         ...
 
+    def refuse_wait(self) -> None:
+        """Raise if this thread must not wait for the task, because it runs one."""
+        ...
+
     def item(self, future: AppFuture[Any], key: Any) -> AppFuture[Any]:
         """Return the future of an item of ``future``'s result."""
         ...
@@ -166,7 +174,8 @@ class KernelFuture(Future[T]):
         @property
         def _waiters(self) -> list[Any]:
             # ``concurrent.futures`` reads this with the condition held, so two threads
-            # cannot both make the list.
+            # cannot both make the list. It does so to wait for a pending future.
+            self._task.refuse_wait()
             if self._waiting is None:
                 self._waiting = []
             return self._waiting
@@ -195,7 +204,10 @@ class KernelFuture(Future[T]):
             TimeoutError: It has not ended in time.
             CancelledError: It was cancelled.
             DependencyError: A task that it depends on failed.
-            BaseException: Whatever its function raised, as it was raised.
+            CircularWaitError: Called without a timeout in a task of the same kernel.
+            BaseException: Whatever its function raised, as it was raised. Instead of
+                StopIteration, which ends loops and is lost in ``await``, it is a
+                RuntimeError with that as its cause.
         """
         self._await_end(timeout)
         if self._exception is not None:
@@ -220,6 +232,8 @@ class KernelFuture(Future[T]):
 
     def _await_end(self, timeout: float | None) -> None:
         """Wait for the end; raise if it does not come in time, or is a cancel."""
+        if self._state is PENDING and timeout is None:
+            self._task.refuse_wait()
         if self._state is PENDING and not self._sleep(timeout):
             raise TimeoutError(f"{self!r} did not end within {timeout} s")
         if self._state is CANCELLED_AND_NOTIFIED:
@@ -257,8 +271,11 @@ class KernelFuture(Future[T]):
         """Have ``fn(self)`` called when the task has ended.
 
         It is called on the kernel's callback thread; if the task has ended already, at
-        once on this thread. What it raises is logged.
+        once on this thread. What it raises is logged; a Ctrl-C that comes while it runs
+        on this thread is raised here.
         """
+        if getattr(fn, "__module__", None) in _ASYNCIO:
+            fn = self._for_asyncio(fn)
         # With the lock, so that the future does not end between the look and the
         # append: its callbacks might have been taken already, and this one would never
         # be called.
@@ -268,7 +285,30 @@ class KernelFuture(Future[T]):
                     self._callbacks = []
                 self._callbacks.append(fn)
                 return
-        run_callback(self, fn)
+        run_callback(self, fn, at_once=True)
+
+    def _for_asyncio(self, fn: Callable[[Self], object]) -> Callable[[Self], object]:
+        """Return what to call instead of a callback by which asyncio waits for this.
+
+        ``asyncio.wait`` takes this for one of its own futures, the callbacks of which
+        are called on the loop's thread.
+        """
+        import asyncio
+
+        if self._state is PENDING:
+            self._task.refuse_wait()
+        if fn.__module__ != "asyncio.tasks":
+            return fn
+        on_loop: Any = asyncio.get_running_loop().call_soon_threadsafe
+        return partial(on_loop, fn)
+
+    def remove_done_callback(self, fn: Callable[[Self], object]) -> int:
+        """Forget a done-callback, as ``asyncio.wait`` does; return how often it was."""
+        with _claim:
+            before = self._callbacks or []
+            left = [one for one in before if one != fn and not _hands_on(one, fn)]
+            self._callbacks = left or None
+        return len(before) - len(left)
 
     def set_result(self, result: T) -> NoReturn:
         """Refuse: only the kernel ends a task."""
@@ -312,6 +352,10 @@ class KernelFuture(Future[T]):
         elif type(error) is Cancellation:
             self._state = CANCELLED_AND_NOTIFIED
         else:
+            if isinstance(error, StopIteration):
+                stop, name = error, type(error).__name__
+                error = RuntimeError(f"Task {self._task.title} raised {name}")
+                error.__cause__ = stop
             self._exception = error
             self._state = FINISHED
         sleepers = self._sleepers
@@ -575,11 +619,27 @@ def take_callbacks(future: KernelFuture[Any]) -> list[Callable[[Any], object]] |
     return future._take_callbacks()
 
 
-def run_callback(future: KernelFuture[Any], callback: Callable[[Any], object]) -> None:
-    """Call a done-callback; log what it raises, whatever that is."""
+def _hands_on(callback: object, fn: object) -> bool:
+    """Tell whether a callback is what ``_for_asyncio`` has made of another one."""
+    return isinstance(callback, partial) and callback.args == (fn,)
+
+
+def run_callback(
+    future: KernelFuture[Any] | None,
+    callback: Callable[[Any], object],
+    *,
+    at_once: bool = False,
+) -> None:
+    """Call a done-callback; log what it raises, whatever that is.
+
+    With ``at_once`` this is the thread of the user, whose Ctrl-C is raised.
+    """
     try:
         callback(future)
-    except BaseException:
+    except BaseException as error:
+        on_main = threading.current_thread() is threading.main_thread()
+        if at_once and on_main and isinstance(error, KeyboardInterrupt):
+            raise
         logging.getLogger("jackfield").exception(
             "A done-callback of %r raised; the run goes on", future
         )

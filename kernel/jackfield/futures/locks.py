@@ -18,10 +18,11 @@ Python handles a signal between two instructions of the main thread, and a Ctrl-
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
+
+from jackfield import clock
 
 NAP_S: Final = 1.0
 """Seconds that a thread sleeps at a time; after each, Python looks for signals."""
@@ -67,9 +68,9 @@ class Latch:
                 may have come without the latch being opened, if a Ctrl-C has struck the
                 thread that was about to open it.
         """
-        end = float("inf") if timeout is None else time.monotonic() + timeout
+        end = float("inf") if timeout is None else clock.monotonic() + timeout
         while True:
-            left = end - time.monotonic()
+            left = end - clock.monotonic()
             if self._closed.acquire(timeout=min(max(left, 0.0), NAP_S)):
                 return True
             if over is not None and over():
@@ -83,9 +84,9 @@ def join(thread: threading.Thread, timeout: float | None) -> bool:
 
     It waits in naps, so that a Ctrl-C that comes just before the wait is noticed.
     """
-    end = float("inf") if timeout is None else time.monotonic() + timeout
+    end = float("inf") if timeout is None else clock.monotonic() + timeout
     while thread.is_alive():
-        left = end - time.monotonic()
+        left = end - clock.monotonic()
         if left <= 0.0:
             return False
         thread.join(min(left, NAP_S))

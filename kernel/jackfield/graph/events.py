@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from jackfield import clock
 from jackfield.errors import one_line
 from jackfield.futures.locks import join
 from jackfield.states import TaskEvent, TransferEvent
@@ -89,7 +90,7 @@ class EventStream:
 
         ``error`` is why they failed, if they did.
         """
-        wall, monotonic = time.time(), time.monotonic()
+        wall, monotonic = time.time(), clock.monotonic()
         for task in tasks:
             # As text: the error itself would keep alive the frames that it came
             # through, with all their variables, until the event is delivered.
@@ -118,7 +119,7 @@ class EventStream:
                 progress.rate,
                 progress.verified,
                 time.time(),
-                time.monotonic(),
+                clock.monotonic(),
                 None if progress.error is None else one_line(progress.error),
             )
         )

@@ -35,12 +35,12 @@ import contextlib
 import heapq
 import itertools
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
+from jackfield import clock
 from jackfield.futures.locks import NAP_S, join
 
 BATCH: Final = 512
@@ -212,7 +212,7 @@ class Scheduler:
 
     def call_later(self, delay: float, action: Callable[[], None]) -> None:
         """Have ``action`` called on the dispatcher after ``delay`` seconds."""
-        when = time.monotonic() + delay
+        when = clock.monotonic() + delay
         with self._timer_lock:
             heapq.heappush(self._timers, (when, next(self._tickets), action))
         self._wake.put(None)  # it may sleep for longer than the delay
@@ -284,7 +284,7 @@ class Scheduler:
         """Call the functions that are due; return seconds until the next is."""
         while self._timers:
             with self._timer_lock:
-                left = self._timers[0][0] - time.monotonic()
+                left = self._timers[0][0] - clock.monotonic()
                 if left > 0:
                     return min(left, LONGEST_SLEEP_S)
                 action = heapq.heappop(self._timers)[2]

@@ -24,15 +24,17 @@ class Tally:
 
     Attributes:
         counts: Each final state with the number of tasks that ended in it.
+        own: The same for tasks that the kernel has made for itself.
         failures: The first failures, one line each.
         strays: How many reports of executors were dropped, because they were repeated,
             came too late, or are of no known work.
     """
 
-    __slots__ = ("counts", "failures", "strays")
+    __slots__ = ("counts", "failures", "own", "strays")
 
     def __init__(self) -> None:
         self.counts: Counter[TaskState] = Counter()
+        self.own: Counter[TaskState] = Counter()
         self.failures: list[str] = []
         self.strays: int = 0
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
-from jackfield.errors import ConfigurationError
+from jackfield.abc import current_work
+from jackfield.errors import CircularWaitError, ConfigurationError
 from jackfield.files import CALLED_IN, File
 from jackfield.futures import AppFuture, KernelFuture, MemoInfo
 from jackfield.futures.future import task_of as _record_of
@@ -175,6 +176,7 @@ class Home:
     There is one for each kernel, so two tasks are of one kernel if they have the same.
 
     Attributes:
+        live: The tasks of the kernel that are registered and have not ended.
         caches: Whether the kernel looks up results of cached apps at all.
         started: When the kernel was made, in seconds since the epoch.
         stores: Returns a context manager with the checkpoint stores and their URLs,
@@ -183,11 +185,17 @@ class Home:
         lift_item: Returns the future of one item of a future's result.
     """
 
+    live: Mapping[int, Task]
     caches: bool
     started: float
     stores: Callable[[], AbstractContextManager[list[tuple[str, CheckpointStore]]]]
     cancel: Callable[[Task, AppFuture[Any]], bool]
     lift_item: Callable[[AppFuture[Any], Any], AppFuture[Any]]
+
+    def task_of_work(self, work: Work) -> Task | None:
+        """Return the task of this kernel of which a work is the present attempt."""
+        task = self.live.get(work.id)
+        return task if task is not None and task.work is work else None
 
 
 class Task:
@@ -304,6 +312,22 @@ class Task:
     def cancel(self, future: AppFuture[Any]) -> bool:
         """Cancel the task, whose future is ``future``."""
         return self.home.cancel(self, future)
+
+    def refuse_wait(self) -> None:
+        """Raise if this thread runs a task of the same kernel.
+
+        Raises:
+            CircularWaitError: It does.
+        """
+        work = current_work()
+        task = self.home.task_of_work(work) if work is not None else None
+        if task is not None:
+            raise CircularWaitError(
+                f"Task {task.title} waits for task {self.title} of the same kernel. It "
+                f"would hold its worker until that ends, and as soon as all workers "
+                f"are held so, nothing could end. Make it a join_app that returns the "
+                f"future, or give it the future as an argument."
+            )
 
     def item(self, future: AppFuture[Any], key: Any) -> AppFuture[Any]:
         """Return the future of an item of ``future``'s result."""

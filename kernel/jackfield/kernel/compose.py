@@ -18,9 +18,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from jackfield.abc import runs_tasks
+from jackfield import clock
+from jackfield.abc import current_work
 from jackfield.executors.pool import ExecutorPool
 from jackfield.futures.callbacks import CallbackRunner
+from jackfield.futures.locks import Latch
 from jackfield.graph.events import EventStream, Observation
 from jackfield.graph.route import INTERNAL, TRANSFERS
 from jackfield.graph.scheduler import Scheduler, is_interrupt
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from logging import Logger
 
+    from jackfield.abc import Work
     from jackfield.config import Config
     from jackfield.files import File
     from jackfield.futures import AppFuture
@@ -67,6 +70,9 @@ TRANSFER_THREADS: Final = 16
 
 It is twice the connections of one host, so that one slow host leaves threads to others.
 """
+
+SUMMARY_S: Final = 5.0
+"""Seconds that a summary waits for what happened before it to be recorded."""
 
 LOOK_UP: Final = AppSpec("memo_look_up", kind="transfer", executors=(INTERNAL,))
 """Looks a cached call up in a task of the kernel's own.
@@ -96,7 +102,7 @@ class Parts:
     def __init__(
         self, config: Config, manager: PluginManager, run_dir: Path, log: Logger
     ) -> None:
-        self._started: float = time.monotonic()
+        self._started: float = clock.monotonic()
         self.config: Config = config
         self.manager: PluginManager = manager
         self.run_dir: Path = run_dir
@@ -109,7 +115,11 @@ class Parts:
         self.callbacks: CallbackRunner = CallbackRunner()
         self.scheduler: Scheduler = Scheduler("dispatcher", self._fault)
         self._throttle: Throttle = Throttle(
-            self.live, self.scheduler.inbox, self.closing, self.must_not_wait
+            self.live,
+            self.scheduler.inbox,
+            self.closing,
+            self.must_not_wait,
+            log.warning,
         )
         self._transfers: Lazy[SharedTransfers] = Lazy(self._make_transfers)
         self._flights: Lazy[Flights] = Lazy(self._make_flights)
@@ -151,6 +161,7 @@ class Parts:
         self._foreign: ForeignFutures = ForeignFutures(self.ends, scheduler.post)
         canceller = Canceller(self.ends, scheduler.post, self.log)
         self._home: Home = Home(
+            live=self.live,
             caches=self.config.app_cache,
             started=time.time(),
             stores=self.checkpoints.reading,
@@ -198,6 +209,7 @@ class Parts:
             self.closing,
             scheduler,
             ends.fail,
+            ends.end_cancelled,
             self.log,
         )
         finisher = Finisher(
@@ -330,25 +342,52 @@ class Parts:
     # -- for the public face of the kernel and for its end
 
     def summary(self) -> Summary:
-        """Return what has become of the tasks so far."""
-        counts = dict.fromkeys(TaskState, 0)
+        """Return what has become of the tasks so far.
+
+        It is made by an item of the inbox. So it comes after the ends of all tasks
+        whose results anybody has seen, which are recorded a moment after the results
+        are there. A thread that works for the kernel cannot wait for that, and makes it
+        itself; so does one that waits in vain, since a plugin holds the dispatcher up.
+        """
+        if self.scheduler.thread.is_alive() and not self.scheduler.busy:
+            made: list[Summary] = []
+            latch = Latch()
+
+            def make(effects: Effects) -> None:
+                del effects
+                made.append(self._summary())
+                latch.open()
+
+            self.scheduler.post(make)
+            if latch.wait(SUMMARY_S):
+                return made[0]
+        return self._summary()
+
+    def _summary(self) -> Summary:
+        counts, own = dict.fromkeys(TaskState, 0), dict.fromkeys(TaskState, 0)
         counts.update(self.tally.counts)
+        own.update(self.tally.own)
         for task in list(self.live.values()):
-            counts[task.state] += 1
+            (own if task.spec.kind == "transfer" else counts)[task.state] += 1
         return Summary(
             counts=MappingProxyType(counts),
             failures=tuple(self.tally.failures),
-            failed=self.tally.counts[TaskState.FAILED],
-            elapsed=time.monotonic() - self._started,
+            failed=counts[TaskState.FAILED],
+            elapsed=clock.monotonic() - self._started,
             run_dir=self.run_dir,
+            own=MappingProxyType(own),
         )
+
+    def runs(self, work: Work) -> bool:
+        """Tell whether a work is the present attempt of a task of this kernel."""
+        return self._home.task_of_work(work) is not None
 
     def must_not_wait(self) -> bool:
         """Tell whether this thread runs a task or works for the kernel.
 
         It must not wait for tasks, because tasks wait for it.
         """
-        return runs_tasks() or self.scheduler.busy
+        return current_work() is not None or self.scheduler.busy
 
     def unfinished(self) -> int:
         """Return how many tasks have not ended, those in the inbox included."""
@@ -364,10 +403,15 @@ class Parts:
             self.scheduler.control(self.ends.cancel_all_not_begun)
 
     def cut_short(self) -> None:
-        """Stop all transfers, and let no transfer and no retry begin."""
+        """Cancel what has not begun, stop transfers, let none and no retry begin."""
+        # Before transfers are stopped, the tasks that wait for them are cancelled: they
+        # are not to fail with their files. Once more afterwards, for a task that was to
+        # be tried again in between.
+        self.scheduler.post(self.ends.cancel_all_not_begun)
         self.closing.cut_short.set()  # first; see ``SharedTransfers.stop_all``
         if self._transfers.made is not None:
             self._transfers.made.stop_all()
+        self.scheduler.post(self.ends.cancel_all_not_begun)
 
     def observe(self) -> None:
         """Start the event stream if a plugin observes and it is not started yet."""

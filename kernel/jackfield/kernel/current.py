@@ -22,6 +22,9 @@ kernel: that shall be an error, and not wait for ever.
 loaded: Kernel | None = None
 """The loaded kernel. Read on any thread, written by ``load`` and ``forget``."""
 
+running: list[Kernel] = []
+"""All kernels of this process that have started and not ended."""
+
 
 def forget(kernel: Kernel | None) -> None:
     """Forget a kernel if it is the loaded one.

@@ -18,7 +18,7 @@ from jackfield.kernel.rundir import (
     open_log,
     unmake_run_dir,
 )
-from jackfield.kernel.shutdown import Shutdown
+from jackfield.kernel.shutdown import Shutdown, end_first_at_exit
 from jackfield.kernel.waiting import wait_for_tasks
 from jackfield.plugins.manager import PluginManager
 from jackfield.states import Summary, TaskState  # noqa: TC001  (so that ``get_type_hints`` finds them)
@@ -33,7 +33,7 @@ from jackfield.steps.call import (
 if TYPE_CHECKING:
     import concurrent.futures
 
-    from jackfield.abc import Executor
+    from jackfield.abc import Executor, Work
     from jackfield.config import Config
     from jackfield.futures import AppFuture
     from jackfield.graph.task import Executors
@@ -162,7 +162,7 @@ class DataFlowKernel:
 
     @property
     def task_state_counts(self) -> Mapping[TaskState, int]:
-        """How many tasks are in each state, or have ended in it."""
+        """How many tasks are in each state, or have ended in it; see ``Summary``."""
         return self._parts.summary().counts
 
     def summary(self) -> Summary:
@@ -272,6 +272,14 @@ class DataFlowKernel:
         """
         return windowed(lambda *items: self.submit(func, *items), iterables, window)
 
+    def wait_for_callbacks(self, begun: Callable[[], bool]) -> None:
+        """Wait until done-callbacks have returned whose last ones have ``begun``."""
+        self._parts.callbacks.flush(begun)
+
+    def runs(self, work: Work) -> bool:
+        """Tell whether a work is that of a task of this kernel."""
+        return self._parts.runs(work)
+
     # -- waiting and ending
 
     def wait_for_current_tasks(self, timeout: float | None = None) -> None:
@@ -324,6 +332,7 @@ class DataFlowKernel:
                 f"cannot add executors: {self._parts.closing.reason}"
             )
         self._parts.pool.add(checked_executors(executors))
+        end_first_at_exit()
 
     def register(self, plugin: object, name: str | None = None) -> str:
         """Register a plugin object; return its name.

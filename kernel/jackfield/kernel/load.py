@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+from jackfield.abc import current_work
 from jackfield.errors import ConfigurationError, NoDataFlowKernelError
 from jackfield.kernel import current
 
@@ -42,10 +43,6 @@ def load(
         ExecutorError: An executor does not start.
     """
     global _loading  # noqa: PLW0603  (the one kernel of this process)
-    from jackfield.config import resolve
-    from jackfield.kernel.dfk import DataFlowKernel
-    from jackfield.plugins.manager import PluginManager
-
     with current.lock:
         if current.loaded is not None:
             raise ConfigurationError(
@@ -59,8 +56,7 @@ def load(
             )
         _loading = True
         try:
-            resolved = resolve(config, profiles=PluginManager().profile, **options)
-            kernel = DataFlowKernel(resolved.config, files=resolved.files)
+            kernel = make(config, **options)
             if not kernel.closed:  # a plugin may have ended it when it was started
                 current.loaded = kernel
         finally:
@@ -68,16 +64,37 @@ def load(
         return kernel
 
 
+def make(
+    config: Config | Mapping[str, Any] | str | os.PathLike[str] | None, **options: Any
+) -> DataFlowKernel:
+    """Start a kernel as ``load`` does, and do not load it."""
+    from jackfield.config import resolve
+    from jackfield.kernel.dfk import DataFlowKernel
+    from jackfield.plugins.manager import PluginManager
+
+    resolved = resolve(config, profiles=PluginManager().profile, **options)
+    return DataFlowKernel(resolved.config, files=resolved.files)
+
+
 def dfk() -> DataFlowKernel:
-    """Return the loaded kernel.
+    """Return the loaded kernel; in a task that runs in this process, the task's.
 
     Raises:
         NoDataFlowKernelError: None is loaded.
     """
-    kernel = current.loaded
+    kernel = cast("DataFlowKernel | None", current.loaded)  # ``load`` sets no other
+    if len(current.running) > (kernel is not None):  # others are running besides it
+        kernel = _kernel_of_task() or kernel
     if kernel is None:
         raise NoDataFlowKernelError
-    return cast("DataFlowKernel", kernel)  # ``load`` sets no other
+    return kernel
+
+
+def _kernel_of_task() -> DataFlowKernel | None:
+    """Return the kernel of the task that this thread runs, if it runs one."""
+    work = current_work()
+    kernels = cast("list[DataFlowKernel]", list(current.running))
+    return next((one for one in kernels if work and one.runs(work)), None)
 
 
 def clear() -> None:

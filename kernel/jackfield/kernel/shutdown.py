@@ -8,22 +8,24 @@ thread.
 
 An end has these steps: the executors are shut down; the tasks that are left are
 cancelled; the dispatcher ends, then the event stream, after which observers are told;
-the checkpoint store is closed, and then the thread of the done-callbacks ends.
+what bash apps have left running is killed; the checkpoint store is closed, and then the
+thread of the done-callbacks ends.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import inspect
 import os
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from jackfield import clock, programs
 from jackfield.errors import KernelClosedError
 from jackfield.futures.future import reset_after_fork, strand
 from jackfield.futures.locks import NAP_S
@@ -32,6 +34,7 @@ from jackfield.graph.task import Task
 from jackfield.kernel import current
 from jackfield.kernel.rundir import close_log
 from jackfield.kernel.waiting import wait_for_tasks
+from jackfield.states import TaskState
 
 if TYPE_CHECKING:
     from jackfield.abc import Kernel
@@ -77,6 +80,8 @@ class Shutdown:
     def watch(self) -> None:
         """See that the kernel ends at the interpreter's exit, and is inert in forks."""
         _open.add(self)
+        end_first_at_exit()
+        current.running.append(self.kernel)
 
     def cleanup(self, *, wait: bool) -> None:
         """End the kernel; see ``DataFlowKernel.cleanup``."""
@@ -156,7 +161,6 @@ class Shutdown:
         """Take no more tasks, stop transfers, cancel what has not begun."""
         self._close()
         self._parts.cut_short()
-        self._parts.scheduler.post(self._parts.ends.cancel_all_not_begun)
 
     def _end_tasks_now(self) -> None:
         """End all tasks, so that another thread's waiting ``cleanup`` goes on."""
@@ -192,6 +196,8 @@ class Shutdown:
             close_log(self._parts.log)
             _open.discard(self)
             current.forget(self.kernel)
+            with contextlib.suppress(ValueError):  # it could not start
+                current.running.remove(self.kernel)
             self.ended.set()
         if interrupts:
             raise interrupts[0]
@@ -217,7 +223,7 @@ class Shutdown:
             """Return the seconds that there are to wait for the kernel's threads."""
             if interrupts:
                 return 0.0
-            began.append(time.monotonic())  # the first one counts
+            began.append(clock.monotonic())  # the first one counts
             return max(0.0, began[0] + limit - began[-1])
 
         return [
@@ -226,6 +232,7 @@ class Shutdown:
             lambda: parts.scheduler.stop(left()),
             *(partial(_stop_stream, stream, left) for stream in _streams(parts)),
             self._tell_plugins,
+            _end_programs,
             parts.checkpoints.close,
             lambda: _stop_callbacks(parts, left()),
             lambda: _log_summary(parts),
@@ -245,8 +252,9 @@ class Shutdown:
         Python calls this when the main thread and all other threads that are no daemons
         have ended. From Python 3.12 on, no thread or process can be started any more by
         then, so the kernel cannot work on. It can only give what runs a little time,
-        and say what is lost.
+        and say what is lost: by a line, and by the program's exit code.
         """
+        before = self._cut()
         unfinished = self._parts.unfinished()
         if unfinished:
             grace = self._parts.config.exit_grace
@@ -258,6 +266,13 @@ class Shutdown:
             with contextlib.suppress(Exception):  # stderr may be closed, or ``None``
                 sys.stderr.write(text)
         self.cleanup(wait=False)
+        if unfinished and self._cut() > before and not _has_exit_code():
+            sys.stderr = _Failing(sys.stderr)
+
+    def _cut(self) -> int:
+        """Return how many tasks were cancelled, or did not run for a cancelled one."""
+        counts = self._parts.tally.counts
+        return counts[TaskState.CANCELLED] + counts[TaskState.DEPENDENCY_FAILED]
 
     def before_fork(self) -> None:
         """Keep the graph from changing until the fork is done."""
@@ -274,7 +289,10 @@ class Shutdown:
         of its futures, or submits a task, gets an error instead.
         """
         parts = self._parts
-        reason = f"it belongs to process {self._pid}; this is a fork of it"
+        reason = (
+            f"it belongs to process {self._pid}; this is a fork of it. A task that "
+            f"needs others is a join_app, which returns their futures"
+        )
         parts.closing.reason = reason
         error = KernelClosedError(reason)
         inbox = [item for item in parts.scheduler.inbox if isinstance(item, Task)]
@@ -291,6 +309,12 @@ def _streams(parts: Parts) -> set[EventStream]:
     """Return the event stream, if there is one; tasks and transfers share it."""
     seen = parts.observation
     return {one for one in (seen.tasks, seen.transfers) if one is not None}
+
+
+def _end_programs() -> None:
+    """End what bash apps in this process have left, unless another kernel has some."""
+    if not _open:
+        programs.end_all()
 
 
 def _stop_stream(stream: EventStream, left: Callable[[], float]) -> None:
@@ -310,6 +334,41 @@ def _log_summary(parts: Parts) -> None:
     parts.log.info(
         "Kernel ended after %.3f s: %s", summary.elapsed, counts or "no task"
     )
+
+
+class _Failing:
+    """Stands for standard error at the program's end, to make its exit code 120.
+
+    Python has that code for programs whose end went wrong, and gives it when, after all
+    functions at exit, it cannot flush standard error. To it alone this says so: then,
+    and only then, nothing has called ``flush``.
+    """
+
+    closed = False
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def flush(self) -> None:
+        if self._stream is not None:
+            self._stream.flush()
+        here = inspect.currentframe()
+        if here is not None and here.f_back is None:
+            raise OSError("tasks were cut short")
+
+
+def _has_exit_code() -> bool:
+    """Tell whether the program ends by an exception, or by ``sys.exit`` in a script.
+
+    Python keeps the former. When a script has come to its end, Python takes its
+    ``__file__`` away again; after ``sys.exit`` it does not come to that.
+    """
+    main = sys.modules.get("__main__")
+    script = getattr(main, "__spec__", None) is None and hasattr(main, "__file__")
+    return script or hasattr(sys, "last_value")
 
 
 def _at_exit() -> None:
@@ -334,10 +393,20 @@ def _after_fork_in_child() -> None:
     for end in list(_open):
         end.become_inert()
     _open.clear()
+    current.running.clear()
     current.forget(None)
 
 
-atexit.register(_at_exit)
+def end_first_at_exit() -> None:
+    """Have kernels end before the executors that they have started.
+
+    These may end themselves at the interpreter's exit, and would take from running
+    tasks the grace that they have. What was registered last is called first.
+    """
+    atexit.unregister(_at_exit)
+    atexit.register(_at_exit)
+
+
 os.register_at_fork(
     before=_before_fork,
     after_in_parent=_after_fork_in_parent,

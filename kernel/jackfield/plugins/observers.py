@@ -9,9 +9,9 @@ each failure costs time and a line in the log.
 from __future__ import annotations
 
 from threading import current_thread, main_thread
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
+from jackfield.clock import monotonic
 from jackfield.errors import one_line
 
 if TYPE_CHECKING:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from jackfield import clock
 from jackfield.errors import CheckpointError, one_line
 from jackfield.futures.locks import NAP_S, Latch, join
 
@@ -117,16 +117,16 @@ class CheckpointWriter:
     # -- The thread
 
     def _run(self) -> None:
-        due = time.monotonic() + self._period
+        due = clock.monotonic() + self._period
         while True:
             timeout = None
             if self._mode == "periodic":
-                timeout = max(0.0, due - time.monotonic())
+                timeout = max(0.0, due - clock.monotonic())
             try:
                 item = self._queue.get(timeout=timeout)
             except Empty:
                 self._write()
-                due = time.monotonic() + self._period
+                due = clock.monotonic() + self._period
                 continue
             if item is None:
                 return

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import pickle
-import time
 from collections import deque
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final
 
+from jackfield import clock
 from jackfield.errors import SerializationError
 from jackfield.serialize._pickling import dump_parts
 
@@ -116,14 +116,14 @@ def _find(
     queue = deque([(name, value)])
     seen = {id(value)}
     best = name
-    deadline = time.monotonic() + MAX_SECONDS
+    deadline = clock.monotonic() + MAX_SECONDS
     left = MAX_OBJECTS
     while queue:
         path, parent = queue.popleft()
         guilty = False
         for step, child in _children(parent):
             left -= 1
-            if left < 0 or time.monotonic() > deadline:
+            if left < 0 or clock.monotonic() > deadline:
                 return best
             if id(child) in seen or trouble(child) is None:
                 continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Final
 
 HOSTS: Final = "hosts"
@@ -30,7 +31,7 @@ def take_credential_variables() -> None:
         _taken[name] = os.environ.pop(name)
 
 
-def environment_of_programs() -> dict[str, str] | None:
-    """Return the environment for a task's program, or ``None`` for this process's."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(CREDENTIALS_PREFIX)}
-    return kept if len(kept) < len(os.environ) else None
+def without_credentials(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment as the programs of tasks get it."""
+    here = environment.items()
+    return {k: v for k, v in here if not k.startswith(CREDENTIALS_PREFIX)}

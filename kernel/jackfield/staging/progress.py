@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+
+from jackfield import clock
 
 if TYPE_CHECKING:
     from jackfield.staging.transfer import Transfer
@@ -41,8 +42,8 @@ def ignore_progress(progress: Progress) -> None:
 
 
 def progress_of(transfer: Transfer, attempt: int, began: float) -> Progress:
-    """Return how far an attempt is that began at a time of ``time.monotonic()``."""
-    seconds = max(time.monotonic() - began, 1e-6)
+    """Return how far an attempt is that began at a time of ``clock.monotonic()``."""
+    seconds = max(clock.monotonic() - began, 1e-6)
     rate = (transfer.moved - transfer.offset) / seconds
     size = transfer.known.size
     return Progress("progress", attempt, transfer.moved, size, rate)

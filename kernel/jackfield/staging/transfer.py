@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 import os
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
+from jackfield import clock
 from jackfield.errors import RemoteChangedError, TransferError
 from jackfield.files import redact
 from jackfield.staging.remote import UNKNOWN, Remote, RemoteInfo
@@ -42,7 +42,7 @@ class Transfer(Remote):
         max_bytes: Stage in: the number of bytes beyond which to give up, or ``None``.
         sync: Stage in: whether the kernel syncs the file to the disk in the end.
         moved: How many bytes have been moved so far, those of ``offset`` included.
-        active: When the last of them were moved, by ``time.monotonic()``.
+        active: When the last of them were moved, by ``clock.monotonic()``.
         outgoing: Whether it is a stage-out.
         counted: Whether somebody counts ``moved``: ``receive`` and ``open`` do, and a
             provider that calls ``advance``. Otherwise the kernel looks at the file's
@@ -56,7 +56,7 @@ class Transfer(Remote):
     max_bytes: int | None = None
     sync: bool = False
     moved: int = 0
-    active: float = field(default_factory=time.monotonic)
+    active: float = field(default_factory=clock.monotonic)
     outgoing: bool = False
     counted: bool = False
     stalled: bool = False
@@ -105,7 +105,7 @@ class Transfer(Remote):
         """Count bytes as moved: ``receive`` and ``open`` do that by themselves."""
         self.counted = True
         self.moved += moved
-        self.active = time.monotonic()
+        self.active = clock.monotonic()
 
     def open(self) -> BinaryIO:
         """Open the file to send.
@@ -126,7 +126,7 @@ class Transfer(Remote):
         self.counted = True
         self.moved = start
         self.known = info
-        self.active = time.monotonic()
+        self.active = clock.monotonic()
         self._check_size(info.size or 0)
 
     def _check_size(self, size: int) -> None:

@@ -57,7 +57,10 @@ class Failures:
             return
         line = f"Task {task.title} failed: {task.reason or one_line(error)}"
         effects.rest.append((self.warn, task, line))
-        if len(self._tally.failures) < _KEPT_FAILURES:
+        # Of one of the kernel's own there is none: it is those who wait for it that
+        # fail.
+        users = task.spec.kind != "transfer"
+        if users and len(self._tally.failures) < _KEPT_FAILURES:
             self._tally.failures.append(line)
         if not self._lazy and self._closing.reason is None:
             self._closing.close(f"the run has stopped at its first failure. {line}")
@@ -87,6 +90,7 @@ class EndRecorder:
         release_files: Callable[[Task, Mapping[File, Future[Any] | None]], None],
     ) -> None:
         self._counts = tally.counts
+        self._own_counts = tally.own
         self._barriers = barriers
         self._failures = failures
         self._observation = observation
@@ -95,7 +99,8 @@ class EndRecorder:
 
     def record(self, task: Task, error: BaseException | None, effects: Effects) -> None:
         """Record the end of a task whose state is final already."""
-        self._counts[task.state] += 1
+        own = task.spec.kind == "transfer"
+        (self._own_counts if own else self._counts)[task.state] += 1
         if task.future is not None:
             effects.ended.append(task.future)
         if task.data_futures:
@@ -220,8 +225,12 @@ class Ends:
         self.end(task, TaskState.CANCELLED, Cancellation(), None, effects)
 
     def cancel_all_not_begun(self, effects: Effects) -> None:
-        """Cancel what has not been given to an executor."""
-        for task in list(self._live.values()):
+        """Cancel what has not been given to an executor.
+
+        The youngest first: what depends on a cancelled task is to be cancelled as well,
+        and not to fail with it.
+        """
+        for task in reversed(list(self._live.values())):
             if task.future is not None and claim_cancel(
                 task.future, partial(has_not_begun, task)
             ):

@@ -1,5 +1,8 @@
 """What is left to do when a function has returned: join, outputs, memo.
 
+The outputs of a join app are made by its inner tasks. So they are looked for, and
+staged out, when these have ended.
+
 Runs without the scheduler's role, on the thread that worked the report off. The plain
 task never comes here.
 """
@@ -7,6 +10,7 @@ task never comes here.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
@@ -55,8 +59,42 @@ class Finisher:
 
     def finish(self, task: Task, value: Any) -> None:
         """Do what follows a function's return, then end the task."""
+
+        def find() -> tuple[Any, list[Future[Any]]]:
+            inner: list[Future[Any]] = []
+            if task.spec.kind == "join":
+                inner = _joined_futures(task, value)
+                task.need_extras().joining = bool(inner)
+            return value, inner or self._outputs(task)
+
+        self._end_after(task, find)
+
+    def complete_join(self, task: Task) -> None:
+        """Go on with a task when what it waited for after its return has ended well."""
+        extras = task.extras
+        assert extras is not None
+        # A cancel may end the task on another thread, which first makes the state final
+        # and then drops the value. So the value is read first: if the state is not
+        # final afterwards, it was still there.
+        value = extras.value
+        if task.state in FINAL:
+            return
+
+        def find() -> tuple[Any, list[Future[Any]]]:
+            if not extras.joining:  # it was the outputs that it waited for
+                return value, []
+            extras.joining = False
+            (result,), _ = substitute((value,), {}, _result)
+            return result, self._outputs(task)
+
+        self._end_after(task, find)
+
+    def _end_after(
+        self, task: Task, find: Callable[[], tuple[Any, list[Future[Any]]]]
+    ) -> None:
+        """End a task with the value, and after the futures, that are found."""
         try:
-            inner = self._inner(task, value)
+            value, inner = find()
         except MissingOutputs as error:
             self._retry(task, error)
         except BaseException as error:
@@ -67,45 +105,30 @@ class Finisher:
             else:
                 self._succeed(task, value)
 
-    def complete_join(self, task: Task) -> None:
-        """End a task whose inner futures have all ended well."""
-        extras = task.extras
-        assert extras is not None
-        # A cancel may end the task on another thread, which first makes the state final
-        # and then drops the value. So the value is read first: if the state is not
-        # final afterwards, it was still there.
-        value = extras.value
-        if task.state in FINAL:
-            return
-        try:
-            if task.spec.kind == "join":
-                (value,), _ = substitute((value,), {}, _result)
-        except BaseException as error:
-            self._fail(task, error)
-        else:
-            self._succeed(task, value)
+    def _outputs(self, task: Task) -> list[Future[Any]]:
+        """Look for a task's outputs; return the transfers that stage them out.
 
-    def _inner(self, task: Task, value: Any) -> list[Future[Any]]:
-        """Return the futures that have to end before the task does."""
-        inner: list[Future[Any]] = []
+        Raises:
+            MissingOutputs: Some have not been made, or are no files. Who reads from a
+                named pipe, or writes to it, may wait for ever.
+        """
         extras = task.extras
-        assert extras is not None
-        if task.spec.kind == "join":
-            inner += _joined_futures(task, value)
-            extras.joining = True
-        if extras.in_task or not (extras.outputs or extras.streams):
-            return inner
-        if extras.outputs:
-            missing = [
-                file.filepath
-                for file in extras.outputs
-                if not os.path.exists(file.filepath)  # noqa: PTH110  (a str is at hand)
-            ]
-            if missing:
-                raise MissingOutputs(task.spec.name, missing)
-        for file in extras.remote_outputs():
-            inner.append(self._transfers().send(file))
-        return inner
+        if extras is None or extras.in_task or not (extras.outputs or extras.streams):
+            return []
+        missing = list(filter(None, [_lack(file.filepath) for file in extras.outputs]))
+        if missing:
+            raise MissingOutputs(task.spec.name, missing)
+        return [self._transfers().send(file) for file in extras.remote_outputs()]
+
+
+def _lack(path: str) -> str:
+    """Return what to say of an output that is not there, or is no file; else ``""``."""
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116  (a str is at hand)
+    except (OSError, ValueError):
+        return path
+    made = stat.S_ISREG(mode) or stat.S_ISDIR(mode)
+    return "" if made else f"{path} (a named pipe, socket or device, and no file)"
 
 
 def _joined_futures(task: Task, value: Any) -> list[Future[Any]]:

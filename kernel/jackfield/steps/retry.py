@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.abc import Retry, Work
-from jackfield.errors import one_line
+from jackfield.errors import KernelClosedError, one_line
 from jackfield.states import FINAL, TaskState
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class Retrier:
         closing: Closing,
         scheduler: Scheduler,
         fail: Callable[[Task, BaseException], None],
+        cancel: Callable[[Task, Effects], None],
         log: Logger,
     ) -> None:
         self._manager = manager
@@ -49,11 +50,18 @@ class Retrier:
         self._closing = closing
         self._scheduler = scheduler
         self._fail = fail
+        self._cancel = cancel
         self._log = log
 
     def handle(self, task: Task, error: BaseException) -> None:
         """Retry a task whose attempt failed, or end it. Called without the role."""
         if task.state in FINAL:
+            return
+        if isinstance(error, KernelClosedError) and self._closing.reason is not None:
+            # Its function has submitted a task when the run took none any more. It ends
+            # as the run does: what has not begun is cancelled, and this has a part that
+            # has not.
+            self._scheduler.control(partial(self._cancel, task))
             return
         try:
             answer = self._ask(task, error)

@@ -27,10 +27,10 @@ import math
 import os
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread, current_thread
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.abc import Capabilities, Executor, run_work
+from jackfield.clock import monotonic
 from jackfield.errors import ConfigurationError, ExecutorError, suggest
 from jackfield.hookspecs import hookimpl
 

@@ -7,14 +7,20 @@ cancelled. Of the first, SFTP and WebDAV are written to in their own way, which 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from fsspec.callbacks import Callback
 
-from jackfield import ConfigurationError, Remote, RemoteInfo, Transfer, TransferError
+from jackfield import (
+    ConfigurationError,
+    Remote,
+    RemoteInfo,
+    Transfer,
+    TransferError,
+    clock,
+)
 from jackfield.errors import RemoteNotFoundError
 from jackfield_staging import _any_errors
 from jackfield_staging._core_files import Files, Runs, Stream, escape
@@ -173,11 +179,11 @@ class Async(Wrapped):
             nonlocal position, width
             if position >= size:
                 return []
-            began = time.monotonic()
+            began = clock.monotonic()
             end = min(position + width, size)
             data: bytes = await self.fs._cat_file(path, start=position, end=end)
             position += len(data)
-            quick = time.monotonic() - began < QUICK_S
+            quick = clock.monotonic() - began < QUICK_S
             width = min(2 * width, MOST_RANGE) if quick else LEAST_RANGE
             return [data] if data else []
 

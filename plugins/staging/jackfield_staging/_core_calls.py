@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from contextlib import contextmanager, suppress
@@ -19,7 +18,7 @@ from typing import Any, BinaryIO, Final, TypeVar
 
 from fsspec.asyn import get_loop
 
-from jackfield import JackfieldError, Remote, Transfer, TransferError
+from jackfield import JackfieldError, Remote, Transfer, TransferError, clock
 from jackfield_staging._core_files import BLOCK, Files, Runs, Stream
 
 T = TypeVar("T")
@@ -275,7 +274,7 @@ class Outgoing:
 
     def moves(self) -> None:
         """Say that bytes have gone, which were counted when they were read."""
-        self.transfer.active = time.monotonic()
+        self.transfer.active = clock.monotonic()
 
     async def sent_by(
         self, send: Callable[[Outgoing, Any], Coroutine[Any, Any, T]], path: Any

@@ -11,7 +11,6 @@ import asyncio
 import atexit
 import os
 import threading
-import time
 from collections.abc import Hashable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from fsspec.asyn import get_loop
 
+from jackfield import clock
 from jackfield_staging._core_calls import Loan
 from jackfield_staging._core_files import Files, Place, Runs
 
@@ -102,7 +102,7 @@ def _taken(remote: Remote, place: Place) -> _Kept:
         alive = found.shared
         try:
             alive = alive or found.files.is_alive(
-                remote, time.monotonic() - found.since
+                remote, clock.monotonic() - found.since
             )
         finally:
             if not alive:
@@ -132,7 +132,7 @@ def _give_back(kept: _Kept, *, good: bool) -> None:
     good = kept.shared or (good and kept.files.is_quiet())
     with _pool.lock:
         kept.users -= 1
-        kept.since = time.monotonic()
+        kept.since = clock.monotonic()
         closing = [] if good else [kept]
         if kept in _pool.kept:  # not in a child that was forked meanwhile
             _pool.kept.remove(kept)

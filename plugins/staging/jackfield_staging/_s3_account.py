@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 import ssl
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
@@ -25,6 +24,7 @@ from botocore.httpsession import where
 from s3fs import S3FileSystem
 from yarl import URL
 
+from jackfield import clock
 from jackfield_staging._core_files import Files, Runs
 from jackfield_staging._http_options import proxy_for
 from jackfield_staging._http_wire import Body, HTTPWire, explain
@@ -166,9 +166,9 @@ class S3Account(Files, S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         if self.account.options.anonymous:
             return dict(headers)
         made, login = self._credentials
-        if login is None or time.monotonic() - made > FRESH_S:
+        if login is None or clock.monotonic() - made > FRESH_S:
             login = await self._find_credentials()
-            self._credentials = time.monotonic(), login
+            self._credentials = clock.monotonic(), login
         # botocore would read the host off the URL, at a quarter of what signing costs.
         host = {"Host": url.split("/", 3)[2]}
         request = AWSRequest(method, url, headers={**host, **headers})

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from jackfield import clock
 from jackfield.errors import TransferCancelledError, TransferError
 from jackfield.files import redact
 from jackfield.staging.progress import OnProgress, Progress, progress_of
@@ -69,7 +69,7 @@ def ask_to_move(
     number: int,
 ) -> RemoteInfo:
     """Have the provider move a file, watched by the monitor, in one attempt."""
-    began, known = time.monotonic(), transfer.known.size
+    began, known = clock.monotonic(), transfer.known.size
     on_progress(Progress("started", number, transfer.offset, known))
     try:
         with monitor.watched(

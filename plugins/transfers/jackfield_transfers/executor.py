@@ -28,10 +28,10 @@ import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
 from threading import Thread, current_thread
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.abc import Capabilities, Executor, run_work
+from jackfield.clock import monotonic
 from jackfield.errors import ConfigurationError, ExecutorError
 from jackfield.futures.locks import Condition, join
 from jackfield.hookspecs import hookimpl

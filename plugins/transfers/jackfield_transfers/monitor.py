@@ -18,11 +18,11 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from jackfield import clock
 from jackfield_transfers.local import size_of
 
 if TYPE_CHECKING:
@@ -134,8 +134,8 @@ def _look(transfer: Transfer, on_look: Callable[[Transfer], object]) -> None:
         written = size_of(transfer.path)
         if written != transfer.moved:
             transfer.moved = written
-            transfer.active = time.monotonic()
-    idle = time.monotonic() - transfer.active
+            transfer.active = clock.monotonic()
+    idle = clock.monotonic() - transfer.active
     # Until something has moved, only the provider's own timeouts count.
     begun = transfer.counted or transfer.moved > 0
     try:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from jackfield import clock
 from jackfield.errors import TransferCancelledError, TransferError
 from jackfield.staging.progress import Progress
 
@@ -41,13 +41,13 @@ def call_with_retries(
         TransferCancelledError: The transfer was stopped.
         Exception: What the last attempt raised.
     """
-    began = time.monotonic()
+    began = clock.monotonic()
     number = 1
     while True:
         try:
             return attempt(number)
         except Exception as error:
-            delay = _delay(error, number, rules, time.monotonic() - began)
+            delay = _delay(error, number, rules, clock.monotonic() - began)
             if delay is None or stop.event.is_set():
                 if number > 1 and not isinstance(error, TransferCancelledError):
                     error.add_note(f"This was attempt {number}.")

@@ -592,3 +592,104 @@ def test_an_executor_keeps_to_its_labels(kernel: jf.DataFlowKernel) -> None:
         name = executor.submit(lambda: threading.current_thread().name)
 
     assert "other" in name.result(LIMIT_S)
+
+
+def test_an_executors_end_comes_after_the_done_callbacks(
+    kernel: jf.DataFlowKernel,
+) -> None:
+    called: list[int] = []
+
+    def slowly(number: int) -> None:
+        threading.Event().wait(0.002)
+        called.append(number)
+
+    for number in range(20):
+        with jf.KernelExecutor(kernel) as executor:
+            for add in range(3):
+                future = executor.submit(pow, number, 2)
+                future.add_done_callback(lambda _, n=number + add: slowly(n))  # type: ignore[misc]  # a default binds it
+        assert len(called) == 3 * (number + 1)
+
+
+def test_a_done_callback_may_end_its_executor(kernel: jf.DataFlowKernel) -> None:
+    ended = threading.Event()
+
+    def end(_: object) -> None:
+        executor.shutdown()
+        ended.set()
+
+    executor = jf.KernelExecutor(kernel)
+    executor.submit(abs, -1).add_done_callback(end)
+
+    assert ended.wait(LIMIT_S)
+
+
+@pytest.mark.parametrize("form", ["config", "mapping"])
+def test_an_executor_may_own_its_kernel(tmp_path: Path, form: str) -> None:
+    options: dict[str, Any] = {"run_dir": tmp_path / "own"}
+    given: Any = jf.Config(**options) if form == "config" else options
+
+    with jf.KernelExecutor(given) as executor:
+        assert list(executor.map(abs, [-1, -2])) == [1, 2]
+        with pytest.raises(jf.NoDataFlowKernelError):
+            jf.dfk()
+
+    log = tmp_path / "own" / "000" / "jackfield.log"
+    assert "Kernel ended" in log.read_text()
+
+
+def test_a_kernel_of_an_executors_own_ends_in_the_background(tmp_path: Path) -> None:
+    gate = threading.Event()
+    executor = jf.KernelExecutor({"run_dir": tmp_path / "own"})
+    future = executor.submit(gate.wait, LIMIT_S)
+
+    executor.shutdown(wait=False)
+    with pytest.raises(jf.KernelClosedError):
+        executor.submit(abs, -1)
+    gate.set()
+
+    assert future.result(LIMIT_S) is True
+    for thread in threading.enumerate():
+        if thread.name == "jackfield-executor-end":
+            thread.join(LIMIT_S)
+    log = tmp_path / "own" / "000" / "jackfield.log"
+    assert "Kernel ended" in log.read_text()
+
+
+@pytest.mark.parametrize("given", [None, 4, jf.DataFlowKernel, threading, ["x"]])
+def test_an_executor_of_anything_else_is_refused_where_it_is_made(given: Any) -> None:
+    with pytest.raises(TypeError, match="KernelExecutor takes a kernel, or a config"):
+        jf.KernelExecutor(given)
+
+
+def test_an_executor_of_an_unknown_label_is_refused_where_it_is_made(
+    kernel: jf.DataFlowKernel,
+) -> None:
+    with pytest.raises(jf.ConfigurationError, match=r"'thread'.*threads"):
+        jf.KernelExecutor(kernel, executors=["thread"])
+
+
+# -- Outputs that are no files --------------------------------------------------------
+
+
+@pytest.mark.parametrize("plugin", ["threads", "processes"])
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_an_output_that_is_no_file_is_an_error(
+    tmp_path: Path, plugin: str, kind: str
+) -> None:
+    @jf.python_app
+    def make(outputs: Any = ()) -> None:
+        import os
+
+        path = Path(outputs[0])
+        if kind == "pipe":
+            os.mkfifo(path)
+        else:
+            path.symlink_to("/dev/zero")
+
+    with jf.load(executors={"x": {"plugin": plugin}}, run_dir=tmp_path / "r"):
+        future = make(outputs=[jf.File(tmp_path / "o")])
+
+        with pytest.raises(jf.MissingOutputs, match=r"/o \(a named pipe, socket or"):
+            future.result(LIMIT_S)
+        assert isinstance(future.outputs[0].exception(LIMIT_S), jf.MissingOutputs)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -284,3 +287,82 @@ def _ends(pid: int) -> bool:
         ended.wait(0.02)
     os.kill(pid, 9)
     return False
+
+
+CODES = """
+import os, signal, subprocess, sys, threading, time
+import jackfield as jf
+
+{prelude}
+
+@jf.bash_app
+def run(command, **_):
+    return command
+
+def said(command, **options):
+    try:
+        return run(command, **options).result(60)
+    except jf.BashExitFailure as error:
+        return error.exitcode
+    except Exception as error:
+        return type(error).__name__
+
+with jf.load({{"executors": {{"x": {{"plugin": "{plugin}", "workers": 1}}}}}}):
+    print([said(command, **options) for command, options in {commands!r}])
+"""
+
+IGNORED = "signal.signal(signal.SIGCHLD, signal.SIG_IGN)"
+INHERITED = f"""
+if not sys.argv[1:]:
+    {IGNORED}
+    os.execv(sys.executable, [sys.executable, __file__, "again"])
+"""
+REAPED = """
+def reap():
+    while True:
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            time.sleep(0.0005)
+threading.Thread(target=reap, daemon=True).start()
+"""
+COMMANDS: list[tuple[str, dict[str, Any]]] = [
+    ("exit 3", {}),
+    ("sleep 0.05; exit 4", {}),
+    ("true", {}),
+    ("kill -9 $$", {}),
+    ("sleep 0.05 & exit 5", {}),
+    ("sleep 60", {"walltime": 0.2}),
+]
+
+
+def codes(
+    tmp_path: Path, prelude: str, plugin: str, commands: list[tuple[str, Any]]
+) -> list[Any]:
+    script = tmp_path / "codes.py"
+    text = CODES.format(prelude=prelude, plugin=plugin, commands=commands)
+    script.write_text(text)
+    ended = subprocess.run(
+        [sys.executable, script], check=True, stdout=subprocess.PIPE, text=True
+    )
+    found: list[Any] = ast.literal_eval(ended.stdout)
+    return found
+
+
+@pytest.mark.parametrize("plugin", ["threads", "processes"])
+@pytest.mark.parametrize("prelude", [IGNORED, INHERITED], ids=["ignored", "inherited"])
+def test_exit_codes_are_right_where_sigchld_is_ignored(
+    tmp_path: Path, prelude: str, plugin: str
+) -> None:
+    found = codes(tmp_path, prelude, plugin, COMMANDS)
+
+    assert found == [3, 4, 0, 137, 5, "AppTimeout"]
+
+
+def test_an_exit_code_that_something_else_took_is_no_success(tmp_path: Path) -> None:
+    found = codes(tmp_path, REAPED, "threads", COMMANDS * 3)
+
+    wanted = [3, 4, 0, 137, 5, "AppTimeout"] * 3
+    lost = [one for one, right in zip(found, wanted, strict=True) if one != right]
+    assert set(lost) <= {"BashAppError"}
+    assert len(lost) <= 1  # later ones are asked for their code

@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -294,3 +295,109 @@ def test_cached_joins_may_be_recursive(kernel: jf.DataFlowKernel) -> None:
 
     assert fib(30).result(LIMIT_S) == 832_040
     assert sorted(calls) == list(range(31))
+
+
+@jf.python_app
+def write(path: str, text: str = "x") -> None:
+    Path(path).write_text(text)
+
+
+def test_outputs_are_looked_for_when_the_inner_tasks_have_ended(
+    kernel: jf.DataFlowKernel, tmp_path: Path
+) -> None:
+    gate = threading.Event()
+
+    @jf.python_app
+    def late(path: str) -> None:
+        assert gate.wait(LIMIT_S)
+        Path(path).write_text("late")
+
+    @jf.join_app
+    def make(outputs: Any = ()) -> Any:
+        return [late(outputs[0].filepath)]
+
+    future = make(outputs=[jf.File(tmp_path / "made")])
+    gate.set()
+
+    assert future.result(LIMIT_S) == [None]
+    assert Path(future.outputs[0].result(LIMIT_S)).read_text() == "late"
+
+
+def test_outputs_that_inner_tasks_have_not_made_are_named_and_tried_again(
+    kernel: jf.DataFlowKernel, tmp_path: Path
+) -> None:
+    bodies: list[int] = []
+
+    @jf.join_app(retries=2)
+    def make(outputs: Any = ()) -> Any:
+        bodies.append(1)
+        return write(outputs[0].filepath if len(bodies) == 3 else tmp_path / "no")
+
+    @jf.join_app
+    def make_none(outputs: Any = ()) -> Any:
+        return double(1)
+
+    assert make(outputs=[tmp_path / "third"]).result(LIMIT_S) is None
+    assert len(bodies) == 3
+    with pytest.raises(jf.MissingOutputs, match="never"):
+        make_none(outputs=[tmp_path / "never"]).result(LIMIT_S)
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+@pytest.mark.parametrize("plugin", ["threads", "adapter"])
+def test_inner_apps_go_to_the_kernel_whose_task_calls_them(
+    tmp_path: Path, loaded: bool, plugin: str
+) -> None:
+    numbers: list[int] = []
+
+    @jf.join_app
+    def body() -> Any:
+        future = double(4)
+        numbers.append(future.tid)
+        return [future]
+
+    def submits() -> Any:
+        return jf.dfk().run_dir
+
+    if loaded:
+        jf.load(run_dir=tmp_path / "loaded")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        table: dict[str, Any] = {"plugin": plugin}
+        if plugin == "adapter":
+            table["executor"] = pool
+        config = jf.Config(run_dir=tmp_path / "own", executors={"x": table})
+        kernel = jf.DataFlowKernel(config)
+        try:
+            assert kernel.submit(body).result(LIMIT_S) == [8]
+            assert kernel.submit(submits).result(LIMIT_S) == kernel.run_dir
+            total = sum(kernel.task_state_counts.values())
+            assert total == 3
+        finally:
+            kernel.cleanup()
+            if loaded:
+                assert jf.dfk().run_dir.parent == tmp_path / "loaded"
+                jf.dfk().cleanup()
+    assert numbers == [1]
+
+
+def test_a_body_that_runs_while_the_run_closes_ends_as_the_run_does(
+    tmp_path: Path,
+) -> None:
+    begun, closing = threading.Event(), threading.Event()
+
+    @jf.join_app(retries=3)
+    def body() -> Any:
+        begun.set()
+        assert closing.wait(LIMIT_S)
+        return double(1)
+
+    kernel = jf.load(run_dir=tmp_path / "r", exit_grace=LIMIT_S)
+    future = body()
+    waits = double(future)
+    waits.add_done_callback(lambda _: closing.set())  # cancelled when the run closes
+    assert begun.wait(LIMIT_S)
+
+    kernel.cleanup(wait=False)
+
+    assert future.cancelled()
+    assert waits.cancelled()

@@ -8,6 +8,7 @@ import contextlib
 import copy
 import gc
 import pickle
+import signal
 import sys
 import threading
 import time
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from jackfield.futures import AppFuture
 
 LIMIT_S = 60.0
+
+
+class _Stop(StopIteration):
+    """One of the same family, which ``await`` would take for a result as well."""
 
 
 class Value:
@@ -288,6 +293,67 @@ def test_cancelling_what_awaits_cancels_the_task(
     assert future.cancelled()
 
 
+@pytest.mark.parametrize("stop", [StopIteration(3), StopAsyncIteration(), _Stop()])
+def test_a_task_that_raises_stop_iteration_ends_awaits_and_loops(
+    kernel: jf.DataFlowKernel, stop: Exception
+) -> None:
+    future = kernel.submit(fails, stop)
+
+    async def awaits() -> Any:
+        return await future
+
+    async def wraps() -> Any:
+        return await asyncio.wait_for(asyncio.wrap_future(future), LIMIT_S)
+
+    def loops() -> Any:
+        yield future.result(LIMIT_S)
+
+    kinds = RuntimeError, StopAsyncIteration
+    for use in (awaits, wraps):
+        with pytest.raises(kinds):
+            asyncio.run(use())
+    with pytest.raises(kinds):
+        list(loops())
+    error = future.exception(LIMIT_S)
+    assert type(stop) in {type(error), type(getattr(error, "__cause__", None))}
+
+
+@pytest.mark.parametrize("number", [1, 5])
+def test_asyncio_waits_for_futures_as_for_its_own(
+    kernel: jf.DataFlowKernel, gate: threading.Event, number: int
+) -> None:
+    async def main() -> None:
+        futures: Any = {kernel.submit(waits, gate, n) for n in range(number)}
+        none, all_of_them = await asyncio.wait(futures, timeout=0.01)
+        assert not none
+        assert all_of_them == futures
+        gate.set()
+        done, pending = await asyncio.wait(futures)
+        assert done == futures
+        assert not pending
+        assert all(not future._callbacks for future in futures)
+
+    asyncio.run(asyncio.wait_for(main(), LIMIT_S))
+
+
+def test_removing_a_callback_tells_how_often_it_was_there(
+    kernel: jf.DataFlowKernel, gate: threading.Event
+) -> None:
+    future = kernel.submit(waits, gate)
+    calls: list[Any] = []
+    others = threading.Event()
+    future.add_done_callback(calls.append)
+    future.add_done_callback(calls.append)
+    future.add_done_callback(lambda _: others.set())
+
+    assert future.remove_done_callback(calls.append) == 2
+    assert future.remove_done_callback(calls.append) == 0
+
+    gate.set()
+    assert others.wait(LIMIT_S)
+    assert calls == []
+
+
 def test_awaiting_a_cancelled_task_raises_asyncios_error(
     kernel: jf.DataFlowKernel, gate: threading.Event
 ) -> None:
@@ -362,8 +428,41 @@ def test_a_callback_that_raises_hurts_nobody(
     gate.set()
 
     assert others.wait(LIMIT_S)
-    future.add_done_callback(lambda _: fails(error))
+    if not isinstance(error, KeyboardInterrupt):  # see the test below
+        future.add_done_callback(lambda _: fails(error))
     assert kernel.submit(int).result(LIMIT_S) == 0
+
+
+def test_a_ctrl_c_in_a_callback_on_the_main_thread_is_the_users(
+    kernel: jf.DataFlowKernel,
+) -> None:
+    future = kernel.submit(int)
+    future.result(LIMIT_S)
+
+    with pytest.raises(KeyboardInterrupt):
+        future.add_done_callback(lambda _: signal.raise_signal(signal.SIGINT))
+
+    assert kernel.submit(int).result(LIMIT_S) == 0
+
+
+def test_a_ctrl_c_in_a_callback_on_another_thread_is_logged(
+    kernel: jf.DataFlowKernel,
+) -> None:
+    future = kernel.submit(int)
+    future.result(LIMIT_S)
+    raised: list[BaseException] = []
+
+    def add() -> None:
+        try:
+            future.add_done_callback(lambda _: fails(KeyboardInterrupt()))
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=add)
+    thread.start()
+    thread.join(LIMIT_S)
+
+    assert raised == []
 
 
 def test_a_callback_may_submit_and_add_callbacks(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from pathlib import Path
 from typing import Any
@@ -90,3 +91,41 @@ def test_tasks_that_submit_are_not_held_up(tmp_path: Path) -> None:
     for _ in range(6):
         result = [item for pair in result for item in pair]
     assert sum(result) == 64
+
+
+def test_a_submitter_that_a_task_waits_for_is_told_of_max_pending(
+    tmp_path: Path,
+) -> None:
+    told = threading.Event()
+    messages: list[str] = []
+    threads: list[threading.Thread] = []
+
+    class Tells(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "max_pending = 1" in record.getMessage():
+                messages.append(record.getMessage())
+                told.set()
+
+    def waits_for_its_thread() -> None:
+        """Its thread cannot submit before it ends, and it would wait for that."""
+
+        def submit() -> None:
+            jf.dfk().submit(abs, -2).result(LIMIT_S)
+
+        thread = threading.Thread(target=submit, name="of-the-task")
+        threads.append(thread)
+        thread.start()
+        assert told.wait(LIMIT_S)
+
+    handler = Tells()
+    logging.getLogger("jackfield").addHandler(handler)
+    try:
+        with jf.load(max_pending=1, run_dir=tmp_path) as kernel:
+            kernel.submit(waits_for_its_thread).result(LIMIT_S)
+            threads[0].join(LIMIT_S)
+            assert kernel.task_state_counts[jf.TaskState.SUCCEEDED] >= 1
+    finally:
+        logging.getLogger("jackfield").removeHandler(handler)
+
+    assert len(messages) == 1
+    assert "'of-the-task'" in messages[0]

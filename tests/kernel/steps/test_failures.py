@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import hashlib
 import math
 import threading
 import time
@@ -740,3 +741,76 @@ def test_an_error_without_a_file_for_the_summary_is_told_in_one_line(
 
     assert summary.failed == 1
     assert summary.failures == ("Task 0 (fails) failed: ValueError: root cause",)
+
+
+# -- Counts ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("plugin", ["threads", "processes"])
+def test_counts_have_every_task_whose_end_was_seen(tmp_path: Path, plugin: str) -> None:
+    table = {"plugin": plugin, "workers": 2}
+    with jf.load(executors={"x": table}, run_dir=tmp_path / "r") as kernel:
+        for number in range(1, 201):
+            kernel.submit(abs, -number).result(LIMIT_S)
+            assert kernel.summary().counts[jf.TaskState.SUCCEEDED] == number
+            assert sum(kernel.task_state_counts.values()) == number
+
+
+def test_counts_have_every_task_that_was_submitted_or_cancelled(
+    kernel: jf.DataFlowKernel,
+) -> None:
+    gate = threading.Event()
+    try:
+        running = [kernel.submit(gate.wait, LIMIT_S) for _ in range(4)]
+        for number in range(1, 101):
+            waiting = kernel.submit(ignore, running)
+            assert sum(kernel.task_state_counts.values()) == 4 + 2 * number - 1
+            kernel.submit(ignore, running)
+            waiting.cancel()
+            assert kernel.task_state_counts[jf.TaskState.CANCELLED] == number
+    finally:
+        gate.set()
+
+
+def test_counts_have_a_failure_that_was_seen_with_its_line(
+    kernel: jf.DataFlowKernel,
+) -> None:
+    for number in range(1, 51):
+        caught(kernel.submit(fails))
+        summary = kernel.summary()
+        assert summary.failed == len(summary.failures) == number
+
+
+def test_counts_may_be_asked_for_anywhere(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    class Asks:
+        @jf.hookimpl
+        def jackfield_retry(self) -> None:
+            asked.append(sum(jf.dfk().task_state_counts.values()))
+
+    with jf.load(run_dir=tmp_path / "r", plugins=[Asks()], retries=1) as kernel:
+        future = kernel.submit(lambda: sum(jf.dfk().task_state_counts.values()))
+        assert future.result(LIMIT_S) == 1
+        future.add_done_callback(lambda _: asked.append(len(kernel.summary().failures)))
+        caught(kernel.submit(fails))
+    assert len(asked) == 3
+    assert kernel.summary().counts[jf.TaskState.FAILED] == 1
+
+
+def test_tasks_of_the_kernels_own_are_counted_apart(
+    kernel: jf.DataFlowKernel, tmp_path: Path
+) -> None:
+    good, bad = tmp_path / "good", tmp_path / "bad"
+    good.write_text("good")
+    bad.write_text("bad")
+    digest = hashlib.sha256(b"good").hexdigest()
+
+    kernel.submit(ignore, jf.File(good, sha256=digest)).result(LIMIT_S)
+    caught(kernel.submit(ignore, jf.File(bad, sha256=digest)))
+
+    summary = kernel.summary()
+    assert sum(summary.counts.values()) == 2
+    assert summary.failed == len(summary.failures) == 1
+    assert "(ignore)" in summary.failures[0]
+    assert summary.own[jf.TaskState.SUCCEEDED] == summary.own[jf.TaskState.FAILED] == 1

@@ -525,6 +525,44 @@ def test_the_end_of_a_run_stops_its_transfers(load: Load) -> None:
     assert left(kernel) == []
 
 
+@pytest.mark.parametrize("attempt", range(10))
+def test_the_end_of_a_run_cancels_who_waits_for_a_file(
+    load: Load, attempt: int
+) -> None:
+    shelf, gate = Shelf(x=b"abc"), Gate()
+    shelf.script = [gate]
+    kernel = load(shelf)
+    future = read(jf.File("shelf://h/x"))
+    after = read(jf.File("shelf://h/x"), future)
+    assert gate.begun.wait(LIMIT_S)
+
+    kernel.cleanup(wait=False)
+
+    assert future.cancelled()
+    assert after.cancelled()
+
+
+def test_the_outputs_of_a_join_are_staged_out_when_its_tasks_have_ended(
+    load: Load,
+) -> None:
+    shelf = Shelf()
+
+    @jf.join_app
+    def both(outputs: Sequence[jf.File] = ()) -> Any:
+        first = write(b"one", outputs=[outputs[0].filepath])
+        return write(b"two", outputs=[outputs[1].filepath]), first
+
+    with load(shelf):
+        future = both(outputs=[jf.File("shelf://h/a"), jf.File("shelf://h/b")])
+
+        assert future.result(LIMIT_S) == (None, None)
+        assert [one.result(0).url for one in future.outputs] == [
+            "shelf://h/a",
+            "shelf://h/b",
+        ]
+    assert shelf.files == {"a": b"one", "b": b"two"}
+
+
 # -- Hosts ----------------------------------------------------------------------------
 
 

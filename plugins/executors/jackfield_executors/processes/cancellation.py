@@ -24,9 +24,9 @@ ends tasks by itself while we look. These are the cases that a look can miss:
 from __future__ import annotations
 
 import math
-from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from jackfield.clock import monotonic
 from jackfield.errors import AppTimeout
 from jackfield_executors.processes.handle import KillReason
 

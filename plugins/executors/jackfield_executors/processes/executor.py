@@ -22,10 +22,10 @@ import os
 import selectors
 import threading
 from contextlib import ExitStack
-from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from jackfield.abc import Capabilities, Executor
+from jackfield.clock import monotonic
 from jackfield.errors import ExecutorError
 from jackfield_executors.processes import cancellation
 from jackfield_executors.processes.handle import WorkerHandle

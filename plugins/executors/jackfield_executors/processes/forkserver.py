@@ -7,9 +7,11 @@ need, so a worker is up in milliseconds. It imports nothing of the user's, and n
 runs the main module.
 
 As the workers' parent it makes sure that they end. It sees each death at once, and
-kills what is left of the dead worker's process group: the programs that its task has
-started. When the driver ends, however that happens, it kills all workers and exits.
-When it is killed itself, Linux kills the workers (``PR_SET_PDEATHSIG``).
+kills what is left of the dead worker's family (see ``family``): the programs that its
+tasks have started, and what these have started. Only then the driver is told, so that a
+retry does not meet them. When the driver ends, however that happens, it kills all that
+is below it and exits. When it is killed itself, Linux kills the workers
+(``PR_SET_PDEATHSIG``), and the driver kills what bears its mark.
 
 *Process ids.* A process id may be given to a new process as soon as the old one is
 reaped. Only a parent reaps its children, so between seeing that a worker has ended and
@@ -26,8 +28,12 @@ import signal
 import socket
 import sys
 from struct import Struct
-from time import monotonic, sleep
+from time import sleep
 from typing import Any, Final, NoReturn
+
+from jackfield import programs
+from jackfield.clock import monotonic
+from jackfield_executors.processes import family
 
 REQUEST: Final = Struct("<cxxxxxxxQ")
 """A request: what to do (``START`` or ``KILL``), and the worker's number.
@@ -48,22 +54,24 @@ ENDED: Final = b"e"
 DESCRIPTORS: Final = 4
 
 END_S: Final = 1.0
-"""Seconds that this process waits, at its end, for what it has killed to be gone."""
+"""Seconds that this process waits for what it has killed to be gone."""
+
+_NOT_FOR_US: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _MAXRSS_UNIT: Final = 1 if sys.platform == "darwin" else 1024
 
 
-def main(control_fd: int, driver: int) -> None:
-    """Serve the driver until it ends.
+def main(control_fd: int, driver: int, mark: str) -> None:
+    """Serve the driver until it ends. All that workers start bears ``mark``.
 
     Each worker is a fork of this process, so it comes out of ``serve`` here, too: with
     its descriptors, to run as a worker. The fork server itself never comes out of
     there.
     """
     os.set_inheritable(control_fd, False)
-    server = _ForkServer(socket.socket(fileno=control_fd), driver)
+    server = _ForkServer(socket.socket(fileno=control_fd), driver, mark)
     descriptors = server.serve()
     from jackfield_executors.processes import worker
 
@@ -79,12 +87,11 @@ class _ForkServer:
     missed.
     """
 
-    def __init__(self, control: socket.socket, driver: int) -> None:
+    def __init__(self, control: socket.socket, driver: int, mark: str) -> None:
         self._control = control
+        self._mark = mark
         self._workers: dict[int, int] = {}
         """``{process id: number}`` of the workers that are not reaped yet."""
-        self._killed: set[int] = set()
-        """Process groups that were killed, and may have members that still die."""
         self._prctl = _find_prctl()
         self._poll = select.poll()
         self._driver_fd = _open_process(driver)
@@ -118,7 +125,9 @@ class _ForkServer:
         signal.signal(signal.SIGCHLD, _do_nothing)
         # A thread of the driver may have blocked signals, which would be inherited.
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
-        signal.signal(signal.SIGINT, _do_nothing)
+        # What ends the driver ends this process in its turn. It must not end before.
+        for number in _NOT_FOR_US:
+            signal.signal(number, _do_nothing)
         # Orphans become our children, so that we reap them and not the system's init.
         self._prctl(_PR_SET_CHILD_SUBREAPER, 1)
         _import_what_workers_need()
@@ -148,7 +157,7 @@ class _ForkServer:
             self._notify(NOT_STARTED, error.errno or 0, number, 0)
         else:
             if pid == 0:
-                self._become_worker(server)
+                self._become_worker(server, number)
                 return fds
             self._workers[pid] = number
             self._notify(STARTED, 0, number, pid)
@@ -156,7 +165,7 @@ class _ForkServer:
             os.close(fd)
         return None
 
-    def _become_worker(self, server: int) -> None:
+    def _become_worker(self, server: int, number: int) -> None:
         """Make the child of a fork independent of what belongs to the fork server."""
         os.setsid()  # a process group of its own, to be killed as a whole
         # The fork server may have died between the fork and this line, and then no
@@ -165,16 +174,40 @@ class _ForkServer:
         if os.getppid() != server:
             os._exit(1)
         signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for signal_number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(signal_number, signal.SIG_DFL)
+        programs.be_marked([self._mark, f"{self._mark}.{number}"])
         self._control.close()
         for fd in (self._wake_read, self._wake_write, self._driver_fd):
             if fd >= 0:
                 os.close(fd)
 
     def _kill(self, number: int) -> None:
+        """Kill a worker and its family, while it is still known who started whom."""
         for pid, known in self._workers.items():
             if known == number:
+                members = self._family(pid, number)
                 _kill_group(pid)
+                family.kill(members)
+
+    def _family(self, worker: int, number: int) -> list[family.Process]:
+        return family.of_worker(worker, f"{self._mark}.{number}", os.getpid())
+
+    def _kill_rest(self, worker: int, number: int) -> None:
+        """Kill what is left of a dead worker's family, until nothing of it lives.
+
+        Its children were handed to this process when it died, so without other
+        children than workers there is none: then this costs next to nothing.
+        """
+        _kill_group(worker)
+        end = monotonic() + END_S
+        while (
+            family.has_other_children(self._workers)
+            and (members := self._family(worker, number))
+            and monotonic() < end
+        ):
+            family.kill(members)
+            sleep(0.001)
 
     def _reap(self) -> None:
         """Reap the children that have ended, and tell the driver of the workers.
@@ -182,15 +215,15 @@ class _ForkServer:
         A child may also be an orphan that a task has left, which nobody asks about.
         """
         while (pid := _dead_child()) is not None:
-            number = self._workers.pop(pid, None)
+            number = self._workers.get(pid)
             if number is not None:
-                # Before the worker is reaped: until then the group's id is its own.
-                _kill_group(pid)
+                # Before it is reaped: until then the ids of its group and session are
+                # its own.
+                self._kill_rest(pid, number)
+                del self._workers[pid]
             _, status, usage = os.wait4(pid, 0)
             if number is not None:
-                self._killed.add(pid)
                 self._notify(ENDED, status, number, usage.ru_maxrss * _MAXRSS_UNIT)
-        self._killed = {group for group in self._killed if _exists(group)}
 
     def _notify(self, what: bytes, code: int, number: int, amount: int) -> None:
         try:
@@ -199,26 +232,17 @@ class _ForkServer:
             return
 
     def _end(self) -> NoReturn:
-        """Kill all workers, wait a moment until they are gone, and exit."""
+        """Kill all that is below this process, wait until it is gone, and exit."""
         for pid in self._workers:
             _kill_group(pid)
         end = monotonic() + END_S
         while True:
+            members = family.of_server(os.getpid())
+            family.kill(members)
             self._reap()
-            if not (self._workers or self._killed) or monotonic() > end:
+            if not (self._workers or members) or monotonic() > end:
                 os._exit(0)
             sleep(0.001)
-
-
-def _exists(group: int) -> bool:
-    """Tell whether a process group that was killed has members that still die."""
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # the id was given to a group of some other user
-        return False
-    return True
 
 
 def _dead_child() -> int | None:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from jackfield import programs
 from jackfield_executors.processes.forkserver import (
     KILL,
     NOTICE,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 _BOOT: Final = (
     "import sys; sys.path[:] = sys.argv[3].split('\\n'); "
     "from jackfield_executors.processes.forkserver import main; "
-    "main(int(sys.argv[1]), int(sys.argv[2]))"
+    "main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[4])"
 )
 """What the fork server's interpreter runs: it sets ``sys.path``, without which it might
 not find this package, and calls ``main``."""
@@ -68,6 +69,7 @@ class ForkServerClient:
         Raises:
             OSError: No process or no descriptor can be had.
         """
+        self._mark = f"{os.getpid()}.{os.urandom(4).hex()}"
         self.control: socket.socket
         self.control, theirs = socket.socketpair()
         self._rest = b""
@@ -86,15 +88,14 @@ class ForkServerClient:
                 raise
         self.control.setblocking(False)
 
-    @staticmethod
-    def _command(fd: int) -> list[str]:
+    def _command(self, fd: int) -> list[str]:
         # As multiprocessing does it: -W, -X, -O and the like hold in workers, too.
         flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # private, and without a public twin
         if not sys.executable:
             raise FileNotFoundError("sys.executable is empty: no Python to start")
         # Others may have put anything into it, such as a Path; imports see text only.
         path = "\n".join(one for one in sys.path if isinstance(one, str))
-        arguments = [str(fd), str(os.getpid()), path]
+        arguments = [str(fd), str(os.getpid()), path, self._mark]
         return [sys.executable, *flags, "-c", _BOOT, *arguments]
 
     def start_worker(self, number: int, fds: Sequence[int]) -> None:
@@ -146,16 +147,19 @@ class ForkServerClient:
         return [Notice(*fields) for fields in NOTICE.iter_unpack(data[:whole])]
 
     def close(self) -> None:
-        """End it and all its workers, and wait until they have ended.
+        """End it and all below it, and wait until they have ended.
 
-        To close the connection is to ask for that.
+        To close the connection is to ask for that. If it was killed, or has to be, what
+        it would have killed is left, and found by its mark.
         """
         self.control.close()
         try:
-            self._process.wait(END_S)
+            code = self._process.wait(END_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait()
+            code = self._process.wait()
+        if code != 0:
+            programs.kill_marked(self._mark)
 
 
 def kill_group(pid: int) -> None:

@@ -172,7 +172,7 @@ class WorkerHandle:
     def called(self) -> float:
         """Return when it called the function of the task that it began last.
 
-        That is by ``time.monotonic()``, and 0 while function or arguments are loaded.
+        That is by ``clock.monotonic()``, and 0 while function or arguments are loaded.
         """
         nanoseconds: int = self.page.words[CALLED]
         return nanoseconds / 1e9

@@ -30,8 +30,9 @@ import sys
 import termios
 import threading
 from collections import deque
-from time import monotonic
 from typing import TYPE_CHECKING, Final
+
+from jackfield.clock import monotonic
 
 if TYPE_CHECKING:
     from jackfield_executors.processes.wire import Data

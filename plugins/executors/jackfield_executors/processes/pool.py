@@ -43,10 +43,10 @@ import math
 from collections import deque
 from itertools import repeat
 from threading import Lock
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield import serialize
+from jackfield.clock import monotonic
 from jackfield.errors import ExecutorError
 from jackfield_executors.processes.messages import (
     FunctionTable,
@@ -94,7 +94,7 @@ class Pool:
             find out whether another one is needed.
         next_deadline: When to look at a worker's running task next, for its walltime
             or because it may be a cancelled one. This and ``next_check`` are in
-            ``time.monotonic()``, and infinite for never.
+            ``clock.monotonic()``, and infinite for never.
         next_check: When to look for workers that should have exited, or to try again
             to start one.
         closing: Whether ``submit`` refuses works.

@@ -32,7 +32,7 @@ FINISHED: Final = 1
 """How many tasks have ended, and their results are sent or stand in the page. Written
 by the worker."""
 SINCE: Final = 2
-"""When the last task was begun, by ``time.monotonic_ns()``, which all processes of a
+"""When the last task was begun, by ``clock.monotonic_ns()``, which all processes of a
 machine share. Written by the worker."""
 RECALL: Final = 3
 """1 if the worker shall begin nothing and return what it has. Written by the driver."""

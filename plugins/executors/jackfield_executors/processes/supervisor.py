@@ -26,10 +26,10 @@ import select
 import selectors
 import signal
 from collections import deque
-from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from jackfield import serialize
+from jackfield.clock import monotonic
 from jackfield.errors import ExecutorError, SerializationError
 from jackfield_executors.processes import cancellation, resources
 from jackfield_executors.processes.exits import ExitHandler

@@ -46,10 +46,11 @@ import socket
 import threading
 from collections import deque
 from queue import SimpleQueue
-from time import monotonic_ns, sleep
+from time import sleep
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield import serialize
+from jackfield.clock import monotonic_ns
 from jackfield_executors.processes import progress, setup
 from jackfield_executors.processes.progress import (
     BEGUN,
@@ -128,7 +129,7 @@ class _Worker:
         """What is to be sent: plain values, or tuples as ``serialize`` packs them."""
 
         self.flushed: int = 0
-        """When results were last sent, in ``time.monotonic_ns()``."""
+        """When results were last sent, in ``clock.monotonic_ns()``."""
 
         self.sending: threading.Lock = threading.Lock()
         """Held to send."""
