@@ -27,6 +27,7 @@ from jackfield.errors import RemoteError, SerializationError, TaskExitError
 from jackfield.serialize._pickling import (
     PROTOCOL,
     Buffers,
+    cloud_pickler,
     dump_parts,
     dumps,
     loads,
@@ -49,6 +50,7 @@ __all__ = [
     "Buffers",
     "Packed",
     "RemoteTraceback",
+    "cloud_pickler",
     "dump_call",
     "dump_call_parts",
     "dump_function",
@@ -65,6 +67,7 @@ __all__ = [
     "pack_unpicklable",
     "pack_value",
     "run_packed",
+    "worker_can_import",
 ]
 
 Packed: TypeAlias = tuple[Any, ...]
@@ -115,6 +118,8 @@ def dump_function(name: str, function: Callable[..., Any]) -> bytes:
         if path is not None:
             return dump_reference(function.__module__, path)
         return dumps(function)
+    except SerializationError as error:  # from a function within it
+        raise SerializationError(name, error.what, error.reason) from error
     except Exception as error:
         what = with_path(
             "its function", explain_unpicklable(function, "function"), "function"

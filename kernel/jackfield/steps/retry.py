@@ -8,8 +8,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.abc import Retry, Work
-from jackfield.errors import one_line
+from jackfield.errors import StaleCodeError, one_line
 from jackfield.states import FINAL, TaskState
+from jackfield.steps.code import original
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -40,6 +41,7 @@ class Retrier:
         config: Config,
         closing: Closing,
         scheduler: Scheduler,
+        code: PresentCode,
         fail: Callable[[Task, BaseException], None],
         log: Logger,
     ) -> None:
@@ -48,6 +50,7 @@ class Retrier:
         self._config = config
         self._closing = closing
         self._scheduler = scheduler
+        self._code = code
         self._fail = fail
         self._log = log
 
@@ -56,6 +59,8 @@ class Retrier:
         if task.state in FINAL:
             return
         try:
+            if isinstance(error, StaleCodeError) and self._send_again(task, error):
+                return
             answer = self._ask(task, error)
             task.cost += answer.cost
             if self._stopped() or task.cost > self._allowed(task):
@@ -68,7 +73,19 @@ class Retrier:
             return
         what = one_line(error)
         self._log.info("Task %s: attempt %d failed: %s", task.title, task.attempt, what)
-        self._scheduler.control(partial(self._again, task, delay, answer.executor))
+        self._scheduler.control(
+            partial(self._again, task, task.attempt + 1, delay, answer.executor)
+        )
+
+    def _send_again(self, task: Task, error: StaleCodeError) -> bool:
+        """Send a task again whose worker had other code: that is no failure of its."""
+        work = task.work
+        if work is None or original(work.function) is work.function or self._stopped():
+            return False
+        self._code.stale(work, error)
+        forced = None if task.extras is None else task.extras.forced
+        self._scheduler.control(partial(self._again, task, task.attempt, 0.0, forced))
+        return True
 
     def _stopped(self) -> bool:
         """Tell whether the run is being cut short: nothing is tried again then."""
@@ -110,7 +127,12 @@ class Retrier:
         return delay * (1 + JITTER * random.random())  # noqa: S311  (no secret)
 
     def _again(
-        self, task: Task, delay: float, executor: str | None, effects: Effects
+        self,
+        task: Task,
+        attempt: int,
+        delay: float,
+        executor: str | None,
+        effects: Effects,
     ) -> None:
         """Begin another attempt, after a delay. A control.
 
@@ -119,9 +141,10 @@ class Retrier:
         old = task.work
         if task.state in FINAL or old is None:
             return
-        task.attempt += 1
+        task.attempt = attempt
+        function = original(old.function)
         task.work = Work(
-            old.id, task.attempt, old.name, old.function, old.args, old.kwargs,
+            old.id, attempt, old.name, function, old.args, old.kwargs,
             old.walltime, old.resources,
         )  # fmt: skip
         if executor is not None or task.extras is not None:
