@@ -16,6 +16,8 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from weakref import WeakSet
 
+from jackfield.serialize._by_value import ALWAYS, KINDS, sentinel
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -112,11 +114,37 @@ class _NotImportableError(Exception):
 
 class _PlainPickler(pickle.Pickler):
     def reducer_override(self, obj: Any) -> Any:
-        if isinstance(obj, type | FunctionType) and not worker_can_import(
-            obj.__module__
-        ):
+        kind = type(obj)
+        if kind in ALWAYS:
+            return KINDS[kind](obj)
+        if not worker_can_import(getattr(obj, "__module__", None)):
             raise _NotImportableError
         return NotImplemented
+
+
+def reduce_by_value(obj: Any) -> Any:
+    """Return how to make an object anew whose name a worker cannot import.
+
+    ``None``: what it says of itself will do.
+
+    Raises:
+        PicklingError: It says no more than that name.
+    """
+    kind = type(obj)
+    if kind in KINDS and (kind in ALWAYS or not worker_can_import(obj.__module__)):
+        return KINDS[kind](obj)
+    if isinstance(obj, type | FunctionType):
+        return None
+    module = getattr(obj, "__module__", None)
+    if not isinstance(module, str) or worker_can_import(module):
+        return None
+    reduced = sentinel(obj) or obj.__reduce_ex__(PROTOCOL)
+    if isinstance(reduced, str):
+        raise pickle.PicklingError(
+            f"a {kind.__qualname__} is pickled by its name, {module}.{reduced}, and no "
+            f"worker can import that: put it into a module"
+        )
+    return reduced
 
 
 @cache
@@ -125,6 +153,10 @@ def cloud_pickler() -> type[pickle.Pickler]:
 
     class CloudPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is untyped
         def reducer_override(self, obj: Any) -> Any:
+            if type(obj) not in self.dispatch_table:
+                by_value = reduce_by_value(obj)
+                if by_value is not None:
+                    return by_value
             if isinstance(obj, type | FunctionType):
                 _send_by_value(obj.__module__)
             reduced: Any = super().reducer_override(obj)
@@ -161,7 +193,7 @@ def _set_class_state(received: type, state: Any) -> type:
 
 def worker_can_import(module: str | None) -> bool:
     """Tell whether a worker that imports a module gets the same one as we have."""
-    if module is None or module not in sys.modules:
+    if not isinstance(module, str) or module not in sys.modules:
         return True
     return module not in _MAIN and _finds_same_module(module)
 

@@ -14,7 +14,7 @@ from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 from jackfield_memo.atoms import ATOMS
-from jackfield_memo.introspection import MISSING, attributes_of, home_of, wrapped_by
+from jackfield_memo.introspection import MISSING, home_of, wrapped_by
 from jackfield_memo.origins import origin_by_name
 from jackfield_memo.sending.likeness import is_large, is_live_in
 from jackfield_memo.sending.names import CodeNames, names_of

@@ -10,7 +10,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from jackfield.errors import SerializationError, StaleCodeError
 from jackfield.serialize import dump_function
@@ -18,7 +18,9 @@ from jackfield_memo.sending import patches
 from jackfield_memo.sending.likeness import likeness
 from jackfield_memo.sending.reach import Name, Reach
 from jackfield_memo.sending.sent import Sent, text_digest
-from jackfield_memo.sending.watch import Watch
+
+if TYPE_CHECKING:
+    from jackfield_memo.sending.watch import Watch
 
 log: logging.Logger = logging.getLogger("jackfield.memo")
 
