@@ -24,6 +24,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from jackfield.errors import RemoteError, SerializationError, TaskExitError
+from jackfield.serialize._by_value import remade
 from jackfield.serialize._pickling import (
     PROTOCOL,
     Buffers,
@@ -66,6 +67,7 @@ __all__ = [
     "pack_unloadable",
     "pack_unpicklable",
     "pack_value",
+    "remade",
     "run_packed",
     "worker_can_import",
 ]

@@ -129,6 +129,12 @@ def _method(thing: Any) -> _Reduced:
     return functools.singledispatchmethod, (thing.func,), {"dispatcher": thing.dispatcher}
 
 
+def remade(thing: Any) -> _Reduced | None:
+    """Return how to make an object anew that would pickle by its name, or ``None``."""
+    kind = type(thing)
+    return KINDS[kind](thing) if kind in KINDS else None
+
+
 ALWAYS: Final = {object, functools.cached_property, functools.singledispatchmethod}
 """Types that never pickle as they should; the others only where no worker can import
 the module that they name."""

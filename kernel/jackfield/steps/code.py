@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from jackfield.errors import JackfieldError
 
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
     from jackfield.graph.task import Task
     from jackfield.memo_keys import KeyMaker
     from jackfield.results.flights import Flights
-
-_MOST_ROUNDS: Final = 6
-"""How often a task is sent again because workers have other code."""
-
 
 class CheckedCall:
     """Calls a function, then notes whether it is still what its memo key says."""
@@ -58,12 +54,10 @@ class PresentCode:
         self._keys = keys
         self._flights = flights
         self._blocked = False
-        # How often workers have had other code than these tasks, by number.
-        self._rounds: dict[int, int] = {}
 
     def sent(self, work: Work, code: bytes) -> Callable[..., Any]:
         """Return what to send for a work; without a plugin for it, the function."""
-        if self._blocked or self._given_up(work):
+        if self._blocked:
             return work.function
         try:
             keys = self._keys()
@@ -81,18 +75,12 @@ class PresentCode:
         if sent:
             note()
             extras.keep &= getattr(work.function, "jackfield_keeps", True)
-            extras.keep &= not self._given_up(work)
         else:
             work.function = CheckedCall(function, note)
 
     def stale(self, work: Work, error: StaleCodeError) -> None:
         """Tell that a worker has had other code: the next ``sent`` goes by that."""
-        self._rounds[work.id] = self._rounds.get(work.id, 0) + 1
         self._keys().stale(work.name, work.function, error)
-
-    def _given_up(self, work: Work) -> bool:
-        """Tell whether a task was sent so often that its function just goes out."""
-        return bool(self._rounds) and self._rounds.get(work.id, 0) > _MOST_ROUNDS
 
 
 def original(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -3,42 +3,27 @@
 A worker cannot tell which text a module was made of, but when its file was changed: the
 time of change (``ctime``) is set by the system and by nobody else. A file that has not
 been changed since this process began, or since its modules were last imported anew, is
-what was imported. The time that Linux gives a file may be one tick of its clock early.
+what was imported.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import sys
 import time
+from collections.abc import Collection, Mapping
+from pathlib import Path
 from types import ModuleType
-from typing import Final
+from typing import Any, Final
 
+from jackfield_memo.process import TICK_NS, began
 from jackfield_memo.sending.whose import is_project
 
 _MAIN: Final = frozenset({"__main__", "__mp_main__"})
-_TICK_NS: Final = 20_000_000
-_BEGAN: Final = [0]
-"""When the modules here may first have been imported, in nanoseconds since the epoch."""
-
-
-def began() -> int:
-    """Return when this process began, as well as can be found out."""
-    if not _BEGAN[0]:
-        _BEGAN[0] = _process_start() - _TICK_NS
-    return _BEGAN[0]
-
-
-def _process_start() -> int:
-    try:
-        with open("/proc/self/stat", "rb") as file:  # noqa: PTH123
-            ticks = int(file.read().rpartition(b")")[2].split()[19])
-        uptime = time.clock_gettime(time.CLOCK_BOOTTIME)
-        age = uptime - ticks / os.sysconf("SC_CLK_TCK")
-    except (OSError, AttributeError, ValueError, IndexError):
-        return time.time_ns()
-    return time.time_ns() - int(age * 1e9)
+_imported: Final = [0]
+"""When the modules here were last imported anew, in nanoseconds since the epoch."""
 
 
 def project_modules() -> list[tuple[str, ModuleType, str]]:
@@ -55,9 +40,63 @@ def project_modules() -> list[tuple[str, ModuleType, str]]:
     return found
 
 
+def roots_of(modules: Collection[str]) -> dict[str, str]:
+    """Return the top-level modules of these, with the directories that they are in."""
+    found = {}
+    for name in {module.partition(".")[0] for module in modules}:
+        root = _root(getattr(sys.modules.get(name), "__file__", None), name)
+        if root:
+            found[name] = root
+    return found
+
+
+def _root(file: Any, name: str) -> str:
+    if not isinstance(file, str):  # a package without a file may be in several
+        return ""
+    place = Path(file).absolute().parent
+    package = Path(file).stem == "__init__" and place.name == name
+    return str(place.parent if package else place)
+
+
+def follow(roots: Mapping[str, str]) -> bool:
+    """Import modules from where the script has them, if they are found elsewhere here.
+
+    Workers may be in another directory, or look up names relative to it.
+
+    Returns:
+        Whether modules were imported anew.
+    """
+    anew = False
+    for name, root in roots.items():
+        module = sys.modules.get(name)
+        if module is not None:
+            if _root(getattr(module, "__file__", None), name) in {"", root}:
+                continue
+            forget_modules()
+            anew = True
+        elif _root(_origin(name), name) in {"", root}:
+            continue
+        sys.path.insert(0, root)
+        try:
+            importlib.import_module(name)
+        except Exception:  # noqa: S112  (who needs it will see)
+            continue
+        finally:
+            sys.path.remove(root)
+    return anew
+
+
+def _origin(name: str) -> str | None:
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        return None
+    return spec.origin if spec is not None else None
+
+
 def edited() -> bool:
     """Tell whether a file of a module here may have changed since it was imported."""
-    since = began()
+    since = _imported[0] or began()
     return any(_changed(file, since) for _, _, file in project_modules())
 
 
@@ -70,12 +109,12 @@ def _changed(file: str, since: int) -> bool:
 
 def forget_modules() -> None:
     """Have the project's modules imported anew when they are next asked for."""
-    now = time.time_ns() - _TICK_NS
+    now = time.time_ns() - TICK_NS
     for name, module, _ in project_modules():
         sys.modules.pop(name, None)
         parent, _, last = name.rpartition(".")
         above = sys.modules.get(parent) if parent else None
         if above is not None and vars(above).get(last) is module:
             delattr(above, last)
-    _BEGAN[0] = now
+    _imported[0] = now
     importlib.invalidate_caches()

@@ -27,7 +27,9 @@ from jackfield_memo.introspection import (
     wrapped_by,
 )
 from jackfield_memo.origins import origin_by_name
+from jackfield_memo.sending.finding import found
 from jackfield_memo.sending.names import names_of
+from jackfield_memo.sending.whose import is_project_name
 
 _LARGE: Final = 10_000
 """Parts or kilobytes; a constant that has more counts by its type, unless the result of
@@ -74,7 +76,7 @@ def _value(looking: _Looking, value: Any) -> bytes:
     if isinstance(value, FunctionType):
         return _function(looking, value)
     if isinstance(value, type | ModuleType):
-        return sized(b"y", plain_name(value).encode())
+        return _named(looking, value)
     if not looking.thorough and is_large(value):
         return _by_type(value)
     from jackfield_memo.policy import Policy  # for values that are no code
@@ -86,13 +88,27 @@ def _value(looking: _Looking, value: Any) -> bytes:
     def refer(thing: Any) -> bytes:
         if isinstance(thing, FunctionType):
             return _function(looking, thing)
-        return sized(b"y", plain_name(thing).encode())
+        return _named(looking, thing)
 
     policy = Policy(refer, _by_type, hooks, lambda file: str(file.url).encode())
     try:
         return Encoder(policy).identity(value)
     except UnknownValueError:
         return _by_type(value)
+
+
+def _named(looking: _Looking, thing: Any) -> bytes:
+    """Encode a class or a module by its name; a class that is not found there by more."""
+    name = sized(b"y", plain_name(thing).encode())
+    if not isinstance(thing, type) or not is_project_name(home_of(thing)):
+        return name
+    if found(thing.__module__, thing.__qualname__) is thing or id(thing) in looking.within:
+        return name
+    looking.within.add(id(thing))
+    try:
+        return name + _class(looking, thing)
+    finally:
+        looking.within.discard(id(thing))
 
 
 def _by_type(value: object, reason: str = "") -> bytes:
@@ -103,6 +119,8 @@ def _by_type(value: object, reason: str = "") -> bytes:
 def _plainly(value: Any, encode: Callable[[Any], bytes]) -> bytes | None:
     """Encode a value without code of its class: what it has, or its type alone."""
     kind = type(value)
+    if kind is FunctionType:
+        return None
     whose = origin_by_name(home_of(kind)).kind
     if callable(value) and wrapped_by(value) is not None:
         return b"w" + encode(wrapped_by(value))

@@ -16,8 +16,8 @@ from functools import cache
 from types import CellType, CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
-from jackfield.serialize import cloud_pickler, dump_parts, loads
-from jackfield_memo.introspection import MISSING, attributes_of
+from jackfield.serialize import cloud_pickler, dump_parts, loads, remade
+from jackfield_memo.introspection import MISSING, attributes_of, wrapped_by
 from jackfield_memo.sending.finding import found
 from jackfield_memo.sending.likeness import is_live, is_live_in, likeness, members_of
 
@@ -107,15 +107,22 @@ def _pickler() -> type[pickle.Pickler]:
 
         def reducer_override(self, obj: Any) -> Any:
             if isinstance(obj, FunctionType) and is_live(obj):
-                named = _has_name(obj) and not self._comes_by_value(obj)
-                return NotImplemented if named else _reduced(obj)
+                if _has_name(obj) and not self._comes_by_value(obj):
+                    return NotImplemented
+                return remade(obj) or _reduced(obj)
+            if wrapped_by(obj) is not None:
+                again = remade(obj) if self._comes_by_value(wrapped_by(obj)) else None
+                if again is not None:
+                    return again
             if isinstance(obj, type) and _home(obj) not in self._patch.replaced:
                 if found(*_home(obj)) is obj and is_live_in(vars(_module(obj))):
                     return NotImplemented  # by its name
             return super().reducer_override(obj)
 
-        def _comes_by_value(self, function: FunctionType) -> bool:
+        def _comes_by_value(self, function: Any) -> bool:
             """Tell whether a function, or the class it belongs to, is in the patch."""
+            if not isinstance(function, FunctionType):
+                return False
             home, path = _home(function)
             while path:
                 if (home, path) in self._patch.names:

@@ -90,7 +90,7 @@ class Reach:
         whole = names is None or names.computing
         for name in _public(namespace) if whole else names.all if names else ():
             if name in namespace:
-                self._follow(self._name(namespace, name, live=live), names)
+                self._held(self._name(namespace, name, live=live), names)
             elif live and f"{module.__name__}.{name}" in sys.modules:
                 self._follow(sys.modules[f"{module.__name__}.{name}"], names)
         if not whole and "__getattr__" in namespace:

@@ -8,33 +8,43 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from time import monotonic
+from typing import Any, Final, NamedTuple
 
 from jackfield.errors import SerializationError, StaleCodeError
 from jackfield.serialize import dump_function
 from jackfield_memo.sending import patches
+from jackfield_memo.sending.finding import text_digest
+from jackfield_memo.sending.imports import roots_of
 from jackfield_memo.sending.likeness import likeness
 from jackfield_memo.sending.reach import Name, Reach
-from jackfield_memo.sending.sent import Sent, text_digest
-
-if TYPE_CHECKING:
-    from jackfield_memo.sending.watch import Watch
+from jackfield_memo.sending.sent import Sent
 
 log: logging.Logger = logging.getLogger("jackfield.memo")
 
 _KEPT: Final = 1_000
 """Functions to remember."""
 _ATTEMPTS: Final = 3
+_MOST_TIMES: Final = 20
+_TROUBLE_S: Final = 10.0
+"""A function that was sent again so often within so many seconds is not compared."""
 
 
 class _Record(NamedTuple):
-    """What was made of a function, and what it was made of."""
+    """What was made of a function, and what it was made of.
+
+    Attributes:
+        function: The function.
+        sent: What is sent for it.
+        reach: What it reaches.
+        patched: Names that some worker had something else under.
+        replaced: Those of them with classes that could not be changed in place.
+    """
 
     function: Callable[..., Any]
     sent: Callable[..., Any]
-    watch: Watch
     reach: Reach
     patched: frozenset[Name] = frozenset()
     replaced: frozenset[Name] = frozenset()
@@ -48,6 +58,8 @@ class Sender:
         # By the function's ``id``, which is nobody else's while the record holds it,
         # and by what the memo key says of it.
         self._records: OrderedDict[tuple[int, bytes], _Record] = OrderedDict()
+        # When workers had other code than a function's, the last times.
+        self._trouble: dict[int, deque[float]] = {}
 
     def sent(
         self, app: str, function: Callable[..., Any], code: bytes = b""
@@ -55,22 +67,48 @@ class Sender:
         """Return what to send for a function; see ``KeyMaker.sent``."""
         key = id(function), code
         record = self._records.get(key)
-        if record is None or record.watch.changed():
-            record = self._keep(key, _made(app, function, thorough=bool(code)))
+        if record is None or record.reach.watch.changed():
+            made = _made(app, function, thorough=bool(code))
+            made = _with_patch(made, record, trusts=not self._in_trouble(key))
+            record = self._keep(key, made)
         return record.sent
 
-    def stale(self, app: str, sent: Callable[..., Any], error: StaleCodeError) -> None:
+    def stale(
+        self, app: str, sent: Callable[..., Any], error: StaleCodeError
+    ) -> None:
         """Have the names that differed sent by value from now on, or give up."""
         with self._lock:
             found = [one for one in self._records.items() if one[1].sent is sent]
         for key, record in found:  # none, if another task has told the same before
-            self._keep(key, _made_again(app, record, error))
+            times = self._trouble.setdefault(key[0], deque(maxlen=_MOST_TIMES))
+            times.append(monotonic())
+            if not self._in_trouble(key):
+                again = _made_again(record, error)
+            else:
+                again = _given_up(record)
+            if not getattr(again.sent, "jackfield_keeps", True):
+                log.warning(
+                    "%s: %s, and cannot be made equal; it is called all the same, and "
+                    "its results are not kept", app, error,
+                )  # fmt: skip
+            self._keep(key, again)
+
+    def _in_trouble(self, key: tuple[int, bytes]) -> bool:
+        """Tell whether a function is sent again and again, and still differs."""
+        times = self._trouble.get(key[0]) if self._trouble else None
+        return (
+            times is not None
+            and len(times) == _MOST_TIMES
+            and times[-1] - times[0] < _TROUBLE_S
+            and monotonic() - times[-1] < _TROUBLE_S
+        )
 
     def _keep(self, key: tuple[int, bytes], record: _Record) -> _Record:
         with self._lock:
             self._records[key] = record
             if len(self._records) > _KEPT:
-                self._records.popitem(last=False)
+                (oldest, _), _ = self._records.popitem(last=False)
+                self._trouble.pop(oldest, None)
         return record
 
 
@@ -80,7 +118,7 @@ def _made(app: str, function: Callable[..., Any], *, thorough: bool) -> _Record:
         reach = Reach()
         reach.walk(function)
         if not reach.watch and not reach.names and not reach.texts:
-            return _Record(function, function, reach.watch, reach)
+            return _Record(function, function, reach)
         expected = {
             name: likeness(value, thorough=thorough)
             for name, value in reach.names.items()
@@ -93,33 +131,55 @@ def _made(app: str, function: Callable[..., Any], *, thorough: bool) -> _Record:
             payload = error
         if not reach.watch.changed():
             break
-    sent = Sent(function, payload, expected, texts, thorough=thorough)
-    return _Record(function, sent, reach.watch, reach)
+    roots = roots_of({module for module, _ in (*reach.names, *reach.texts.items())})
+    sent = Sent(function, payload, expected, texts, roots, thorough=thorough)
+    return _Record(function, sent, reach)
 
 
-def _made_again(app: str, record: _Record, error: StaleCodeError) -> _Record:
+def _with_patch(made: _Record, before: _Record | None, *, trusts: bool) -> _Record:
+    """Send at once what workers had to be sent before the function changed."""
+    if not trusts:
+        return _given_up(made)
+    if before is None or not before.patched or not isinstance(made.sent, Sent):
+        return made
+    names = made.reach.names.keys()
+    patched = _Record(
+        made.function,
+        made.sent,
+        made.reach,
+        before.patched & names,
+        before.replaced & names,
+    )
+    return _patched(patched)
+
+
+def _made_again(record: _Record, error: StaleCodeError) -> _Record:
     """Return what to send to workers that had something else under some names.
 
     First classes are changed in place, then they come by value. If that does not help
     either, the worker calls the function as it is there, and the result is not kept.
     """
+    names = {name for name in error.names if name in record.reach.names}
+    if names & record.replaced or len(names) < len(error.names):
+        return _given_up(record)
+    replaced = record.replaced | (names & record.patched)
+    patched = record.patched | names
+    return _patched(record._replace(patched=patched, replaced=replaced))
+
+
+def _patched(record: _Record) -> _Record:
     sent = record.sent
     assert isinstance(sent, Sent)
-    names = {name for name in error.names if name in record.reach.names}
-    patched = record.patched | names
-    replaced = record.replaced | (names & record.patched)
-    keeps = not names & record.replaced and len(names) == len(error.names)
-    patch = sent.patch
-    if keeps and names:
-        values = {name: record.reach.names[name] for name in patched}
-        try:
-            patch = patches.make(values, replaced)
-        except Exception:  # something in it cannot be pickled
-            keeps = False
-    if not keeps:
-        log.warning(
-            "%s: %s, and cannot be made equal; it is called all the same, and its "
-            "results are not kept", app, error,
-        )  # fmt: skip
-    again = sent.again(patch, keeps=keeps)
-    return record._replace(sent=again, patched=patched, replaced=replaced)
+    values = {name: record.reach.names[name] for name in record.patched}
+    try:
+        patch = patches.make(values, record.replaced) if values else b""
+    except Exception:  # something in it cannot be pickled
+        return _given_up(record)
+    return record._replace(sent=sent.again(patch, keeps=True))
+
+
+def _given_up(record: _Record) -> _Record:
+    sent = record.sent
+    if isinstance(sent, Sent):
+        sent = sent.again(b"", keeps=False)
+    return record._replace(sent=sent)

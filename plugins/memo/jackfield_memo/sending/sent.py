@@ -29,6 +29,7 @@ class Sent:
         expected: What each name stands for, or ``None`` if that is not compared.
         texts: Digests of the texts of modules that are not imported in the driver.
         patch: Names by value, for a worker that has something else; or ``b""``.
+        roots: Top-level packages and modules with the directories that they are in.
         thorough: See ``likeness``.
         payload: The function, pickled; or the error why it cannot be.
     """
@@ -41,6 +42,7 @@ class Sent:
         "jackfield_sends",
         "patch",
         "payload",
+        "roots",
         "texts",
         "thorough",
     )
@@ -51,6 +53,7 @@ class Sent:
         payload: bytes | SerializationError,
         expected: Likenesses,
         texts: Mapping[str, bytes],
+        roots: Mapping[str, str],
         *,
         thorough: bool,
         patch: bytes = b"",
@@ -62,6 +65,7 @@ class Sent:
         self.payload: bytes | SerializationError = payload
         self.expected: Likenesses = expected
         self.texts: Mapping[str, bytes] = texts
+        self.roots: Mapping[str, str] = roots
         self.thorough: bool = thorough
         self.patch: bytes = patch
 
@@ -72,6 +76,7 @@ class Sent:
             self.payload,
             self.expected,
             self.texts,
+            self.roots,
             thorough=self.thorough,
             patch=patch,
             keeps=keeps,
@@ -86,7 +91,8 @@ class Sent:
             raise self.payload
         expected = dict(self.expected) if self.jackfield_keeps else {}
         texts = dict(self.texts) if self.jackfield_keeps else {}
-        return Received, (self.payload, expected, texts, self.thorough, self.patch)
+        compared = expected, texts, dict(self.roots)
+        return Received, (self.payload, *compared, self.thorough, self.patch)
 
 
 _changes: Final = [0]
@@ -99,19 +105,21 @@ class Received:
     """A function that has come to a worker."""
 
     __slots__ = ("_changes", "_expected", "_function", "_patch", "_payload", "_stale")
-    __slots__ += ("_texts", "_thorough")
+    __slots__ += ("_roots", "_texts", "_thorough")
 
     def __init__(
         self,
         payload: bytes,
         expected: Likenesses,
         texts: Mapping[str, bytes],
+        roots: Mapping[str, str],
         thorough: bool,
         patch: bytes,
     ) -> None:
         self._payload = payload
         self._expected = expected
         self._texts = texts
+        self._roots = roots
         self._thorough = thorough
         self._patch = patch
         self._function: Callable[..., Any] | None = None
@@ -140,7 +148,9 @@ class Received:
     def _make_ready(self) -> bool:
         """Make this worker's modules equal; tell whether they were imported anew."""
         with _one_at_a_time:
-            anew = False
+            anew = imports.follow(self._roots)
+            if anew:
+                _changes[0] += 1
             differing = self._differing()
             if differing and imports.edited():
                 imports.forget_modules()

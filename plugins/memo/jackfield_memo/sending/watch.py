@@ -6,14 +6,15 @@ a name. What is compared is held meanwhile, so that no other object gets its ``i
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Mapping
 from operator import is_not
 from types import CellType, FunctionType
 from typing import Any, Final
 
+from jackfield_memo.atoms import ATOMS
 from jackfield_memo.introspection import MISSING, attributes_of, slots_of
+from jackfield_memo.loaded import signature
 
 SMALL: Final = 64
 """A value that can change in place is compared if it has at most so many parts."""
@@ -78,22 +79,26 @@ class Watch:
                 return True
         for container, flat in self._contents:
             now = _flat(container)
-            if now is None or _differ(now, flat):
+            if now is None or (_differ(now, flat) and _unlike(now, flat)):
                 return True
         return any(signature(path) != was for path, was in self._files)
 
 
-def signature(path: str) -> tuple[int, ...]:
-    """Return what changes with a file; nothing if there is none."""
-    try:
-        status = os.stat(path)  # noqa: PTH116  (quicker, with a str at hand)
-    except OSError:
-        return ()
-    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
-
-
 def _differ(now: Any, was: Any) -> bool:
     return len(now) != len(was) or any(map(is_not, now, was))
+
+
+def _unlike(now: list[Any], was: list[Any]) -> bool:
+    """Tell whether two lists differ, where equal numbers and texts are the same."""
+    return len(now) != len(was) or any(
+        one is not other and (type(one) not in ATOMS or _atom(one) != _atom(other))
+        for one, other in zip(now, was, strict=True)
+    )
+
+
+def _atom(value: Any) -> bytes:
+    encode = ATOMS.get(type(value))
+    return b"" if encode is None else encode(value)
 
 
 def _parts_of(function: FunctionType) -> tuple[Any, ...]:
