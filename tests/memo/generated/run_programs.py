@@ -44,6 +44,7 @@ class Runner:
             "hits": 0,
             "needless": 0,
             "needless_after": {},
+            "needless_same": [],
         }
 
     def run(self, program: Program) -> None:
@@ -103,7 +104,7 @@ class Runner:
             answers[f"cached on {where}"] = (future, 3 if where == "threads" else 4)
             answer = self.outcome(future)
             answers[f"cached on {where}"] = answer, 3 if where == "threads" else 4
-            self.count(step, name, where, future, last, answer)
+            self.count(program, step, name, where, future, last, answer)
         self.forget_lazy(program)
         plain = jf.python_app(executors=["processes"])(function)(5)
         answers["plain on processes"] = self.outcome(plain), 5
@@ -127,6 +128,7 @@ class Runner:
 
     def count(
         self,
+        program: Program,
         step: Step,
         name: str,
         where: str,
@@ -143,10 +145,10 @@ class Runner:
         if not hit and before == answer:
             self.found["needless"] += 1
             after = self.found["needless_after"]
-            what = step.what.split("_")[0].split(".")[0] if step.run else step.what
+            what = f"{name.split('.')[-1]}: {step.what}".replace(program.package, "P")
             after[what] = after.get(what, 0) + 1
             if step.same:
-                self.found.setdefault("needless_same", []).append(
+                self.found["needless_same"].append(
                     f"{name} on {where}"
                 )
 

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from enum import Enum
 from functools import cache
 from types import CellType, CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, Final
@@ -31,7 +32,18 @@ class ClassParts:
     """The members of a class that is there under the same name."""
 
     def __init__(self, owner: type) -> None:
-        self.members: dict[str, Any] = members_of(owner)
+        self.members: dict[str, Any] = _settable(owner)
+
+
+def _settable(owner: type) -> dict[str, Any]:
+    """Return the members that can be set; of an enumeration, not what it enumerates."""
+    members = members_of(owner)
+    if not issubclass(owner, Enum):
+        return members
+    return {name: one for name, one in members.items() if isinstance(one, _METHODS)}
+
+
+_METHODS: Final = (FunctionType, property, classmethod, staticmethod)
 
 
 def make(
@@ -175,8 +187,12 @@ def _set_state(function: FunctionType, state: Any) -> None:
 
 
 def apply(data: bytes, expected: Likenesses, *, thorough: bool) -> None:
-    """Set the names that are not as they are expected."""
-    for module, path, gone, value in loads(data):
+    """Set the names that are not as they are expected, as far as that can be done."""
+    try:
+        items = loads(data)
+    except Exception:  # it refers to what is not here: so names go on to differ
+        return
+    for module, path, gone, value in items:
         name = module, path
         if (
             name in expected
@@ -206,7 +222,7 @@ def _change(owner: Any, members: Mapping[str, Any], *, thorough: bool) -> None:
     """Give a class the members that it is to have; what cannot be set is left."""
     if not isinstance(owner, type):
         return
-    for name in members_of(owner).keys() - members.keys():
+    for name in _settable(owner).keys() - members.keys():
         _tried(delattr, owner, name)
     for name, member in members.items():
         now = vars(owner).get(name, MISSING)
