@@ -1,9 +1,9 @@
 """No answer is wrong: programs are generated, changed while they run, and compared.
 
-``generated/programs.py`` makes them, ``generated/run_programs.py`` runs them: each answer,
-cached and not, on threads and on processes, is compared with that of a plain call. Each
-set runs twice, in two interpreters and with one store, so that what the first has stored
-is compared with what the second would compute.
+``generated/programs.py`` makes them, ``generated/run_programs.py`` runs them: each
+answer, cached and not, on threads and on processes, is compared with that of a plain
+call. Each set runs twice, in two interpreters and with one store, so that what the
+first has stored is compared with what the second would compute.
 """
 
 from __future__ import annotations

@@ -69,12 +69,14 @@ def _parameter(thing: Any) -> _Reduced:
     options = {name: value for name, value in given.items() if value}
     if getattr(thing, "has_default", bool)():
         options["default"] = thing.__default__
-    make = functools.partial(type(thing), **options)
+    kind: Callable[..., Any] = type(thing)
+    make = functools.partial(kind, **options)
     return _once(thing, _make, make, _name_of(thing))
 
 
 def _alias(thing: Any) -> _Reduced:
-    make = functools.partial(type(thing), type_params=thing.__type_params__)
+    kind: Callable[..., Any] = type(thing)
+    make = functools.partial(kind, type_params=thing.__type_params__)
     return _once(thing, make, thing.__name__, thing.__value__)
 
 
@@ -126,7 +128,11 @@ def _dispatch(registry: dict[type, Any]) -> Any:
 
 
 def _method(thing: Any) -> _Reduced:
-    return functools.singledispatchmethod, (thing.func,), {"dispatcher": thing.dispatcher}
+    return (
+        functools.singledispatchmethod,
+        (thing.func,),
+        {"dispatcher": thing.dispatcher},
+    )
 
 
 def remade(thing: Any) -> _Reduced | None:
@@ -149,7 +155,9 @@ KINDS: Final[dict[type, Callable[[Any], _Reduced | None]]] = {
 }
 for _name in ("TypeVarTuple", "TypeAliasType"):
     if hasattr(typing, _name):
-        KINDS[getattr(typing, _name)] = _alias if _name == "TypeAliasType" else _parameter
+        KINDS[getattr(typing, _name)] = (
+            _alias if _name == "TypeAliasType" else _parameter
+        )
 for _name in _MARKERS:
     KINDS[type(getattr(dataclasses, _name))] = functools.partial(_marked, _name)
     ALWAYS.add(type(getattr(dataclasses, _name)))

@@ -1,7 +1,7 @@
 """Executors get functions as they are now, and no result is kept of other code.
 
-What a function does can change while the object stays: a global is set anew, a module is
-reloaded. An executor with workers elsewhere pickles an object once, and its workers
+What a function does can change while the object stays: a global is set anew, a module
+is reloaded. An executor with workers elsewhere pickles an object once, and its workers
 import modules of their own. So what makes memo keys also says what to send to them, and
 a worker that has other code says so before the call (``StaleCodeError``); the task is
 sent once more then.
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from jackfield.graph.task import Task
     from jackfield.memo_keys import KeyMaker
     from jackfield.results.flights import Flights
+
 
 class CheckedCall:
     """Calls a function, then notes whether it is still what its memo key says."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from jackfield.graph.task import AppSpec, Task
     from jackfield.graph.transitions import Effects
     from jackfield.plugins.manager import PluginManager
+    from jackfield.steps.code import PresentCode
 
 JITTER: Final = 0.1
 """Delays are stretched by up to this part, so that retries do not march in step."""

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Final
 
 TICK_NS: Final = 20_000_000
-"""By how much the time that a file system gives a file may be early: some clock ticks."""
+"""How early the time may be that a file system gives a file: some clock ticks."""
 
 
 @cache

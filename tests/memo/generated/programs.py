@@ -1,15 +1,16 @@
 """Makes programs: a package of modules, functions to call, and what happens in between.
 
-A program is made from a number alone, so that one that goes wrong can be made again. Its
-modules hold what real ones do: helpers, constants, classes, registries, modules that are
-imported inside functions, closures, settings. In the texts stand numbers in braces, which
-edits change.
+A program is made from a number alone, so that one that goes wrong can be made again.
+Its modules hold what real ones do: helpers, constants, classes, registries, modules
+that are imported inside functions, closures, settings. In the texts stand numbers in
+braces, which edits change.
 """
 
 from __future__ import annotations
 
 import random
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 MODULES = {
@@ -209,7 +210,7 @@ class Step:
         files: Files to write: path in the package to text.
         reload: Modules to load anew.
         run: Code of the script to run.
-        move: Whether to go into another directory, where other modules of the names are.
+        move: Whether to go into a directory where modules of the same names are.
         calls: Functions to call, as the script writes them.
         same: Whether nothing has happened that could change a result.
     """
@@ -248,7 +249,9 @@ class Maker:
     def __init__(self, number: int) -> None:
         self.random = random.Random(number)
         self.package = f"p{number:05}"
-        names = sorted(set(re.findall(r"\{([A-Z]+)\}", "".join(MODULES.values()) + SCRIPT)))
+        names = sorted(
+            set(re.findall(r"\{([A-Z]+)\}", "".join(MODULES.values()) + SCRIPT))
+        )
         self.numbers = {name: self.random.randint(2, 99) for name in names}
         self.numbers["ROOT"] = self.random.randint(2, 9) ** 2
         self.number = self.random.randint(2, 99)
@@ -296,7 +299,8 @@ class Maker:
             (2, self.nothing),
         ]
         weights, makers = zip(*kinds, strict=True)
-        return self.random.choices(makers, weights)[0]()
+        make: Callable[[], Step] = self.random.choices(makers, weights)[0]
+        return make()
 
     def change(self, text: str) -> None:
         """Change one of the numbers in a text."""
@@ -334,47 +338,47 @@ class Maker:
     def patch(self) -> Step:
         """Set something in a module from the script."""
         new = self.random.randint(100, 999)
-        package = self.package
+        p = self.package
         what = self.random.choice(
             [
-                f"{package}.consts.RATE = {new}",
-                f"{package}.consts.DEPTH = {new}",
-                f"{package}.consts.TABLE['a'] = {new}",
-                f"{package}.consts.TABLE['b'].append({new})",
-                f"{package}.helpers.OFFSET = {new}",
-                f"{package}.helpers.scale = lambda x: x + {new}",
-                f"{package}.helpers.scale = help_{package}",
-                f"{package}.helpers.shift.__defaults__ = ({new},)",
-                f"{package}.helpers.shift.__kwdefaults__ = {{'more': {new}}}",
-                f"{package}.helpers.inner.__code__ = (lambda x: x + {new}).__code__",
-                f"{package}.helpers.STEPS.append(lambda x: x + {new})",
-                f"{package}.helpers.STEPS[0] = {package}.helpers.shift",
-                f"{package}.helpers.wrapped = {package}.helpers.traced(lambda x: {new})",
-                f"{package}.shapes.Box.area = lambda self: self.side + {new}",
-                f"{package}.shapes.Base.size = {new}",
-                f"{package}.shapes.Base.half = property(lambda self: {new})",
-                f"{package}.shapes.Base.unit = staticmethod(lambda: {new})",
-                f"{package}.shapes.Point.__add__ = lambda self, o: type(self)(o, {new})",
-                f"{package}.shapes.Kind.weight = lambda self: {new}",
-                f"{package}.shapes.settings.level = {new}",
-                f"{package}.shapes.settings.names['x'] = {new}",
-                f"{package}.shapes.settings.factor = lambda: {new}",
-                f"{package}.shapes.Settings.factor = lambda self: {new}",
-                f"{package}.registry.REGISTRY['new'] = lambda x: x + {new}",
-                f"{package}.registry.REGISTRY['one'] = {package}.helpers.scale",
-                f"{package}.registry.REGISTRY.pop('two', None)",
-                f"{package}.registry.Plugin.run = lambda self, x: {new}",
-                f"{package}.app.LOCAL = {new}",
-                f"{package}.app.f_direct.__code__ = (lambda x: x + {new}).__code__",
-                f"{package}.app.f_default.__defaults__ = ({new},)",
-                f"{package}.app.scale = lambda x: x - {new}",
-                f"{package}.app.ADD = {package}.helpers.adder({new})",
-                f"{package}.app.sum = lambda x: {new}",
-                f"del {package}.shapes.Box.area",
+                f"{p}.consts.RATE = {new}",
+                f"{p}.consts.DEPTH = {new}",
+                f"{p}.consts.TABLE['a'] = {new}",
+                f"{p}.consts.TABLE['b'].append({new})",
+                f"{p}.helpers.OFFSET = {new}",
+                f"{p}.helpers.scale = lambda x: x + {new}",
+                f"{p}.helpers.scale = help_{p}",
+                f"{p}.helpers.shift.__defaults__ = ({new},)",
+                f"{p}.helpers.shift.__kwdefaults__ = {{'more': {new}}}",
+                f"{p}.helpers.inner.__code__ = (lambda x: x + {new}).__code__",
+                f"{p}.helpers.STEPS.append(lambda x: x + {new})",
+                f"{p}.helpers.STEPS[0] = {p}.helpers.shift",
+                f"{p}.helpers.wrapped = {p}.helpers.traced(lambda x: {new})",
+                f"{p}.shapes.Box.area = lambda self: self.side + {new}",
+                f"{p}.shapes.Base.size = {new}",
+                f"{p}.shapes.Base.half = property(lambda self: {new})",
+                f"{p}.shapes.Base.unit = staticmethod(lambda: {new})",
+                f"{p}.shapes.Point.__add__ = lambda self, o: type(self)(o, {new})",
+                f"{p}.shapes.Kind.weight = lambda self: {new}",
+                f"{p}.shapes.settings.level = {new}",
+                f"{p}.shapes.settings.names['x'] = {new}",
+                f"{p}.shapes.settings.factor = lambda: {new}",
+                f"{p}.shapes.Settings.factor = lambda self: {new}",
+                f"{p}.registry.REGISTRY['new'] = lambda x: x + {new}",
+                f"{p}.registry.REGISTRY['one'] = {p}.helpers.scale",
+                f"{p}.registry.REGISTRY.pop('two', None)",
+                f"{p}.registry.Plugin.run = lambda self, x: {new}",
+                f"{p}.app.LOCAL = {new}",
+                f"{p}.app.f_direct.__code__ = (lambda x: x + {new}).__code__",
+                f"{p}.app.f_default.__defaults__ = ({new},)",
+                f"{p}.app.scale = lambda x: x - {new}",
+                f"{p}.app.ADD = {p}.helpers.adder({new})",
+                f"{p}.app.sum = lambda x: {new}",
+                f"del {p}.shapes.Box.area",
             ]
         )
         if what.startswith("del"):
-            what = f"if 'area' in vars({package}.shapes.Box): {what}"
+            what = f"if 'area' in vars({p}.shapes.Box): {what}"
         return Step(what, run=what)
 
     def script_change(self) -> Step:

@@ -1,8 +1,8 @@
 """Runs generated programs and compares each answer with that of a plain call.
 
-Run as ``python run_programs.py DIRECTORY FIRST LAST STEPS``: it writes the packages into
-the directory, keeps results in a store there, and prints what it found as JSON. A second
-run in the same directory finds the results of the first.
+Run as ``python run_programs.py DIRECTORY FIRST LAST STEPS``: it writes the packages
+into the directory, keeps results in a store there, and prints what it found as JSON. A
+second run in the same directory finds the results of the first.
 """
 
 from __future__ import annotations
@@ -20,7 +20,12 @@ from typing import Any
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).parent))
 
-from programs import LAZY, Maker, Program, Step  # noqa: E402
+from programs import (  # type: ignore[import-not-found]  # noqa: E402  (beside this)
+    LAZY,
+    Maker,
+    Program,
+    Step,
+)
 
 import jackfield as jf  # noqa: E402
 
@@ -96,14 +101,13 @@ class Runner:
     ) -> None:
         """Call a function in each way, and compare."""
         function = eval(name, SCRIPT_NAMES)
-        answers = {}
-        for where in ("threads", "processes"):
+        answers: dict[str, tuple[str, int]] = {}
+        for where, argument in (("threads", 3), ("processes", 4)):
             self.forget_lazy(program)
             app = jf.python_app(cache=True, executors=[where])(function)
-            future = app(3) if where == "threads" else app(4)
-            answers[f"cached on {where}"] = (future, 3 if where == "threads" else 4)
+            future = app(argument)
             answer = self.outcome(future)
-            answers[f"cached on {where}"] = answer, 3 if where == "threads" else 4
+            answers[f"cached on {where}"] = answer, argument
             self.count(program, step, name, where, future, last, answer)
         self.forget_lazy(program)
         plain = jf.python_app(executors=["processes"])(function)(5)
@@ -145,12 +149,11 @@ class Runner:
         if not hit and before == answer:
             self.found["needless"] += 1
             after = self.found["needless_after"]
-            what = f"{name.split('.')[-1]}: {step.what}".replace(program.package, "P")
+            called = name.rpartition(".")[2]
+            what = f"{called}: {step.what}".replace(program.package, "P")
             after[what] = after.get(what, 0) + 1
             if step.same:
-                self.found["needless_same"].append(
-                    f"{name} on {where}"
-                )
+                self.found["needless_same"].append(f"{name} on {where}")
 
     def forget_lazy(self, program: Program) -> None:
         """Have modules that functions import be imported by each call anew."""

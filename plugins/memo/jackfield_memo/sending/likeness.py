@@ -82,15 +82,17 @@ def _value(looking: _Looking, value: Any) -> bytes:
     from jackfield_memo.policy import Policy  # for values that are no code
     from jackfield_memo.values import Encoder
 
-    def hooks(kind: type) -> tuple[Callable[..., bytes | None], ...]:
-        return () if looking.thorough else _HOOKS
+    hooks: tuple[Callable[..., bytes | None], ...]
+    hooks = () if looking.thorough else (_plainly,)
 
     def refer(thing: Any) -> bytes:
         if isinstance(thing, FunctionType):
             return _function(looking, thing)
         return _named(looking, thing)
 
-    policy = Policy(refer, _by_type, hooks, lambda file: str(file.url).encode())
+    policy = Policy(
+        refer, _by_type, lambda _: hooks, lambda file: str(file.url).encode()
+    )
     try:
         return Encoder(policy).identity(value)
     except UnknownValueError:
@@ -98,11 +100,12 @@ def _value(looking: _Looking, value: Any) -> bytes:
 
 
 def _named(looking: _Looking, thing: Any) -> bytes:
-    """Encode a class or a module by its name; a class that is not found there by more."""
+    """Encode a module or class by its name; by more, if that leads to another class."""
     name = sized(b"y", plain_name(thing).encode())
     if not isinstance(thing, type) or not is_project_name(home_of(thing)):
         return name
-    if found(thing.__module__, thing.__qualname__) is thing or id(thing) in looking.within:
+    at_home = found(thing.__module__, thing.__qualname__) is thing
+    if at_home or id(thing) in looking.within:
         return name
     looking.within.add(id(thing))
     try:
@@ -147,11 +150,8 @@ def _tried(encode: Callable[[Any], bytes], value: Any) -> bytes:
         return _by_type(value)
 
 
-_HOOKS: Final = (_plainly,)
-
-
 def is_large(value: Any) -> bool:
-    """Tell whether a value has so many parts that it is looked at for cached calls only."""
+    """Tell whether a value has too many parts for calls that are not cached."""
     if isinstance(value, str | bytes | bytearray):
         return len(value) > _LARGE << 10
     return isinstance(value, dict | list | tuple | set | frozenset) and (

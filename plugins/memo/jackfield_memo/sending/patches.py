@@ -1,8 +1,8 @@
 """Names of modules by value, for a worker that has something else under them.
 
 Functions keep to the worker's modules: their globals are those of the module there, not
-copies. A class is changed in place where that can be done, so that instances, subclasses
-and ``isinstance`` go on with it; a class that is missing there comes by value.
+copies. A class is changed in place where that can be done, so that instances,
+subclasses and ``isinstance`` go on with it; else it comes by value.
 """
 
 from __future__ import annotations
@@ -126,10 +126,15 @@ def _pickler() -> type[pickle.Pickler]:
                 again = remade(obj) if self._comes_by_value(wrapped_by(obj)) else None
                 if again is not None:
                     return again
-            if isinstance(obj, type) and _home(obj) not in self._patch.replaced:
-                if found(*_home(obj)) is obj and is_live_in(vars(_module(obj))):
-                    return NotImplemented  # by its name
+            if isinstance(obj, type) and self._goes_by_name(obj):
+                return NotImplemented
             return super().reducer_override(obj)
+
+        def _goes_by_name(self, owner: type) -> bool:
+            home = _home(owner)
+            if home in self._patch.replaced or found(*home) is not owner:
+                return False
+            return is_live_in(vars(sys.modules[owner.__module__]))
 
         def _comes_by_value(self, function: Any) -> bool:
             """Tell whether a function, or the class it belongs to, is in the patch."""
@@ -143,10 +148,6 @@ def _pickler() -> type[pickle.Pickler]:
             return False
 
     return PatchPickler
-
-
-def _module(owner: type) -> Any:
-    return sys.modules[owner.__module__]
 
 
 def _has_name(function: FunctionType) -> bool:

@@ -73,9 +73,7 @@ class Sender:
             record = self._keep(key, made)
         return record.sent
 
-    def stale(
-        self, app: str, sent: Callable[..., Any], error: StaleCodeError
-    ) -> None:
+    def stale(self, app: str, sent: Callable[..., Any], error: StaleCodeError) -> None:
         """Have the names that differed sent by value from now on, or give up."""
         with self._lock:
             found = [one for one in self._records.items() if one[1].sent is sent]

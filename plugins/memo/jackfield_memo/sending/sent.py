@@ -1,7 +1,7 @@
 """What is pickled in a function's place, and what compares it in the worker.
 
-Here, in the driver, it is made for one state of the function. In a worker it is compared
-when it is loaded, before the arguments of any call: they belong to the modules that are
+In the driver it is made for one state of the function. In a worker it is compared when
+it is loaded, before the arguments of any call: they belong to the modules that are
 imported then. It is compared again only if the worker's modules have changed since.
 """
 
@@ -104,8 +104,17 @@ _one_at_a_time: Final = threading.RLock()
 class Received:
     """A function that has come to a worker."""
 
-    __slots__ = ("_changes", "_expected", "_function", "_patch", "_payload", "_stale")
-    __slots__ += ("_roots", "_texts", "_thorough")
+    __slots__ = (
+        "_changes",
+        "_expected",
+        "_function",
+        "_patch",
+        "_payload",
+        "_roots",
+        "_stale",
+        "_texts",
+        "_thorough",
+    )
 
     def __init__(
         self,
