@@ -13,10 +13,10 @@ import sys
 from functools import cache
 from pathlib import Path
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 from weakref import WeakSet
 
-from jackfield.serialize._by_value import ALWAYS, KINDS, sentinel
+from jackfield.serialize._by_value import ALWAYS, KINDS, remade, sentinel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -108,6 +108,10 @@ class _Sink:
         self.write: Callable[[bytes], object] = self.parts.append
 
 
+_OTHERS: Final = frozenset({TypeVar})
+"""Types of things that pickle by their names and that cloudpickle makes anew."""
+
+
 class _NotImportableError(Exception):
     """The standard pickler has met what a worker cannot import."""
 
@@ -122,7 +126,7 @@ class _PlainPickler(pickle.Pickler):
         return NotImplemented
 
 
-def reduce_by_value(obj: Any) -> Any:
+def _reduced(obj: Any) -> Any:
     """Return how to make an object anew whose name a worker cannot import.
 
     ``None``: what it says of itself will do.
@@ -131,13 +135,13 @@ def reduce_by_value(obj: Any) -> Any:
         PicklingError: It says no more than that name.
     """
     kind = type(obj)
-    if kind in KINDS and (kind in ALWAYS or not worker_can_import(obj.__module__)):
+    if kind in ALWAYS:
         return KINDS[kind](obj)
-    if isinstance(obj, type | FunctionType):
-        return None
     module = getattr(obj, "__module__", None)
-    if not isinstance(module, str) or worker_can_import(module):
+    if module is None or worker_can_import(module):
         return None
+    if kind in KINDS:
+        return KINDS[kind](obj)
     reduced = sentinel(obj) or obj.__reduce_ex__(PROTOCOL)
     if isinstance(reduced, str):
         raise pickle.PicklingError(
@@ -153,12 +157,15 @@ def cloud_pickler() -> type[pickle.Pickler]:
 
     class CloudPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is untyped
         def reducer_override(self, obj: Any) -> Any:
-            if type(obj) not in self.dispatch_table:
-                by_value = reduce_by_value(obj)
-                if by_value is not None:
-                    return by_value
             if isinstance(obj, type | FunctionType):
                 _send_by_value(obj.__module__)
+                by_value = remade(obj) if "registry" in obj.__dict__ else None
+            elif type(obj) in _OTHERS:
+                by_value = None
+            else:
+                by_value = _reduced(obj)
+            if by_value is not None:
+                return by_value
             reduced: Any = super().reducer_override(obj)
             if isinstance(obj, type) and isinstance(reduced, tuple) and reduced[5:]:
                 if obj not in _received:

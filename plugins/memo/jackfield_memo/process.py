@@ -17,10 +17,6 @@ def began() -> int:
 
     No module was imported earlier. Where the system does not tell, it is now.
     """
-    return _start() - TICK_NS
-
-
-def _start() -> int:
     try:
         with open("/proc/self/stat", "rb") as file:  # noqa: PTH123  (a few bytes)
             ticks = int(file.read().rpartition(b")")[2].split()[19])

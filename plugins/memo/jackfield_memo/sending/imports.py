@@ -14,6 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Collection, Mapping
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -50,8 +51,9 @@ def roots_of(modules: Collection[str]) -> dict[str, str]:
     return found
 
 
-def _root(file: Any, name: str) -> str:
-    if not isinstance(file, str):  # a package without a file may be in several
+@cache
+def _root(file: str | None, name: str) -> str:
+    if file is None:  # a package without a file may be in several
         return ""
     place = Path(file).absolute().parent
     package = Path(file).stem == "__init__" and place.name == name
@@ -96,7 +98,7 @@ def _origin(name: str) -> str | None:
 
 def edited() -> bool:
     """Tell whether a file of a module here may have changed since it was imported."""
-    since = _imported[0] or began()
+    since = _imported[0] or began() - TICK_NS
     return any(_changed(file, since) for _, _, file in project_modules())
 
 

@@ -129,7 +129,9 @@ def _made(app: str, function: Callable[..., Any], *, thorough: bool) -> _Record:
             payload = error
         if not reach.watch.changed():
             break
-    roots = roots_of({module for module, _ in (*reach.names, *reach.texts.items())})
+    roots: dict[str, str] = {}
+    if expected or texts:
+        roots = roots_of({module for module, _ in (*reach.names, *texts.items())})
     sent = Sent(function, payload, expected, texts, roots, thorough=thorough)
     return _Record(function, sent, reach)
 

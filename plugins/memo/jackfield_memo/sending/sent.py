@@ -89,8 +89,9 @@ class Sent:
     def __reduce__(self) -> tuple[Any, ...]:
         if isinstance(self.payload, SerializationError):
             raise self.payload
-        expected = dict(self.expected) if self.jackfield_keeps else {}
-        texts = dict(self.texts) if self.jackfield_keeps else {}
+        if not (self.expected or self.texts) or not self.jackfield_keeps:
+            return load_function, (self.payload,)
+        expected, texts = dict(self.expected), dict(self.texts)
         compared = expected, texts, dict(self.roots)
         return Received, (self.payload, *compared, self.thorough, self.patch)
 
