@@ -17,7 +17,7 @@ from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Final
 
 from jackfield_memo.process import TICK_NS, began
 from jackfield_memo.sending.whose import is_project
