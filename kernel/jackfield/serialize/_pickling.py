@@ -13,13 +13,13 @@ import sys
 from functools import cache
 from pathlib import Path
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from weakref import WeakSet
 
 from jackfield.serialize._by_value import ALWAYS, KINDS, remade, sentinel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
 PROTOCOL: Final = 5
 
@@ -108,10 +108,6 @@ class _Sink:
         self.write: Callable[[bytes], object] = self.parts.append
 
 
-_OTHERS: Final = frozenset({TypeVar})
-"""Types of things that pickle by their names and that cloudpickle makes anew."""
-
-
 class _NotImportableError(Exception):
     """The standard pickler has met what a worker cannot import."""
 
@@ -126,10 +122,10 @@ class _PlainPickler(pickle.Pickler):
         return NotImplemented
 
 
-def _reduced(obj: Any) -> Any:
+def _reduced(obj: Any, known: Mapping[type, Any]) -> Any:
     """Return how to make an object anew whose name a worker cannot import.
 
-    ``None``: what it says of itself will do.
+    ``None``: what it says of itself will do, or cloudpickle knows its type.
 
     Raises:
         PicklingError: It says no more than that name.
@@ -138,7 +134,7 @@ def _reduced(obj: Any) -> Any:
     if kind in ALWAYS:
         return KINDS[kind](obj)
     module = getattr(obj, "__module__", None)
-    if module is None or worker_can_import(module):
+    if module is None or worker_can_import(module) or kind in known:
         return None
     if kind in KINDS:
         return KINDS[kind](obj)
@@ -160,10 +156,8 @@ def cloud_pickler() -> type[pickle.Pickler]:
             if isinstance(obj, type | FunctionType):
                 _send_by_value(obj.__module__)
                 by_value = remade(obj) if "registry" in obj.__dict__ else None
-            elif type(obj) in _OTHERS:
-                by_value = None
             else:
-                by_value = _reduced(obj)
+                by_value = _reduced(obj, self.dispatch_table)
             if by_value is not None:
                 return by_value
             reduced: Any = super().reducer_override(obj)

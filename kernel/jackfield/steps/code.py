@@ -75,7 +75,8 @@ class PresentCode:
         note = partial(self._flights().note_changes, task.spec, extras, function)
         if sent:
             note()
-            extras.keep &= getattr(work.function, "jackfield_keeps", True)
+            if function is not work.function:
+                extras.keep &= work.function.jackfield_keeps  # type: ignore[attr-defined]  # as ``KeyMaker.sent`` says
         else:
             work.function = CheckedCall(function, note)
 
@@ -86,4 +87,5 @@ class PresentCode:
 
 def original(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return the function that something stands for which was given to an executor."""
-    return getattr(function, "jackfield_sends", function)
+    stands = hasattr(type(function), "jackfield_sends")  # an object may have anything
+    return function.jackfield_sends if stands else function  # type: ignore[attr-defined]  # looked up in its type

@@ -45,6 +45,13 @@ class Tools:
     @functools.cached_property
     def once(self):
         return 7
+    @staticmethod
+    def still():
+        return 8
+    @classmethod
+    def own(cls):
+        return cls.still()
+    half = property(lambda self: self.own() / 2)
     @functools.singledispatchmethod
     def told(self, x):
         return "any"
@@ -69,7 +76,8 @@ def is_unset(x=UNSET): return x is UNSET
 def same(x): return x is Meters
 def cached(): return tree(20), tree.cache_parameters()["maxsize"]
 def dispatched(): return kind(1), kind("a")
-def methods(tools): return tools.kept(1), tools.once, tools.told("a"), tools.told(1)
+def methods(tools):
+    return tools.kept(1), tools.once, tools.told("a"), tools.told(1), tools.half
 def derived():
     @dataclasses.dataclass
     class Sub(Base):
@@ -97,7 +105,7 @@ OUGHT = """\
 True True False
 True True False True
 (10946, 4) 89 ('int', 'any') int
-(2, 7, 'str', 'any') 5 ({'x': True, 'y': False, 'z': False}, 'Sub(x=1, y=5, z=3)')
+(2, 7, 'str', 'any', 4.0) 5 ({'x': True, 'y': False, 'z': False}, 'Sub(x=1, y=5, z=3)')
 [True, True, True, True]
 """
 FOREIGN = (

@@ -152,9 +152,10 @@ def _tried(encode: Callable[[Any], bytes], value: Any) -> bytes:
 
 def is_large(value: Any) -> bool:
     """Tell whether a value has too many parts for calls that are not cached."""
-    if isinstance(value, str | bytes | bytearray):
+    kind = type(value)
+    if issubclass(kind, str | bytes | bytearray):
         return len(value) > _LARGE << 10
-    return isinstance(value, dict | list | tuple | set | frozenset) and (
+    return issubclass(kind, dict | list | tuple | set | frozenset) and (
         len(value) > _LARGE
     )
 

@@ -55,16 +55,17 @@ class Reach:
             self._waiting.append((value, names))
 
     def _visit(self, value: Any, names: CodeNames | None) -> None:
-        if isinstance(value, ModuleType):
+        kind = type(value)  # and not ``isinstance``, which wakes lazy proxies
+        if issubclass(kind, ModuleType):
             self._module(value, names)
             return
         if id(value) in self._seen:
             return
         self._seen.add(id(value))
         self._kept.append(value)  # or its id might become another's
-        if isinstance(value, FunctionType):
+        if kind is FunctionType:
             self._function(value)
-        elif isinstance(value, type):
+        elif issubclass(kind, type):
             self._class(value)
         else:
             self._object(value)
@@ -160,26 +161,26 @@ class Reach:
         """Follow what is in a container, a wrapper, or an object of the project."""
         if is_large(value):
             return
-        if isinstance(value, functools.partial):
+        kind = type(value)
+        if issubclass(kind, functools.partial):
             parts: Iterable[Any] = (value.func, *value.args, *value.keywords.values())
-        elif isinstance(value, MethodType):
+        elif kind is MethodType:
             parts = (value.__func__, value.__self__)
-        elif isinstance(value, property):
+        elif issubclass(kind, property):
             parts = (value.fget, value.fset, value.fdel)
-        elif isinstance(value, staticmethod | classmethod):
+        elif issubclass(kind, staticmethod | classmethod):
             parts = (value.__func__,)
         elif callable(value) and wrapped_by(value) is not None:
             parts = (wrapped_by(value),)
         else:
-            home = home_of(type(value))
+            home = home_of(kind)
             root = home.partition(".")[0]
             if origin_by_name(home).kind == "package" and root != "jackfield":
                 return
             parts = parts_in(value)
-            self._follow(type(value))
+            self._follow(kind)
         for part in parts:
-            if type(part) not in ATOMS:
-                self._follow(part)
+            self._held(part)
 
     # -- Imports inside functions
 

@@ -141,10 +141,11 @@ def _flat(value: Any) -> list[Any] | None:
 
 def parts_in(value: Any) -> list[Any]:
     """Return the parts of a container, or the attributes of an object."""
-    if isinstance(value, dict):
+    kind = type(value)  # and not ``isinstance``, which wakes lazy proxies
+    if issubclass(kind, dict):
         return [*value, *value.values()]
-    if isinstance(value, _CONTAINERS):
+    if issubclass(kind, _CONTAINERS):
         return list(value)
-    if isinstance(value, type | FunctionType) or not hasattr(value, "__class__"):
+    if issubclass(kind, type | FunctionType):
         return []
     return [*attributes_of(value).values(), *slots_of(value).values()]
