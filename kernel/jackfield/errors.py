@@ -313,6 +313,21 @@ class SerializationError(_Facts, JackfieldError, TypeError):
         )
 
 
+class StaleCodeError(_Facts, JackfieldError):
+    """A worker has other code than the script; the kernel sends the task once more.
+
+    Attributes:
+        names: The module and the name of each thing that differs; empty if the worker
+            has imported it anew meanwhile.
+    """
+
+    names: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        what = ", ".join(".".join(name) for name in self.names) or "nothing any more"
+        return f"a worker has other code than the script: {what}"
+
+
 class RemoteError(_Facts, JackfieldError):
     """Stands for an exception of a task that could not be pickled or unpickled.
 

@@ -326,11 +326,10 @@ def jackfield_create_key_maker(
 ) -> KeyMaker | None:
     """Make what decides which calls of cached apps are the same call.
 
-    Called for the first cached call of a kernel, on a thread of the kernel; a kernel
-    without one never calls it. If two first calls come at the same moment, it may be
-    called for both; one of the answers is kept. Among entry points only the one of
-    the group ``jackfield.memo`` that is named ``python`` is asked, after all
-    registered plugins and those of the group ``jackfield.plugins``.
+    Called once, for the first cached call of a kernel or its first task on an isolated
+    executor, on a thread of the kernel. Among entry points only the one of the group
+    ``jackfield.memo`` that is named ``python`` is asked, after all registered plugins
+    and those of the group ``jackfield.plugins``.
 
     Runs that are to find each other's results need the same answer: another key maker
     makes other keys, under which nothing is stored yet.

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
+    from jackfield.errors import StaleCodeError
     from jackfield.files import File
 
 FilesBy: TypeAlias = Literal["content", "stat"]
@@ -142,6 +143,33 @@ class KeyMaker(ABC):
             Bytes that change when the file does; or ``b""`` for a file that cannot be
             identified, which never counts as the same.
         """
+
+    def sent(
+        self, app: str, function: Callable[..., Any], code: bytes = b""
+    ) -> Callable[..., Any]:
+        """Return what to give to an executor whose workers are other processes.
+
+        Asked for each call, cached or not. It is the function, or a callable that is
+        pickled as what the function is now: another object whenever something that the
+        function uses has changed, since executors send an object once. In the worker it
+        raises ``StaleCodeError`` before the function is called, where the code there is
+        other code than here. Of a cached call ``code`` is the function's digest.
+
+        Of such a callable, the attribute ``jackfield_sends`` is the function, and
+        ``jackfield_keeps`` tells whether its results may be kept: they may not where a
+        worker cannot be made equal and calls the function all the same.
+        """
+        del app, code
+        return function
+
+    def stale(
+        self, app: str, function: Callable[..., Any], error: StaleCodeError
+    ) -> None:
+        """Learn that a worker had other code than ``function``, which ``sent`` gave.
+
+        The kernel asks ``sent`` again then, and submits the task once more.
+        """
+        del app, function, error
 
 
 class StandsForFunction(Protocol):

@@ -152,7 +152,7 @@ def test_outputs_are_compared_by_what_the_plugin_says(tmp_path: Path) -> None:
 def test_the_installed_plugin_makes_the_keys_of_all_others() -> None:
     maker = create_key_maker(PluginManager())
 
-    assert type(maker).__module__ == "jackfield_memo.key_maker"
+    assert type(maker).__module__ == "jackfield_memo.on_use"
     assert isinstance(maker, KeyMaker)
 
 

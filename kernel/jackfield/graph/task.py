@@ -138,6 +138,8 @@ class Extras:
         joining: Whether the body of a join app has returned.
         forced: Label of the executor that a retry has asked for, or ``None``.
         in_task: Whether the task moves its remote files itself.
+        code: What its function was when its memo key was made.
+        keep: Whether its result may be kept: it is one of the code in the key.
     """
 
     label: str = ""
@@ -155,6 +157,8 @@ class Extras:
     joining: bool = False
     forced: str | None = None
     in_task: bool = False
+    code: bytes = b""
+    keep: bool = True
 
     def files(self) -> list[File]:
         """Return the files that the task makes: outputs, then those of streams."""

@@ -33,6 +33,7 @@ from jackfield.results.checkpoints import Checkpoints
 from jackfield.states import Summary, TaskState
 from jackfield.steps.call import CallReader
 from jackfield.steps.cancel import Canceller
+from jackfield.steps.code import PresentCode
 from jackfield.steps.ends import EndRecorder, Ends, Failures
 from jackfield.steps.engine import (
     EffectRunner,
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from jackfield.files import File
     from jackfield.futures import AppFuture
     from jackfield.graph.task import Task
+    from jackfield.memo_keys import KeyMaker
     from jackfield.plugins.manager import PluginManager
     from jackfield.results.flights import Flights
     from jackfield.transfers.shared import SharedTransfers
@@ -122,6 +124,7 @@ class Parts:
             log.warning,
         )
         self._transfers: Lazy[SharedTransfers] = Lazy(self._make_transfers)
+        self._keys: Lazy[KeyMaker] = Lazy(self._make_keys)
         self._flights: Lazy[Flights] = Lazy(self._make_flights)
         self.checkpoints: Checkpoints = Checkpoints(
             config.checkpoint,
@@ -177,6 +180,7 @@ class Parts:
     def _make_beginning(self) -> None:
         config, post = self.config, self.scheduler.post
         self._in_task: InTask = InTask(self.pool, self._transfers)
+        self._code: PresentCode = PresentCode(self._keys, self._flights)
         dependencies = Dependencies(
             home=self._home,
             deep=config.dependencies == "deep",
@@ -208,6 +212,7 @@ class Parts:
             self.config,
             self.closing,
             scheduler,
+            self._code,
             ends.fail,
             ends.end_cancelled,
             self.log,
@@ -249,6 +254,7 @@ class Parts:
             self.closing,
             self.observation,
             self._in_task,
+            self._code,
             self._free,
         )
         return Launcher(preparer, self.pool, self.manager, handover, self.ends.fail)
@@ -273,7 +279,6 @@ class Parts:
         )
 
     def _make_flights(self) -> Flights:
-        from jackfield.plugins.key_makers import create_key_maker
         from jackfield.results.flights import Actions, Flights
 
         actions = Actions(
@@ -283,9 +288,13 @@ class Parts:
             refuse_circle=self._refuse_circle,
             elsewhere=partial(self.submitter.submit_internal, LOOK_UP),
         )
+        return Flights(self._keys, self.checkpoints, actions)
+
+    def _make_keys(self) -> KeyMaker:
+        from jackfield.plugins.key_makers import create_key_maker
+
         files = self.config.checkpoint.get("files", "content")
-        make_keys = partial(create_key_maker, self.manager, files)
-        return Flights(make_keys, self.checkpoints, actions)
+        return create_key_maker(self.manager, files)
 
     def _own_executors(self) -> Mapping[str, Mapping[str, Any]]:
         """Return the tables of the kernel's own executors; see ``ExecutorPool``."""

@@ -21,13 +21,12 @@ from jackfield.errors import one_line
 from jackfield.files import CALLED_IN, File
 from jackfield.results.copies import LARGE, Frozen, is_fixed, result_bytes, result_value
 from jackfield.results.outputs import altered, kept, produced, returned
-from jackfield.results.versions import FunctionVersions
 from jackfield.states import FINAL, TaskState
 
 if TYPE_CHECKING:
     from jackfield.abc import Work
     from jackfield.errors import CheckpointError
-    from jackfield.graph.task import Extras, Task
+    from jackfield.graph.task import AppSpec, Extras, Task
     from jackfield.memo_keys import CallKey, FunctionIdentity, KeyMaker
     from jackfield.results.checkpoints import Checkpoints
     from jackfield.results.outputs import Kept
@@ -55,9 +54,8 @@ class Actions(NamedTuple):
 class Flights:
     """The cached calls of one kernel: those that are executed, and their results.
 
-    All methods may be called on any thread. ``create_key_maker`` makes what makes keys,
-    and is called for the first cached call. ``checkpoints`` has results of earlier
-    runs, and takes those for later ones.
+    All methods may be called on any thread. ``keys`` gives what makes keys.
+    ``checkpoints`` has results of earlier runs, and takes those for later ones.
 
     Attributes:
         joins_followed: Whether a task has ever followed a join: only then can calls
@@ -66,15 +64,13 @@ class Flights:
 
     def __init__(
         self,
-        create_key_maker: Callable[[], KeyMaker],
+        keys: Callable[[], KeyMaker],
         checkpoints: Checkpoints,
         actions: Actions,
     ) -> None:
-        self._create_key_maker: Callable[[], KeyMaker] = create_key_maker
-        self._key_maker: KeyMaker | None = None
+        self._keys: Callable[[], KeyMaker] = keys
         self._checkpoints: Checkpoints = checkpoints
         self._actions: Actions = actions
-        self._versions: FunctionVersions = FunctionVersions()
         self.joins_followed: bool = False
         # Under the lock, by key. A key is in `_results`, or in `_leaders`, or in
         # neither; in both only while outputs that are gone are made again.
@@ -82,23 +78,6 @@ class Flights:
         self._leaders: dict[bytes, Task] = {}
         self._followers: dict[bytes, list[Task]] = {}  # of leaders that have any
         self._results: dict[bytes, Kept] = {}
-
-    def _keys(self) -> KeyMaker:
-        """Return what makes keys.
-
-        No plugin is called under a lock. So two threads that come first at the same
-        moment may each have one made; the one that is kept first serves both. Keys
-        are the same whichever makes them.
-
-        Raises:
-            PluginError: No plugin makes keys.
-        """
-        maker = self._key_maker
-        if maker is None:
-            made = self._create_key_maker()
-            with self._lock:
-                maker = self._key_maker = self._key_maker or made
-        return maker
 
     # -- before a task is executed
 
@@ -119,9 +98,7 @@ class Flights:
         if work is None:  # cancelled meanwhile
             return False
         keys = self._keys()
-        function = keys.function(
-            work.function, version=spec.version, depends_on=spec.depends_on
-        )
+        function = self._identity(spec, work.function)
         if keys.is_costly(work.args, work.kwargs, _made_here(extras)):
             self._actions.elsewhere(
                 partial(self._begin_elsewhere, task, work, function)
@@ -174,7 +151,7 @@ class Flights:
         try:
             if not extras.refusal and self._load(task, key, missing):
                 return False
-            return self._lead(task, work, function)
+            return self._lead(task, function)
         except BaseException:
             # The task will fail, and its end frees those that follow it. But if a
             # cancel ended it before it led, that end has freed nobody, and there is no
@@ -203,7 +180,7 @@ class Flights:
         """Give the identity of a class or function of the script."""
         return self._keys().function(code).digest
 
-    def _lead(self, task: Task, work: Work, function: FunctionIdentity) -> bool:
+    def _lead(self, task: Task, function: FunctionIdentity) -> bool:
         """Have a task executed that leads its flight, unless it is cancelled.
 
         A cancel frees the followers of a task that has a key. One that came before
@@ -215,8 +192,25 @@ class Flights:
         if task.state in FINAL:
             self.free(task)
             return False
-        work.function = self._versions.version(work.function, function.digest)
+        task.extras.code = function.digest
         return True
+
+    def _identity(
+        self, spec: AppSpec, function: Callable[..., Any]
+    ) -> FunctionIdentity:
+        return self._keys().function(
+            function, version=spec.version, depends_on=spec.depends_on
+        )
+
+    def note_changes(
+        self, spec: AppSpec, extras: Extras, function: Callable[..., Any]
+    ) -> None:
+        """Note if a function is not what it was when the key was made; never raises."""
+        try:
+            same = self._identity(spec, function).digest == extras.code
+        except Exception:  # it has no identity any more
+            same = False
+        extras.keep &= same
 
     def _follow(self, task: Task, leader: Task) -> None:
         if leader.spec.kind == "join":
@@ -252,7 +246,7 @@ class Flights:
 
         Called with the scheduler's role: it neither reads nor writes files.
         """
-        if self._checkpoints.writes or not is_fixed(value):
+        if self._checkpoints.writes or not is_fixed(value) or not extras.keep:
             return False
         assert extras.key is not None
         self._land(extras.key, (None, value))
@@ -266,6 +260,9 @@ class Flights:
         """
         extras = task.extras
         assert extras is not None
+        if not extras.keep:
+            self._saved(task, value, None, None)
+            return
         outputs = _made_here(extras)
         if not outputs:
             self._save(task, value, value)
@@ -333,7 +330,8 @@ class Flights:
         with self._lock:
             if self._leaders.get(extras.key) is not task:
                 return
-            keep = task.spec.cache_failures and task.state is TaskState.FAILED
+            failed = task.state is TaskState.FAILED and extras.keep
+            keep = task.spec.cache_failures and failed
             followers: list[Task] = []
             if not keep:
                 del self._leaders[extras.key]

@@ -26,10 +26,12 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from jackfield.errors import RemoteError, SerializationError, TaskExitError
+from jackfield.serialize._by_value import remade
 from jackfield.serialize._errors import set_cause
 from jackfield.serialize._pickling import (
     PROTOCOL,
     Buffers,
+    cloud_pickler,
     dump_parts,
     dumps,
     loads,
@@ -52,6 +54,7 @@ __all__ = [
     "Buffers",
     "Packed",
     "RemoteTraceback",
+    "cloud_pickler",
     "dump_call",
     "dump_call_parts",
     "dump_function",
@@ -67,7 +70,9 @@ __all__ = [
     "pack_unloadable",
     "pack_unpicklable",
     "pack_value",
+    "remade",
     "run_packed",
+    "worker_can_import",
 ]
 
 Packed: TypeAlias = tuple[Any, ...]
@@ -126,6 +131,8 @@ def dump_function(name: str, function: Callable[..., Any]) -> bytes:
         if path is not None:
             return dump_reference(function.__module__, path)
         return dumps(function)
+    except SerializationError as error:  # from a function within it
+        raise SerializationError(name, error.what, error.reason) from error
     except Exception as error:
         what = with_path(
             "its function", explain_unpicklable(function, "function"), "function"

@@ -17,10 +17,11 @@ from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 from weakref import WeakSet
 
+from jackfield.serialize._by_value import ALWAYS, KINDS, remade, sentinel
 from jackfield.serialize._errors import reduce_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
 PROTOCOL: Final = 5
 
@@ -118,10 +119,36 @@ class _PlainPickler(pickle.Pickler):
         kind = type(obj)  # `isinstance` would load a lazy proxy
         if issubclass(kind, BaseException):
             return reduce_error(obj)
-        by_name = kind is FunctionType or issubclass(kind, type)
-        if by_name and not worker_can_import(obj.__module__):
+        if kind in ALWAYS:
+            return KINDS[kind](obj)
+        if not worker_can_import(getattr(obj, "__module__", None)):
             raise _NotImportableError
         return NotImplemented
+
+
+def _reduced(obj: Any, known: Mapping[type, Any]) -> Any:
+    """Return how to make an object anew whose name a worker cannot import.
+
+    ``None``: what it says of itself will do, or cloudpickle knows its type.
+
+    Raises:
+        PicklingError: It says no more than that name.
+    """
+    kind = type(obj)
+    if kind in ALWAYS:
+        return KINDS[kind](obj)
+    module = getattr(obj, "__module__", None)
+    if module is None or worker_can_import(module) or kind in known:
+        return None
+    if kind in KINDS:
+        return KINDS[kind](obj)
+    reduced = sentinel(obj) or obj.__reduce_ex__(PROTOCOL)
+    if isinstance(reduced, str):
+        raise pickle.PicklingError(
+            f"a {kind.__qualname__} is pickled by its name, {module}.{reduced}, and no "
+            f"worker can import that: put it into a module"
+        )
+    return reduced
 
 
 @cache
@@ -145,6 +172,11 @@ def cloud_pickler() -> type[pickle.Pickler]:
                 return reduce_error(obj)
             if kind is FunctionType or issubclass(kind, type):
                 _send_by_value(obj.__module__)
+                by_value = remade(obj) if "registry" in obj.__dict__ else None
+            else:
+                by_value = _reduced(obj, self.dispatch_table)
+            if by_value is not None:
+                return by_value
             reduced: Any = super().reducer_override(obj)
             if isinstance(obj, type) and isinstance(reduced, tuple) and reduced[5:]:
                 if obj not in _received:
@@ -179,7 +211,7 @@ def _set_class_state(received: type, state: Any) -> type:
 
 def worker_can_import(module: str | None) -> bool:
     """Tell whether a worker that imports a module gets the same one as we have."""
-    if module is None or module not in sys.modules:
+    if not isinstance(module, str) or module not in sys.modules:
         return True
     return module not in _MAIN and _finds_same_module(module)
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from jackfield.graph.task import Task
     from jackfield.graph.transitions import Effects
     from jackfield.plugins.manager import PluginManager
+    from jackfield.steps.code import PresentCode
     from jackfield.steps.ends import Ends
     from jackfield.steps.in_task import InTask
     from jackfield.steps.prepare import Preparer
@@ -120,6 +121,7 @@ class Handover:
         closing: Closing,
         observation: Observation,
         in_task: InTask,
+        code: PresentCode,
         free: Callable[[Task], None],
     ) -> None:
         self._scheduler = scheduler
@@ -127,6 +129,7 @@ class Handover:
         self._closing = closing
         self._observation = observation
         self._in_task = in_task
+        self._code = code
         self._free = free
 
     def submit(self, entry: ExecutorEntry, tasks: Sequence[Task]) -> None:
@@ -135,17 +138,27 @@ class Handover:
         if len(submitted) < len(tasks):
             self._drop_cancelled(tasks)
         works: list[Work] = []
+        isolated = entry.capabilities.isolated
+        last: object = None
         for task in submitted:
             work = task.work
             if work is None:  # ended by ``end_all_unreported`` since it was marked
                 continue
-            if task.extras is not None or task.spec.walltime is not None:
-                try:
+            plain = task.extras is None and task.spec.walltime is None
+            try:
+                if not plain:
                     self._in_task.wrap(task)
                     _apply_walltime(task, work, entry)
-                except BaseException as error:
-                    self._ends.fail(task, error)
-                    continue
+                if isolated:  # calls of one function in a row: looked at once
+                    if work.function is not last or task.extras is not None:
+                        code = b"" if task.extras is None else task.extras.code
+                        last, sent = work.function, self._code.sent(work, code)
+                    work.function = sent
+                if task.extras is not None and task.extras.memo == "miss":
+                    self._code.check(task, work, sent=isolated)
+            except BaseException as error:
+                self._ends.fail(task, error)
+                continue
             works.append(work)
         if self._observation.tasks is not None:
             self._observation.tasks.note(submitted)

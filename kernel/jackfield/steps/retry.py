@@ -8,8 +8,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.abc import Retry, Work
-from jackfield.errors import KernelClosedError, one_line
+from jackfield.errors import KernelClosedError, StaleCodeError, one_line
 from jackfield.states import FINAL, TaskState
+from jackfield.steps.code import original
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from jackfield.graph.task import AppSpec, Task
     from jackfield.graph.transitions import Effects
     from jackfield.plugins.manager import PluginManager
+    from jackfield.steps.code import PresentCode
 
 JITTER: Final = 0.1
 """Delays are stretched by up to this part, so that retries do not march in step."""
@@ -40,6 +42,7 @@ class Retrier:
         config: Config,
         closing: Closing,
         scheduler: Scheduler,
+        code: PresentCode,
         fail: Callable[[Task, BaseException], None],
         cancel: Callable[[Task, Effects], None],
         log: Logger,
@@ -49,6 +52,7 @@ class Retrier:
         self._config = config
         self._closing = closing
         self._scheduler = scheduler
+        self._code = code
         self._fail = fail
         self._cancel = cancel
         self._log = log
@@ -64,6 +68,8 @@ class Retrier:
             self._scheduler.control(partial(self._cancel, task))
             return
         try:
+            if isinstance(error, StaleCodeError) and self._send_again(task, error):
+                return
             answer = self._ask(task, error)
             task.cost += answer.cost
             if self._stopped() or task.cost > self._allowed(task):
@@ -76,7 +82,19 @@ class Retrier:
             return
         what = one_line(error)
         self._log.info("Task %s: attempt %d failed: %s", task.title, task.attempt, what)
-        self._scheduler.control(partial(self._again, task, delay, answer.executor))
+        self._scheduler.control(
+            partial(self._again, task, task.attempt + 1, delay, answer.executor)
+        )
+
+    def _send_again(self, task: Task, error: StaleCodeError) -> bool:
+        """Send a task again whose worker had other code: that is no failure of its."""
+        work = task.work
+        if work is None or original(work.function) is work.function or self._stopped():
+            return False
+        self._code.stale(work, error)
+        forced = None if task.extras is None else task.extras.forced
+        self._scheduler.control(partial(self._again, task, task.attempt, 0.0, forced))
+        return True
 
     def _stopped(self) -> bool:
         """Tell whether the run is being cut short: nothing is tried again then."""
@@ -118,7 +136,12 @@ class Retrier:
         return delay * (1 + JITTER * random.random())  # noqa: S311  (no secret)
 
     def _again(
-        self, task: Task, delay: float, executor: str | None, effects: Effects
+        self,
+        task: Task,
+        attempt: int,
+        delay: float,
+        executor: str | None,
+        effects: Effects,
     ) -> None:
         """Begin another attempt, after a delay. A control.
 
@@ -127,9 +150,10 @@ class Retrier:
         old = task.work
         if task.state in FINAL or old is None:
             return
-        task.attempt += 1
+        task.attempt = attempt
+        function = original(old.function)
         task.work = Work(
-            old.id, task.attempt, old.name, old.function, old.args, old.kwargs,
+            old.id, attempt, old.name, function, old.args, old.kwargs,
             old.walltime, old.resources,
         )  # fmt: skip
         if executor is not None or task.extras is not None:

@@ -131,7 +131,7 @@ class AdaptedExecutor(Executor):
         # Works that the kernel has cancelled, which must not be reported.
         self._cancelled: set[Work] = set()
         # Functions that were pickled before.
-        self._dumped: WeakKeyDictionary[FunctionType, bytes] = WeakKeyDictionary()
+        self._dumped: WeakKeyDictionary[Any, bytes] = WeakKeyDictionary()
         # Has ``busy`` set on a thread that is within a report.
         self._reporter = threading.local()
         self._closed = False  # no work is taken any more
@@ -193,14 +193,17 @@ class AdaptedExecutor(Executor):
     def _dump(self, work: Work) -> bytes:
         """Pickle a work's function; a plain one only once.
 
-        A plain function means the same the next time, except for the globals that it
-        uses: it keeps those of its first call, as ``docs/writing-an-executor.md`` says.
-        What a closure, a partial or an object holds may change from call to call.
+        So are what the kernel gives in a function's place, which is another object when
+        the function has changed, and a function without a closure. What a closure, a
+        partial or an object holds may change from call to call.
         """
         from jackfield.serialize import dump_function
 
         function = work.function
-        if not isinstance(function, FunctionType) or function.__closure__:
+        fixed = hasattr(type(function), "jackfield_sends")  # what it is, it stays
+        if not fixed and (
+            not isinstance(function, FunctionType) or function.__closure__
+        ):
             return dump_function(work.name, function)
         data = self._dumped.get(function)
         if data is None:

@@ -28,6 +28,7 @@ from jackfield_memo.references import (
     Chain,
     Import,
     changed_chains,
+    changed_in_code,
     computes_attributes,
     global_chains,
     imports_in_code,
@@ -170,7 +171,9 @@ def _read_code(function: FunctionType, hold: list[Text]) -> Code:
     if source is None:
         imports = imports_in_code(code)
         computes = ("getattr",) in chains
-        return Code(code_form(code), chains, tuple(sorted(imports)), computes)
+        changes = tuple(sorted(changed_in_code(code)))
+        form = code_form(code)
+        return Code(form, chains, tuple(sorted(imports)), computes, changes, chains)
     text, node = source
     hold.append(text)
     read = any(

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from jackfield_memo import static
 from jackfield_memo.atoms import sized
-from jackfield_memo.files import path_identity
 from jackfield_memo.functions import Code, code_of, holdings, members
 from jackfield_memo.introspection import class_name, home_of, made_here, plain_name
 from jackfield_memo.labels import (
@@ -272,7 +271,7 @@ class GraphBuilder:
             self._calls(one)
         static.remember(module, name, self._snapshot)
         otherwise = static.running_otherwise(module, name, self._rank)
-        otherwise += [path_identity(one, "content") for one in module.data_files(name)]
+        otherwise += static.data_identities(module, name)
         references = self._imported(
             self._static.references(module, name, dynamic=bool(dynamic))
         )

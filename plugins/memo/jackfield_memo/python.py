@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jackfield.memo_keys import FilesBy, FunctionHook, KeyMaker, ValueHook
+    from jackfield_memo.key_maker import PythonKeyMaker
 
 JACKFIELD_API = ">=1,<2"
 
@@ -21,8 +22,13 @@ def jackfield_create_key_maker(
     files: FilesBy,
 ) -> KeyMaker:
     """Make what decides as ``docs/memo-identity.md`` tells."""
-    from jackfield_memo.key_maker import PythonKeyMaker  # not for `plugins --check`
+    from jackfield_memo.on_use import KeyMakerOnUse  # not for `plugins --check`
 
-    return PythonKeyMaker(
-        value_hooks=value_hooks, function_hooks=function_hooks, files=files
-    )
+    def make() -> PythonKeyMaker:
+        from jackfield_memo.key_maker import PythonKeyMaker
+
+        return PythonKeyMaker(
+            value_hooks=value_hooks, function_hooks=function_hooks, files=files
+        )
+
+    return KeyMakerOnUse(make)

@@ -245,6 +245,46 @@ def changed_chains(nodes: Iterable[ast.AST]) -> set[Chain]:
     return found
 
 
+_VARIABLE: Final = frozenset({*_GLOBAL, "LOAD_DEREF", "LOAD_FAST", "LOAD_CLASSDEREF"})
+_SETS_VARIABLE: Final = frozenset(
+    {"STORE_GLOBAL", "DELETE_GLOBAL", "STORE_DEREF", "DELETE_DEREF"}
+)
+_SETS_ITEM: Final = frozenset({"STORE_SUBSCR", "DELETE_SUBSCR", "STORE_SLICE"})
+
+
+def changed_in_code(code: CodeType) -> set[Chain]:
+    """Return what code without a source changes itself, as ``changed_chains`` does.
+
+    Where an item is set, it cannot be told of what: it may be of any variable that the
+    code loads.
+    """
+    found: set[Chain] = set()
+    loaded: set[Chain] = set()
+    chain: Chain = ()
+    sets_items = False
+    for instruction in dis.get_instructions(code):
+        name, argument = instruction.opname, instruction.argval
+        sets_items = sets_items or name in _SETS_ITEM
+        if name in _SETS_VARIABLE:
+            found.add((argument,))
+        elif name in _VARIABLE:
+            chain = (argument,)
+        elif chain and name in _ATTRIBUTE:
+            if argument in _MUTATING_METHODS:
+                found.add(chain)
+            chain = (*chain, argument)
+            if name in {"STORE_ATTR", "DELETE_ATTR"}:
+                found.add(chain)
+        else:
+            chain = ()
+        if chain:
+            loaded.add(chain)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            found |= changed_in_code(constant)
+    return found | loaded if sets_items else found
+
+
 _CALLED_BY_SYNTAX: Final = (
     (ast.Call, "func", ("__call__",)),
     (ast.Subscript, "value", ("__getitem__",)),

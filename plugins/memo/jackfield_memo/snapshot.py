@@ -34,6 +34,7 @@ from jackfield_memo.introspection import (
     slots_of,
     wrapped_by,
 )
+from jackfield_memo.loaded import signature
 from jackfield_memo.objects import set_on_wrapper
 from jackfield_memo.origins import origin_by_name
 
@@ -59,6 +60,7 @@ class Snapshot:
         self._functions: dict[int, _Function] = {}
         self._classes: dict[int, _Class] = {}
         self._contents: dict[int, _Content] = {}
+        self._files: dict[str, tuple[int, ...]] = {}
 
     def name(self, owner: Owner, name: str, value: object) -> None:
         """Remember what a name is bound to, or that it is not (``MISSING``).
@@ -81,6 +83,10 @@ class Snapshot:
         """Remember which module has been imported under a name, if any."""
         modules = self._names.setdefault((id(sys), "modules"), _Names(sys, "modules"))
         modules.add(name, sys.modules.get(name, MISSING))
+
+    def file(self, path: str) -> None:
+        """Remember size and times of a file."""
+        self._files.setdefault(path, signature(path))
 
     def function(self, function: FunctionType) -> None:
         """Remember the code of a function, its defaults and its attributes."""
@@ -147,6 +153,9 @@ class Snapshot:
                 return True
         for owner in self._classes.values():
             if owner.changed():
+                return True
+        for path, was in self._files.items():
+            if signature(path) != was:
                 return True
         try:
             return any(map(self._has_changed, self._contents.values()))

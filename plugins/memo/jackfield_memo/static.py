@@ -24,6 +24,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from jackfield_memo.files import path_identity
 from jackfield_memo.functions import is_generated
 from jackfield_memo.import_effects import (
     DEFINITIONS,
@@ -33,6 +34,7 @@ from jackfield_memo.import_effects import (
     run_at_once,
 )
 from jackfield_memo.introspection import wrapped_by
+from jackfield_memo.loaded import as_read, signature
 from jackfield_memo.origins import PROJECT, Origin, origin
 from jackfield_memo.references import (
     Chain,
@@ -80,6 +82,7 @@ class StaticModule:
         package: What relative imports in it start from.
         text: The text, parsed.
         bindings: Name to the statements that bind or change it.
+        secret: Bytes of this process, if the imported module may be of another text.
     """
 
     def __init__(
@@ -98,6 +101,7 @@ class StaticModule:
         self.file: str = file
         self.package: str = name if is_package else name.rpartition(".")[0]
         self.text: Text = text
+        self.secret: bytes = b""
         self.bindings: dict[str, list[ast.stmt]] = {}
         for statement in text.tree.body:
             self._sort(statement)
@@ -448,7 +452,9 @@ def _load(modules: StaticModules, name: str) -> StaticModule | None:
         spec = _spec(full, path)
         if spec is None:
             return None
-        path = spec.submodule_search_locations
+        # Where an imported package looks, it looks, wherever the program is by now.
+        loaded = getattr(sys.modules.get(full), "__path__", None)
+        path = loaded if loaded is not None else spec.submodule_search_locations
     if spec is None:
         return None
     is_package = spec.submodule_search_locations is not None
@@ -456,15 +462,27 @@ def _load(modules: StaticModules, name: str) -> StaticModule | None:
         empty = parse("", "")
         assert empty is not None
         return StaticModule(modules, name, "", empty, is_package=True)
-    source = read_text(spec.origin) if spec.origin else None
-    text = parse(source, spec.origin or "") if source is not None else None
-    if text is None or spec.origin is None:
+    if not spec.origin:
         return None
-    return StaticModule(modules, name, spec.origin, text, is_package=is_package)
+    now = signature(spec.origin)
+    read = as_read(name, spec.origin, now, read_text(spec.origin))
+    source = read.content
+    text = parse(source, spec.origin) if isinstance(source, str) else None
+    if text is None:
+        return None
+    made = StaticModule(modules, name, spec.origin, text, is_package=is_package)
+    made.secret = read.secret
+    return made
 
 
 def _spec(name: str, path: Iterable[str] | None) -> ModuleSpec | None:
-    """Find a module as an import would, without importing its parents."""
+    """Find a module as an import would, without importing its parents.
+
+    One that is imported is where it was found then, also from another directory.
+    """
+    known: ModuleSpec | None = getattr(sys.modules.get(name), "__spec__", None)
+    if known is not None:
+        return known
     for finder in sys.meta_path:
         find = getattr(finder, "find_spec", None)
         spec: ModuleSpec | None = find(name, path) if find else None
@@ -529,6 +547,10 @@ def _running(module: StaticModule, name: str) -> tuple[Any, Any]:
 def remember(module: StaticModule, name: str, snapshot: Snapshot) -> None:
     """Put what a name is bound to in the loaded module into a snapshot."""
     snapshot.module(module.name)
+    if module.file:
+        snapshot.file(module.file)
+    for file in module.data_files(name):
+        snapshot.file(file)
     loaded, value = _running(module, name)
     if value is _MISSING or module.changes(name, _written(module.bindings[name])):
         return
@@ -566,4 +588,15 @@ def _written(statements: list[ast.stmt]) -> Any:
 
 def form(module: StaticModule, name: str) -> bytes:
     """Return the digest of the statements behind a name."""
-    return statements_form(module.statements(name))
+    return statements_form(module.statements(name)) + module.secret
+
+
+def data_identities(module: StaticModule, name: str) -> list[bytes]:
+    """Return the identities of the files that the statements behind a name read."""
+    found = []
+    for file in module.data_files(name):
+        now = signature(file)
+        read = as_read(module.name, file, now, path_identity(file, "content"))
+        assert isinstance(read.content, bytes)
+        found.append(read.content + read.secret)
+    return found

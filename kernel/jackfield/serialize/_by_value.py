@@ -1,0 +1,163 @@
+"""Objects that pickle by a name which no worker can import: made anew instead.
+
+A ``NewType``, a function behind ``lru_cache`` and their like say of themselves no more
+than their name; a sentinel says nothing. Such an object is made once in a process, so
+that ``is`` holds there, and one that comes back is the one that was sent.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import typing
+from collections import OrderedDict
+from collections.abc import Callable
+from itertools import count
+from typing import Any, Final, TypeAlias
+
+_KEPT: Final = 10_000
+"""Objects to remember; of one that was forgotten another is made."""
+_numbers: Final = count()
+_tokens: Final[dict[int, str]] = {}
+_objects: Final[OrderedDict[str, Any]] = OrderedDict()
+
+_MARKERS: Final = ("MISSING", "KW_ONLY", "_HAS_DEFAULT_FACTORY")
+"""Things of ``dataclasses`` that exist once and pickle as if there were more."""
+_Reduced: TypeAlias = tuple[Any, ...]
+
+
+def once(token: str, make: Callable[..., Any], *arguments: Any) -> Any:
+    """Return the object of a token, made at the first time; called by unpickling."""
+    if token not in _objects:
+        _note(token, make(*arguments))
+    return _objects[token]
+
+
+def _note(token: str, thing: Any) -> None:
+    _objects[token] = thing  # held, so that its ``id`` stays its own
+    _tokens[id(thing)] = token
+    if len(_objects) > _KEPT:
+        _tokens.pop(id(_objects.popitem(last=False)[1]), None)
+
+
+def _once(thing: Any, make: Callable[..., Any], *arguments: Any) -> _Reduced:
+    if id(thing) not in _tokens:
+        _note(f"{os.getpid()}-{id(_tokens)}-{next(_numbers)}", thing)
+    return once, (_tokens[id(thing)], make, *arguments)
+
+
+_PLAIN: Final = ("__reduce_ex__", "__reduce__", "__getstate__", "__new__")
+
+
+def sentinel(thing: Any) -> _Reduced | None:
+    """Return how to make an object that has nothing but itself; ``None`` for others."""
+    kind = type(thing)
+    if any(getattr(kind, name) is not getattr(object, name) for name in _PLAIN):
+        return None
+    stateless = thing.__getstate__() is None
+    return _once(thing, object.__new__, kind) if stateless else None
+
+
+def _new_type(thing: Any) -> _Reduced:
+    return _once(thing, _make, typing.NewType, _name_of(thing), thing.__supertype__)
+
+
+def _parameter(thing: Any) -> _Reduced:
+    names = ("bound", "covariant", "contravariant", "infer_variance")
+    given = {name: getattr(thing, f"__{name}__", None) for name in names}
+    options = {name: value for name, value in given.items() if value}
+    if getattr(thing, "has_default", bool)():
+        options["default"] = thing.__default__
+    kind: Callable[..., Any] = type(thing)
+    make = functools.partial(kind, **options)
+    return _once(thing, _make, make, _name_of(thing))
+
+
+def _alias(thing: Any) -> _Reduced:
+    kind: Callable[..., Any] = type(thing)
+    make = functools.partial(kind, type_params=thing.__type_params__)
+    return _once(thing, make, thing.__name__, thing.__value__)
+
+
+def _name_of(thing: Any) -> tuple[str, str]:
+    return thing.__name__, thing.__module__
+
+
+def _make(kind: Callable[..., Any], name: tuple[str, str], *arguments: Any) -> Any:
+    made = kind(name[0], *arguments)
+    made.__module__ = name[1]
+    return made
+
+
+def _cached(thing: Any) -> _Reduced:
+    return _cache, (thing.__wrapped__, thing.cache_parameters())
+
+
+def _cache(function: Any, options: dict[str, Any]) -> Any:
+    return functools.lru_cache(**options)(function)
+
+
+def _cached_property(thing: Any) -> _Reduced:
+    state = {name: value for name, value in vars(thing).items() if name != "lock"}
+    return functools.cached_property, (thing.func,), state
+
+
+def _marked(name: str, thing: Any) -> _Reduced:
+    del thing
+    return _marker, (name,)
+
+
+def _marker(name: str) -> Any:
+    return getattr(dataclasses, name)
+
+
+def _dispatching(thing: Any) -> _Reduced | None:
+    """Return how to make a function of ``singledispatch`` anew; ``None`` for others."""
+    attributes = vars(thing)
+    if not {"registry", "dispatch", "_clear_cache"} <= attributes.keys():
+        return None
+    return _dispatch, (dict(attributes["registry"]),)
+
+
+def _dispatch(registry: dict[type, Any]) -> Any:
+    made = functools.singledispatch(registry.pop(object))
+    for kind, function in registry.items():
+        made.register(kind, function)
+    return made
+
+
+def _method(thing: Any) -> _Reduced:
+    return (
+        functools.singledispatchmethod,
+        (thing.func,),
+        {"dispatcher": thing.dispatcher},
+    )
+
+
+def remade(thing: Any) -> _Reduced | None:
+    """Return how to make an object anew that would pickle by its name, or ``None``."""
+    kind = type(thing)
+    return KINDS[kind](thing) if kind in KINDS else None
+
+
+ALWAYS: Final = {object, functools.cached_property, functools.singledispatchmethod}
+"""Types that never pickle as they should; the others only where no worker can import
+the module that they name."""
+KINDS: Final[dict[type, Callable[[Any], _Reduced | None]]] = {
+    object: sentinel,
+    typing.NewType: _new_type,
+    typing.ParamSpec: _parameter,
+    type(functools.lru_cache(len)): _cached,
+    functools.cached_property: _cached_property,
+    functools.singledispatchmethod: _method,
+    type(_dispatch): _dispatching,
+}
+for _name in ("TypeVarTuple", "TypeAliasType"):
+    if hasattr(typing, _name):
+        KINDS[getattr(typing, _name)] = (
+            _alias if _name == "TypeAliasType" else _parameter
+        )
+for _name in _MARKERS:
+    KINDS[type(getattr(dataclasses, _name))] = functools.partial(_marked, _name)
+    ALWAYS.add(type(getattr(dataclasses, _name)))

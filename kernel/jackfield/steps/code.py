@@ -1,0 +1,91 @@
+"""Executors get functions as they are now, and no result is kept of other code.
+
+What a function does can change while the object stays: a global is set anew, a module
+is reloaded. An executor with workers elsewhere pickles an object once, and its workers
+import modules of their own. So what makes memo keys also says what to send to them, and
+a worker that has other code says so before the call (``StaleCodeError``); the task is
+sent once more then.
+
+A key is made on one thread, and the script may change something on another before the
+function runs. So the code is compared once more: when a call has been prepared for
+sending, and on threads when it has returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from jackfield.errors import JackfieldError
+
+if TYPE_CHECKING:
+    from jackfield.abc import Work
+    from jackfield.errors import StaleCodeError
+    from jackfield.graph.task import Task
+    from jackfield.memo_keys import KeyMaker
+    from jackfield.results.flights import Flights
+
+
+class CheckedCall:
+    """Calls a function, then notes whether it is still what its memo key says."""
+
+    __slots__ = ("_note", "jackfield_sends")
+
+    def __init__(
+        self, function: Callable[..., Any], note: Callable[[], object]
+    ) -> None:
+        self.jackfield_sends: Callable[..., Any] = function
+        self._note = note
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function."""
+        try:
+            return self.jackfield_sends(*args, **kwargs)
+        finally:
+            self._note()
+
+
+class PresentCode:
+    """Says what to give to executors in a function's place."""
+
+    def __init__(
+        self, keys: Callable[[], KeyMaker], flights: Callable[[], Flights]
+    ) -> None:
+        self._keys = keys
+        self._flights = flights
+        self._blocked = False
+
+    def sent(self, work: Work, code: bytes) -> Callable[..., Any]:
+        """Return what to send for a work; without a plugin for it, the function."""
+        if self._blocked:
+            return work.function
+        try:
+            keys = self._keys()
+        except JackfieldError:
+            self._blocked = True
+            return work.function
+        return keys.sent(work.name, work.function, code)
+
+    def check(self, task: Task, work: Work, *, sent: bool) -> None:
+        """See to it that the result of a cached call is kept only of the key's code."""
+        extras = task.extras
+        assert extras is not None
+        function = original(work.function)
+        note = partial(self._flights().note_changes, task.spec, extras, function)
+        if sent:
+            note()
+            if function is not work.function:
+                extras.keep &= work.function.jackfield_keeps  # type: ignore[attr-defined]  # as ``KeyMaker.sent`` says
+        else:
+            work.function = CheckedCall(function, note)
+
+    def stale(self, work: Work, error: StaleCodeError) -> None:
+        """Tell that a worker has had other code: the next ``sent`` goes by that."""
+        self._keys().stale(work.name, work.function, error)
+
+
+def original(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function that something stands for which was given to an executor."""
+    stands = hasattr(type(function), "jackfield_sends")  # an object may have anything
+    return function.jackfield_sends if stands else function  # type: ignore[attr-defined]  # looked up in its type

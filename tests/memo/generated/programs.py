@@ -1,0 +1,422 @@
+"""Makes programs: a package of modules, functions to call, and what happens in between.
+
+A program is made from a number alone, so that one that goes wrong can be made again.
+Its modules hold what real ones do: helpers, constants, classes, registries, modules
+that are imported inside functions, closures, settings. In the texts stand numbers in
+braces, which edits change.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+MODULES = {
+    "__init__": '"""A package."""\nfrom . import consts\n',
+    "consts": """
+import os
+import math
+RATE = {RATE}
+DEPTH = {DEPTH}
+ROOT = math.isqrt({ROOT})
+TABLE = {{"a": {TABLE}, "b": [1, 2, {ITEM}]}}
+with open(os.path.join(os.path.dirname(__file__), "number.txt")) as file:
+    NUMBER = int(file.read())
+""",
+    "helpers": """
+import functools
+from . import consts
+from .consts import DEPTH as deep
+OFFSET = {OFFSET}
+def scale(x):
+    return x * consts.RATE + {SCALE}
+def shift(x, by={BY}, *, more={MORE}):
+    return x + by + OFFSET + more
+def inner(x):
+    return scale(shift(x)) + deep
+def adder(n):
+    def add(x):
+        return x + n * {ADDER}
+    return add
+ADD = adder({CLOSED})
+HALF = functools.partial(shift, by={PARTIAL})
+STEPS = [scale, lambda x: x + {LAMBDA}]
+@functools.lru_cache(maxsize=None)
+def cached(x):
+    return x + {CACHED}
+def traced(function):
+    @functools.wraps(function)
+    def wrapper(*args):
+        return function(*args) + {TRACED}
+    return wrapper
+@traced
+def wrapped(x):
+    return x - {WRAPPED}
+""",
+    "shapes": """
+import dataclasses
+import enum
+from .helpers import shift
+class Base:
+    size = {SIZE}
+    def area(self):
+        return self.side * self.size
+    @property
+    def half(self):
+        return self.area() + {HALF}
+    @staticmethod
+    def unit():
+        return {UNIT}
+    @classmethod
+    def make(cls, x):
+        return cls(x + {MADE})
+class Box(Base):
+    def __init__(self, side):
+        self.side = side
+    def area(self):
+        return super().area() + shift(self.side) + {AREA}
+@dataclasses.dataclass
+class Point:
+    x: int
+    y: int = {POINT}
+    def __add__(self, other):
+        return Point(self.x + other, self.y + {PLUS})
+class Kind(enum.Enum):
+    SMALL = 1
+    BIG = {BIG}
+    def weight(self):
+        return self.value * {WEIGHT}
+class Settings:
+    def __init__(self):
+        self.level = {LEVEL}
+        self.names = {{"x": {NAMES}}}
+    def factor(self):
+        return self.level * {FACTOR}
+settings = Settings()
+""",
+    "registry": """
+REGISTRY = {{}}
+CLASSES = []
+def register(name):
+    def decorate(function):
+        REGISTRY[name] = function
+        return function
+    return decorate
+class Plugin:
+    def __init_subclass__(cls):
+        CLASSES.append(cls)
+    def run(self, x):
+        return {RUN}
+""",
+    "plugins": """
+from .registry import Plugin, register
+@register("one")
+def one(x):
+    return x + {ONE}
+@register("two")
+def two(x):
+    return x * {TWO}
+class First(Plugin):
+    def run(self, x):
+        return super().run(x) + {FIRST}
+""",
+    "deep": """
+BOTTOM = {BOTTOM}
+def under(x):
+    return x + BOTTOM
+""",
+    "lazy": """
+from . import deep
+from .deep import under
+AMOUNT = sum([{AMOUNT}, 1])
+class Late:
+    value = {LATE}
+def work(x):
+    return under(x) * AMOUNT + {WORK} + deep.BOTTOM
+""",
+    "app": """
+import PACKAGE.helpers as hh
+from . import consts, helpers, plugins, registry, shapes
+from .helpers import ADD, HALF, scale
+from .shapes import Box, Kind, settings
+LOCAL = {LOCAL}
+def f_direct(x):
+    return scale(x) + consts.DEPTH + LOCAL
+def f_through(x):
+    return hh.inner(x) + helpers.OFFSET
+def f_table(x):
+    return x * consts.TABLE["a"] + sum(consts.TABLE["b"]) + consts.ROOT + consts.NUMBER
+def f_class(x):
+    return Box(x).area() + Box(x).half + Box.make(x).side + Box.unit()
+def f_point(x):
+    point = shapes.Point(x) + {POINTED}
+    return [point.x, point.y]
+def f_enum(x):
+    return x + Kind.BIG.weight() + shapes.Kind.SMALL.weight()
+def f_registry(x):
+    return {{name: one(x) for name, one in registry.REGISTRY.items()}}
+def f_classes(x):
+    return [one().run(x) for one in registry.CLASSES]
+def f_lazy(x):
+    from .lazy import work
+    return work(x) + {LAZY}
+def f_lazier(x):
+    import PACKAGE.lazy as late
+    from PACKAGE import lazy
+    return late.work(x) + lazy.Late.value
+def f_closure(x):
+    return ADD(x) + helpers.adder({ADDED})(x) + HALF(x)
+def f_steps(x):
+    for step in helpers.STEPS:
+        x = step(x)
+    return x
+def f_wrapped(x):
+    return helpers.wrapped(x) + hh.cached(x)
+def f_settings(x):
+    return settings.factor() + settings.names["x"] * x
+def f_default(x, y={DEFAULT}, *, z={KEYWORD}):
+    return [x, y, z]
+""",
+}
+FUNCTIONS = re.findall(r"def (f_\w+)", MODULES["app"])
+LAZY = ("lazy", "deep")
+SCRIPT = """
+GLOBAL_PACKAGE = {GLOBAL}
+ITEMS_PACKAGE = [1, {ITEMS}]
+class Mine_PACKAGE:
+    weight = {MINE}
+    def heavy(self, x):
+        return x * self.weight + {HEAVY}
+def help_PACKAGE(x):
+    return x + GLOBAL_PACKAGE
+def s_PACKAGE_plain(x):
+    return help_PACKAGE(x) + sum(ITEMS_PACKAGE) + {PLAIN}
+def s_PACKAGE_modules(x):
+    return PACKAGE.helpers.inner(x) + GLOBAL_PACKAGE + PACKAGE.app.f_class(x)
+def s_PACKAGE_class(x):
+    return Mine_PACKAGE().heavy(x) + PACKAGE.shapes.Box(x).area()
+"""
+SCRIPT_FUNCTIONS = re.findall(r"def (s_\w+)", SCRIPT)
+
+
+@dataclass
+class Step:
+    """What happens, then which functions are called.
+
+    Attributes:
+        what: Its kind, for messages.
+        files: Files to write: path in the package to text.
+        reload: Modules to load anew.
+        run: Code of the script to run.
+        move: Whether to go into a directory where modules of the same names are.
+        calls: Functions to call, as the script writes them.
+        same: Whether nothing has happened that could change a result.
+    """
+
+    what: str
+    files: dict[str, str] = field(default_factory=dict)
+    reload: list[str] = field(default_factory=list)
+    run: str = ""
+    move: bool = False
+    calls: list[str] = field(default_factory=list)
+    same: bool = False
+
+
+@dataclass
+class Program:
+    """A program: its package, its files, and what happens.
+
+    Attributes:
+        package: The package's name.
+        files: Path in the package to text.
+        script: What the script defines.
+        keeps_lazy: Whether modules that are imported inside functions stay imported.
+        steps: What happens.
+    """
+
+    package: str
+    files: dict[str, str]
+    script: str
+    keeps_lazy: bool
+    steps: list[Step]
+
+
+class Maker:
+    """Makes one program."""
+
+    def __init__(self, number: int) -> None:
+        self.random = random.Random(number)
+        self.package = f"p{number:05}"
+        names = sorted(
+            set(re.findall(r"\{([A-Z]+)\}", "".join(MODULES.values()) + SCRIPT))
+        )
+        self.numbers = {name: self.random.randint(2, 99) for name in names}
+        self.numbers["ROOT"] = self.random.randint(2, 9) ** 2
+        self.number = self.random.randint(2, 99)
+
+    def make(self, steps: int) -> Program:
+        """Make it, with so many things that happen."""
+        app = self.random.sample(FUNCTIONS, 3)
+        script = self.random.sample(SCRIPT_FUNCTIONS, 1)
+        calls = [f"{self.package}.app.{name}" for name in app]
+        calls += [name.replace("PACKAGE", self.package) for name in script]
+        files = {f"{name}.py": self.text(name) for name in MODULES}
+        files["number.txt"] = str(self.number)
+        program = Program(
+            self.package, files, self.script(), self.random.random() < 0.5, []
+        )
+        program.steps.append(Step("start"))
+        for _ in range(steps):
+            program.steps.append(self.step())
+        for step in program.steps:
+            step.calls = calls
+        return program
+
+    def text(self, module: str) -> str:
+        """Return a module's text with the numbers of now."""
+        text = MODULES[module]
+        if "{" in text:
+            text = text.format(**self.numbers)
+        return text.replace("PACKAGE", self.package)
+
+    def script(self) -> str:
+        """Return the script's text with the numbers of now."""
+        return SCRIPT.format(**self.numbers).replace("PACKAGE", self.package)
+
+    def step(self) -> Step:
+        """Return something that happens."""
+        kinds = [
+            (3, self.edit),
+            (4, self.edit_and_reload),
+            (3, self.edit_lazy),
+            (6, self.patch),
+            (3, self.script_change),
+            (1, self.data_file),
+            (1, self.comment),
+            (2, self.move),
+            (2, self.nothing),
+        ]
+        weights, makers = zip(*kinds, strict=True)
+        make: Callable[[], Step] = self.random.choices(makers, weights)[0]
+        return make()
+
+    def change(self, text: str) -> None:
+        """Change one of the numbers in a text."""
+        name = self.random.choice(re.findall(r"\{([A-Z]+)\}", text))
+        if name == "ROOT":
+            self.numbers[name] = self.random.randint(2, 9) ** 2
+        else:
+            self.numbers[name] = self.random.randint(2, 99)
+
+    def edit(self) -> Step:
+        """Edit a module on disk; what is imported stays as it is."""
+        name = self.random.choice(["consts", "helpers", "shapes", "plugins", "app"])
+        before = dict(self.numbers)
+        self.change(MODULES[name])
+        step = Step(f"edit {name}", {f"{name}.py": self.text(name)})
+        if self.random.random() < 0.5:  # and nobody ever loads it
+            self.numbers = before
+        return step
+
+    def edit_and_reload(self) -> Step:
+        """Edit a module and load it anew, and perhaps those that use it."""
+        name = self.random.choice(["consts", "helpers", "shapes", "plugins", "app"])
+        self.change(MODULES[name])
+        reload = [name, "app"] if self.random.random() < 0.7 else [name]
+        if name == "consts":
+            reload.insert(1, "helpers")
+        return Step(f"reload {reload}", {f"{name}.py": self.text(name)}, reload)
+
+    def edit_lazy(self) -> Step:
+        """Edit a module that is imported inside functions."""
+        name = self.random.choice(LAZY)
+        self.change(MODULES[name])
+        return Step(f"edit {name}", {f"{name}.py": self.text(name)})
+
+    def patch(self) -> Step:
+        """Set something in a module from the script."""
+        new = self.random.randint(100, 999)
+        p = self.package
+        what = self.random.choice(
+            [
+                f"{p}.consts.RATE = {new}",
+                f"{p}.consts.DEPTH = {new}",
+                f"{p}.consts.TABLE['a'] = {new}",
+                f"{p}.consts.TABLE['b'].append({new})",
+                f"{p}.helpers.OFFSET = {new}",
+                f"{p}.helpers.scale = lambda x: x + {new}",
+                f"{p}.helpers.scale = help_{p}",
+                f"{p}.helpers.shift.__defaults__ = ({new},)",
+                f"{p}.helpers.shift.__kwdefaults__ = {{'more': {new}}}",
+                f"{p}.helpers.inner.__code__ = (lambda x: x + {new}).__code__",
+                f"{p}.helpers.STEPS.append(lambda x: x + {new})",
+                f"{p}.helpers.STEPS[0] = {p}.helpers.shift",
+                f"{p}.helpers.wrapped = {p}.helpers.traced(lambda x: {new})",
+                f"{p}.shapes.Box.area = lambda self: self.side + {new}",
+                f"{p}.shapes.Base.size = {new}",
+                f"{p}.shapes.Base.half = property(lambda self: {new})",
+                f"{p}.shapes.Base.unit = staticmethod(lambda: {new})",
+                f"{p}.shapes.Point.__add__ = lambda self, o: type(self)(o, {new})",
+                f"{p}.shapes.Kind.weight = lambda self: {new}",
+                f"{p}.shapes.settings.level = {new}",
+                f"{p}.shapes.settings.names['x'] = {new}",
+                f"{p}.shapes.settings.factor = lambda: {new}",
+                f"{p}.shapes.Settings.factor = lambda self: {new}",
+                f"{p}.registry.REGISTRY['new'] = lambda x: x + {new}",
+                f"{p}.registry.REGISTRY['one'] = {p}.helpers.scale",
+                f"{p}.registry.REGISTRY.pop('two', None)",
+                f"{p}.registry.Plugin.run = lambda self, x: {new}",
+                f"{p}.app.LOCAL = {new}",
+                f"{p}.app.f_direct.__code__ = (lambda x: x + {new}).__code__",
+                f"{p}.app.f_default.__defaults__ = ({new},)",
+                f"{p}.app.scale = lambda x: x - {new}",
+                f"{p}.app.ADD = {p}.helpers.adder({new})",
+                f"{p}.app.sum = lambda x: {new}",
+                f"del {p}.shapes.Box.area",
+            ]
+        )
+        if what.startswith("del"):
+            what = f"if 'area' in vars({p}.shapes.Box): {what}"
+        return Step(what, run=what)
+
+    def script_change(self) -> Step:
+        """Change what the script defines, as the cells of a notebook do."""
+        new = self.random.randint(100, 999)
+        package = self.package
+        if self.random.random() < 0.3:
+            self.change(SCRIPT)
+            return Step("run the script's cell again", run=self.script())
+        what = self.random.choice(
+            [
+                f"GLOBAL_{package} = {new}",
+                f"ITEMS_{package}.append({new})",
+                f"Mine_{package}.weight = {new}",
+                f"Mine_{package}.heavy = lambda self, x: {new}",
+                f"help_{package} = lambda x: x - {new}",
+                f"def help_{package}(x):\n    return x * {new}",
+                f"help_{package} = {package}.helpers.scale",
+            ]
+        )
+        return Step(what, run=what)
+
+    def data_file(self) -> Step:
+        """Change a file that a module has read, and load that module anew."""
+        self.number = self.random.randint(2, 99)
+        files = {"number.txt": str(self.number)}
+        return Step("another number.txt", files, ["consts"])
+
+    def comment(self) -> Step:
+        """Edit what does not matter."""
+        name = self.random.choice(["consts", "helpers", "shapes", "app"])
+        text = f"# A comment {self.random.random()}.\n" + self.text(name)
+        return Step(f"comment {name}", {f"{name}.py": text})
+
+    def move(self) -> Step:
+        """Go into another directory."""
+        return Step("another directory", move=True)
+
+    def nothing(self) -> Step:
+        """Do nothing: all calls are calls of before."""
+        return Step("nothing", same=True)

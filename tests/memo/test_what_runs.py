@@ -1,0 +1,301 @@
+"""What was hashed is what runs: workers have the code that the script has.
+
+Over threads, processes, and a pool of another library; cached calls and others. Where
+the script has changed something, or a file was edited, a call in a worker gives what
+the call gives in the script.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import importlib
+import logging
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import jackfield as jf
+
+LIMIT_S = 60.0
+
+LIBRARY = """
+import functools
+import threading
+RATE = 2
+BIG = list(range(20_000))
+TABLE = {"a": [1, 2]}
+def helper(x):
+    return x * RATE
+def calc(x):
+    return helper(x) + 1
+def table(x):
+    return x + sum(TABLE["a"])
+def big(x):
+    return x + BIG[0]
+@functools.lru_cache
+def kept(x):
+    return x + 1
+def through(x):
+    return kept(x)
+class Box:
+    size = 3
+    def area(self, x):
+        return x * self.size
+def boxed(x):
+    return Box().area(x)
+def taken(box, x):
+    return isinstance(box, Box), box.area(x)
+def late(x):
+    from {name}_late import work
+    return work(x)
+class Holder:
+    def __init__(self):
+        self.lock, self.number = threading.Lock(), 1
+HELD = Holder()
+def holds(x):
+    return x + HELD.number
+def shadowed(x):
+    return sum([x, 1])
+"""
+LATE = "RATE = 5\ndef work(x):\n    return x * RATE\n"
+KINDS = ("threads", "processes", "adapter")
+
+
+@pytest.fixture(params=KINDS)
+def kernel(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[jf.DataFlowKernel]:
+    """Give a kernel with one worker, a thread or a process."""
+    table: dict[str, Any] = {"plugin": request.param, "workers": 1}
+    if request.param == "adapter":
+        context = multiprocessing.get_context("forkserver")
+        pool = concurrent.futures.ProcessPoolExecutor(1, context)
+        table = {"plugin": "adapter", "executor": pool}
+    config = {"run_dir": str(tmp_path / "runs"), "executors": {"x": table}}
+    with jf.load(config) as loaded:
+        yield loaded
+
+
+@pytest.fixture
+def library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[ModuleType]:
+    """Give an imported module with a name that no other test has."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    name = f"library_{abs(hash(request.node.nodeid))}"
+    (tmp_path / f"{name}.py").write_text(LIBRARY.replace("{name}", name))
+    (tmp_path / f"{name}_late.py").write_text(LATE)
+    importlib.invalidate_caches()
+    yield importlib.import_module(name)
+    for one in (name, f"{name}_late"):
+        sys.modules.pop(one, None)
+
+
+def edit(module: ModuleType, old: str, new: str, *, late: bool = False) -> None:
+    """Change the text of a module on disk."""
+    path = Path(str(module.__file__))
+    if late:
+        path = path.with_name(f"{module.__name__}_late.py")
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def results(function: Callable[..., Any], *args: Any) -> set[Any]:
+    """Return what calls give: cached, not cached, and in the script."""
+    cached = jf.python_app(cache=True)(function)(*args).result(LIMIT_S)
+    plain = jf.python_app(function)(*args).result(LIMIT_S)
+    return {cached, plain, function(*args)}
+
+
+@pytest.mark.usefixtures("kernel")
+@pytest.mark.parametrize(
+    ("change", "name", "was", "ought"),
+    [
+        ("m.RATE = 100", "calc", 21, 1001),
+        ("m.helper = lambda x: x - 1", "calc", 21, 10),
+        ("m.helper.__code__ = (lambda x: x + 5).__code__", "calc", 21, 16),
+        ("m.calc.__code__ = (lambda x: x + 5).__code__", "calc", 21, 15),
+        ("m.TABLE['a'].append(7)", "table", 13, 20),
+        ("m.TABLE = {'a': [9]}", "table", 13, 19),
+        ("m.BIG = [5] * 20_000", "big", 10, 15),
+        ("m.Box.size = 4", "boxed", 30, 40),
+        ("m.Box.area = lambda self, x: x + 1", "boxed", 30, 11),
+        ("m.kept = lambda x: x + 9", "through", 11, 19),
+        ("m.sum = lambda xs: -1", "shadowed", 11, -1),
+    ],
+)
+def test_what_the_script_sets_in_a_module_is_what_runs(
+    change: str, name: str, was: int, ought: int, library: ModuleType
+) -> None:
+    function = getattr(library, name)
+    assert results(function, 10) == {was}
+
+    exec(change, {"m": library})
+
+    cached = jf.python_app(cache=True)(function)(10).result(LIMIT_S)
+    assert cached == ought
+    if name != "big":  # large constants count for cached calls only
+        assert results(function, 10) == {ought}
+
+
+@pytest.mark.usefixtures("kernel")
+def test_a_module_that_is_loaded_anew_is_what_runs(library: ModuleType) -> None:
+    assert results(library.calc, 10) == {21}
+    for rate in (3, 4, 5):
+        edit(library, f"RATE = {rate - 1}", f"RATE = {rate}")
+        importlib.reload(library)
+
+        assert results(library.calc, 10) == {10 * rate + 1}
+
+
+@pytest.mark.usefixtures("kernel")
+def test_a_module_edited_meanwhile_goes_on_as_it_was_imported(
+    library: ModuleType,
+) -> None:
+    edit(library, "RATE = 2", "RATE = 7")
+    edit(library, "return helper(x) + 1", "return helper(x) + 1000")
+
+    assert results(library.calc, 10) == {21}
+
+
+@pytest.mark.usefixtures("kernel")
+def test_arguments_are_of_the_class_that_the_function_knows(
+    library: ModuleType,
+) -> None:
+    for size in (3, 4, 5):
+        if size > 3:
+            edit(library, f"size = {size - 1}", f"size = {size}")
+            importlib.reload(library)
+
+        assert results(library.taken, library.Box(), 10) == {(True, 10 * size)}
+
+
+@pytest.mark.usefixtures("kernel")
+def test_an_edited_module_that_the_function_imports_is_what_runs(
+    library: ModuleType,
+) -> None:
+    late = f"{library.__name__}_late"
+    for rate in (5, 6, 77):
+        if rate > 5:
+            edit(
+                library, f"RATE = {5 if rate == 6 else 6}", f"RATE = {rate}", late=True
+            )
+        sys.modules.pop(late, None)
+        cached = jf.python_app(cache=True)(library.late)(10).result(LIMIT_S)
+        sys.modules.pop(late, None)
+        plain = jf.python_app(library.late)(10).result(LIMIT_S)
+
+        assert (cached, plain) == (10 * rate, 10 * rate)
+
+
+@pytest.mark.usefixtures("kernel")
+def test_three_changes_of_a_global_give_three_values() -> None:
+    names: dict[str, Any] = {"__name__": "__main__"}
+    exec("def f(x):\n    return x * GLOBAL", names)
+    found = []
+    for value in (1, 2, 3):
+        names["GLOBAL"] = value
+        found.append(jf.python_app(names["f"])(10).result(LIMIT_S))
+
+    assert found == [10, 20, 30]
+
+
+@pytest.mark.usefixtures("kernel")
+def test_another_directory_does_not_lead_to_another_module(
+    library: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoy = tmp_path / "decoy"
+    decoy.mkdir()
+    (decoy / f"{library.__name__}.py").write_text("def calc(x):\n    return -1\n")
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    monkeypatch.chdir(decoy)
+
+    assert results(library.calc, 10) == {21}
+
+
+def test_a_wrong_result_does_not_wait_for_the_next_run(
+    library: ModuleType, tmp_path: Path
+) -> None:
+    config = {
+        "run_dir": str(tmp_path / "runs"),
+        "executors": {"x": {"plugin": "processes", "max_tasks_per_worker": 1}},
+        "checkpoint": {"store": f"sqlite:///{tmp_path / 'store.db'}"},
+    }
+    app = jf.python_app(cache=True)(library.calc)
+    with jf.load(config):
+        app(1).result(LIMIT_S)
+        edit(library, "RATE = 2", "RATE = 333")
+        assert app(10).result(LIMIT_S) == 21
+    edit(library, "RATE = 333", "RATE = 2")
+    importlib.reload(library)
+
+    with jf.load({**config, "executors": {"x": {"plugin": "threads"}}}):
+        again = jf.python_app(cache=True)(library.calc)(10)
+        assert again.result(LIMIT_S) == 21
+        assert again.memo.status == "hit"
+
+
+def test_what_changes_before_the_function_runs_is_not_kept(
+    library: ModuleType, tmp_path: Path
+) -> None:
+    """The key is made when the task is launched; then the script sets something."""
+    config = {"run_dir": str(tmp_path), "executors": {"x": {"plugin": "threads"}}}
+    begin, go = tmp_path / "begin", tmp_path / "go"
+    os.mkfifo(begin)
+    os.mkfifo(go)
+    library.waits = waits  # type: ignore[attr-defined]
+    exec(
+        "def slow(x, begin, go):\n    waits(begin, go)\n    return x * RATE\n",
+        vars(library),
+    )
+    app = jf.python_app(cache=True, ignore_for_cache=["begin", "go"])(library.slow)
+    with jf.load(config):
+        future = app(10, str(begin), str(go))
+        begin.read_bytes()
+        library.RATE = 5  # type: ignore[attr-defined]
+        go.write_bytes(b".")
+        assert future.result(LIMIT_S) == 50
+        library.RATE = 2  # type: ignore[attr-defined]
+        again = app(10, str(begin), str(go))
+        begin.read_bytes()
+        go.write_bytes(b".")
+        assert again.result(LIMIT_S) == 20
+        assert again.memo.status == "miss"
+
+
+def waits(begin: str, go: str) -> None:
+    """Tell that it runs, and wait until it may go on."""
+    Path(begin).write_bytes(b".")
+    Path(go).read_bytes()
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_what_cannot_be_made_equal_is_told_and_not_kept(
+    cached: bool,
+    library: ModuleType,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    config = {"run_dir": str(tmp_path), "executors": {"x": {"plugin": "processes"}}}
+    library.HELD.number = 5
+    app = jf.python_app(cache=cached)(library.holds)
+    with caplog.at_level(logging.WARNING, "jackfield.memo"), jf.load(config):
+        assert app(1).result(LIMIT_S) == 2  # as the worker has it
+        again = app(1)
+        assert again.result(LIMIT_S) == 2
+        assert again.memo.status != "hit"
+
+    told = [one.getMessage() for one in caplog.records if one.name == "jackfield.memo"]
+    assert len(told) == 1
+    assert told[0].startswith(
+        f"holds: a worker has other code than the script: {library.__name__}.HELD, "
+        f"and cannot be made equal"
+    )
