@@ -258,8 +258,7 @@ def _is_of_others(node: ast.Attribute) -> bool:
         ast.unparse(node)
         in {
             "subprocess._args_from_interpreter_flags",
-            "atexit._run_exitfuncs",  # the interpreter's own, as is the next
-            "runpy._run_module_as_main",
+            "runpy._run_module_as_main",  # the interpreter's own
             "_claim._is_owned",  # CPython's, for its own conditions
         }
     )

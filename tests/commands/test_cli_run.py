@@ -500,6 +500,60 @@ def test_exit_functions_still_submit(place: Place, plugin: str) -> None:
     assert "1 succeeded" in done.stderr
 
 
+def test_tasks_of_a_foreign_pool_are_waited_for_before_exit_functions(
+    place: Place,
+) -> None:
+    """``multiprocessing`` has an exit function that breaks such a pool.
+
+    Another pool, which the script has left open and no kernel knows, holds up nothing.
+    """
+    done = place.run(
+        """
+        import concurrent.futures as cf, multiprocessing as mp, jackfield as jf
+        double = jf.python_app(lambda x: 2 * x)
+        if __name__ == "__main__":
+            mp.set_start_method("spawn")
+            other = cf.ProcessPoolExecutor(1)
+            other.submit(abs, -1).result(60)
+            jf.load(executors={"pool": cf.ProcessPoolExecutor(1)})
+            double(4).add_done_callback(lambda one: print(one.result()))
+        """
+    )
+
+    assert (done.returncode, done.stdout) == (0, "8\n"), done.stderr
+
+
+def test_exit_functions_are_called_in_pythons_order(place: Place) -> None:
+    text = """
+import atexit, functools, jackfield as jf
+atexit.register(print, "first")
+@atexit.register
+def second(): print("second")
+def third(): raise SystemExit(5)
+def fourth(): raise ValueError("shown")
+atexit.register(third)
+atexit.register(functools.partial(print, "partial"), "args", sep="-")
+atexit.register(fourth)
+atexit.register(second)
+atexit.unregister(second)
+"""
+    place.script.write_text(text)
+    plain = subprocess.run(
+        [sys.executable, "script.py"],
+        cwd=place.directory,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    done = place.run(text)
+
+    assert done.stdout == plain.stdout == "partial-args\nfirst\n"
+    assert (done.returncode, plain.returncode) == (0, 0)
+    assert "ValueError: shown" in done.stderr
+
+
 def test_a_task_that_fails_in_an_exit_function_counts(place: Place) -> None:
     done = place.run(
         APPS + "\nimport atexit\njf.load()\natexit.register(lambda: fail(1))\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import runpy
 import signal
@@ -16,6 +15,7 @@ import click
 
 from jackfield import hookimpl
 from jackfield.errors import JackfieldError, NoDataFlowKernelError
+from jackfield_cli._exits import ExitFunctions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -156,21 +156,21 @@ def _load() -> None:
 
 
 class _End:
-    """Ends the kernels that a script leaves open, as leaving ``with load():`` does.
-
-    It is an exit function, registered before the script runs, so that those of the
-    script run first and can still submit. The kernel's own come after it.
-    """
+    """Ends the kernels that a script leaves open, as leaving ``with load():`` does."""
 
     def __init__(self, kernels: _Kernels) -> None:
         self.code: int = 0
         self.cause: BaseException | None = None
         self._kernels: _Kernels = kernels
-        from jackfield import DataFlowKernel  # noqa: F401  (registers its own first)
 
-        atexit.register(self)
+    def wait(self) -> None:
+        """Wait for the tasks that there are, if the kernels' end would."""
+        for kernel in self._kernels.started:
+            if self.cause is None and kernel.config.exit_mode == "wait":
+                kernel.wait_for_current_tasks()
 
-    def __call__(self) -> None:
+    def end(self) -> None:
+        """End them; a Ctrl-C meanwhile cancels what has not begun."""
         try:
             self._end()
         except KeyboardInterrupt as interrupt:
@@ -190,21 +190,24 @@ class _End:
 def _execute(program: Program, kernels: _Kernels) -> int:
     """Run the script, and what it leaves behind; return its exit code.
 
-    Threads that are no daemons are waited for, then its exit functions run, then the
-    kernels end: all while the script is still the ``__main__`` module, because results
-    of the last tasks may be of its classes, and before the interpreter ends, because
-    from then on no thread can be started.
+    Threads that are no daemons are waited for, then tasks, then the script's exit
+    functions run, then the kernels end. All that is while the script is still the
+    ``__main__`` module, because results of the last tasks may be of its classes, and
+    before the interpreter ends, because from then on no thread can be started.
     """
-    end = _End(kernels)
-    main_ended = _main_thread_seems_to_end()
+    end, main_ended = _End(kernels), _main_thread_seems_to_end()
+    functions = ExitFunctions()
     try:
         error = _run_code(program)
         end.code = _report(error)
         end.cause = error if end.code else None  # sys.exit(0) is a good end
-        _wait_for_threads(main_ended)
+        main_ended.set()
+        _wait_for_threads()
+        end.wait()
     except KeyboardInterrupt as interrupt:
         end.interrupt(interrupt)
-    atexit._run_exitfuncs()
+    functions.run()
+    end.end()
     return end.code
 
 
@@ -224,26 +227,28 @@ def _main_thread_seems_to_end() -> threading.Event:
     return ended
 
 
-def _wait_for_threads(main_ended: threading.Event) -> None:
+def _wait_for_threads() -> None:
     """Wait for the script's threads, as Python does before its exit functions.
 
     Those of ``concurrent.futures`` never end by themselves, so they are not waited for.
     """
-    main_ended.set()
-    pools = sys.modules.get("concurrent.futures.thread")
-    pooled = getattr(pools, "_threads_queues", {})
     while True:
-        others = (
-            one
-            for one in threading.enumerate()
-            if not one.daemon
-            and one not in pooled
-            and one is not threading.main_thread()
-        )
-        thread = next(others, None)
+        passed = {threading.main_thread(), *_threads_of_pools()}
+        threads = (one for one in threading.enumerate() if not one.daemon)
+        thread = next((one for one in threads if one not in passed), None)
         if thread is None:
             return
         thread.join()
+
+
+def _threads_of_pools() -> set[threading.Thread]:
+    """Return the threads of ``concurrent.futures``, which has no public way to tell."""
+    kept = (("thread", "_threads_queues"), ("process", "_threads_wakeups"))
+    return {
+        thread
+        for module, name in kept
+        for thread in getattr(sys.modules.get(f"concurrent.futures.{module}"), name, ())
+    }
 
 
 def _run_code(program: Program) -> BaseException | None:
