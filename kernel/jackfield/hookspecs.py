@@ -202,6 +202,7 @@ def jackfield_stat_file(remote: Remote) -> RemoteInfo | None:
     Raises:
         RemoteNotFoundError: There is no such file.
         TransferError: The other side does not tell. Any other exception means the same.
+            After a transfer, that is no failure: less is known of the file.
     """
 
 

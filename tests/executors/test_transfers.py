@@ -125,7 +125,7 @@ def test_a_transfer_may_be_released_while_another_is_submitted(tmp_path: Path) -
 
     transfers = SharedTransfers(
         tmp_path,
-        Sites(jf.Config(), PluginManager()),
+        Sites(jf.Config(), PluginManager(), logging.getLogger("test")),
         submit,
         copies=False,
         closing=Closing(),

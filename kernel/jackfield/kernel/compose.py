@@ -249,7 +249,7 @@ class Parts:
 
         return SharedTransfers(
             self.run_dir / "files",
-            Sites(self.config, self.manager),
+            Sites(self.config, self.manager, self.log),
             self.submitter.submit_internal,
             copies=_copies(self.config),
             closing=self.closing,

@@ -9,11 +9,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from jackfield.errors import NoProviderError, TransferError, one_line
+from jackfield.errors import (
+    ConfigurationError,
+    NoProviderError,
+    RemoteChangedError,
+    TransferError,
+    one_line,
+)
 from jackfield.files import redact
 from jackfield.staging.cache import Cache  # noqa: TC001  (a field of a dataclass)
 from jackfield.staging.credentials import Credentials  # noqa: TC001  (a field too)
-from jackfield.staging.remote import Remote, RemoteInfo, Stop
+from jackfield.staging.remote import Remote, RemoteInfo, Stop, warn_alone
 from jackfield.staging.retrying import call_with_retries
 from jackfield.staging.rules import Rules  # noqa: TC001  (a field too)
 from jackfield.staging.secrecy import without_secrets
@@ -56,6 +62,7 @@ class Site:
         options: The provider's own options.
         credentials: Looks up the credentials that the rules name.
         cache: Files of earlier runs, or ``None``.
+        warn: Takes warnings of providers: of a run, into its log.
     """
 
     provider: Provider
@@ -63,6 +70,7 @@ class Site:
     options: Mapping[str, Any]
     credentials: Credentials
     cache: Cache | None = None
+    warn: Callable[[str], object] = warn_alone
 
     def remote(self, url: str, stop: Stop) -> Remote:
         """Return a URL of this site as what providers get."""
@@ -74,6 +82,7 @@ class Site:
             "options": self.options,
             "credentials": self.credentials.get(self.rules.credentials),
             "timeouts": self.rules.timeouts,
+            "warn": self.warn,
         }
 
     def unserved(self, url: str) -> NoProviderError:
@@ -94,6 +103,21 @@ def ask_with_retries(
     return call_with_retries(
         lambda _: ask(site, hooks, remote, kind), site.rules, remote.stop, on_progress
     )
+
+
+def look(site: Site, remote: Remote) -> RemoteInfo | None:
+    """Ask what the server says of a file; ``None`` if it says nothing.
+
+    It may refuse: a place that takes files need not show them, and a link may be good
+    for one request. What has been moved is not wrong for that, but less is known of it.
+    """
+    try:
+        return ask(site, site.provider.stat, remote, RemoteInfo)
+    except (ConfigurationError, RemoteChangedError):
+        raise
+    except Exception:
+        remote.check()
+        return None
 
 
 def ask(site: Site, hooks: tuple[Hook, ...], remote: Remote, kind: type[T]) -> T | None:

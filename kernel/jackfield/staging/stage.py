@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from jackfield.errors import TransferError
 from jackfield.staging.fetch import fetch
-from jackfield.staging.local import mismatch, part_name, publish, safe_name
+from jackfield.staging.local import expect, mismatch, part_name, publish, safe_name
 from jackfield.staging.progress import OnProgress, Progress, ignore_progress
-from jackfield.staging.remote import RemoteInfo
+from jackfield.staging.remote import UNKNOWN
 from jackfield.staging.send import send
-from jackfield.staging.site import Site, ask_with_retries
+from jackfield.staging.site import Site, look
 from jackfield.staging.trees import fetch_tree, send_tree
 
 if TYPE_CHECKING:
@@ -56,11 +56,12 @@ def verify_in_place(file: File) -> File:
 
     Raises:
         FileNotFoundError: There is no such file.
-        TransferError: It has another size or digest.
+        TransferError: It has another size or digest, or is no file.
     """
     path = Path(file.path)
     if not path.exists():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), file.path)
+    expect(file.url, path)
     wrong = mismatch(file, path)
     if wrong is not None:
         raise TransferError(file.url, wrong)
@@ -75,8 +76,8 @@ def _cached(
     stop: Stop,
     on_progress: OnProgress,
 ) -> File:
-    remote, stat = site.remote(file.url, stop), site.provider.stat
-    info = ask_with_retries(site, stat, remote, RemoteInfo, on_progress) or RemoteInfo()
+    remote = site.remote(file.url, stop)
+    info = look(site, remote) or UNKNOWN  # then nothing of it is cached
     target = directory / safe_name(PurePosixPath(file.path).name)
     part = part_name(directory)
     if cache.take(file.url, info, part):
@@ -95,7 +96,7 @@ def _cached(
     # of that version. They are if the answers before, during and after the transfer
     # agree; otherwise the file is good, but it is not cached.
     if staged.verified != "none" and info.differs(brought) is None:
-        after = ask_with_retries(site, stat, remote, RemoteInfo, on_progress)
+        after = look(site, remote)
         if after is not None and info == replace(after, settled=info.settled):
             cache.keep(file.url, info, Path(staged.filepath))
     return staged

@@ -8,10 +8,12 @@ known, and its function is wrapped when it is handed over: after its memo key wa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jackfield.executors.walltime import without_walltime
 from jackfield.graph.arguments import find
+from jackfield.staging.remote import warn_alone
 
 if TYPE_CHECKING:
     from jackfield.executors.pool import ExecutorPool
@@ -49,5 +51,9 @@ class InTask:
         outputs = extras.remote_outputs()
         found = find(work.args, dict(work.kwargs))
         files = [*outputs, *(found.files if found is not None else ())]
-        sites = {file.url: self._transfers().site(file) for file in files}
+        # Where it runs, there is no log of the run to warn into.
+        sites = {
+            file.url: replace(self._transfers().site(file), warn=warn_alone)
+            for file in files
+        }
         work.function = StagedCall(task.spec.name, work.function, sites, outputs)

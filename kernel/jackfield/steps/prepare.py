@@ -98,7 +98,8 @@ def _value(files: dict[Any, Any], late: list[File], placeholder: Any) -> Any:
     """Return what stands for a future or a remote file; note files in results."""
     future = placeholder
     if not isinstance(placeholder, Future):
-        future = files.get(placeholder)
+        # An output may have the URL of an input, but it has its local path already.
+        future = None if placeholder.local_path else files.get(placeholder)
         if future is None:  # a file that is here, or that the task brings itself
             return placeholder
     if isinstance(future, KernelFuture) and succeeded(future):

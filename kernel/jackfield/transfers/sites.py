@@ -13,6 +13,8 @@ from jackfield.staging.rules import rules_and_options
 from jackfield.staging.site import Provider, Site
 
 if TYPE_CHECKING:
+    from logging import Logger
+
     from jackfield.config import Config
     from jackfield.files import File
     from jackfield.plugins.manager import PluginManager
@@ -26,16 +28,18 @@ class Sites:
 
     May be asked on any thread, without a lock. Two threads that ask for a new site at
     the same time may both make it. The two are equal, and the later one is kept. Rules,
-    options of plugins and the cache come from ``config``.
+    options of plugins and the cache come from ``config``. Warnings go to ``log``.
     """
 
-    def __init__(self, config: Config, manager: PluginManager) -> None:
+    def __init__(self, config: Config, manager: PluginManager, log: Logger) -> None:
         self._config: Config = config
         self._manager: PluginManager = manager
         self._sites: dict[tuple[object, ...], Site] = {}
         self._schemes: tuple[str, ...] | None = config.transfers.get("schemes")
         self._cache: Cache | None = _cache(config.transfers)
         self._credentials: Credentials | None = None
+        self._log: Logger = log
+        self._warned: set[str] = set()
 
     def of(self, file: File) -> Site:
         """Return the site of a file.
@@ -57,9 +61,15 @@ class Sites:
             table = config.staging.get(file.scheme, {})
             rules, options = rules_and_options(config.transfers, table, host)
             provider, secrets = self._provider(file.scheme), self._secrets()
-            site = Site(provider, rules, options, secrets, self._cache)
+            site = Site(provider, rules, options, secrets, self._cache, self._warn)
             self._sites[key] = site
         return site
+
+    def _warn(self, text: str) -> None:
+        """Write a provider's warning to the log of the run, once."""
+        if text not in self._warned:
+            self._warned.add(text)
+            self._log.warning("%s", text)
 
     def _check_allowed(self, file: File) -> None:
         if self._schemes is not None and file.scheme not in self._schemes:
