@@ -11,6 +11,7 @@ import select
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 HOME: Final = "~/"  # how a path begins that is from the directory after login
 REASON_S: Final = 5.0  # for the server to say why it has cut a data connection
+
+MOST_REPLY: Final = 1 << 16  # bytes on the control connection, such as of a banner
 
 # After which a silent control connection shows that it lives: routers are forgetful.
 KEEPALIVE_S: Final = 60
@@ -149,6 +152,20 @@ class Client(ftplib.FTP):
             raise
         self.quiet = True
 
+    def getmultiline(self) -> str:
+        """Read a reply; one without end is an error, where ftplib would read on."""
+        until = time.monotonic() + self.waits.connect + self.waits.idle
+        lines = [self.getline()]
+        code, size = lines[0][:3], 0
+        while lines[0][3:4] == "-" and (lines[-1][:3] != code or lines[-1][3:4] == "-"):
+            lines.append(self.getline())
+            size += len(lines[-1])
+            if size > MOST_REPLY:
+                raise ConnectionAbortedError(f"a reply has over {MOST_REPLY} bytes")
+            if time.monotonic() > until:
+                raise TimeoutError
+        return "\n".join(lines)
+
     def _read_from(self, control: socket.socket) -> None:
         """Take replies from this socket; what came before is forgotten."""
         old, self.sock, self.af = self.file, control, control.family
@@ -258,10 +275,12 @@ class Client(ftplib.FTP):
         """Ask where to connect to, in the way that the server knows."""
         peer: Any = self.control().getpeername()
         if self.af == socket.AF_INET and "PASV" not in self.lacks:
-            try:
-                return self.makepasv()  # the server's address, whichever it names
-            except ftplib.error_perm:
-                self.lacks.add("PASV")
+            # It may not know the command, or answer with what is no address.
+            with suppress(ftplib.Error, ValueError):
+                host, port = self.makepasv()  # the server's address, whichever it names
+                if 0 < port < 1 << 16:
+                    return host, port
+            self.lacks.add("PASV")
         reply = self.sendcmd("EPSV")
         return peer[0], ftplib.parse229(reply, peer)[1]  # noqa: S321  (FTP is the purpose)
 

@@ -7,6 +7,7 @@ times as much.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import ssl
@@ -27,7 +28,7 @@ from yarl import URL
 
 from jackfield_staging._core_files import Files, Runs
 from jackfield_staging._http_options import proxy_for
-from jackfield_staging._http_wire import Body, HTTPWire, explain
+from jackfield_staging._http_wire import PATIENCE, Body, HTTPWire, explain
 from jackfield_staging._s3_errors import explained, read_refusal
 
 if TYPE_CHECKING:
@@ -85,9 +86,12 @@ class S3Account(Files, S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         """Make one call of botocore's and return its answer."""
         if self.account.options.requester_pays:
             named["RequestPayer"] = "requester"
+        waits = self.account.timeouts
         with explained(remote):
-            api = await self.set_session()
-            return await getattr(api, operation)(**named)
+            # The store may take long to put the parts of an object together.
+            async with asyncio.timeout(waits.connect + PATIENCE * waits.idle):
+                api = await self.set_session()
+                return await getattr(api, operation)(**named)
 
     async def exchange(
         self,
@@ -124,7 +128,7 @@ class S3Account(Files, S3FileSystem):  # type: ignore[misc]  # s3fs has no types
             )
             if answer.status < 300:
                 return answer
-            refusal = await read_refusal(answer)
+            refusal = await read_refusal(answer, self.account.timeouts.idle)
             if known or refusal.region in ("", region.name):
                 raise refusal.error(remote)
             known = refusal.region
@@ -139,7 +143,8 @@ class S3Account(Files, S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         parts = urlsplit(await api.generate_presigned_url("get_object", Params=named))
         scope = parse_qs(parts.query).get("X-Amz-Credential", ["/////"])[0].split("/")
         base = f"{parts.scheme}://{parts.netloc}{parts.path.removesuffix('/k')}"
-        proxy = proxy_for(parts.hostname or "", parts.scheme)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        proxy = proxy_for(parts.hostname or "", port, parts.scheme)
         region = self._regions[bucket] = _Region(base, scope[-3], proxy)
         return region
 

@@ -13,6 +13,7 @@ from botocore import exceptions as botocore
 
 from jackfield import Remote, TransferError
 from jackfield import errors as kernel
+from jackfield_staging._http_wire import small
 
 if TYPE_CHECKING:
     import aiohttp
@@ -65,10 +66,10 @@ class Refusal:
         return TransferError(place, reason, passing, wait)
 
 
-async def read_refusal(answer: aiohttp.ClientResponse) -> Refusal:
+async def read_refusal(answer: aiohttp.ClientResponse, idle_s: float) -> Refusal:
     """Read an answer with a status of 300 and more."""
     try:
-        text = (await answer.content.read(MOST_TEXT)).decode("utf-8", "replace")
+        text = (await small(answer, MOST_TEXT, idle_s)).decode("utf-8", "replace")
     finally:
         answer.close()
     headers = answer.headers
@@ -107,5 +108,6 @@ def _refused(answer: dict[str, Any]) -> Refusal:
 
 
 def _element(text: str, name: str) -> str:
-    found = re.search(f"<{name}>([^<]*)</{name}>", text)
+    # No more of it than a sentence: a character's number may have a million digits.
+    found = re.search(f"<{name}>([^<]{{,1000}})</{name}>", text)
     return html.unescape(found[1]).strip() if found else ""

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from urllib.parse import unquote_plus
+from xml.etree import ElementTree
 
 from jackfield import Remote, RemoteInfo, Transfer, TransferError
-from jackfield.errors import RemoteChangedError, RemoteNotFoundError
-from jackfield_staging._core_files import BLOCK, Stream, escape
-from jackfield_staging._http_wire import SLICE, Body, block, first_block
+from jackfield.errors import RemoteChangedError, RemoteNotFoundError, one_line
+from jackfield_staging._core_files import BLOCK, Stream, Tally, escape
+from jackfield_staging._http_rules import content_range
+from jackfield_staging._http_wire import SLICE, Body, block, first_block, small
 from jackfield_staging._s3_account import S3Account
+from jackfield_staging._s3_errors import MOST_TEXT
 
 if TYPE_CHECKING:
     import aiohttp
@@ -22,8 +27,7 @@ if TYPE_CHECKING:
     from jackfield_staging._core_calls import Outgoing
     from jackfield_staging._s3_address import Target
 
-log: Final = logging.getLogger("jackfield.staging.s3")
-
+MOST_PAGE: Final = 4 << 20  # bytes that a thousand keys of 1024 letters may take
 MOST_PARTS: Final = 10_000
 ABORT_S: Final = 5.0  # that a failed upload waits for its parts to be given up
 SOON_READ: Final = (
@@ -42,25 +46,45 @@ class S3Files(S3Account):
         modified = _date(head["LastModified"])
         return RemoteInfo(head["ContentLength"], head["ETag"], modified)
 
-    async def below(self, remote: Remote, path: Target) -> dict[str, RemoteInfo]:
-        """List the objects below a prefix; keys that end with ``/`` are no files."""
-        named: dict[str, str] = {"Bucket": path.bucket, "Prefix": path.key}
-        found: list[dict[str, Any]] = []
-        more = True
-        while more:
-            page = await self.ask(remote, "list_objects_v2", **named)
-            found += page.get("Contents", ())
-            more = bool(page.get("IsTruncated"))
-            named["ContinuationToken"] = page.get("NextContinuationToken", "")
+    def listed(
+        self, call: Callable[..., Any], remote: Remote, path: Target
+    ) -> dict[str, RemoteInfo]:
+        """List the objects below a prefix; keys that end with ``/`` are no files.
+
+        botocore would take a page of any size, and read it on the loop.
+        """
+        tally, found, token = Tally(remote), dict[str, RemoteInfo](), ""
+        while True:
+            page = call(self._page, remote, path, token)
+            tally.add("bytes", len(page))
+            try:
+                objects, more = read_page(page)
+            except (ValueError, LookupError, ArithmeticError, SyntaxError) as error:
+                reason = f"its listing cannot be understood: {one_line(error)}"
+                raise TransferError(str(remote), reason) from error
+            tally.add("files", len(objects))
+            found |= {key[len(path.key) :]: objects[key] for key in objects}
+            if more in ("", token):
+                break
+            token = more
         if path.key and not found:
             raise RemoteNotFoundError(str(remote), "no object's key begins with this")
-        return {
-            escape(one["Key"][len(path.key) :]): RemoteInfo(
-                one["Size"], one["ETag"], _date(one["LastModified"])
-            )
-            for one in found
-            if not one["Key"].endswith("/")
-        }
+        return {escape(key): found[key] for key in found if key[-1:] not in ("", "/")}
+
+    async def _page(self, remote: Remote, path: Target, token: str) -> bytes:
+        """Ask for some of the keys that begin alike, from a token on."""
+        query = {"encoding-type": "url", "list-type": "2", "prefix": path.key}
+        query |= {"continuation-token": token} if token else {}
+        whole = replace(path, key="")
+        answer = await self.exchange(remote, "GET", whole, {}, query=query)
+        try:
+            page = await small(answer, MOST_PAGE, self.account.timeouts.idle)
+        finally:
+            answer.release()
+        if len(page) > MOST_PAGE:
+            reason = f"a page of its listing has more than {MOST_PAGE} bytes"
+            raise TransferError(str(remote), reason)
+        return page
 
     async def stream(self, transfer: Transfer, path: Target) -> Stream:
         """Fetch an object in one request, which answers with one version of it."""
@@ -76,13 +100,15 @@ class S3Files(S3Account):
             if answer.status == 206:
                 size, start = _size_of_all(transfer, answer), transfer.offset
             info = _told(answer, size)
-            first, ended = await first_block(answer)
+            idle_s = self.account.timeouts.idle
+            first, ended = await first_block(answer, idle_s)
         except BaseException:
             answer.close()
             raise
         if ended:
             return Stream(info, start, first)
-        return Stream(info, start, first, lambda: block(answer), close=answer.close)
+        read = partial(block, answer, idle_s)
+        return Stream(info, start, first, read, close=answer.close)
 
     async def send(self, file: Outgoing, path: Target) -> RemoteInfo:
         """Send a file; the object is replaced at once or not at all."""
@@ -120,7 +146,8 @@ class S3Files(S3Account):
         answer = await self.exchange(
             remote, "PUT", target, headers, query=query, body=body, sha256=digest
         )
-        await answer.read()
+        await small(answer, MOST_TEXT, self.account.timeouts.idle)
+        answer.release()
         return answer
 
     async def _send_in_parts(self, file: Outgoing, target: Target) -> RemoteInfo:
@@ -156,11 +183,9 @@ class S3Files(S3Account):
             async with asyncio.timeout(ABORT_S):
                 await self.ask(remote, "abort_multipart_upload", **named)
         except Exception as error:
-            log.warning(
-                "%s: the parts of a failed upload may be left there, as upload %s: %s",
-                remote,
-                named["UploadId"],
-                error or type(error).__name__,
+            remote.warn(
+                f"{remote}: the parts of a failed upload may be left there, as upload "
+                f"{named['UploadId']}: {one_line(error)}"
             )
 
 
@@ -190,11 +215,12 @@ def _digest_of(file: BinaryIO, start: int, size: int) -> str:
 
 def _size_of_all(transfer: Transfer, answer: aiohttp.ClientResponse) -> int:
     """Return the size of an object of which the right part is coming, or raise."""
-    span, _, size = answer.headers.get("Content-Range", "").partition("/")
-    if not span.startswith(f"bytes {transfer.offset}-") or not size.isdecimal():
+    span = answer.headers.get("Content-Range")
+    start, size = content_range(span)
+    if start != transfer.offset or size is None:
         reason = f"the store sends {span!r}, not what comes after {transfer.offset}"
         raise TransferError(str(transfer), reason, transient=True)
-    return int(size)
+    return size
 
 
 def _told(answer: aiohttp.ClientResponse, size: int | None) -> RemoteInfo:
@@ -202,6 +228,25 @@ def _told(answer: aiohttp.ClientResponse, size: int | None) -> RemoteInfo:
     headers = answer.headers
     modified = headers.get("Last-Modified")
     return RemoteInfo(size, headers.get("ETag"), modified, settled=True)
+
+
+def read_page(page: bytes) -> tuple[dict[str, RemoteInfo], str]:
+    """Read a page of a listing: its objects by key, and the next one's token, if any.
+
+    What it raises where the page is none is of many sorts.
+    """
+    if b"<!DOCTYPE" in page:  # of which stores have none: it could define anything
+        raise ValueError("there is a DOCTYPE in it")
+    top = ElementTree.fromstring(page)  # noqa: S314  (no definitions, and not too large)
+    plain = top.findtext("{*}EncodingType") != "url"
+    objects = {}
+    for one in top.iterfind("{*}Contents"):
+        told = {part.tag.rpartition("}")[2]: part.text or "" for part in one}
+        when = _date(datetime.fromisoformat(told["LastModified"]))
+        info = RemoteInfo(int(told["Size"]), told.get("ETag"), when)
+        objects[told["Key"] if plain else unquote_plus(told["Key"])] = info
+    more = top.findtext("{*}IsTruncated", "").strip() == "true"
+    return objects, top.findtext("{*}NextContinuationToken", "") if more else ""
 
 
 def _date(when: datetime) -> str:
