@@ -15,6 +15,7 @@ import pytest
 
 from jackfield import Remote, Transfer, TransferError
 from jackfield.errors import RemoteNotFoundError, TransferCancelledError
+from jackfield_staging import _http_rules as rules
 from jackfield_staging import http
 from jackfield_staging._http_index import entries, text_of
 from jackfield_testing.servers import Answer, Exchange, HostileHTTPServer, HTTPFault
@@ -248,13 +249,58 @@ def test_an_index_is_not_read_for_nobody() -> None:
         ("idna", "é"),
         ("zlib", "é"),
         ("\0", "é"),
-        (None, "é"),
+        ("", "é"),
     ],
 )
-def test_an_index_of_whatever_character_set_is_read(
-    charset: str | None, name: str
-) -> None:
+def test_an_index_of_whatever_character_set_is_read(charset: str, name: str) -> None:
     assert text_of("é".encode(), charset) == name
+
+
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [
+        ("text/html; charset=iso-8859-1", "iso-8859-1"),
+        ('text/html;charset="ISO-8859-1"; x=y', "ISO-8859-1"),
+        ("text/html; x=y; CharSet=utf-8", "utf-8"),
+        ("text/html", ""),
+        ("text/html; charset=", ""),
+    ],
+)
+def test_a_pages_character_set_is_read(header: str, name: str) -> None:
+    assert rules.charset({"Content-Type": header}) == name
+
+
+@pytest.mark.parametrize(
+    "piece", ['"', "\\", ";", "; charset", ")", "(", ",", "<", "=;"]
+)
+def test_headers_made_to_be_slow_are_read_in_no_time(
+    server: HostileHTTPServer, piece: str
+) -> None:
+    """They are read on the loop. What is quadratic takes minutes for so many bytes."""
+    text = "x" + piece * (60_000 // len(piece))
+
+    class Slow(HTTPFault):
+        def answer(self, normal: Any, exchange: Exchange) -> Answer:
+            page: Answer = normal()
+            page.headers |= {
+                "Content-Type": f"text/html; {text}",
+                "Set-Cookie": f"a={text}",
+                "Retry-After": text,
+                "Last-Modified": text,
+                "Content-Range": f"bytes {text}",
+                "Content-Encoding": "identity",
+            }
+            return page
+
+    server.heal()
+    server.fault("/d/", Slow())
+    server.files["/d/"] = b"<a href=x>x</a>"
+    began = time.monotonic()
+
+    assert names(server.url("/d/")) == ["x"]
+    rules.failure("http://h/", 503, {"Retry-After": text})
+    rules.describe(206, {"Content-Range": f"bytes {text}"})
+    assert time.monotonic() - began < 30
 
 
 @pytest.mark.parametrize("charset", ["none-such", "punycode", "%%%", '"', "idna"])

@@ -27,6 +27,9 @@ T = TypeVar("T")
 _STRENGTH: Final = ("digest", "etag", "size", "none")
 """The values of ``File.verified``, the surest first."""
 
+_LONGEST: Final = 1 << 14
+"""Letters of a name below a directory, as it is quoted; Linux has paths of 4096."""
+
 _MAGIC: Final = "*"
 """The only special character of patterns; ``?`` and ``[`` are common in names."""
 
@@ -163,6 +166,9 @@ def _listing(
         if not url.startswith(base):
             reason = f"the listing has {redact(url)}, which is not below it"
             raise TransferError(str(remote), reason)
+        if len(url) - len(base) > _LONGEST:
+            reason = f"its listing has a name of more than {_LONGEST} letters"
+            raise TransferError(str(remote), reason)
     return listed
 
 
@@ -186,16 +192,18 @@ def _regex(pattern: str) -> str:
     The rest is decoded, as names are before they are compared: one provider writes
     ``%20`` where another, or the user, writes a space.
     """
-    translated = []
-    for piece in re.split(r"(\*\*/|\*+)", pattern):
-        if piece == "**/":
-            translated.append("(?:.*/)?")
-        elif piece == "*":
-            translated.append("[^/]*")
-        elif piece.startswith("*"):
-            translated.append(".*")
+    first, *rest = re.split(r"(\*\*/|\*+)", pattern)
+    translated = [re.escape(_decoded(first))]
+    for number, star in enumerate(rest[::2]):
+        text = re.escape(_decoded(rest[2 * number + 1]))
+        if star == "**/":
+            translated.append(f"(?:.*/)?{text}")
+        elif star == "*" and text and 2 * number + 2 < len(rest):
+            # The first place that fits is as good as any later one. To try them all,
+            # for each star, would take for ever with names that are made for that.
+            translated.append(f"(?>[^/]*?{text})")
         else:
-            translated.append(re.escape(_decoded(piece)))
+            translated.append(f"{'[^/]*' if star == '*' else '.*'}{text}")
     return "".join(translated)
 
 

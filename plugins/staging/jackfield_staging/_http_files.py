@@ -194,7 +194,7 @@ class HTTPFiles(HTTPWire):
 
     async def _page(
         self, remote: Remote, trail: Trail, directory: str
-    ) -> tuple[bytes, str | None]:
+    ) -> tuple[bytes, str]:
         trail.restart(trail.parsed(remote.url + directory))
         async with await self._ask("GET", trail, again=True) as answer:
             if answer.status != 200:
@@ -204,7 +204,7 @@ class HTTPFiles(HTTPWire):
             page = await small(answer, _PAGE, trail.timeouts.idle)
             if len(page) > _PAGE:
                 raise trail.refusal(f"a page of its index has more than {_PAGE} bytes")
-            return page, answer.charset
+            return page, rules.charset(answer.headers)
 
     async def _ask(
         self,

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import os
 import socket
+import time
 import unicodedata
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -338,6 +339,10 @@ def test_names_that_cannot_be_had_together_are_an_error(
         ("*.txt", ["a b.txt", "star*.txt", "grün.txt"]),
         ("**/*.txt", ["a b.txt", "star*.txt", "grün.txt", "sub/deep one.txt"]),
         ("sub/deep%20*", ["sub/deep one.txt"]),
+        ("*a*b*.t*t", ["a b.txt"]),
+        ("*.*t*", ["a b.txt", "star*.txt", "grün.txt"]),
+        ("**d*e*.txt", ["sub/deep one.txt"]),
+        ("s*/*o*e*", ["sub/deep one.txt"]),
     ],
 )
 def test_patterns_compare_names_that_are_decoded(
@@ -364,6 +369,36 @@ def test_patterns_compare_names_that_are_decoded(
 
     top = "sub/" if pattern.startswith("sub/") else ""
     assert sorted(found) == sorted(name.removeprefix(top) for name in fits)
+
+
+@pytest.mark.parametrize("pattern", ["*a*a*a*a*b.txt", "**/*a*a*b/*", "*.d*/*a*a*b"])
+def test_names_made_to_be_slow_are_compared_in_no_time(
+    load: Load, pattern: str
+) -> None:
+    class Names(Shelf):
+        @jf.hookimpl
+        def jackfield_list_files(self, remote: jf.Remote) -> dict[str, jf.RemoteInfo]:
+            names = ["a" * (4000 + n) for n in range(50)]
+            return {remote.url + name: jf.RemoteInfo() for name in names}
+
+    began = time.monotonic()
+    with load(Names()):
+        error = read_tree(jf.File(f"shelf://h/d/{pattern}")).exception(LIMIT_S)
+
+    assert isinstance(error, RemoteNotFoundError)
+    assert time.monotonic() - began < LIMIT_S / 2
+
+
+def test_a_name_without_measure_is_an_error(load: Load) -> None:
+    class Name(Shelf):
+        @jf.hookimpl
+        def jackfield_list_files(self, remote: jf.Remote) -> dict[str, jf.RemoteInfo]:
+            return {remote.url + "a" * 100_000: jf.RemoteInfo()}
+
+    with load(Name()):
+        error = read_tree(jf.File("shelf://h/d/*")).exception(LIMIT_S)
+
+    assert "more than 16384 letters" in str(error)
 
 
 # -- What a digest proves, and what nobody can look at
