@@ -69,6 +69,8 @@ class Client(ftplib.FTP):
         self.home: str | None = None
         self._lock = threading.Lock()
         self._blocking: socket.socket | None = None
+        self._come: bytes = b""  # of the next reply
+        self._until: float = 0.0
 
     def cut(self) -> None:
         """Break what blocks. On any thread.
@@ -106,7 +108,7 @@ class Client(ftplib.FTP):
         self.welcome = self.getresp()
         if account.tls and not account.implicit:
             self._demand("AUTH TLS")
-            # With the old file goes what somebody may have sent ahead of the handshake.
+            # What somebody may have sent ahead of the handshake goes unread.
             self._read_from(self.wrapped(self.control()))
         self.login(account.user, account.password)
         if account.tls:
@@ -122,7 +124,7 @@ class Client(ftplib.FTP):
         with suppress(*ftplib.all_errors):
             if ask:
                 self.voidcmd("NOOP")
-            return not poll.poll(0)
+            return not (self._come or poll.poll(0))
         return False
 
     def leave(self) -> None:
@@ -153,8 +155,11 @@ class Client(ftplib.FTP):
         self.quiet = True
 
     def getmultiline(self) -> str:
-        """Read a reply; one without end is an error, where ftplib would read on."""
-        until = time.monotonic() + self.waits.connect + self.waits.idle
+        """Read a reply, which has to end and to be here in time.
+
+        ftplib would read on for as long as something comes.
+        """
+        self._until = time.monotonic() + self.waits.connect + self.waits.idle
         lines = [self.getline()]
         code, size = lines[0][:3], 0
         while lines[0][3:4] == "-" and (lines[-1][:3] != code or lines[-1][3:4] == "-"):
@@ -162,20 +167,28 @@ class Client(ftplib.FTP):
             size += len(lines[-1])
             if size > MOST_REPLY:
                 raise ConnectionAbortedError(f"a reply has over {MOST_REPLY} bytes")
-            if time.monotonic() > until:
-                raise TimeoutError
         return "\n".join(lines)
+
+    def getline(self) -> str:
+        while b"\n" not in self._come:
+            if len(self._come) > self.maxline:
+                raise ConnectionAbortedError(f"a line has over {self.maxline} bytes")
+            if time.monotonic() > self._until:
+                raise TimeoutError
+            data = self.control().recv(self.maxline)
+            if not data:
+                raise EOFError
+            self._come += data
+        line, _, self._come = self._come.partition(b"\n")
+        return line.removesuffix(b"\r").decode("utf-8", "surrogateescape")
 
     def _read_from(self, control: socket.socket) -> None:
         """Take replies from this socket; what came before is forgotten."""
-        old, self.sock, self.af = self.file, control, control.family
+        self.sock, self.af, self._come = control, control.family, b""
         control.settimeout(self.waits.idle)
         control.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if hasattr(socket, "TCP_KEEPIDLE"):
             control.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_S)
-        self.file = control.makefile("r", encoding="utf-8", errors="surrogateescape")
-        if old is not None:
-            old.close()
         self.watch(None)
 
     def _demand(self, command: str) -> None:
