@@ -171,6 +171,56 @@ def test_a_refusal_that_is_none_is_classified(
     assert caught.value.transient
 
 
+class Texts(HTTPFault):
+    """Answers with these texts, one after another."""
+
+    def __init__(self, *texts: bytes) -> None:
+        self.texts = list(texts)
+
+    def answer(self, normal: Callable[[], Answer], exchange: Exchange) -> Answer:
+        return Answer.of(200, self.texts.pop(0), "application/xml")
+
+
+BEGUN = b"<R><UploadId>u1</UploadId></R>"
+
+
+@pytest.mark.parametrize(
+    ("texts", "reason", "transient"),
+    [
+        ([b"x" * (8 << 20)], "names no upload", False),
+        ([b"<R></R>"], "names no upload", False),
+        ([BEGUN, b"<Error><Code>InternalError</Code></Error>"], "InternalError", True),
+        ([BEGUN, b"<Error>" + b"x" * (8 << 20)], "the store answers 500", True),
+    ],
+    ids=["long", "none", "late", "late-and-long"],
+)
+def test_an_upload_in_parts_that_is_answered_oddly_is_an_error(
+    server: HostileHTTPServer,
+    tmp_path: Path,
+    texts: list[bytes],
+    reason: str,
+    transient: bool,
+) -> None:
+    server.fault("/bucket/large", Texts(*texts), methods=["POST"])
+    (tmp_path / "out").write_bytes(bytes(6 << 20))
+    given = at(server, "s3://bucket/large")
+    transfer = Transfer(
+        url=given.url,
+        options={**given.options, "part_size": 5 << 20},
+        credentials=LOGIN,
+        timeouts=given.timeouts,
+        path=tmp_path / "out",
+        warn=lambda text: None,  # it takes no DELETE, which is warned of
+    )
+
+    with pytest.raises(TransferError, match=reason) as caught:
+        s3.jackfield_stage_out(transfer)
+
+    assert caught.value.transient == transient
+    given_up = [one.target for one in server.requests if one.method == "DELETE"]
+    assert given_up == ["/bucket/large?uploadId=u1"] * (len(texts) - 1)
+
+
 def test_a_key_that_is_no_utf_8_is_refused(server: HostileHTTPServer) -> None:
     with pytest.raises(TransferError, match="no UTF-8"):
         s3.jackfield_stat_file(at(server, "s3://bucket/%E4"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import html
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from jackfield_staging._core_files import BLOCK, Stream, Tally, escape
 from jackfield_staging._http_rules import content_range
 from jackfield_staging._http_wire import SLICE, Body, block, first_block, small
 from jackfield_staging._s3_account import S3Account
-from jackfield_staging._s3_errors import MOST_TEXT
+from jackfield_staging._s3_errors import MOST_TEXT, element
 
 if TYPE_CHECKING:
     import aiohttp
@@ -39,12 +40,11 @@ class S3Files(S3Account):
     """s3fs's filesystem with what transfers need beyond it. A path is a ``Target``."""
 
     async def look(self, remote: Remote, path: Target) -> RemoteInfo:
-        named = _object(remote, path)
-        if path.version:
-            named["VersionId"] = path.version
-        head = await self.ask(remote, "head_object", **named)
-        modified = _date(head["LastModified"])
-        return RemoteInfo(head["ContentLength"], head["ETag"], modified)
+        _check_key(remote, path)
+        query = {"versionId": path.version} if path.version else None
+        answer = await self.exchange(remote, "HEAD", path, {}, query=query)
+        answer.release()
+        return replace(_told(answer, answer.content_length), settled=False)
 
     def listed(
         self, call: Callable[..., Any], remote: Remote, path: Target
@@ -88,7 +88,7 @@ class S3Files(S3Account):
 
     async def stream(self, transfer: Transfer, path: Target) -> Stream:
         """Fetch an object in one request, which answers with one version of it."""
-        _object(transfer, path)
+        _check_key(transfer, path)
         headers: dict[str, str] = {}
         if transfer.offset and transfer.known.etag is not None:
             rest = f"bytes={transfer.offset}-"
@@ -113,23 +113,30 @@ class S3Files(S3Account):
     async def send(self, file: Outgoing, path: Target) -> RemoteInfo:
         """Send a file; the object is replaced at once or not at all."""
         remote, options = file.transfer, self.account.options
-        _object(remote, path)
+        _check_key(remote, path)
         if path.version:
             raise TransferError(str(remote), "a version of an object cannot be written")
         try:
             if file.size > options.part_size:
                 return await self._send_in_parts(file, path)
-            wishes = {
-                "If-None-Match": "*" if options.create_only else "",
-                "x-amz-server-side-encryption": options.server_side_encryption,
-                "x-amz-storage-class": options.storage_class,
-            }
-            headers = {name: value for name, value in wishes.items() if value}
+            headers = {**self._wishes(), **self._condition()}
             answer = await self._store(file, path, (0, file.size), headers)
             return _told(answer, file.size)
         except RemoteChangedError as error:  # nothing else is asked on condition
             reason = "there is an object already, and create_only is set"
             raise TransferError(str(remote), reason) from error
+
+    def _wishes(self) -> dict[str, str]:
+        """Return the headers of what the user wishes for an object."""
+        options = self.account.options
+        wishes = {
+            "x-amz-server-side-encryption": options.server_side_encryption,
+            "x-amz-storage-class": options.storage_class,
+        }
+        return {name: value for name, value in wishes.items() if value}
+
+    def _condition(self) -> dict[str, str]:
+        return {"If-None-Match": "*"} if self.account.options.create_only else {}
 
     async def _store(
         self,
@@ -154,46 +161,56 @@ class S3Files(S3Account):
         """Send parts one after another, of which the store makes an object at last."""
         remote, options = file.transfer, self.account.options
         step = max(options.part_size, -(-file.size // MOST_PARTS))
-        named, wishes = _object(remote, target), {}
-        if options.server_side_encryption:
-            wishes["ServerSideEncryption"] = options.server_side_encryption
-        if options.storage_class:
-            wishes["StorageClass"] = options.storage_class
-        begun = await self.ask(remote, "create_multipart_upload", **named, **wishes)
-        upload = named["UploadId"] = begun["UploadId"]
-        parts: list[dict[str, Any]] = []
-        end: dict[str, Any] = {"MultipartUpload": {"Parts": parts}}
-        if options.create_only:
-            end["IfNoneMatch"] = "*"
+        begun = await self.told(
+            remote, "POST", target, self._wishes(), query={"uploads": ""}
+        )
+        upload = element(begun, "UploadId")
+        if not upload:
+            raise TransferError(str(remote), "the store names no upload of parts")
+        parts: list[str] = []
         try:
             for number, start in enumerate(range(0, file.size, step), 1):
                 span = start, min(step, file.size - start)
                 query = {"partNumber": str(number), "uploadId": upload}
                 answer = await self._store(file, target, span, {}, query)
-                parts.append({"PartNumber": number, "ETag": answer.headers["ETag"]})
-            done = await self.ask(remote, "complete_multipart_upload", **named, **end)
+                etag = html.escape(answer.headers.get("ETag", ""))
+                parts.append(
+                    f"<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>"
+                )
+            whole = "".join(parts).join(
+                ("<CompleteMultipartUpload>", "</CompleteMultipartUpload>")
+            )
+            done = await self.told(
+                remote,
+                "POST",
+                target,
+                self._condition(),
+                query={"uploadId": upload},
+                body=whole.encode(),
+                sha256=hashlib.sha256(whole.encode()).hexdigest(),
+            )
         except BaseException:
-            await self._give_up(remote, named)
+            await self._give_up(remote, target, upload)
             raise
-        return RemoteInfo(file.size, done.get("ETag"), settled=True)
+        return RemoteInfo(file.size, element(done, "ETag") or None, settled=True)
 
-    async def _give_up(self, remote: Remote, named: Mapping[str, str]) -> None:
+    async def _give_up(self, remote: Remote, target: Target, upload: str) -> None:
         """Have the store forget the parts, also when nobody wants the transfer now."""
         try:
             async with asyncio.timeout(ABORT_S):
-                await self.ask(remote, "abort_multipart_upload", **named)
+                await self.told(
+                    remote, "DELETE", target, {}, query={"uploadId": upload}
+                )
         except Exception as error:
             remote.warn(
                 f"{remote}: the parts of a failed upload may be left there, as upload "
-                f"{named['UploadId']}: {one_line(error)}"
+                f"{upload}: {one_line(error)}"
             )
 
 
-def _object(remote: Remote, target: Target) -> dict[str, str]:
-    """Return what botocore calls an object, or raise that there is no key."""
+def _check_key(remote: Remote, target: Target) -> None:
     if not target.key:
         raise TransferError(str(remote), "it names no object; write s3://BUCKET/KEY")
-    return {"Bucket": target.bucket, "Key": target.key}
 
 
 async def _digest(file: Outgoing, start: int, size: int) -> str:
