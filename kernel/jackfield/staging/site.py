@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from jackfield.errors import (
     ConfigurationError,
@@ -20,12 +20,8 @@ from jackfield.files import redact
 from jackfield.staging.cache import Cache  # noqa: TC001  (a field of a dataclass)
 from jackfield.staging.credentials import Credentials  # noqa: TC001  (a field too)
 from jackfield.staging.remote import Remote, RemoteInfo, Stop, warn_alone
-from jackfield.staging.retrying import call_with_retries
 from jackfield.staging.rules import Rules  # noqa: TC001  (a field too)
 from jackfield.staging.secrecy import without_secrets
-
-if TYPE_CHECKING:
-    from jackfield.staging.progress import OnProgress
 
 Hook: TypeAlias = Callable[[Any], Any]
 
@@ -90,19 +86,6 @@ class Site:
         shown = redact(url)
         scheme = shown.partition("://")[0]
         return NoProviderError(scheme, shown, self.provider.served)
-
-
-def ask_with_retries(
-    site: Site,
-    hooks: tuple[Hook, ...],
-    remote: Remote,
-    kind: type[T],
-    on_progress: OnProgress,
-) -> T | None:
-    """Do what ``ask`` does, and try again after transient errors."""
-    return call_with_retries(
-        lambda _: ask(site, hooks, remote, kind), site.rules, remote.stop, on_progress
-    )
 
 
 def look(site: Site, remote: Remote) -> RemoteInfo | None:

@@ -15,8 +15,9 @@ from jackfield.errors import RemoteNotFoundError, TransferError
 from jackfield.files import File, raw_path, redact
 from jackfield.staging.fetch import fetch
 from jackfield.staging.local import discard, files_below, part_name, safe_name
+from jackfield.staging.retrying import call_with_retries
 from jackfield.staging.send import send
-from jackfield.staging.site import Site, ask_with_retries
+from jackfield.staging.site import Site, ask
 
 if TYPE_CHECKING:
     from jackfield.staging.progress import OnProgress
@@ -158,7 +159,10 @@ def _listing(
 ) -> Mapping[str, RemoteInfo]:
     remote = site.remote(base, stop)
     kind: type[Mapping[str, RemoteInfo]] = Mapping  # type: ignore[type-abstract]  # for isinstance only
-    listed = ask_with_retries(site, site.provider.list, remote, kind, on_progress)
+    hooks = site.provider.list
+    listed = call_with_retries(
+        lambda _: ask(site, hooks, remote, kind), site.rules, stop, on_progress
+    )
     if listed is None:
         scheme = remote.scheme
         raise TransferError(str(remote), f"the plugin for {scheme}: cannot list files")
