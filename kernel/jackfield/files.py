@@ -198,18 +198,24 @@ def raw_path(url: str) -> str:
     return _parts(url).path
 
 
+def _user(rest: str) -> str | None:
+    """Return whose password follows in what comes after ``://``, if one does.
+
+    In ``me:pass/word@host``, what looks like a host with a port is the user and the
+    beginning of the password.
+    """
+    user, colon, port = re.split("[/?#]", rest, maxsplit=1)[0].partition(":")
+    host = port.isdigit() or user.startswith("[") or "@" in user
+    return user if colon and "@" in rest and not host else None
+
+
 def _with_escaped_user(url: str) -> str:
     """Escape what ends a URL's host part too early: ``/``, ``?``, ``#`` in a password.
 
-    In ``me:pass/word@host``, what looks like a host with a port is the user and the
-    beginning of the password, which ends at the last ``@``.
+    Such a password ends at the last ``@``.
     """
     head, mark, rest = url.partition("://")
-    netloc = re.split("[/?#]", rest, maxsplit=1)[0]
-    user, colon, port = netloc.partition(":")
-    if not (mark and colon and "@" in rest) or "@" in netloc:
-        return url
-    if port.isdigit() or user.startswith("["):  # a host with its port
+    if not mark or _user(rest) is None or "@" in re.split("[/?#]", rest, maxsplit=1)[0]:
         return url
     from urllib.parse import quote
 
@@ -218,18 +224,18 @@ def _with_escaped_user(url: str) -> str:
 
 
 def redact(url: str) -> str:
-    """Return a URL as it may be shown: without its password and its query."""
-    if "://" not in url:
+    """Return a URL as it may be shown: without its password and its query.
+
+    Whatever may belong to the password, up to the last ``@``, is taken for it.
+    """
+    head, mark, rest = url.partition("://")
+    if not mark:
         return url
-    try:
-        scheme, netloc, path, query, _ = _parts(_with_escaped_user(url))
-    except ValueError:
-        return f"{url.partition(':')[0]}://..."
-    if "@" in netloc:
-        user, _, host = netloc.rpartition("@")
-        netloc = f"{user.partition(':')[0]}:***@{host}" if ":" in user else netloc
-    path, mark, _ = path.partition("?")  # of a scheme without queries, too
-    return f"{scheme}://{netloc}{path}{'?***' if query or mark else ''}"
+    user = _user(rest)
+    login = "" if user is None else f"{user}:***@"
+    place = rest if user is None else rest.rpartition("@")[2]
+    shown, query, _ = place.partition("?")
+    return f"{head}://{login}{shown.partition('#')[0]}{'?***' if query else ''}"
 
 
 def as_file(value: object) -> File:

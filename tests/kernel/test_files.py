@@ -79,6 +79,9 @@ def test_a_path_object_is_a_path_whatever_it_looks_like() -> None:
         ("http://me:se/cret@h/x", "me:se%2Fcret@h", "/x"),
         ("http://me:/?#@h:80/x", "me:%2F%3F%23@h:80", "/x"),
         ("http://me:a@b@h/x", "me:a@b@h", "/x"),
+        ("http://me:a@se/cret@h/x", "me:a@se", "/cret@h/x"),
+        ("http://tok@h:80/x@y", "tok@h:80", "/x@y"),
+        ("http://tok@[::1]:80/x@y", "tok@[::1]:80", "/x@y"),
         ("http://me:a@b/c@h/x", "me:a@b", "/c@h/x"),
         ("s3://key:se/cret@bucket/k", "key:se%2Fcret@bucket", "/k"),
         ("http://me:se%2Fcret@h/x@2.png", "me:se%2Fcret@h", "/x@2.png"),
@@ -95,6 +98,21 @@ def test_a_password_ends_at_the_last_at_sign(text: str, netloc: str, path: str) 
     shown = repr(file) + redact(text) + redact(file.url)
     assert "cret" not in shown
     assert pickle.loads(pickle.dumps(file)) == file
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://h:80/x?y=z#w", "http://h:80/x?***"),
+        ("http://h/x#w", "http://h/x"),
+        ("http://me:pw@[::1/x?y", "http://me:***@[::1/x?***"),
+        ("ftp://me:pw@h/x?y", "ftp://me:***@h/x?***"),
+        ("http://tok@h:80/x", "http://tok@h:80/x"),
+        ("a/path?x", "a/path?x"),
+    ],
+)
+def test_a_url_is_shown_without_its_secrets(url: str, shown: str) -> None:
+    assert redact(url) == shown
 
 
 @pytest.mark.parametrize(
