@@ -51,7 +51,8 @@ class HTTPFiles(HTTPWire):
         before.
         """
         byte = {} if method == "HEAD" else {"Range": "bytes=0-0"}
-        where = path.at
+        where, status = path.at, 0
+        headers: Mapping[str, str] = {}
         try:
             async with await self._ask(method, path, byte, again=again) as answer:
                 status, headers = answer.status, answer.headers
@@ -60,7 +61,6 @@ class HTTPFiles(HTTPWire):
         except (aiohttp.ClientError, TimeoutError):
             if method == "GET":
                 raise
-            status = 0
         if method == "HEAD" and status not in _FILE:
             path.at = where
             return await self.look(remote, path, "GET", again=again)
