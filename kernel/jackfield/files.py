@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from pathlib import PurePosixPath
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from urllib.parse import SplitResult
 
 CALLED_IN: Final = "the directory of the call"
 """Under this name, which no parameter can have, a bash app's call has just that."""
+
+_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+
+_ALL_IS_PATH: Final = frozenset({"ftp", "ftps"})
+"""Schemes in whose URLs ``?`` and ``#`` belong to the path."""
 
 
 class File:
@@ -21,7 +30,8 @@ class File:
     is remote and in ``outputs=``, it is staged out when the app has made it.
 
     Attributes:
-        url: The path or URL as it was given.
+        url: The path or URL as it was given. Of a password, what should have been
+            escaped has been.
         scheme: The URL's scheme, ``"file"`` for a plain path.
         netloc: The URL's host part.
         path: The URL's path, decoded; for a plain path the path as it was given.
@@ -58,6 +68,9 @@ class File:
             raise ValueError(f"A File needs a path or a URL, not {url!r}.")
         if "\0" in text:
             raise ValueError(f"A File's name cannot hold a NUL: {redact(text)!r}.")
+        if not isinstance(url, str) and _SCHEME.match(text):
+            text = f"./{text}"  # a path object is a path, whatever it looks like
+        text = _with_escaped_user(text)
         self.url: str = text
         self.scheme: str
         self.netloc: str
@@ -67,6 +80,11 @@ class File:
         self.sha256: str | None = sha256
         self.size: int | None = size
         self.verified: str | None = None
+        if not (sha256 is None and size is None) and self.tree:
+            raise ValueError(
+                f"{redact(text)} stands for many files, which have no one sha256= or "
+                f"size=; declare those of single files."
+            )
 
     @property
     def remote(self) -> bool:
@@ -95,12 +113,13 @@ class File:
         """Whether a URL stands for many files: a directory, or a pattern.
 
         A directory's URL ends with ``/``. A pattern has a ``*`` in its path. A star
-        that belongs to a name is written ``%2A``.
+        that belongs to a name is written ``%2A``. A URL with a query stands for what a
+        server answers to that, which is one file.
         """
         if not (self.remote or self.url.startswith("file:")):
             return False
         path = raw_path(self.url)
-        return path.endswith("/") or "*" in path
+        return (path.endswith("/") or "*" in path) and not _parts(self.url).query
 
     @property
     def filename(self) -> str:
@@ -182,44 +201,81 @@ def here(path: str) -> str:
 
 
 def _split(text: str) -> tuple[str, str, str]:
-    """Return scheme, host part and decoded path; a plain path is left as it is."""
-    head, mark, _ = text.partition("://")
-    if not mark or not head.replace("+", "").replace("-", "").isalnum():
-        return "file", "", text
-    from urllib.parse import unquote, urlsplit
+    """Return scheme, host part and decoded path; a plain path is left as it is.
 
-    parts = urlsplit(text)
-    return parts.scheme, parts.netloc, unquote(parts.path)
+    Raises:
+        ValueError: It is neither a path nor a URL.
+    """
+    found = _SCHEME.match(text)
+    if found is None:
+        return "file", "", text
+    from urllib.parse import unquote
+
+    scheme, after = found[1].lower(), text[found.end() :]
+    if not after.startswith("//" if scheme != "file" else "/"):
+        shown = text if "@" not in text else f"{found[0]}..."  # perhaps a password
+        raise ValueError(
+            f"{shown!r} is neither a path nor a URL: a URL goes on with // after "
+            f"the colon, and a path that looks like one begins with ./ or /."
+        )
+    parts = _parts(text)
+    return scheme, parts.netloc, unquote(parts.path)
+
+
+def _parts(url: str) -> SplitResult:
+    """Split a URL into its parts, as they are written."""
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    if parts.scheme in _ALL_IS_PATH:
+        path = url.partition("://")[2][len(parts.netloc) :]
+        return parts._replace(path=path, query="", fragment="")
+    return parts
 
 
 def raw_path(url: str) -> str:
     """Return the path of a URL as it is written, not decoded."""
-    from urllib.parse import urlsplit
+    return _parts(url).path
 
-    return urlsplit(url).path
+
+def _user(rest: str) -> str | None:
+    """Return whose password follows in what comes after ``://``, if one does.
+
+    In ``me:pass/word@host``, what looks like a host with a port is the user and the
+    beginning of the password.
+    """
+    user, colon, port = re.split("[/?#]", rest, maxsplit=1)[0].partition(":")
+    host = port.isdigit() or user.startswith("[") or "@" in user
+    return user if colon and "@" in rest and not host else None
+
+
+def _with_escaped_user(url: str) -> str:
+    """Escape what ends a URL's host part too early: ``/``, ``?``, ``#`` in a password.
+
+    Such a password ends at the last ``@``.
+    """
+    head, mark, rest = url.partition("://")
+    if not mark or _user(rest) is None or "@" in re.split("[/?#]", rest, maxsplit=1)[0]:
+        return url
+    from urllib.parse import quote
+
+    login, _, place = rest.rpartition("@")
+    return f"{head}://{quote(login, safe=':%@!$&*+,;=')}@{place}"
 
 
 def redact(url: str) -> str:
-    """Return a URL as it may be shown: without its password and its query."""
-    if "://" not in url:
-        return url
-    from urllib.parse import urlsplit
+    """Return a URL as it may be shown: without its password and its query.
 
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return f"{url.partition(':')[0]}://..."
-    netloc = parts.netloc
-    user, colon, port = netloc.partition(":")
-    if colon and "@" in parts.path and not (port.isdigit() or netloc.startswith("[")):
-        # ``user:pass/word@host``: the slash should have been escaped, and what looks
-        # like a host with a port is the user and the beginning of the password.
-        return f"{parts.scheme}://{user}:***@{url.rpartition('@')[2].partition('?')[0]}"
-    if "@" in netloc:
-        user, _, host = netloc.rpartition("@")
-        netloc = f"{user.partition(':')[0]}:***@{host}" if ":" in user else netloc
-    query = "?***" if parts.query else ""
-    return f"{parts.scheme}://{netloc}{parts.path}{query}"
+    Whatever may belong to the password, up to the last ``@``, is taken for it.
+    """
+    head, mark, rest = url.partition("://")
+    if not mark:
+        return url
+    user = _user(rest)
+    login = "" if user is None else f"{user}:***@"
+    place = rest if user is None else rest.rpartition("@")[2]
+    shown, query, _ = place.partition("?")
+    return f"{head}://{login}{shown.partition('#')[0]}{'?***' if query else ''}"
 
 
 def open_no_link(path: str, flags: int) -> int:

@@ -227,6 +227,7 @@ def jackfield_stat_file(remote: Remote) -> RemoteInfo | None:
     Raises:
         RemoteNotFoundError: There is no such file.
         TransferError: The other side does not tell. Any other exception means the same.
+            After a transfer, that is no failure: less is known of the file.
     """
 
 
@@ -253,6 +254,7 @@ def jackfield_create_mover(
     transfers: Mapping[str, Any],
     staging: Mapping[str, Mapping[str, Any]],
     credentials: tuple[Callable[[str], Any], ...],
+    warn: Callable[[str], None],
 ) -> Mover | None:
     """Make what turns the bytes that providers move into transfers.
 
@@ -267,6 +269,7 @@ def jackfield_create_mover(
         staging: The tables ``[staging.SCHEME]``, checked.
         credentials: The functions to ask what a name stands for
             (``jackfield_credentials``).
+        warn: Writes a sentence to the log of the run, once however often it is called.
 
     Returns:
         A ``jackfield.staging.mover.Mover``; or ``None`` to leave it to others. An

@@ -440,7 +440,8 @@ def test_an_unknown_host_is_taken_where_the_user_insists(
     sshd.content.put("insisted", BODY)
     place = sftp(sshd, known_hosts=str(tmp_path / "empty"), insecure_host_keys=True)
 
-    stage_in(place, "insisted", tmp_path / "in")
+    with pytest.warns(UserWarning, match="insecure_host_keys = true"):
+        stage_in(place, "insisted", tmp_path / "in")
 
     assert (tmp_path / "in").read_bytes() == BODY
     assert (tmp_path / "empty").read_bytes() == b""

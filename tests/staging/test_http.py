@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from jackfield.errors import (
     TransferCancelledError,
 )
 from jackfield.staging.remote import Timeouts
-from jackfield_staging import _core_lending, _http_files, http
+from jackfield_staging import _core_lending, http
 from jackfield_testing.servers import (
     Answer,
     BadRange,
@@ -434,13 +433,31 @@ def test_row_62_a_change_meanwhile_is_seen(
     assert part.read_bytes() == other
 
 
-def test_row_62_a_file_that_has_gone_meanwhile_is_seen(
-    server: HostileHTTPServer, part: Path
+@pytest.mark.parametrize("name", ["/x.dat", "/big.dat"])
+def test_row_62_a_file_that_cannot_be_looked_at_again_is_known_by_its_size(
+    server: HostileHTTPServer, part: Path, name: str
 ) -> None:
-    server.fault("/x.dat", Status(404), methods=["HEAD"])
+    server.fault(name, HTTPFault(), times=1, methods=["GET"])
+    server.fault(name, Status(410))
 
-    with pytest.raises(RemoteChangedError, match="it is gone"):
-        fetch(server.url("/x.dat"), part)
+    info = fetch(server.url(name), part)
+
+    assert part.read_bytes() == server.files[name]
+    assert info == RemoteInfo(size=len(server.files[name]), settled=True)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Status(400), Status(403), Status(404), Status(500), Status(503), Reset(None)],
+    ids=repr,
+)
+def test_row_62_a_head_that_fails_in_any_way_is_asked_for_by_get(
+    server: HostileHTTPServer, part: Path, fault: HTTPFault
+) -> None:
+    server.fault("/x.dat", fault, methods=["HEAD"])
+
+    assert look(server.url("/x.dat")).size == len(CONTENT)
+    assert fetch(server.url("/x.dat"), part).settled
 
 
 def test_a_server_whose_head_lies_is_asked_otherwise(
@@ -576,21 +593,17 @@ def test_row_63_an_encoded_body_is_taken_as_it_is_on_demand(
     assert info.size is None
 
 
-def test_row_64_a_page_in_the_place_of_data_is_warned_of_once(
-    server: HostileHTTPServer,
-    part: Path,
-    caplog: pytest.LogCaptureFixture,
+def test_row_64_a_page_in_the_place_of_data_is_warned_of(
+    server: HostileHTTPServer, part: Path
 ) -> None:
-    _http_files._warned.clear()
     server.fault("/x.dat", Portal())
+    told: list[str] = []
 
-    with caplog.at_level(logging.WARNING, "jackfield.staging"):
-        fetch(server.url("/x.dat") + "?token=s3cret", part)
-        fetch(server.url("/x.dat"), part)
+    fetch(server.url("/x.dat") + "?token=s3cret", part, warn=told.append)
 
-    [record] = caplog.records
-    assert "page of HTML" in record.getMessage()
-    assert "s3cret" not in record.getMessage()
+    [text] = told
+    assert "page of HTML" in text
+    assert "s3cret" not in text
 
 
 # -- Row 75: secrets

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -11,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jackfield import Remote, TransferError
-from jackfield.errors import RemoteNotFoundError
+from jackfield import Remote, Transfer, TransferError
+from jackfield.errors import RemoteNotFoundError, TransferCancelledError
+from jackfield_staging import _http_rules as rules
 from jackfield_staging import http
-from jackfield_staging._http_index import entries
+from jackfield_staging._http_index import entries, text_of
 from jackfield_testing.servers import Answer, Exchange, HostileHTTPServer, HTTPFault
 
 if TYPE_CHECKING:
@@ -131,13 +134,205 @@ def test_an_index_that_goes_too_deep_is_an_error(server: HostileHTTPServer) -> N
 
 
 def test_an_index_of_too_many_files_is_an_error(server: HostileHTTPServer) -> None:
-    links = [b"<a href=%d>x</a>" % one for one in range(100_001)]
-    server.files["/few/"] = b"".join(links[:50])
-    server.files["/many/"] = b"".join(links)
+    links = b"".join(b"<a href=%d>x</a>" % one for one in range(40_000))
+    server.files["/d/"] = b"<a href=a/>a</a><a href=b/>b</a><a href=c/>c</a>"
+    for below in ("a", "b", "c"):
+        server.files[f"/d/{below}/"] = links
 
-    assert len(names(server.url("/few/"))) == 50
-    with pytest.raises(TransferError, match="100000 files"):
-        names(server.url("/many/"))
+    assert len(names(server.url("/d/a/"))) == 40_000
+    with pytest.raises(TransferError, match="more than 100000 files"):
+        names(server.url("/d/"))
+
+
+def test_an_index_of_too_many_directories_is_an_error(
+    server: HostileHTTPServer,
+) -> None:
+    server.files["/d/"] = b"".join(b"<a href=%d/>x</a>" % one for one in range(10_001))
+
+    with pytest.raises(TransferError, match="more than 10000 directories"):
+        names(server.url("/d/"))
+
+
+def test_a_page_of_an_index_has_a_mebibyte_at_most(server: HostileHTTPServer) -> None:
+    server.files["/d/"] = b"<a href=x>x</a>" + b" " * (1 << 20)
+
+    with pytest.raises(TransferError, match="more than 1048576 bytes"):
+        names(server.url("/d/"))
+
+
+def test_a_directory_that_two_pages_link_to_is_read_once(
+    server: HostileHTTPServer,
+) -> None:
+    server.files["/d/"] = b"<a href=a/>a</a><a href=a/b/>b</a><a href=a/b/x>x</a>"
+    server.files["/d/a/"] = b"<a href=b/>b</a>"
+    server.files["/d/a/b/"] = b"<a href=x>x</a>"
+
+    assert names(server.url("/d/")) == ["a/b/x"]
+    assert server.count("GET", "/d/a/b/") == 1
+
+
+HOSTILE = {
+    "links": "<a href=x ",
+    "open tags": "<a ",
+    "open quotes": "<a href=\"'",
+    "quotes in turn": "<a href='<a href=\"",
+    "attributes": "<a x=y",
+    "comments": "<!--",
+    "comments that end otherwise": "<!-- --",
+    "scripts": "<script",
+    "angles": "<",
+    "spaces": "<a          ",
+    "slashes": "<a/////",
+    "declarations": "<!DOCTYPE <![CDATA[",
+    "references": "<a href='&#",
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_page_made_to_be_slow_is_read_in_no_time(kind: str) -> None:
+    """What is quadratic in the page takes minutes for a page of this length."""
+    piece = HOSTILE[kind]
+    page = piece * ((1 << 20) // len(piece))
+    began = time.monotonic()
+
+    entries(page, "http://h/d/")
+
+    assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize("kind", ["links", "open tags", "comments"])
+def test_a_page_made_to_be_slow_holds_nobody_up(
+    server: HostileHTTPServer, tmp_path: Path, kind: str
+) -> None:
+    """All transfers share one loop, where nobody's index is read."""
+    piece = HOSTILE[kind].encode()
+    server.heal()
+    server.fault("/d/", Index())
+    server.files["/d/"] = piece * ((1 << 20) // len(piece))
+    server.files["/x"] = bytes(1000)
+    began = time.monotonic()
+
+    with ThreadPoolExecutor(4) as pool:
+        listings = [pool.submit(names, server.url("/d/")) for _ in range(3)]
+        transfer = Transfer(url=server.url("/x"), path=tmp_path / "part")
+        http.jackfield_stage_in(transfer)
+        for listing in listings:
+            listing.result()
+
+    assert time.monotonic() - began < 60
+
+
+def test_an_index_is_not_read_for_nobody() -> None:
+    """Whoever is cancelled stops at the next link."""
+    seen = 0
+
+    def check() -> None:
+        nonlocal seen
+        seen += 1
+        if seen == 3:
+            raise TransferCancelledError("http://h/")
+
+    with pytest.raises(TransferCancelledError):
+        entries("<a href=1><a href=2><a href=3><a href=4>", "http://h/", check)
+    assert seen == 3
+
+
+@pytest.mark.parametrize(
+    ("charset", "name"),
+    [
+        ("utf-8", "é"),
+        ("iso-8859-1", "Ã©"),
+        ("windows-1252", "Ã©"),
+        ("iso-8859-99", "é"),
+        ("none-such", "é"),
+        ("punycode", "é"),
+        ("idna", "é"),
+        ("zlib", "é"),
+        ("\0", "é"),
+        ("", "é"),
+    ],
+)
+def test_an_index_of_whatever_character_set_is_read(charset: str, name: str) -> None:
+    assert text_of("é".encode(), charset) == name
+
+
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [
+        ("text/html; charset=iso-8859-1", "iso-8859-1"),
+        ('text/html;charset="ISO-8859-1"; x=y', "ISO-8859-1"),
+        ("text/html; x=y; CharSet=utf-8", "utf-8"),
+        ("text/html", ""),
+        ("text/html; charset=", ""),
+    ],
+)
+def test_a_pages_character_set_is_read(header: str, name: str) -> None:
+    assert rules.charset({"Content-Type": header}) == name
+
+
+@pytest.mark.parametrize(
+    "piece", ['"', "\\", ";", "; charset", ")", "(", ",", "<", "=;"]
+)
+def test_headers_made_to_be_slow_are_read_in_no_time(
+    server: HostileHTTPServer, piece: str
+) -> None:
+    """They are read on the loop. What is quadratic takes minutes for so many bytes."""
+    text = "x" + piece * (60_000 // len(piece))
+
+    class Slow(HTTPFault):
+        def answer(self, normal: Any, exchange: Exchange) -> Answer:
+            page: Answer = normal()
+            page.headers |= {
+                "Content-Type": f"text/html; {text}",
+                "Set-Cookie": f"a={text}",
+                "Retry-After": text,
+                "Last-Modified": text,
+                "Content-Range": f"bytes {text}",
+                "Content-Encoding": "identity",
+            }
+            return page
+
+    server.heal()
+    server.fault("/d/", Slow())
+    server.files["/d/"] = b"<a href=x>x</a>"
+    began = time.monotonic()
+
+    assert names(server.url("/d/")) == ["x"]
+    rules.failure("http://h/", 503, {"Retry-After": text})
+    rules.describe(206, {"Content-Range": f"bytes {text}"})
+    assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize("charset", ["none-such", "punycode", "%%%", '"', "idna"])
+def test_a_server_may_name_any_character_set(
+    server: HostileHTTPServer, charset: str
+) -> None:
+    class Odd(HTTPFault):
+        def answer(self, normal: Any, exchange: Exchange) -> Answer:
+            page: Answer = normal()
+            return Answer.of(page.status, page.body, f"text/html; charset={charset}")
+
+    server.heal()
+    server.fault("/d/", Odd())
+    server.files["/d/"] = b"<a href=x>x</a>"
+
+    assert names(server.url("/d/")) == ["x"]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<a href='&#" + "9" * 5000 + ";'>x</a><a href=good>x</a>",
+        "<!-- <a href=no>x</a> --><a href=good>x</a><!-- <a href=no>",
+        "<script>'<a href=no>'</script><a href=good>x</a><style><a href=no>",
+        "<a title='href=no' data-href=no href=good>x</a>",
+        "<abbr href=no><area href=no><a><a href><a href=><a href=good",
+        "<a\nhref\t=\n'good'>x</a>",
+        "<<a <a href='good'>",
+    ],
+)
+def test_markup_that_is_broken_gives_the_links_that_it_has(page: str) -> None:
+    assert entries(page, "http://h/d/") == ["good"]
 
 
 def test_credentials_go_along_and_stay_in_the_urls() -> None:

@@ -124,13 +124,14 @@ def test_a_transfer_may_be_released_while_another_is_submitted(tmp_path: Path) -
         return Future()
 
     manager = PluginManager()
-    mover = manager.create_mover({}, {})
+    mover = manager.create_mover({}, {}, lambda _: None)
     transfers = SharedTransfers(
         tmp_path,
         mover,
         Sites(jf.Config(), manager, mover),
         submit,
         copies=False,
+        warn=lambda _: None,
         closing=Closing(),
         observation=Observation(),
         log=logging.getLogger(),

@@ -131,11 +131,11 @@ def test_an_answer_that_is_none_is_refused(tmp_path: Path) -> None:
     manager = PluginManager([Plugin("a mover")])
 
     with pytest.raises(PluginLoadError, match="Mover"):
-        manager.create_mover({}, {})
+        manager.create_mover({}, {}, lambda _: None)
 
 
 def test_our_sites_can_be_pickled(tmp_path: Path) -> None:
-    mover = PluginManager().create_mover({"cache": str(tmp_path)}, {})
+    mover = PluginManager().create_mover({"cache": str(tmp_path)}, {}, print)
     site = mover.site("http", "host", Provider(served=("http",)))
 
     copy = pickle.loads(pickle.dumps(site))

@@ -263,16 +263,18 @@ class Parts:
 
     def _make_transfers(self) -> SharedTransfers:
         from jackfield.transfers.shared import SharedTransfers
-        from jackfield.transfers.sites import Sites
+        from jackfield.transfers.sites import Sites, WarnOnce
 
         config = self.config
-        mover = self.manager.create_mover(config.transfers, config.staging)
+        warn = WarnOnce(self.log)
+        mover = self.manager.create_mover(config.transfers, config.staging, warn)
         return SharedTransfers(
             self.run_dir / "files",
             mover,
             Sites(config, self.manager, mover),
             self.submitter.submit_internal,
             copies=_copies(config),
+            warn=warn,
             closing=self.closing,
             observation=self.observation,
             log=self.log,

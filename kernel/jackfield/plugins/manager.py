@@ -167,7 +167,10 @@ class PluginManager(PluginCollection):
     # -- Files and memo keys
 
     def create_mover(
-        self, transfers: Mapping[str, Any], staging: Mapping[str, Mapping[str, Any]]
+        self,
+        transfers: Mapping[str, Any],
+        staging: Mapping[str, Mapping[str, Any]],
+        warn: Callable[[str], None],
     ) -> Mover:
         """Ask for what moves files: plugins that are registered, then ``files``.
 
@@ -176,7 +179,7 @@ class PluginManager(PluginCollection):
         """
         from jackfield.staging.mover import Mover  # few runs need it
 
-        arguments = (transfers, staging, self.hooks.credentials)
+        arguments = (transfers, staging, self.hooks.credentials, warn)
         return self.provide("mover", MOVER, (Mover,), arguments)
 
     def serves(self, scheme: str) -> bool:

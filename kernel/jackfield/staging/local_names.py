@@ -25,7 +25,7 @@ def safe_name(name: str) -> str:
     if not _PLAIN.fullmatch(name):
         clean = "".join(
             "_" if unicodedata.category(char) in {"Cc", "Cs"} or char in "/\\" else char
-            for char in unicodedata.normalize("NFC", name)
+            for char in name
         )
     data = clean.encode()
     if len(data) > _NAME_BYTES:

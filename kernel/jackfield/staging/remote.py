@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from threading import Event
 
 T = TypeVar("T")
+
+log: Final = logging.getLogger("jackfield.staging")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,11 @@ class RemoteInfo:
             if ours is not None and theirs is not None and ours != theirs:
                 return f"its {name} was {ours!r} and is {theirs!r}"
         return None
+
+
+def warn_alone(text: str) -> None:
+    """Log a warning where there is no run that it could be told to: in a worker."""
+    log.warning("%s", text)
 
 
 UNKNOWN: Final = RemoteInfo()
@@ -139,6 +147,7 @@ class Remote:
             Empty if there is none. Must not be shown.
         timeouts: To be given to whatever waits for the server.
         stop: Ends the transfer; see ``cancelled``, ``check`` and ``broken_by``.
+        warn: Called with a sentence, writes a warning to the log of the run, once.
     """
 
     url: str
@@ -146,6 +155,7 @@ class Remote:
     credentials: Mapping[str, str] = field(default_factory=dict)
     timeouts: Timeouts = Timeouts()
     stop: Stop = field(default_factory=Stop)
+    warn: Callable[[str], object] = warn_alone
 
     @property
     def scheme(self) -> str:

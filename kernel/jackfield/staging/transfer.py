@@ -39,6 +39,8 @@ class Transfer(Remote):
         known: Stage in: what the server said of the file in the attempt that left those
             bytes; a request for the rest must ask for this very version. Stage out: the
             size of the local file.
+        sha256: Stage in: the digest that the content is going to be compared with, if
+            the user has declared one. Then nobody need look at the file once more.
         max_bytes: Stage in: the number of bytes beyond which to give up, or ``None``.
         sync: Stage in: whether the kernel syncs the file to the disk in the end.
         moved: How many bytes have been moved so far, those of ``offset`` included.
@@ -53,6 +55,7 @@ class Transfer(Remote):
     path: Path
     offset: int = 0
     known: RemoteInfo = UNKNOWN
+    sha256: str | None = None
     max_bytes: int | None = None
     sync: bool = False
     moved: int = 0

@@ -98,10 +98,13 @@ def _value(found: Found, late: list[File], placeholder: Any) -> Any:
     """Return what stands for a future or a remote file; note files in results."""
     future: Any = placeholder
     if not isinstance(placeholder, Future):
+        # An output may have the URL of an input, but it has its local path already.
         file: File = placeholder
         if file.local_path is None:
             file = found.located.get(file, file)
-        future = found.files.get(file)
+            future = found.files.get(file)
+        else:
+            future = None
         if future is None:  # a file that is here, or that the task brings itself
             return file
     if isinstance(future, KernelFuture) and succeeded(future):

@@ -49,8 +49,16 @@ class StagedCall:
         with tempfile.TemporaryDirectory(prefix="jackfield-") as name:
             directory = Path(name)
             outputs = self._placed(directory)
-            local = {**self._fetched(args, kwargs, directory), **outputs}
-            args, kwargs = substitute(args, kwargs, lambda file: local.get(file, file))
+            inputs = self._fetched(args, kwargs, directory)
+
+            def local(file: File) -> File:
+                # An output, which may have the URL of an input, is known by the path
+                # that it was given when the app was called.
+                if file.local_path is None:
+                    return inputs.get(file, file)
+                return outputs.get(file.local_path, file)
+
+            args, kwargs = substitute(args, kwargs, local)
             value = self.function(*args, **kwargs)
             self._send(outputs.values())
             return value
@@ -62,19 +70,22 @@ class StagedCall:
         found = find(args, kwargs)
         local: dict[File, File] = {}
         for number, file in enumerate(found.files if found is not None else ()):
-            if file.url in self.sites and file not in self.outputs:
+            if file.url in self.sites:
                 place = directory / f"in-{number}"
                 place.mkdir()
                 local[file] = self.sites[file.url].stage_in(file, place, Stop())
         return local
 
-    def _placed(self, directory: Path) -> dict[File, File]:
-        """Return each output with the local path that the function shall write."""
-        placed: dict[File, File] = {}
+    def _placed(self, directory: Path) -> dict[str | None, File]:
+        """Return each output with the local path that the function shall write.
+
+        The key is its path on the machine of the driver.
+        """
+        placed: dict[str | None, File] = {}
         for number, file in enumerate(self.outputs):
             place = directory / f"out-{number}"
             place.mkdir()
-            placed[file] = file.at(place / safe_name(file.filename))
+            placed[file.local_path] = file.at(place / safe_name(file.filename))
         return placed
 
     def _send(self, outputs: Any) -> None:

@@ -30,7 +30,8 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any, Final
 
-from jackfield.files import redact
+from jackfield.errors import ConfigurationError
+from jackfield.files import raw_path, redact
 from jackfield.graph.route import INTERNAL, TRANSFERS
 from jackfield.graph.task import AppSpec
 from jackfield.staging.local_names import safe_name
@@ -75,6 +76,7 @@ class SharedTransfers:
         sites: Finds the site of a file.
         submit: Submits a task of the kernel's own.
         copies: Whether ``file:`` URLs are staged like those of other schemes.
+        warn: Writes a sentence to the run's log, once.
         closing: Says whether the run is being cut short.
         observation: The observers that are told of progress.
         log: The run's log.
@@ -88,6 +90,7 @@ class SharedTransfers:
         submit: Callable[[AppSpec, Callable[[], File]], AppFuture[File]],
         *,
         copies: bool,
+        warn: Callable[[str], None],
         closing: Closing,
         observation: Observation,
         log: Logger,
@@ -99,6 +102,7 @@ class SharedTransfers:
             submit
         )
         self._copies: bool = copies
+        self._warn: Callable[[str], None] = warn
         self._closing: Closing = closing
         self._observation: Observation = observation
         self._log: Logger = log
@@ -106,6 +110,7 @@ class SharedTransfers:
         self._fetches: dict[File, _SharedFetch] = {}
         self._numbers: count[int] = count(1)
         self._stops: dict[Stop, None] = {}
+        self._senders: dict[str, int] = {}
 
     def site(self, file: File) -> Site:
         """Return the site of a file; see ``Sites.of``."""
@@ -191,11 +196,24 @@ class SharedTransfers:
 
         Raises:
             NoProviderError: No plugin serves the scheme.
-            ConfigurationError: The scheme is not allowed, or options are wrong.
+            ConfigurationError: The scheme is not allowed, or options are wrong, or it
+                is a pattern.
         """
         site = self.site(file)
         if not site.provider.stage_out:
             raise site.provider.unserved(file.url)
+        if file.tree and "*" in raw_path(file.url):
+            raise ConfigurationError(
+                f"{redact(file.url)} is a pattern, and an output is one file or "
+                f"directory; a star that belongs to its name is written %2A."
+            )
+        if file.url in self._senders:
+            self._warn(
+                f"{redact(file.url)} is an output of task {self._senders[file.url]}, "
+                f"and another one, too: what is sent last stays there, and that may be "
+                f"either unless one task waits for the other"
+            )
+        self._senders.setdefault(file.url, task)
         directory = self._make_directory(f"out-{task}-{next(self._numbers)}")
         return file.at(directory / safe_name(file.filename))
 
@@ -206,7 +224,7 @@ class SharedTransfers:
         try:
             os.mkdir(f"{self._directory}/{name}", 0o700)  # noqa: PTH102  (once for each file)
         except FileNotFoundError:  # it is the first file of the run
-            self._directory.mkdir(mode=0o700, exist_ok=True)
+            self._directory.mkdir(0o700, exist_ok=True)
             return self._make_directory(name)
         except FileExistsError:  # made by something else in the run's directory
             return Path(mkdtemp(prefix=f"{name}-", dir=self._directory))

@@ -9,10 +9,26 @@ from jackfield.files import redact
 from jackfield.staging.mover import Provider
 
 if TYPE_CHECKING:
+    from logging import Logger
+
     from jackfield.config import Config
     from jackfield.files import File
     from jackfield.plugins.manager import PluginManager
     from jackfield.staging.mover import Mover, Site
+
+
+class WarnOnce:
+    """Writes warnings to the log of a run, each once however often it is given."""
+
+    def __init__(self, log: Logger) -> None:
+        self._log: Logger = log
+        self._told: set[str] = set()
+
+    def __call__(self, text: str) -> None:
+        """Write a sentence; two threads that come at once may write it twice."""
+        if text not in self._told:
+            self._told.add(text)
+            self._log.warning("%s", text)
 
 
 class Sites:

@@ -8,6 +8,7 @@ cancelled. Of the first, SFTP and WebDAV are written to in their own way, which 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -118,7 +119,9 @@ class Blocking(Wrapped):
 
     def send(self, file: Transfer, path: str) -> RemoteInfo:
         self.write(file, path)
-        return self.look(file, path)
+        with suppress(Exception):  # one may leave it there, and not look
+            return self.look(file, path)
+        return RemoteInfo()
 
     def write(self, transfer: Transfer, path: str) -> None:
         """Send a file in fsspec's way."""
@@ -190,12 +193,14 @@ class Async(Wrapped):
         return read
 
     async def send(self, file: Outgoing, path: str) -> RemoteInfo:
-        """Send a file in fsspec's way, and look at it."""
+        """Send a file in fsspec's way."""
         transfer = file.transfer
         transfer.moved = 0  # fsspec reads it anew
         progress = _Progress(transfer)
         await self.fs._put_file(str(transfer.path), path, callback=progress)
-        return await self.look(transfer, path)
+        with suppress(Exception):
+            return await self.look(transfer, path)
+        return RemoteInfo()
 
 
 def pieces(file: Any, start: int) -> Generator[bytes]:

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, Final, TypeVar
 from fsspec.asyn import get_loop
 
 from jackfield import JackfieldError, Remote, Transfer, TransferError, clock
+from jackfield.errors import one_line
 from jackfield_staging._core_files import BLOCK, Files, Runs, Stream
 
 T = TypeVar("T")
@@ -123,6 +124,9 @@ class Loan:
                 reason = f"nothing moved for {self._remote.timeouts.idle:g} s"
                 raise TransferError(str(self._remote), reason, True) from error
             self.files.explain(self._remote, error)
+            if isinstance(error, ValueError | LookupError | ArithmeticError):
+                reason = f"the answer cannot be understood: {one_line(error)}"
+                raise TransferError(str(self._remote), reason) from error
             raise
 
     @contextmanager

@@ -8,17 +8,24 @@ version than its beginning, and run on when nobody waits. So the core uses four 
 from __future__ import annotations
 
 import re
+import warnings
+from collections import Counter
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Final
+from urllib.parse import urlsplit
 
+from jackfield import TransferError
 from jackfield.errors import RemoteChangedError
 
 if TYPE_CHECKING:
     from jackfield import Remote, RemoteInfo
 
 BLOCK: Final = 1 << 20  # bytes that are handed over between two threads at a time
+
+# What a listing may have altogether, so that one without end does not fill the memory.
+MOST_LISTED: Final = {"files": 1_000_000, "directories": 100_000, "bytes": 256 << 20}
 
 
 class Runs(Enum):
@@ -95,6 +102,14 @@ class Files:
         """Find all files below: what to add to the URL, to what is known of each."""
         raise NotImplementedError
 
+    def listed(self, call: Callable[..., Any], remote: Remote, path: Any) -> Any:
+        """Do what ``below`` does, on the transfer's own thread.
+
+        ``call`` calls a function where the filesystem's have to run. What takes long
+        without waiting for anybody, such as reading a page, is done here instead.
+        """
+        return call(self.below, remote, path)
+
     def log_in(self) -> None:
         """Connect. Called once and first, but not where it runs on the loop."""
 
@@ -118,6 +133,31 @@ class Files:
 
     def abandon(self) -> None:
         """Close them in a forked child, without a word to the other side."""
+
+
+class Tally:
+    """Counts what a listing finds; raises where that is more than it may have."""
+
+    def __init__(self, remote: Remote, **limits: int) -> None:
+        self._remote = remote
+        self._limits = {**MOST_LISTED, **limits}
+        self._counts: Counter[str] = Counter()
+
+    def add(self, what: str, number: int = 1) -> None:
+        """Count some more; raise, too, if nobody wants the listing any more."""
+        self._remote.check()
+        self._counts[what] += number
+        if self._counts[what] > self._limits[what]:
+            reason = f"its listing has more than {self._limits[what]} {what}"
+            raise TransferError(str(self._remote), reason)
+
+
+def warn_insecure(remote: Remote, option: str) -> None:
+    """Warn that an option lets anybody answer, in the run's log and as Python does."""
+    host = urlsplit(remote.url).hostname
+    text = f"{option}: whoever answers for {host!r} is believed to be it"
+    remote.warn(text)
+    warnings.warn(text, stacklevel=2)
 
 
 def check_same(remote: Remote, before: RemoteInfo, after: RemoteInfo) -> None:

@@ -11,6 +11,7 @@ import select
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 HOME: Final = "~/"  # how a path begins that is from the directory after login
 REASON_S: Final = 5.0  # for the server to say why it has cut a data connection
+
+MOST_REPLY: Final = 1 << 16  # bytes on the control connection, such as of a banner
 
 # After which a silent control connection shows that it lives: routers are forgetful.
 KEEPALIVE_S: Final = 60
@@ -66,6 +69,8 @@ class Client(ftplib.FTP):
         self.home: str | None = None
         self._lock = threading.Lock()
         self._blocking: socket.socket | None = None
+        self._come: bytes = b""  # of the next reply
+        self._until: float = 0.0
 
     def cut(self) -> None:
         """Break what blocks. On any thread.
@@ -103,7 +108,7 @@ class Client(ftplib.FTP):
         self.welcome = self.getresp()
         if account.tls and not account.implicit:
             self._demand("AUTH TLS")
-            # With the old file goes what somebody may have sent ahead of the handshake.
+            # What somebody may have sent ahead of the handshake goes unread.
             self._read_from(self.wrapped(self.control()))
         self.login(account.user, account.password)
         if account.tls:
@@ -119,7 +124,7 @@ class Client(ftplib.FTP):
         with suppress(*ftplib.all_errors):
             if ask:
                 self.voidcmd("NOOP")
-            return not poll.poll(0)
+            return not (self._come or poll.poll(0))
         return False
 
     def leave(self) -> None:
@@ -149,16 +154,41 @@ class Client(ftplib.FTP):
             raise
         self.quiet = True
 
+    def getmultiline(self) -> str:
+        """Read a reply, which has to end and to be here in time.
+
+        ftplib would read on for as long as something comes.
+        """
+        self._until = time.monotonic() + self.waits.connect + self.waits.idle
+        lines = [self.getline()]
+        code, size = lines[0][:3], 0
+        while lines[0][3:4] == "-" and (lines[-1][:3] != code or lines[-1][3:4] == "-"):
+            lines.append(self.getline())
+            size += len(lines[-1])
+            if size > MOST_REPLY:
+                raise ConnectionAbortedError(f"a reply has over {MOST_REPLY} bytes")
+        return "\n".join(lines)
+
+    def getline(self) -> str:
+        while b"\n" not in self._come:
+            if len(self._come) > self.maxline:
+                raise ConnectionAbortedError(f"a line has over {self.maxline} bytes")
+            if time.monotonic() > self._until:
+                raise TimeoutError
+            data = self.control().recv(self.maxline)
+            if not data:
+                raise EOFError
+            self._come += data
+        line, _, self._come = self._come.partition(b"\n")
+        return line.removesuffix(b"\r").decode("utf-8", "surrogateescape")
+
     def _read_from(self, control: socket.socket) -> None:
         """Take replies from this socket; what came before is forgotten."""
-        old, self.sock, self.af = self.file, control, control.family
+        self.sock, self.af, self._come = control, control.family, b""
         control.settimeout(self.waits.idle)
         control.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if hasattr(socket, "TCP_KEEPIDLE"):
             control.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_S)
-        self.file = control.makefile("r", encoding="utf-8", errors="surrogateescape")
-        if old is not None:
-            old.close()
         self.watch(None)
 
     def _demand(self, command: str) -> None:
@@ -258,10 +288,12 @@ class Client(ftplib.FTP):
         """Ask where to connect to, in the way that the server knows."""
         peer: Any = self.control().getpeername()
         if self.af == socket.AF_INET and "PASV" not in self.lacks:
-            try:
-                return self.makepasv()  # the server's address, whichever it names
-            except ftplib.error_perm:
-                self.lacks.add("PASV")
+            # It may not know the command, or answer with what is no address.
+            with suppress(ftplib.Error, ValueError):
+                host, port = self.makepasv()  # the server's address, whichever it names
+                if 0 < port < 1 << 16:
+                    return host, port
+            self.lacks.add("PASV")
         reply = self.sendcmd("EPSV")
         return peer[0], ftplib.parse229(reply, peer)[1]  # noqa: S321  (FTP is the purpose)
 

@@ -17,7 +17,7 @@ from jackfield import Remote, RemoteInfo, Transfer, TransferError
 from jackfield.errors import RemoteForbiddenError
 from jackfield.staging.remote import Timeouts
 from jackfield_staging import _ftp_errors
-from jackfield_staging._core_files import Files, Runs, Stream, check_same
+from jackfield_staging._core_files import Files, Runs, Stream, Tally, check_same
 from jackfield_staging._ftp_client import Account, Client
 from jackfield_staging._ftp_errors import refusal, refused_as
 from jackfield_staging._ftp_listing import list_below, look, resolved
@@ -93,7 +93,7 @@ class FTPFiles(Files, FTPFileSystem):  # type: ignore[misc]  # fsspec has no typ
 
     def below(self, remote: Remote, path: str) -> dict[str, RemoteInfo]:
         try:
-            found = list_below(self.ftp, resolved(self.ftp, path))
+            found = list_below(self.ftp, resolved(self.ftp, path), Tally(remote))
         except ValueError as error:
             raise TransferError(str(remote), str(error)) from error
         return {quote(one, errors="surrogateescape"): found[one] for one in found}
@@ -181,7 +181,9 @@ class FTPFiles(Files, FTPFileSystem):  # type: ignore[misc]  # fsspec has no typ
                     while rest:
                         rest = rest[connection.send(rest) :]
                         transfer.advance(0)  # it was counted when it was read
-            info = look(self.ftp, path)
+            info = RemoteInfo()
+            with suppress(ftplib.error_perm):  # one may leave it here, and not see it
+                info = look(self.ftp, path)
             _check_size(transfer, info.size, "were sent")
         except BaseException as error:
             if begun:

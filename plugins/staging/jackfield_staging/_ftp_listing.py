@@ -11,17 +11,21 @@ import ftplib
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from jackfield import RemoteInfo
 from jackfield_staging._ftp_client import HOME, Client
 
+if TYPE_CHECKING:
+    from jackfield_staging._core_files import Tally
+
 NOT_OFFERED: Final = ("500", "502", "504")  # replies to a command that is not known
 
 # Where links make a loop that cannot be seen as one, it ends at so many directories
-# within each other, or altogether.
+# within each other.
 DEEPEST: Final = 100
-MOST: Final = 100_000
+MOST_BYTES: Final = 16 << 20  # of one directory's listing
+MOST_DIGITS: Final = 18  # of a size
 
 _UNIX: Final = re.compile(
     r"(?P<kind>[-a-z])[-a-zA-Z]{9}[.+@]?\s+(?:\d+\s+)?\S+\s+(?:\S+\s+)?"
@@ -58,7 +62,7 @@ def info_of(size: str | None, modified: str | None) -> RemoteInfo:
     FTP has no etag. Size and time stand for one: they tell versions apart unless two
     of the same size were written in one unit of the server's clock, mostly a second.
     """
-    if size is None or not size.isdecimal():
+    if size is None or not size.isdecimal() or len(size) > MOST_DIGITS:
         return RemoteInfo(modified=modified)
     etag = f'"{size}-{modified}"' if modified else None
     return RemoteInfo(size=int(size), etag=etag, modified=modified)
@@ -118,30 +122,31 @@ class _Directory(NamedTuple):
     above: tuple[str, ...]
 
 
-def list_below(ftp: Client, top: str) -> dict[str, RemoteInfo]:
+def list_below(ftp: Client, top: str, tally: Tally) -> dict[str, RemoteInfo]:
     """Find all files below a directory; names are relative to it.
 
     Links are followed, unless they lead to a directory that they are in. What cannot be
     understood is a ValueError.
     """
     found: dict[str, RemoteInfo] = {}
-    identity, listed = "", 0
+    identity = ""
     with suppress(ftplib.error_perm):  # listing tells more of the reason
         identity = facts(ftp, top).get("unique", "")
     pending = [_Directory(top.rstrip("/") or "/", "", identity, ())]
     while pending:
-        here, listed = pending.pop(), listed + 1
+        here = pending.pop()
         if here.identity in here.above:
             continue
-        entries, identity = _entries(ftp, here)
+        entries, identity = _entries(ftp, here, tally)
         if identity in here.above:
             continue
-        if len(here.above) == DEEPEST or listed > MOST:
+        if len(here.above) == DEEPEST:
             raise ValueError(f"links make a loop of it, it seems: {here.path!r}")
         above = (*here.above, identity)
         for entry in entries:
             path = f"{here.path.rstrip('/')}/{entry.name}"
             below = here.below + entry.name
+            tally.add("directories" if entry.kind == "dir" else "files")
             if entry.kind == "file":
                 found[below] = entry.info
             elif entry.kind == "dir" or (entry.kind == "link" and _enters(ftp, path)):
@@ -152,11 +157,12 @@ def list_below(ftp: Client, top: str) -> dict[str, RemoteInfo]:
     return found
 
 
-def _entries(ftp: Client, here: _Directory) -> tuple[list[_Entry], str]:
+def _entries(ftp: Client, here: _Directory, tally: Tally) -> tuple[list[_Entry], str]:
     """List one directory, and say what it can be known again by."""
     if "MLSD" not in ftp.lacks:
         try:
-            return _from_mlsd(ftp, here.path), here.identity or here.path
+            found = _from_mlsd(_lines(ftp, f"MLSD {here.path}", tally))
+            return found, here.identity or here.path
         except ftplib.error_perm as error:
             if str(error)[:3] in NOT_OFFERED:
                 ftp.lacks.add("MLSD")
@@ -166,13 +172,13 @@ def _entries(ftp: Client, here: _Directory) -> tuple[list[_Entry], str]:
     identity = ftp.pwd()  # where links were followed, many servers tell the true name
     # With "-a", files whose name begins with a dot are shown, and "." at least; who
     # shows nothing has taken it for a name.
-    texts = _list(ftp, "LIST -a") or _list(ftp, "LIST")
+    texts = _list(ftp, "LIST -a", tally) or _list(ftp, "LIST", tally)
     return list(parsed(texts)), identity
 
 
-def _from_mlsd(ftp: Client, path: str) -> list[_Entry]:
+def _from_mlsd(texts: list[str]) -> list[_Entry]:
     entries = []
-    for text in _lines(ftp, f"MLSD {path}"):
+    for text in texts:
         name, told = facts_of(text)
         kind = told.get("type", "").lower()
         if kind not in ("cdir", "pdir", "") and name not in (".", ".."):
@@ -182,9 +188,9 @@ def _from_mlsd(ftp: Client, path: str) -> list[_Entry]:
     return entries
 
 
-def _list(ftp: Client, command: str) -> list[str]:
+def _list(ftp: Client, command: str, tally: Tally) -> list[str]:
     try:
-        return _lines(ftp, command)
+        return _lines(ftp, command, tally)
     except (ftplib.error_perm, ftplib.error_temp) as error:
         if command != "LIST" or "no files" in str(error).lower():
             return []
@@ -223,7 +229,11 @@ def _enters(ftp: Client, path: str) -> bool:
     return False
 
 
-def _lines(ftp: Client, command: str) -> list[str]:
+def _lines(ftp: Client, command: str, tally: Tally) -> list[str]:
     with ftp.data(command) as connection, connection.makefile("rb") as file:
-        texts = file.read().decode("utf-8", "surrogateescape").split("\n")
+        data = file.read(MOST_BYTES + 1)
+        if len(data) > MOST_BYTES:
+            raise ValueError(f"a directory's listing has more than {MOST_BYTES} bytes")
+    tally.add("bytes", len(data))
+    texts = data.decode("utf-8", "surrogateescape").split("\n")
     return [one.removesuffix("\r") for one in texts if one.strip()]

@@ -10,37 +10,32 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 
-from jackfield import Remote, RemoteInfo, Transfer
-from jackfield.errors import RemoteChangedError, RemoteNotFoundError
+from jackfield import Remote, RemoteInfo, Transfer, TransferError
+from jackfield.errors import RemoteChangedError
 from jackfield_staging import _http_rules as rules
-from jackfield_staging._core_files import Stream, check_same
-from jackfield_staging._http_index import entries
+from jackfield_staging._core_files import Stream, Tally, check_same
+from jackfield_staging._http_index import entries, text_of
 from jackfield_staging._http_options import proxy_for, tls_context
-from jackfield_staging._http_wire import Body, HTTPWire, block, first_block
+from jackfield_staging._http_wire import Body, HTTPWire, block, first_block, small
 
 if TYPE_CHECKING:
     from jackfield_staging._core_calls import Outgoing
     from jackfield_staging._http_trail import Trail
 
-# Of servers that know no HEAD, or whose signed URLs are for GET alone.
-_NO_HEAD: Final = frozenset({400, 403, 405, 501})
+_FILE: Final = frozenset({200, 206, 416})  # what is answered where there is one
 _MD5_ETAG_LENGTH: Final = 34  # of the quotes and 32 digits
 
-# An index with more directories within each other, files, or bytes has no end.
+# An index with more directories within each other, or such pages, has no end.
 _DEEPEST: Final = 16
-_MOST_FILES: Final = 100_000
-_MOST_BYTES: Final = 64 << 20
-
-log: Final = logging.getLogger("jackfield.staging.http")
-_warned: set[str] = set()
+_MOST: Final = {"files": 100_000, "directories": 10_000}
+_PAGE: Final = 1 << 20  # bytes
 
 
 class HTTPFiles(HTTPWire):
@@ -49,17 +44,28 @@ class HTTPFiles(HTTPWire):
     async def look(
         self, remote: Remote, path: Trail, method: str = "HEAD", *, again: bool = False
     ) -> RemoteInfo:
-        """Ask for a file's head; where HEAD is refused, for its first byte.
+        """Ask for a file's head; where that fails in any way, for its first byte.
 
-        ``again`` asks where redirects have led before.
+        Servers that know no HEAD refuse it, hang up or say that there is no such file,
+        and signed URLs may be for GET alone. ``again`` asks where redirects have led
+        before.
         """
         byte = {} if method == "HEAD" else {"Range": "bytes=0-0"}
-        async with await self._ask(method, path, byte, again=again) as answer:
-            status, headers = answer.status, answer.headers
-        if method == "HEAD" and status in _NO_HEAD:
+        where, status = path.at, 0
+        headers: Mapping[str, str] = {}
+        try:
+            async with await self._ask(method, path, byte, again=again) as answer:
+                status, headers = answer.status, answer.headers
+        except aiohttp.ClientConnectorError:
+            raise
+        except (aiohttp.ClientError, TimeoutError):
+            if method == "GET":
+                raise
+        if method == "HEAD" and status not in _FILE:
+            path.at = where
             return await self.look(remote, path, "GET", again=again)
-        if status not in (200, 206, 416):
-            raise rules.failure(str(remote), status, headers)
+        if status not in _FILE:
+            raise path.failure(status, headers)
         return rules.describe(status, headers)
 
     async def _confirm(
@@ -67,16 +73,18 @@ class HTTPFiles(HTTPWire):
     ) -> RemoteInfo:
         """Look again at a file that has arrived; raise if there is another version.
 
-        The kernel would do it, too, but would be led to another mirror, whose copy has
-        another date; and where all came in one piece, this saves a change of threads.
+        If it cannot be looked at, such as by a link that is good for one request, only
+        its size is known to be right. The kernel would do it, too, but would be led to
+        another mirror, whose copy has another date; and where all came in one piece,
+        this saves a change of threads.
         """
         try:
             after = await self.look(remote, trail, again=True)
             if info.differs(after):
                 # Some servers answer HEAD with headers that are not those of GET.
                 after = await self.look(remote, trail, "GET", again=True)
-        except RemoteNotFoundError as error:
-            raise RemoteChangedError(str(remote), "it is gone") from error
+        except (aiohttp.ClientError, TimeoutError, TransferError):
+            return replace(info, etag=None, modified=None, settled=True)
         check_same(remote, info, after)
         return replace(info, settled=info.etag is None or after.etag is not None)
 
@@ -84,21 +92,25 @@ class HTTPFiles(HTTPWire):
         answer, start = await self._rest_or_all(transfer, path)
         try:
             info = _described(transfer, path, answer, start)
-            first, ended = await first_block(answer)
+            idle_s = path.timeouts.idle
+            first, ended = await first_block(answer, idle_s)
             if ended and not start and _is_proven(first, info):
                 info = replace(info, settled=True)
-            elif ended:
-                info = await self._confirm(transfer, path, info)
+            elif ended and transfer.sha256 is None:
+                # If it has changed, that is said when the bytes have been handed over.
+                with suppress(RemoteChangedError):
+                    info = await self._confirm(transfer, path, info)
+                    return Stream(info, start, first)
         except BaseException:
             answer.close()
             raise
-        if ended:
+        if ended and (info.settled or transfer.sha256 is not None):
             return Stream(info, start, first)
         return Stream(
             info,
             start,
             first,
-            read=lambda: block(answer),
+            read=None if ended else lambda: block(answer, idle_s),
             confirm=lambda info: self._confirm(transfer, path, info),
             close=answer.close,
         )
@@ -129,10 +141,10 @@ class HTTPFiles(HTTPWire):
         """PUT a file; a server shows it when it is complete."""
         status, headers = await self._store(file, path)
         if status in (404, 409) and path.options.create_directories:
-            await self._make_directories(file.transfer, path)
+            await self._make_directories(path)
             status, headers = await self._store(file, path)
         if status not in (200, 201, 204):
-            raise rules.failure(str(file.transfer), status, headers)
+            raise path.failure(status, headers)
         return RemoteInfo()
 
     async def _store(
@@ -141,47 +153,58 @@ class HTTPFiles(HTTPWire):
         async with await self._ask("PUT", trail, body=Body(file)) as answer:
             return answer.status, answer.headers
 
-    async def _make_directories(self, remote: Remote, trail: Trail) -> None:
+    async def _make_directories(self, trail: Trail) -> None:
         for directory in trail.directories:
             trail.restart(directory)
             async with await self._ask("MKCOL", trail, again=True) as answer:
                 # 405: it is there. What is refused otherwise may be there as well, such
                 # as the directories above the user's own; the PUT tells.
                 if answer.status >= 500:
-                    raise rules.failure(str(remote), answer.status, answer.headers)
+                    raise trail.failure(answer.status, answer.headers)
 
-    async def below(self, remote: Remote, path: Trail) -> dict[str, RemoteInfo]:
-        """Follow the links of an index downwards."""
+    def listed(
+        self, call: Callable[..., Any], remote: Remote, path: Trail
+    ) -> dict[str, RemoteInfo]:
+        """Follow the links of an index downwards.
+
+        Its pages are read on the transfer's thread: the loop is everybody's.
+        """
         found: dict[str, RemoteInfo] = {}
-        pending = [""]
+        tally, seen, pending = Tally(remote, **_MOST), {""}, [""]
         while pending:
             directory = pending.pop()
             if directory.count("/") > _DEEPEST:
                 raise path.refusal(f"its index is over {_DEEPEST} directories deep")
-            for entry in await self._entries(remote, path, directory):
-                if entry.endswith("/"):
-                    pending.append(directory + entry)
+            page, charset = call(self._page, remote, path, directory)
+            tally.add("bytes", len(page))
+            text = text_of(page, charset)
+            for entry in entries(text, str(path.at), remote.check):
+                below = directory + entry
+                if below in seen:
+                    continue
+                seen.add(below)
+                if below.endswith("/"):
+                    tally.add("directories")
+                    pending.append(below)
                 else:
+                    tally.add("files")
                     # An index rounds sizes and shows local times: no use for comparing.
-                    found[directory + entry] = RemoteInfo()
-            if len(found) > _MOST_FILES:
-                raise path.refusal(f"its index has more than {_MOST_FILES} files")
+                    found[below] = RemoteInfo()
         return found
 
-    async def _entries(self, remote: Remote, trail: Trail, directory: str) -> list[str]:
+    async def _page(
+        self, remote: Remote, trail: Trail, directory: str
+    ) -> tuple[bytes, str]:
         trail.restart(trail.parsed(remote.url + directory))
         async with await self._ask("GET", trail, again=True) as answer:
             if answer.status != 200:
-                raise rules.failure(str(remote), answer.status, answer.headers)
+                raise trail.failure(answer.status, answer.headers)
             if rules.media_type(answer.headers) not in rules.PAGE_TYPES:
                 raise trail.refusal("the server shows no index of this directory")
-            page = bytearray()
-            while parts := await block(answer):
-                page += b"".join(parts)
-                if len(page) > _MOST_BYTES:
-                    raise trail.refusal(f"its index has more than {_MOST_BYTES} bytes")
-            text = page.decode(answer.charset or "utf-8", "replace")
-        return entries(text, str(trail.at))
+            page = await small(answer, _PAGE, trail.timeouts.idle)
+            if len(page) > _PAGE:
+                raise trail.refusal(f"a page of its index has more than {_PAGE} bytes")
+            return page, rules.charset(answer.headers)
 
     async def _ask(
         self,
@@ -198,6 +221,7 @@ class HTTPFiles(HTTPWire):
         limit = trail.options.max_redirects
         for _ in range(limit + 1):
             answer = await self._ask_once(method, trail, headers or {}, body)
+            trail.heed(answer)
             if answer.status not in rules.REDIRECTS:
                 return answer
             answer.close()
@@ -211,9 +235,9 @@ class HTTPFiles(HTTPWire):
         self, method: str, trail: Trail, headers: Mapping[str, str], body: Body | None
     ) -> aiohttp.ClientResponse:
         at, options = trail.at, trail.options
-        proxy = None
+        proxy = trail.proxy = None
         if options.trust_env:
-            proxy = proxy_for(at.host or "", at.scheme, "all")
+            proxy = trail.proxy = proxy_for(at.host or "", at.port, at.scheme, "all")
         try:
             return await self.request(
                 method,
@@ -225,6 +249,7 @@ class HTTPFiles(HTTPWire):
                 proxy=proxy,
                 # A proxy may well have a private address.
                 guarded=trail.guarded and proxy is None,
+                cookies=trail.cookies,
             )
         except aiohttp.ClientConnectorError as error:
             if trail.guarded and error.os_error.errno == errno.EACCES:
@@ -238,21 +263,17 @@ def _described(
     """Return what is told of a file; raise if the body is something else than it."""
     status, headers = answer.status, answer.headers
     if status != (206 if start else 200):
-        raise rules.failure(str(transfer), status, headers)
+        raise trail.failure(status, headers)
     if rules.is_encoded(headers) and not trail.options.accept_encoded:
         encoding = headers["Content-Encoding"]
         raise trail.refusal(
             f"the server sends it with Content-Encoding {encoding!r} unasked; "
             f"accept_encoded = true takes it as it is sent"
         )
-    host = urlsplit(transfer.url).hostname or ""
-    unlikely = rules.is_unlikely(transfer.url, rules.media_type(headers))
-    if unlikely and host not in _warned:
-        _warned.add(host)
-        log.warning(
-            "%s: the server sent a page of HTML, perhaps one to log in; if the file's "
-            "sha256 or size were declared, that would be an error",
-            transfer,
+    if rules.is_unlikely(transfer.url, rules.media_type(headers)):
+        transfer.warn(
+            f"{transfer}: the server sent a page of HTML, perhaps one to log in; if "
+            f"the file's sha256 or size were declared, that would be an error"
         )
     return rules.describe(status, headers)
 

@@ -32,6 +32,8 @@ _TRANSIENT: Final = frozenset({408, 425, 429})
 _UNABLE: Final = frozenset({501, 505})  # what a server will answer the next time, too
 
 _RANGE: Final = re.compile(r"bytes\s+(?:(\d+)-(\d+)|\*)/(\d+|\*)", re.IGNORECASE)
+_CHARSET: Final = re.compile(r";\s?charset=[\"']?([\w-]+)", re.IGNORECASE)
+_MOST_DIGITS: Final = 18
 PAGE_TYPES: Final = frozenset({"text/html", "application/xhtml+xml"})
 _PAGE_SUFFIXES: Final = frozenset(
     {"", ".asp", ".aspx", ".cgi", ".htm", ".html", ".jsp", ".php", ".shtml", ".xhtml"}
@@ -57,7 +59,10 @@ def content_range(value: str | None) -> tuple[int | None, int | None]:
 
 
 def _whole_number(text: str | None) -> int | None:
-    return int(text) if text and text.isascii() and text.isdigit() else None
+    """Read a number; one of more digits than any size has is taken for a large one."""
+    if not (text and text.isascii() and text.isdigit()):
+        return None
+    return int(text) if len(text) <= _MOST_DIGITS else 10**_MOST_DIGITS
 
 
 def is_encoded(headers: Mapping[str, str]) -> bool:
@@ -73,17 +78,19 @@ def retry_after(value: str | None) -> float | None:
         return float(number)
     try:
         moment = parsedate_to_datetime(value or "")
-    except ValueError:
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    except (ValueError, OverflowError):
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
-def failure(url: str, status: int, headers: Mapping[str, str]) -> TransferError:
-    """Return the error that a status stands for; ``url`` is shown as it is."""
+def failure(
+    url: str, status: int, headers: Mapping[str, str], via: str = ""
+) -> TransferError:
+    """Return the error that a status stands for; ``url`` and ``via`` are shown."""
     phrases = {one.value: f" {one.phrase}" for one in HTTPStatus}
-    reason = f"the server answered {status}{phrases.get(status, '')}"
+    reason = f"the server answered {status}{phrases.get(status, '')}{via}"
     if status in _MISSING:
         return RemoteNotFoundError(url, reason)
     if status in _FORBIDDEN:
@@ -96,6 +103,15 @@ def failure(url: str, status: int, headers: Mapping[str, str]) -> TransferError:
 def media_type(headers: Mapping[str, str]) -> str:
     """Return the type of a body without its parameters, or ``""``."""
     return headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+
+def charset(headers: Mapping[str, str]) -> str:
+    """Return the character set of a page, or ``""``.
+
+    aiohttp's own way to it takes minutes for a header that is made to be slow.
+    """
+    found = _CHARSET.search(headers.get("Content-Type", ""))
+    return found[1] if found else ""
 
 
 def is_unlikely(url: str, kind: str) -> bool:

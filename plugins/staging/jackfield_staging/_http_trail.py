@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+from collections.abc import Mapping
 from itertools import accumulate
-from typing import Final
+from typing import Any, Final
+from urllib.parse import quote
 
+import aiohttp
 from yarl import URL
 
 from jackfield import Remote, TransferError
@@ -15,10 +18,11 @@ from jackfield.errors import RemoteForbiddenError
 from jackfield.files import redact
 from jackfield_staging import _http_rules as rules
 from jackfield_staging._http_options import HttpOptions, own_headers, without_user
+from jackfield_staging._http_wire import via
 
-# A URL that can be sent as it is, so that what has been signed stays as it was; and one
-# besides in which there is nothing that is not sent (see ``without_user``).
-_LITERAL: Final = re.compile(r"[!-~]+")
+# What cannot be sent as it is; all else stays as it was, for it may be signed. And a
+# URL that has none of it, nor what is not sent (see ``without_user``).
+_UNSPEAKABLE: Final = re.compile(r"[^!-~]+")
 _PLAIN: Final = re.compile(r"https?://[!\"$->A-~]+(?:\?[!\"$-?A-~]+)?")
 
 
@@ -31,6 +35,7 @@ class Trail:
         at: Where the next request goes.
         away: Whether that is another origin, where credentials are not to go.
         guarded: Whether it must be a public address, as the way began at one.
+        proxy: Whom the last request was sent to instead.
     """
 
     def __init__(self, remote: Remote, options: HttpOptions) -> None:
@@ -39,6 +44,8 @@ class Trail:
         self._remote = remote
         self._first = self.parsed(remote.url)
         self._own_headers = own_headers(remote, options)
+        self._jar: aiohttp.CookieJar | None = None
+        self.proxy: str | None = None
         self.restart()
 
     def restart(self, at: URL | None = None) -> None:
@@ -51,6 +58,17 @@ class Trail:
     def headers(self) -> dict[str, str]:
         """What is said to the place itself, and to nobody that it redirects to."""
         return {} if self.away else self._own_headers
+
+    @property
+    def cookies(self) -> Mapping[str, Any] | None:
+        """What has been set on this way for the place where it has come to."""
+        return None if self._jar is None else self._jar.filter_cookies(self.at)
+
+    def heed(self, answer: aiohttp.ClientResponse) -> None:
+        """Keep the cookies of an answer until the end of the way."""
+        if "Set-Cookie" in answer.headers:
+            self._jar = self._jar or aiohttp.CookieJar(unsafe=True)  # hosts by number
+            self._jar.update_cookies(answer.cookies, answer.url)
 
     @property
     def directories(self) -> list[URL]:
@@ -86,6 +104,11 @@ class Trail:
         )
         return RemoteForbiddenError(str(self._remote), reason)
 
+    def failure(self, status: int, headers: Mapping[str, str]) -> TransferError:
+        """Return the error that a status stands for."""
+        asked = via(self.proxy) if self.proxy else ""
+        return rules.failure(str(self._remote), status, headers, asked)
+
     def refusal(self, reason: str) -> TransferError:
         """Return the error that the URL is not to be had, for this reason."""
         return TransferError(str(self._remote), reason)
@@ -94,14 +117,24 @@ class Trail:
         """Understand a URL, perhaps relative to another, or raise that it is none."""
         try:
             plain = _PLAIN.fullmatch(url) is not None
-            text = url if plain else without_user(url)
-            parsed = URL(text, encoded=plain or bool(_LITERAL.fullmatch(text)))
+            parsed = URL(url if plain else _sendable(url), encoded=True)
             known = (parsed if base is None else base.join(parsed)).host is not None
         except ValueError:  # its text may hold a password
             parsed, known = URL(), False
         if not known:
             raise self.refusal("this is no URL that can be asked")
         return parsed
+
+
+def _sendable(url: str) -> str:
+    """Quote what cannot be sent of a URL, and leave the rest as it was."""
+    text = without_user(url)
+    head, mark, rest = text.partition("://")
+    netloc = re.split("[/?#]", rest, maxsplit=1)[0]
+    if not netloc.isascii():
+        host = URL(f"{head}{mark}{netloc}").raw_authority
+        text = f"{head}{mark}{host}{rest[len(netloc) :]}"
+    return _UNSPEAKABLE.sub(lambda one: quote(one[0], errors="surrogateescape"), text)
 
 
 async def _is_public(url: URL) -> bool:

@@ -19,6 +19,7 @@ from fsspec.implementations.http import HTTPFileSystem
 
 from jackfield import Remote, TransferError
 from jackfield.errors import RemoteForbiddenError
+from jackfield.files import redact
 from jackfield_staging._core_files import BLOCK, Files, Runs
 from jackfield_staging._http_rules import is_public
 
@@ -28,8 +29,11 @@ if TYPE_CHECKING:
     from jackfield.staging.remote import Timeouts
     from jackfield_staging._core_calls import Outgoing
 
+PATIENCE: Final = 10  # idle time-outs that a small answer may take in all
 BUFFER: Final = 1 << 19  # bytes taken in ahead of who reads them; up to twice as many
 LINGER_S: Final = 0.2  # that a block may wait for more bytes before it is handed over
+LONGEST_LINE: Final = 1 << 16  # bytes of a header, or of a redirect's URL
+MOST_HEADERS: Final = 1000
 SLICE: Final = 1 << 16  # bytes sent at a time; the idle time-out is for each
 
 
@@ -70,29 +74,41 @@ class HTTPWire(Files, HTTPFileSystem):  # type: ignore[misc]  # fsspec has no ty
         tls: ssl.SSLContext | None = None,
         proxy: str | None = None,
         guarded: bool = False,
+        cookies: Mapping[str, Any] | None = None,
     ) -> aiohttp.ClientResponse:
         """Send one request as it is, and return the head of its answer.
 
         ``tls`` says whom to trust; a ``guarded`` one connects to public addresses only.
+        The time-out for bytes is kept by aiohttp, which starts it anew with any, were
+        it those of one "100 Continue" after another. So there is one for the head, too.
         """
         if guarded and self._guarded is None:
             self._guarded = await _open(_public_socket)
         session: Any = self._guarded if guarded else await self.set_session()
-        answer: aiohttp.ClientResponse = await session.request(
-            method,
-            url,
-            headers={"Accept-Encoding": "identity", **headers},
-            data=body,
-            allow_redirects=False,
-            proxy=proxy,
-            ssl=True if tls is None else tls,
-            timeout=aiohttp.ClientTimeout(
-                connect=timeouts.connect,
-                sock_connect=timeouts.connect,
-                sock_read=timeouts.idle,
-            ),
-        )
-        return answer
+        try:
+            async with asyncio.timeout(timeouts.connect + timeouts.idle) as limit:
+                if isinstance(body, Body):
+                    body.limit = limit
+                answer: aiohttp.ClientResponse = await session.request(
+                    method,
+                    url,
+                    headers={"Accept-Encoding": "identity", **headers},
+                    data=body,
+                    cookies=cookies,
+                    allow_redirects=False,
+                    proxy=proxy,
+                    ssl=True if tls is None else tls,
+                    timeout=aiohttp.ClientTimeout(
+                        connect=timeouts.connect,
+                        sock_connect=timeouts.connect,
+                        sock_read=timeouts.idle,
+                    ),
+                )
+                return answer
+        except (aiohttp.ClientError, TimeoutError) as error:
+            if proxy is not None:
+                error.add_note(via(proxy))  # for ``explain``
+            raise
 
 
 async def _open(factory: Any = None, **_: object) -> aiohttp.ClientSession:
@@ -106,6 +122,9 @@ async def _open(factory: Any = None, **_: object) -> aiohttp.ClientSession:
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         read_bufsize=BUFFER,
+        max_line_size=LONGEST_LINE,
+        max_field_size=LONGEST_LINE,
+        max_headers=MOST_HEADERS,
     )
 
 
@@ -120,13 +139,20 @@ def _public_socket(target: Any) -> socket.socket:
     return socket.socket(family, kind, protocol)
 
 
-async def block(answer: aiohttp.ClientResponse) -> list[bytes]:
+def via(proxy: str) -> str:
+    """Say through which proxy something was asked."""
+    return f", asked through the proxy {redact(proxy)}"
+
+
+async def block(answer: aiohttp.ClientResponse, idle_s: float) -> list[bytes]:
     """Return about ``BLOCK`` bytes of an answer's body, in parts; none at its end.
 
-    Fewer if no more come for a moment: a slow body is progress, too.
+    Fewer if no more come for a moment: a slow body is progress, too. What comes and is
+    none of the body, such as a chunk's extension, does not count as a byte.
     """
     content = answer.content
-    parts = [await content.readany()]
+    async with asyncio.timeout(idle_s):
+        parts = [await content.readany()]
     size = len(parts[0])
     if size < BLOCK and not content.at_eof():
         # An error comes again the next time; what is there is handed over first.
@@ -138,13 +164,27 @@ async def block(answer: aiohttp.ClientResponse) -> list[bytes]:
     return [part for part in parts if part]
 
 
-async def first_block(answer: aiohttp.ClientResponse) -> tuple[list[bytes], bool]:
+async def first_block(
+    answer: aiohttp.ClientResponse, idle_s: float
+) -> tuple[list[bytes], bool]:
     """Return the first block, and whether it is all; an error is left to the next."""
     try:
-        parts = await block(answer)
-    except (aiohttp.ClientError, TimeoutError):
+        parts = await block(answer, idle_s)
+    except aiohttp.ClientError:
         return [], False
     return parts, answer.content.at_eof()
+
+
+async def small(answer: aiohttp.ClientResponse, most: int, idle_s: float) -> bytes:
+    """Return a body that has to be small; of a larger one, a little more than ``most``.
+
+    It is one answer, and no file: it has to come in time, too.
+    """
+    body = bytearray()
+    async with asyncio.timeout(PATIENCE * idle_s):
+        while len(body) <= most and (parts := await block(answer, idle_s)):
+            body += b"".join(parts)
+    return bytes(body)
 
 
 class Body(aiohttp.Payload):
@@ -156,6 +196,7 @@ class Body(aiohttp.Payload):
 
     def __init__(self, file: Outgoing, start: int = 0, size: int | None = None) -> None:
         super().__init__(None, content_type="application/octet-stream")
+        self.limit: asyncio.Timeout | None = None  # of the whole request
         self._file = file
         self._start = start
         self._size: int | None = file.size - start if size is None else size
@@ -173,8 +214,15 @@ class Body(aiohttp.Payload):
             for start in range(0, len(part), SLICE):
                 async with asyncio.timeout(idle_s):
                     await writer.write(part[start : start + SLICE])
-                self._file.moves()
+                self._moves(idle_s)
             offset += len(part)
+
+    def _moves(self, idle_s: float) -> None:
+        """Say that bytes have gone; after the last, an answer may take a while."""
+        self._file.moves()
+        if self.limit is not None:
+            with suppress(RuntimeError):  # the answer is here before all has gone
+                self.limit.reschedule(asyncio.get_running_loop().time() + idle_s)
 
     def decode(self, encoding: str = "", errors: str = "") -> str:  # noqa: ARG002  (not ours)
         raise TypeError("the body of a file is not text")
@@ -186,6 +234,7 @@ def explain(remote: Remote, error: Exception) -> None:
         raise _unspeakable(remote, error) from None  # they show the URL's query
     if isinstance(error, aiohttp.ClientError | TimeoutError):
         reason, transient = _reason(remote, error)
+        reason += "".join(getattr(error, "__notes__", ()))
         # Where a request could not be written, aiohttp's own text has the whole URL.
         written = isinstance(error, aiohttp.ClientConnectionError)
         cause = error.__cause__ if written else None
@@ -194,7 +243,8 @@ def explain(remote: Remote, error: Exception) -> None:
 
 def _unspeakable(remote: Remote, error: aiohttp.ClientError) -> TransferError:
     if isinstance(error, aiohttp.ClientHttpProxyError):
-        reason = f"the proxy answered {error.status}"
+        notes = "".join(getattr(error, "__notes__", ()))
+        reason = f"the proxy answered {error.status}{notes}"
         if error.status == 407:
             return RemoteForbiddenError(str(remote), reason)
         return TransferError(str(remote), reason, transient=error.status >= 500)

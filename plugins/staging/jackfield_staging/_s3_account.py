@@ -1,8 +1,8 @@
 """One account's way to a store: s3fs's client, where buckets are, and signatures.
 
-botocore finds credentials, regions and end points, signs, and makes the calls about
-objects. Their bytes go over ``HTTPWire``: through botocore, a small object costs three
-times as much.
+botocore finds credentials, regions and end points, and signs. What is asked for goes
+over ``HTTPWire``: through botocore, a small object costs three times as much, and an
+answer may be as large as it likes.
 """
 
 from __future__ import annotations
@@ -27,8 +27,13 @@ from yarl import URL
 from jackfield import clock
 from jackfield_staging._core_files import Files, Runs
 from jackfield_staging._http_options import proxy_for
-from jackfield_staging._http_wire import Body, HTTPWire, explain
-from jackfield_staging._s3_errors import explained, read_refusal
+from jackfield_staging._http_wire import Body, HTTPWire, explain, small
+from jackfield_staging._s3_errors import (
+    MOST_TEXT,
+    explained,
+    read_refusal,
+    refusal_of,
+)
 
 if TYPE_CHECKING:
     import aiohttp
@@ -74,20 +79,29 @@ class S3Account(Files, S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         self._credentials: tuple[float, Any] = 0.0, None
 
     def explain(self, remote: Remote, error: Exception) -> None:
-        explain(remote, error)  # botocore's are explained by ``ask``
+        explain(remote, error)  # botocore's are explained where they come from
 
     async def leave(self) -> None:
         await self.wire.leave()
         if self._s3 is not None:
             await self._s3.close()
 
-    async def ask(self, remote: Remote, operation: str, **named: Any) -> Any:
-        """Make one call of botocore's and return its answer."""
-        if self.account.options.requester_pays:
-            named["RequestPayer"] = "requester"
-        with explained(remote):
-            api = await self.set_session()
-            return await getattr(api, operation)(**named)
+    async def told(
+        self, remote: Remote, method: str, target: Target, *given: Any, **more: Any
+    ) -> str:
+        """Do what ``exchange`` does, and return the text that is answered: a short one.
+
+        botocore would take one of any length.
+        """
+        answer = await self.exchange(remote, method, target, *given, **more)
+        try:
+            data = await small(answer, MOST_TEXT, self.account.timeouts.idle)
+        finally:
+            answer.release()
+        text = data.decode("utf-8", "replace")
+        if "<Error>" in text:  # what takes long may fail when its head has been sent
+            raise refusal_of(500, text, answer).error(remote)
+        return text
 
     async def exchange(
         self,
@@ -124,7 +138,7 @@ class S3Account(Files, S3FileSystem):  # type: ignore[misc]  # s3fs has no types
             )
             if answer.status < 300:
                 return answer
-            refusal = await read_refusal(answer)
+            refusal = await read_refusal(answer, self.account.timeouts.idle)
             if known or refusal.region in ("", region.name):
                 raise refusal.error(remote)
             known = refusal.region
@@ -139,7 +153,8 @@ class S3Account(Files, S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         parts = urlsplit(await api.generate_presigned_url("get_object", Params=named))
         scope = parse_qs(parts.query).get("X-Amz-Credential", ["/////"])[0].split("/")
         base = f"{parts.scheme}://{parts.netloc}{parts.path.removesuffix('/k')}"
-        proxy = proxy_for(parts.hostname or "", parts.scheme)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        proxy = proxy_for(parts.hostname or "", port, parts.scheme)
         region = self._regions[bucket] = _Region(base, scope[-3], proxy)
         return region
 

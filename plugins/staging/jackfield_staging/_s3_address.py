@@ -63,7 +63,11 @@ def target_of(remote: Remote) -> Target:
     if query or parts.fragment:
         reason = "write a ? in a key as %3F, and a # as %23; only versionId= may follow"
         raise TransferError(str(remote), reason)
-    return Target(bucket, unquote(parts.path)[1:], version)
+    try:
+        return Target(bucket, unquote(parts.path, errors="strict")[1:], version)
+    except UnicodeDecodeError as error:
+        reason = "its key is no UTF-8, as those of objects have to be"
+        raise TransferError(str(remote), reason) from error
 
 
 def account_of(remote: Remote) -> Account:

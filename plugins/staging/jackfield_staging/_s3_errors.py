@@ -13,6 +13,7 @@ from botocore import exceptions as botocore
 
 from jackfield import Remote, TransferError
 from jackfield import errors as kernel
+from jackfield_staging._http_wire import small
 
 if TYPE_CHECKING:
     import aiohttp
@@ -65,17 +66,22 @@ class Refusal:
         return TransferError(place, reason, passing, wait)
 
 
-async def read_refusal(answer: aiohttp.ClientResponse) -> Refusal:
+async def read_refusal(answer: aiohttp.ClientResponse, idle_s: float) -> Refusal:
     """Read an answer with a status of 300 and more."""
     try:
-        text = (await answer.content.read(MOST_TEXT)).decode("utf-8", "replace")
+        text = (await small(answer, MOST_TEXT, idle_s)).decode("utf-8", "replace")
     finally:
         answer.close()
+    return refusal_of(answer.status, text, answer)
+
+
+def refusal_of(status: int, text: str, answer: aiohttp.ClientResponse) -> Refusal:
+    """Read the text of an answer that says why something is not done."""
     headers = answer.headers
-    code = _element(text, "Code") or answer.reason or ""
-    region = headers.get("x-amz-bucket-region") or _element(text, "Region")
-    message, retry_after = _element(text, "Message"), headers.get("Retry-After", "")
-    return Refusal(answer.status, code, message, retry_after, region)
+    code = element(text, "Code") or answer.reason or ""
+    region = headers.get("x-amz-bucket-region") or element(text, "Region")
+    message, retry_after = element(text, "Message"), headers.get("Retry-After", "")
+    return Refusal(status, code, message, retry_after, region)
 
 
 @contextmanager
@@ -106,6 +112,8 @@ def _refused(answer: dict[str, Any]) -> Refusal:
     )
 
 
-def _element(text: str, name: str) -> str:
-    found = re.search(f"<{name}>([^<]*)</{name}>", text)
+def element(text: str, name: str) -> str:
+    """Return what the first element of a name holds, or nothing."""
+    # No more of it than a sentence: a character's number may have a million digits.
+    found = re.search(f"<{name}>([^<]{{,1000}})</{name}>", text)
     return html.unescape(found[1]).strip() if found else ""

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
-from collections.abc import Mapping
+import html
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from urllib.parse import unquote_plus
+from xml.etree import ElementTree
 
 from jackfield import Remote, RemoteInfo, Transfer, TransferError
-from jackfield.errors import RemoteChangedError, RemoteNotFoundError
-from jackfield_staging._core_files import BLOCK, Stream, escape
-from jackfield_staging._http_wire import SLICE, Body, block, first_block
+from jackfield.errors import RemoteChangedError, RemoteNotFoundError, one_line
+from jackfield_staging._core_files import BLOCK, Stream, Tally, escape
+from jackfield_staging._http_rules import content_range
+from jackfield_staging._http_wire import SLICE, Body, block, first_block, small
 from jackfield_staging._s3_account import S3Account
+from jackfield_staging._s3_errors import MOST_TEXT, element
 
 if TYPE_CHECKING:
     import aiohttp
@@ -22,8 +28,7 @@ if TYPE_CHECKING:
     from jackfield_staging._core_calls import Outgoing
     from jackfield_staging._s3_address import Target
 
-log: Final = logging.getLogger("jackfield.staging.s3")
-
+MOST_PAGE: Final = 4 << 20  # bytes that a thousand keys of 1024 letters may take
 MOST_PARTS: Final = 10_000
 ABORT_S: Final = 5.0  # that a failed upload waits for its parts to be given up
 SOON_READ: Final = (
@@ -35,36 +40,55 @@ class S3Files(S3Account):
     """s3fs's filesystem with what transfers need beyond it. A path is a ``Target``."""
 
     async def look(self, remote: Remote, path: Target) -> RemoteInfo:
-        named = _object(remote, path)
-        if path.version:
-            named["VersionId"] = path.version
-        head = await self.ask(remote, "head_object", **named)
-        modified = _date(head["LastModified"])
-        return RemoteInfo(head["ContentLength"], head["ETag"], modified)
+        _check_key(remote, path)
+        query = {"versionId": path.version} if path.version else None
+        answer = await self.exchange(remote, "HEAD", path, {}, query=query)
+        answer.release()
+        return replace(_told(answer, answer.content_length), settled=False)
 
-    async def below(self, remote: Remote, path: Target) -> dict[str, RemoteInfo]:
-        """List the objects below a prefix; keys that end with ``/`` are no files."""
-        named: dict[str, str] = {"Bucket": path.bucket, "Prefix": path.key}
-        found: list[dict[str, Any]] = []
-        more = True
-        while more:
-            page = await self.ask(remote, "list_objects_v2", **named)
-            found += page.get("Contents", ())
-            more = bool(page.get("IsTruncated"))
-            named["ContinuationToken"] = page.get("NextContinuationToken", "")
+    def listed(
+        self, call: Callable[..., Any], remote: Remote, path: Target
+    ) -> dict[str, RemoteInfo]:
+        """List the objects below a prefix; keys that end with ``/`` are no files.
+
+        botocore would take a page of any size, and read it on the loop.
+        """
+        tally, found, token = Tally(remote), dict[str, RemoteInfo](), ""
+        while True:
+            page = call(self._page, remote, path, token)
+            tally.add("bytes", len(page))
+            try:
+                objects, more = read_page(page)
+            except (ValueError, LookupError, ArithmeticError, SyntaxError) as error:
+                reason = f"its listing cannot be understood: {one_line(error)}"
+                raise TransferError(str(remote), reason) from error
+            tally.add("files", len(objects))
+            found |= {key[len(path.key) :]: objects[key] for key in objects}
+            if more in ("", token):
+                break
+            token = more
         if path.key and not found:
             raise RemoteNotFoundError(str(remote), "no object's key begins with this")
-        return {
-            escape(one["Key"][len(path.key) :]): RemoteInfo(
-                one["Size"], one["ETag"], _date(one["LastModified"])
-            )
-            for one in found
-            if not one["Key"].endswith("/")
-        }
+        return {escape(key): found[key] for key in found if key[-1:] not in ("", "/")}
+
+    async def _page(self, remote: Remote, path: Target, token: str) -> bytes:
+        """Ask for some of the keys that begin alike, from a token on."""
+        query = {"encoding-type": "url", "list-type": "2", "prefix": path.key}
+        query |= {"continuation-token": token} if token else {}
+        whole = replace(path, key="")
+        answer = await self.exchange(remote, "GET", whole, {}, query=query)
+        try:
+            page = await small(answer, MOST_PAGE, self.account.timeouts.idle)
+        finally:
+            answer.release()
+        if len(page) > MOST_PAGE:
+            reason = f"a page of its listing has more than {MOST_PAGE} bytes"
+            raise TransferError(str(remote), reason)
+        return page
 
     async def stream(self, transfer: Transfer, path: Target) -> Stream:
         """Fetch an object in one request, which answers with one version of it."""
-        _object(transfer, path)
+        _check_key(transfer, path)
         headers: dict[str, str] = {}
         if transfer.offset and transfer.known.etag is not None:
             rest = f"bytes={transfer.offset}-"
@@ -76,34 +100,43 @@ class S3Files(S3Account):
             if answer.status == 206:
                 size, start = _size_of_all(transfer, answer), transfer.offset
             info = _told(answer, size)
-            first, ended = await first_block(answer)
+            idle_s = self.account.timeouts.idle
+            first, ended = await first_block(answer, idle_s)
         except BaseException:
             answer.close()
             raise
         if ended:
             return Stream(info, start, first)
-        return Stream(info, start, first, lambda: block(answer), close=answer.close)
+        read = partial(block, answer, idle_s)
+        return Stream(info, start, first, read, close=answer.close)
 
     async def send(self, file: Outgoing, path: Target) -> RemoteInfo:
         """Send a file; the object is replaced at once or not at all."""
         remote, options = file.transfer, self.account.options
-        _object(remote, path)
+        _check_key(remote, path)
         if path.version:
             raise TransferError(str(remote), "a version of an object cannot be written")
         try:
             if file.size > options.part_size:
                 return await self._send_in_parts(file, path)
-            wishes = {
-                "If-None-Match": "*" if options.create_only else "",
-                "x-amz-server-side-encryption": options.server_side_encryption,
-                "x-amz-storage-class": options.storage_class,
-            }
-            headers = {name: value for name, value in wishes.items() if value}
+            headers = {**self._wishes(), **self._condition()}
             answer = await self._store(file, path, (0, file.size), headers)
             return _told(answer, file.size)
         except RemoteChangedError as error:  # nothing else is asked on condition
             reason = "there is an object already, and create_only is set"
             raise TransferError(str(remote), reason) from error
+
+    def _wishes(self) -> dict[str, str]:
+        """Return the headers of what the user wishes for an object."""
+        options = self.account.options
+        wishes = {
+            "x-amz-server-side-encryption": options.server_side_encryption,
+            "x-amz-storage-class": options.storage_class,
+        }
+        return {name: value for name, value in wishes.items() if value}
+
+    def _condition(self) -> dict[str, str]:
+        return {"If-None-Match": "*"} if self.account.options.create_only else {}
 
     async def _store(
         self,
@@ -120,55 +153,64 @@ class S3Files(S3Account):
         answer = await self.exchange(
             remote, "PUT", target, headers, query=query, body=body, sha256=digest
         )
-        await answer.read()
+        await small(answer, MOST_TEXT, self.account.timeouts.idle)
+        answer.release()
         return answer
 
     async def _send_in_parts(self, file: Outgoing, target: Target) -> RemoteInfo:
         """Send parts one after another, of which the store makes an object at last."""
         remote, options = file.transfer, self.account.options
         step = max(options.part_size, -(-file.size // MOST_PARTS))
-        named, wishes = _object(remote, target), {}
-        if options.server_side_encryption:
-            wishes["ServerSideEncryption"] = options.server_side_encryption
-        if options.storage_class:
-            wishes["StorageClass"] = options.storage_class
-        begun = await self.ask(remote, "create_multipart_upload", **named, **wishes)
-        upload = named["UploadId"] = begun["UploadId"]
-        parts: list[dict[str, Any]] = []
-        end: dict[str, Any] = {"MultipartUpload": {"Parts": parts}}
-        if options.create_only:
-            end["IfNoneMatch"] = "*"
+        begun = await self.told(
+            remote, "POST", target, self._wishes(), query={"uploads": ""}
+        )
+        upload = element(begun, "UploadId")
+        if not upload:
+            raise TransferError(str(remote), "the store names no upload of parts")
+        parts: list[str] = []
         try:
             for number, start in enumerate(range(0, file.size, step), 1):
                 span = start, min(step, file.size - start)
                 query = {"partNumber": str(number), "uploadId": upload}
                 answer = await self._store(file, target, span, {}, query)
-                parts.append({"PartNumber": number, "ETag": answer.headers["ETag"]})
-            done = await self.ask(remote, "complete_multipart_upload", **named, **end)
+                etag = html.escape(answer.headers.get("ETag", ""))
+                parts.append(
+                    f"<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>"
+                )
+            whole = "".join(parts).join(
+                ("<CompleteMultipartUpload>", "</CompleteMultipartUpload>")
+            )
+            done = await self.told(
+                remote,
+                "POST",
+                target,
+                self._condition(),
+                query={"uploadId": upload},
+                body=whole.encode(),
+                sha256=hashlib.sha256(whole.encode()).hexdigest(),
+            )
         except BaseException:
-            await self._give_up(remote, named)
+            await self._give_up(remote, target, upload)
             raise
-        return RemoteInfo(file.size, done.get("ETag"), settled=True)
+        return RemoteInfo(file.size, element(done, "ETag") or None, settled=True)
 
-    async def _give_up(self, remote: Remote, named: Mapping[str, str]) -> None:
+    async def _give_up(self, remote: Remote, target: Target, upload: str) -> None:
         """Have the store forget the parts, also when nobody wants the transfer now."""
         try:
             async with asyncio.timeout(ABORT_S):
-                await self.ask(remote, "abort_multipart_upload", **named)
+                await self.told(
+                    remote, "DELETE", target, {}, query={"uploadId": upload}
+                )
         except Exception as error:
-            log.warning(
-                "%s: the parts of a failed upload may be left there, as upload %s: %s",
-                remote,
-                named["UploadId"],
-                error or type(error).__name__,
+            remote.warn(
+                f"{remote}: the parts of a failed upload may be left there, as upload "
+                f"{upload}: {one_line(error)}"
             )
 
 
-def _object(remote: Remote, target: Target) -> dict[str, str]:
-    """Return what botocore calls an object, or raise that there is no key."""
+def _check_key(remote: Remote, target: Target) -> None:
     if not target.key:
         raise TransferError(str(remote), "it names no object; write s3://BUCKET/KEY")
-    return {"Bucket": target.bucket, "Key": target.key}
 
 
 async def _digest(file: Outgoing, start: int, size: int) -> str:
@@ -190,11 +232,12 @@ def _digest_of(file: BinaryIO, start: int, size: int) -> str:
 
 def _size_of_all(transfer: Transfer, answer: aiohttp.ClientResponse) -> int:
     """Return the size of an object of which the right part is coming, or raise."""
-    span, _, size = answer.headers.get("Content-Range", "").partition("/")
-    if not span.startswith(f"bytes {transfer.offset}-") or not size.isdecimal():
+    span = answer.headers.get("Content-Range")
+    start, size = content_range(span)
+    if start != transfer.offset or size is None:
         reason = f"the store sends {span!r}, not what comes after {transfer.offset}"
         raise TransferError(str(transfer), reason, transient=True)
-    return int(size)
+    return size
 
 
 def _told(answer: aiohttp.ClientResponse, size: int | None) -> RemoteInfo:
@@ -202,6 +245,25 @@ def _told(answer: aiohttp.ClientResponse, size: int | None) -> RemoteInfo:
     headers = answer.headers
     modified = headers.get("Last-Modified")
     return RemoteInfo(size, headers.get("ETag"), modified, settled=True)
+
+
+def read_page(page: bytes) -> tuple[dict[str, RemoteInfo], str]:
+    """Read a page of a listing: its objects by key, and the next one's token, if any.
+
+    What it raises where the page is none is of many sorts.
+    """
+    if b"<!DOCTYPE" in page:  # of which stores have none: it could define anything
+        raise ValueError("there is a DOCTYPE in it")
+    top = ElementTree.fromstring(page)  # noqa: S314  (no definitions, and not too large)
+    plain = top.findtext("{*}EncodingType") != "url"
+    objects = {}
+    for one in top.iterfind("{*}Contents"):
+        told = {part.tag.rpartition("}")[2]: part.text or "" for part in one}
+        when = _date(datetime.fromisoformat(told["LastModified"]))
+        info = RemoteInfo(int(told["Size"]), told.get("ETag"), when)
+        objects[told["Key"] if plain else unquote_plus(told["Key"])] = info
+    more = top.findtext("{*}IsTruncated", "").strip() == "true"
+    return objects, top.findtext("{*}NextContinuationToken", "") if more else ""
 
 
 def _date(when: datetime) -> str:

@@ -28,7 +28,7 @@ from fsspec.registry import get_filesystem_class, known_implementations, registr
 
 from jackfield import ConfigurationError, Remote, TransferError, hookimpl
 from jackfield_staging._any_files import Async, Blocking, Memory, Wrapped
-from jackfield_staging._core_files import Place
+from jackfield_staging._core_files import Place, warn_insecure
 from jackfield_staging._core_hooks import Provider
 
 # Schemes that have a plugin of their own.
@@ -102,7 +102,11 @@ def _access(remote: Remote) -> tuple[Any, dict[str, Any], str]:
         kind = VerifyingSFTP
     else:
         arguments |= remote.options
-    path = unquote(str(kind._strip_protocol(remote.url)))
+    try:
+        path = unquote(str(kind._strip_protocol(remote.url)), errors="strict")
+    except UnicodeDecodeError as error:
+        reason = "its name is no UTF-8, as those of fsspec's filesystems have to be"
+        raise TransferError(str(remote), reason) from error
     return kind, arguments, path
 
 
@@ -134,6 +138,8 @@ def _webdav(remote: Remote, parts: SplitResult) -> dict[str, Any]:
     import httpx
 
     options = dict(remote.options)
+    if options.get("verify") is False:
+        warn_insecure(remote, f"{remote.scheme}: verify = false")
     scheme = "https" if options.pop("tls", True) else "http"
     login = _login(remote, parts)
     if "username" in login:
@@ -151,6 +157,8 @@ def _webdav(remote: Remote, parts: SplitResult) -> dict[str, Any]:
 def _sftp(remote: Remote) -> dict[str, Any]:
     """Return what paramiko connects with; ``key_file`` is its ``key_filename``."""
     arguments = {**remote.options, **_login(remote, urlsplit(remote.url))}
+    if arguments.get("insecure_host_keys"):
+        warn_insecure(remote, f"{remote.scheme}: insecure_host_keys = true")
     if "user" in arguments:
         arguments["username"] = arguments.pop("user")
     for name, called in (("key_file", "key_filename"), ("known_hosts", "known_hosts")):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from jackfield import ConfigurationError, Remote
-from jackfield_staging._core_files import Place
+from jackfield_staging._core_files import Place, warn_insecure
 from jackfield_staging._core_hooks import Provider
 from jackfield_staging._http_options import read_options
 
@@ -19,6 +19,8 @@ SCHEMES: Final = frozenset({"http", "https"})
 def reach(remote: Remote) -> Place:
     """Say how to reach a URL. One filesystem serves all: it keeps no secrets."""
     options = read_options(remote)
+    if options.insecure and remote.scheme == "https":
+        warn_insecure(remote, "https: insecure = true")
     try:
         from jackfield_staging._http_files import HTTPFiles
         from jackfield_staging._http_trail import Trail

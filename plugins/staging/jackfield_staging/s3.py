@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Final
 
 from jackfield import ConfigurationError, Remote
-from jackfield_staging._core_files import Place
+from jackfield_staging._core_files import Place, warn_insecure
 from jackfield_staging._core_hooks import Provider
 from jackfield_staging._s3_address import account_of, target_of
 
@@ -22,6 +22,8 @@ from jackfield_staging._s3_address import account_of, target_of
 def reach(remote: Remote) -> Place:
     """Say how to reach a URL, and by which account."""
     target, account = target_of(remote), account_of(remote)
+    if not account.options.verify:
+        warn_insecure(remote, "s3: verify = false")
     try:
         from jackfield_staging._s3_files import S3Files
     except ImportError as error:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from jackfield.errors import RemoteChangedError, RemoteNotFoundError, TransferError
+from jackfield.errors import RemoteChangedError, TransferError
 from jackfield.files import redact
 from jackfield.staging.local_names import safe_name
 from jackfield.staging.progress import OnProgress, ignore_progress
@@ -22,6 +22,7 @@ from jackfield.staging.remote import UNKNOWN, RemoteInfo, Stop
 from jackfield.staging.transfer import Transfer
 from jackfield_transfers.attempts import ask_to_move, move
 from jackfield_transfers.local import (
+    digest_of,
     discard,
     mismatch,
     part_name,
@@ -29,7 +30,7 @@ from jackfield_transfers.local import (
     regular_size,
     size_of,
 )
-from jackfield_transfers.site import Site, ask
+from jackfield_transfers.site import Site, look
 
 if TYPE_CHECKING:
     from jackfield.files import File
@@ -75,7 +76,8 @@ class _Fetch:
     """All attempts at one file.
 
     ``known`` and ``offset`` go from one attempt to the next: what the server said of
-    the version that the part's bytes are of, and how many bytes these are.
+    the version that the part's bytes are of, and how many bytes these are. So does
+    ``digest``, of a whole part whose version had changed.
     """
 
     file: File
@@ -87,6 +89,7 @@ class _Fetch:
     info: RemoteInfo = UNKNOWN
     known: RemoteInfo = UNKNOWN
     offset: int = 0
+    digest: str | None = None
 
     def __post_init__(self) -> None:
         self.part: Path = part_name(self.directory)
@@ -120,9 +123,24 @@ class _Fetch:
             transfer.check()  # does nobody want the file any more?
             publish(self.part, self.target, sync=self.site.rules.sync)
         except BaseException as error:
+            if isinstance(error, RemoteChangedError) and self._is_the_same(transfer):
+                publish(self.part, self.target, sync=self.site.rules.sync)
+                return "size"
             self._keep(transfer, error, whole=whole)
             raise
         return verified
+
+    def _is_the_same(self, transfer: Transfer) -> bool:
+        """Tell whether this attempt has brought the same bytes as the one before.
+
+        Some servers give each answer a new ETag. Two attempts that are whole, and
+        alike, show that it does not stand for the content.
+        """
+        earlier, self.digest = self.digest, None
+        if transfer.offset == 0 and size_of(self.part) == transfer.known.size:
+            self.digest = digest_of(self.part)
+        same = self.digest is not None and self.digest == earlier
+        return same and mismatch(self.file, self.part) is None
 
     def _transfer(self) -> Transfer:
         return Transfer(
@@ -130,6 +148,7 @@ class _Fetch:
             path=self.part,
             offset=self.offset,
             known=self.known,
+            sha256=self.file.sha256,
             max_bytes=self.site.rules.max_bytes or None,
             sync=self.site.rules.sync,
             stop=self.stop,
@@ -183,13 +202,13 @@ class _Fetch:
                 may be of both.
         """
         wrong = mismatch(self.file, self.part)
+        if wrong is None and self.file.sha256 is not None:
+            return "digest"  # whatever the server says of the file now
+        confirmed = info.settled or self._is_unchanged(info)
         if wrong is not None:
             # If two attempts have put the file together, the server may have resumed
             # with another version in spite of its validator, so it is worth a new try.
             raise TransferError(redact(self.file.url), wrong, transient=resumed)
-        confirmed = info.settled or self._is_unchanged(info)
-        if self.file.sha256 is not None:
-            return "digest"
         if info.etag is not None and confirmed:
             return "etag"
         return "none" if info.size is None and self.file.size is None else "size"
@@ -197,16 +216,13 @@ class _Fetch:
     def _is_unchanged(self, info: RemoteInfo) -> bool:
         """Ask for the remote file's state again; tell whether the version is confirmed.
 
-        It is not where the provider cannot ask or the server names no version.
+        It is not where nobody can ask, or the server refuses or names no version.
 
         Raises:
-            RemoteChangedError: It is another version, or gone.
+            RemoteChangedError: It is another version.
         """
         remote = self.site.remote(self.file.url, self.stop)
-        try:
-            after = ask(self.site, self.site.provider.stat, remote, RemoteInfo)
-        except RemoteNotFoundError as error:
-            raise RemoteChangedError(str(remote), "it is gone") from error
+        after = look(self.site, remote)
         if after is None:
             return False
         difference = info.differs(after)

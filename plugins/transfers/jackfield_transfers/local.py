@@ -8,13 +8,20 @@ import secrets
 import shutil
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from jackfield.errors import TransferError
 from jackfield.files import redact
 
 if TYPE_CHECKING:
     from jackfield.files import File
+
+_KINDS: Final = {
+    stat.S_IFREG: "a file",
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+}
 
 
 def part_name(directory: Path) -> Path:
@@ -46,7 +53,7 @@ def publish(part: Path, target: Path, *, sync: bool) -> None:
     absent because the directory is not synced, so that the new name may be lost.
     """
     if sync:
-        handle = os.open(part, os.O_RDONLY | os.O_CLOEXEC)
+        handle = os.open(part, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             os.fsync(handle)
         finally:
@@ -69,6 +76,59 @@ def regular_size(url: str, path: Path) -> int:
     return status.st_size
 
 
+def expect(url: str, path: Path | str, kind: int = stat.S_IFREG) -> os.stat_result:
+    """Look at what is to be sent or compared, following links.
+
+    Raises:
+        TransferError: It is not what its URL says, a file or (``S_IFDIR``) a directory.
+    """
+    try:
+        status = os.stat(path)  # noqa: PTH116  (a str or a Path)
+    except OSError as error:
+        reason = f"{str(path)!r} cannot be read: {error.strerror}"
+        raise TransferError(redact(url), reason) from error
+    found = stat.S_IFMT(status.st_mode)
+    if found != kind:
+        is_, wanted = _KINDS.get(found, "a device"), _KINDS[kind]
+        reason = f"{str(path)!r} is {is_}; expected {wanted}"
+        if stat.S_IFDIR in (kind, found):
+            reason += " (the URL of a directory, and no other, ends with /)"
+        raise TransferError(redact(url), reason)
+    return status
+
+
+def files_below(url: str, top: str) -> list[str]:
+    """List the paths of all files below a local directory, following links.
+
+    Raises:
+        TransferError: Something is no file and no directory, or a link leads nowhere,
+            or to a directory that it is in: there would be no end.
+    """
+    found: list[str] = []
+    pending: list[tuple[str, tuple[tuple[int, int], ...]]] = [(top, ())]
+    while pending:
+        here, above = pending.pop()
+        status = expect(url, here, stat.S_IFDIR)
+        identity = status.st_dev, status.st_ino
+        if identity in above:
+            reason = f"{here!r} is a link to a directory that it is in"
+            raise TransferError(redact(url), reason)
+        with os.scandir(here) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    pending.append((entry.path, (*above, identity)))
+                else:
+                    expect(url, entry.path)
+                    found.append(entry.path)
+    return sorted(found)
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def mismatch(file: File, path: Path) -> str | None:
     """Say in a sentence how a file differs from what its user declares, or ``None``."""
     if file.size is None and file.sha256 is None:
@@ -77,8 +137,7 @@ def mismatch(file: File, path: Path) -> str | None:
     if file.size is not None and file.size != size:
         return f"it has {size} bytes, size= declares {file.size}"
     if file.sha256 is not None:
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        digest = digest_of(path)
         if digest != file.sha256.lower():
             return f"its sha256 is {digest}, expected {file.sha256}"
     return None

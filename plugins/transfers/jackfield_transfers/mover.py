@@ -8,13 +8,14 @@ share no file system with the driver.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.hookspecs import hookimpl
 from jackfield.staging import mover
 from jackfield.staging.progress import OnProgress, ignore_progress
+from jackfield.staging.remote import warn_alone
 from jackfield_transfers import stage
 from jackfield_transfers.cache import Cache
 from jackfield_transfers.credentials import Credentials
@@ -36,9 +37,10 @@ def jackfield_create_mover(
     transfers: Mapping[str, Any],
     staging: Mapping[str, Mapping[str, Any]],
     credentials: tuple[Callable[[str], Any], ...],
+    warn: Callable[[str], None],
 ) -> mover.Mover:
     """Make the mover of one kernel."""
-    return Mover(transfers, staging, credentials)
+    return Mover(transfers, staging, credentials, warn)
 
 
 class Mover(mover.Mover):
@@ -52,7 +54,9 @@ class Mover(mover.Mover):
         transfers: Mapping[str, Any],
         staging: Mapping[str, Mapping[str, Any]],
         credentials: tuple[Callable[[str], Any], ...],
+        warn: Callable[[str], None],
     ) -> None:
+        self._warn = warn
         self._transfers = transfers
         self._staging = staging
         self._cache: Cache | None = _cache(transfers)
@@ -62,7 +66,9 @@ class Mover(mover.Mover):
         """Return the site of a scheme and host, by the rules that hold there."""
         table = self._staging.get(scheme, {})
         rules, options = rules_and_options(self._transfers, table, host)
-        return MovingSite(Site(provider, rules, options, self._secrets, self._cache))
+        return MovingSite(
+            Site(provider, rules, options, self._secrets, self._cache, self._warn)
+        )
 
     def verify(self, file: File) -> File:
         """Compare a local file with what its user declares; return it."""
@@ -74,6 +80,10 @@ class MovingSite(mover.Site):
     """What the kernel gets of a site; ``site`` is what our own functions take."""
 
     site: Site
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Where it is loaded, there is no log of the run to warn into.
+        return MovingSite, (replace(self.site, warn=warn_alone),)
 
     @property
     def provider(self) -> mover.Provider:

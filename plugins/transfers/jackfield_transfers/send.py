@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jackfield.errors import TransferError
+from jackfield.files import redact
 from jackfield.staging.progress import OnProgress, ignore_progress
 from jackfield.staging.remote import RemoteInfo, Stop
 from jackfield.staging.transfer import Transfer
 from jackfield_transfers.attempts import ask_to_move, move
-from jackfield_transfers.site import Site, ask
+from jackfield_transfers.local import expect, mismatch
+from jackfield_transfers.site import Site, look
 
 if TYPE_CHECKING:
     from jackfield.files import File
@@ -31,9 +33,13 @@ def send(
             for that.
     """
     path = Path(file.filepath)
+    expect(file.url, path)
+    wrong = mismatch(file, path)
+    if wrong is not None:
+        raise TransferError(redact(file.url), wrong)
 
     def attempt(number: int) -> str:
-        before = path.stat()
+        before = expect(file.url, path)
         transfer = Transfer(
             url=file.url,
             path=path,
@@ -63,7 +69,7 @@ def _verify(site: Site, transfer: Transfer, info: RemoteInfo, size: int) -> str:
     """Compare the size of the file that is there now; return how it was verified."""
     there = info.size
     if there is None:
-        seen = ask(site, site.provider.stat, transfer, RemoteInfo)
+        seen = look(site, transfer)
         there = seen.size if seen is not None else None
     if there is None:
         return "none"

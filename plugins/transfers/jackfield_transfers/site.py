@@ -5,21 +5,22 @@ It is one value that can be pickled, because workers that move files themselves 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-from jackfield.errors import TransferError, one_line
+from jackfield.errors import (
+    ConfigurationError,
+    RemoteChangedError,
+    TransferError,
+    one_line,
+)
 from jackfield.staging.mover import Hook, Provider  # noqa: TC001  (a field too)
-from jackfield.staging.remote import Remote, RemoteInfo, Stop
+from jackfield.staging.remote import Remote, RemoteInfo, Stop, warn_alone
 from jackfield_transfers.cache import Cache  # noqa: TC001  (a field of a dataclass)
 from jackfield_transfers.credentials import Credentials  # noqa: TC001  (a field too)
-from jackfield_transfers.retrying import call_with_retries
 from jackfield_transfers.rules import Rules  # noqa: TC001  (a field too)
 from jackfield_transfers.secrecy import without_secrets
-
-if TYPE_CHECKING:
-    from jackfield.staging.progress import OnProgress
 
 T = TypeVar("T")
 
@@ -34,6 +35,7 @@ class Site:
         options: The provider's own options.
         credentials: Looks up the credentials that the rules name.
         cache: Files of earlier runs, or ``None``.
+        warn: Takes warnings of providers: of a run, into its log.
     """
 
     provider: Provider
@@ -41,6 +43,7 @@ class Site:
     options: Mapping[str, Any]
     credentials: Credentials
     cache: Cache | None = None
+    warn: Callable[[str], object] = warn_alone
 
     def remote(self, url: str, stop: Stop) -> Remote:
         """Return a URL of this site as what providers get."""
@@ -52,20 +55,23 @@ class Site:
             "options": self.options,
             "credentials": self.credentials.get(self.rules.credentials),
             "timeouts": self.rules.timeouts,
+            "warn": self.warn,
         }
 
 
-def ask_with_retries(
-    site: Site,
-    hooks: tuple[Hook, ...],
-    remote: Remote,
-    kind: type[T],
-    on_progress: OnProgress,
-) -> T | None:
-    """Do what ``ask`` does, and try again after transient errors."""
-    return call_with_retries(
-        lambda _: ask(site, hooks, remote, kind), site.rules, remote.stop, on_progress
-    )
+def look(site: Site, remote: Remote) -> RemoteInfo | None:
+    """Ask what the server says of a file; ``None`` if it says nothing.
+
+    It may refuse: a place that takes files need not show them, and a link may be good
+    for one request. What has been moved is not wrong for that, but less is known of it.
+    """
+    try:
+        return ask(site, site.provider.stat, remote, RemoteInfo)
+    except (ConfigurationError, RemoteChangedError):
+        raise
+    except Exception:
+        remote.check()
+        return None
 
 
 def ask(site: Site, hooks: tuple[Hook, ...], remote: Remote, kind: type[T]) -> T | None:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from jackfield.errors import TransferError
 from jackfield.staging.local_names import safe_name
 from jackfield.staging.progress import OnProgress, Progress, ignore_progress
-from jackfield.staging.remote import RemoteInfo
+from jackfield.staging.remote import UNKNOWN
 from jackfield_transfers.fetch import fetch
-from jackfield_transfers.local import mismatch, part_name, publish
+from jackfield_transfers.local import expect, mismatch, part_name, publish
 from jackfield_transfers.send import send
-from jackfield_transfers.site import Site, ask_with_retries
+from jackfield_transfers.site import Site, look
 from jackfield_transfers.trees import fetch_tree, send_tree
 
 if TYPE_CHECKING:
@@ -57,11 +57,12 @@ def verify_in_place(file: File) -> File:
 
     Raises:
         FileNotFoundError: There is no such file.
-        TransferError: It has another size or digest.
+        TransferError: It has another size or digest, or is no file.
     """
     path = Path(file.filepath)
     if not path.exists():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), file.path)
+    expect(file.url, path)
     wrong = mismatch(file, path)
     if wrong is not None:
         raise TransferError(file.url, wrong)
@@ -76,8 +77,8 @@ def _cached(
     stop: Stop,
     on_progress: OnProgress,
 ) -> File:
-    remote, stat = site.remote(file.url, stop), site.provider.stat
-    info = ask_with_retries(site, stat, remote, RemoteInfo, on_progress) or RemoteInfo()
+    remote = site.remote(file.url, stop)
+    info = look(site, remote) or UNKNOWN  # then nothing of it is cached
     target = directory / safe_name(PurePosixPath(file.path).name)
     part = part_name(directory)
     if cache.take(file.url, info, part):
@@ -96,7 +97,7 @@ def _cached(
     # of that version. They are if the answers before, during and after the transfer
     # agree; otherwise the file is good, but it is not cached.
     if staged.verified != "none" and info.differs(brought) is None:
-        after = ask_with_retries(site, stat, remote, RemoteInfo, on_progress)
+        after = look(site, remote)
         if after is not None and info == replace(after, settled=info.settled):
             cache.keep(file.url, info, Path(staged.filepath))
     return staged

@@ -9,15 +9,16 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from jackfield.errors import RemoteNotFoundError, TransferError
 from jackfield.files import File, raw_path, redact
 from jackfield.staging.local_names import safe_name
 from jackfield_transfers.fetch import fetch
-from jackfield_transfers.local import discard, part_name
+from jackfield_transfers.local import discard, files_below, part_name
+from jackfield_transfers.retrying import call_with_retries
 from jackfield_transfers.send import send
-from jackfield_transfers.site import Site, ask_with_retries
+from jackfield_transfers.site import Site, ask
 
 if TYPE_CHECKING:
     from jackfield.staging.progress import OnProgress
@@ -27,6 +28,9 @@ T = TypeVar("T")
 
 _STRENGTH: Final = ("digest", "etag", "size", "none")
 """The values of ``File.verified``, the surest first."""
+
+_LONGEST: Final = 1 << 14
+"""Letters of a name below a directory, as it is quoted; Linux has paths of 4096."""
 
 _MAGIC: Final = "*"
 """The only special character of patterns; ``?`` and ``[`` are common in names."""
@@ -68,17 +72,23 @@ def send_tree(file: File, site: Site, stop: Stop, on_progress: OnProgress) -> Fi
     """Take all files below a local directory to their places below a URL.
 
     Several are moved at the same time. After a failure, those that are there stay.
+    Links are followed; of a directory without files nothing is sent. Names are sent as
+    the bytes that they are.
+
+    Raises:
+        TransferError: A file could not be sent, or something below is no file.
     """
-    top = Path(file.filepath)
+    top = file.filepath
     actions = [
         partial(
             send,
-            File(file.url + quote(path.relative_to(top).as_posix())).at(path),
+            File(file.url + quote(os.fsencode(path.removeprefix(top).lstrip("/")))).at(
+                path
+            ),
             site,
             on_progress=on_progress,
         )
-        for directory, _, names in os.walk(top)
-        for path in (Path(directory, name) for name in sorted(names))
+        for path in files_below(file.url, top)
     ]
     _side_by_side(actions, site.rules.connections, stop)
     return file
@@ -87,7 +97,12 @@ def send_tree(file: File, site: Site, stop: Stop, on_progress: OnProgress) -> Fi
 def _fetch_one(
     file: File, site: Site, place: Path, stop: Stop, *, on_progress: OnProgress
 ) -> File:
-    place.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.touch(exist_ok=False)  # of two twins, only one can
+    except FileExistsError:
+        reason = f"its local name {place.name!r} is taken by one that differs in case"
+        raise TransferError(redact(file.url), reason) from None
     directory = part_name(place.parent)
     directory.mkdir(mode=0o700)
     try:
@@ -145,13 +160,19 @@ def _listing(
 ) -> Mapping[str, RemoteInfo]:
     remote = site.remote(base, stop)
     kind: type[Mapping[str, RemoteInfo]] = Mapping  # type: ignore[type-abstract]  # for isinstance only
-    listed = ask_with_retries(site, site.provider.list, remote, kind, on_progress)
+    hooks = site.provider.list
+    listed = call_with_retries(
+        lambda _: ask(site, hooks, remote, kind), site.rules, stop, on_progress
+    )
     if listed is None:
         scheme = remote.scheme
         raise TransferError(str(remote), f"the plugin for {scheme}: cannot list files")
     for url in listed:
         if not url.startswith(base):
             reason = f"the listing has {redact(url)}, which is not below it"
+            raise TransferError(str(remote), reason)
+        if len(url) - len(base) > _LONGEST:
+            reason = f"its listing has a name of more than {_LONGEST} letters"
             raise TransferError(str(remote), reason)
     return listed
 
@@ -160,29 +181,39 @@ def _matching(
     listed: Mapping[str, RemoteInfo], base: str, pattern: str
 ) -> dict[str, tuple[str, ...]]:
     """Return the wanted URLs, each with the parts of its path below ``base``."""
-    fits = re.compile(_regex(pattern)) if pattern else None
+    fits = re.compile(_regex(pattern), re.DOTALL) if pattern else None
     top = len(PurePosixPath(File(base).path).parts)
     found: dict[str, tuple[str, ...]] = {}
     for url in sorted(listed):
-        below = url[len(base) :]
+        below = _decoded(url[len(base) :])
         if below and (fits is None or fits.fullmatch(below)):
             found[url] = PurePosixPath(File(url).path).parts[top:]
     return found
 
 
 def _regex(pattern: str) -> str:
-    """Translate a pattern: ``*`` fits any name or part of one, ``**`` also slashes."""
-    translated = []
-    for piece in re.split(r"(\*\*/|\*+)", pattern):
-        if piece == "**/":
-            translated.append("(?:.*/)?")
-        elif piece == "*":
-            translated.append("[^/]*")
-        elif piece.startswith("*"):
-            translated.append(".*")
+    """Translate a pattern: ``*`` fits any name or part of one, ``**`` also slashes.
+
+    The rest is decoded, as names are before they are compared: one provider writes
+    ``%20`` where another, or the user, writes a space.
+    """
+    first, *rest = re.split(r"(\*\*/|\*+)", pattern)
+    translated = [re.escape(_decoded(first))]
+    for number, star in enumerate(rest[::2]):
+        text = re.escape(_decoded(rest[2 * number + 1]))
+        if star == "**/":
+            translated.append(f"(?:.*/)?{text}")
+        elif star == "*" and text and 2 * number + 2 < len(rest):
+            # The first place that fits is as good as any later one. To try them all,
+            # for each star, would take for ever with names that are made for that.
+            translated.append(f"(?>[^/]*?{text})")
         else:
-            translated.append(re.escape(piece))
+            translated.append(f"{'[^/]*' if star == '*' else '.*'}{text}")
     return "".join(translated)
+
+
+def _decoded(text: str) -> str:
+    return unquote(text, errors="surrogateescape")
 
 
 def _places(top: Path, wanted: Mapping[str, tuple[str, ...]]) -> dict[str, Path]:
@@ -190,7 +221,8 @@ def _places(top: Path, wanted: Mapping[str, tuple[str, ...]]) -> dict[str, Path]
 
     Raises:
         TransferError: A path would lead out of ``top``, or two URLs have the same local
-            name, because making names safe has made them equal.
+            name, because making names safe has made them equal, or one is a file and
+            the directory of another, as it may be in an object store.
     """
     places: dict[str, Path] = {}
     taken: dict[Path, str] = {}
@@ -203,4 +235,11 @@ def _places(top: Path, wanted: Mapping[str, tuple[str, ...]]) -> dict[str, Path]
             reason = f"its local name would be that of {redact(other)}"
             raise TransferError(redact(url), reason)
         places[url] = place
+    for url, place in places.items():
+        for parent in place.parents:
+            if parent in taken:
+                reason = (
+                    f"its local directory would be the file {redact(taken[parent])}"
+                )
+                raise TransferError(redact(url), reason)
     return places

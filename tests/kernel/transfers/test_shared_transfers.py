@@ -298,7 +298,7 @@ def test_what_changes_each_time_is_an_error(load: Load) -> None:
     assert left(kernel) == []
 
 
-def test_what_vanishes_while_it_is_moved_has_changed(load: Load) -> None:
+def test_what_vanishes_when_it_has_arrived_is_known_by_its_size(load: Load) -> None:
     shelf = Shelf(x=b"abc")
 
     def vanish(transfer: jf.Transfer, content: bytes) -> jf.RemoteInfo:
@@ -308,8 +308,10 @@ def test_what_vanishes_while_it_is_moved_has_changed(load: Load) -> None:
 
     shelf.script = [vanish]
     with load(shelf):
-        error = read(jf.File("shelf://h/x")).exception(LIMIT_S)
-    assert isinstance(error, RemoteNotFoundError)  # at the second attempt
+        assert read(jf.File("shelf://h/x")).result(LIMIT_S) == b"abc"
+    [done] = [one for one in shelf.events if one.stage == "done"]
+    assert done.verified == "size"
+    assert shelf.asked == {"x": 1}
 
 
 @pytest.mark.parametrize("declared", [2, 4])

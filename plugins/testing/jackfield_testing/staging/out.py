@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jackfield.errors import DependencyError
+from jackfield.errors import DependencyError, TransferError
 from jackfield_testing.footprint import WAIT_S
 from jackfield_testing.staging import tasks
 from jackfield_testing.staging.case import (
@@ -97,6 +97,31 @@ class Out(StagingCase):
             assert second.result(WAIT_S) == BLOCK
             read = run.submit(tasks.read, run.file("second.dat"), second)
             assert difference(read.result(WAIT_S), tasks.content(BLOCK)) is None
+
+    def test_an_output_takes_the_place_of_its_own_input(
+        self, site: StagingSite, tmp_path: Path
+    ) -> None:
+        site.put("renewed.dat", b"the older file")
+
+        with self.running(site, tmp_path) as run:
+            both = run.file("renewed.dat")
+            before = run.read("renewed.dat")
+            done = run.submit(tasks.extend, both, outputs=[both])
+
+            assert done.result(WAIT_S) == len(b"the older file, and more")
+            assert before.result(WAIT_S) == b"the older file"
+
+        assert site.get("renewed.dat") == b"the older file, and more"
+
+    def test_a_directory_is_no_output_where_a_file_is_wanted(
+        self, site: StagingSite, tmp_path: Path
+    ) -> None:
+        with self.running(site, tmp_path) as run:
+            target = run.file("no-directory.dat")
+            error = failure(run.submit(tasks.write_tree, {"x": b"x"}, outputs=[target]))
+
+        assert isinstance(error, TransferError)
+        assert site.get("no-directory.dat") is None
 
     def test_many_outputs_at_a_time_do_not_mix(
         self, site: StagingSite, tmp_path: Path

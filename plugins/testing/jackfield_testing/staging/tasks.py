@@ -60,6 +60,18 @@ def write_tree(files: Mapping[str, bytes], outputs: Sequence[Any] = ()) -> None:
             path.write_bytes(data)
 
 
+def write_linked_tree(outputs: Sequence[Any] = ()) -> None:
+    """Write a file below a directory, and a link to that directory."""
+    for directory in outputs:
+        write_tree({"real/x.dat": b"linked"}, [directory])
+        (Path(directory) / "link").symlink_to("real")
+
+
+def extend(file: Any, outputs: Sequence[Any] = ()) -> int:
+    """Write to the output what the file holds, and more; return how much."""
+    return Path(outputs[0]).write_bytes(Path(file).read_bytes() + b", and more")
+
+
 def copy(file: Any, outputs: Sequence[Any] = ()) -> int:
     """Write to the output what the file holds; return how much."""
     return Path(outputs[0]).write_bytes(Path(file).read_bytes())

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 import jackfield as jf
+from jackfield.errors import TransferError
 from jackfield_testing.footprint import WAIT_S
 from jackfield_testing.staging import tasks
 from jackfield_testing.staging.case import StagingCase, failure, needs
@@ -53,6 +54,46 @@ class Trees(StagingCase):
         assert self._matching(site, tmp_path, "**/*.dat") == {
             name: data for name, data in TREE.items() if name.endswith(".dat")
         }
+
+    def test_a_pattern_fits_names_however_they_are_written(
+        self, site: StagingSite, tmp_path: Path
+    ) -> None:
+        self._place(site)
+        wanted = {name: TREE[name] for name in ("b c.txt", "100%.dat")}
+        found: dict[str, bytes] = {}
+
+        with self.running(site, tmp_path) as run:
+            for pattern in ("b%20c*", "%62 c.*", "100%25*"):
+                file = jf.File(site.url("tree/") + pattern)
+                found |= run.submit(tasks.read_tree, file).result(WAIT_S)
+
+        assert found == wanted
+
+    def test_a_linked_directory_is_sent_as_what_it_holds(
+        self, site: StagingSite, tmp_path: Path
+    ) -> None:
+        needs(self.stages_out, "does not stage out (stages_out)")
+        names = ("real/x.dat", "link/x.dat")
+        for name in names:
+            site.make_room(f"linked-tree/{name}")
+
+        with self.running(site, tmp_path) as run:
+            target = run.file("linked-tree/")
+            run.submit(tasks.write_linked_tree, outputs=[target]).result(WAIT_S)
+
+        assert [site.get(f"linked-tree/{name}") for name in names] == [b"linked"] * 2
+
+    def test_a_file_is_no_output_where_a_directory_is_wanted(
+        self, site: StagingSite, tmp_path: Path
+    ) -> None:
+        needs(self.stages_out, "does not stage out (stages_out)")
+
+        with self.running(site, tmp_path) as run:
+            target = run.file("no-file-tree/")
+            error = failure(run.submit(tasks.write, 10, 0, outputs=[target]))
+
+        assert isinstance(error, TransferError)
+        assert site.get("no-file-tree") is None
 
     def test_a_pattern_that_fits_nothing_is_a_missing_file(
         self, site: StagingSite, tmp_path: Path
