@@ -33,6 +33,9 @@ MARK: Final = "_JACKFIELD_MARKS"
 YOUNG_S: Final = 0.5
 """Seconds after the start of a process in which it may become a program."""
 
+QUIET_LOOKS: Final = 3
+"""So many looks in a row that find nothing are enough."""
+
 LOOKS: Final = 1000
 """Looks for what was killed, until it is gone; one in a system call may take long."""
 
@@ -95,11 +98,18 @@ def end_all() -> None:
 
 
 def kill_marked(mark: str) -> None:
-    """Kill every program with a mark, again until none is left that could start one."""
+    """Kill every program with a mark, until none is left that could start one.
+
+    A program may start another when the list of processes is made already, and be gone
+    before its turn comes. So a look that finds none is not the last one yet.
+    """
+    quiet = 0
     for _ in range(LOOKS):
-        if not sum(_kill(pid, mark) for pid in pids()):
+        found = sum(_kill(pid, mark) for pid in pids())
+        quiet = 0 if found else quiet + 1
+        if quiet == QUIET_LOOKS:
             return
-        time.sleep(0.002)
+        time.sleep(0.002 if found else 0.0)
 
 
 def pids() -> list[int]:
@@ -137,19 +147,20 @@ def _begins(pid: int) -> bool:
 def _kill(pid: int, mark: str) -> bool:
     """Kill a process if it has a mark; tell whether it has, or may have one soon.
 
-    A descriptor of the process comes first: it goes on meaning this one process, where
-    the id may be another's by the time of the signal.
+    A descriptor of the process goes on meaning this one process, where the id may be
+    another's by the time of the signal. Hence the second look, behind it.
     """
     if pid == os.getpid():
         return False
+    if not bears_mark(pid, mark):
+        return _begins(pid)
     try:
         process = os.pidfd_open(pid)
     except (AttributeError, OSError):
         return False
     try:
-        if not bears_mark(pid, mark):
-            return _begins(pid)
-        signal.pidfd_send_signal(process, signal.SIGKILL)
+        if bears_mark(pid, mark):
+            signal.pidfd_send_signal(process, signal.SIGKILL)
     except OSError:  # it is gone
         return False
     finally:

@@ -47,16 +47,16 @@ def read(pid: int) -> Process | None:
     return Process(pid, int(fields[1]), int(fields[3]), int(fields[19]), alive)
 
 
-def has_other_children(known: Iterable[int]) -> bool:
-    """Tell whether this process, of one thread, has children besides the known ones.
+def children() -> set[int] | None:
+    """Return the children of this process, which has one thread; ``None`` if unknown.
 
-    Nobody else reaps its children, so the list does not change while it is read.
+    Nobody else reaps them, so the list does not change while it is read.
     """
     try:
         listed = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
     except OSError:  # a kernel without such lists, or another system
-        return True
-    return not {int(pid) for pid in listed.split()} <= set(known)
+        return None
+    return {int(pid) for pid in listed.split()}
 
 
 def of_worker(worker: int, mark: str, server: int) -> list[Process]:

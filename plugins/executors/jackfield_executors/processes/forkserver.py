@@ -200,13 +200,15 @@ class _ForkServer:
         children than workers there is none: then this costs next to nothing.
         """
         _kill_group(worker)
-        end = monotonic() + END_S
-        while (
-            family.has_other_children(self._workers)
-            and (members := self._family(worker, number))
-            and monotonic() < end
-        ):
+        end, quiet = monotonic() + END_S, 0
+        while quiet < programs.QUIET_LOOKS and monotonic() < end:
+            children = family.children()
+            if children is not None and children <= self._workers.keys():
+                return
+            members = self._family(worker, number)
             family.kill(members)
+            # One may start another and be gone, between the list and the look at it.
+            quiet = 0 if members else quiet + 1
             sleep(0.001)
 
     def _reap(self) -> None:
@@ -240,7 +242,8 @@ class _ForkServer:
             members = family.of_server(os.getpid())
             family.kill(members)
             self._reap()
-            if not (self._workers or members) or monotonic() > end:
+            left = self._workers or members or family.children()
+            if not left or monotonic() > end:
                 os._exit(0)
             sleep(0.001)
 
