@@ -209,6 +209,25 @@ def test_three_changes_of_a_global_give_three_values() -> None:
 
 
 @pytest.mark.usefixtures("kernel")
+def test_a_class_of_the_script_is_what_it_is_at_each_call() -> None:
+    names: dict[str, Any] = {"__name__": "__main__"}
+    exec(
+        "class Base:\n    def size(self):\n        return 1\n"
+        "class Box(Base):\n    def size(self):\n        return 2\n"
+        "def f():\n    return Box().size()\n",
+        names,
+    )
+    app = jf.python_app(names["f"])
+    found = [app().result(LIMIT_S)]
+    names["Box"].size = lambda self: 3
+    found.append(app().result(LIMIT_S))
+    del names["Box"].size
+    found.append(app().result(LIMIT_S))
+
+    assert found == [2, 3, 1]
+
+
+@pytest.mark.usefixtures("kernel")
 def test_another_directory_does_not_lead_to_another_module(
     library: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

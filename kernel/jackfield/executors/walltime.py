@@ -43,6 +43,8 @@ class SoftWalltime:
 
     __slots__ = ("function", "name", "seconds")
 
+    wraps_tasks: Final = True
+
     def __init__(self, function: Callable[..., Any], name: str, seconds: float) -> None:
         self.function: Callable[..., Any] = function
         self.name: str = name

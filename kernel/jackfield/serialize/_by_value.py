@@ -10,41 +10,42 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+import threading
 import typing
 from collections import OrderedDict
 from collections.abc import Callable
-from itertools import count
 from typing import Any, Final, TypeAlias
 
 _KEPT: Final = 10_000
 """Objects to remember; of one that was forgotten another is made."""
-_numbers: Final = count()
-_tokens: Final[dict[int, str]] = {}
-_objects: Final[OrderedDict[str, Any]] = OrderedDict()
+_lock: Final = threading.Lock()
+_tokens: Final[dict[int, bytes]] = {}
+_objects: Final[OrderedDict[bytes, Any]] = OrderedDict()
 
 _MARKERS: Final = ("MISSING", "KW_ONLY", "_HAS_DEFAULT_FACTORY")
 """Things of ``dataclasses`` that exist once and pickle as if there were more."""
 _Reduced: TypeAlias = tuple[Any, ...]
 
 
-def once(token: str, make: Callable[..., Any], *arguments: Any) -> Any:
+def once(token: bytes, make: Callable[..., Any], *arguments: Any) -> Any:
     """Return the object of a token, made at the first time; called by unpickling."""
-    if token not in _objects:
-        _note(token, make(*arguments))
-    return _objects[token]
+    found = _objects.get(token)
+    return _noted(token, make(*arguments)) if found is None else found
 
 
-def _note(token: str, thing: Any) -> None:
-    _objects[token] = thing  # held, so that its ``id`` stays its own
-    _tokens[id(thing)] = token
-    if len(_objects) > _KEPT:
-        _tokens.pop(id(_objects.popitem(last=False)[1]), None)
+def _noted(token: bytes, thing: Any) -> Any:
+    with _lock:  # two threads may have made it: the first counts
+        kept = _objects.setdefault(token, thing)  # held: its ``id`` stays its own
+        _tokens[id(kept)] = token
+        if len(_objects) > _KEPT:
+            _tokens.pop(id(_objects.popitem(last=False)[1]), None)
+    return kept
 
 
 def _once(thing: Any, make: Callable[..., Any], *arguments: Any) -> _Reduced:
-    if id(thing) not in _tokens:
-        _note(f"{os.getpid()}-{id(_tokens)}-{next(_numbers)}", thing)
-    return once, (_tokens[id(thing)], make, *arguments)
+    token = _tokens.setdefault(id(thing), os.urandom(12))  # no other process has it
+    _noted(token, thing)
+    return once, (token, make, *arguments)
 
 
 _PLAIN: Final = ("__reduce_ex__", "__reduce__", "__getstate__", "__new__")

@@ -13,7 +13,7 @@ import sys
 from collections import ChainMap
 from functools import cache
 from pathlib import Path
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 from weakref import WeakSet
 
@@ -204,9 +204,23 @@ def _set_class_state(received: type, state: Any) -> type:
     """
     if received not in _own:
         setter, members = state
+        if received in _received and not hasattr(received, "_member_map_"):
+            for name in _gone(received, members[0]):
+                delattr(received, name)
         setter(received, members)
         _received.add(received)
     return received
+
+
+def _gone(received: type, members: Mapping[str, Any]) -> list[str]:
+    """Return the members of a class that came before, and that it has no more."""
+    return [
+        name
+        for name, member in vars(received).items()
+        if name not in members
+        and not name.startswith(("__", "_abc_"))
+        and not isinstance(member, MemberDescriptorType)
+    ]
 
 
 def worker_can_import(module: str | None) -> bool:

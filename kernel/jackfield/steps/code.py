@@ -72,7 +72,8 @@ class PresentCode:
         extras = task.extras
         assert extras is not None
         function = original(work.function)
-        note = partial(self._flights().note_changes, task.spec, extras, function)
+        own = _without_wrappers(function)
+        note = partial(self._flights().note_changes, task.spec, extras, own)
         if sent:
             note()
             if function is not work.function:
@@ -89,3 +90,13 @@ def original(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return the function that something stands for which was given to an executor."""
     stands = hasattr(type(function), "jackfield_sends")  # an object may have anything
     return function.jackfield_sends if stands else function  # type: ignore[attr-defined]  # looked up in its type
+
+
+def _without_wrappers(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a task's own function, of which its memo key was made.
+
+    Around it may be what stages its files and what enforces its walltime.
+    """
+    while getattr(type(function), "wraps_tasks", False):
+        function = function.function  # type: ignore[attr-defined]  # as they all have
+    return function

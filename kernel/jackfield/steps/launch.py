@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jackfield.errors import ExecutorError, one_line
 from jackfield.executors.selection import select
@@ -139,7 +139,8 @@ class Handover:
             self._drop_cancelled(tasks)
         works: list[Work] = []
         isolated = entry.capabilities.isolated
-        last: object = None
+        last: Any = None
+        sent: Any = None
         for task in submitted:
             work = task.work
             if work is None:  # ended by ``end_all_unreported`` since it was marked

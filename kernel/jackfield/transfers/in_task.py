@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from jackfield.errors import MissingOutputs
 from jackfield.graph.arguments import find, substitute
@@ -32,6 +32,8 @@ class StagedCall:
         sites: The site of each of its files, by URL.
         outputs: The remote files that the function makes, to be staged out afterwards.
     """
+
+    wraps_tasks: ClassVar[bool] = True
 
     app: str
     function: Callable[..., Any]

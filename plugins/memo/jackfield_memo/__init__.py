@@ -13,6 +13,8 @@ The rooms behind ``python``, each using those before it:
 - All that it reaches: ``graph`` walks, ``names`` and ``static`` (with
   ``import_effects`` for what imports do) say where to, and
   ``snapshot`` and ``own_changes`` tell later whether all is still so.
-- A call: ``parameters``, ``cost``, ``manifest``, and ``key_maker``, which puts it all
-  together and remembers code in ``code_cache``.
+- A call: ``parameters``, ``cost``, ``manifest``, and ``key_maker``, which puts all this
+  together and remembers code in ``code_cache``; ``on_use`` imports it when needed.
+- Which text an imported module was made of: ``process`` and ``loaded``.
+- That workers run what was hashed: ``sending``.
 """

@@ -112,23 +112,35 @@ class Sender:
 
 def _made(app: str, function: Callable[..., Any], *, thorough: bool) -> _Record:
     """Look at a function and pickle it; once more if it changes meanwhile."""
+    made = _looked_at(app, function, thorough=thorough)
     for _ in range(_ATTEMPTS):
-        reach = Reach()
+        if not made.reach.watch.changed():
+            break
+        made = _looked_at(app, function, thorough=thorough)
+    return made
+
+
+def _looked_at(app: str, function: Callable[..., Any], *, thorough: bool) -> _Record:
+    reach = Reach()
+    try:
         reach.walk(function)
-        if not reach.watch and not reach.names and not reach.texts:
-            return _Record(function, function, reach)
         expected = {
             name: likeness(value, thorough=thorough)
             for name, value in reach.names.items()
         }
         texts = {name: text_digest(name, file) for name, file in reach.texts.items()}
-        payload: bytes | SerializationError
-        try:
-            payload = dump_function(app, function)
-        except SerializationError as error:
-            payload = error
-        if not reach.watch.changed():
-            break
+    except Exception:  # an object that cannot even be looked at
+        log.warning(
+            "%s: what it reaches is not compared in workers", app, exc_info=True
+        )
+        return _Record(function, function, Reach())
+    if not reach.watch and not expected and not texts:
+        return _Record(function, function, reach)
+    payload: bytes | SerializationError
+    try:
+        payload = dump_function(app, function)
+    except SerializationError as error:
+        payload = error
     roots: dict[str, str] = {}
     if expected or texts:
         roots = roots_of({module for module, _ in (*reach.names, *texts.items())})
