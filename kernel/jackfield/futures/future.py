@@ -93,6 +93,10 @@ class TaskOfFuture(Protocol):
         """Number and name, for messages."""
         ...
 
+    def call_text(self) -> str:
+        """Return the call, arguments shortened; ``""`` where there is none to show."""
+        ...
+
     @property
     def status(self) -> str:
         """Name of the task's state."""
@@ -109,6 +113,10 @@ class TaskOfFuture(Protocol):
 
     def memo_info(self, *, ended: bool, cancelled: bool) -> MemoInfo:
         """Return whether an earlier result is used."""
+        ...
+
+    def see(self) -> None:
+        """Note that somebody has got the error with which it has failed."""
         ...
 
     def cancel(self, future: AppFuture[Any]) -> bool:
@@ -199,6 +207,7 @@ class KernelFuture(Future[T]):
         """
         self._await_end(timeout)
         if self._exception is not None:
+            self._task.see()
             try:
                 raise self._exception
             finally:
@@ -216,6 +225,8 @@ class KernelFuture(Future[T]):
             CancelledError: It was cancelled.
         """
         self._await_end(timeout)
+        if self._exception is not None:
+            self._task.see()
         return self._exception
 
     def _await_end(self, timeout: float | None) -> None:
@@ -349,14 +360,17 @@ class KernelFuture(Future[T]):
         return callbacks
 
     def _outcome(self) -> str:
-        """Return the state in a word or two, for ``repr``."""
+        """Return the state in a word or two, and the call, for ``repr``."""
         if self._state is PENDING:
-            return self._task.status
-        if self.cancelled():
-            return "cancelled"
-        if self._exception is not None:
-            return f"raised {type(self._exception).__name__}"
-        return f"returned {type(self._result).__name__}"
+            word = self._task.status
+        elif self.cancelled():
+            word = "cancelled"
+        elif self._exception is not None:
+            word = f"raised {type(self._exception).__name__}"
+        else:
+            word = f"returned {type(self._result).__name__}"
+        call = self._task.call_text()
+        return f"{word} [in {call}]" if call else word
 
 
 class AppFuture(KernelFuture[T]):

@@ -103,7 +103,10 @@ class AppSpec:
         self.not_in_key = _NO_MATTER.union(ignore_for_cache)
         limited = self.walltime is not None
         self.special = (
-            self.cache or self.kind == "join" or limited or bool(self.defaults)
+            self.cache
+            or self.kind in ("bash", "join")
+            or limited
+            or bool(self.defaults)
         )
 
 
@@ -175,6 +178,7 @@ class Home:
         started: When the kernel was made, in seconds since the epoch.
         stores: Returns a context manager with the checkpoint stores and their URLs,
             which stay open within it.
+        seen: Numbers of failed tasks; see ``Tally``.
         cancel: Cancels a task, given with its future; see ``AppFuture.cancel``.
         lift_item: Returns the future of one item of a future's result.
     """
@@ -182,6 +186,7 @@ class Home:
     caches: bool
     started: float
     stores: Callable[[], AbstractContextManager[list[tuple[str, CheckpointStore]]]]
+    seen: set[int]
     cancel: Callable[[Task, AppFuture[Any]], bool]
     lift_item: Callable[[AppFuture[Any], Any], AppFuture[Any]]
 
@@ -218,12 +223,14 @@ class Task:
         data_futures: One for each of ``extras.outputs``, then one for each stream that
             was given as a ``File``.
         error: Why it has failed.
-        reason: The same in one line, or ``""``. It is made early where ``str`` of the
-            error would call code of users.
+        reason: The same in one line, with the call, or ``""``. It is made early where
+            ``str`` of the error would call code of users.
     """
 
     __slots__ = (
         "__weakref__",
+        "_call",  # the call as text; only set where the task has failed
+        "_first",  # the task because of whose failure it was not run, by number
         "attempt",
         "cost",
         "data_futures",
@@ -274,6 +281,44 @@ class Task:
         return f"{self.id} ({self.spec.name})"
 
     # -- what its future asks; see ``TaskOfFuture``
+
+    def call_text(self) -> str:
+        """Return the call, arguments shortened; ``""`` where there is none to show.
+
+        That is so for a call with no label and nothing but futures, for a task of the
+        kernel's own, and for one that has ended, unless it has failed.
+        """
+        kept: str | None = getattr(self, "_call", None)
+        work, extras = self.work, self.extras
+        if kept is not None or work is None or self.spec.kind == "transfer":
+            return kept or ""
+        label = extras.label if extras is not None else ""
+        given = {*map(type, work.args), *map(type, work.kwargs.values())}
+        if given <= _FUTURES and not label:
+            return ""
+        from jackfield.graph.calls import shown_call  # only failures need it
+
+        name = self.spec.name
+        return shown_call(name, work.function, work.args, work.kwargs, label)
+
+    def see(self) -> None:
+        """Note that somebody has got the error with which it has failed."""
+        self.home.seen.add(self.first_failed)
+
+    @property
+    def first_failed(self) -> int:
+        """Number of the task that failed first: its own, or one that it depends on."""
+        first: int = getattr(self, "_first", self.id)
+        return first
+
+    def blame(self, other: Task) -> None:
+        """Note that it cannot run because of another one."""
+        self._first: int = other.first_failed
+
+    def keep_call(self) -> str:
+        """Do the same, and remember it for when the arguments are gone."""
+        self._call: str = self.call_text()
+        return self._call
 
     @property
     def status(self) -> str:

@@ -154,6 +154,7 @@ class Parts:
             caches=self.config.app_cache,
             started=time.time(),
             stores=self.checkpoints.reading,
+            seen=self.tally.seen,
             cancel=canceller.cancel,
             lift_item=self._lift_item,
         )

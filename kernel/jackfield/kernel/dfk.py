@@ -13,7 +13,7 @@ from jackfield.futures.mapping import windowed
 from jackfield.graph.task import AppSpec, checked_labels
 from jackfield.kernel.compose import Parts
 from jackfield.kernel.rundir import close_log, make_run_dir, open_log
-from jackfield.kernel.shutdown import Shutdown
+from jackfield.kernel.shutdown import INTERRUPTED, Shutdown
 from jackfield.kernel.waiting import wait_for_tasks
 from jackfield.plugins.manager import PluginManager
 from jackfield.states import Summary, TaskState  # noqa: TC001  (so that ``get_type_hints`` finds them)
@@ -336,6 +336,10 @@ class DataFlowKernel:
         """
         self._shutdown.cleanup(wait=wait)
 
+    def tell_no_failures(self) -> None:
+        """Do not say at the end which failures nobody has asked for: another does."""
+        self._shutdown.tells = False
+
     def __enter__(self) -> Self:
         return self
 
@@ -348,7 +352,8 @@ class DataFlowKernel:
         del error, traceback
         if self._config.exit_mode == "skip" and kind is None:
             return
-        self.cleanup(wait=kind is None and self._config.exit_mode == "wait")
+        wait = kind is None and self._config.exit_mode == "wait"
+        self._shutdown.cleanup(wait=wait, why=_why(kind))
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "open"
@@ -356,6 +361,14 @@ class DataFlowKernel:
 
     def __reduce__(self) -> Any:
         raise TypeError("A DataFlowKernel cannot be pickled: it lives in the driver.")
+
+
+def _why(kind: type[BaseException] | None) -> str:
+    """Return how what is said begins, if a ``with`` block ends by an exception."""
+    if kind is None:
+        return ""
+    interrupted = issubclass(kind, KeyboardInterrupt)
+    return INTERRUPTED if interrupted else f"the block ends by {kind.__name__}"
 
 
 def _manager(config: Config) -> PluginManager:

@@ -14,9 +14,7 @@ the checkpoint store is closed, and then the thread of the done-callbacks ends.
 from __future__ import annotations
 
 import atexit
-import contextlib
 import os
-import sys
 import threading
 import time
 from collections import deque
@@ -31,6 +29,7 @@ from jackfield.graph.scheduler import is_interrupt
 from jackfield.graph.task import Task
 from jackfield.kernel import current
 from jackfield.kernel.rundir import close_log
+from jackfield.kernel.telling import say, tell_cut, tell_failures
 from jackfield.kernel.waiting import wait_for_tasks
 
 if TYPE_CHECKING:
@@ -43,6 +42,9 @@ _THREADS_S: Final = 5.0
 
 One of them may be in a plugin or in a user's callback that never returns.
 """
+
+INTERRUPTED: Final = "interrupted"
+"""How what is said after a Ctrl-C begins."""
 
 _MOST_INTERRUPTS: Final = 20
 """So many times Ctrl-C, and the end is left as it is."""
@@ -63,11 +65,13 @@ class Shutdown:
     Attributes:
         kernel: The kernel. Plugins get it when they are told of its end.
         ended: Set when the kernel has ended.
+        tells: Whether the end says which failures nobody has asked for.
     """
 
     def __init__(self, kernel: Kernel, parts: Parts) -> None:
         self.kernel: Kernel = kernel
         self.ended: threading.Event = threading.Event()
+        self.tells: bool = True
         self._parts: Parts = parts
         self._pid: int = os.getpid()
         # Under ``"thread"``: which thread ends the kernel. For its ``setdefault``.
@@ -78,8 +82,11 @@ class Shutdown:
         """See that the kernel ends at the interpreter's exit, and is inert in forks."""
         _open.add(self)
 
-    def cleanup(self, *, wait: bool) -> None:
-        """End the kernel; see ``DataFlowKernel.cleanup``."""
+    def cleanup(self, *, wait: bool, why: str = "") -> None:
+        """End the kernel; see ``DataFlowKernel.cleanup``.
+
+        ``why`` begins what is said of tasks that are cut short; ``""`` says nothing.
+        """
         if self._pid != os.getpid() or self.ended.is_set():
             return
         if self._is_own_thread():
@@ -100,7 +107,7 @@ class Shutdown:
             while not self.ended.wait(NAP_S):  # in naps, so that a Ctrl-C is noticed
                 pass
         elif not self._began:
-            self._cleanup(wait=wait)
+            self._cleanup(wait=wait, why=why)
         # Otherwise this very thread is within the end, and a plugin that is told of it
         # calls ``cleanup``. To wait for the end here would be to wait for ever.
 
@@ -119,12 +126,13 @@ class Shutdown:
 
     # -- the three parts of an end
 
-    def _cleanup(self, *, wait: bool) -> None:
+    def _cleanup(self, *, wait: bool, why: str) -> None:
         grace: float | None = self._parts.config.exit_grace
         try:
             # In the ``try``: from this mark on, a Ctrl-C leads into the ``finally``.
             self._began = True
             if wait:
+                why = INTERRUPTED
                 self._wait()
                 grace = None
         finally:
@@ -132,6 +140,8 @@ class Shutdown:
             # not begun is cancelled, as by a Ctrl-C within the ``with`` block.
             try:
                 if grace is not None:
+                    if why:
+                        tell_cut(self._parts, why)
                     self._cancel()
             finally:
                 self._finish(grace=grace)
@@ -228,6 +238,7 @@ class Shutdown:
             parts.checkpoints.close,
             lambda: _stop_callbacks(parts, left()),
             lambda: _log_summary(parts),
+            *([partial(tell_failures, parts)] if self.tells else ()),
         ]
 
     def _tell_plugins(self) -> None:
@@ -249,13 +260,11 @@ class Shutdown:
         unfinished = self._parts.unfinished()
         if unfinished:
             grace = self._parts.config.exit_grace
-            text = (
-                f"jackfield: the program ends with {unfinished} unfinished tasks; "
+            say(
+                f"the program ends with {unfinished} unfinished tasks; "
                 f"those that run get {grace:g} s. Use `with jackfield.load():`, or "
-                f"wait_for_current_tasks(), to wait for all.\n"
+                f"wait_for_current_tasks(), to wait for all."
             )
-            with contextlib.suppress(Exception):  # stderr may be closed, or ``None``
-                sys.stderr.write(text)
         self.cleanup(wait=False)
 
     def before_fork(self) -> None:

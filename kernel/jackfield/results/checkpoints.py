@@ -25,6 +25,7 @@ from jackfield.errors import (
     KernelClosedError,
     one_line,
 )
+from jackfield.files import redact
 from jackfield.results.chained import IN_MEMORY
 from jackfield.results.writer import CheckpointWriter, again
 
@@ -128,6 +129,13 @@ class Checkpoints:
     def writes(self) -> bool:
         """Whether results are stored at all."""
         return self._writer is not None
+
+    @property
+    def promise(self) -> list[str]:
+        """A sentence on the results of this run in later ones, if they are kept."""
+        where = "" if self.store is None else f" in {redact(str(self.table['store']))}"
+        kept = not self._why_in_memory and self.table.get("mode") != "manual"
+        return [f"Results of cached apps are kept{where} for the next run."] * kept
 
     def save(
         self,

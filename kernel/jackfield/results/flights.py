@@ -17,8 +17,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from jackfield.errors import one_line
 from jackfield.files import File
+from jackfield.graph.dependency_errors import name_call
 from jackfield.results.copies import LARGE, Frozen, is_fixed, result_bytes, result_value
 from jackfield.results.outputs import altered, kept, produced, returned
 from jackfield.results.versions import FunctionVersions
@@ -381,7 +381,7 @@ class Flights:
         if task.extras is not None:
             task.extras.memo = "hit"
         if error is not None:  # here, and not in the step, which runs no user's code
-            task.reason = one_line(error)
+            name_call(task, error)
         self._actions.end(task, state, error, returned(result))
 
 

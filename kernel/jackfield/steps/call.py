@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.errors import BadStdStreamFile, ConfigurationError
 from jackfield.files import File, as_file
+from jackfield.graph.calls import KEPT_STDERR
 from jackfield.graph.task import AppSpec, Extras
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class CallReader:
         extras = Extras()
         extras.walltime = spec.walltime
         if not spec.defaults and READ_BY_KERNEL.isdisjoint(kwargs):
-            return extras, kwargs
+            return extras, self._keeping_stderr(spec, task_id, extras, kwargs)
         values = dict(spec.defaults)
         values.update({name: kwargs[name] for name in READ_BY_KERNEL & kwargs.keys()})
         if values.get("label") is not None:
@@ -86,7 +87,18 @@ class CallReader:
             extras.outputs = values["outputs"] = outputs
         rest = {name: kwargs[name] for name in kwargs if name not in READ_BY_KERNEL}
         accepted = {name: values[name] for name in values if name in spec.accepts}
-        return extras, {**rest, **accepted}
+        kwargs = self._keeping_stderr(spec, task_id, extras, {**rest, **accepted})
+        return extras, kwargs
+
+    def _keeping_stderr(
+        self, spec: AppSpec, task_id: int, extras: Extras, kwargs: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Tell a bash app where to keep its standard error, if the call does not."""
+        if spec.kind != "bash" or "stderr" in extras.streams:
+            return kwargs
+        extras.ignored = (*extras.ignored, KEPT_STDERR)
+        path = stream_path(self._run_dir, task_id, spec.name, extras.label, "stderr")
+        return {**kwargs, KEPT_STDERR: path}
 
     def _read_streams(
         self, spec: AppSpec, task_id: int, extras: Extras, values: dict[str, Any]

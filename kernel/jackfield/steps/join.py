@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from jackfield.errors import CircularWaitError
 from jackfield.graph import transitions
+from jackfield.graph.dependency_errors import name_call
 from jackfield.graph.task import is_own, own_tasks
 from jackfield.states import FINAL, TaskState
 
@@ -58,6 +59,7 @@ class Joins:
                 f"Join {task.title} returned a future of task {blocked.title}, which "
                 f"waits for the join itself: neither could ever end."
             )
+            name_call(task, error)
             self._ends.end(task, TaskState.FAILED, error, None, effects)
             return
         foreign = [future for future in inner if not is_own(future, self._home)]
@@ -93,4 +95,5 @@ class Joins:
                 f"Task {task.title} is the same call as join {leader.title}, which "
                 f"waits for it: neither could ever end."
             )
+            name_call(task, error)
             self._ends.end(task, TaskState.FAILED, error, None, effects)

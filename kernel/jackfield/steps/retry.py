@@ -67,7 +67,10 @@ class Retrier:
             self._fail(task, fault)
             return
         what = one_line(error)
-        self._log.info("Task %s: attempt %d failed: %s", task.title, task.attempt, what)
+        call = f" [in {call}]" if (call := task.call_text()) else ""
+        self._log.info(
+            "Task %s: attempt %d failed: %s%s", task.title, task.attempt, what, call
+        )
         self._scheduler.control(partial(self._again, task, delay, answer.executor))
 
     def _stopped(self) -> bool:
