@@ -292,6 +292,14 @@ class ExecutorError(_Facts, JackfieldError):
         return f"Executor {self.label!r}: {self.reason}"
 
 
+class ExecutorBrokenError(ExecutorError):
+    """An executor is broken for good: no task will ever run there again.
+
+    An executor raises or reports it; the kernel gives it no tasks any more that others
+    can run.
+    """
+
+
 class WorkerDiedError(ExecutorError):
     """The worker process that ran a task has died, and the task with it.
 
@@ -326,6 +334,13 @@ class UnsupportedByExecutorError(_Facts, ConfigurationError):
 
     def __str__(self) -> str:
         return f"No executor can run {self.task!r}: {' '.join(self.reasons)}"
+
+
+class FutureInTextWarning(UserWarning):
+    """A future was put into an f-string or ``str.format``, which does not wait for it.
+
+    It is warned of once for each line of code.
+    """
 
 
 # -- Of data and commands: pickling, bash apps, files, keys, stored results

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from jackfield.errors import KernelClosedError
 from jackfield.graph.task import AppSpec, checked_labels
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from jackfield.futures import AppFuture
     from jackfield.graph.task import Executors
     from jackfield.kernel.dfk import DataFlowKernel
+
+_MOST_SPECS: Final = 1_000
+"""Names of functions for which a record is kept, to make none for each call."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -61,6 +64,8 @@ class KernelExecutor(concurrent.futures.Executor):
         name = getattr(fn, "__name__", None) or type(fn).__name__
         spec = self._specs.get(name)
         if spec is None:
+            if len(self._specs) >= _MOST_SPECS:  # names that are made up
+                self._specs.clear()
             spec = self._specs[name] = AppSpec(name, executors=self._labels)
         future: AppFuture[R]
         if READ_BY_KERNEL.isdisjoint(kwargs):

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import warnings
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import CancelledError, Future
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING
@@ -45,6 +46,7 @@ from typing import (
     TypeVar,
 )
 
+from jackfield.errors import FutureInTextWarning
 from jackfield.futures.locks import Condition, Latch
 
 if TYPE_CHECKING:
@@ -305,6 +307,25 @@ class KernelFuture(Future[T]):
             f"{self!r} cannot be pickled: pass it to an app as an argument, to any "
             f"depth in lists, dicts and dataclasses, and the app gets its result."
         )
+
+    def __copy__(self) -> NoReturn:
+        raise TypeError(
+            f"{self!r} cannot be copied: it stands for one task. To hand it on, keep "
+            f"it as it is, or pass it to an app as an argument."
+        )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> NoReturn:
+        self.__copy__()
+
+    def __format__(self, spec: str) -> str:
+        warnings.warn(
+            "a future is put into a text, which does not wait for its result: pass "
+            "the future to an app, or ask for its .result(); if the future itself is "
+            "meant, write {...!r}.",
+            FutureInTextWarning,
+            stacklevel=2,
+        )
+        return format(str(self), spec)
 
     # -- the end
 

@@ -10,7 +10,7 @@ or behind a name that says so.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from enum import Enum
 from itertools import islice
@@ -43,7 +43,6 @@ _OTHERS: Final = frozenset(
 )
 """Packages whose values have a ``repr`` that is quick, short and harmless."""
 
-
 _SEQUENCES: Final[tuple[tuple[type[Iterable[Any]], str, str], ...]] = (
     (list, "[", "]"),
     (tuple, "(", ")"),
@@ -59,7 +58,20 @@ def shown_call(
     kwargs: Mapping[str, Any],
     label: str,
 ) -> str:
-    """Return a call as it would be written, cut to a line."""
+    """Return a call as it would be written, cut to a line; never raises."""
+    try:
+        return _shown_call(name, function, args, kwargs, label)
+    except Exception:
+        return printable(f"{name}(...)")
+
+
+def _shown_call(
+    name: str,
+    function: object,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    label: str,
+) -> str:
     names = iter(_parameters(function))
     kwargs = {name: kwargs[name] for name in kwargs if name != KEPT_STDERR}
     parts = [_argument(next(names, ""), value, "") for value in args[:_ITEMS]]
@@ -170,17 +182,18 @@ def _fields(names: Iterable[str], values: Iterable[Any], depth: int) -> Iterator
 
 
 def _quoted(text: str) -> str:
-    """Quote a text; of a long one keep both ends, because the ends of paths differ."""
+    """Quote a text; of a long one keep both ends, because the ends of paths differ.
+
+    Of a very long one with URLs only the beginning, or half a URL might show a secret.
+    """
     if len(text) > 20 * _TEXT:  # nothing of megabytes is searched
-        text = text[: 10 * _TEXT] + text[-10 * _TEXT :]
+        head, tail = text[: 10 * _TEXT], text[-10 * _TEXT :]
+        text = f"{_without_secrets(head)[:_TEXT]}..." if "://" in text else head + tail
     return repr(_cut(_without_secrets(text), _TEXT))
 
 
 def _without_secrets(text: str) -> str:
-    if "://" not in text:
-        return text
-    replace: Callable[[re.Match[str]], str] = lambda found: redact(found[0])  # noqa: E731
-    return _URL.sub(replace, text)
+    return _URL.sub(lambda found: redact(found[0]), text) if "://" in text else text
 
 
 def _cut(text: str, limit: int) -> str:

@@ -136,7 +136,9 @@ class Extras:
         refusal: Why a result was found but not used, or ``""``.
         value: What the function has returned, while the task joins or finishes.
         joining: Whether the body of a join app has returned.
+        inner: The tasks that it waits for while it joins.
         forced: Label of the executor that a retry has asked for, or ``None``.
+        avoided: Labels of executors that have failed while they had the task.
         in_task: Whether the task moves its remote files itself.
     """
 
@@ -152,7 +154,9 @@ class Extras:
     memo: Literal["hit", "miss", "off"] = "off"
     value: Any = None
     joining: bool = False
+    inner: Iterable[Task] = ()
     forced: str | None = None
+    avoided: frozenset[str] = frozenset()
     in_task: bool = False
 
     def files(self) -> list[File]:
@@ -373,6 +377,20 @@ class Task:
             self.extras.walltime = self.spec.walltime
         return self.extras
 
+    def dependencies(self) -> Iterable[Task]:
+        """Return the tasks of its kernel that it waits for now, and maybe some more."""
+        work = self.work
+        if self.state is TaskState.JOINING and self.extras is not None:
+            return self.extras.inner
+        if self.state is not TaskState.WAITING or work is None:
+            return ()
+        if self.found is not None:
+            return own_tasks(self.found.futures, self.home)
+        if self.parents is None:
+            return ()
+        values = (*work.args, *work.kwargs.values())
+        return own_tasks([one for one in values if type(one) in _FUTURES], self.home)
+
     def view(self, executors: tuple[str, ...] = ()) -> TaskView:
         """Return what hooks may see; ``executors`` are the labels of those that fit."""
         extras = self.extras
@@ -397,6 +415,7 @@ class Task:
         self.future = None
         if self.extras is not None:
             self.extras.value = None
+            self.extras.inner = ()
 
 
 def task_of(future: KernelFuture[Any]) -> Task:

@@ -194,7 +194,7 @@ class Parts:
         intake = Intake(self.live, self._home, self.closing, ends, self._release_files)
         retrier = Retrier(
             self.manager,
-            self.pool.route,
+            self.pool,
             self.config,
             self.closing,
             scheduler,

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar, overload
 
 from jackfield.errors import KernelClosedError
 from jackfield.futures.mapping import windowed
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from jackfield.config import Config
     from jackfield.futures import AppFuture
     from jackfield.graph.task import Executors
+
+_MOST_SPECS: Final = 1_000
+"""Names of plain functions for which a record is kept, to make none for each call."""
 
 R = TypeVar("R")
 
@@ -206,6 +209,8 @@ class DataFlowKernel:
             return self.submit_app(spec, func, args, kwargs)
         plain = self._plain_specs.get(name)
         if plain is None:
+            if len(self._plain_specs) >= _MOST_SPECS:  # names that are made up
+                self._plain_specs.clear()
             plain = self._plain_specs[name] = AppSpec(name)
         return self.submit_app(plain, func, args, kwargs)
 
@@ -239,7 +244,9 @@ class DataFlowKernel:
 
         Raises:
             BaseException: The error of a task, when its result is fetched; the calls
-                that were submitted after it are cancelled.
+                that were submitted after it are cancelled. Or what an iterable has
+                raised, when the results of all calls before it are given.
+            TypeError: There is no iterable, or ``window`` is no whole number.
         """
         return windowed(lambda *items: self.submit(func, *items), iterables, window)
 

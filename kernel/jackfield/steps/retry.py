@@ -8,17 +8,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.abc import Retry, Work
-from jackfield.errors import one_line
+from jackfield.errors import ExecutorError, one_line
 from jackfield.states import FINAL, TaskState
 
 if TYPE_CHECKING:
     from logging import Logger
 
     from jackfield.config import Config
-    from jackfield.graph.route import Route
+    from jackfield.executors.pool import ExecutorPool
     from jackfield.graph.scheduler import Scheduler
     from jackfield.graph.state import Closing
-    from jackfield.graph.task import AppSpec, Task
+    from jackfield.graph.task import Task
     from jackfield.graph.transitions import Effects
     from jackfield.plugins.manager import PluginManager
 
@@ -36,7 +36,7 @@ class Retrier:
     def __init__(
         self,
         manager: PluginManager,
-        route: Callable[[AppSpec, float | None], Route],
+        pool: ExecutorPool,
         config: Config,
         closing: Closing,
         scheduler: Scheduler,
@@ -44,7 +44,7 @@ class Retrier:
         log: Logger,
     ) -> None:
         self._manager = manager
-        self._route = route
+        self._pool = pool
         self._config = config
         self._closing = closing
         self._scheduler = scheduler
@@ -55,6 +55,11 @@ class Retrier:
         """Retry a task whose attempt failed, or end it. Called without the role."""
         if task.state in FINAL:
             return
+        entry = task.entry
+        if entry is not None and isinstance(error, ExecutorError):
+            self._pool.blame(entry, error)
+            extras = task.need_extras()
+            extras.avoided = extras.avoided | {entry.label}
         try:
             answer = self._ask(task, error)
             task.cost += answer.cost
@@ -83,7 +88,7 @@ class Retrier:
         manager = self._manager
         if not manager.hooks.retry or task.spec.kind == "transfer":
             return Retry()
-        view = task.view(self._route(task.spec, task.time_limit).labels)
+        view = task.view(self._pool.route(task.spec, task.time_limit).labels)
         answer = manager.ask(manager.hooks.retry, _checked, view, error, view.attempt)
         return answer or Retry()
 

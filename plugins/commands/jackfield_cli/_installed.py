@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from jackfield.errors import PluginError, PluginLoadError
+from jackfield.errors import PluginError, PluginLoadError, printable
 from jackfield.plugins import PluginManager
 
 if TYPE_CHECKING:
@@ -115,4 +115,4 @@ class InstalledCommands:
 
 
 def _complain(message: str) -> None:
-    click.echo(f"jackfield: {message}", err=True)
+    click.echo(f"jackfield: {printable(message)}", err=True)

@@ -368,6 +368,15 @@ def test_a_long_path_keeps_both_ends() -> None:
     assert len(text) < 70
 
 
+@pytest.mark.parametrize("length", [10, 300, 1_000, 5_000, 10**6])
+def test_a_url_of_any_length_shows_no_secret(length: int) -> None:
+    url = f"https://me:hush@h/x?sig=hush{'x' * length}hush"
+
+    assert "hush" not in shown(url)
+    assert "hush" not in shown(f"wget {url} {url}")
+    assert "hush" not in shown(jf.File(url))
+
+
 def test_a_list_that_holds_itself_ends() -> None:
     loop: list[Any] = []
     loop.append(loop)
