@@ -34,9 +34,13 @@ _TEXT: Final = 60
 _ITEMS: Final = 6
 _DEPTH: Final = 3
 _URL: Final = re.compile(r"\w[\w+.-]*://[^\s'\"]+")
-_SECRET: Final = re.compile(
-    r"passw|passphrase|secret|token|credential|api_?key|access_?key", re.IGNORECASE
+_NAMES: Final = r"passw|passphrase|secret|token|credential|api_?key|access_?key"
+_SECRET: Final = re.compile(_NAMES, re.IGNORECASE)
+_HOLDS_SECRET: Final = re.compile(
+    rf"((?:{_NAMES})\w*['\"]?\s*[:=]\s*)\S+", re.IGNORECASE
 )
+"""A text such as ``password=hush``; the group is all but the secret."""
+
 _PLAIN: Final = frozenset({bool, complex, float, range, slice, type(None)})
 _OTHERS: Final = frozenset(
     {"datetime", "decimal", "fractions", "ipaddress", "numpy", "pandas", "uuid"}
@@ -84,7 +88,8 @@ def _shown_call(
 
 def shown_command(command: str) -> str:
     """Return a command line as messages show it: in one line, cut, without secrets."""
-    return printable(_cut(_without_secrets(command.strip()), LONGEST))
+    shown = _HOLDS_SECRET.sub(r"\1***", _without_secrets(command.strip()))
+    return printable(_cut(shown, LONGEST))
 
 
 def _parameters(function: object) -> tuple[str, ...]:
@@ -189,6 +194,8 @@ def _quoted(text: str) -> str:
     if len(text) > 20 * _TEXT:  # nothing of megabytes is searched
         head, tail = text[: 10 * _TEXT], text[-10 * _TEXT :]
         text = f"{_without_secrets(head)[:_TEXT]}..." if "://" in text else head + tail
+    if _HOLDS_SECRET.search(text):  # where it ends is not known
+        return "'***'"
     return repr(_cut(_without_secrets(text), _TEXT))
 
 
