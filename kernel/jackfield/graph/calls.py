@@ -194,9 +194,9 @@ def _quoted(text: str) -> str:
     if len(text) > 20 * _TEXT:  # nothing of megabytes is searched
         head, tail = text[: 10 * _TEXT], text[-10 * _TEXT :]
         text = f"{_without_secrets(head)[:_TEXT]}..." if "://" in text else head + tail
-    if _HOLDS_SECRET.search(text):  # where it ends is not known
-        return "'***'"
-    return repr(_cut(_without_secrets(text), _TEXT))
+    text = _without_secrets(text)
+    hidden = _HOLDS_SECRET.search(text)  # where the secret ends is not known
+    return "'***'" if hidden else repr(_cut(text, _TEXT))
 
 
 def _without_secrets(text: str) -> str:

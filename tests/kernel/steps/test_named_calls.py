@@ -337,6 +337,9 @@ class HostileList(list[Any]):
         (Options, "Options"),
         (jf.File("https://me:hush@h/x?token=hush"), "File('https://me:***@h/x?***')"),
         ("curl https://me:hush@h/x", "'curl https://me:***@h/x'"),
+        ("--password=hush --all", "'***'"),
+        ("{'api_key': 'hush'}", "'***'"),
+        ("/data/tokens/secret_garden.txt", "'/data/tokens/secret_garden.txt'"),
         (Future(), "<Future>"),
     ],
     ids=lambda value: type(value).__name__,
@@ -399,9 +402,9 @@ def test_an_argument_with_the_name_of_a_secret_is_not_shown() -> None:
 
 
 def test_a_command_is_shown_in_one_line_without_secrets() -> None:
-    text = shown_command("wget https://me:hush@h/x\nsort x")
+    text = shown_command("wget https://me:hush@h/x\nsort --token=hush x")
 
-    assert text == r"wget https://me:***@h/x\nsort x"
+    assert text == r"wget https://me:***@h/x\nsort --token=*** x"
 
 
 def test_nothing_of_a_lazy_proxy_is_asked_where_a_task_fails(tmp_path: Path) -> None:

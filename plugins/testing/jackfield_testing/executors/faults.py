@@ -239,7 +239,7 @@ class Resources(ExecutorCase):
                     for n in range(3)
                 ]
                 harness.submit_batch(works)
-                assert settled(gate.entered, WAIT_S)
+                until_entered(gate, f"{name}-0")
                 if harness.executor.workers > 1:  # time for another one to begin
                     harness.wait([harness.submit(tasks.add, 1)])
                 assert len(gate.entered()) == 1, f"more than {amount:g} {name}"
