@@ -88,11 +88,12 @@ class _Console(logging.Handler):
     said: ClassVar[set[str]] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        own = record.name == _KERNEL and not getattr(record, "told", False)
+        told = getattr(record, "told", False)  # once for each run, by the kernel
+        own = record.name == _KERNEL and not told
         if own or getattr(record, "warned", False) or logging.getLogger().handlers:
             return
         text = record.getMessage()
-        if text not in self.said and len(self.said) < _MOST_SAID:
+        if told or (text not in self.said and len(self.said) < _MOST_SAID):
             self.said.add(text)
             say(printable(text))
 

@@ -42,6 +42,10 @@ DEFAULT_FILE: Final = "checkpoints.db"
 """Name of the store, beside the numbered runs, where none is configured."""
 
 
+_MOST_NAMES: Final = 1_000
+"""Names of apps that are remembered; after so many some are told once more."""
+
+
 @dataclass(eq=False)
 class Checkpoints:
     """The checkpoint store of one kernel.
@@ -169,6 +173,8 @@ class Checkpoints:
     def not_stored(self, app: str, error: BaseException) -> None:
         """Tell, once for each app, that a result cannot be stored."""
         if self.writes and app not in self._unsaved:
+            if len(self._unsaved) >= _MOST_NAMES:
+                self._unsaved.clear()
             self._unsaved.add(app)
             self._warn(f"Results of {app!r} are not stored: {one_line(error)}")
 

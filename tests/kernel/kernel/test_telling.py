@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -165,6 +167,34 @@ def test_only_those_are_told_that_nobody_has_seen(
     assert f"1 of 2 tasks failed, {TOLD}:" in err
     assert "Task 1 (check) failed" in err
     assert "Task 0" not in err
+
+
+@pytest.mark.parametrize("end", ["jf.wait_for_current_tasks()", "jf.dfk().cleanup()"])
+def test_a_kernel_that_ends_without_a_block_tells_it_too(
+    tmp_path: Path, end: str
+) -> None:
+    script = f"""
+import jackfield as jf
+
+@jf.python_app
+def fails(number):
+    raise ValueError("no such sample")
+
+jf.load(run_dir="runs")
+fails(3)
+{end}
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=LIMIT_S,
+    )
+
+    assert done.stderr.count(TOLD) == 1
+    assert "no such sample [in fails(3)]" in done.stderr
 
 
 def test_a_run_without_failures_says_nothing(
