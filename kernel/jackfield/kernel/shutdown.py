@@ -140,11 +140,17 @@ class Shutdown:
             # not begun is cancelled, as by a Ctrl-C within the ``with`` block.
             try:
                 if grace is not None:
-                    if why:
-                        tell_cut(self._parts, why)
-                    self._cancel()
+                    self._cut(why)
             finally:
                 self._finish(grace=grace)
+
+    def _cut(self, why: str) -> None:
+        """Cancel what has not begun; say so first, as long as it is there."""
+        try:
+            if why:
+                tell_cut(self._parts, why)
+        finally:  # after a second Ctrl-C too
+            self._cancel()
 
     def _wait(self) -> None:
         """Wait for all tasks, and for those that they submit; then take no more."""
