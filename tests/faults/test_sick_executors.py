@@ -173,6 +173,13 @@ def test_where_there_is_no_other_the_error_is_the_executors_own(
         assert error.label == "sick"
 
 
+def test_the_only_one_is_told_without_talk_of_others(load: Any) -> None:
+    kernel = load({"sick": Sick("reports")})
+    failures([kernel.submit(abs, n) for n in range(20)])
+
+    assert log_of(kernel).count("Executor 'sick' fails: no such partition") == 1
+
+
 def test_an_app_of_that_executor_alone_is_tried_there(load: Any) -> None:
     sick = Sick("reports")
     kernel = load({"sick": sick, "ok": HEALTHY}, retries=1)

@@ -254,9 +254,10 @@ class ExecutorPool:
             return
         entry.told = True
         self._log.warning(
-            "Executor %r %s, and what others can run goes to them: %s",
+            "Executor %r %s%s: %s",
             entry.label,
             "is broken for good" if for_good else "fails",
+            ", and what others can run goes to them" if len(self.labels) > 1 else "",
             printable(error.reason),
             extra={"told": True},
         )
