@@ -54,7 +54,9 @@ class JackfieldError(Exception):
     """
 
     call: ClassVar[str] = ""
-    __str__ = _as_shown(Exception.__str__)
+
+    def __str__(self) -> str:
+        return _as_shown(Exception.__str__)(self)
 
     def __init_subclass__(cls) -> None:
         if "__str__" in vars(cls):

@@ -165,8 +165,9 @@ def _parts(value: Any, kind: type, depth: int) -> tuple[str, Iterator[str], str]
     """
     if issubclass(kind, dict):
         return "{", (_item(*one, depth) for one in dict.items(value)), "}"
-    if issubclass(kind, tuple) and hasattr(kind, "_fields"):
-        return "(", _fields(kind._fields, tuple.__iter__(value), depth), ")"
+    names: Any = getattr(kind, "_fields", None)
+    if issubclass(kind, tuple) and names:
+        return "(", _fields(names, tuple.__iter__(value), depth), ")"
     for base, begin, end in _SEQUENCES:
         if issubclass(kind, base):
             return begin, (shown(one, depth) for one in base.__iter__(value)), end
