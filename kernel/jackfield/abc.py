@@ -163,7 +163,13 @@ class Executor(ABC):
     ``start`` is called once, before anything else, on the thread that loads the kernel
     or adds the executor. ``submit`` and ``cancel`` may then be called on several
     threads at once. ``shutdown`` is called on any thread that is not one of the
-    executor's own workers, because it has to wait for these.
+    executor's own workers, because it has to wait for these; it may come from inside
+    ``report``, on the thread that reports.
+
+    What fails by no fault of the task's own, as when a worker or the whole pool has
+    died, is reported as an ``ExecutorError`` with the executor's label. So a retry goes
+    elsewhere. If it is an ``ExecutorBrokenError``, no further work comes that another
+    executor can run.
     """
 
     capabilities: Capabilities = Capabilities()

@@ -10,14 +10,57 @@ the arguments of the constructor.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, dataclass_transform
 
 # -- Bases, and two helpers for messages
 
 
+def printable(text: str, keep: str = "") -> str:
+    r"""Return a text that does nothing to a terminal and hides nothing in it.
+
+    Messages hold names and texts that come from servers, files, tasks and other users.
+    What is not printable (escape sequences, line ends, marks that turn the direction of
+    writing, bytes that are no UTF-8) is written as Python would write it, ``\x1b``,
+    except for the characters in ``keep``.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else repr(c)[1:-1] for c in text)
+
+
+def _as_shown(message: Callable[[Any], str]) -> Callable[[Any], str]:
+    """Return a ``__str__`` that escapes the message and says which call has failed."""
+
+    @functools.wraps(message)
+    def shown(self: Any) -> str:
+        text = printable(message(self), keep="\n\t")
+        call = vars(self).get("call")  # not from the class: its base class may be any
+        if not call or f"[in {call}]" in text:  # as where it calls ``super().__str__``
+            return text
+        first, end, rest = text.partition("\n")
+        return f"{first} [in {call}]{end}{rest}"
+
+    return shown
+
+
 class JackfieldError(Exception):
-    """Base of every error that Jackfield raises."""
+    """Base of every error that Jackfield raises.
+
+    Attributes:
+        call: The call of an app that has failed with it, arguments shortened, such as
+            ``align('s1.bam', label='s1')``; or ``""``. The message ends with it.
+    """
+
+    call: ClassVar[str] = ""
+
+    def __str__(self) -> str:
+        return _as_shown(Exception.__str__)(self)
+
+    def __init_subclass__(cls) -> None:
+        if "__str__" in vars(cls):
+            setattr(cls, "__str__", _as_shown(vars(cls)["__str__"]))  # noqa: B010  (mypy)
 
 
 @dataclass_transform(eq_default=False)
@@ -38,6 +81,7 @@ class _Facts(Exception):  # noqa: N818  (errors have it as their first base)
         cls._defaults = {
             name: getattr(cls, name) for name in cls._names if hasattr(cls, name)
         }
+        super().__init_subclass__()
 
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__()  # `OSError` would take two as an errno and its text
@@ -61,13 +105,13 @@ def suggest(name: str, valid: Iterable[str]) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """Return class and message of an exception in one line; never raises."""
+    """Return class and message of an exception in one printable line; never raises."""
     try:
         text = str(error).strip().split("\n", 1)[0]
     except BaseException:
         text = "(its __str__ raises)"
     name = type(error).__name__
-    return f"{name}: {text}" if text else name
+    return printable(f"{name}: {text}" if text else name)
 
 
 # -- Of a kernel as a whole: configuration, start and end, plugins
@@ -255,6 +299,14 @@ class ExecutorError(_Facts, JackfieldError):
         return f"Executor {self.label!r}: {self.reason}"
 
 
+class ExecutorBrokenError(ExecutorError):
+    """An executor is broken for good: no task will ever run there again.
+
+    An executor raises or reports it; the kernel gives it no tasks any more that others
+    can run.
+    """
+
+
 class WorkerDiedError(ExecutorError):
     """The worker process that ran a task has died, and the task with it.
 
@@ -289,6 +341,13 @@ class UnsupportedByExecutorError(_Facts, ConfigurationError):
 
     def __str__(self) -> str:
         return f"No executor can run {self.task!r}: {' '.join(self.reasons)}"
+
+
+class FutureInTextWarning(UserWarning):
+    """A future was put into an f-string or ``str.format``, which does not wait for it.
+
+    It is warned of once for each line of code.
+    """
 
 
 # -- Of data and commands: pickling, bash apps, files, keys, stored results
@@ -356,13 +415,16 @@ class BashExitFailure(_Facts, BashAppError):  # noqa: N818  (the name Parsl's us
         app_name: The app.
         exitcode: The command's exit code. If a signal has killed it, 128 plus the
             number of the signal.
-        detail: The end of its standard error, with the file that holds all of it; or
-            the name of the signal; or ``""``.
+        detail: What is known of it: the signal's name, the last line of its standard
+            error, the command in short, the file that holds all of standard error, and
+            its end; or ``""``.
+        command: The command.
     """
 
     app_name: str
     exitcode: int
     detail: str = ""
+    command: str = ""
 
     def __str__(self) -> str:
         end = f": {self.detail}" if self.detail else ""

@@ -113,7 +113,7 @@ class TaskEvent(NamedTuple):
             apps and ``future[key]``, ``"_transfers"`` for files.
         wall: Seconds since the epoch; may jump with the clock.
         monotonic: Seconds on a clock that never goes back; for differences.
-        error: The failure in one line, or ``None``.
+        error: The failure in one line, with the call that it is of, or ``None``.
     """
 
     task: int

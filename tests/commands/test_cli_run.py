@@ -397,9 +397,11 @@ with jf.load(exit_grace=0.1):
         running.communicate()
 
     assert running.returncode == 130, errors
-    first, second = errors.splitlines()
-    assert first == "Interrupted."
-    assert second.startswith("1 task in ")
+    first, *waited, interrupted, summary = errors.splitlines()
+    assert first.startswith("jackfield: interrupted with 1 unfinished tasks: ")
+    assert waited[0].startswith("  Waiting for 0 (block(<Event>)) on ")
+    assert interrupted == "Interrupted."
+    assert summary.startswith("1 task in ")
 
 
 def test_a_second_ctrl_c_waits_for_nothing_more(place: Place) -> None:
@@ -463,7 +465,8 @@ script_has_ended.set()
         running.communicate()
 
     assert running.returncode == 130, errors
-    assert errors.startswith("Interrupted.\n")
+    assert errors.startswith("jackfield: interrupted with 2 unfinished tasks: ")
+    assert "\nInterrupted.\n" in errors
     assert "2 tasks in " in errors
 
 

@@ -111,6 +111,8 @@ def test_every_option_is_in_the_table_with_its_default(name: str) -> None:
     "attribute",
     [
         "local_damage",
+        "gives_space_back",
+        "readers_touch_files",
         "private_files",
         "short_kills",
         "kills",

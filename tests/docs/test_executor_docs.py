@@ -71,11 +71,18 @@ def test_the_examples_on_testing_run() -> None:
 
 @pytest.mark.parametrize(
     "attribute",
-    ["cancels_queued", "keeps_order", "waits_at_exit", "cycles", "short_cycles"],
+    [
+        "cancels_queued",
+        "keeps_order",
+        "waits_at_exit",
+        "cycles",
+        "short_cycles",
+        "resource_amounts",
+    ],
 )
 def test_the_kits_attributes_are_told_with_their_defaults(attribute: str) -> None:
     default = getattr(ExecutorConformance, attribute)
-    shown = f"`{default}`" if isinstance(default, bool) else str(default)
+    shown = f"`{default}`" if isinstance(default, bool | dict) else str(default)
 
     assert f"| `{attribute}` | {shown} |" in (DOCS / "testing-a-plugin.md").read_text()
 

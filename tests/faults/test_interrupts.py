@@ -676,3 +676,104 @@ gate.set()
     end = program.end()
 
     assert "[True, True]" in end.out, end
+
+
+# -- what Ctrl-C says -----------------------------------------------------------------
+
+
+WAITS = """
+@jf.python_app
+def waits(gene, label=None):
+    say("begun")
+    while True:
+        gate.wait(0.05)
+
+@jf.python_app(cache=True)
+def kept(value):
+    return value
+"""
+
+
+@pytest.mark.parametrize("place", ["in the block", "while leaving it"])
+def test_ctrl_c_says_what_is_waited_for_how_long_and_what_a_second_one_does(
+    start: Start, place: str
+) -> None:
+    program = start(
+        APPS
+        + WAITS
+        + f"""
+with load():
+    kept(1).result()
+    running = waits("BRCA2", label="lung")
+    rest = [identity(running) for _ in range(6)]
+    if {place == "in the block"}:
+        running.result()
+"""
+    )
+    program.wait_for("begun")
+    program.signal()
+    end = program.end()
+
+    assert_one_interrupt(end)
+    said = end.err.partition("Traceback")[0].splitlines()
+    assert said[0].startswith("jackfield: interrupted with 7 unfinished tasks: ")
+    assert "those that run get 0.3 s (exit_grace), the others are cancelled." in said[0]
+    assert said[1] == "  Waiting for 1 (waits('BRCA2', label='lung')) on 'threads'"
+    assert said[2] == "  Press Ctrl-C again to wait no longer."
+    assert said[3].startswith("  Results of cached apps are kept in sqlite:///")
+    assert "leaves thread" in said[4]  # it cannot be stopped
+    assert len(said) == 5
+
+
+@pytest.mark.parametrize(
+    "checkpoint",
+    ['{"store": "memory"}', '{"store": "sqlite:///x.db", "mode": "manual"}'],
+)
+def test_ctrl_c_promises_no_result_that_is_not_kept(
+    start: Start, checkpoint: str
+) -> None:
+    program = start(
+        APPS
+        + WAITS
+        + f"""
+with load(checkpoint={checkpoint}):
+    kept(1).result()
+    begin().result()
+"""
+    )
+    program.wait_for("begun")
+    program.signal()
+
+    assert "Results of cached apps" not in program.end().err
+
+
+def test_ctrl_c_says_nothing_where_nothing_is_unfinished(start: Start) -> None:
+    program = start(
+        APPS
+        + """
+with load():
+    identity(1).result()
+    say("ready")
+    gate.wait()
+"""
+    )
+    program.wait_for("ready")
+    program.signal()
+
+    assert "jackfield:" not in program.end().err
+
+
+def test_an_exception_that_leaves_the_block_says_what_is_waited_for(run: Run) -> None:
+    end = run(
+        APPS
+        + """
+with load():
+    begin()
+    while dfk_counts()[jf.TaskState.SUBMITTED] == 0:
+        pass
+    raise KeyError("mine")
+""".replace("dfk_counts()", "jf.dfk().task_state_counts")
+    )
+
+    assert "jackfield: the block ends by KeyError with 1 unfinished tasks" in end.err
+    assert "Waiting for 0 (begin) on 'threads'" in end.err

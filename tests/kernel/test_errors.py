@@ -17,6 +17,7 @@ EXAMPLES: dict[str, Any] = {
         "7 (c)", ("1 (a)", "4 (b)"), "ValueError: x"
     ),
     "DuplicatePluginError": errors.DuplicatePluginError("g", "n", ["a 1", "b 2"]),
+    "ExecutorBrokenError": errors.ExecutorBrokenError("cpu", "cannot start"),
     "ExecutorError": errors.ExecutorError("cpu", "cannot start"),
     "JoinError": errors.JoinError("7 (c)", ("1 (a)",), "ValueError: x"),
     "MemoKeyError": errors.MemoKeyError("app", "argument 1", "no"),

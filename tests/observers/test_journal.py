@@ -64,7 +64,7 @@ def test_each_task_is_told_with_its_states(tmp_path: Path, plugin: str) -> None:
         ]
     (failure,) = [one for one in events if one["state"] == "failed"]
     assert failure["app"] == "fail"
-    assert failure["error"] == "ValueError: no such thing"
+    assert failure["error"] == "ValueError: no such thing [in fail('no such thing')]"
     assert failure["executor"] == "cpu"
     assert all("error" not in one for one in events if one is not failure)
 
@@ -122,7 +122,8 @@ def test_what_follows_a_quoted_secret_stays(tmp_path: Path) -> None:
         fail("{'password': 'my secret', 'user': 'me'}").exception(LIMIT_S)
 
     (failure,) = [one for one in lines(kernel) if one.get("state") == "failed"]
-    assert failure["error"] == "ValueError: {'password': '***', 'user': 'me'}"
+    shown = "ValueError: {'password': '***', 'user': 'me'} [in fail('***')]"
+    assert failure["error"] == shown
 
 
 def test_a_line_stays_a_line_whatever_an_error_says(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from jackfield_staging._core_files import escape
 from jackfield_testing import StagingConformance, StagingSite
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.staging.servers.endpoint import Endpoint
 
 FOLDER: Final = "kit"
@@ -46,6 +48,8 @@ class EndpointSite(StagingSite):
 
 
 class TestNginx(StagingConformance):
+    notices_changes = False  # its ETag is made of the size and the second
+
     @pytest.fixture
     def site(self, nginx: Endpoint) -> EndpointSite:
         return EndpointSite(nginx)
@@ -53,6 +57,7 @@ class TestNginx(StagingConformance):
 
 @pytest.mark.slow
 class TestNginxWithTLS(StagingConformance):
+    notices_changes = False
     large = 1 << 20
 
     @pytest.fixture
@@ -91,6 +96,8 @@ class ObjectSite(EndpointSite):
 
 @pytest.mark.slow
 class TestWebDAVByHTTP(StagingConformance):
+    notices_changes = False  # WsgiDAV's ETag is made of the size and the second
+    replaces_whole = False  # it writes what is put in place
     large = 8 << 20
 
     @pytest.fixture
@@ -100,6 +107,8 @@ class TestWebDAVByHTTP(StagingConformance):
 
 @pytest.mark.slow
 class TestWebDAVByFsspec(StagingConformance):
+    notices_changes = False  # WsgiDAV's ETag is made of the size and the second
+    replaces_whole = False  # it removes the older file before it renames the new one
     large = 8 << 20
 
     @pytest.fixture
@@ -112,8 +121,15 @@ class TestWebDAVByFsspec(StagingConformance):
             credentials=login(webdav_server),
         )
 
+    @pytest.mark.xfail(reason="webdav4 asks for what%3F.dat, doubly quoted")
+    def test_a_directory_is_sent_with_all_that_is_in_it(
+        self, site: StagingSite, tmp_path: Path
+    ) -> None:
+        super().test_a_directory_is_sent_with_all_that_is_in_it(site, tmp_path)
+
 
 class TestOpenSSH(StagingConformance):
+    notices_changes = False  # SFTP tells the size and the second
     large = 8 << 20
     verified = "size"
     resumes = False

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import faulthandler
+import os
+import resource
+import signal
 import threading
 import warnings
 from collections.abc import Callable
@@ -122,6 +126,30 @@ class IsSilentAboutDamage(Behaved):
             return super().get(key)
 
 
+class DiesOfDamage(Behaved):
+    """As one does that maps a file which has become shorter."""
+
+    def get(self, key: bytes) -> CheckpointRecord | None:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            record = super().get(key)
+        if caught:
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            faulthandler.disable()
+            os.kill(os.getpid(), signal.SIGBUS)
+        return record
+
+
+class InterruptsAtDamage(Behaved):
+    def get(self, key: bytes) -> CheckpointRecord | None:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            record = super().get(key)
+        if caught:
+            raise KeyboardInterrupt
+        return record
+
+
 class ServesOneThread(Behaved):
     def __init__(self, directory: Path, **options: Any) -> None:
         super().__init__(directory, **options)
@@ -158,6 +186,8 @@ CASES = [
     (TakesAnyOption, "test_an_unknown_option_is_refused_by_name"),
     (ShowsItsFilesToAll, "test_files_are_for_this_user_alone_whatever_the_umask"),
     (IsSilentAboutDamage, "test_damage_is_told_once"),
+    (DiesOfDamage, "test_damage_is_told_once"),
+    (InterruptsAtDamage, "test_damage_is_told_once"),
     (ServesOneThread, "test_threads_may_read_while_one_writes"),
     (ServesOneThread, "test_another_thread_may_close"),
 ]
@@ -184,3 +214,45 @@ def test_a_store_that_breaks_its_contract_is_noticed(
 @pytest.mark.parametrize("test", sorted({test for _, test in CASES}))
 def test_a_store_that_keeps_it_passes(test: str, tmp_path: Path) -> None:
     getattr(kit_of(Behaved), test)(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "test"),
+    [
+        ({"gives_space_back": False}, "test_deleting_gives_disk_space_back"),
+        (
+            {"local_damage": False},
+            "test_a_last_record_that_is_cut_costs_that_record",
+        ),
+    ],
+)
+def test_what_a_store_does_not_promise_is_not_tested(
+    attributes: dict[str, Any], test: str, tmp_path: Path
+) -> None:
+    kit = type("Kit", (type(kit_of(Behaved)),), attributes)()
+
+    with pytest.raises(pytest.skip.Exception):
+        getattr(kit, test)(tmp_path)
+
+
+class NotesItsReaders(Behaved):
+    def open(self, **options: Any) -> CheckpointStore:
+        with (self.directory / "readers").open("a") as file:
+            file.write("x")
+        (self.directory / "readers").chmod(0o600)
+        return super().open(**options)
+
+
+@pytest.mark.parametrize("touch", [False, True])
+def test_readers_may_touch_files_where_that_is_said(
+    touch: bool, tmp_path: Path
+) -> None:
+    kit = type(
+        "Kit", (type(kit_of(NotesItsReaders)),), {"readers_touch_files": touch}
+    )()
+
+    if touch:
+        kit.test_what_is_read_only_is_not_changed(tmp_path)
+    else:
+        with pytest.raises(AssertionError):
+            kit.test_what_is_read_only_is_not_changed(tmp_path)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from jackfield.abc import Capabilities, ExecutorContext, Work
+from jackfield.errors import ExecutorError
 from jackfield_executors.threads import ThreadsExecutor
 from jackfield_testing import ExecutorConformance, Harness
 from jackfield_testing.executors import tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from jackfield.abc import Outcome
@@ -88,6 +91,62 @@ class HasNoWorkers(ThreadsExecutor):
         return 0
 
 
+class KnowsFunctionsByName(ThreadsExecutor):
+    def submit(self, batch: Sequence[Work]) -> None:
+        known = vars(self).setdefault("known", {})
+        for work in batch:
+            work.function = known.setdefault(work.name, work.function)
+        super().submit(batch)
+
+
+class LetsInterruptsThrough(ThreadsExecutor):
+    def submit(self, batch: Sequence[Work]) -> None:
+        for work in batch:
+            work.function(*work.args, **work.kwargs)
+
+
+class TakesAnyAmount(ThreadsExecutor):
+    capabilities = Capabilities(resources=frozenset({"gpu"}))
+
+
+class HasOneGpu(ThreadsExecutor):
+    """Gives the one that it has to one work after the other."""
+
+    capabilities = Capabilities(resources=frozenset({"gpu"}))
+
+    def start(self, context: ExecutorContext) -> None:
+        self.lock, self.taken = threading.Lock(), False
+        self.waiting: deque[Work] = deque()
+        self.context = context
+        super().start(ExecutorContext(context.label, context.run_dir, self.report))
+
+    def submit(self, batch: Sequence[Work]) -> None:
+        for work in batch:
+            if work.resources.get("gpu", 0) > 1:
+                error = ExecutorError(self.context.label, "it has one gpu")
+                self.context.report([(work, error, None)])
+            elif not work.resources.get("gpu") or self.take(work):
+                super().submit([work])
+
+    def take(self, work: Work) -> bool:
+        with self.lock:
+            if self.taken:
+                self.waiting.append(work)
+                return False
+            self.taken = True
+            return True
+
+    def report(self, outcomes: Sequence[Outcome]) -> None:
+        self.context.report(outcomes)
+        for work, _, _ in outcomes:
+            if work.resources.get("gpu"):
+                with self.lock:
+                    following = self.waiting.popleft() if self.waiting else None
+                    self.taken = following is not None
+                if following is not None:
+                    super().submit([following])
+
+
 def kit_of(executor: type[ThreadsExecutor]) -> ExecutorConformance:
     class Kit(ExecutorConformance):
         def make_executor(self, workers: int) -> ThreadsExecutor:
@@ -121,6 +180,7 @@ def test_an_executor_that_breaks_its_contract_is_noticed(
     ("broken", "test"),
     [
         (HasNoWorkers, "test_it_declares_what_it_can_do"),
+        (KnowsFunctionsByName, "test_two_functions_of_one_name_are_two"),
         (SaysItIsolates, "test_an_isolated_task_cannot_change_the_drivers_objects"),
         (SaysItShares, "test_a_task_that_is_not_isolated_gets_the_object_itself"),
     ],
@@ -133,3 +193,51 @@ def test_an_executor_that_is_not_what_it_says_is_noticed(
         pytest.raises(AssertionError),
     ):
         getattr(kit_of(broken), test)(harness.start())
+
+
+@pytest.mark.parametrize("task", [tasks.fail_with_interrupt, tasks.leave])
+def test_an_interrupt_that_comes_through_fails_its_test_and_not_the_run(
+    task: Callable[[], Any], tmp_path: Path
+) -> None:
+    with (
+        Harness(LetsInterruptsThrough(2), tmp_path) as harness,
+        pytest.raises(AssertionError, match="came out of the plugin"),
+    ):
+        harness.start().submit(task)
+
+
+RESOURCES = [
+    "test_what_is_taken_together_is_never_more_than_there_is",
+    "test_more_than_there_is_is_an_error_and_does_not_wait",
+]
+
+
+@pytest.mark.parametrize("test", RESOURCES)
+def test_an_executor_that_takes_any_amount_is_noticed(
+    test: str, tmp_path: Path
+) -> None:
+    class Kit(ExecutorConformance):
+        resource_amounts = {"gpu": 1.0}
+
+        def make_executor(self, workers: int) -> ThreadsExecutor:
+            return TakesAnyAmount(workers)
+
+    with pytest.raises(AssertionError):
+        getattr(Kit(), test)(tmp_path)
+
+
+@pytest.mark.parametrize("test", RESOURCES)
+def test_one_that_keeps_to_its_amounts_passes(test: str, tmp_path: Path) -> None:
+    class Kit(ExecutorConformance):
+        resource_amounts = {"gpu": 1.0}
+
+        def make_executor(self, workers: int) -> ThreadsExecutor:
+            return HasOneGpu(workers)
+
+    getattr(Kit(), test)(tmp_path)
+
+
+@pytest.mark.parametrize("test", RESOURCES)
+def test_amounts_that_are_not_told_are_asked_for(test: str, tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="resource_amounts does not tell"):
+        getattr(kit_of(HasOneGpu), test)(tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -127,6 +128,36 @@ class ListsFlat(Folder):
         return {url: one for url, one in found.items() if url.count("/") < 5}
 
 
+class ListsUnquoted(Folder):
+    def find(self, remote: jf.Remote) -> dict[str, jf.RemoteInfo]:
+        return {unquote(url): one for url, one in super().find(remote).items()}
+
+
+class HasOneValidator(Folder):
+    """Says of every version that it is the same, and goes on where it was."""
+
+    info = jf.RemoteInfo(etag='"constant"')
+
+    def bring(self, transfer: jf.Transfer) -> jf.RemoteInfo:
+        with self.path(transfer.url).open("rb") as file:
+            file.seek(transfer.offset)
+            return transfer.receive(file, self.info, start=transfer.offset)
+
+    @jf.hookimpl
+    def jackfield_stat_file(self, remote: jf.Remote) -> jf.RemoteInfo:
+        return self.info
+
+
+class ReplacesInTwoSteps(Folder):
+    def send(self, transfer: jf.Transfer) -> jf.RemoteInfo:
+        self.path(transfer.url).unlink(missing_ok=True)
+        time.sleep(0.05)  # a slow server
+        part = self.path(transfer.url + ".part")
+        part.write_bytes(transfer.path.read_bytes())
+        part.rename(self.path(transfer.url))
+        return jf.RemoteInfo()
+
+
 class ShowsSecrets(Folder):
     def bring(self, transfer: jf.Transfer) -> jf.RemoteInfo:
         print(transfer.credentials["password"])
@@ -189,6 +220,17 @@ def folder_site(kind: type[Folder], tmp_path: Path) -> DirectorySite:
         (
             SendsNothingOverOldFiles,
             "test_an_output_takes_the_place_of_an_older_file",
+        ),
+        (ListsUnquoted, "test_a_directory_arrives_with_all_that_is_in_it"),
+        (HasOneValidator, "test_a_version_of_the_same_size_is_moved_again"),
+        (
+            HasOneValidator,
+            "test_what_is_broken_off_and_is_another_file_now_begins_again",
+        ),
+        (Folder, "test_what_is_broken_off_goes_on_or_begins_again"),
+        (
+            ReplacesInTwoSteps,
+            "test_others_see_the_older_file_or_the_new_one_at_every_moment",
         ),
         (ListsFlat, "test_a_directory_arrives_with_all_that_is_in_it"),
         (Folder, "test_a_missing_directory_leaves_nothing_behind"),

@@ -19,6 +19,7 @@ import math
 import os
 import select
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -35,8 +36,10 @@ from jackfield.errors import (
     BashExitFailure,
     KernelClosedError,
     MissingOutputs,
+    printable,
 )
 from jackfield.files import CALLED_IN, open_no_link
+from jackfield.graph.calls import KEPT_STDERR, shown_command
 from jackfield.staging.names import without_credentials
 
 if TYPE_CHECKING:
@@ -61,6 +64,9 @@ _LONGEST_ARGUMENT: Final = 131_071
 
 _TAIL: Final = 2000
 """Bytes at the end of standard error that an error message shows."""
+
+_LAST: Final = 300
+"""Characters of its last line that stand in the first line of the message."""
 
 
 class BashCommand:
@@ -110,13 +116,23 @@ class BashCommand:
         directory = kwargs.pop(CALLED_IN, "")
         if not Path(directory).is_dir():  # the worker does not see the script's files
             directory = ""
+        kept = kwargs.pop(KEPT_STDERR, None)
         command = self._command(args, kwargs, read)
         out, err = _at(directory, stdout), _at(directory, stderr)
-        self._run(command, out, err, walltime, directory, ends)
+        with _kept(kept if err is None else None) as path:
+            err = err if path is None else Path(path)
+            try:
+                self._run(command, out, err, walltime, directory, ends)
+                self._look_for(outputs)
+            except (AppTimeout, MissingOutputs) as error:
+                error.add_note(_detail(0, command, err, 0))
+                raise
+        return 0
+
+    def _look_for(self, outputs: Any) -> None:
         missing = [os.fspath(file) for file in outputs if not Path(file).exists()]
         if missing:
             raise MissingOutputs(self.name, missing)
-        return 0
 
     def _command(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], read: dict[str, Any]
@@ -152,12 +168,14 @@ class BashCommand:
             _arguments(command) as (arguments, fds),
             _file_for_code() as file,
         ):
+            begin = 0 if err is None else os.fstat(err.fileno()).st_size
             streams = out, out if one else err
             start = partial(_start, arguments, streams, fds, file, directory, ends)
             code = self._code(start, file, walltime, ends)
         if code != 0:
             exitcode = code if code > 0 else 128 - code
-            raise BashExitFailure(self.name, exitcode, _detail(code, stderr))
+            detail = _detail(code, command, stderr, begin)
+            raise BashExitFailure(self.name, exitcode, detail, command)
 
     def _code(
         self,
@@ -393,17 +411,50 @@ def _opened(name: str, spec: Any, app: str) -> Iterator[Any]:
         yield stream
 
 
-def _detail(code: int, stderr: Any) -> str:
-    """Return how the command has ended, and the end of its standard error."""
+@contextmanager
+def _kept(path: str | None) -> Iterator[str | None]:
+    """Give the file for the standard error of a command whose call names none.
+
+    It is ``path``, in the run directory; where a worker does not see that, it is a
+    temporary one. Afterwards it is removed if it is empty or temporary.
+    """
+    seen = path is None or Path(path).parents[2].is_dir()
+    place = path if seen else tempfile.mkstemp(prefix="jackfield-", suffix=".stderr")[1]
+    try:
+        yield place
+    finally:
+        if place is not None:
+            with contextlib.suppress(OSError):
+                if not seen or Path(place).stat().st_size == 0:
+                    Path(place).unlink()
+
+
+def _detail(code: int, command: str, stderr: Any, begin: int) -> str:
+    """Return how a command has ended, which it is, and the end of its standard error.
+
+    ``begin`` is how long the file for that was when the command began.
+    """
     parts = []
     if code < 0:
         with contextlib.suppress(ValueError):
             parts.append(f"killed by {signal.Signals(-code).name}")
-    if stderr is not None:
-        path = Path(stderr[0] if isinstance(stderr, tuple) else stderr)
-        with contextlib.suppress(OSError):
+    if stderr is None:
+        return "; ".join([*parts, f"command: {shown_command(command)}"])
+    path = Path(stderr[0] if isinstance(stderr, tuple) else stderr)
+    tail = _tail(path, begin)
+    last = tail.rpartition("\n")[2].strip()[:_LAST]
+    if last:
+        parts.append(last if code else f"it wrote: {last}")
+    text = "; ".join([*parts, f"command: {shown_command(command)}", f"see {path}"])
+    return f"{text}\nIts standard error ends:\n{tail}" if "\n" in tail else text
+
+
+def _tail(path: Path, begin: int) -> str:
+    """Return the end of a file, printable, but nothing that was there before."""
+    with contextlib.suppress(OSError):
+        if path.is_file():  # and no named pipe, at which one would wait
             with path.open("rb") as stream:
-                stream.seek(max(0, path.stat().st_size - _TAIL))
-                tail = stream.read().decode(errors="replace").strip()
-            parts.append(f"see {path}" + (f", which ends:\n{tail}" if tail else ""))
-    return "; ".join(parts)
+                stream.seek(max(begin, path.stat().st_size - _TAIL))
+                text = stream.read(_TAIL).decode(errors="replace").strip()
+            return printable(text, keep="\n\t")
+    return ""

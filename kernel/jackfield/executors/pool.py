@@ -12,11 +12,14 @@ from jackfield import clock
 from jackfield.abc import Executor, ExecutorContext, Outcome
 from jackfield.errors import (
     ConfigurationError,
+    ExecutorBrokenError,
     ExecutorError,
     JackfieldError,
     KernelClosedError,
     UnsupportedByExecutorError,
+    WorkerDiedError,
     one_line,
+    printable,
     suggest,
 )
 from jackfield.executors.selection import unfit
@@ -37,6 +40,9 @@ END_S: Final = 10.0
 Twice what ``adapter`` allows, so that it can still report one that does not end.
 """
 
+
+SOME_FAULTS: Final = 3
+"""So often workers die, and no task ends well in between, before the run says so."""
 
 ADAPTER: Final = "adapter"
 """Name of the plugin that wraps a ``concurrent.futures.Executor``."""
@@ -231,6 +237,31 @@ class ExecutorPool:
 
     # -- choosing
 
+    def blame(self, entry: ExecutorEntry, error: ExecutorError) -> None:
+        """Note that an executor has failed, which the run says once.
+
+        One that is broken for good leaves the routes; another rests a while. So its
+        tasks go to others, as far as there are any that can run them.
+        """
+        entry.note_fault()
+        for_good = isinstance(error, ExecutorBrokenError)
+        if for_good and not entry.broken:
+            entry.broken = True
+            self.version = object()  # after the mark; see ``route``
+        elif isinstance(error, WorkerDiedError) and entry.faults < SOME_FAULTS:
+            return  # it may well be the task that kills its worker
+        if entry.told or entry.label in self._own:
+            return
+        entry.told = True
+        self._log.warning(
+            "Executor %r %s%s: %s",
+            entry.label,
+            "is broken for good" if for_good else "fails",
+            ", and what others can run goes to them" if len(self.labels) > 1 else "",
+            printable(error.reason),
+            extra={"told": True},
+        )
+
     def route(self, spec: AppSpec, walltime: float | None) -> Route:
         """Return the executors that may run an app's task and can do what it asks for.
 
@@ -261,7 +292,7 @@ class ExecutorPool:
         if not fitting:
             reasons = [r for r in reasons if r] or ["no executor is configured."]
             raise UnsupportedByExecutorError(spec.name, reasons)
-        return tuple(fitting)
+        return tuple([entry for entry in fitting if not entry.broken] or fitting)
 
     def _labels(self, spec: AppSpec) -> Sequence[str]:
         if spec.executors == "all":

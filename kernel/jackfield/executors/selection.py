@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from jackfield.errors import ConfigurationError
+from jackfield.graph.route import healthy
 
 if TYPE_CHECKING:
     from jackfield.graph.route import ExecutorEntry, Route
@@ -52,23 +53,24 @@ def select(
     Raises:
         ConfigurationError: A hook named a label that is none of the candidates'.
     """
-    loads = {entry: entry.load + len(coming.get(entry, ())) for entry in route.entries}
+    entries = healthy(route.entries)
+    loads = {entry: entry.load + len(coming.get(entry, ())) for entry in entries}
     if manager.hooks.select_executor:
-        view = task.view(route.labels)
+        view = task.view(tuple([entry.label for entry in entries]))
         by_label = {entry.label: load for entry, load in loads.items()}
-        offered = partial(_offered, route)
+        offered = partial(_offered, entries)
         chosen = manager.ask(manager.hooks.select_executor, offered, view, by_label)
         if chosen is not None:
             return chosen
     return least_loaded(loads)
 
 
-def _offered(route: Route, label: object) -> ExecutorEntry:
+def _offered(entries: Sequence[ExecutorEntry], label: object) -> ExecutorEntry:
     """Return the candidate that a hook has named."""
-    for entry in route.entries:
+    for entry in entries:
         if entry.label == label:
             return entry
     raise ConfigurationError(
         f"A plugin's jackfield_select_executor answered {label!r}, which is none of "
-        f"the executors offered: {', '.join(route.labels)}."
+        f"the executors offered: {', '.join([entry.label for entry in entries])}."
     )

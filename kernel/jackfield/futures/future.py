@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import warnings
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import CancelledError, Future
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING
@@ -46,6 +47,7 @@ from typing import (
     TypeVar,
 )
 
+from jackfield.errors import FutureInTextWarning
 from jackfield.futures.locks import Condition, Latch
 
 if TYPE_CHECKING:
@@ -97,6 +99,10 @@ class TaskOfFuture(Protocol):
         """Number and name, for messages."""
         ...
 
+    def call_text(self) -> str:
+        """Return the call, arguments shortened; ``""`` where there is none to show."""
+        ...
+
     @property
     def status(self) -> str:
         """Name of the task's state."""
@@ -113,6 +119,10 @@ class TaskOfFuture(Protocol):
 
     def memo_info(self, *, ended: bool, cancelled: bool) -> MemoInfo:
         """Return whether an earlier result is used."""
+        ...
+
+    def see(self) -> None:
+        """Note that somebody has got the error with which it has failed."""
         ...
 
     def cancel(self, future: AppFuture[Any]) -> bool:
@@ -211,6 +221,7 @@ class KernelFuture(Future[T]):
         """
         self._await_end(timeout)
         if self._exception is not None:
+            self._task.see()
             try:
                 raise self._exception
             finally:
@@ -228,6 +239,8 @@ class KernelFuture(Future[T]):
             CancelledError: It was cancelled.
         """
         self._await_end(timeout)
+        if self._exception is not None:
+            self._task.see()
         return self._exception
 
     def _await_end(self, timeout: float | None) -> None:
@@ -336,6 +349,25 @@ class KernelFuture(Future[T]):
             f"the app gets its result."
         )
 
+    def __copy__(self) -> NoReturn:
+        raise TypeError(
+            f"{self!r} cannot be copied: it stands for one task. To hand it on, keep "
+            f"it as it is, or pass it to an app as an argument."
+        )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> NoReturn:
+        self.__copy__()
+
+    def __format__(self, spec: str) -> str:
+        warnings.warn(
+            "a future is put into a text, which does not wait for its result: pass "
+            "the future to an app, or ask for its .result(); if the future itself is "
+            "meant, write {...!r}.",
+            FutureInTextWarning,
+            stacklevel=2,
+        )
+        return format(str(self), spec)
+
     # -- the end
 
     def _write(self, error: BaseException | None, value: Any) -> bool:
@@ -394,14 +426,17 @@ class KernelFuture(Future[T]):
         return callbacks
 
     def _outcome(self) -> str:
-        """Return the state in a word or two, for ``repr``."""
+        """Return the state in a word or two, and the call, for ``repr``."""
         if self._state is PENDING:
-            return self._task.status
-        if self.cancelled():
-            return "cancelled"
-        if self._exception is not None:
-            return f"raised {type(self._exception).__name__}"
-        return f"returned {type(self._result).__name__}"
+            word = self._task.status
+        elif self.cancelled():
+            word = "cancelled"
+        elif self._exception is not None:
+            word = f"raised {type(self._exception).__name__}"
+        else:
+            word = f"returned {type(self._result).__name__}"
+        call = self._task.call_text()
+        return f"{word} [in {call}]" if call else word
 
 
 class AppFuture(KernelFuture[T]):

@@ -21,19 +21,48 @@ def windowed(
     """Give results in order, with at most ``window`` calls that are not given yet.
 
     The iterables are as for the built-in ``map``. Without a window, all calls are
-    submitted at once.
+    submitted at once. If an iterable raises, or a call is refused, the calls before it
+    give their results first.
+
+    Raises:
+        TypeError: There is no iterable, or one that is none; or ``window`` is no
+            number.
+        ValueError: ``window`` is below 1.
     """
+    if not iterables:
+        raise TypeError("map() needs at least one iterable behind the function.")
+    whole = hasattr(type(window), "__index__") and not isinstance(window, bool)
+    if window is not None and not whole:
+        raise TypeError(f"window= is {window!r}; expected a whole number or None.")
     if window is not None and window < 1:
         raise ValueError(f"window= is {window!r}; expected at least 1 or None.")
-    calls = zip(*iterables, strict=False)
+    return _windowed(submit_one, zip(*iterables, strict=False), window)
+
+
+def _windowed(
+    submit_one: Callable[..., AppFuture[R]],
+    calls: Iterator[tuple[Any, ...]],
+    window: int | None,
+) -> Iterator[R]:
     pending: deque[AppFuture[R]] = deque()
+    error: Exception | None = None
+
+    def submit(number: int | None) -> None:
+        nonlocal error
+        try:
+            for items in itertools.islice(calls, number):
+                pending.append(submit_one(*items))
+        except Exception as raised:
+            error = raised
+
     try:
-        for items in calls if window is None else itertools.islice(calls, window):
-            pending.append(submit_one(*items))
+        submit(window)
         while pending:
             yield pending.popleft().result()
-            for items in itertools.islice(calls, 1):
-                pending.append(submit_one(*items))
+            if error is None:
+                submit(1)
+        if error is not None:
+            raise error
     finally:  # an error, or the caller has stopped iterating
         for future in pending:
             future.cancel()

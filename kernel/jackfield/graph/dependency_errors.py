@@ -1,11 +1,17 @@
-"""Makes the error of a task that cannot run because a dependency has failed."""
+"""Makes the errors of tasks tell: which call it is, and which dependency has failed."""
 
 from __future__ import annotations
 
 from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, Any, Final
 
-from jackfield.errors import DependencyError, JoinError, one_line
+from jackfield.errors import (
+    DependencyError,
+    JackfieldError,
+    JoinError,
+    one_line,
+    printable,
+)
 from jackfield.futures.future import Cancellation
 from jackfield.states import TaskState
 
@@ -14,6 +20,47 @@ if TYPE_CHECKING:
 
 _ENDS: Final = 3
 """How many tasks of a long path of dependencies are shown at each end."""
+
+
+_NOTES: Final = 5
+"""Notes on one exception object, which several tasks may have raised."""
+
+
+def name_call(task: Task, error: BaseException) -> None:
+    """Write into an error, and into what is told of it, which call it is of."""
+    give_reason(task, " ".join([one_line(error), *notes_of(error)]))
+    if isinstance(error, JackfieldError) and not error.call:
+        error.__dict__["call"] = task.call_text()
+    else:
+        note_task(task, error)
+
+
+def notes_of(error: BaseException) -> list[str]:
+    """Return the first line of each note: the plugin's name, where one is to blame."""
+    try:
+        return [note.partition("\n")[0] for note in error.__dict__["__notes__"]]
+    except Exception:  # there is none, or something else that has that name
+        return []
+
+
+def give_reason(task: Task, reason: str) -> None:
+    """Keep in a line why a task has failed, and which call it is."""
+    call = task.keep_call()
+    task.reason = printable(reason) + (f" [in {call}]" if call else "")
+
+
+def note_task(task: Task, error: BaseException) -> None:
+    """Add a note to an error: which task it is of.
+
+    Several may have raised the same object; of these the first few have a note.
+    """
+    note = f"In task {task.id}: {task.call_text() or task.spec.name}"
+    try:
+        notes = error.__dict__.get("__notes__", ())
+        if note not in notes and len(notes) < _NOTES:
+            BaseException.add_note(error, note)
+    except Exception:  # noqa: S110  (a class may see to it that there are no notes)
+        pass
 
 
 def dependency_error(task: Task, blamed: Task) -> tuple[BaseException, TaskState]:
@@ -28,8 +75,10 @@ def dependency_error(task: Task, blamed: Task) -> tuple[BaseException, TaskState
     if blamed.spec.kind == "transfer":
         # Users do not know the kernel's own tasks. For them it is this task that has
         # failed, because its file did not arrive.
-        task.reason = blamed.reason
+        give_reason(task, blamed.reason)
+        note_task(task, cause)
         return cause, TaskState.FAILED
+    task.blame(blamed)
     if isinstance(cause, DependencyError):
         path, reason = _longer(cause.path, blamed.title), cause.reason
         cause = cause.__cause__ or cause
@@ -57,6 +106,7 @@ def _error(
     kind = JoinError if joining else DependencyError
     error = kind(task.title, path, reason)
     error.__cause__ = cause
+    name_call(task, error)
     return error, TaskState.DEPENDENCY_FAILED
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +23,10 @@ TRANSFERS: Final = "_transfers"
 """Label of the kernel's own executor for moving files."""
 
 
+FIRST_REST_S: Final = 0.25
+LONGEST_REST_S: Final = 60.0
+
+
 class ExecutorEntry:
     """A started executor and its load.
 
@@ -32,18 +37,27 @@ class ExecutorEntry:
         workers: How many works it runs at once.
         given: How many works were handed to it. Changed with ``lock`` held, because
             several threads may launch tasks at the same time.
+        broken: Whether it has said that it is broken for good.
+        faults: How often it has failed, a moment apart, since it last ran a task.
+        rests_until: When it may get tasks again that others can run, by the monotonic
+            clock.
+        told: Whether the run has said that it fails.
         returned: How many of them it has reported. Changed with the scheduler's role
             held, so by one thread at a time.
         lock: Protects ``given``.
     """
 
     __slots__ = (
+        "broken",
         "capabilities",
         "executor",
+        "faults",
         "given",
         "label",
         "lock",
+        "rests_until",
         "returned",
+        "told",
         "workers",
     )
 
@@ -55,6 +69,20 @@ class ExecutorEntry:
         self.given: int = 0
         self.returned: int = 0
         self.lock: threading.Lock = threading.Lock()
+        self.broken: bool = False
+        self.faults: int = 0
+        self.rests_until: float = 0.0
+        self.told: bool = False
+
+    def note_fault(self) -> None:
+        """Note that it, and not a task, has failed; it rests, longer each time.
+
+        What fails at once has the least load. Without a rest it would get all tasks.
+        """
+        now = time.monotonic()
+        if now >= self.rests_until:  # else it is one fault, that many tasks tell of
+            self.faults += 1
+            self.rests_until = now + min(FIRST_REST_S * 2**self.faults, LONGEST_REST_S)
 
     def read_capabilities(self) -> None:
         """Ask the executor, which has been started, what it can do.
@@ -80,6 +108,15 @@ class ExecutorEntry:
         with self.lock:
             self.given += len(works)
         self.executor.submit(works)
+
+
+def healthy(entries: Sequence[ExecutorEntry]) -> Sequence[ExecutorEntry]:
+    """Return those that do not rest after a fault; all, if all of them do."""
+    if len(entries) == 1 or not any(entry.faults for entry in entries):
+        return entries
+    now = time.monotonic()
+    rested = [one for one in entries if not one.faults or one.rests_until <= now]
+    return rested or entries
 
 
 class Route:

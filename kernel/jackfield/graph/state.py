@@ -26,16 +26,22 @@ class Tally:
         counts: Each final state with the number of tasks that ended in it.
         own: The same for tasks that the kernel has made for itself.
         failures: The first failures, one line each.
+        failed: The users' tasks that have failed, by number, with their lines as far as
+            these are kept.
+        seen: The numbers of those of which somebody has got the error, from the future
+            or from that of a task that depends on it. Added to on any thread.
         strays: How many reports of executors were dropped, because they were repeated,
             came too late, or are of no known work.
     """
 
-    __slots__ = ("counts", "failures", "own", "strays")
+    __slots__ = ("counts", "failed", "failures", "own", "seen", "strays")
 
     def __init__(self) -> None:
         self.counts: Counter[TaskState] = Counter()
         self.own: Counter[TaskState] = Counter()
         self.failures: list[str] = []
+        self.failed: dict[int, str] = {}
+        self.seen: set[int] = set()
         self.strays: int = 0
 
 

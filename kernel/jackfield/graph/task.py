@@ -136,7 +136,9 @@ class Extras:
         refusal: Why a result was found but not used, or ``""``.
         value: What the function has returned, while the task joins or finishes.
         joining: Whether the body of a join app has returned.
+        inner: The tasks that it waits for while it joins.
         forced: Label of the executor that a retry has asked for, or ``None``.
+        avoided: Labels of executors that have failed while they had the task.
         in_task: Whether the task moves its remote files itself.
         code: What its function was when its memo key was made.
         keep: Whether its result may be kept: it is one of the code in the key.
@@ -155,7 +157,9 @@ class Extras:
     memo: Literal["hit", "miss", "off"] = "off"
     value: Any = None
     joining: bool = False
+    inner: Iterable[Task] = ()
     forced: str | None = None
+    avoided: frozenset[str] = frozenset()
     in_task: bool = False
     code: bytes = b""
     keep: bool = True
@@ -185,6 +189,7 @@ class Home:
         started: When the kernel was made, in seconds since the epoch.
         stores: Returns a context manager with the checkpoint stores and their URLs,
             which stay open within it.
+        seen: Numbers of failed tasks; see ``Tally``.
         cancel: Cancels a task, given with its future; see ``AppFuture.cancel``.
         lift_item: Returns the future of one item of a future's result.
     """
@@ -193,6 +198,7 @@ class Home:
     caches: bool
     started: float
     stores: Callable[[], AbstractContextManager[list[tuple[str, CheckpointStore]]]]
+    seen: set[int]
     cancel: Callable[[Task, AppFuture[Any]], bool]
     lift_item: Callable[[AppFuture[Any], Any], AppFuture[Any]]
 
@@ -234,12 +240,14 @@ class Task:
         data_futures: One for each of ``extras.outputs``, then one for each stream that
             was given as a ``File``.
         error: Why it has failed.
-        reason: The same in one line, or ``""``. It is made early where ``str`` of the
-            error would call code of users.
+        reason: The same in one line, with the call, or ``""``. It is made early where
+            ``str`` of the error would call code of users.
     """
 
     __slots__ = (
         "__weakref__",
+        "_call",  # the call as text; only set where the task has failed
+        "_first",  # the task because of whose failure it was not run, by number
         "attempt",
         "cost",
         "data_futures",
@@ -290,6 +298,44 @@ class Task:
         return f"{self.id} ({self.spec.name})"
 
     # -- what its future asks; see ``TaskOfFuture``
+
+    def call_text(self) -> str:
+        """Return the call, arguments shortened; ``""`` where there is none to show.
+
+        That is so for a call with no label and nothing but futures, for a task of the
+        kernel's own, and for one that has ended, unless it has failed.
+        """
+        kept: str | None = getattr(self, "_call", None)
+        work, extras = self.work, self.extras
+        if kept is not None or work is None or self.spec.kind == "transfer":
+            return kept or ""
+        label = extras.label if extras is not None else ""
+        given = {*map(type, work.args), *map(type, work.kwargs.values())}
+        if given <= _FUTURES and not label:
+            return ""
+        from jackfield.graph.calls import shown_call  # only failures need it
+
+        name = self.spec.name
+        return shown_call(name, work.function, work.args, work.kwargs, label)
+
+    def see(self) -> None:
+        """Note that somebody has got the error with which it has failed."""
+        self.home.seen.add(self.first_failed)
+
+    @property
+    def first_failed(self) -> int:
+        """Number of the task that failed first: its own, or one that it depends on."""
+        first: int = getattr(self, "_first", self.id)
+        return first
+
+    def blame(self, other: Task) -> None:
+        """Note that it cannot run because of another one."""
+        self._first: int = other.first_failed
+
+    def keep_call(self) -> str:
+        """Do the same, and remember it for when the arguments are gone."""
+        self._call: str = self.call_text()
+        return self._call
 
     @property
     def status(self) -> str:
@@ -360,6 +406,20 @@ class Task:
             self.extras.walltime = self.spec.walltime
         return self.extras
 
+    def dependencies(self) -> Iterable[Task]:
+        """Return the tasks of its kernel that it waits for now, and maybe some more."""
+        work = self.work
+        if self.state is TaskState.JOINING and self.extras is not None:
+            return self.extras.inner
+        if self.state is not TaskState.WAITING or work is None:
+            return ()
+        if self.found is not None:
+            return own_tasks(self.found.futures, self.home)
+        if self.parents is None:
+            return ()
+        values = (*work.args, *work.kwargs.values())
+        return own_tasks([one for one in values if type(one) in _FUTURES], self.home)
+
     def view(self, executors: tuple[str, ...] = ()) -> TaskView:
         """Return what hooks may see; ``executors`` are the labels of those that fit."""
         extras = self.extras
@@ -384,6 +444,7 @@ class Task:
         self.future = None
         if self.extras is not None:
             self.extras.value = None
+            self.extras.inner = ()
 
 
 def task_of(future: KernelFuture[Any]) -> Task:

@@ -151,15 +151,25 @@ def waits_for(
     task: Task,
     targets: Iterable[Task],
     followers: Callable[[Task], Iterable[Task]] = _none,
+    dependencies: Callable[[Task], Iterable[Task]] | None = None,
 ) -> Task | None:
     """Return one of the targets that waits for ``task``, directly or not, if any does.
 
     A target that is the task itself counts. If a task were to wait for such a target,
     both would wait for ever.
+
+    Much may hang on a task, and little is above a target, or the other way round. So
+    where ``dependencies`` gives the tasks for which one waits, it is searched from both
+    ends by turns, until one of them has no way on: then nothing is between them. Only
+    if the two may meet, all that hangs on the task is looked through.
     """
     wanted = {target for target in targets if target.state not in FINAL}
     if not wanted:
         return None
+    if dependencies is not None and task not in wanted:
+        below, above = downstream(task, followers), _spread(wanted, dependencies)
+        if all(a not in wanted and b is not task for a, b in zip(below, above)):  # noqa: B905  (the shorter one decides)
+            return None
     found = (other for other in downstream(task, followers) if other in wanted)
     return next(found, None)
 
@@ -172,12 +182,19 @@ def downstream(
     ``followers`` returns the tasks that wait for a task's result because they are equal
     calls, which the graph does not know.
     """
-    seen: set[Task] = {task}
-    stack = [task]
+    return _spread({task}, lambda one: (*(one.dependents or ()), *followers(one)))
+
+
+def _spread(
+    tasks: set[Task], neighbours: Callable[[Task], Iterable[Task]]
+) -> Iterator[Task]:
+    """Give tasks and all that can be reached from them, each once."""
+    seen = set(tasks)
+    stack = list(tasks)
     while stack:
         current = stack.pop()
         yield current
-        for dependent in (*(current.dependents or ()), *followers(current)):
-            if dependent not in seen:
-                seen.add(dependent)
-                stack.append(dependent)
+        for other in neighbours(current):
+            if other not in seen:
+                seen.add(other)
+                stack.append(other)

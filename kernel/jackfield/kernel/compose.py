@@ -168,6 +168,7 @@ class Parts:
             caches=self.config.app_cache,
             started=time.time(),
             stores=self.checkpoints.reading,
+            seen=self.tally.seen,
             cancel=canceller.cancel,
             lift_item=self._lift_item,
         )
@@ -208,7 +209,7 @@ class Parts:
         intake = Intake(self.live, self._home, self.closing, ends, self._release_files)
         retrier = Retrier(
             self.manager,
-            self.pool.route,
+            self.pool,
             self.config,
             self.closing,
             scheduler,

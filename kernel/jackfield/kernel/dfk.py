@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar, overload
 
 from jackfield.errors import ConfigurationError, KernelClosedError, suggest
 from jackfield.futures.mapping import windowed
@@ -18,7 +18,7 @@ from jackfield.kernel.rundir import (
     open_log,
     unmake_run_dir,
 )
-from jackfield.kernel.shutdown import Shutdown, end_first_at_exit
+from jackfield.kernel.shutdown import INTERRUPTED, Shutdown, end_first_at_exit
 from jackfield.kernel.waiting import wait_for_tasks
 from jackfield.plugins.manager import PluginManager
 from jackfield.states import Summary, TaskState  # noqa: TC001  (so that ``get_type_hints`` finds them)
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from jackfield.config import Config
     from jackfield.futures import AppFuture
     from jackfield.graph.task import Executors
+
+_MOST_SPECS: Final = 1_000
+"""Names of plain functions for which a record is kept, to make none for each call."""
 
 R = TypeVar("R")
 
@@ -268,7 +271,9 @@ class DataFlowKernel:
 
         Raises:
             BaseException: The error of a task, when its result is fetched; the calls
-                that were submitted after it are cancelled.
+                that were submitted after it are cancelled. Or what an iterable has
+                raised, when the results of all calls before it are given.
+            TypeError: There is no iterable, or ``window`` is no whole number.
         """
         return windowed(lambda *items: self.submit(func, *items), iterables, window)
 
@@ -374,6 +379,10 @@ class DataFlowKernel:
         """
         self._shutdown.cleanup(wait=wait)
 
+    def tell_no_failures(self) -> None:
+        """Do not say at the end which failures nobody has asked for: another does."""
+        self._shutdown.tells = False
+
     def __enter__(self) -> Self:
         return self
 
@@ -386,7 +395,8 @@ class DataFlowKernel:
         del error, traceback
         if self._config.exit_mode == "skip" and kind is None:
             return
-        self.cleanup(wait=kind is None and self._config.exit_mode == "wait")
+        wait = kind is None and self._config.exit_mode == "wait"
+        self._shutdown.cleanup(wait=wait, why=_why(kind))
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "open"
@@ -394,6 +404,14 @@ class DataFlowKernel:
 
     def __reduce__(self) -> Any:
         raise TypeError("A DataFlowKernel cannot be pickled: it lives in the driver.")
+
+
+def _why(kind: type[BaseException] | None) -> str:
+    """Return how what is said begins, if a ``with`` block ends by an exception."""
+    if kind is None:
+        return ""
+    interrupted = issubclass(kind, KeyboardInterrupt)
+    return INTERRUPTED if interrupted else f"the block ends by {kind.__name__}"
 
 
 def _manager(config: Config) -> PluginManager:

@@ -33,6 +33,7 @@ from jackfield.graph.scheduler import is_interrupt
 from jackfield.graph.task import Task
 from jackfield.kernel import current
 from jackfield.kernel.rundir import close_log
+from jackfield.kernel.telling import say, tell_cut, tell_failures
 from jackfield.kernel.waiting import wait_for_tasks
 from jackfield.states import TaskState
 
@@ -46,6 +47,9 @@ _THREADS_S: Final = 5.0
 
 One of them may be in a plugin or in a user's callback that never returns.
 """
+
+INTERRUPTED: Final = "interrupted"
+"""How what is said after a Ctrl-C begins."""
 
 _MOST_INTERRUPTS: Final = 20
 """So many times Ctrl-C, and the end is left as it is."""
@@ -66,11 +70,13 @@ class Shutdown:
     Attributes:
         kernel: The kernel. Plugins get it when they are told of its end.
         ended: Set when the kernel has ended.
+        tells: Whether the end says which failures nobody has asked for.
     """
 
     def __init__(self, kernel: Kernel, parts: Parts) -> None:
         self.kernel: Kernel = kernel
         self.ended: threading.Event = threading.Event()
+        self.tells: bool = True
         self._parts: Parts = parts
         self._pid: int = os.getpid()
         # Under ``"thread"``: which thread ends the kernel. For its ``setdefault``.
@@ -83,8 +89,11 @@ class Shutdown:
         end_first_at_exit()
         current.running.append(self.kernel)
 
-    def cleanup(self, *, wait: bool) -> None:
-        """End the kernel; see ``DataFlowKernel.cleanup``."""
+    def cleanup(self, *, wait: bool, why: str = "") -> None:
+        """End the kernel; see ``DataFlowKernel.cleanup``.
+
+        ``why`` begins what is said of tasks that are cut short; ``""`` says nothing.
+        """
         if self._pid != os.getpid() or self.ended.is_set():
             return
         if self._is_own_thread():
@@ -105,7 +114,7 @@ class Shutdown:
             while not self.ended.wait(NAP_S):  # in naps, so that a Ctrl-C is noticed
                 pass
         elif not self._began:
-            self._cleanup(wait=wait)
+            self._cleanup(wait=wait, why=why)
         # Otherwise this very thread is within the end, and a plugin that is told of it
         # calls ``cleanup``. To wait for the end here would be to wait for ever.
 
@@ -125,12 +134,13 @@ class Shutdown:
 
     # -- the three parts of an end
 
-    def _cleanup(self, *, wait: bool) -> None:
+    def _cleanup(self, *, wait: bool, why: str) -> None:
         grace: float | None = self._parts.config.exit_grace
         try:
             # In the ``try``: from this mark on, a Ctrl-C leads into the ``finally``.
             self._began = True
             if wait:
+                why = INTERRUPTED
                 self._wait()
                 grace = None
         finally:
@@ -138,9 +148,17 @@ class Shutdown:
             # not begun is cancelled, as by a Ctrl-C within the ``with`` block.
             try:
                 if grace is not None:
-                    self._cancel()
+                    self._cut(why)
             finally:
                 self._finish(grace=grace)
+
+    def _cut(self, why: str) -> None:
+        """Cancel what has not begun; say so first, as long as it is there."""
+        try:
+            if why:
+                tell_cut(self._parts, why)
+        finally:  # after a second Ctrl-C too
+            self._cancel()
 
     def _wait(self) -> None:
         """Wait for all tasks, and for those that they submit; then take no more."""
@@ -236,6 +254,7 @@ class Shutdown:
             parts.checkpoints.close,
             lambda: _stop_callbacks(parts, left()),
             lambda: _log_summary(parts),
+            *([partial(tell_failures, parts)] if self.tells else ()),
         ]
 
     def _tell_plugins(self) -> None:
@@ -254,22 +273,20 @@ class Shutdown:
         then, so the kernel cannot work on. It can only give what runs a little time,
         and say what is lost: by a line, and by the program's exit code.
         """
-        before = self._cut()
+        before = self._lost()
         unfinished = self._parts.unfinished()
         if unfinished:
             grace = self._parts.config.exit_grace
-            text = (
-                f"jackfield: the program ends with {unfinished} unfinished tasks; "
+            say(
+                f"the program ends with {unfinished} unfinished tasks; "
                 f"those that run get {grace:g} s. Use `with jackfield.load():`, or "
-                f"wait_for_current_tasks(), to wait for all.\n"
+                f"wait_for_current_tasks(), to wait for all."
             )
-            with contextlib.suppress(Exception):  # stderr may be closed, or ``None``
-                sys.stderr.write(text)
         self.cleanup(wait=False)
-        if unfinished and self._cut() > before and not _has_exit_code():
+        if unfinished and self._lost() > before and not _has_exit_code():
             sys.stderr = _Failing(sys.stderr)
 
-    def _cut(self) -> int:
+    def _lost(self) -> int:
         """Return how many tasks were cancelled, or did not run for a cancelled one."""
         counts = self._parts.tally.counts
         return counts[TaskState.CANCELLED] + counts[TaskState.DEPENDENCY_FAILED]

@@ -25,6 +25,7 @@ from jackfield.errors import (
     KernelClosedError,
     one_line,
 )
+from jackfield.files import redact
 from jackfield.results.chained import IN_MEMORY
 from jackfield.results.writer import CheckpointWriter, again
 
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
 
 DEFAULT_FILE: Final = "checkpoints.db"
 """Name of the store, beside the numbered runs, where none is configured."""
+
+
+_MOST_NAMES: Final = 1_000
+"""Names of apps that are remembered; after so many some are told once more."""
 
 
 @dataclass(eq=False)
@@ -129,6 +134,13 @@ class Checkpoints:
         """Whether results are stored at all."""
         return self._writer is not None
 
+    @property
+    def promise(self) -> list[str]:
+        """A sentence on the results of this run in later ones, if they are kept."""
+        where = "" if self.store is None else f" in {redact(str(self.table['store']))}"
+        kept = not self._why_in_memory and self.table.get("mode") != "manual"
+        return [f"Results of cached apps are kept{where} for the next run."] * kept
+
     def save(
         self,
         app: str,
@@ -161,7 +173,7 @@ class Checkpoints:
     def not_stored(self, app: str, error: BaseException) -> None:
         """Tell, once for each app, that a result cannot be stored."""
         if self.writes and app not in self._unsaved:
-            if len(self._unsaved) >= 1_000:  # names made up for each call
+            if len(self._unsaved) >= _MOST_NAMES:
                 self._unsaved.clear()
             self._unsaved.add(app)
             self._warn(f"Results of {app!r} are not stored: {one_line(error)}")

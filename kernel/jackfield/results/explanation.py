@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from jackfield.errors import printable
 from jackfield.files import redact
 from jackfield.results.manifests import changes, measure
 
@@ -70,7 +71,8 @@ class Explanation:
         lines += [f"  {reason}" for reason in self.reasons[:SHOWN]]
         if len(self.reasons) > SHOWN:
             lines.append(f"  and {len(self.reasons) - SHOWN} more")
-        return "\n".join([*lines, self.note] if self.note else lines)
+        told = [*lines, self.note] if self.note else lines
+        return printable("\n".join(told), keep="\n")
 
 
 class Call(NamedTuple):

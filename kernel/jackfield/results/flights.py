@@ -13,12 +13,13 @@ import hashlib
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from jackfield.errors import one_line
 from jackfield.files import CALLED_IN, File
+from jackfield.graph.dependency_errors import name_call
 from jackfield.results.copies import LARGE, Frozen, is_fixed, result_bytes, result_value
 from jackfield.results.outputs import altered, kept, produced, returned
 from jackfield.states import FINAL, TaskState
@@ -76,7 +77,7 @@ class Flights:
         # neither; in both only while outputs that are gone are made again.
         self._lock: threading.Lock = threading.Lock()
         self._leaders: dict[bytes, Task] = {}
-        self._followers: dict[bytes, list[Task]] = {}  # of leaders that have any
+        self._followers: dict[bytes, deque[Task]] = {}  # of leaders that have any
         self._results: dict[bytes, Kept] = {}
 
     # -- before a task is executed
@@ -129,8 +130,11 @@ class Flights:
         """
         extras = task.extras
         assert extras is not None
+        before = extras.key
         key, extras.manifest = self._key(task, work, function)
         extras.key, extras.looked_up = key, time.time()
+        if before not in (None, key):  # an heir, whose function has changed meanwhile
+            self._hand_on(task, before)
         missing = missing_output(extras)
         kept = self._results.get(key)
         if kept is not None and kept[0] is None:
@@ -141,7 +145,7 @@ class Flights:
             if kept is None:
                 leader = self._leaders.setdefault(key, task)
                 if leader is not task:
-                    self._followers.setdefault(key, []).append(task)
+                    self._followers.setdefault(key, deque()).append(task)
         if leader is not None and leader is not task:
             self._follow(task, leader)
             return False
@@ -319,27 +323,50 @@ class Flights:
                 return ()
             return tuple(self._followers.get(task.extras.key, ()))
 
-    def free(self, task: Task) -> None:
-        """Have those that follow a task that did not succeed executed themselves.
+    def leader(self, task: Task) -> Task | None:
+        """Return the call for whose result a task may wait, an equal one."""
+        key = task.extras.key if task.extras is not None else None
+        leader = self._leaders.get(key) if key is not None else None
+        return leader if leader is not task else None
 
-        Where the app caches failures, they fail as it did.
+    def free(self, task: Task) -> None:
+        """Have another call led by one that follows a task that did not succeed.
+
+        The first follower leads from then on, and the others follow it: were each one
+        looked up anew, n calls that fail would take n * n / 2 looks. Where the app
+        caches failures, they all fail as it did.
+
+        A cancel may end the heir at any moment. Before it was chosen: then its state is
+        final here. Afterwards: then its own end comes here, waits for the lock, finds
+        it leading, and hands the lead on. Either way somebody leads.
         """
         extras = task.extras
         if extras is None or extras.key is None:
             return
-        with self._lock:
-            if self._leaders.get(extras.key) is not task:
-                return
-            failed = task.state is TaskState.FAILED and extras.keep
-            keep = task.spec.cache_failures and failed
-            followers: list[Task] = []
-            if not keep:
-                del self._leaders[extras.key]
-                followers = self._followers.pop(extras.key, followers)
-        if keep:
+        failed = task.state is TaskState.FAILED and extras.keep
+        keep = task.spec.cache_failures and failed
+        if keep and self._leaders.get(extras.key) is task:
             self._land(extras.key, (task.error, None))
-        elif followers:
-            self._actions.launch(followers)
+        else:
+            self._hand_on(task, extras.key)
+
+    def _hand_on(self, task: Task, key: bytes) -> None:
+        """If a task leads, have its first follower lead that has not ended."""
+        with self._lock:
+            if self._leaders.get(key) is not task:
+                return
+            followers = self._followers.get(key, deque())
+            heir: Task | None = None
+            while followers and heir is None:
+                first = followers.popleft()
+                heir = None if first.state in FINAL else first
+            if heir is not None:
+                self._leaders[key] = heir
+            else:
+                del self._leaders[key]
+                self._followers.pop(key, None)
+        if heir is not None:
+            self._actions.launch([heir])
 
     def _land(self, key: bytes, kept: Kept) -> None:
         """Keep what a call gave, and end those that followed it."""
@@ -383,7 +410,7 @@ class Flights:
         if task.extras is not None:
             task.extras.memo = "hit"
         if error is not None:  # here, and not in the step, which runs no user's code
-            task.reason = one_line(error)
+            name_call(task, error)
         self._actions.end(task, state, error, returned(result))
 
 

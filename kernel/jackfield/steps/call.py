@@ -15,6 +15,7 @@ from jackfield.errors import BadStdStreamFile, ConfigurationError
 from jackfield.executors.coroutines import runnable
 from jackfield.files import CALLED_IN, File, as_file, here
 from jackfield.graph.arguments import find
+from jackfield.graph.calls import KEPT_STDERR
 from jackfield.graph.task import AppSpec, Extras, stream_file
 
 if TYPE_CHECKING:
@@ -114,7 +115,18 @@ class CallReader:
         extras.place = self._place(spec, extras)
         rest = {name: kwargs[name] for name in kwargs if name not in values}
         accepted = {name: values[name] for name in values if name in spec.accepts}
-        return extras, {**rest, **accepted}
+        kwargs = self._keeping_stderr(spec, task_id, extras, {**rest, **accepted})
+        return extras, kwargs
+
+    def _keeping_stderr(
+        self, spec: AppSpec, task_id: int, extras: Extras, kwargs: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Tell a bash app where to keep its standard error, if the call does not."""
+        if spec.kind != "bash" or "stderr" in extras.streams:
+            return kwargs
+        extras.ignored = (*extras.ignored, KEPT_STDERR)
+        path = stream_path(self._run_dir, task_id, spec.name, extras.label, "stderr")
+        return {**kwargs, KEPT_STDERR: path}
 
     def _read_streams(
         self, spec: AppSpec, task_id: int, extras: Extras, values: dict[str, Any]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from jackfield.errors import TaskExitError, one_line
 from jackfield.futures.future import Cancellation, claim_cancel, settle
 from jackfield.graph import transitions
-from jackfield.graph.dependency_errors import dependency_error
+from jackfield.graph.dependency_errors import dependency_error, name_call, notes_of
 from jackfield.states import FINAL, TaskState
 
 if TYPE_CHECKING:
@@ -60,8 +60,11 @@ class Failures:
         # Of one of the kernel's own there is none: it is those who wait for it that
         # fail.
         users = task.spec.kind != "transfer"
-        if users and len(self._tally.failures) < _KEPT_FAILURES:
+        keep = users and len(self._tally.failures) < _KEPT_FAILURES
+        if keep:
             self._tally.failures.append(line)
+        if task.spec.kind != "transfer":
+            self._tally.failed[task.id] = line if keep else ""
         if not self._lazy and self._closing.reason is None:
             self._closing.close(f"the run has stopped at its first failure. {line}")
             effects.stop_run = True
@@ -157,12 +160,12 @@ class Ends:
         Called on any thread, without the role. An error that would end the program of
         whoever asks for the result, such as a plugin's ``SystemExit``, is wrapped.
         """
-        # The notes name the plugin, where one is to blame.
-        task.reason = " ".join([one_line(error), *getattr(error, "__notes__", ())])
         if not isinstance(error, Exception):
-            wrapped = TaskExitError(task.spec.name, task.reason)
+            reason = " ".join([one_line(error), *notes_of(error)])
+            wrapped = TaskExitError(task.spec.name, reason)
             wrapped.__cause__ = error
-            error, task.reason = wrapped, str(wrapped)
+            error = wrapped
+        name_call(task, error)
         self._control(partial(self.end, task, TaskState.FAILED, error, None))
 
     def end(

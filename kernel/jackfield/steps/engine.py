@@ -20,6 +20,7 @@ from jackfield.graph import transitions
 from jackfield.graph.task import Task, own_tasks
 from jackfield.graph.transitions import Effects, Ended
 from jackfield.states import FINAL, TaskState
+from jackfield.steps.finish import MAY_HOLD, has_left_futures
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -152,18 +153,22 @@ class Reports:
             task is None
             or task.work is not work
             or task.state is not TaskState.SUBMITTED
-            or task.entry is None
+            or (entry := task.entry) is None
         ):
             self._tally.strays += 1
             return
-        task.entry.returned += 1
+        entry.returned += 1
         task.state = TaskState.FINISHING
+        if entry.faults and not isinstance(error, ExecutorError):
+            entry.faults = 0  # it works, whatever the task has raised
         if error is not None:
             if not isinstance(error, BaseException):
                 kind = type(error).__name__
                 reason = f"it reported {kind} as the error of task {task.title}"
-                error = ExecutorError(task.entry.label, reason)
+                error = ExecutorError(entry.label, reason)
             effects.rest.append((self._failed, task, error))
+        elif type(value) in MAY_HOLD and has_left_futures(task, value):
+            effects.rest.append((self._returned, task, value))
         elif task.extras is None or self._ends_at_once(task, task.extras, value):
             endings.append((task.future, None, value, task, TaskState.SUCCEEDED))
         else:

@@ -14,10 +14,13 @@ import stat
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.errors import MissingOutputs
+from jackfield.futures import AppFuture, DataFuture
 from jackfield.graph.arguments import futures_in, substitute
+from jackfield.graph.task import own_tasks
 from jackfield.states import FINAL
 
 if TYPE_CHECKING:
@@ -25,6 +28,25 @@ if TYPE_CHECKING:
     from jackfield.graph.transitions import Effects
     from jackfield.steps.join import Joins
     from jackfield.transfers.shared import SharedTransfers
+
+
+MAY_HOLD: Final = frozenset({AppFuture, DataFuture, list, tuple})
+"""Types of results in which futures are looked for."""
+
+_LOOKED_AT: Final = 16
+"""Items of a list that are looked at; to look at all would take too long."""
+
+
+def has_left_futures(task: Task, value: Any) -> bool:
+    """Tell whether a python app has returned futures of tasks that it has submitted.
+
+    These are of its own kernel, and younger than it. A future that it was given, which
+    is possible with ``quote``, is older.
+    """
+    if task.spec.kind != "python":
+        return False
+    values = islice(value, _LOOKED_AT) if isinstance(value, list | tuple) else (value,)
+    return any(one.id > task.id for one in own_tasks(values, task.home))
 
 
 class Finisher:
@@ -61,6 +83,11 @@ class Finisher:
         """Do what follows a function's return, then end the task."""
 
         def find() -> tuple[Any, list[Future[Any]]]:
+            if type(value) in MAY_HOLD and has_left_futures(task, value):
+                raise TypeError(
+                    f"App {task.spec.name!r} has called another app and returned its "
+                    f"future, for which nobody would wait: make it a join_app."
+                )
             inner: list[Future[Any]] = []
             if task.spec.kind == "join":
                 inner = _joined_futures(task, value)

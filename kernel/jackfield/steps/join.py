@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from jackfield.errors import CircularWaitError
 from jackfield.graph import transitions
-from jackfield.graph.task import is_own, own_tasks
+from jackfield.graph.dependency_errors import name_call
+from jackfield.graph.task import Task, is_own, own_tasks
 from jackfield.states import FINAL, TaskState
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from concurrent.futures import Future
 
-    from jackfield.graph.task import Home, Task
+    from jackfield.graph.task import Home
     from jackfield.graph.transitions import Effects
     from jackfield.results.flights import Flights
     from jackfield.steps.ends import Ends
@@ -52,20 +54,24 @@ class Joins:
         if task.state in FINAL or task.extras is None:
             return
         own = own_tasks(inner, self._home)
-        blocked = transitions.waits_for(task, own)
+        blocked = transitions.waits_for(task, own, dependencies=Task.dependencies)
         if blocked is not None:
             error = CircularWaitError(
                 f"Join {task.title} returned a future of task {blocked.title}, which "
                 f"waits for the join itself: neither could ever end."
             )
+            name_call(task, error)
             self._ends.end(task, TaskState.FAILED, error, None, effects)
             return
         foreign = [future for future in inner if not is_own(future, self._home)]
         task.state = TaskState.JOINING
         task.extras.value = value
         task.waiting = len(foreign)  # ``add`` counts our own tasks besides
+        task.extras.inner = own
+        followed = self._memo.made is not None and self._memo.made.joins_followed
+        risky = followed and self._waits_for(task, own) is not None
         failed = transitions.add(self._live, task, own)
-        if self._memo.made is not None and self._memo.made.joins_followed:
+        if risky:
             self._refuse_circles_through(task, effects)
         if failed is not None:
             self._ends.fail_dependents(failed, [task], effects)
@@ -73,6 +79,16 @@ class Joins:
             effects.joined.append(task)
         elif foreign:
             effects.rest.append((self._foreign.watch, task, foreign))
+
+    def _waits_for(self, task: Task, targets: Iterable[Task]) -> Task | None:
+        """Do as ``transitions.waits_for``; equal calls wait for each other too."""
+        flights = self._memo()
+
+        def dependencies(one: Task) -> Iterable[Task]:
+            leader = flights.leader(one)
+            return one.dependencies() if leader is None else (leader,)
+
+        return transitions.waits_for(task, targets, flights.followers, dependencies)
 
     def _refuse_circles_through(self, task: Task, effects: Effects) -> None:
         followers = self._memo().followers
@@ -88,9 +104,10 @@ class Joins:
         """
         if task.state in FINAL:
             return
-        if transitions.waits_for(task, [leader], self._memo().followers) is not None:
+        if self._waits_for(task, [leader]) is not None:
             error = CircularWaitError(
                 f"Task {task.title} is the same call as join {leader.title}, which "
                 f"waits for it: neither could ever end."
             )
+            name_call(task, error)
             self._ends.end(task, TaskState.FAILED, error, None, effects)

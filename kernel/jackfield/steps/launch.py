@@ -15,13 +15,14 @@ from jackfield.errors import ExecutorError, one_line
 from jackfield.executors.selection import select
 from jackfield.executors.walltime import soft_walltime, without_walltime
 from jackfield.futures.future import Cancellation, holding_ends
+from jackfield.graph.route import Route
 from jackfield.states import TaskState
 
 if TYPE_CHECKING:
     from jackfield.abc import Work
     from jackfield.executors.pool import ExecutorPool
     from jackfield.graph.events import Observation
-    from jackfield.graph.route import ExecutorEntry, Route
+    from jackfield.graph.route import ExecutorEntry
     from jackfield.graph.scheduler import Scheduler
     from jackfield.graph.state import Closing
     from jackfield.graph.task import Task
@@ -84,12 +85,16 @@ class Launcher:
         """
         extras, route = task.extras, task.spec.route
         of_its_own = extras is not None and (
-            extras.forced is not None or extras.walltime != task.spec.walltime
+            extras.forced is not None
+            or extras.avoided
+            or extras.walltime != task.spec.walltime
         )
         if of_its_own or route is None or route.version is not self._pool.version:
             route = self._pool.route(task.spec, task.time_limit)
             if extras is not None and extras.forced is not None:
                 return _forced(task, extras.forced, route)
+            if extras is not None and extras.avoided:
+                route = _elsewhere(extras.avoided, route)
         if len(route.entries) == 1 and not self._manager.hooks.select_executor:
             return route.entries[0]
         return select(task, route, self._manager, groups)
@@ -105,6 +110,12 @@ def _forced(task: Task, label: str, route: Route) -> ExecutorEntry:
         f"asked for by a retry of {task.title}, "
         f"is none of those that fit: {', '.join(route.labels)}",
     )
+
+
+def _elsewhere(avoided: frozenset[str], route: Route) -> Route:
+    """Return the executors that have not failed with a task, or all if all have."""
+    entries = [entry for entry in route.entries if entry.label not in avoided]
+    return Route(tuple(entries), route.version) if entries else route
 
 
 class Handover:

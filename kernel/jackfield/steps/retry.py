@@ -8,7 +8,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.abc import Retry, Work
-from jackfield.errors import KernelClosedError, StaleCodeError, one_line
+from jackfield.errors import (
+    ExecutorError,
+    KernelClosedError,
+    StaleCodeError,
+    one_line,
+)
 from jackfield.states import FINAL, TaskState
 from jackfield.steps.code import original
 
@@ -16,10 +21,10 @@ if TYPE_CHECKING:
     from logging import Logger
 
     from jackfield.config import Config
-    from jackfield.graph.route import Route
+    from jackfield.executors.pool import ExecutorPool
     from jackfield.graph.scheduler import Scheduler
     from jackfield.graph.state import Closing
-    from jackfield.graph.task import AppSpec, Task
+    from jackfield.graph.task import Task
     from jackfield.graph.transitions import Effects
     from jackfield.plugins.manager import PluginManager
     from jackfield.steps.code import PresentCode
@@ -38,7 +43,7 @@ class Retrier:
     def __init__(
         self,
         manager: PluginManager,
-        route: Callable[[AppSpec, float | None], Route],
+        pool: ExecutorPool,
         config: Config,
         closing: Closing,
         scheduler: Scheduler,
@@ -48,7 +53,7 @@ class Retrier:
         log: Logger,
     ) -> None:
         self._manager = manager
-        self._route = route
+        self._pool = pool
         self._config = config
         self._closing = closing
         self._scheduler = scheduler
@@ -67,6 +72,11 @@ class Retrier:
             # has not.
             self._scheduler.control(partial(self._cancel, task))
             return
+        entry = task.entry
+        if entry is not None and isinstance(error, ExecutorError):
+            self._pool.blame(entry, error)
+            extras = task.need_extras()
+            extras.avoided = extras.avoided | {entry.label}
         try:
             if isinstance(error, StaleCodeError) and self._send_again(task, error):
                 return
@@ -81,7 +91,10 @@ class Retrier:
             self._fail(task, fault)
             return
         what = one_line(error)
-        self._log.info("Task %s: attempt %d failed: %s", task.title, task.attempt, what)
+        call = f" [in {call}]" if (call := task.call_text()) else ""
+        self._log.info(
+            "Task %s: attempt %d failed: %s%s", task.title, task.attempt, what, call
+        )
         self._scheduler.control(
             partial(self._again, task, task.attempt + 1, delay, answer.executor)
         )
@@ -106,7 +119,7 @@ class Retrier:
         manager = self._manager
         if not manager.hooks.retry or task.spec.kind == "transfer":
             return Retry()
-        view = task.view(self._route(task.spec, task.time_limit).labels)
+        view = task.view(self._pool.route(task.spec, task.time_limit).labels)
         answer = manager.ask(manager.hooks.retry, _checked, view, error, view.attempt)
         return answer or Retry()
 

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from jackfield.errors import JackfieldError, PluginError, PluginLoadError, suggest
+from jackfield.errors import (
+    JackfieldError,
+    PluginError,
+    PluginLoadError,
+    printable,
+    suggest,
+)
 from jackfield.plugins import PluginManager
 
 if TYPE_CHECKING:
@@ -143,4 +149,4 @@ def _manager() -> tuple[PluginManager, list[str]]:
 
 
 def _complain(message: str) -> None:
-    click.echo(f"jackfield: {message}", err=True)
+    click.echo(f"jackfield: {printable(message)}", err=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jackfield import hookimpl
-from jackfield.errors import JackfieldError
+from jackfield.errors import JackfieldError, printable
 from jackfield.plugins import PluginManager
 from jackfield.plugins.scan import GROUPS
 from jackfield_cli._listing import listing, load_all
@@ -83,4 +83,4 @@ def _detail(one: PluginInfo) -> str:
         parts.append(one.problem)
     elif one.hooks:
         parts.append(", ".join(one.hooks))
-    return "  ".join(filter(None, parts))
+    return printable("  ".join(filter(None, parts)))

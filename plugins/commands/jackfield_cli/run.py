@@ -46,6 +46,7 @@ class _Kernels:
     @hookimpl
     def jackfield_kernel_started(self, kernel: DataFlowKernel) -> None:
         self.started.append(kernel)
+        kernel.tell_no_failures()  # the summary has them
 
 
 class _Run(click.Command):

@@ -34,6 +34,7 @@ from weakref import WeakKeyDictionary
 from jackfield.abc import Capabilities, Executor, run_work
 from jackfield.errors import (
     ConfigurationError,
+    ExecutorBrokenError,
     ExecutorError,
     JackfieldError,
 )
@@ -307,11 +308,13 @@ class AdaptedExecutor(Executor):
 
     def _broken(self, cause: BaseException) -> ExecutorError:
         kind = type(self._executor).__name__
-        return self._failure(
+        failure = ExecutorBrokenError(
+            self._label,
             f"its {kind} broke as a whole, so that every task in it fails, whichever "
             f"was the cause (the plugin 'processes' loses that one alone): {cause}",
-            cause,
         )
+        failure.__cause__ = cause
+        return failure
 
     # -- the end
 

@@ -8,6 +8,7 @@ import functools
 import inspect
 import itertools
 import pickle
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -191,6 +192,55 @@ def test_a_window_limits_how_far_map_runs_ahead(kernel: jf.DataFlowKernel) -> No
 def test_a_window_is_at_least_1(kernel: jf.DataFlowKernel) -> None:
     with pytest.raises(ValueError, match="window"):
         list(double.map([1], window=0))
+
+
+@pytest.mark.parametrize("window", ["3", 2.5, True, [1]])
+def test_a_window_that_is_no_whole_number_is_refused_at_once(
+    kernel: jf.DataFlowKernel, window: Any
+) -> None:
+    with pytest.raises(TypeError, match=re.escape(f"window= is {window!r}")):
+        double.map([1], window=window)
+
+
+def test_a_map_of_nothing_is_refused_at_once(kernel: jf.DataFlowKernel) -> None:
+    with pytest.raises(TypeError, match="at least one iterable"):
+        double.map()
+    with pytest.raises(TypeError, match="at least one iterable"):
+        kernel.map(abs)
+    with pytest.raises(TypeError, match=r"support iteration|not iterable"):
+        kernel.map(abs, 3)  # type: ignore[call-overload]  # this is what is refused
+
+
+@pytest.mark.parametrize("window", [None, 1, 2, 5, 100])
+def test_map_gives_what_was_ready_before_its_generator_failed(
+    kernel: jf.DataFlowKernel, window: int | None
+) -> None:
+    def numbers() -> Iterator[int]:
+        yield from range(5)
+        raise OSError("the list ends here")
+
+    got: list[int] = []
+    results = double.map(numbers(), window=window)
+    with pytest.raises(OSError, match="ends here"):
+        got.extend(results)
+
+    assert list(got) == [0, 2, 4, 6, 8]
+
+
+def test_map_gives_what_it_has_where_the_kernel_takes_no_more(
+    kernel: jf.DataFlowKernel,
+) -> None:
+    def numbers() -> Iterator[int]:
+        yield from range(3)
+        kernel.cleanup()
+        yield 3
+
+    got: list[int] = []
+    results = kernel.map(double, numbers())
+    with pytest.raises(jf.KernelClosedError):
+        got.extend(results)
+
+    assert got == [0, 2, 4]
 
 
 def test_an_error_in_map_cancels_what_is_ahead(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,76 @@ def test_a_body_is_retried(kernel: jf.DataFlowKernel) -> None:
         return double(1)
 
     assert flaky().result(LIMIT_S) == 2
+
+
+@pytest.mark.parametrize(
+    "value",
+    [lambda: double(1), lambda: [double(1), double(2)], lambda: (0, double(1))],
+    ids=["one", "a list", "a tuple"],
+)
+def test_a_python_app_that_returns_futures_is_told_of_join_app(
+    kernel: jf.DataFlowKernel, value: Any
+) -> None:
+    app = jf.python_app(value)
+
+    with pytest.raises(TypeError, match="make it a join_app"):
+        app().result(LIMIT_S)
+    with pytest.raises(TypeError, match="make it a join_app"):
+        app.options(cache=True, version="1")().result(LIMIT_S)
+
+
+def test_a_future_that_an_app_was_given_may_be_returned(
+    kernel: jf.DataFlowKernel,
+) -> None:
+    future = double(1)
+
+    assert kernel.submit(lambda one: one, jf.quote(future)).result(LIMIT_S) is future
+
+
+def seconds_a_step(part: Any, steps: int, end: Any) -> float:
+    """Have much hang on joins that return; the processor's time for each."""
+    began = time.process_time()
+    total = double(0)
+    for number in range(steps):
+        total = end(total, part(number))
+    total.result(LIMIT_S)
+    return (time.process_time() - began) / steps
+
+
+@jf.python_app
+def plus(a: int, b: int) -> int:
+    return a + b
+
+
+@jf.join_app
+def plain_part(number: int) -> Any:
+    return double(number)
+
+
+@jf.join_app
+def waiting_part(number: int) -> Any:
+    return plus(double(number), double(1))
+
+
+@jf.join_app
+def nested_part(number: int) -> Any:
+    return plain_part(number)
+
+
+@jf.join_app(cache=True, version="1")
+def cached_part(number: int) -> Any:
+    return plus(double(number % 7), double(1))
+
+
+@pytest.mark.parametrize("part", [plain_part, waiting_part, nested_part, cached_part])
+def test_a_join_costs_the_same_however_much_hangs_on_it(
+    kernel: jf.DataFlowKernel, part: Any
+) -> None:
+    seconds_a_step(part, 200, plus)
+    few = seconds_a_step(part, 400, plus)
+    many = seconds_a_step(part, 4_000, plus)
+
+    assert many < 4 * few  # ten times as much, if all of it were walked through
 
 
 def test_a_join_that_waits_for_itself_is_an_error(kernel: jf.DataFlowKernel) -> None:

@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -21,8 +22,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import jackfield as jf
+from jackfield.errors import FutureInTextWarning
 from jackfield.futures.future import holding_ends
 from jackfield.futures.locks import Latch
+from jackfield.graph.task import AppSpec
 
 if TYPE_CHECKING:
     from jackfield.futures import AppFuture
@@ -558,6 +561,83 @@ def test_a_future_cannot_be_pickled_and_says_what_to_do(
 
     with pytest.raises(TypeError, match="pass it to an app"):
         act(future)
+
+
+def test_a_copy_says_what_it_is_that_cannot_be_copied(
+    kernel: jf.DataFlowKernel,
+) -> None:
+    with pytest.raises(TypeError, match=r"AppFuture 0 .* cannot be copied: it stands"):
+        copy.copy(kernel.submit(int))
+
+
+def in_an_f_string(future: Any) -> str:
+    return f"sort {future}"
+
+
+def in_str_format(future: Any) -> str:
+    return "sort {}".format(future)  # noqa: UP032  (this is what is tested)
+
+
+def in_format(future: Any) -> str:
+    return "sort " + format(future)
+
+
+@pytest.mark.parametrize("put", [in_an_f_string, in_str_format, in_format])
+def test_a_future_in_a_text_warns_once_and_tells_the_line(
+    kernel: jf.DataFlowKernel, put: Callable[[Any], str]
+) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        for number in range(3):
+            assert put(kernel.submit(abs, number)).startswith("sort <AppFuture")
+
+    [warning] = caught
+    assert warning.filename == __file__
+    assert warning.lineno == put.__code__.co_firstlineno + 1
+    assert "does not wait for its result: pass the future to an app" in str(
+        warning.message
+    )
+
+
+def test_a_file_that_is_not_made_yet_warns_in_a_text_too(
+    kernel: jf.DataFlowKernel, tmp_path: Path
+) -> None:
+    def makes(outputs: Any = ()) -> None:
+        Path(outputs[0]).touch()
+
+    future = kernel.submit(makes, outputs=[jf.File(str(tmp_path / "x"))])
+
+    with pytest.warns(FutureInTextWarning):
+        in_an_f_string(future.outputs[0])
+
+
+def test_a_future_that_is_meant_itself_does_not_warn(kernel: jf.DataFlowKernel) -> None:
+    future = kernel.submit(int)
+    future.result(LIMIT_S)
+
+    assert f"{future!r}" == repr(future)
+    assert str(future).startswith("<AppFuture")
+
+
+def test_nothing_is_kept_for_each_name_of_a_function(
+    kernel: jf.DataFlowKernel,
+) -> None:
+    def named(number: int) -> Callable[[], int]:
+        def function() -> int:
+            return number
+
+        function.__name__ = f"step_{number}"
+        return function
+
+    executor = jf.KernelExecutor(kernel)
+    for number in range(3_000):
+        kernel.submit(named(number))
+        executor.submit(named(number))
+    kernel.wait_for_current_tasks()
+
+    gc.collect()
+    kept = [one for one in gc.get_objects() if type(one) is AppSpec]
+    assert sum(one.name.startswith("step_") for one in kept) <= 2_100
 
 
 def test_iterating_over_a_future_is_refused(kernel: jf.DataFlowKernel) -> None:

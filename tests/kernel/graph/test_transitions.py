@@ -247,6 +247,26 @@ def test_a_diamond_of_many_levels_is_walked_once() -> None:
     assert graph.waits_for(g.tasks["a"], level[:1]) is level[0]
 
 
+def test_from_both_ends_little_is_looked_at_where_little_is_above() -> None:
+    g = Graph(a="", t="")
+    last = g.tasks["a"]
+    for number in range(1000):
+        task = Task(2 + number, SPEC, NO_KERNEL, None)
+        graph.add(g.live, task, [last])
+        last = task
+    looked: list[Task] = []
+
+    def followers(task: Task) -> list[Task]:
+        looked.append(task)
+        return []
+
+    target = g.tasks["t"]
+    found = graph.waits_for(g.tasks["a"], [target], followers, lambda task: ())
+
+    assert found is None
+    assert len(looked) < 5
+
+
 # -- generated graphs
 
 
@@ -295,3 +315,27 @@ def test_any_order_of_ends_leaves_a_consistent_graph(
             assert task.state is TaskState.DEPENDENCY_FAILED
         elif task.id not in failed:
             assert task.state is TaskState.SUCCEEDED
+
+
+@given(dags(), st.data())
+def test_from_both_ends_the_same_is_found(
+    needs: list[list[int]], data: st.DataObject
+) -> None:
+    live: dict[int, Task] = {}
+    tasks = [Task(number, SPEC, NO_KERNEL, None) for number in range(len(needs))]
+    for task, others in zip(tasks, needs, strict=True):
+        graph.add(live, task, [tasks[number] for number in others])
+    for joins, on in data.draw(
+        st.lists(st.tuples(st.sampled_from(tasks), st.sampled_from(tasks)), max_size=3)
+    ):
+        graph.add(live, joins, [on])  # as a join does, which may make circles
+        needs[joins.id] = [*needs[joins.id], on.id]
+    task = data.draw(st.sampled_from(tasks))
+    targets = data.draw(st.lists(st.sampled_from(tasks), max_size=3))
+
+    def dependencies(one: Task) -> list[Task]:
+        return [tasks[number] for number in needs[one.id]]
+
+    one_way = graph.waits_for(task, targets)
+    both = graph.waits_for(task, targets, dependencies=dependencies)
+    assert both is one_way

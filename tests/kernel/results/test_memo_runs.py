@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -250,6 +252,66 @@ def test_a_failure_is_not_shared_unless_asked(
     assert str(plain(1).exception(LIMIT_S)) == "try 2"
     assert str(sticky(2).exception(LIMIT_S)) == "try 3"
     assert str(sticky(2).exception(LIMIT_S)) == "try 3"
+
+
+@pytest.mark.parametrize("checkpoint", [{"store": "memory"}, {}])
+def test_equal_calls_that_fail_cost_the_same_however_many_they_are(
+    tmp_path: Path, checkpoint: dict[str, str]
+) -> None:
+    @jf.python_app(cache=True, version="1")
+    def fails(x: int) -> int:
+        raise ValueError("never")
+
+    def seconds_a_call(number: int) -> float:
+        began = time.process_time()
+        futures = [fails(number) for _ in range(number)]
+        assert all(future.exception(LIMIT_S) for future in futures)
+        return (time.process_time() - began) / number
+
+    with jf.load({"checkpoint": checkpoint, "run_dir": tmp_path}):
+        seconds_a_call(100)
+        few = seconds_a_call(200)
+        assert seconds_a_call(1600) < 4 * few  # eight times, if all are looked up anew
+
+
+def test_the_lead_goes_past_calls_that_were_cancelled(
+    kernel: jf.DataFlowKernel,
+) -> None:
+    gate = threading.Event()
+    tries: list[int] = []
+
+    @jf.python_app(cache=True, version="1")
+    def work(x: int) -> int:
+        tries.append(x)
+        assert gate.wait(LIMIT_S)
+        if len(tries) == 1:
+            raise ValueError("the first only")
+        return x
+
+    first, *followers = [work(1) for _ in range(6)]
+    while not tries or kernel.task_state_counts[jf.TaskState.READY] < 5:
+        pass
+    assert all(one.cancel() for one in followers[:3])
+    gate.set()
+
+    assert isinstance(first.exception(LIMIT_S), ValueError)
+    assert [one.result(LIMIT_S) for one in followers[3:]] == [1, 1]
+    assert tries == [1, 1]
+
+
+def test_cancels_while_the_lead_is_handed_on_leave_nobody_behind(
+    kernel: jf.DataFlowKernel,
+) -> None:
+    @jf.python_app(cache=True, version="1")
+    def fails(x: int) -> int:
+        raise ValueError("never")
+
+    for number in range(200):
+        futures = [fails(number) for _ in range(8)]
+        for future in futures[number % 4 :: 2]:
+            future.cancel()
+        _, pending = concurrent.futures.wait(futures, LIMIT_S)
+        assert not pending
 
 
 def test_no_text_of_a_shared_failure_is_made_while_the_graph_is_changed(

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from jackfield import hookimpl
+from jackfield.errors import printable
 from jackfield_cli.memo._explain import explain
 from jackfield_cli.memo._filters import (
     Filter,
     filters,
-    plain,
     shown_count,
     shown_size,
     shown_time,
@@ -105,7 +105,7 @@ def _print_table(entries: Iterable[CheckpointEntry]) -> None:
         size += entry.size
         key = entry.key.hex()[:KEY_SHOWN]
         when, much = shown_time(entry.created), shown_size(entry.size)
-        click.echo(f"{key}  {when}  {much:>9}  {plain(entry.app)}")
+        click.echo(f"{key}  {when}  {much:>9}  {printable(entry.app)}")
     click.echo(f"{shown_count(count)}, {shown_size(size)}")
 
 
@@ -136,11 +136,11 @@ def show(key: str, store: str | None, options: dict[str, Any], as_json: bool) ->
         return
     for name, value in facts.items():
         if not isinstance(value, dict):
-            shown = shown_time(value) if name == "created" else plain(str(value))
+            shown = shown_time(value) if name == "created" else printable(str(value))
             click.echo(f"{name + ':':<12} {shown}")
     for name in ("versions", "manifest"):
         for part, value in facts.get(name, {}).items():
-            click.echo(f"{name + ':':<12} {plain(part)}: {plain(str(value))}")
+            click.echo(f"{name + ':':<12} {printable(part)}: {printable(str(value))}")
 
 
 def _facts(record: CheckpointRecord) -> dict[str, Any]:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from jackfield.errors import suggest
-from jackfield_cli.memo._filters import plain
+from jackfield.errors import printable, suggest
 from jackfield_cli.memo._stores import (
     checkpoint_table,
     find,
@@ -61,7 +60,7 @@ def explain(
         click.echo(json.dumps(asdict(explanation), indent=2))
     else:
         for line in str(explanation).splitlines():
-            click.echo(plain(line))
+            click.echo(printable(line))
 
 
 def _explained(store: CheckpointStore, call: Any, table: dict[str, Any]) -> Explanation:

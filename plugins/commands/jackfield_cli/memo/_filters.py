@@ -136,11 +136,6 @@ def filters(command: F) -> F:
 # -- Showing
 
 
-def plain(text: str) -> str:
-    """Return text with nothing in it that could command a terminal."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-
-
 def shown_size(size: int) -> str:
     """Return a size as people write it."""
     number = float(size)

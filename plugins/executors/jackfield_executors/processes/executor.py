@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Final
 
 from jackfield.abc import Capabilities, Executor
 from jackfield.clock import monotonic
-from jackfield.errors import ExecutorError
+from jackfield.errors import ExecutorBrokenError, ExecutorError
 from jackfield_executors.processes import cancellation
 from jackfield_executors.processes.handle import WorkerHandle
 from jackfield_executors.processes.output import Output
@@ -180,7 +180,7 @@ class ProcessExecutor(Executor):
             log.exception("Executor %r has failed", self._options.label)
             self._pool.closing = True
             reason = f"it has failed: {error!r}"
-            self._pool.fail_all(ExecutorError(self._options.label, reason))
+            self._pool.fail_all(ExecutorBrokenError(self._options.label, reason))
             self._deliver()
             self._close()
 

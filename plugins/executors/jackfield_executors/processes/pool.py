@@ -455,7 +455,7 @@ class Pool:
 
 def _copy(error: ExecutorError, cause: BaseException | None) -> ExecutorError:
     """Return an error of its own for each task: each ``raise`` adds to a traceback."""
-    copy = ExecutorError(*error.args)
+    copy = type(error)(*error.args)
     copy.__cause__ = cause
     return copy
 

@@ -41,6 +41,13 @@ class CheckpointStoreCase(ABC):
     """Whether the store is made of files, which nobody else may read or write, and
     refuses those that somebody else could have written."""
 
+    gives_space_back: ClassVar[bool] = True
+    """Whether the files are smaller soon after most records were deleted."""
+
+    readers_touch_files: ClassVar[bool] = False
+    """Whether files of the store change though it was opened ``read_only``: a lock,
+    a note of who reads. Its records never do."""
+
     kills: ClassVar[int] = 300
     """Processes killed in the long form of that test (``-m slow``)."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jackfield.errors import CheckpointError
+from jackfield_testing.background import apart
 from jackfield_testing.checkpoints.case import CheckpointStoreCase, needs
 from jackfield_testing.checkpoints.child import key_of, record_of
 
@@ -33,13 +34,17 @@ GARBAGE = {
 class Damage(CheckpointStoreCase):
     """Files cut, flipped, emptied, replaced and removed."""
 
+    @apart
     def test_a_last_record_that_is_cut_costs_that_record(self, tmp_path: Path) -> None:
+        needs(self.local_damage, "may lose all by a cut (local_damage)")
         step = LAST_SIZE // SHORT_CUTS + 1
 
         assert self._cut(tmp_path, step) > SHORT_CUTS // 2
 
     @pytest.mark.slow
+    @apart
     def test_a_last_record_may_be_cut_at_every_byte(self, tmp_path: Path) -> None:
+        needs(self.local_damage, "may lose all by a cut (local_damage)")
         assert self._cut(tmp_path, 1) > LAST_SIZE // 2
 
     def _cut(self, tmp_path: Path, step: int) -> int:
@@ -76,10 +81,12 @@ class Damage(CheckpointStoreCase):
         assert last or told or more, f"cut at {size}: nothing was told"
         shutil.rmtree(copy)
 
+    @apart
     def test_a_flipped_bit_gives_no_wrong_value(self, tmp_path: Path) -> None:
         self._flip(tmp_path, self.short_flips)
 
     @pytest.mark.slow
+    @apart
     def test_thousands_of_flipped_bits_give_no_wrong_value(
         self, tmp_path: Path
     ) -> None:
@@ -107,6 +114,7 @@ class Damage(CheckpointStoreCase):
                 path.chmod(0o600)
 
     @pytest.mark.parametrize("garbage", GARBAGE)
+    @apart
     def test_a_file_of_garbage_is_an_error_or_costs_nothing(
         self, tmp_path: Path, garbage: str
     ) -> None:
@@ -122,6 +130,7 @@ class Damage(CheckpointStoreCase):
                 assert path.read_bytes() == GARBAGE[garbage], "it was changed"
             path.write_bytes(kept)
 
+    @apart
     def test_a_store_of_a_newer_format_is_an_error(self, tmp_path: Path) -> None:
         self.fill(tmp_path, EARLIER)
         self.make_newer(tmp_path)
@@ -133,6 +142,7 @@ class Damage(CheckpointStoreCase):
 
         assert [path.read_bytes() for path in self.files(tmp_path)] == before
 
+    @apart
     def test_a_store_removed_while_it_is_open_is_an_error_or_made_anew(
         self, tmp_path: Path
     ) -> None:
@@ -148,6 +158,7 @@ class Damage(CheckpointStoreCase):
                 return
             assert self.survivors(tmp_path, [1]) == ({1}, "")
 
+    @apart
     def test_damage_is_told_once(self, tmp_path: Path) -> None:
         self.fill(tmp_path, EARLIER, extra=LAST_SIZE)
         pattern = b"pppppppp"

@@ -15,7 +15,7 @@ from jackfield_testing.footprint import WAIT_S, settled
 
 if TYPE_CHECKING:
     import concurrent.futures
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from jackfield.abc import Capabilities, Executor, Work
@@ -34,6 +34,9 @@ class ExecutorCase(ABC):
     waits_at_exit: ClassVar[bool] = False
     """Whether Python cannot end while a task runs that cannot be stopped, although
     ``shutdown`` has given it up: a ``ThreadPoolExecutor`` is like that."""
+
+    resource_amounts: ClassVar[Mapping[str, float]] = {}
+    """How much there is of each resource that the executor declares, at two workers."""
 
     cycles: ClassVar[int] = 200
     """Starts and stops in the long form of the leak test (``-m slow``)."""

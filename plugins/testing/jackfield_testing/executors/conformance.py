@@ -26,6 +26,7 @@ class ExecutorConformance(Results, Faults, Cancel, End):
         keeps_order: Whether one worker runs works in the order of submission.
         waits_at_exit: Whether Python cannot end while a task runs that cannot be
             stopped.
+        resource_amounts: How much there is of each resource that it declares.
         cycles: Starts and stops in the long form of the leak test (``-m slow``).
         short_cycles: Starts and stops in its short form.
     """

@@ -31,7 +31,7 @@ from jackfield_testing.executors.case import (
 from jackfield_testing.footprint import WAIT_S, alive, settled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from jackfield_testing.executors.harness import Harness
@@ -109,7 +109,7 @@ class Errors(ExecutorCase):
             shared.work(tasks.identity, 3),
         ]
 
-        shared.executor.submit(batch)
+        shared.submit_batch(batch)
 
         assert isinstance(shared.error(batch[1]), JackfieldError)
         assert shared.values(batch[::2]) == [1, 3]
@@ -211,6 +211,59 @@ class Deaths(ExecutorCase):
             kinds = {type(error) for error in errors if error is not None}
             assert all(issubclass(kind, ExecutorError) for kind in kinds)
 
+    def test_after_a_death_every_work_is_still_reported(self, tmp_path: Path) -> None:
+        with self.running(tmp_path) as harness:
+            needs(in_other_processes(harness), "has no processes")
+            harness.wait([harness.submit(tasks.die_by_exit_1)])
+
+            for _ in range(3):
+                works = harness.submit_each(tasks.identity, range(10))
+                harness.wait(works)
+                errors = list(filter(None, map(harness.error, works)))
+                assert all(isinstance(one, ExecutorError) for one in errors), errors
+                assert all(harness.label in str(one) for one in errors), errors
+
+
+class Resources(ExecutorCase):
+    """Executors that know resources, whose amounts ``resource_amounts`` tells."""
+
+    def test_what_is_taken_together_is_never_more_than_there_is(
+        self, tmp_path: Path
+    ) -> None:
+        with self.running(tmp_path) as harness:
+            for name, amount in self._amounts(harness).items():
+                gate = tasks.Gate(tmp_path / f"gate-{name}")
+                harness.cleanups.append(gate.open)
+                works = [
+                    harness.work(gate.hold, f"{name}-{n}", resources={name: amount})
+                    for n in range(3)
+                ]
+                harness.submit_batch(works)
+                until_entered(gate, f"{name}-0")
+                if harness.executor.workers > 1:  # time for another one to begin
+                    harness.wait([harness.submit(tasks.add, 1)])
+                assert len(gate.entered()) == 1, f"more than {amount:g} {name}"
+                gate.open()
+                harness.wait(works)
+
+    def test_more_than_there_is_is_an_error_and_does_not_wait(
+        self, tmp_path: Path
+    ) -> None:
+        with self.running(tmp_path) as harness:
+            for name, amount in self._amounts(harness).items():
+                work = harness.work(tasks.add, 1, resources={name: 2 * amount + 1})
+                try:
+                    harness.submit_batch([work])
+                except Exception:
+                    continue
+                assert harness.error(work) is not None
+
+    def _amounts(self, harness: Harness) -> Mapping[str, float]:
+        needs(bool(capabilities(harness).resources), "knows no resources")
+        missing = capabilities(harness).resources - self.resource_amounts.keys()
+        assert not missing, f"resource_amounts does not tell: {sorted(missing)}"
+        return self.resource_amounts
+
 
 class Walltimes(ExecutorCase):
     """Executors with the capability ``walltime="kill"``."""
@@ -245,5 +298,5 @@ class Walltimes(ExecutorCase):
         assert shared.values(works) == list(range(10))
 
 
-class Faults(Errors, Deaths, Walltimes):
+class Faults(Errors, Deaths, Resources, Walltimes):
     """All of them together, for the kit."""

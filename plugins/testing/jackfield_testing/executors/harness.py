@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Mapping
 from functools import partial
 from threading import Condition
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from jackfield.abc import Executor, ExecutorContext, Work
 from jackfield.plugins import PluginManager
+from jackfield_testing.background import user_code
 from jackfield_testing.footprint import WAIT_S
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from jackfield.abc import Outcome
+
+NOTHING: Final[Mapping[str, float]] = {}
 
 WAIT_AFTER_LOSS_S: Final = 1.0
 """Seconds that a harness still waits once a work was not reported in time.
@@ -75,7 +79,8 @@ class Harness:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.executor.shutdown(grace=0)
+        with user_code():
+            self.executor.shutdown(grace=0)
         for cleanup in self.cleanups:
             cleanup()
         if error is None:
@@ -100,11 +105,13 @@ class Harness:
         function: Callable[..., Any],
         *args: Any,
         walltime: float | None = None,
+        resources: Mapping[str, float] = NOTHING,
         **kwargs: Any,
     ) -> Work:
         """Make a work, and do not submit it."""
         name = getattr(function, "__name__", type(function).__name__)
-        work = Work(next(self._ids), 1, name, function, args, kwargs, walltime)
+        number = next(self._ids)
+        work = Work(number, 1, name, function, args, kwargs, walltime, resources)
         with self._changed:
             self._known.add(work)
         return work
@@ -118,15 +125,20 @@ class Harness:
     ) -> Work:
         """Submit one work as a batch of its own."""
         work = self.work(function, *args, walltime=walltime, **kwargs)
-        self.executor.submit([work])
+        self.submit_batch([work])
         return work
+
+    def submit_batch(self, works: Sequence[Work]) -> None:
+        """Submit works that were made before; nothing of theirs may end pytest."""
+        with user_code():
+            self.executor.submit(works)
 
     def submit_each(
         self, function: Callable[..., Any], values: Iterable[Any]
     ) -> list[Work]:
         """Submit one batch: a work with one argument for each value."""
         works = [self.work(function, value) for value in values]
-        self.executor.submit(works)
+        self.submit_batch(works)
         return works
 
     # -- outcomes

@@ -18,7 +18,7 @@ from jackfield_testing.executors.case import (
 from jackfield_testing.footprint import WAIT_S
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from jackfield.abc import Outcome
@@ -63,6 +63,18 @@ class Results(ExecutorCase):
         works = shared.submit_each(lambda value: value + offset, range(5))
 
         assert shared.values(works) == [10, 11, 12, 13, 14]
+
+    def test_two_functions_of_one_name_are_two(self, shared: Harness) -> None:
+        def plus(number: int) -> Callable[[int], int]:
+            return lambda value: value + number
+
+        functions = [lambda value: value * 2, lambda value: value * 3, plus(4), plus(5)]
+        for function in functions:
+            function.__name__ = function.__qualname__ = "same"
+
+        for _ in range(2):
+            works = [shared.submit(function, 10) for function in functions]
+            assert shared.values(works) == [20, 30, 14, 15]
 
     def test_big_arguments_and_results_are_whole(self, shared: Harness) -> None:
         sent = tasks.payload(BIG)

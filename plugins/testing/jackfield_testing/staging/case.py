@@ -39,6 +39,7 @@ CREDENTIALS: Final = "kit"
 AWKWARD_NAMES: Final = (
     "with space.dat",
     "a%20b 100%.dat",
+    "%41.dat",
     "a+b&c=d;e,f!g.dat",
     "what?.dat",
     "a#b.dat",

@@ -9,7 +9,13 @@ from jackfield_testing.staging.content import (
     Many,
 )
 from jackfield_testing.staging.end import Disk, Elsewhere, Leaks
-from jackfield_testing.staging.faults import Cancelled, Changes, Cut, Stalls
+from jackfield_testing.staging.faults import (
+    Cancelled,
+    Changes,
+    Cut,
+    Interrupted,
+    Stalls,
+)
 from jackfield_testing.staging.out import Out
 from jackfield_testing.staging.secrets import Secrets
 from jackfield_testing.staging.trees import Trees
@@ -21,6 +27,7 @@ class StagingConformance(
     Cached,
     Many,
     Cut,
+    Interrupted,
     Changes,
     Stalls,
     Cancelled,

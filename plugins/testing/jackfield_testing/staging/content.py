@@ -222,6 +222,19 @@ class Cached(StagingCase):
             with self.running(site, tmp_path, transfers=cache) as run:
                 assert run.read("cached.dat").result(WAIT_S) == data
 
+    def test_a_version_of_the_same_size_is_moved_again(
+        self, site: StagingSite, tmp_path: Path
+    ) -> None:
+        needs(self.notices_changes, "does not know versions apart (notices_changes)")
+        cache = {"cache": str(tmp_path / "cache")}
+
+        for seed in range(3):
+            data = tasks.content(1000, seed)
+            site.put("versions.dat", data)
+            with self.running(site, tmp_path, transfers=cache) as run:
+                got = run.read("versions.dat").result(WAIT_S)
+            assert difference(got, data) is None, "its validator is a constant"
+
 
 class Many(StagingCase):
     """Many tasks, many files."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+import pytest
+
 from jackfield.errors import RemoteChangedError, TransferError
+from jackfield.hookspecs import hookimpl
 from jackfield_testing.footprint import WAIT_S, connections_to, settled
 from jackfield_testing.staging import tasks
 from jackfield_testing.staging.case import (
@@ -24,6 +27,7 @@ from jackfield_testing.staging.case import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from jackfield import Transfer
     from jackfield_testing.staging.case import Run
     from jackfield_testing.staging.site import StagingFaults, StagingSite
 
@@ -124,6 +128,78 @@ class Cut(StagingCase):
 
         with self.running(site, tmp_path) as run:
             assert run.read("busy.dat").result(WAIT_S) == b"later"
+
+
+class Interrupted(StagingCase):
+    """Transfers that the kit breaks off itself: no server has to fail for it."""
+
+    def test_what_is_broken_off_goes_on_or_begins_again(
+        self, site: StagingSite, tmp_path: Path
+    ) -> None:
+        data = tasks.content(3 * BLOCK)
+        site.put("broken-off.dat", data)
+        breaks = _BreaksOff(lambda: None)
+
+        with self.running(site, tmp_path) as run:
+            run.kernel.register(breaks)
+            got = run.read("broken-off.dat").result(WAIT_S)
+
+        assert difference(got, data) is None
+        breaks.skip_unless_broken()
+        if self.resumes:
+            assert breaks.starts[-1] > 0, "it began again, and says that it resumes"
+
+    def test_what_is_broken_off_and_is_another_file_now_begins_again(
+        self, site: StagingSite, tmp_path: Path
+    ) -> None:
+        needs(self.notices_changes, "does not know versions apart (notices_changes)")
+        new = tasks.content(3 * BLOCK, 1)
+        site.put("replaced-then.dat", tasks.content(3 * BLOCK))
+        breaks = _BreaksOff(lambda: site.put("replaced-then.dat", new))
+
+        with self.running(site, tmp_path) as run:
+            run.kernel.register(breaks)
+            got = run.read("replaced-then.dat").result(WAIT_S)
+
+        assert difference(got, new) is None, "two versions were mixed"
+        breaks.skip_unless_broken()
+
+
+class _BreaksOff:
+    """A plugin that breaks the first attempt off when some bytes have come.
+
+    It stands around the provider's hook, and sees what that counts.
+
+    Attributes:
+        starts: At which byte each attempt began to count.
+    """
+
+    def __init__(self, then: Callable[[], object]) -> None:
+        self._then = then
+        self.starts: list[int] = []
+
+    @hookimpl(wrapper=True)
+    def jackfield_stage_in(self, transfer: Transfer) -> Generator[None, Any, Any]:
+        """Have the transfer raise from ``advance``, the first time."""
+        counts, begun = transfer.advance, False
+
+        def advance(moved: int) -> None:
+            nonlocal begun
+            if not begun:
+                begun = True
+                self.starts.append(transfer.moved)
+            counts(moved)
+            if len(self.starts) == 1 and transfer.moved > BLOCK:
+                self._then()
+                raise ConnectionResetError("broken off by the conformance kit")
+
+        vars(transfer)["advance"] = advance
+        return (yield)
+
+    def skip_unless_broken(self) -> None:
+        """Skip the test if the provider counts nothing, and so was not broken off."""
+        if len(self.starts) < 2:
+            pytest.skip("this provider does not count what it moves (Transfer.advance)")
 
 
 class Changes(StagingCase):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from jackfield.errors import DependencyError, TransferError
+from jackfield_testing.background import Background
 from jackfield_testing.footprint import WAIT_S
 from jackfield_testing.staging import tasks
 from jackfield_testing.staging.case import (
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from jackfield_testing.staging.site import StagingSite
 
 HALF = BLOCK // 2
+REPLACEMENTS = 12
+"""Versions of a file that is watched while it is replaced."""
+
 PATIENT = {"idle_timeout": 300.0}
 
 
@@ -81,6 +86,31 @@ class Out(StagingCase):
                 run.write("replaced.dat", BLOCK, 1).result(WAIT_S)
 
             assert difference(site.get("replaced.dat"), tasks.content(BLOCK, 1)) is None
+
+    def test_others_see_the_older_file_or_the_new_one_at_every_moment(
+        self, site: StagingSite, tmp_path: Path
+    ) -> None:
+        needs(self.replaces_whole, "replaces files in place (replaces_whole)")
+        versions = [tasks.content(BLOCK, seed) for seed in range(REPLACEMENTS)]
+        site.put("watched.dat", versions[0])
+        strange: list[str] = []
+        over = threading.Event()
+
+        def watch() -> None:
+            while not over.is_set():
+                seen = site.get("watched.dat")
+                if seen not in versions:
+                    strange.append("nothing" if seen is None else f"{len(seen)} bytes")
+
+        watcher = Background(watch)
+        try:
+            with self.running(site, tmp_path) as run:
+                for seed in range(1, REPLACEMENTS):
+                    run.write("watched.dat", BLOCK, seed).result(WAIT_S)
+        finally:
+            over.set()
+            watcher.finish()
+        assert strange == []
 
     def test_an_output_is_the_input_of_another_task(
         self, site: StagingSite, tmp_path: Path

@@ -28,8 +28,24 @@ TREE: Final[Mapping[str, bytes]] = {
 }
 
 
+LISTED: Final = ("a#b.dat", "what?.dat", "%41.dat")
+"""Names that mean something else if a listing gives them back without quoting."""
+
+
 class Trees(StagingCase):
     """All of them arrive, each in its place."""
+
+    def _tree(self) -> dict[str, bytes]:
+        """Return what is in the directory: no name that the server cannot have."""
+        awkward = [name for name in LISTED if name in self.names]
+        return {
+            **TREE,
+            **{
+                f"{place}{name}": name.encode()
+                for name in awkward
+                for place in ("", "sub/")
+            },
+        }
 
     def test_a_directory_arrives_with_all_that_is_in_it(
         self, site: StagingSite, tmp_path: Path
@@ -39,20 +55,20 @@ class Trees(StagingCase):
         with self.running(site, tmp_path) as run:
             found = run.submit(tasks.read_tree, run.file("tree/")).result(WAIT_S)
 
-        assert found == TREE
+        assert found == self._tree()
 
     def test_a_star_fits_names_in_one_directory(
         self, site: StagingSite, tmp_path: Path
     ) -> None:
         assert self._matching(site, tmp_path, "*.dat") == {
             name: data
-            for name, data in TREE.items()
+            for name, data in self._tree().items()
             if "/" not in name and name.endswith(".dat")
         }
 
     def test_two_stars_fit_names_below(self, site: StagingSite, tmp_path: Path) -> None:
         assert self._matching(site, tmp_path, "**/*.dat") == {
-            name: data for name, data in TREE.items() if name.endswith(".dat")
+            name: data for name, data in self._tree().items() if name.endswith(".dat")
         }
 
     def test_a_pattern_fits_names_however_they_are_written(
@@ -121,18 +137,19 @@ class Trees(StagingCase):
         self, site: StagingSite, tmp_path: Path
     ) -> None:
         needs(self.stages_out, "does not stage out (stages_out)")
-        for name in TREE:
+        tree = self._tree()
+        for name in tree:
             site.make_room(f"made-tree/{name}")
 
         with self.running(site, tmp_path) as run:
             target = run.file("made-tree/")
-            run.submit(tasks.write_tree, dict(TREE), outputs=[target]).result(WAIT_S)
+            run.submit(tasks.write_tree, tree, outputs=[target]).result(WAIT_S)
 
-        assert {name: site.get(f"made-tree/{name}") for name in TREE} == TREE
+        assert {name: site.get(f"made-tree/{name}") for name in tree} == tree
 
     def _place(self, site: StagingSite) -> None:
         needs(self.lists, "cannot list files (lists)")
-        for name, data in TREE.items():
+        for name, data in self._tree().items():
             site.put(f"tree/{name}", data)
 
     def _matching(

@@ -1,0 +1,210 @@
+"""A call of an app as messages show it: ``align('s1.bam', threads=4, label='s1')``.
+
+It is made where a task fails and where somebody looks at a future, perhaps with the
+scheduler's role. So no code of users runs for it, which could wait, raise or never end:
+builtin values, containers and dataclasses are walked through here; of any other object
+there is only its class. Long values are cut. Passwords are not shown, be they in URLs
+or behind a name that says so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future
+from enum import Enum
+from itertools import islice
+from pathlib import PurePath
+from types import FunctionType
+from typing import Any, Final
+
+from jackfield.errors import printable
+from jackfield.files import File, redact
+from jackfield.futures import KernelFuture
+from jackfield.futures.future import task_of
+from jackfield.graph.arguments import Quote
+
+KEPT_STDERR: Final = "_jackfield_stderr"
+"""Argument by which the kernel tells a bash app where its standard error is kept."""
+
+LONGEST: Final = 240
+"""Characters of a whole call."""
+
+_TEXT: Final = 60
+_ITEMS: Final = 6
+_DEPTH: Final = 3
+_URL: Final = re.compile(r"\w[\w+.-]*://[^\s'\"]+")
+_NAMES: Final = r"passw|passphrase|secret|token|credential|api_?key|access_?key"
+_SECRET: Final = re.compile(_NAMES, re.IGNORECASE)
+_HOLDS_SECRET: Final = re.compile(
+    rf"((?:{_NAMES})\w*['\"]?\s*[:=]\s*)\S+", re.IGNORECASE
+)
+"""A text such as ``password=hush``; the group is all but the secret."""
+
+_PLAIN: Final = frozenset({bool, complex, float, range, slice, type(None)})
+_OTHERS: Final = frozenset(
+    {"datetime", "decimal", "fractions", "ipaddress", "numpy", "pandas", "uuid"}
+)
+"""Packages whose values have a ``repr`` that is quick, short and harmless."""
+
+_SEQUENCES: Final[tuple[tuple[type[Iterable[Any]], str, str], ...]] = (
+    (list, "[", "]"),
+    (tuple, "(", ")"),
+    (set, "{", "}"),
+    (frozenset, "{", "}"),
+)
+
+
+def shown_call(
+    name: str,
+    function: object,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    label: str,
+) -> str:
+    """Return a call as it would be written, cut to a line; never raises."""
+    try:
+        return _shown_call(name, function, args, kwargs, label)
+    except Exception:
+        return printable(f"{name}(...)")
+
+
+def _shown_call(
+    name: str,
+    function: object,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    label: str,
+) -> str:
+    names = iter(_parameters(function))
+    kwargs = {name: kwargs[name] for name in kwargs if name != KEPT_STDERR}
+    parts = [_argument(next(names, ""), value, "") for value in args[:_ITEMS]]
+    parts += ["..."] * (len(args) > _ITEMS)
+    more = {**kwargs, "label": label} if label else kwargs
+    parts += [_argument(name, more[name], f"{name}=") for name in islice(more, 12)]
+    text = ", ".join(parts)
+    return printable(f"{name}({_cut(text, LONGEST)})")
+
+
+def shown_command(command: str) -> str:
+    """Return a command line as messages show it: in one line, cut, without secrets."""
+    shown = _HOLDS_SECRET.sub(r"\1***", _without_secrets(command.strip()))
+    return printable(_cut(shown, LONGEST))
+
+
+def _parameters(function: object) -> tuple[str, ...]:
+    """Return the names of positional parameters, of a plain function only."""
+    while type(function).__module__.startswith("jackfield."):  # what is around it
+        within = getattr(function, "function", None)
+        function = within or getattr(function, "__wrapped__", None)
+    if type(function) is not FunctionType:
+        return ()
+    return function.__code__.co_varnames[: function.__code__.co_argcount]
+
+
+def _argument(name: str, value: Any, written: str, depth: int = 0) -> str:
+    return written + ("***" if _SECRET.search(name) else shown(value, depth))
+
+
+def shown(value: Any, depth: int = 0) -> str:
+    """Return a value as messages show it; never raises, runs no code of users."""
+    try:
+        return _shown(value, depth)
+    except Exception:
+        return f"<{type(value).__name__}>"
+
+
+def _shown(value: Any, depth: int) -> str:
+    kind = type(value)
+    if kind is str:
+        return _quoted(value)
+    if kind in _PLAIN:
+        return repr(value)
+    if kind is int:
+        bits = value.bit_length()
+        return repr(value) if bits < 200 else f"<int of {bits} bits>"
+    if kind is bytes or kind is bytearray:
+        return _cut(repr(bytes(value[:_TEXT])), _TEXT)
+    if kind is type or kind is FunctionType:
+        return str(value.__name__)
+    if issubclass(kind, File):
+        return f"File({_quoted(value.url)})"
+    if issubclass(kind, KernelFuture):
+        return f"<{task_of(value).title}>"
+    if issubclass(kind, PurePath) and kind.__module__.startswith("pathlib"):
+        return _quoted(str(value))
+    if kind is Quote:
+        return _shown(value.value, depth)
+    return _compound(value, kind, depth)
+
+
+def _compound(value: Any, kind: type, depth: int) -> str:
+    """Show a value that has parts, or whose class is not known."""
+    parts = None if depth >= _DEPTH else _parts(value, kind, depth + 1)
+    if parts is not None:
+        begin, texts, end = parts
+        listed = list(islice(texts, _ITEMS + 1))
+        if len(listed) > _ITEMS:
+            listed[_ITEMS] = "..."
+        own = "" if kind in (list, tuple, dict, set) else kind.__name__
+        if own and begin != "(":
+            begin, end = f"({begin}", f"{end})"
+        return own + begin + ", ".join(listed) + end
+    if issubclass(kind, Enum):
+        return f"{kind.__name__}.{vars(value).get('_name_')}"
+    if kind.__module__.partition(".")[0] in _OTHERS:
+        shape = getattr(value, "shape", ())
+        return f"<{kind.__name__} {shape}>" if shape else _cut(repr(value), _TEXT)
+    return "<Future>" if issubclass(kind, Future) else f"<{kind.__name__}>"
+
+
+def _parts(value: Any, kind: type, depth: int) -> tuple[str, Iterator[str], str] | None:
+    """Return how a container begins, the texts of its parts, and how it ends.
+
+    Its items are asked for by the builtin class that it is or comes from.
+    """
+    if issubclass(kind, dict):
+        return "{", (_item(*one, depth) for one in dict.items(value)), "}"
+    names: Any = getattr(kind, "_fields", None)
+    if issubclass(kind, tuple) and names:
+        return "(", _fields(names, tuple.__iter__(value), depth), ")"
+    for base, begin, end in _SEQUENCES:
+        if issubclass(kind, base):
+            return begin, (shown(one, depth) for one in base.__iter__(value)), end
+    if hasattr(kind, "__dataclass_fields__"):
+        held: dict[str, Any] = object.__getattribute__(value, "__dict__")
+        return "(", _fields(held, held.values(), depth), ")"
+    return None
+
+
+def _item(key: Any, value: Any, depth: int) -> str:
+    name = key if type(key) is str else ""
+    return f"{shown(key, depth)}: {_argument(name, value, '', depth)}"
+
+
+def _fields(names: Iterable[str], values: Iterable[Any], depth: int) -> Iterator[str]:
+    for name, one in zip(names, values, strict=False):
+        yield _argument(name, one, f"{name}=", depth)
+
+
+def _quoted(text: str) -> str:
+    """Quote a text; of a long one keep both ends, because the ends of paths differ.
+
+    Of a very long one with URLs only the beginning, or half a URL might show a secret.
+    """
+    if len(text) > 20 * _TEXT:  # nothing of megabytes is searched
+        head, tail = text[: 10 * _TEXT], text[-10 * _TEXT :]
+        text = f"{_without_secrets(head)[:_TEXT]}..." if "://" in text else head + tail
+    text = _without_secrets(text)
+    hidden = _HOLDS_SECRET.search(text)  # where the secret ends is not known
+    return "'***'" if hidden else repr(_cut(text, _TEXT))
+
+
+def _without_secrets(text: str) -> str:
+    return _URL.sub(lambda found: redact(found[0]), text) if "://" in text else text
+
+
+def _cut(text: str, limit: int) -> str:
+    if len(text) <= limit:
+        return text
+    return f"{text[: limit // 2]}...{text[3 - limit // 2 :]}"
