@@ -14,6 +14,7 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import cache_from_source
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -99,13 +100,19 @@ def library(
 
 
 def edit(module: ModuleType, old: str, new: str, *, late: bool = False) -> None:
-    """Change the text of a module on disk."""
+    """Change the text of a module on disk.
+
+    What the script loads anew is edited as if a second had passed since: otherwise
+    Python takes a compiled file of the old text for that of the new one.
+    """
     path = Path(str(module.__file__))
     if late:
         path = path.with_name(f"{module.__name__}_late.py")
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
+    if not late:
+        Path(cache_from_source(str(path))).unlink(missing_ok=True)
 
 
 def results(function: Callable[..., Any], *args: Any) -> set[Any]:

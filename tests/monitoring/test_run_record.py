@@ -232,3 +232,29 @@ def test_once_stopped_git_is_not_asked(repository: Path) -> None:
     asked.stop()
 
     assert asked.code_of(repository) is None
+
+
+def test_whatever_is_among_the_modules_does_no_harm(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "no_module", object())  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "none_module", None)  # type: ignore[arg-type]
+
+    assert facts.imported_versions()["pytest"] == pytest.__version__
+
+
+def test_a_kernel_that_ends_before_its_start_is_told_leaves_no_thread(
+    tmp_path: Path,
+) -> None:
+    class Ender:
+        @jf.hookimpl(tryfirst=True)
+        def jackfield_kernel_started(self, kernel: jf.DataFlowKernel) -> None:
+            kernel.cleanup()
+
+    with jf.load(jf.Config(run_dir=tmp_path, plugins=[Ender()])):
+        pass
+
+    assert settled(
+        lambda: "jackfield-record" not in [one.name for one in threading.enumerate()],
+        LIMIT_S,
+    )

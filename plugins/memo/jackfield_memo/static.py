@@ -24,6 +24,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from jackfield_memo.bytecode import drop_stale
 from jackfield_memo.files import path_identity
 from jackfield_memo.functions import is_generated
 from jackfield_memo.import_effects import (
@@ -465,6 +466,7 @@ def _load(modules: StaticModules, name: str) -> StaticModule | None:
     if not spec.origin:
         return None
     now = signature(spec.origin)
+    drop_stale(spec.origin)  # before the text is read: an edit after that is another
     read = as_read(name, spec.origin, now, read_text(spec.origin))
     source = read.content
     text = parse(source, spec.origin) if isinstance(source, str) else None

@@ -12,6 +12,7 @@ import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
 from jackfield.files import redact
@@ -125,6 +126,7 @@ def imported_versions() -> dict[str, str]:
         name: version
         for name, module in list(sys.modules.items())
         if "." not in name
+        and isinstance(module, ModuleType)  # others may have put anything there
         and isinstance(version := vars(module).get("__version__"), str)
         and name not in sys.stdlib_module_names
     }

@@ -59,7 +59,10 @@ class RunRecord:
         self._thread = threading.Thread(
             target=self._run, args=(kernel, place), name="jackfield-record", daemon=True
         )
-        self._thread.start()
+        # Another plugin that is told of the start may have ended the kernel, so that
+        # the end has been told before the start. Then nobody would stop the thread.
+        if not self._stop.is_set():
+            self._thread.start()
 
     @hookimpl
     def jackfield_kernel_closing(self, kernel: DataFlowKernel) -> None:
@@ -68,10 +71,10 @@ class RunRecord:
         Raises:
             OSError: It cannot be written; the kernel logs it.
         """
-        thread, record = self._thread, self._record
-        if thread is None:
-            return
         self._stop.set()
+        thread, record = self._thread, self._record
+        if thread is None:  # it was never told of the start
+            return
         self._git.stop()
         thread.join()
         self._fill(kernel)

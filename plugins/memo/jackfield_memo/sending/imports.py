@@ -19,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
+from jackfield_memo.bytecode import drop_stale
 from jackfield_memo.process import TICK_NS, began
 from jackfield_memo.sending.whose import is_project
 
@@ -112,7 +113,8 @@ def _changed(file: str, since: int) -> bool:
 def forget_modules() -> None:
     """Have the project's modules imported anew when they are next asked for."""
     now = time.time_ns() - TICK_NS
-    for name, module, _ in project_modules():
+    for name, module, file in project_modules():
+        drop_stale(file)
         sys.modules.pop(name, None)
         parent, _, last = name.rpartition(".")
         above = sys.modules.get(parent) if parent else None

@@ -82,7 +82,7 @@ class Sent:
             keeps=keeps,
         )
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call the function, where it is not pickled after all."""
         return self.jackfield_sends(*args, **kwargs)
 
@@ -90,7 +90,7 @@ class Sent:
         if isinstance(self.payload, SerializationError):
             raise self.payload
         if not (self.expected or self.texts) or not self.jackfield_keeps:
-            return load_function, (self.payload,)
+            return _load, (self.payload, dict(self.roots))
         expected, texts = dict(self.expected), dict(self.texts)
         compared = expected, texts, dict(self.roots)
         return Received, (self.payload, *compared, self.thorough, self.patch)
@@ -100,6 +100,14 @@ _changes: Final = [0]
 """How often modules of this process have been made anew, or been patched."""
 _one_at_a_time: Final = threading.RLock()
 """Held while modules are compared and changed. A foreign executor may have threads."""
+
+
+def _load(payload: bytes, roots: Mapping[str, str]) -> Callable[..., Any]:
+    """Load a function that is not compared, from where the script has its module."""
+    with _one_at_a_time:
+        if imports.follow(roots):
+            _changes[0] += 1
+        return load_function(payload)
 
 
 class Received:
@@ -140,7 +148,7 @@ class Received:
         except StaleCodeError as error:  # an outcome of calls
             self._stale = error
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call the function, if the code here is what it was sent with.
 
         Raises:
