@@ -6,10 +6,10 @@ It is a plugin, so it is found as the script of that name is: by its entry point
 from __future__ import annotations
 
 import sys
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 
 if __name__ == "__main__":
-    found = [*entry_points(group="console_scripts", name="jackfield")]
+    found: list[EntryPoint] = [*entry_points(group="console_scripts", name="jackfield")]
     if not found:
         sys.exit("The command jackfield is not installed: install jackfield anew.")
     found[0].load()(prog_name="python -m jackfield")

@@ -237,8 +237,8 @@ def test_once_stopped_git_is_not_asked(repository: Path) -> None:
 def test_whatever_is_among_the_modules_does_no_harm(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(sys.modules, "no_module", object())  # type: ignore[arg-type]
-    monkeypatch.setitem(sys.modules, "none_module", None)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "no_module", object())
+    monkeypatch.setitem(sys.modules, "none_module", None)
 
     assert facts.imported_versions()["pytest"] == pytest.__version__
 

@@ -64,7 +64,7 @@ class PluginCollection:
         use: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         self.log: logging.Logger = logging.getLogger("jackfield.plugins")
-        self.catalogue = Catalogue(read_selection(allow, block))
+        self.catalogue: Catalogue = Catalogue(read_selection(allow, block))
         self._registrations = Registrations(self._registered)
         self._use: Mapping[str, Mapping[str, Any]] = use or {}
         self.loaded: dict[EntryPoint, Plugin] = {}

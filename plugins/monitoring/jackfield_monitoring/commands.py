@@ -54,13 +54,13 @@ def jackfield_register_commands(cli: click.Group) -> None:
     cli.add_command(runs)
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-run_argument = click.argument("name", metavar="[RUN]", default="last")
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_run_argument = click.argument("name", metavar="[RUN]", default="last")
 
 
 @runs.command()
 @click.option("--limit", type=click.IntRange(1), help="Print so many of the newest.")
-@json_option
+@_json_option
 @click.pass_obj
 def ls(parent: Path | None, limit: int | None, as_json: bool) -> None:
     """List runs, the newest last."""
@@ -75,8 +75,8 @@ def ls(parent: Path | None, limit: int | None, as_json: bool) -> None:
 
 
 @runs.command()
-@run_argument
-@json_option
+@_run_argument
+@_json_option
 @click.pass_obj
 def show(parent: Path | None, name: str, as_json: bool) -> None:
     """Show what RUN is: how it goes, what failed, what ran and where."""
@@ -90,7 +90,7 @@ def show(parent: Path | None, name: str, as_json: bool) -> None:
 
 
 @runs.command()
-@run_argument
+@_run_argument
 @click.option(
     "-n", "--lines", type=click.IntRange(0), default=20, show_default=True,
     help="So many of the last lines.",
