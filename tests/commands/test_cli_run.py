@@ -465,8 +465,9 @@ script_has_ended.set()
         running.communicate()
 
     assert running.returncode == 130, errors
-    assert errors.startswith("jackfield: interrupted with 2 unfinished tasks: ")
-    assert "\nInterrupted.\n" in errors
+    first, second, *_ = errors.splitlines()
+    assert first == "Interrupted."
+    assert second.startswith("jackfield: interrupted with 2 unfinished tasks: ")
     assert "2 tasks in " in errors
 
 

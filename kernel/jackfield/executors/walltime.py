@@ -76,7 +76,14 @@ class SoftWalltime:
 def soft_walltime(
     function: Callable[..., Any], name: str, seconds: float
 ) -> Callable[..., Any]:
-    """Return ``function`` with a walltime in seconds."""
+    """Return ``function`` with a walltime in seconds.
+
+    One that has just this is returned as it is. So it is one object, however often its
+    task is tried: what workers had to be sent with it is remembered by the object.
+    """
+    has = isinstance(function, SoftWalltime) and (function.name, function.seconds)
+    if has == (name, seconds):
+        return function
     return SoftWalltime(function, name, seconds)
 
 

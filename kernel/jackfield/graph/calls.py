@@ -19,13 +19,16 @@ from types import FunctionType
 from typing import Any, Final
 
 from jackfield.errors import printable
-from jackfield.files import File, redact
+from jackfield.files import CALLED_IN, File, redact
 from jackfield.futures import KernelFuture
 from jackfield.futures.future import task_of
 from jackfield.graph.arguments import Quote
 
 KEPT_STDERR: Final = "_jackfield_stderr"
 """Argument by which the kernel tells a bash app where its standard error is kept."""
+
+_NOT_SHOWN: Final = frozenset({CALLED_IN, KEPT_STDERR})
+"""Arguments that the kernel has added to a call."""
 
 LONGEST: Final = 240
 """Characters of a whole call."""
@@ -77,7 +80,7 @@ def _shown_call(
     label: str,
 ) -> str:
     names = iter(_parameters(function))
-    kwargs = {name: kwargs[name] for name in kwargs if name != KEPT_STDERR}
+    kwargs = {name: kwargs[name] for name in kwargs if name not in _NOT_SHOWN}
     parts = [_argument(next(names, ""), value, "") for value in args[:_ITEMS]]
     parts += ["..."] * (len(args) > _ITEMS)
     more = {**kwargs, "label": label} if label else kwargs

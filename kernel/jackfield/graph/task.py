@@ -142,6 +142,7 @@ class Extras:
         in_task: Whether the task moves its remote files itself.
         code: What its function was when its memo key was made.
         keep: Whether its result may be kept: it is one of the code in the key.
+        resent: How often it was sent again because a worker had other code.
     """
 
     label: str = ""
@@ -163,6 +164,7 @@ class Extras:
     in_task: bool = False
     code: bytes = b""
     keep: bool = True
+    resent: int = 0
 
     def files(self) -> list[File]:
         """Return the files that the task makes: outputs, then those of streams."""

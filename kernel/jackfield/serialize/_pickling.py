@@ -160,8 +160,11 @@ def cloud_pickler() -> type[pickle.Pickler]:
     def reduce_code(code: CodeType) -> Any:
         # It leaves the file's name out, without which a traceback shows no lines.
         make, args, *_ = theirs[CodeType](code)
+        # Some arguments are bytes, which `python -bb` does not let compare with text.
         name = code.co_filename
-        return make, tuple([name if one == "<dynamic-code>" else one for one in args])
+        names = {"<dynamic-code>": name}
+        named = [names.get(one, one) if type(one) is str else one for one in args]
+        return make, tuple(named)
 
     class CloudPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is untyped
         dispatch_table: ClassVar[Any] = ChainMap({CodeType: reduce_code}, theirs)

@@ -8,7 +8,10 @@ sent once more then.
 
 A key is made on one thread, and the script may change something on another before the
 function runs. So the code is compared once more: when a call has been prepared for
-sending, and on threads when it has returned.
+sending, and on threads when it has returned. Of a function whose ``version=`` stands
+for its code there is only what it holds to be compared. The call itself may change
+that, a list in its closure for instance, and is to have begun with it: so it is
+compared before the call on threads too.
 """
 
 from __future__ import annotations
@@ -22,24 +25,28 @@ from jackfield.errors import JackfieldError
 if TYPE_CHECKING:
     from jackfield.abc import Work
     from jackfield.errors import StaleCodeError
-    from jackfield.graph.task import Task
+    from jackfield.graph.task import AppSpec, Task
     from jackfield.memo_keys import KeyMaker
     from jackfield.results.flights import Flights
 
 
 class CheckedCall:
-    """Calls a function, then notes whether it is still what its memo key says."""
+    """Calls a function, and notes after or before whether it is what its key says."""
 
-    __slots__ = ("_note", "jackfield_sends")
+    __slots__ = ("_before", "_note", "jackfield_sends")
 
     def __init__(
-        self, function: Callable[..., Any], note: Callable[[], object]
+        self, function: Callable[..., Any], note: Callable[[], object], *, before: bool
     ) -> None:
         self.jackfield_sends: Callable[..., Any] = function
         self._note = note
+        self._before = before
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call the function."""
+        if self._before:
+            self._note()
+            return self.jackfield_sends(*args, **kwargs)
         try:
             return self.jackfield_sends(*args, **kwargs)
         finally:
@@ -79,7 +86,8 @@ class PresentCode:
             if function is not work.function:
                 extras.keep &= work.function.jackfield_keeps  # type: ignore[attr-defined]  # as ``KeyMaker.sent`` says
         else:
-            work.function = CheckedCall(function, note)
+            before = _is_pinned(task.spec)
+            work.function = CheckedCall(function, note, before=before)
 
     def stale(self, work: Work, error: StaleCodeError) -> None:
         """Tell that a worker has had other code: the next ``sent`` goes by that."""
@@ -90,6 +98,15 @@ def original(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return the function that something stands for which was given to an executor."""
     stands = hasattr(type(function), "jackfield_sends")  # an object may have anything
     return function.jackfield_sends if stands else function  # type: ignore[attr-defined]  # looked up in its type
+
+
+def _is_pinned(spec: AppSpec) -> bool:
+    """Tell whether a version stands for all the code that counts.
+
+    It stands neither for the code of a lambda nor for that of ``depends_on``.
+    """
+    pinned = spec.version is not None and not spec.depends_on
+    return pinned and not spec.name.endswith("<lambda>")
 
 
 def _without_wrappers(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -228,11 +228,9 @@ def _mark_submitted(tasks: Sequence[Task], entry: ExecutorEntry) -> list[Task]:
 def _apply_walltime(task: Task, work: Work, entry: ExecutorEntry) -> None:
     """Have the walltime enforced: by the executor if it can kill, else in the task."""
     seconds = task.time_limit
-    work.function = without_walltime(work.function)
     work.walltime = None
-    if seconds is None:
+    if seconds is not None and entry.capabilities.walltime != "kill":
+        work.function = soft_walltime(work.function, work.name, seconds)  # or has it
         return
-    if entry.capabilities.walltime == "kill":
-        work.walltime = seconds
-    else:
-        work.function = soft_walltime(work.function, work.name, seconds)
+    work.function = without_walltime(work.function)
+    work.walltime = seconds

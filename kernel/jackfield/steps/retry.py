@@ -33,6 +33,10 @@ JITTER: Final = 0.1
 """Delays are stretched by up to this part, so that retries do not march in step."""
 
 
+MOST_RESENT: Final = 10
+"""So often a task is sent again because of other code, and it is a failure."""
+
+
 class Retrier:
     """Retries tasks whose attempt failed, or ends them.
 
@@ -104,9 +108,13 @@ class Retrier:
         work = task.work
         if work is None or original(work.function) is work.function or self._stopped():
             return False
+        extras = task.need_extras()
+        extras.resent += 1
+        if extras.resent > MOST_RESENT:  # what is sent is not what is asked for
+            return False
         self._code.stale(work, error)
-        forced = None if task.extras is None else task.extras.forced
-        self._scheduler.control(partial(self._again, task, task.attempt, 0.0, forced))
+        again = partial(self._again, task, task.attempt, 0.0, extras.forced)
+        self._scheduler.control(again)
         return True
 
     def _stopped(self) -> bool:

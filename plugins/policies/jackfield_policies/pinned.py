@@ -29,7 +29,7 @@ class Pinned:
         ConfigurationError: A version is neither text nor a number.
     """
 
-    def __init__(self, **versions: Any) -> None:
+    def __init__(self, /, **versions: Any) -> None:
         self._versions: dict[str, str] = {}
         tables: list[tuple[str, Any]] = list(versions.items())
         while tables:

@@ -42,6 +42,13 @@ def test_what_ends_in_time_is_left_alone(kernel: jf.DataFlowKernel) -> None:
     assert [app("ab").result(LIMIT_S) for _ in range(50)] == [2] * 50
 
 
+def test_the_walltime_that_a_function_has_is_not_given_twice() -> None:
+    limited = soft_walltime(len, "len", 2.0)
+
+    assert soft_walltime(limited, "len", 2.0) is limited
+    assert without_walltime(soft_walltime(limited, "len", 3.0)) is limited
+
+
 def test_a_limit_never_fires_after_the_end() -> None:
     """Many functions end just about when their time is over: one or the other."""
     ends = {"value": 0, "timeout": 0}

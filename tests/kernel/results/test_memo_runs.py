@@ -280,7 +280,7 @@ def test_the_lead_goes_past_calls_that_were_cancelled(
     gate = threading.Event()
     tries: list[int] = []
 
-    @jf.python_app(cache=True, version="1")
+    @jf.python_app(cache=True)  # with a version, what is in the list would count
     def work(x: int) -> int:
         tries.append(x)
         assert gate.wait(LIMIT_S)
@@ -297,6 +297,54 @@ def test_the_lead_goes_past_calls_that_were_cancelled(
     assert isinstance(first.exception(LIMIT_S), ValueError)
     assert [one.result(LIMIT_S) for one in followers[3:]] == [1, 1]
     assert tries == [1, 1]
+
+
+@pytest.mark.parametrize("plugin", ["threads", "processes"])
+def test_what_a_call_changes_in_its_closure_does_not_keep_its_result_from_being_kept(
+    tmp_path: Path, plugin: str
+) -> None:
+    def status() -> str:
+        called: list[int] = []
+
+        @jf.python_app(cache=True, version="1")
+        def work(x: int) -> int:
+            called.append(x)
+            return x
+
+        with jf.load(executors={"x": {"plugin": plugin}}, run_dir=tmp_path):
+            future = work(1)
+            assert future.result(LIMIT_S) == 1
+            return str(future.memo.status)
+
+    assert [status(), status()] == ["miss", "hit"]
+
+
+def test_what_the_script_changes_in_a_closure_before_the_call_is_not_kept(
+    tmp_path: Path,
+) -> None:
+    gate = threading.Event()
+    factor = [2]
+
+    @jf.python_app
+    def block() -> bool:
+        return gate.wait(LIMIT_S)
+
+    @jf.python_app(cache=True, version="1")
+    def work(x: int) -> int:
+        return x * factor[0]
+
+    executors = {"x": {"plugin": "threads", "workers": 1}}
+    with jf.load(executors=executors, run_dir=tmp_path) as kernel:
+        block()
+        changed = work(1)
+        while kernel.task_state_counts[jf.TaskState.SUBMITTED] < 2:
+            pass
+        factor[0] = 3
+        gate.set()
+        assert changed.result(LIMIT_S) == 3
+        factor[0] = 2
+        again = work(1)
+        assert (again.result(LIMIT_S), again.memo.status) == (2, "miss")
 
 
 def test_cancels_while_the_lead_is_handed_on_leave_nobody_behind(
@@ -428,7 +476,9 @@ def test_a_big_output_is_identified_beside_the_kernels_threads(tmp_path: Path) -
             future = make("x" * (2 << 20), outputs=[out])
             assert future.result(LIMIT_S) == 2 << 20
             assert future.memo.status == status
-        assert kernel.summary().counts[jf.TaskState.SUCCEEDED] >= 2
+        summary = kernel.summary()
+        assert summary.counts[jf.TaskState.SUCCEEDED] == 1
+        assert summary.own[jf.TaskState.SUCCEEDED] >= 2  # look-ups, or what is kept
 
 
 NOTEBOOK = """

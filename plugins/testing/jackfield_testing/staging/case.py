@@ -117,7 +117,7 @@ class Run:
         return jf.File(self.site.url(name), **declared)
 
     def submit(
-        self, function: Callable[..., Any], *args: Any, **kwargs: Any
+        self, function: Callable[..., Any], /, *args: Any, **kwargs: Any
     ) -> AppFuture[Any]:
         """Submit a task."""
         return self.kernel.submit(function, *args, **kwargs)
