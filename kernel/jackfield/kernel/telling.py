@@ -38,7 +38,8 @@ def tell_failures(parts: Parts) -> None:
     lines = [line for line in islice(unseen, _SHOWN) if line]
     if len(lines) < len(unseen):
         lines.append(f"... and {len(unseen) - len(lines)} more")
-    counts = ", ".join(f"{n} {state.value}" for state, n in tally.counts.items() if n)
+    ended = ((state.value, tally.counts[state]) for state in TaskState)
+    counts = ", ".join(f"{number} {name}" for name, number in ended if number)
     log = parts.run_dir / "jackfield.log"
     place = f"Log: {log}" if log.exists() else f"There is no log. Run: {parts.run_dir}"
     head = f"{len(unseen)} of {sum(tally.counts.values())} tasks failed"

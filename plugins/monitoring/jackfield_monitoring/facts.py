@@ -124,7 +124,7 @@ def imported_versions() -> dict[str, str]:
     """
     return {
         name: version
-        for name, module in list(sys.modules.items())
+        for name, module in sys.modules.copy().items()
         if "." not in name
         and isinstance(module, ModuleType)  # others may have put anything there
         and isinstance(version := vars(module).get("__version__"), str)

@@ -284,18 +284,18 @@ def tail(run: Run, lines: int, follow_s: float | None = None) -> Iterator[str]:
         raise RunError(f"{path}: {error.strerror}.") from error
     with log:
         yield from deque(log, maxlen=lines)
-        goes_on = follow_s is not None
-        begun = ""
+        goes_on, begun = follow_s is not None, ""
         while goes_on:
-            # First the state, then the log: what the run wrote before it ended is
-            # there when it has ended, and so nothing is left out.
+            # First the state, then the log. A run writes its record shortly before the
+            # last lines of its log: so it is waited for once more when it has ended,
+            # and as long as there come more.
             goes_on = read(run.path).state == "running"
+            time.sleep(follow_s or 0.0)
             for line in log:
+                goes_on = True
                 begun += line  # the run may be in the middle of a line
                 if begun.endswith("\n"):
                     yield begun
                     begun = ""
-            if goes_on:
-                time.sleep(follow_s or 0.0)
         if begun:
             yield begun

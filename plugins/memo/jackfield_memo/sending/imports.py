@@ -31,7 +31,7 @@ _imported: Final = [0]
 def project_modules() -> list[tuple[str, ModuleType, str]]:
     """Return the modules of the project that have a source file, by name."""
     found = []
-    for name, module in list(sys.modules.items()):
+    for name, module in sys.modules.copy().items():
         file = getattr(module, "__file__", None)
         if not isinstance(file, str) or not file.endswith(".py"):
             continue
