@@ -277,7 +277,7 @@ def test_what_changes_before_the_function_runs_is_not_kept(
     begin, go = tmp_path / "begin", tmp_path / "go"
     os.mkfifo(begin)
     os.mkfifo(go)
-    library.waits = waits  # type: ignore[attr-defined]
+    library.waits = waits  # type: ignore[attr-defined]  # a module's own
     exec(
         "def slow(x, begin, go):\n    waits(begin, go)\n    return x * RATE\n",
         vars(library),
@@ -286,10 +286,10 @@ def test_what_changes_before_the_function_runs_is_not_kept(
     with jf.load(config):
         future = app(10, str(begin), str(go))
         begin.read_bytes()
-        library.RATE = 5  # type: ignore[attr-defined]
+        library.RATE = 5  # type: ignore[attr-defined]  # a module's own
         go.write_bytes(b".")
         assert future.result(LIMIT_S) == 50
-        library.RATE = 2  # type: ignore[attr-defined]
+        library.RATE = 2  # type: ignore[attr-defined]  # a module's own
         again = app(10, str(begin), str(go))
         begin.read_bytes()
         go.write_bytes(b".")

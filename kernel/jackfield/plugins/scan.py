@@ -169,7 +169,8 @@ def _metadata_directories() -> Iterator[Path]:
     for parent in _search_path():
         for name in _children(parent):
             stem, dot, suffix = name.rpartition(".")
-            # Names begin with a letter or digit. What pip could not remove has a ~.
+            # A distribution's name begins with a letter or a digit. pip renames what
+            # it could not remove so that it begins with a tilde.
             if dot and suffix in {"dist-info", "egg-info"} and name[0].isalnum():
                 project = _normalized(stem.partition("-")[0])
                 if project not in seen:

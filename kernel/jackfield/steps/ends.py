@@ -57,13 +57,13 @@ class Failures:
             return
         line = f"Task {task.title} failed: {task.reason or one_line(error)}"
         effects.rest.append((self.warn, task, line))
-        # Of one of the kernel's own there is none: it is those who wait for it that
-        # fail.
+        # A transfer is a task of the kernel's own, which users do not know. They are
+        # told of the tasks that fail because their file did not arrive.
         users = task.spec.kind != "transfer"
         keep = users and len(self._tally.failures) < _KEPT_FAILURES
         if keep:
             self._tally.failures.append(line)
-        if task.spec.kind != "transfer":
+        if users:
             self._tally.failed[task.id] = line if keep else ""
         if not self._lazy and self._closing.reason is None:
             self._closing.close(f"the run has stopped at its first failure. {line}")

@@ -224,7 +224,7 @@ def _main_thread_seems_to_end() -> threading.Event:
         ended.wait(timeout)
 
     main.join = join  # type: ignore[method-assign]  # of this one thread
-    main.is_alive = lambda: not ended.is_set()  # type: ignore[method-assign]
+    main.is_alive = lambda: not ended.is_set()  # type: ignore[method-assign]  # too
     return ended
 
 

@@ -286,9 +286,10 @@ def tail(run: Run, lines: int, follow_s: float | None = None) -> Iterator[str]:
         yield from deque(log, maxlen=lines)
         goes_on, begun = follow_s is not None, ""
         while goes_on:
-            # First the state, then the log. A run writes its record shortly before the
-            # last lines of its log: so it is waited for once more when it has ended,
-            # and as long as there come more.
+            # A run writes into its record that it has ended, and shortly afterwards the
+            # last lines of its log. So the state is read first; then comes the pause,
+            # then the log. Only when the state says "ended" and the log has not grown
+            # since is nothing more to come.
             goes_on = read(run.path).state == "running"
             time.sleep(follow_s or 0.0)
             for line in log:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 BLOCK: Final = 1 << 20  # bytes that are handed over between two threads at a time
 
-# What a listing may have altogether, so that one without end does not fill the memory.
+# A listing that has more than one of these is broken off with an error. Otherwise a
+# server that never stops listing would fill the memory.
 MOST_LISTED: Final = {"files": 1_000_000, "directories": 100_000, "bytes": 256 << 20}
 
 

@@ -20,8 +20,10 @@ from jackfield_staging import _http_rules as rules
 from jackfield_staging._http_options import HttpOptions, own_headers, without_user
 from jackfield_staging._http_wire import via
 
-# What cannot be sent as it is; all else stays as it was, for it may be signed. And a
-# URL that has none of it, nor what is not sent (see ``without_user``).
+# ``_UNSPEAKABLE`` matches the characters that must be quoted before a URL is sent. All
+# others are sent as they were written, because a signature may be made of them.
+# ``_PLAIN`` matches URLs that need nothing done to them: no quoting, and no user or
+# fragment to be taken off (see ``without_user``).
 _UNSPEAKABLE: Final = re.compile(r"[^!-~]+")
 _PLAIN: Final = re.compile(r"https?://[!\"$->A-~]+(?:\?[!\"$-?A-~]+)?")
 

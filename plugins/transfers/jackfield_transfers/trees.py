@@ -204,8 +204,10 @@ def _regex(pattern: str) -> str:
         if star == "**/":
             translated.append(f"(?:.*/)?{text}")
         elif star == "*" and text and 2 * number + 2 < len(rest):
-            # The first place that fits is as good as any later one. To try them all,
-            # for each star, would take for ever with names that are made for that.
+            # A star is followed by a text. The first place where that text stands is as
+            # good as any later one, so the match never goes back to try those (``?>``).
+            # With several stars it would try every combination of places, which takes
+            # for ever with a name that a server has made for that.
             translated.append(f"(?>[^/]*?{text})")
         else:
             translated.append(f"{'[^/]*' if star == '*' else '.*'}{text}")

@@ -92,8 +92,8 @@ def test_the_rest_of_a_url_is_shown() -> None:
     [
         lambda: jf.Config(checkpoint={"store": SECRET.encode()}),
         lambda: jf.Config(executors={"p": {"plugin": ["x", SECRET]}}),
-        lambda: jf.Config(executors=SECRET),  # type: ignore[arg-type]
-        lambda: jf.Config(staging={"s3": SECRET}),  # type: ignore[dict-item]
+        lambda: jf.Config(executors=SECRET),  # type: ignore[arg-type]  # as meant
+        lambda: jf.Config(staging={"s3": SECRET}),  # type: ignore[dict-item]  # too
         lambda: jf.Config(transfers={"attempts": f"https://a:{SECRET}@h/"}),
         lambda: jf.Config(transfers={"attempts": {"token": SECRET}}),
         lambda: parse_options("p", {"env": {"A": 1, "B": SECRET}}),

@@ -290,7 +290,7 @@ def test_names_arrive_as_they_are(load: Load) -> None:
     names = [nfd, nfc, "case", "CASE", "a*b?c#d%41", "sp ace"]
     shelf = Shelf()
     shelf.files = {f"d/{name}": name.encode() for name in names}
-    shelf.jackfield_list_files = None  # type: ignore[assignment,method-assign]
+    shelf.jackfield_list_files = None  # type: ignore[assignment,method-assign]  # it lists nothing
 
     class Quoting(Shelf):
         @jf.hookimpl

@@ -93,7 +93,8 @@ class ForkServerClient:
         flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # private, and without a public twin
         if not sys.executable:
             raise FileNotFoundError("sys.executable is empty: no Python to start")
-        # Others may have put anything into it, such as a Path; imports see text only.
+        # Programs put other objects than text into ``sys.path``, such as a Path.
+        # Imports pass these over, and so do we.
         path = "\n".join(one for one in sys.path if isinstance(one, str))
         arguments = [str(fd), str(os.getpid()), path, self._mark]
         return [sys.executable, *flags, "-c", _BOOT, *arguments]
