@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from jackfield.errors import ConfigurationError
 from jackfield.files import redact
+from jackfield.plugins.manager import ANY_SCHEME
 from jackfield.staging.mover import Provider
 
 if TYPE_CHECKING:
@@ -80,5 +81,6 @@ class Sites:
         names = {
             hook: manager.describe(hook) for hook in (*stage_in, *out, *stat, *listing)
         }
-        served = manager.installed("staging")
+        # The plugin that is named ``any`` serves other schemes, and none of that name.
+        served = tuple(one for one in manager.installed("staging") if one != ANY_SCHEME)
         return Provider(stage_in, out, stat, listing, names, served)
