@@ -69,12 +69,15 @@ SERVERS: Final = {
     "ftps_server": "ftp_server",
     "webdav_server": "webdav_server",
     "http_files": "http_files",
+    "browser": "chromium",
     # What some parameters call the servers that they stand for.
     "sftp": "sshd",
     "webdav": "webdav_server",
     "s3a": "seaweedfs",
 }
 """Fixtures of ``staging/conftest.py``, and the server that each of them starts.
+
+A browser, of ``monitoring/conftest.py``, is started like a server.
 
 A test that uses several belongs to the first: those that take longest come first.
 """

@@ -19,16 +19,20 @@ ROOT = Path(__file__).parents[1]
 KERNEL = ROOT / "kernel" / "jackfield"
 PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/jackfield_*/__init__.py"))
 FLOORS = [  # from the ground up; the rooms of one floor do not know each other
-    {"clock", "errors", "files", "programs", "states", "version"},
-    {"serialize", "staging"},
+    {"hints"},
+    {"clock", "errors", "files", "last_end", "version"},
+    {"states"},
+    {"events", "kept"},
+    {"measuring"},
+    {"messages", "places", "staging"},
     {"futures"},
     {"abc", "memo_keys"},  # the contracts of objects, then those of hooks
+    {"config", "keeping", "stream"},
     {"hookspecs"},
     {"plugins"},
-    {"config"},
     {"graph"},
     {"executors"},
-    {"results", "transfers"},
+    {"results"},
     {"steps"},
     {"kernel"},
     {"apps"},
@@ -36,8 +40,10 @@ FLOORS = [  # from the ground up; the rooms of one floor do not know each other
     {""},  # the package itself, which is what users import
 ]
 USERS = [ROOT / "examples", ROOT / "docs/example-plugin/jackfield_example"]
-PRIVATE = {"graph", "executors", "transfers", "steps", "kernel", "apps"}
+PRIVATE = {"graph", "executors", "steps", "kernel", "apps"}
 """Rooms that plugins don't enter. What they need of them is in ``jackfield`` itself."""
+LIBRARIES = {"jackfield_serialize", "jackfield_system"}
+"""Packages that are no plugins, and that plugins of all kinds may use."""
 HEAVY = ["asyncio", "click", "cloudpickle", "fsspec", "multiprocessing", "tomllib"]
 
 
@@ -97,7 +103,8 @@ def test_plugins_of_different_kinds_do_not_import_each_other(package: Path) -> N
         f"{path}:{line}: {module}"
         for path in package.rglob("*.py")
         for module, line in imports(path)
-        if root(module).startswith("jackfield_") and root(module) != package.name
+        if root(module).startswith("jackfield_")
+        and root(module) not in {package.name, *LIBRARIES}
     ]
 
     assert wrong == []
@@ -251,6 +258,7 @@ def _is_of_others(node: ast.Attribute) -> bool:
     return node.attr in FSSPEC | {
         "_asdict",
         "_exit",
+        "_fields",
         "_make",
         "_replace",
         "_value_",
@@ -260,5 +268,16 @@ def _is_of_others(node: ast.Attribute) -> bool:
             "subprocess._args_from_interpreter_flags",
             "runpy._run_module_as_main",  # the interpreter's own
             "_claim._is_owned",  # CPython's, for its own conditions
+            "threading._shutdown",  # the interpreter's own way to end, as the next one
+            "atexit._run_exitfuncs",
+            "_io._IOBase",  # what all files are, in C: io's are abstract classes, slow
+            "_io._TextIOBase",
+            "cluster._correct_state_internal",  # Dask's: tells why a job is refused
         }
     )
+
+
+def test_no_package_of_ours_is_taken_for_the_projects() -> None:
+    from jackfield_memo.sending.whose import _OURS
+
+    assert {"jackfield", *[path.name for path in PLUGINS]} == _OURS

@@ -14,71 +14,130 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from jackfield.abc import Capabilities, Retry
-from jackfield.apps.decorators import App, bash_app, join_app, python_app
-from jackfield.errors import (
-    AppTimeout,
-    BashExitFailure,
-    ConfigurationError,
-    DependencyError,
-    JackfieldError,
-    KernelClosedError,
-    MissingOutputs,
-    NoDataFlowKernelError,
-    PluginError,
-    TransferError,
-    WorkerDiedError,
-)
-from jackfield.files import File
-from jackfield.futures import AppFuture, DataFuture, MemoInfo
-from jackfield.graph.arguments import quote
-from jackfield.hookspecs import hookimpl
-from jackfield.kernel.load import clear, dfk, load, wait_for_current_tasks
-from jackfield.states import Summary, TaskEvent, TaskState, TaskView, TransferEvent
-from jackfield.steps.call import AUTO_LOGNAME
-
 if TYPE_CHECKING:
+    from jackfield.abc import Capabilities, Retry
+    from jackfield.apps.decorators import App, bash_app, join_app, python_app
     from jackfield.config import Config
+    from jackfield.errors import (
+        AppTimeout,
+        BadStdStreamFile,
+        BashAppError,
+        BashAppNoReturn,
+        BashExitFailure,
+        CheckpointError,
+        CheckpointWarning,
+        CircularWaitError,
+        ConfigurationError,
+        CorruptCheckpointError,
+        DependencyError,
+        DuplicatePluginError,
+        EnvironmentMismatchError,
+        ExecutorBrokenError,
+        ExecutorError,
+        FutureInTextWarning,
+        JackfieldError,
+        JoinError,
+        KernelClosedError,
+        MemoKeyError,
+        MissingOutputs,
+        NoDataFlowKernelError,
+        NoProviderError,
+        PluginError,
+        PluginLoadError,
+        PluginNotFoundError,
+        PluginWarning,
+        PropagatedError,
+        RemoteChangedError,
+        RemoteError,
+        RemoteForbiddenError,
+        RemoteNotFoundError,
+        SerializationError,
+        StagingError,
+        StaleCodeError,
+        TaskExitError,
+        TransferCancelledError,
+        TransferError,
+        UnsupportedByExecutorError,
+        WorkerDiedError,
+        WorkerLostError,
+    )
     from jackfield.facade import KernelExecutor
+    from jackfield.files import File
+    from jackfield.futures import AppFuture, DataFuture, MemoInfo
+    from jackfield.graph.arguments import quote
+    from jackfield.hookspecs import hookimpl
+    from jackfield.keeping import Explanation
     from jackfield.kernel.dfk import DataFlowKernel
+    from jackfield.kernel.load import clear, dfk, load, timeout, wait_for_current_tasks
     from jackfield.results.explaining import explain
-    from jackfield.results.explanation import Explanation
     from jackfield.staging.remote import Remote, RemoteInfo, Timeouts
     from jackfield.staging.transfer import Transfer
+    from jackfield.states import Summary, TaskEvent, TaskState, TaskView, TransferEvent
+    from jackfield.steps.call import AUTO_LOGNAME
 
 __all__ = [
     "AUTO_LOGNAME",
     "App",
     "AppFuture",
     "AppTimeout",
+    "BadStdStreamFile",
+    "BashAppError",
+    "BashAppNoReturn",
     "BashExitFailure",
     "Capabilities",
+    "CheckpointError",
+    "CheckpointWarning",
+    "CircularWaitError",
     "Config",
     "ConfigurationError",
+    "CorruptCheckpointError",
     "DataFlowKernel",
     "DataFuture",
     "DependencyError",
+    "DuplicatePluginError",
+    "EnvironmentMismatchError",
+    "ExecutorBrokenError",
+    "ExecutorError",
     "Explanation",
     "File",
+    "FutureInTextWarning",
     "JackfieldError",
+    "JoinError",
     "KernelClosedError",
     "KernelExecutor",
     "MemoInfo",
+    "MemoKeyError",
     "MissingOutputs",
     "NoDataFlowKernelError",
+    "NoProviderError",
     "PluginError",
+    "PluginLoadError",
+    "PluginNotFoundError",
+    "PluginWarning",
+    "PropagatedError",
     "Remote",
+    "RemoteChangedError",
+    "RemoteError",
+    "RemoteForbiddenError",
     "RemoteInfo",
+    "RemoteNotFoundError",
     "Retry",
+    "SerializationError",
+    "StagingError",
+    "StaleCodeError",
     "Summary",
     "TaskEvent",
+    "TaskExitError",
     "TaskState",
     "TaskView",
     "Timeouts",
     "Transfer",
+    "TransferCancelledError",
     "TransferError",
     "TransferEvent",
+    "UnsupportedByExecutorError",
     "WorkerDiedError",
+    "WorkerLostError",
     "bash_app",
     "clear",
     "dfk",
@@ -88,30 +147,49 @@ __all__ = [
     "load",
     "python_app",
     "quote",
+    "timeout",
     "wait_for_current_tasks",
 ]
 
-_LAZY = {
-    "Config": "jackfield.config",
-    "DataFlowKernel": "jackfield.kernel.dfk",
-    "Explanation": "jackfield.results.explanation",
-    "KernelExecutor": "jackfield.facade",
-    "Remote": "jackfield.staging.remote",
-    "RemoteInfo": "jackfield.staging.remote",
-    "Timeouts": "jackfield.staging.remote",
-    "Transfer": "jackfield.staging.transfer",
-    "explain": "jackfield.results.explaining",
-}
+_HOMES = (
+    "errors",
+    "files",
+    "states",
+    "hookspecs",
+    "abc",
+    "apps.decorators",
+    "futures",
+    "graph.arguments",
+    "steps.call",
+    "kernel.load",
+    "config",
+    "kernel.dfk",
+    "keeping",
+    "facade",
+    "staging.remote",
+    "staging.transfer",
+    "results.explaining",
+)
+"""Where the names are, in the order in which they are looked for."""
 
 
 def __getattr__(name: str) -> Any:
-    """Import on use what a script that only decorates functions does not need."""
+    """Import on use what is asked for.
+
+    Workers, and the process that forks them, need some small rooms alone.
+    """
     if name == "__version__":
         from jackfield.version import installed_version
 
         return installed_version()
-    if name in _LAZY:
+    if name in __all__:
         from importlib import import_module
 
-        return getattr(import_module(_LAZY[name]), name)
-    raise AttributeError(f"module 'jackfield' has no attribute {name!r}")
+        for home in _HOMES:
+            module = import_module(f"jackfield.{home}")
+            if name in vars(module):
+                return globals().setdefault(name, vars(module)[name])
+    from jackfield.errors import suggest
+
+    hint = suggest(f"jackfield.{name}", ()).removesuffix(".")
+    raise AttributeError(f"module 'jackfield' has no attribute {name!r}{hint}")

@@ -12,14 +12,29 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import local
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Final,
+    Literal,
+    Protocol,
+    TypeAlias,
+)
 
 from jackfield.errors import TaskExitError, one_line
+from jackfield.kept import Kept as Kept  # noqa: PLC0414, TC001  (a contract of ours)
+from jackfield.measuring import Begin, begin, place
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from jackfield.events import Load, Ran, Running, WorkerEvent
     from jackfield.states import Summary
+
+Measure: TypeAlias = Literal["times", "resources"]
+"""What observers want to know of an attempt: when and where it ran, or also what it
+took of processor time and memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +50,10 @@ class Capabilities:
             an exception is raised in it; code that never returns to the
             interpreter goes on. ``"none"``: neither is possible.
         shared_filesystem: Tasks see the driver's files under the same paths.
-        resources: Names of the resources that a task may ask for.
+        resources: What a task may ask for, and the most of it that one worker has: of
+            ``cores``, ``memory`` in bytes, ``gpus``, or whatever name. What runs at the
+            same time on one worker never takes more than that together. An executor of
+            one machine counts as one worker here.
         survives_worker_death: When a worker dies, at most the task that it was running
             fails, and the executor goes on.
     """
@@ -44,7 +62,7 @@ class Capabilities:
     cancels_running: bool = False
     walltime: Literal["none", "soft", "kill"] = "soft"
     shared_filesystem: bool = True
-    resources: frozenset[str] = frozenset()
+    resources: Mapping[str, float] = field(default_factory=dict)
     survives_worker_death: bool = False
 
 
@@ -66,6 +84,15 @@ class Work:
         walltime: Seconds that the attempt may take, or ``None``. Only set for
             executors whose capability is ``"kill"``.
         resources: Resource name to amount, as the app declares.
+        measure: What ``ran`` is to tell; ``None`` where nobody wants it.
+        ran: Where and when it ran, as a ``Place`` or a plain tuple of its fields. An
+            executor that knows fills it in before it reports
+            the work, and one that does not leaves it as it is; ``run_work`` does it.
+        begun: Where and when it was begun, if that is measured; ``run_work`` notes it,
+            for ``Executor.running``.
+        kept: The ``Kept`` results among the arguments: as arguments, or as items of
+            lists, tuples and dicts that are. An executor only gets those that it has
+            reported itself; of all others it gets the values.
     """
 
     id: int
@@ -76,6 +103,10 @@ class Work:
     kwargs: Mapping[str, Any]
     walltime: float | None = None
     resources: Mapping[str, float] = field(default_factory=dict)
+    measure: Measure | None = None
+    ran: Ran | None = None
+    begun: Begin | None = None
+    kept: tuple[Kept, ...] = ()
 
     def __repr__(self) -> str:
         """Name task, app and attempt; never the arguments."""
@@ -83,7 +114,10 @@ class Work:
 
 
 Outcome: TypeAlias = tuple[Work, BaseException | None, Any]
-"""``(work, error, value)``: ``error`` is ``None`` where the function returned."""
+"""``(work, error, value)``: ``error`` is ``None`` where the function returned.
+
+The value may be ``Kept``.
+"""
 
 Report: TypeAlias = Callable[[Sequence[Outcome]], None]
 """How an executor tells the kernel what became of works. It never raises.
@@ -121,10 +155,12 @@ def run_work(work: Work) -> Outcome:
 
     For executors whose workers are threads of the script's process, to be called on
     such a thread. ``SystemExit`` and other exceptions that would end a thread or a
-    program are reported as ``TaskExitError``.
+    program are reported as ``TaskExitError``. Fills ``work.ran``, if that is wanted.
     """
     outer = getattr(_thread, "work", None)
     _thread.work = work
+    measure = work.measure
+    began = work.begun = None if measure is None else begin(measure)
     try:
         value = work.function(*work.args, **work.kwargs)
     except Exception as error:
@@ -135,7 +171,13 @@ def run_work(work: Work) -> Outcome:
         return work, wrapped, None
     finally:
         _thread.work = outer
+        if began is not None:
+            work.ran = place(began)
     return work, None, value
+
+
+def _tell_nobody(event: WorkerEvent) -> None:
+    del event
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +189,40 @@ class ExecutorContext:
         run_dir: The run's directory, which exists; an executor may make a
             directory of its label in it.
         report: Where outcomes go.
+        tell: Takes news of workers that have come or gone, for observers. To call it is
+            up to the executor; on any thread, and it neither waits nor raises.
+        changed: To be called when ``Executor.workers`` or ``Executor.health`` has
+            become another, and when an elastic executor that wants no workers has got
+            works. On any thread, but not with a lock held that ``load``, ``scale`` or
+            one of those two takes; it never raises.
     """
 
     label: str
     run_dir: Path
     report: Report
+    tell: Callable[[WorkerEvent], None] = _tell_nobody
+    changed: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether an executor has the workers that it wants.
+
+    Attributes:
+        state: ``"starting"``: it waits for its first worker. ``"ready"``: it runs
+            works, or starts workers when there are any. ``"short"``: it has fewer
+            workers than it wants. ``"lost"``: it has none, and waits no longer. It
+            fails the works that it has, and those that it gets, with an
+            ``ExecutorLostError``, until workers come after all. What others can run
+            goes to them.
+        reason: Why, in a sentence; empty for ``"ready"``.
+    """
+
+    state: Literal["starting", "ready", "short", "lost"] = "ready"
+    reason: str = ""
+
+
+READY: Final = Health()
 
 
 class Executor(ABC):
@@ -178,7 +249,37 @@ class Executor(ABC):
     @property
     @abstractmethod
     def workers(self) -> int:
-        """How many works can run at once: at least 1. Used to compare loads."""
+        """How many works can run at once. Used to compare loads.
+
+        Read after ``start``, and again after each ``ExecutorContext.changed``. With 0,
+        the executor gets what no other one can run, and has to report that some time.
+        """
+
+    @property
+    def health(self) -> Health:
+        """Whether it has the workers that it wants.
+
+        Read after each ``ExecutorContext.changed``.
+        """
+        return READY
+
+    def load(self) -> Load | None:
+        """Tell what there is to do, and between which bounds workers may be asked for.
+
+        ``None``: it is not elastic, and ``scale`` does nothing. That is asked after
+        ``start``, and stays so. Called on a thread of the kernel; it does not wait.
+        """
+        return None
+
+    def scale(self, workers: int) -> None:
+        """Ask for so many workers; returns at once.
+
+        A number within the bounds of ``load``, as ``jackfield_scale`` has answered.
+        More workers come when they can. If there are to be fewer, those go first that
+        have nothing to do; one that runs works ends them first, and gets no more.
+        Called on a thread of the kernel, in one thread at a time.
+        """
+        del workers
 
     @abstractmethod
     def start(self, context: ExecutorContext) -> None:
@@ -216,6 +317,18 @@ class Executor(ABC):
         del work
         return False
 
+    def running(self) -> Sequence[Running] | None:
+        """Return what runs at this moment, as far as the executor knows.
+
+        Called about once a second, by the thread that tells observers of the run, and
+        only while there are some; so it may look, but not wait. Nothing has to be noted
+        for it on the way of a task: what a worker has anyway, it can tell.
+
+        Returns:
+            A work for each worker that runs one; ``None`` if that is not known.
+        """
+        return None
+
     @abstractmethod
     def shutdown(self, *, grace: float | None = None) -> None:
         """End, and wait for the end. A second call does nothing more.
@@ -229,6 +342,35 @@ class Executor(ABC):
                 With a number, what has not begun is dropped, and what runs gets so many
                 seconds and is then stopped, where that is possible.
         """
+
+
+class LimitedCall(ABC):
+    """Calls a function, and raises ``AppTimeout`` when it takes too long.
+
+    For executors that cannot stop what runs; ``jackfield_create_walltime`` answers with
+    a subclass. The kernel makes one for each attempt whose function does not have just
+    this walltime, in the script's process; it is called, and maybe unpickled, where the
+    function would be.
+
+    Args:
+        function: The function.
+        name: The app's name, for the error.
+        seconds: The walltime.
+    """
+
+    __slots__ = ("function", "name", "seconds")
+
+    wraps_tasks: ClassVar[bool] = True
+    """Says that ``function`` is what the task is about."""
+
+    def __init__(self, function: Callable[..., Any], name: str, seconds: float) -> None:
+        self.function: Callable[..., Any] = function
+        self.name: str = name
+        self.seconds: float = seconds
+
+    @abstractmethod
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Call the function on this thread, within its time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,6 +501,54 @@ class CheckpointStore(ABC):
 
         A second call does nothing.
         """
+
+
+class Command(ABC):
+    """The function of a bash app's tasks: builds a command line, and runs it.
+
+    It is pickled for executors whose workers are other processes.
+
+    Attributes:
+        function: The app's function, which returns the command line.
+    """
+
+    function: Callable[..., Any]
+
+    @abstractmethod
+    def __call__(
+        self,
+        /,
+        *args: Any,
+        stdout: Any = None,
+        stderr: Any = None,
+        walltime: float | None = None,
+        outputs: Any = (),
+        label: Any = None,
+        **kwargs: Any,
+    ) -> int:
+        """Run the command line of a call where an executor runs the task; return 0.
+
+        It has ended, with all that it started, when this returns or raises.
+
+        Args:
+            args: The call's arguments; ``kwargs`` has the others, and two of the
+                kernel's own, which are named in ``jackfield.files``: ``CALLED_IN`` and
+                ``KEPT_STDERR``.
+            stdout: A path, to which is appended; a pair of path and mode; or ``None``.
+            stderr: The same.
+            walltime: Seconds after which it is to be killed, or ``None``.
+            outputs: Files that it is to make.
+            label: The call's label.
+            kwargs: See ``args``.
+
+        Raises:
+            BashAppError: It cannot be run, or has failed.
+            AppTimeout: The walltime is over.
+        """
+
+    def __jackfield_function__(self) -> tuple[str, Callable[..., Any]]:
+        """See ``jackfield.memo_keys.StandsForFunction``."""
+        return "bash", self.function
 
 
 class Kernel(Protocol):

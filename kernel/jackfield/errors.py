@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, dataclass_transform
+from typing import Any, ClassVar, Final, dataclass_transform
 
 # -- Bases, and two helpers for messages
 
@@ -77,7 +77,8 @@ class _Facts(Exception):  # noqa: N818  (errors have it as their first base)
     _defaults: ClassVar[dict[str, Any]] = {}
 
     def __init_subclass__(cls) -> None:
-        cls._names = tuple(dict.fromkeys((*cls._names, *cls.__annotations__)))
+        facts = [n for n, kind in cls.__annotations__.items() if "ClassVar" not in kind]
+        cls._names = tuple(dict.fromkeys((*cls._names, *facts)))
         cls._defaults = {
             name: getattr(cls, name) for name in cls._names if hasattr(cls, name)
         }
@@ -96,20 +97,37 @@ class _Facts(Exception):  # noqa: N818  (errors have it as their first base)
 def suggest(name: str, valid: Iterable[str]) -> str:
     """Return the end of a sentence about a name that is wrong.
 
-    It is ``"; did you mean 'nearest'?"`` if a valid name is similar, else ``"."``.
+    It is ``"; did you mean 'nearest'?"`` if a valid name is similar, else ``"."``. Of a
+    name that means something in Parsl, Dask or Prefect it says what does here.
     """
     from difflib import get_close_matches
 
+    from jackfield.hints import HINTS
+
+    if name in HINTS:
+        return f"; {HINTS[name]}."
     guess = get_close_matches(name, list(valid), n=1)
     return f"; did you mean {guess[0]!r}?" if guess else "."
 
 
+LINE_MOST: Final = 2_000
+"""Characters of a message that are told in one line."""
+
+
 def one_line(error: BaseException) -> str:
-    """Return class and message of an exception in one printable line; never raises."""
+    """Return class and message of an exception in one printable line; never raises.
+
+    A message may quote megabytes of data: of a long one only the beginning is told.
+    """
     try:
         text = str(error).strip().split("\n", 1)[0]
     except BaseException:
         text = "(its __str__ raises)"
+    if len(text) > LINE_MOST:
+        head = text[:LINE_MOST]
+        whole, _, last = head.rpartition(" ")
+        # Half a URL might show half a password.
+        text = f"{whole if '://' in last else head}..."
     name = type(error).__name__
     return printable(f"{name}: {text}" if text else name)
 
@@ -126,7 +144,7 @@ class NoDataFlowKernelError(JackfieldError, RuntimeError):
 
     def __str__(self) -> str:
         return (
-            "No kernel is loaded: call jackfield.load() first, or use `with`. In a "
+            "No kernel is loaded: call apps within `with jackfield.load():`. In a "
             "task that runs in another process there is none: make it a join_app, "
             "which may call apps, and returns their futures."
         )
@@ -144,8 +162,7 @@ class PluginNotFoundError(_Facts, PluginError, LookupError):
     """No installed plugin has the name that was asked for.
 
     Attributes:
-        kind: ``"executor"``, ``"staging"``, ``"checkpoint"``, ``"memo"`` or
-            ``"profile"``.
+        kind: As in ``jackfield plugins``, such as ``"executor"`` or ``"profile"``.
         name: The name that was asked for.
         installed: The names that would have worked, sorted.
     """
@@ -213,32 +230,51 @@ class PluginWarning(UserWarning):
 # -- Of tasks that cannot run or end, and of the executors that run them
 
 
-class DependencyError(_Facts, JackfieldError):
-    """A task was not run, because a task it depends on failed or was cancelled.
+class PropagatedError(_Facts, JackfieldError):
+    """A task has failed because others have.
 
     ``__cause__`` is the exception of the task that failed first.
 
     Attributes:
-        task: The task that was not run, as ``"7 (total)"``.
+        task: The task, as ``"7 (total)"``.
         path: The tasks from the one that failed first to the direct dependency. Of a
             long path only both ends.
         reason: The exception of the one that failed first, in one line.
+        failures: Number and exception of each task that it waited for itself and that
+            had failed when the error was made. The number of a future that is no task
+            of the kernel is ``None``. A copy that comes from another process has none.
     """
 
     task: str
     path: tuple[str, ...]
     reason: str
-
-    def __str__(self) -> str:
-        return f"Task {self.task} was not run, because {self._failure}"
+    failures: ClassVar[tuple[tuple[int | None, BaseException], ...]] = ()
 
     @property
     def _failure(self) -> str:
         return f"task {' -> '.join(self.path)} failed with {self.reason}"
 
+    def __reduce__(self) -> Any:
+        # An exception of the user's, among the failures, may be one that cannot pickle.
+        facts = {name: one for name, one in vars(self).items() if name != "failures"}
+        return type(self), self.args, facts
 
-class JoinError(DependencyError):
-    """A join app failed, because one of the futures that its body returned failed."""
+
+class DependencyError(PropagatedError):
+    """A task was not run, because a task it depends on failed or was cancelled.
+
+    It fails with the first that does, and ``failures`` has those that had failed then.
+    """
+
+    def __str__(self) -> str:
+        return f"Task {self.task} was not run, because {self._failure}"
+
+
+class JoinError(PropagatedError):
+    """A join app failed, because a task failed whose future its body returned.
+
+    It waits for all of these tasks, so that ``failures`` has all that fail.
+    """
 
     def __str__(self) -> str:
         return f"Join {self.task} failed, because {self._failure}"
@@ -252,19 +288,29 @@ class CircularWaitError(JackfieldError, ValueError):
     """
 
 
+LATE_S: Final = 0.1
+"""Seconds by which a task may run longer than its walltime without a word of it."""
+
+
 class AppTimeout(_Facts, JackfieldError, TimeoutError):  # noqa: N818  (the name Parsl's users catch)
     """A task ran longer than its walltime.
 
     Attributes:
         task: The app's name.
         walltime: The limit, in seconds.
+        ran: How long it ran, in seconds; 0 where it was ended at the limit. On a thread
+            it may be much longer: a call into C goes on until it comes back.
     """
 
     task: str
     walltime: float
+    ran: float = 0.0
 
     def __str__(self) -> str:
-        return f"{self.task} did not end within its walltime of {self.walltime:g} s"
+        told = f"{self.task} did not end within its walltime of {self.walltime:g} s"
+        if self.ran < self.walltime + LATE_S:
+            return told
+        return f"{told}: it could be stopped after {self.ran:.3g} s only"
 
 
 class TaskExitError(_Facts, JackfieldError):
@@ -323,6 +369,48 @@ class WorkerDiedError(ExecutorError):
 
     def __str__(self) -> str:
         return f"The worker of task {self.task} on {self.label!r} died: {self.reason}"
+
+
+class WorkerLostError(ExecutorError):
+    """Workers on other machines are gone, and tasks with them.
+
+    Whether such a task has run, or goes on running, nobody knows.
+
+    Attributes:
+        label: The executor's label.
+        reason: What is known of the cause, in a sentence.
+        expected: Whether it was to be: the time of the worker's job was over, or there
+            were to be fewer. The task runs again, up to three times at no cost.
+    """
+
+    expected: bool = False
+
+
+class ExecutorLostError(ExecutorError):
+    """An executor has no worker any more, and does not wait for one any longer.
+
+    Tasks that it was given may have run. It is used again if workers come.
+    """
+
+
+class EnvironmentMismatchError(ExecutorError):
+    """A worker cannot understand what this process sends, so nothing was run there.
+
+    Attributes:
+        label: The executor's label.
+        reason: What to do about it, in a sentence.
+        driver: What this process is: versions of Python and of what pickles.
+        worker: The same of the worker.
+    """
+
+    driver: str
+    worker: str
+
+    def __str__(self) -> str:
+        return (
+            f"Executor {self.label!r}: this process is {self.driver}; a worker is "
+            f"{self.worker}: {self.reason}"
+        )
 
 
 class UnsupportedByExecutorError(_Facts, ConfigurationError):
@@ -578,4 +666,10 @@ class CorruptCheckpointError(CheckpointError):
 
 
 class CheckpointWarning(UserWarning):
-    """A stored result, or a store, cannot be used; the function is called instead."""
+    """A stored result, or a store, cannot be used; the function is called instead.
+
+    Attributes:
+        logged: Whether it is in the log of its run already.
+    """
+
+    logged: bool = False

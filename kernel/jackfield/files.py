@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
+from functools import cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 CALLED_IN: Final = "the directory of the call"
 """Under this name, which no parameter can have, a bash app's call has just that."""
 
+KEPT_STDERR: Final = "_jackfield_stderr"
+"""Under this name, where its standard error is kept if the call does not say."""
+
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+
+_LOCAL: Final = frozenset({"file", "zip"})
+"""Schemes of this machine, in whose URLs the path may follow the colon."""
 
 _ALL_IS_PATH: Final = frozenset({"ftp", "ftps"})
 """Schemes in whose URLs ``?`` and ``#`` belong to the path."""
@@ -80,7 +86,7 @@ class File:
         self.sha256: str | None = sha256
         self.size: int | None = size
         self.verified: str | None = None
-        if not (sha256 is None and size is None) and self.tree:
+        if self.declared and self.tree:
             raise ValueError(
                 f"{redact(text)} stands for many files, which have no one sha256= or "
                 f"size=; declare those of single files."
@@ -105,8 +111,12 @@ class File:
         digest is declared, because it is verified first; and if it is a ``file:`` URL,
         because the configuration may ask for a copy of those.
         """
-        declared = self.sha256 is not None or self.size is not None
-        return self.remote or declared or self.url.startswith("file:")
+        return self.remote or self.declared or self.url.startswith("file:")
+
+    @property
+    def declared(self) -> bool:
+        """Whether its user says which size or digest it has."""
+        return self.sha256 is not None or self.size is not None
 
     @property
     def tree(self) -> bool:
@@ -212,7 +222,7 @@ def _split(text: str) -> tuple[str, str, str]:
     from urllib.parse import unquote
 
     scheme, after = found[1].lower(), text[found.end() :]
-    if not after.startswith("//" if scheme != "file" else "/"):
+    if not after.startswith("/" if scheme in _LOCAL else "//"):
         shown = text if "@" not in text else f"{found[0]}..."  # perhaps a password
         raise ValueError(
             f"{shown!r} is neither a path nor a URL: a URL goes on with // after "
@@ -278,18 +288,113 @@ def redact(url: str) -> str:
     return f"{head}://{login}{shown.partition('#')[0]}{'?***' if query else ''}"
 
 
-def open_no_link(path: str, flags: int) -> int:
-    """Open a file, for ``open(..., opener=)``, but through no symbolic link.
+def hide_secrets(text: str) -> str:
+    """Return a text that tells of a run as it may be kept and shown.
 
-    Somebody else might have put it there, to have us write into a file of ours. Nor
-    can others write to a file that is made, whatever the umask.
+    Asterisks stand for passwords and queries of URLs, and for what looks like the value
+    of a password, secret, token, cookie or key: ``token=...``, ``'password': '...'``,
+    ``('password', '...')``, ``credentials=('...', '...')``, ``--token ...``, ``password
+    is: ...``, ``Cookie: ...``, ``curl -u me:...``, ``mysql -p...``. Most texts have
+    none of these, and are returned in a fraction of a microsecond.
     """
-    try:
-        return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            error.strerror = "It is a symbolic link, which is not followed"
-        raise
+    text = hide_url_secrets(text)
+    if not _may_hold_secret(text):
+        return text
+    text = _nameless_secrets().sub(_hidden, text)
+    return _secrets().sub(r"\1\2***", text)
+
+
+def _hidden(found: re.Match[str]) -> str:
+    return f"{found[found.lastindex or 0]}***"
+
+
+def hide_url_secrets(text: str) -> str:
+    """Return a text with asterisks for passwords and queries of its URLs alone."""
+    if "://" in text:
+        return _urls().sub(lambda found: redact(found[0]), text)
+    return text
+
+
+def holds_secret(text: str) -> bool:
+    """Tell whether a text, beside its URLs, has what ``hide_secrets`` would hide."""
+    return _may_hold_secret(text) and (
+        _secrets().search(text) is not None
+        or _nameless_secrets().search(text) is not None
+    )
+
+
+def _may_hold_secret(text: str) -> bool:
+    """Tell quickly, of most texts, that they hold none."""
+    lower = text.lower()
+    return (
+        "pass" in lower
+        or "pwd" in lower
+        or "key" in lower
+        or "token" in lower
+        or "secret" in lower
+        or "credential" in lower
+        or "auth" in lower
+        or "cookie" in lower
+        or "-u" in lower
+        or "-p" in lower
+    )
+
+
+@cache  # compiled when it is first wanted: importing jackfield is to stay light
+def _urls() -> re.Pattern[str]:
+    return re.compile(r"\w[\w+.-]{0,30}://[^\s'\"<>]+")
+
+
+@cache
+def _secrets() -> re.Pattern[str]:
+    """Match a secret's name in a text, and what looks like its value."""
+    innermost = r"[\[({][^\[\](){}]*+[\])}]?+"
+    inner = rf"[\[({{](?:[^\[\](){{}}]|{innermost})*+[\])}}]?+"
+    return re.compile(
+        rf"""
+        (
+            (?:
+                (?:passw|passphrase|secret|token|credential|authorization|cookie)\w*
+                | key | \bpwd
+            )
+            (?:
+                \\*['"]?(?:\s+(?:is|was))?\s*[=:]\s*(?:(?:bearer|basic)\s+)?
+                | \\*['"]\s*,\s*(?=[bru]{{0,2}}\\*['"])  # a pair of name and value
+            )
+         |
+            (?<![a-z])auth\\*(?:['"]\s*[=:,]|\s*=)\s*
+         |
+         (?<![\w-])--[\w-]*(?:passw\w*|passphrase|secret|token|credentials?|key)\s+
+            (?!-)
+        )
+        (?:
+            ([bru]{{0,2}}(\\*['"]))       # a quote, with backslashes if it was quoted
+            (?:(?!\3)(?:\\.|[^\\]))*    # all until the same quote, or the end
+            |
+            [\w.]*+                     # a list, a dict, a call, with what is in it
+            [\[({{](?:[^\[\](){{}}]|{inner})*+[\])}}]?+
+            |
+            [^\s'",;)]+
+        )
+        """,
+        re.IGNORECASE | re.DOTALL | re.VERBOSE,
+    )
+
+
+@cache
+def _nameless_secrets() -> re.Pattern[str]:
+    """Match what stands before a secret that has no name in front of its value."""
+    return re.compile(
+        r"""
+        (\bcookie2?:[ ]*)[^\n'"]+  # a header, to its end
+        |
+        (?<![\w-])((?:-u|--(?:proxy-)?user)[\s=]*['"]?[^\s:'"=]{1,100}:)[^\s'"]+
+        |
+        ((?:\b(?:mysql|mariadb)[\w-]*[^\n|;&]{0,300}?\s-p|\bsshpass\s+-p\s*)
+            (?=\S)(?:['"])?)[^\s'"]+
+        """,
+        re.IGNORECASE | re.VERBOSE,
+    )
 
 
 def as_file(value: object) -> File:

@@ -38,19 +38,87 @@ from pluggy import HookimplMarker, HookspecMarker
 
 if TYPE_CHECKING:
     import concurrent.futures
+    import logging
+    import os
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     import click
 
-    from jackfield.abc import CheckpointStore, Executor, Kernel, Retry
+    from jackfield.abc import (
+        CheckpointStore,
+        Command,
+        Executor,
+        Kernel,
+        LimitedCall,
+        Retry,
+    )
+    from jackfield.config.finding import Request, Resolved
+    from jackfield.events import Batch, Load
+    from jackfield.files import File
+    from jackfield.keeping import ResultKeeper, Surroundings
     from jackfield.memo_keys import FilesBy, FunctionHook, KeyMaker, ValueHook
-    from jackfield.staging.mover import Mover
+    from jackfield.staging.mover import Mover, MoverContext
     from jackfield.staging.remote import Remote, RemoteInfo
     from jackfield.staging.transfer import Transfer
     from jackfield.states import TaskEvent, TaskView, TransferEvent
+    from jackfield.stream import EventStream, StreamContext
 
 hookspec: Final[HookspecMarker] = HookspecMarker("jackfield")
 hookimpl: Final[HookimplMarker] = HookimplMarker("jackfield")
+
+
+# -- Configuration
+
+
+@hookspec(firstresult=True)
+def jackfield_find_configuration(
+    request: Request, profiles: Callable[[str], object]
+) -> Resolved | None:
+    """Find the configuration of a kernel that is to be made.
+
+    Called on the thread that calls ``load``, and by the command line. All entry points
+    of the group ``jackfield.configuration`` are asked. No plugin of the configuration
+    itself is there yet.
+
+    Args:
+        request: What the program named and gave, the environment, and where a search
+            for files is to begin.
+        profiles: Returns what the entry point of a profile names; raises a
+            ``PluginError`` where there is none or it is broken.
+
+    Returns:
+        A ``jackfield.config.Resolved``, with the options and plugins of the request in
+        it; or ``None`` to leave it to others. What is wrong is a ``ConfigurationError``
+        that names key and source.
+    """
+
+
+# -- The log
+
+
+@hookspec(firstresult=True)
+def jackfield_open_log(run_dir: Path, level: str) -> logging.Handler | None:
+    """Open the log of a run.
+
+    Called first of all that a kernel asks, on the thread that loads it. Among entry
+    points only the one of the group ``jackfield.logs`` that is named ``plain`` is
+    asked, after all registered plugins.
+
+    The kernel's records are named ``jackfield.kernel``; one with a true attribute
+    ``told`` is to be seen on a terminal. They go to the logger ``jackfield`` as well,
+    and what plugins log goes to that one only.
+
+    Args:
+        run_dir: The directory of the run; the end of the run names the file
+            ``jackfield.log`` in it, if there is one.
+        level: ``log_level`` of the configuration, in capitals: ``"OFF"`` for no log.
+
+    Returns:
+        A handler for the kernel's records from its level on, which the kernel closes at
+        its end; or ``None`` to leave it to others. An exception ends the start of the
+        kernel. Those of the handler go to standard error.
+    """
 
 
 # -- Options
@@ -66,10 +134,12 @@ def jackfield_check_options(
     point is asked about the tables that are for it.
 
     Args:
-        kind: ``"executor"``, ``"checkpoint"`` or ``"staging"``.
-        name: The executor's label, the store's URL, or the URL scheme.
+        kind: ``"executor"``, ``"keeper"``, ``"checkpoint"``, ``"monitor"`` or
+            ``"staging"``.
+        name: The executor's or monitor's label, ``"checkpoint"`` for the whole of that
+            table, the store's URL, or the URL scheme.
         options: The table, without what the kernel reads itself: what the hook gets
-            that makes the executor or the store, or ``Remote.options``.
+            that makes the executor, store or monitor, or ``Remote.options``.
 
     Returns:
         True if they can be, ``None`` if they are not yours. A bad option is a
@@ -107,6 +177,83 @@ def jackfield_create_executor(
 
 
 @hookspec(firstresult=True)
+def jackfield_create_walltime() -> type[LimitedCall] | None:
+    """Give what enforces walltimes where an executor does not.
+
+    That is where its capability ``walltime`` is ``"soft"``. Called at the first task
+    with a walltime for such an executor, on a thread of the kernel. Among entry points
+    only the one of the group ``jackfield.walltimes`` that is named ``soft`` is asked,
+    after all registered plugins.
+
+    Returns:
+        A subclass of ``jackfield.abc.LimitedCall``; or ``None`` to leave it to others.
+        An exception fails the task.
+    """
+
+
+@hookspec(firstresult=True)
+def jackfield_create_command(function: Callable[..., Any], name: str) -> Command | None:
+    """Make what runs the command lines of a bash app.
+
+    Called once for each bash app and kernel, on the thread that first calls the app.
+    Among entry points only the one of the group ``jackfield.shells`` that is named
+    ``bash`` is asked, after all registered plugins.
+
+    Args:
+        function: The app's function, which returns the command line.
+        name: The app's name, for messages.
+
+    Returns:
+        A ``jackfield.abc.Command``, which executors call; or ``None`` to leave it to
+        others. An exception comes out of the call of the app.
+    """
+
+
+# -- Calls
+
+
+@hookspec(firstresult=True)
+def jackfield_find_futures(
+    value: object,
+) -> tuple[Sequence[Any], Callable[[Sequence[Any]], Any]] | None:
+    """Open an argument of a class that the kernel does not look into.
+
+    Asked about each argument, and each part of one, that is neither a plain value nor a
+    container or dataclass: on the thread that calls the app, and once more, on a thread
+    of the kernel, when what the task waits for has ended. It must answer alike.
+
+    Returns:
+        What may be, or hold, a future or a file; and a function that is given what
+        takes the place of each of these, in the same order, and returns the value with
+        them. It is called only if one of them is replaced, and must not change the old
+        value. ``None`` for a value that is not yours. An exception comes out of the
+        call, or fails the task.
+    """
+
+
+@hookspec(firstresult=True)
+def jackfield_stream_path(
+    task: TaskView, stream: str
+) -> str | os.PathLike[str] | tuple[str | os.PathLike[str], str] | File | None:
+    """Say where ``AUTO_LOGNAME`` sends a stream of a call.
+
+    Asked on the thread that calls the app, before there is a task.
+
+    Args:
+        task: What the task will be: number, app and label.
+        stream: ``"stdout"`` or ``"stderr"``.
+
+    Returns:
+        What the call could have said: a path, ``(path, mode)`` or a ``File``. ``None``
+        leaves it to others, and at last to the kernel, which has a name in the run's
+        directory. An exception comes out of the call.
+    """
+
+
+# -- Where tasks run
+
+
+@hookspec(firstresult=True)
 def jackfield_select_executor(
     task: TaskView, executors: Mapping[str, int]
 ) -> str | None:
@@ -124,6 +271,25 @@ def jackfield_select_executor(
     Returns:
         One of these labels, or ``None`` to leave the choice to others. Any other
         answer fails the task, as an exception does.
+    """
+
+
+@hookspec(firstresult=True)
+def jackfield_scale(loads: Mapping[str, Load]) -> Mapping[str, int] | None:
+    """Say how many workers elastic executors are to have.
+
+    Called on a thread of the kernel, each ``scale_period`` seconds, and at once when
+    an executor without workers gets tasks or the number of its workers has changed; one
+    call at a time. Not called in a kernel that has no elastic executor. Without an
+    answer of others, the optional plugin ``scaling`` gives one: docs/scaling.md.
+
+    Args:
+        loads: Label to what there is to do, of all executors that are elastic.
+
+    Returns:
+        Label to number of workers. The number is brought between ``least`` and ``most``
+        of the load; executors that are not named keep what they have. ``None`` leaves
+        it to others. An exception is logged, and nothing changes.
     """
 
 
@@ -250,26 +416,19 @@ def jackfield_list_files(remote: Remote) -> Mapping[str, RemoteInfo] | None:
 
 
 @hookspec(firstresult=True)
-def jackfield_create_mover(
-    transfers: Mapping[str, Any],
-    staging: Mapping[str, Mapping[str, Any]],
-    credentials: tuple[Callable[[str], Any], ...],
-    warn: Callable[[str], None],
-) -> Mover | None:
+def jackfield_create_mover(around: MoverContext) -> Mover | None:
     """Make what turns the bytes that providers move into transfers.
 
-    That is verification, retries, resumption, a cache, cancellation, progress. Called
+    That is verification, retries, resumption, a cache, cancellation, progress, and one
+    transfer for all tasks that want one file. Called
     for the first remote file of a kernel, or the first local one whose size or digest
     is declared, on the thread that calls the app; a kernel without one never calls it.
     Among entry points only the one of the group ``jackfield.movers`` that is named
     ``files`` is asked, after all registered plugins.
 
     Args:
-        transfers: The table ``[transfers]``, checked.
-        staging: The tables ``[staging.SCHEME]``, checked.
-        credentials: The functions to ask what a name stands for
-            (``jackfield_credentials``).
-        warn: Writes a sentence to the log of the run, once however often it is called.
+        around: The configuration, the plugins that move bytes, and how to start a task
+            that moves a file.
 
     Returns:
         A ``jackfield.staging.mover.Mover``; or ``None`` to leave it to others. An
@@ -384,19 +543,59 @@ def jackfield_hash_function(function: Callable[..., Any]) -> bytes | None:
 
 
 @hookspec(firstresult=True)
+def jackfield_use_result(task: TaskView) -> bool | None:
+    """Forbid that an earlier result is used for a call.
+
+    Asked for each call of a cached app when its key is known, on a thread of the
+    kernel, whether or not there is a result.
+
+    Args:
+        task: The task; ``task.key`` is its memo key, ``task.call`` shows its arguments.
+
+    Returns:
+        ``False``: the function is called, and what it returns takes the place of the
+        earlier result. Calls that are equal and run at the same moment still share one
+        execution. ``True`` or ``None`` lets the result be used; the first of them that
+        is not ``None`` counts. An exception fails the task.
+    """
+
+
+@hookspec(firstresult=True)
+def jackfield_create_keeper(
+    table: Mapping[str, Any], around: Surroundings
+) -> ResultKeeper | None:
+    """Make what keeps results of cached calls for later runs.
+
+    Called once for a kernel: on the thread that loads it if ``[checkpoint]`` names a
+    store, else at the first cached call, on a thread of the kernel. Among entry points
+    only the one of the group ``jackfield.keepers`` that is named ``signed`` is asked,
+    after all registered plugins and those of the group ``jackfield.plugins``.
+
+    Args:
+        table: The table ``[checkpoint]``, checked as far as the kernel knows it; empty
+            if nothing is configured.
+        around: What the keeper may use of the kernel.
+
+    Returns:
+        A ``jackfield.keeping.ResultKeeper``; or ``None`` to leave it to others. An
+        exception ends the start of the kernel, or fails the task.
+    """
+
+
+@hookspec(firstresult=True)
 def jackfield_open_checkpoint(
     url: str, options: Mapping[str, Any]
 ) -> CheckpointStore | None:
     """Open the store of results that a configuration names.
 
-    Called once for each store: on the thread that loads the kernel, or, for the store
-    that is used where none is configured, at the first cached call.
+    Called once for each store, when the keeper of results is made
+    (``jackfield_create_keeper``), on the same thread.
 
     Args:
         url: As configured, such as ``"sqlite:///results.db"``. An entry point is asked
             only if the scheme is its name; a plugin of the program is asked about every
             URL, and returns ``None`` for one that is not its own.
-        options: The ``[checkpoint]`` table without what the kernel reads itself
+        options: The ``[checkpoint]`` table without what others read
             (``store``, ``read``, ``mode``, ``period``, ``key_file``, ``files``,
             ``on_failure``). ``read_only = true`` may be among them. Check it: an
             unknown or bad option is a ``ConfigurationError`` that names it.
@@ -410,6 +609,50 @@ def jackfield_open_checkpoint(
 
 
 # -- Being told
+
+
+@hookspec(firstresult=True)
+def jackfield_create_monitor(
+    kind: str, label: str, options: Mapping[str, Any]
+) -> object | None:
+    """Make what a table ``[monitors.LABEL]`` of a configuration asks for.
+
+    Called once for each table, on the thread that loads the kernel, before anything of
+    the run is there but its directory.
+
+    Args:
+        kind: What the table names as ``plugin``. An entry point is asked only if this
+            is its name; a plugin of the program is asked about every name, and returns
+            ``None`` for one that is not its own.
+        label: What messages call it. Several tables may name the same plugin.
+        options: The rest of the table, without what the kernel reads itself
+            (``resources``, ``complete``). Check it: an unknown or bad option is a
+            ``ConfigurationError`` that names it.
+
+    Returns:
+        A plugin object of its own, with hooks such as ``jackfield_kernel_started``,
+        ``jackfield_run_events`` and ``jackfield_kernel_closing``. The kernel registers
+        it, and then starts its executors.
+    """
+
+
+@hookspec(firstresult=True)
+def jackfield_create_stream(around: StreamContext) -> EventStream | None:
+    """Make what tells observers, out of what the kernel notes.
+
+    Called when the first plugin is there that has ``jackfield_run_events``,
+    ``jackfield_task_events`` or ``jackfield_transfer_events``: on the thread that loads
+    the kernel, or that registers the plugin. A kernel without one never calls it. Among
+    entry points only the one of the group ``jackfield.streams`` that is named
+    ``records`` is asked, after all registered plugins.
+
+    Args:
+        around: What the stream may use of the kernel.
+
+    Returns:
+        A ``jackfield.stream.EventStream`` that is not started; or ``None`` to leave it
+        to others. An exception ends the start of the kernel, or the registration.
+    """
 
 
 @hookspec
@@ -430,12 +673,33 @@ def jackfield_task_events(events: Sequence[TaskEvent]) -> None:
     the earliest first. The queue behind it is bounded: an observer that is slower than
     the tasks loses the oldest events, and the log says how many. One that raises ten
     times in a row is told no more.
+
+    All states are told, but those that a task only passes through. ``READY`` is told of
+    tasks that had something to wait for, or that have a result to look up;
+    ``FINISHING`` of those that have something left to do when their function has
+    returned. A failure that is tried again is told as ``WAITING``, with the error, and
+    the number and the executor of the attempt that has failed.
+    """
+
+
+@hookspec
+def jackfield_run_events(batch: Batch) -> None:
+    """Tasks, attempts, workers and transfers have come, changed or ended.
+
+    Called on the thread of ``jackfield_task_events``, about ten times a second while
+    something happens, and a last time before ``jackfield_kernel_closing``, with all
+    that has happened since. ``jackfield.events`` has the records. Those of tasks and
+    attempts are made when they are first looked at: an observer that only counts
+    workers costs little. Executors measure attempts only while somebody has this hook.
+
+    An observer that is too slow loses the oldest records, and ``batch.lost`` counts
+    them, unless a monitor has the option ``complete``: then submitters wait.
     """
 
 
 @hookspec
 def jackfield_kernel_closing(kernel: Kernel) -> None:
-    """All tasks have ended and all events are delivered.
+    """All tasks have ended and all events are delivered, the last batch included.
 
     Called on the thread that ends the kernel, which takes no more tasks, before its run
     directory's log is closed.

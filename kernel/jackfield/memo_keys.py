@@ -65,11 +65,15 @@ class FunctionIdentity:
         parts: The function's share of the manifest: see ``Manifest``.
         blind: Sentences on what could not be seen: dynamic code, values that count
             by their type only.
+        refusal: Why its calls are not to be cached, because it cannot be told what they
+            reach: ``"f (app.py:3) imports modules by computed names"``; or ``""``. The
+            kernel executes them, keeps no result, and warns once.
     """
 
     digest: bytes
     parts: Mapping[str, str]
     blind: tuple[str, ...] = ()
+    refusal: str = ""
 
 
 class KeyMaker(ABC):

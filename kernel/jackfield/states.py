@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+_SHOWN_FAILURES: Final = 5
+
+
 class TaskState(Enum):
     """The state of a task.
 
@@ -88,6 +91,11 @@ class TaskView:
         executor: Label of the executor chosen for this attempt, or ``None``.
         resources: What the app asks for: resource name to amount.
         key: The memo key, or ``None`` if the app is not cached.
+        cost: What its failures have cost so far, without the one that is asked about.
+        errors: Its earlier failures, the first one first, each in one line.
+        call: The call, arguments shortened; only for ``jackfield_retry`` and
+            ``jackfield_use_result``, else ``""``: to make it takes longer than many a
+            task.
     """
 
     id: int
@@ -98,6 +106,9 @@ class TaskView:
     executor: str | None
     resources: Mapping[str, float]
     key: bytes | None
+    cost: float = 0.0
+    errors: tuple[str, ...] = ()
+    call: str = ""
 
 
 class TaskEvent(NamedTuple):
@@ -144,6 +155,9 @@ class TransferEvent(NamedTuple):
         wall: Seconds since the epoch; may jump with the clock.
         monotonic: Seconds on a clock that never goes back; for differences.
         error: The failure in one line, or ``None``.
+        task: Number of the transfer's own task. A task that waits for the file has it
+            among those that it depends on; that of a file that is staged out has the
+            task that made the file as its parent.
     """
 
     transfer: int
@@ -158,6 +172,7 @@ class TransferEvent(NamedTuple):
     wall: float
     monotonic: float
     error: str | None
+    task: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,3 +195,17 @@ class Summary:
     elapsed: float
     run_dir: Path
     own: Mapping[TaskState, int]
+
+    def __str__(self) -> str:
+        tasks = sum(self.counts.values())
+        ends = [
+            f"{number} {state.value}" for state, number in self.counts.items() if number
+        ]
+        told = ": " + ", ".join(ends) if ends else ""
+        noun = "task" if tasks == 1 else "tasks"
+        head = f"{tasks} {noun} in {self.elapsed:.1f} s{told}. Run: {self.run_dir}"
+        lines = [head, *self.failures[:_SHOWN_FAILURES]]
+        more = self.failed - len(lines) + 1
+        if more > 0:
+            lines.append(f"... and {more} more failure{'' if more == 1 else 's'}")
+        return "\n  ".join(lines)

@@ -23,6 +23,7 @@ EXAMPLES: dict[str, Any] = {
     "MemoKeyError": errors.MemoKeyError("app", "argument 1", "no"),
     "MissingOutputs": errors.MissingOutputs("app", ["a", "b"]),
     "NoProviderError": errors.NoProviderError("s4", "s4://x", ["s3", "ftp"]),
+    "PropagatedError": errors.PropagatedError("7 (c)", ("1 (a)",), "ValueError: x"),
     "PluginLoadError": errors.PluginLoadError("x", "dist 1.0", "ImportError: y"),
     "PluginNotFoundError": errors.PluginNotFoundError(
         "executor", "thread", ["threads"]
@@ -35,6 +36,11 @@ EXAMPLES: dict[str, Any] = {
     "RemoteForbiddenError": errors.RemoteForbiddenError("http://x", "403"),
     "RemoteNotFoundError": errors.RemoteNotFoundError("http://x", "404"),
     "UnsupportedByExecutorError": errors.UnsupportedByExecutorError("app", ["no."]),
+    "EnvironmentMismatchError": errors.EnvironmentMismatchError(
+        "dask", "install the same Python", "Python 3.11", "Python 3.12"
+    ),
+    "ExecutorLostError": errors.ExecutorLostError("far", "no worker for 60 s"),
+    "WorkerLostError": errors.WorkerLostError("dask", "its walltime is over", True),
     "WorkerDiedError": errors.WorkerDiedError("cpu", "killed", "7 (c)", -9),
 }
 CLASSES = [

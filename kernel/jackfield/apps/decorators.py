@@ -21,7 +21,6 @@ from typing import (
     overload,
 )
 
-from jackfield.apps.bash import BashCommand
 from jackfield.errors import ConfigurationError, suggest
 from jackfield.executors.coroutines import runnable
 from jackfield.futures.mapping import windowed
@@ -31,6 +30,7 @@ from jackfield.graph.task import AppSpec, Kind, checked_labels
 from jackfield.kernel.load import dfk
 from jackfield.steps.call import (
     READ_BY_KERNEL,
+    checked_resources,
     checked_walltime,
     name_of,
     read_signature,
@@ -94,6 +94,9 @@ class AppOptions(JoinOptions, total=False):
 
 _ALL: Final = frozenset(AppOptions.__annotations__)
 
+_MOST_ASKING: Final = 100
+"""Variants of one app that are kept, one for each value of ``resources=`` in calls."""
+
 
 class App(Generic[P, R_co]):
     """A decorated function: calling it submits a task and returns its future.
@@ -123,8 +126,10 @@ class App(Generic[P, R_co]):
         if _has_waited_defaults(function):
             self._waits, target = function, without_defaults(function)
         self._target: Callable[..., Any] = runnable(self.__name__, target)
-        if kind == "bash":
-            self._target = BashCommand(self._target, self._spec.name)
+        self._ready: bool = kind != "bash" and self._waits is None
+        # Of a parameter of the function's own that has the name the kernel reads none.
+        self._asks: bool = kind != "join" and not _has_parameter(function, "resources")
+        self._asking: dict[Any, App[P, R_co]] = {}
         # An app that is a method, got from an object: the app of the class, and the
         # object, which is the first argument of every call.
         self._unbound: App[Any, R_co] | None = None
@@ -146,10 +151,19 @@ class App(Generic[P, R_co]):
         self, kernel: DataFlowKernel, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> AppFuture[R_co]:
         """Submit a call to a certain kernel."""
+        if kwargs and self._asks and kwargs.get("resources") is not None:
+            kwargs = dict(kwargs)
+            return self._with(kwargs.pop("resources")).submit_to(kernel, args, kwargs)
         args = self._bound + args
+        if self._ready:
+            return kernel.submit_app(self._spec, self._target, args, kwargs)
         if self._waits is not None:
             args, kwargs = with_defaults(self._waits, args, kwargs)
-        return kernel.submit_app(self._spec, self._target, args, kwargs)
+        target = self._target
+        if self._kind == "bash":
+            app = self._unbound or self
+            target = kernel.command(app, target, self._spec.name)
+        return kernel.submit_app(self._spec, target, args, kwargs)
 
     @overload
     def map(
@@ -176,6 +190,17 @@ class App(Generic[P, R_co]):
             return cast("App[P, R_co]", bound)
         _check_names(self._kind, changes)
         return App(self.__wrapped__, self._kind, {**self._options, **changes})
+
+    def _with(self, resources: Mapping[str, float]) -> App[P, R_co]:
+        """Return the app with what a call asks for, kept for the next such call."""
+        checked = checked_resources(self._spec.name, resources)
+        key = frozenset(checked.items())
+        app = self._asking.get(key)
+        if app is None:
+            if len(self._asking) >= _MOST_ASKING:
+                self._asking.clear()
+            app = self._asking[key] = self.options(resources=checked)
+        return app
 
     def _is_importable(self) -> bool:
         """Whether another process finds this app by its module and name."""
@@ -217,7 +242,7 @@ def _bind(app: App[Any, R_co], instance: object) -> App[..., R_co]:
     bound: App[..., R_co] = object.__new__(App)
     bound.__dict__.update(app.__dict__)
     bound.__wrapped__ = MethodType(app.__wrapped__, instance)
-    bound._unbound, bound._bound = app, (instance,)
+    bound._unbound, bound._bound, bound._asking = app, (instance,), {}
     return bound
 
 
@@ -344,10 +369,17 @@ def _spec(
         retry_delay=_number(name, options, "retry_delay", 0.0),
         retry_backoff=_number(name, options, "retry_backoff", 1.0),
         walltime=walltime,
-        resources=_resources(name, options.get("resources")),
+        resources=checked_resources(name, options.get("resources")),
         accepts=READ_BY_KERNEL if kind == "bash" else accepts,
         defaults=defaults,
     )
+
+
+def _has_parameter(function: Callable[..., Any], name: str) -> bool:
+    try:
+        return name in inspect.signature(function).parameters
+    except (TypeError, ValueError):  # a C function that does not tell
+        return False
 
 
 def _has_waited_defaults(function: Callable[..., Any]) -> bool:
@@ -425,15 +457,3 @@ def _functions(app: str, value: Any) -> tuple[Callable[..., Any], ...]:
     raise ConfigurationError(
         f"depends_on= of {app!r} is {value!r}; expected a list of functions."
     )
-
-
-def _resources(app: str, value: Any) -> dict[str, float]:
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping) or not all(
-        isinstance(amount, int | float) and amount >= 0 for amount in value.values()
-    ):
-        raise ConfigurationError(
-            f"resources= of {app!r} is {value!r}; expected a dict of name to amount."
-        )
-    return dict(value)

@@ -1,14 +1,25 @@
-"""Configuration: what there is to set, and where it comes from.
+"""Configuration: what there is to set, what may be set, and who is asked for it.
 
-``model`` has the keys, ``check`` what their values may be, ``sources`` reads files,
-profiles and the environment, ``merge`` lays them over each other, and
-``resolution`` puts it together.
+``model`` has the keys, ``check`` what their values may be, ``finding`` what a plugin is
+asked that finds a configuration, and ``shown`` what people may see of one.
 """
 
 from __future__ import annotations
 
 from jackfield.config.check import checked_executors
+from jackfield.config.finding import (
+    Request,
+    Resolved,
+    make_request,
+    set_default_source,
+)
 from jackfield.config.model import Config
-from jackfield.config.resolution import Resolved, resolve, set_default_source
 
-__all__ = ["Config", "Resolved", "checked_executors", "resolve", "set_default_source"]
+__all__ = [
+    "Config",
+    "Request",
+    "Resolved",
+    "checked_executors",
+    "make_request",
+    "set_default_source",
+]

@@ -43,6 +43,9 @@ LogLevel: TypeAlias = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "
 PYTHON: Final = "Python"
 """The source of what a program gives itself."""
 
+COMMAND_LINE: Final = "command line"
+"""The source of what is assigned from outside."""
+
 DEFAULT_PERIOD: Final = "00:30:00"
 """Hours, minutes and seconds between two periodic checkpoints."""
 
@@ -52,24 +55,6 @@ SPELLED: Final[Mapping[str, Key]] = {
     "use_plugins": ("plugins",),
 }
 """Fields of ``Config`` that files and the environment write in another way."""
-
-_ELSEWHERE: Final[Mapping[str, str]] = {
-    "allow_plugins": "write plugins.allow",
-    "block_plugins": "write plugins.block",
-    "use_plugins": "write a table [plugins.NAME]",
-    "checkpoint_files": "results are kept in checkpoint.store",
-    "checkpoint_mode": "write checkpoint.mode",
-    "checkpoint_period": "write checkpoint.period",
-    "data_management_max_threads": "write transfers.threads",
-    "dependency_resolver": "write dependencies, 'deep' or 'shallow'",
-    "initialize_logging": "write log_level, 'OFF' for none",
-    "internal_tasks_max_threads": "write internal_threads",
-    "memoizer": "write checkpoint.store",
-    "monitoring": "add a table [plugins.journal], or a plugin with the hook "
-    "jackfield_task_events",
-    "retry_handler": "it is a plugin's hook, jackfield_retry",
-}
-"""Names that are right elsewhere, in ``Config`` or in Parsl, and what to write here."""
 
 
 def checked(
@@ -116,9 +101,7 @@ def check_names(names: Iterable[str], valid: Sequence[str], source: str) -> None
 
 def unknown(name: str, valid: Iterable[str], source: str) -> str:
     """Return the sentence for a name that is no key."""
-    advice = _ELSEWHERE.get(name)
-    end = f"; {advice}." if advice else suggest(name, valid)
-    return f"{name!r} (from {source}) is no configuration key{end}"
+    return f"{name!r} (from {source}) is no configuration key{suggest(name, valid)}"
 
 
 def spelled(key: Key, source: str = "") -> str:
@@ -127,23 +110,6 @@ def spelled(key: Key, source: str = "") -> str:
     if source == PYTHON:
         return ".".join(key)
     return ".".join((*SPELLED.get(head, (head,)), *rest))
-
-
-def is_text(key: Key) -> bool:
-    """Whether a key holds text, so that ``2024`` is not a number there."""
-    match key:
-        case ("run_dir" | "log_level" | "dependencies" | "exit_mode",):
-            return True
-        case ("checkpoint", "store" | "mode" | "period"):
-            return True
-        case ("executors", _, "plugin"):
-            return True
-    return False
-
-
-def is_names(key: Key) -> bool:
-    """Whether a key holds a list of names."""
-    return key in {("allow_plugins",), ("block_plugins",)}
 
 
 # -- Tables -------------------------------------------------------------------------
@@ -170,13 +136,29 @@ def _executor(key: Key, value: Any) -> object:
     if isinstance(value, Executor | FuturesExecutor):
         return value
     if not isinstance(value, Mapping):
+        if key[-1] == "plugin":
+            raise Wrong(key, "lacks the executor's label: write [executors.LABEL].")
         refuse_type(key, "a table with a plugin, or in Python an executor", value)
+    return _naming_plugin(key, value, "an executor plugin")
+
+
+def _naming_plugin(key: Key, value: Any, what: str) -> dict[str, Any]:
     options = table(key, value)
     if "plugin" not in options:
         raise Wrong(key, f"has no plugin{_typo('plugin', options)}")
     if not isinstance(options["plugin"], str) or not options["plugin"]:
-        refuse((*key, "plugin"), "the name of an executor plugin", options["plugin"])
+        refuse((*key, "plugin"), f"the name of {what}", options["plugin"])
     return options
+
+
+def _monitors(key: Key, value: Any) -> object:
+    monitors = {}
+    for label, one in table(key, value).items():
+        here = (*key, label)
+        options = monitors[label] = _naming_plugin(here, one, "a monitor")
+        for name in options.keys() & {"resources", "complete"}:
+            flag((*here, name), options[name])
+    return monitors
 
 
 def _typo(name: str, given: Iterable[str]) -> str:
@@ -195,6 +177,8 @@ def _checkpoint(key: Key, value: Any) -> object:
     options = table(key, value)
     if not options:
         return options
+    if options.get("read"):
+        options.setdefault("store", "memory")
     if "store" not in options:
         raise Wrong(key, f"has no store{_typo('store', options)}")
     store, mode = options["store"], options.setdefault("mode", "task_exit")
@@ -244,9 +228,11 @@ _CHECKS: Final[Mapping[str, Check]] = {
     "exit_mode": one_of(get_args(ExitMode)),
     "exit_grace": number(0),
     "internal_threads": integer(1),
+    "scale_period": number(0.01),
     "checkpoint": _checkpoint,
     "staging": staging_tables,
     "transfers": transfers_table,
+    "monitors": _monitors,
     "plugins": objects,
     "allow_plugins": names(none=True),
     "block_plugins": names(),

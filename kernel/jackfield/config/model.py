@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 from jackfield.config.check import (
     PYTHON,
+    SPELLED,
     Dependencies,
     ExitMode,
     LogLevel,
@@ -55,11 +56,16 @@ class Config:
             ``"cancel"`` what is unfinished, or ``"skip"``: leave the kernel running.
         exit_grace: Seconds that running tasks get when a run is cut short.
         internal_threads: Threads for join apps' bodies.
+        scale_period: Seconds between two looks at how many workers elastic executors
+            are to have.
         checkpoint: The store, as a URL, when it is written, and the store's options.
             Empty: SQLite in ``run_dir``, opened at the first cached call.
         staging: URL scheme to the options of its provider, and to those of
             ``transfers`` that are other for it or, in its ``hosts``, for one host.
         transfers: How files are moved.
+        monitors: Label, as messages use it, to a table with ``plugin``, the name of
+            what follows the run, and its options; ``resources`` and ``complete`` are
+            the kernel's own.
         plugins: Plugin objects or modules to register, from Python only.
         allow_plugins: Names of the only plugins that load unasked; ``None``: all.
         block_plugins: Names of plugins that are not used at all.
@@ -86,9 +92,11 @@ class Config:
     exit_mode: ExitMode = "wait"
     exit_grace: float = 5.0
     internal_threads: int = 10
+    scale_period: float = 1.0
     checkpoint: Mapping[str, Any] = field(default_factory=dict)
     staging: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     transfers: Mapping[str, Any] = field(default_factory=dict)
+    monitors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     plugins: Sequence[object] = ()
     allow_plugins: tuple[str, ...] | None = None
     block_plugins: tuple[str, ...] = ()
@@ -115,6 +123,10 @@ class Config:
 def field_names() -> tuple[str, ...]:
     """Return the names of all fields of ``Config``, in order."""
     return tuple(one.name for one in fields(Config))
+
+
+KEYS: Final = tuple(name for name in field_names() if name not in SPELLED)
+"""Top-level keys of files, of the environment and of the command line."""
 
 
 def field_values(config: Config) -> dict[str, Any]:

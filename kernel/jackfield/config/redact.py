@@ -14,13 +14,17 @@ HIDDEN: Final = "***"
 _SHOWN: Final = frozenset(
     (
         *("plugin", "workers", "max_tasks_per_worker", "max_memory_per_worker"),
-        *("memory_limit_per_worker", "threads_per_worker", "nice", "initializer"),
+        *("memory_limit_per_worker", "threads_per_worker", "nice", "max_shared"),
+        *("initializer",),
         *("store", "mode", "period", "read", "trust", "key_file", "files", "sync"),
         *("on_failure", "busy_timeout", "journal", "attempts", "backoff", "max_delay"),
         *("deadline", "connect_timeout", "idle_timeout", "connections", "max_bytes"),
         *("credentials", "threads", "schemes", "cache", "cache_quota", "roots"),
         *("credentials_file", "max_redirects", "ca_file", "client_cert", "client_key"),
         *("endpoint_url", "region", "max_megabytes", "give_up", "memory_executor"),
+        *("address", "endpoint", "port", "cluster", "jobs", "least", "most", "init"),
+        *("patience", "carry", "ship", "bundle", "ahead", "cores", "memory", "queue"),
+        *("walltime", "n_workers", "processes"),
     )
 )
 """Options whose values are shown. Nobody can list the names of all secrets."""
@@ -52,14 +56,20 @@ def redacted(key: tuple[str, ...], value: object) -> object:
 
 
 def _is_shown(key: tuple[str, ...]) -> bool:
-    """Tell whether a key is listed, and not by chance the user's, as in ``env``."""
+    """Tell whether an option may be shown.
+
+    Its name is listed, and it stands where options of plugins stand. Users' own names,
+    as in a table ``env`` among the options, may be listed ones by chance only.
+    """
     match key:
         case (_,):
             return True
         case (("checkpoint" | "transfers"), name):
             return name in _SHOWN
-        case (("executors" | "staging" | "use_plugins"), _, name):
+        case (("executors" | "monitors" | "staging" | "use_plugins"), _, name):
             return name in _SHOWN
         case ("staging", _, "hosts", _, name):
+            return name in _SHOWN
+        case ("executors", _, "cluster_options", name):
             return name in _SHOWN
     return False

@@ -19,7 +19,9 @@ from jackfield.config.primitives import (
     tables,
 )
 from jackfield.errors import suggest
-from jackfield.staging.names import HOSTS
+
+HOSTS: Final = "hosts"
+"""Key of the table of hosts in the table of a scheme: ``[staging.http.hosts."h"]``."""
 
 _UNITS: Final = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)b?", re.IGNORECASE)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from logging import Logger
     from pathlib import Path
 
+    from jackfield.events import Running, WorkerEvent
     from jackfield.graph.task import AppSpec
     from jackfield.plugins.manager import PluginManager
 
@@ -66,6 +67,8 @@ class ExecutorPool:
         report: Takes the outcomes that an executor reports.
         own: Those for the kernel's own tasks, started when they are needed: each label
             with a function that returns the executor or its configuration table.
+        tell: Takes news of their workers; see ``ExecutorContext``.
+        scale: Called when an elastic executor is there, and whenever it has changed.
         log: The run's log.
     """
 
@@ -75,12 +78,16 @@ class ExecutorPool:
         run_dir: Path,
         report: Callable[[ExecutorEntry, Sequence[Outcome]], None],
         own: Mapping[str, Mapping[str, Any]],
+        tell: Callable[[WorkerEvent], None],
+        scale: Callable[[], None],
         log: Logger,
     ) -> None:
         self._manager: PluginManager = manager
         self._run_dir: Path = run_dir
         self._report: Callable[[ExecutorEntry, Sequence[Outcome]], None] = report
         self._own: Mapping[str, Mapping[str, Any]] = own
+        self._tell: Callable[[WorkerEvent], None] = tell
+        self._scale: Callable[[], None] = scale
         self._log: Logger = log
         self._lock: threading.Lock = threading.Lock()
         self._starting_own: threading.RLock = threading.RLock()
@@ -113,6 +120,8 @@ class ExecutorPool:
                     self._check_free(label)
                 self.entries = {**self.entries, **started}
                 self.version = object()
+            if any(entry.elastic for entry in started.values()):
+                self._scale()
         except BaseException:
             for entry in started.values():
                 self._shut(entry, 0.0)
@@ -157,7 +166,9 @@ class ExecutorPool:
         entry = ExecutorEntry(label, executor)
         try:
             report = partial(self._report, entry)
-            executor.start(ExecutorContext(label, self._run_dir, report))
+            changed = partial(self._changed, entry)
+            context = ExecutorContext(label, self._run_dir, report, self._tell, changed)
+            executor.start(context)
             entry.read_capabilities()
             return entry
         except BaseException as error:
@@ -166,6 +177,28 @@ class ExecutorPool:
                 raise
             reason = f"cannot start: {one_line(error)}"
             raise ExecutorError(label, reason) from error
+
+    def _changed(self, entry: ExecutorEntry) -> None:
+        """Look at an executor's workers and health again; see ``ExecutorContext``."""
+        was_lost = entry.lost
+        try:
+            entry.read_workers()
+            if entry.lost is not was_lost:
+                self.version = object()  # after the mark; see ``route``
+            if entry.elastic:
+                self._scale()
+        except Exception:
+            self._log.exception("Executor %r: its workers raised", entry.label)
+
+    def running(self, entry: ExecutorEntry) -> Sequence[Running] | None:
+        """Return what an executor says that it runs; ``None`` if it does not tell."""
+        if not entry.load:
+            return ()
+        try:
+            return entry.executor.running()
+        except Exception:
+            self._log.exception("Executor %r: running() raised", entry.label)
+            return None
 
     def _create(self, label: str, table: Any) -> Executor:
         """Return the executor of a table, adapted if it is of another kind."""
@@ -292,7 +325,8 @@ class ExecutorPool:
         if not fitting:
             reasons = [r for r in reasons if r] or ["no executor is configured."]
             raise UnsupportedByExecutorError(spec.name, reasons)
-        return tuple([entry for entry in fitting if not entry.broken] or fitting)
+        alive = [entry for entry in fitting if not (entry.broken or entry.lost)]
+        return tuple(alive or fitting)
 
     def _labels(self, spec: AppSpec) -> Sequence[str]:
         if spec.executors == "all":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,23 +21,31 @@ def unfit(entry: ExecutorEntry, spec: AppSpec, walltime: float | None) -> str:
     can = entry.capabilities
     if walltime is not None and can.walltime == "none":
         return f"{entry.label!r} cannot enforce a walltime."
-    unknown = sorted(set(spec.resources) - can.resources)
-    if unknown:
-        known = ", ".join(sorted(can.resources)) or "none"
-        return (
-            f"{entry.label!r} does not know the resource {unknown[0]!r} "
-            f"(it knows: {known})."
-        )
+    for name, amount in spec.resources.items():
+        if name not in can.resources:
+            known = ", ".join(sorted(can.resources)) or "none"
+            return (
+                f"{entry.label!r} does not know the resource {name!r} "
+                f"(it knows: {known})."
+            )
+        if amount > (most := can.resources[name]):
+            return (
+                f"{entry.label!r}: the task asks for {amount:.12g} {name}; the largest "
+                f"worker has {most:.12g}."
+            )
     return ""
 
 
 def least_loaded(loads: Mapping[ExecutorEntry, int]) -> ExecutorEntry:
     """Return the executor with the fewest unfinished works per worker.
 
-    ``loads`` has the number of unfinished works of each candidate. Of equals, the first
-    is returned.
+    ``loads`` has the number of unfinished works of each candidate. One that has no
+    worker comes last; of equals, the first is returned.
     """
-    return min(loads, key=lambda entry: loads[entry] / entry.workers)
+    return min(
+        loads,
+        key=lambda entry: loads[entry] / entry.room if entry.room else math.inf,
+    )
 
 
 def select(

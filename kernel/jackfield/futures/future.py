@@ -45,10 +45,12 @@ from typing import (
     Self,
     TypeAlias,
     TypeVar,
+    cast,
 )
 
 from jackfield.errors import FutureInTextWarning
 from jackfield.futures.locks import Condition, Latch
+from jackfield.kept import Kept
 
 if TYPE_CHECKING:
     from jackfield.files import File
@@ -97,6 +99,11 @@ class TaskOfFuture(Protocol):
     @property
     def title(self) -> str:
         """Number and name, for messages."""
+        ...
+
+    @property
+    def app(self) -> str:
+        """Name of the app's function."""
         ...
 
     def call_text(self) -> str:
@@ -226,7 +233,11 @@ class KernelFuture(Future[T]):
                 raise self._exception
             finally:
                 self = None  # type: ignore[assignment]  # breaks the cycle with the traceback  # noqa: PLW0642
-        return self._result  # type: ignore[return-value]  # settled, so it is a T
+        value = self._result
+        if issubclass(type(value), Kept):
+            # Several threads may do this at once: each gets the same object.
+            value = self._result = cast("Kept", value).fetch()
+        return value  # type: ignore[return-value]  # settled, so it is a T
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Wait for the task and return its exception, ``None`` if it succeeded.
@@ -241,6 +252,11 @@ class KernelFuture(Future[T]):
         self._await_end(timeout)
         if self._exception is not None:
             self._task.see()
+        elif issubclass(type(self._result), Kept):
+            try:
+                self.result(0)
+            except Exception as error:
+                return error
         return self._exception
 
     def _await_end(self, timeout: float | None) -> None:
@@ -417,14 +433,6 @@ class KernelFuture(Future[T]):
         self._cond = self._sleepers = None
         self._write(error, None)
 
-    def _take_callbacks(self) -> list[Callable[[Any], object]] | None:
-        # Without the lock: the future has ended, so nobody adds a callback any more,
-        # and the step that has ended it comes here once.
-        callbacks = self._callbacks
-        if callbacks is not None:
-            self._callbacks = None
-        return callbacks
-
     def _outcome(self) -> str:
         """Return the state in a word or two, and the call, for ``repr``."""
         if self._state is PENDING:
@@ -433,6 +441,8 @@ class KernelFuture(Future[T]):
             word = "cancelled"
         elif self._exception is not None:
             word = f"raised {type(self._exception).__name__}"
+        elif isinstance(self._result, Kept):
+            word = f"returned {self._result!r}"
         else:
             word = f"returned {type(self._result).__name__}"
         call = self._task.call_text()
@@ -453,6 +463,11 @@ class AppFuture(KernelFuture[T]):
     def tid(self) -> int:
         """Number of the task in its kernel, from 0."""
         return self._task.id
+
+    @property
+    def app(self) -> str:
+        """Name of the app's function."""
+        return self._task.app
 
     @property
     def outputs(self) -> list[DataFuture]:
@@ -527,14 +542,19 @@ class DataFuture(KernelFuture["File"]):
         return self._task.id
 
     @property
+    def app(self) -> str:
+        """Name of the app that makes it."""
+        return self._task.app
+
+    @property
     def filepath(self) -> str:
         """The file's local path."""
         return self.file_obj.filepath
 
     @property
     def filename(self) -> str:
-        """The last part of the file's path."""
-        return self.file_obj.filename
+        """The same path, as in Parsl; of a ``File`` it is the last part."""
+        return self.filepath
 
     def cancel(self) -> bool:
         """Cancel the app that makes the file."""
@@ -552,7 +572,12 @@ task_of: Final[Callable[[KernelFuture[Any]], Any]] = attrgetter("_task")
 """Give the task behind a future."""
 
 value_of: Final[Callable[[KernelFuture[Any]], Any]] = attrgetter("_result")
-"""Give the result of a future that has ended well."""
+"""Give the result of a future that has ended well; it may be ``Kept``."""
+
+error_of: Final[Callable[[KernelFuture[Any]], BaseException | None]] = attrgetter(
+    "_exception"
+)
+"""Give the error of a future that has failed; to look at it is not to ask for it."""
 
 
 def succeeded(future: KernelFuture[Any]) -> bool:
@@ -649,9 +674,19 @@ def holding_ends() -> Any:
     return _claim
 
 
-def take_callbacks(future: KernelFuture[Any]) -> list[Callable[[Any], object]] | None:
-    """Return the callbacks of a future that has ended; ``None`` if there are none."""
-    return future._take_callbacks()
+def take_callbacks(
+    futures: Iterable[KernelFuture[Any]],
+) -> list[tuple[KernelFuture[Any], list[Callable[[Any], object]]]]:
+    """Return those futures that have callbacks, with these. All of them have ended."""
+    # This needs no lock. ``add_done_callback`` adds nothing to a future that has ended,
+    # and a future is among those of one step only: the step that has ended it.
+    found: list[tuple[KernelFuture[Any], list[Callable[[Any], object]]]] = []
+    for future in futures:
+        callbacks = future._callbacks
+        if callbacks is not None:
+            future._callbacks = None
+            found.append((future, callbacks))
+    return found
 
 
 def _hands_on(callback: object, fn: object) -> bool:

@@ -12,26 +12,29 @@ object once. So deep nesting does no harm, nor do objects that are met twice, no
 cycles, unless there is a future in the cycle. Of other objects only the type is looked
 at: a lazy proxy, which pretends to be of another class, is loaded by ``isinstance``.
 
-Most calls are simpler: their arguments are plain values and futures of the same kernel,
-none of them in a container. For these, ``candidates``, ``put_in`` and ``parents_of``
-(in ``task``) do the same at a fraction of the cost: nothing is walked through, and a
-task that waits keeps nothing but its arguments.
+Most calls are simpler: their arguments are plain values, objects that hold nothing (an
+array, say) and futures of the same kernel, none of them in a container. For these,
+``candidates``, ``may_hold``, ``put_in`` and ``parents_of`` (in ``task``) do the same at
+a fraction of the cost: nothing is walked through, and a task that waits keeps nothing
+but its arguments.
 """
 
 from __future__ import annotations
 
 import copy
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from enum import Enum
+from functools import lru_cache
 from pathlib import PurePath
 from types import NoneType
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from jackfield.files import File
 from jackfield.futures import AppFuture
 from jackfield.futures.future import value_of
+from jackfield.kept import Kept
 
 T = TypeVar("T")
 
@@ -43,8 +46,16 @@ ATOMIC: Final[frozenset[type]] = frozenset(
 A subclass of one of these may hold anything, so only the exact type counts.
 """
 
+Opened: TypeAlias = tuple[Sequence[Any], Callable[[Sequence[Any]], Any]]
+"""Parts of a value, and what makes it anew; see ``jackfield_find_futures``."""
+
+Opener: TypeAlias = Callable[[Any], Opened | None]
+"""Asks plugins about a value that the kernel does not look into."""
+
 _LISTS: Final = (list, tuple, deque)
 _CONTAINERS: Final = (*_LISTS, set, frozenset)
+_SHALLOW: Final = frozenset({list, tuple, dict})
+_MAY_STAND: Final = ATOMIC | {AppFuture}
 
 
 # -- the usual shapes
@@ -58,6 +69,22 @@ def candidates(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Any]:
     return found
 
 
+def may_hold(values: list[Any]) -> list[Any]:
+    """Leave out the objects whose types hold nothing that could be looked into."""
+    return [value for value in values if not _is_opaque(_type(value))]
+
+
+_type: Final[Callable[[Any], Any]] = type
+"""For type checkers, which doubt that a type can be hashed."""
+
+
+@lru_cache(1_000)
+def _is_opaque(kind: type) -> bool:
+    if issubclass(kind, (*_CONTAINERS, dict, *_LEAVES)):
+        return False
+    return not _fields(kind)
+
+
 def put_in(
     args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
@@ -69,6 +96,52 @@ def put_in(
             for name, value in kwargs.items()
         }
     return args, kwargs
+
+
+# -- results that are kept where they were made
+
+
+def are_shallow(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    """Tell whether futures are only arguments, and items of lists and dicts that are.
+
+    Only there a ``Kept`` may stand for a value: to put it into anything else would run
+    code of users, or of a set, that looks at it.
+    """
+    for value in candidates(args, kwargs):
+        kind = type(value)
+        items = value.values() if kind is dict else value
+        if kind is dict and not ATOMIC.issuperset(map(type, value)):
+            return False
+        if kind is not AppFuture and (
+            kind not in _SHALLOW or not _MAY_STAND.issuperset(map(type, items))
+        ):
+            return False
+    return True
+
+
+def with_values(
+    args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Replace each ``Kept`` by its value; raises what ``Kept.fetch`` does."""
+    done: dict[int, Any] = {}  # a list that occurs twice stays one list
+    return (
+        tuple([_fetched(value, done) for value in args]),
+        {name: _fetched(value, done) for name, value in kwargs.items()},
+    )
+
+
+def _fetched(value: Any, done: dict[int, Any]) -> Any:
+    kind = type(value)
+    if issubclass(kind, Kept):
+        return value.fetch()
+    if kind not in _SHALLOW or id(value) in done:
+        return done.get(id(value), value)
+    items = value.values() if kind is dict else value
+    if not any(issubclass(one, Kept) for one in set(map(type, items))):
+        return value
+    new = [one.fetch() if issubclass(type(one), Kept) else one for one in items]
+    done[id(value)] = kind(zip(value, new, strict=True) if kind is dict else new)
+    return done[id(value)]
 
 
 # -- any shape
@@ -127,26 +200,28 @@ def find(
     *,
     deep: bool = True,
     copies: bool = False,
+    opener: Opener | None = None,
 ) -> Found | None:
     """List what a task must wait for; ``None`` if there is nothing.
 
     Containers are looked into if ``deep``; otherwise only the arguments themselves and
     the items of the argument ``inputs`` are looked at. For ``copies`` see ``Found``.
+    Other values are looked into if the ``opener`` knows them.
     """
-    candidates = [value for value in args if type(value) not in ATOMIC]
-    if kwargs:
-        candidates += [value for value in kwargs.values() if type(value) not in ATOMIC]
-    if not candidates:
+    looked_at = candidates(args, kwargs)
+    if not looked_at:
         return None
     found = Found(copies=copies)
     if deep:
-        _walk(candidates, found)
+        _walk(looked_at, found, opener)
     else:
         inputs = kwargs.get("inputs")
         if inputs is not None and issubclass(type(inputs), list | tuple):
-            candidates.extend(inputs)
-        for value in candidates:
-            _note(value, found)
+            looked_at.extend(inputs)
+        for value in looked_at:
+            if not _note(value, found) and opener is not None:
+                for part in _parts_of(value, opener):
+                    _note(part, found)
     return found or None
 
 
@@ -157,7 +232,7 @@ def futures_in(value: Any) -> list[Future[Any]]:
     return list(found.futures)
 
 
-def _walk(stack: list[Any], found: Found) -> None:
+def _walk(stack: list[Any], found: Found, opener: Opener | None = None) -> None:
     """Note what is found in values, to any depth; uses up the list."""
     # Holds the containers too: if one were freed meanwhile, another could get its id.
     seen: dict[int, Any] = {}
@@ -166,7 +241,7 @@ def _walk(stack: list[Any], found: Found) -> None:
         value = stack.pop()
         if type(value) in ATOMIC or _note(value, found) or id(value) in seen:
             continue
-        children = _children(value)
+        children = _children(value, opener)
         if children:
             seen[id(value)] = value
             stack.extend(reversed(children))
@@ -191,12 +266,35 @@ def _note_file(file: File, found: Found) -> None:
     where = file.located()
     if where is not file:
         found.located[file] = where
-    declared = file.sha256 is not None or file.size is not None
-    if file.stageable and (found.copies or file.remote or declared):
+    if file.stageable and (found.copies or file.remote or file.declared):
         found.files[where] = None
 
 
-def _children(value: Any) -> list[Any]:
+def checked_parts(answer: Any) -> Opened:
+    """Check what a plugin's ``jackfield_find_futures`` has answered.
+
+    Raises:
+        TypeError: It is no pair of parts and a function.
+    """
+    parts, rebuild = answer if isinstance(answer, tuple) else (None, None)
+    if not isinstance(parts, list | tuple) or not callable(rebuild):
+        raise TypeError(
+            f"A plugin's jackfield_find_futures answered {answer!r:.80}; expected a "
+            f"list of parts and a function, or None."
+        )
+    return parts, rebuild
+
+
+def _parts_of(value: Any, opener: Opener) -> Sequence[Any]:
+    """List the parts of a value that plugins know, and the kernel does not."""
+    kind = type(value)
+    if issubclass(kind, dict | list | tuple | deque | set | frozenset) or _fields(kind):
+        return ()
+    opened = opener(value)
+    return () if opened is None else opened[0]
+
+
+def _children(value: Any, opener: Opener | None = None) -> list[Any]:
     """List the parts of a container that may hold a future."""
     kind = type(value)
     found: list[Any] = []
@@ -205,6 +303,8 @@ def _children(value: Any) -> list[Any]:
     elif issubclass(kind, _CONTAINERS):
         found = _interesting(value)
     names = _fields(kind)
+    if opener is not None:
+        found = found + _interesting(_parts_of(value, opener))
     return found + [getattr(value, n) for n in names if hasattr(value, n)]
 
 
@@ -234,23 +334,29 @@ def substitute(
     replace: Callable[[Any], Any],
     *,
     deep: bool = True,
+    opener: Opener | None = None,
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Replace futures, files and quotes among arguments by their values.
 
     A container that occurs twice is rebuilt once, and occurs twice in the result.
-    ``replace`` returns the value for a future or a file; ``deep`` is as in ``find``.
+    ``replace`` returns the value for a future or a file; ``deep`` and ``opener`` are as
+    in ``find``.
 
     Raises:
         ValueError: A container holds a future or a file and, at some depth, itself.
     """
     if deep:
-        done = _rebuilt_within([*args, *kwargs.values()], replace)
+        done = _rebuilt_within([*args, *kwargs.values()], replace, opener)
         return (
             tuple([_new(value, replace, done) for value in args]),
             {key: _new(value, replace, done) for key, value in kwargs.items()},
         )
-    new_args = tuple([_new(value, replace, {}) for value in args])
-    new_kwargs = {key: _new(value, replace, {}) for key, value in kwargs.items()}
+    known = {}
+    for value in (*args, *kwargs.values()) if opener is not None else ():
+        if type(value) not in ATOMIC and not _is_replaced(value):
+            known[id(value)] = _reopened(value, replace, {}, opener)
+    new_args = tuple([_new(value, replace, known) for value in args])
+    new_kwargs = {key: _new(value, replace, known) for key, value in kwargs.items()}
     inputs = new_kwargs.get("inputs")
     if inputs is not None and issubclass(type(inputs), list | tuple):
         new_kwargs["inputs"] = _rebuilt(
@@ -277,13 +383,15 @@ def _is_replaced(value: Any) -> bool:
     return issubclass(kind, Future | Quote)
 
 
-def _rebuilt_within(values: list[Any], replace: Callable[[Any], Any]) -> dict[int, Any]:
+def _rebuilt_within(
+    values: list[Any], replace: Callable[[Any], Any], opener: Opener | None
+) -> dict[int, Any]:
     """Rebuild each container that holds something to replace, the inner ones first.
 
     This is a topological sort: a container is rebuilt when all that it contains have
     been. Those in a cycle are never reached. Returns ``{id(container): replacement}``.
     """
-    holders, known = _holders(values)
+    holders, known = _holders(values, opener)
     inside = dict.fromkeys(known, 0)  # how many in each are yet to be rebuilt
     for container in known:
         for holder in holders.get(container, ()):
@@ -292,7 +400,7 @@ def _rebuilt_within(values: list[Any], replace: Callable[[Any], Any]) -> dict[in
     ready = [container for container, number in inside.items() if number == 0]
     while ready:
         container = ready.pop()
-        done[container] = _container(known[container], replace, done)
+        done[container] = _container(known[container], replace, done, opener)
         for holder in holders.get(container, ()):
             inside[holder] -= 1
             if inside[holder] == 0:
@@ -306,7 +414,9 @@ def _rebuilt_within(values: list[Any], replace: Callable[[Any], Any]) -> dict[in
     return done
 
 
-def _holders(values: list[Any]) -> tuple[dict[int, list[int]], dict[int, Any]]:
+def _holders(
+    values: list[Any], opener: Opener | None
+) -> tuple[dict[int, list[int]], dict[int, Any]]:
     """Find the containers that hold something to replace.
 
     Returns ``{id(container): ids of the containers that it is in}`` for all containers,
@@ -321,7 +431,7 @@ def _holders(values: list[Any]) -> tuple[dict[int, list[int]], dict[int, Any]]:
         if id(value) in seen or issubclass(type(value), _LEAVES):
             continue
         seen[id(value)] = value
-        for child in _children(value):
+        for child in _children(value, opener):
             if issubclass(type(child), _LEAVES):
                 if _is_replaced(child):
                     marked.append(id(value))
@@ -337,7 +447,28 @@ def _holders(values: list[Any]) -> tuple[dict[int, list[int]], dict[int, Any]]:
     return holders, known
 
 
-def _container(value: Any, replace: Callable[[Any], Any], done: dict[int, Any]) -> Any:
+def _reopened(
+    value: Any,
+    replace: Callable[[Any], Any],
+    done: dict[int, Any],
+    opener: Opener | None,
+) -> Any:
+    """Make a value anew that a plugin has opened, if a part of it is replaced."""
+    if opener is None or not _parts_of(value, opener):
+        return value
+    opened = opener(value)
+    assert opened is not None  # it had parts a moment ago
+    parts, rebuild = opened
+    new = [_new(part, replace, done) for part in parts]
+    return value if _same(parts, new) else rebuild(new)
+
+
+def _container(
+    value: Any,
+    replace: Callable[[Any], Any],
+    done: dict[int, Any],
+    opener: Opener | None,
+) -> Any:
     new = value
     if isinstance(value, dict):
         new = _dict(value, replace, done)
@@ -347,6 +478,8 @@ def _container(value: Any, replace: Callable[[Any], Any], done: dict[int, Any]) 
         items = list(value)
         others = [_new(item, replace, done) for item in items]
         new = value if _same(items, others) else type(value)(others)
+    else:
+        new = _reopened(value, replace, done, opener)
     return _with_fields(value, new, replace, done)
 
 
@@ -406,6 +539,6 @@ def _with_fields(
     return new
 
 
-def _same(old: Any, new: list[Any]) -> bool:
+def _same(old: Iterable[Any], new: list[Any]) -> bool:
     """Tell whether two sequences hold the very same objects."""
     return all(a is b for a, b in zip(old, new, strict=True))

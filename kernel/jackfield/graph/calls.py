@@ -9,7 +9,6 @@ or behind a name that says so.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from enum import Enum
@@ -18,32 +17,27 @@ from pathlib import PurePath
 from types import FunctionType
 from typing import Any, Final
 
+from jackfield.abc import Command
 from jackfield.errors import printable
-from jackfield.files import CALLED_IN, File, redact
+from jackfield.files import (
+    CALLED_IN,
+    KEPT_STDERR,
+    File,
+    hide_url_secrets,
+    holds_secret,
+)
 from jackfield.futures import KernelFuture
 from jackfield.futures.future import task_of
 from jackfield.graph.arguments import Quote
-
-KEPT_STDERR: Final = "_jackfield_stderr"
-"""Argument by which the kernel tells a bash app where its standard error is kept."""
+from jackfield.kept import Kept
+from jackfield.messages import LONGEST, SECRET, cut
 
 _NOT_SHOWN: Final = frozenset({CALLED_IN, KEPT_STDERR})
 """Arguments that the kernel has added to a call."""
 
-LONGEST: Final = 240
-"""Characters of a whole call."""
-
 _TEXT: Final = 60
 _ITEMS: Final = 6
 _DEPTH: Final = 3
-_URL: Final = re.compile(r"\w[\w+.-]*://[^\s'\"]+")
-_NAMES: Final = r"passw|passphrase|secret|token|credential|api_?key|access_?key"
-_SECRET: Final = re.compile(_NAMES, re.IGNORECASE)
-_HOLDS_SECRET: Final = re.compile(
-    rf"((?:{_NAMES})\w*['\"]?\s*[:=]\s*)\S+", re.IGNORECASE
-)
-"""A text such as ``password=hush``; the group is all but the secret."""
-
 _PLAIN: Final = frozenset({bool, complex, float, range, slice, type(None)})
 _OTHERS: Final = frozenset(
     {"datetime", "decimal", "fractions", "ipaddress", "numpy", "pandas", "uuid"}
@@ -86,18 +80,12 @@ def _shown_call(
     more = {**kwargs, "label": label} if label else kwargs
     parts += [_argument(name, more[name], f"{name}=") for name in islice(more, 12)]
     text = ", ".join(parts)
-    return printable(f"{name}({_cut(text, LONGEST)})")
-
-
-def shown_command(command: str) -> str:
-    """Return a command line as messages show it: in one line, cut, without secrets."""
-    shown = _HOLDS_SECRET.sub(r"\1***", _without_secrets(command.strip()))
-    return printable(_cut(shown, LONGEST))
+    return printable(f"{name}({cut(text, LONGEST)})")
 
 
 def _parameters(function: object) -> tuple[str, ...]:
     """Return the names of positional parameters, of a plain function only."""
-    while type(function).__module__.startswith("jackfield."):  # what is around it
+    while _is_around(type(function)):
         within = getattr(function, "function", None)
         function = within or getattr(function, "__wrapped__", None)
     if type(function) is not FunctionType:
@@ -105,8 +93,14 @@ def _parameters(function: object) -> tuple[str, ...]:
     return function.__code__.co_varnames[: function.__code__.co_argcount]
 
 
+def _is_around(kind: type) -> bool:
+    """Tell whether a callable of this class only stands for a user's function."""
+    of_kernel = kind.__module__.startswith("jackfield.")
+    return of_kernel or issubclass(kind, Command)
+
+
 def _argument(name: str, value: Any, written: str, depth: int = 0) -> str:
-    return written + ("***" if _SECRET.search(name) else shown(value, depth))
+    return written + ("***" if SECRET.search(name) else shown(value, depth))
 
 
 def shown(value: Any, depth: int = 0) -> str:
@@ -127,7 +121,7 @@ def _shown(value: Any, depth: int) -> str:
         bits = value.bit_length()
         return repr(value) if bits < 200 else f"<int of {bits} bits>"
     if kind is bytes or kind is bytearray:
-        return _cut(repr(bytes(value[:_TEXT])), _TEXT)
+        return cut(repr(bytes(value[:_TEXT])), _TEXT)
     if kind is type or kind is FunctionType:
         return str(value.__name__)
     if issubclass(kind, File):
@@ -136,6 +130,8 @@ def _shown(value: Any, depth: int) -> str:
         return f"<{task_of(value).title}>"
     if issubclass(kind, PurePath) and kind.__module__.startswith("pathlib"):
         return _quoted(str(value))
+    if issubclass(kind, Kept):
+        return repr(value)
     if kind is Quote:
         return _shown(value.value, depth)
     return _compound(value, kind, depth)
@@ -157,7 +153,7 @@ def _compound(value: Any, kind: type, depth: int) -> str:
         return f"{kind.__name__}.{vars(value).get('_name_')}"
     if kind.__module__.partition(".")[0] in _OTHERS:
         shape = getattr(value, "shape", ())
-        return f"<{kind.__name__} {shape}>" if shape else _cut(repr(value), _TEXT)
+        return f"<{kind.__name__} {shape}>" if shape else cut(repr(value), _TEXT)
     return "<Future>" if issubclass(kind, Future) else f"<{kind.__name__}>"
 
 
@@ -197,17 +193,7 @@ def _quoted(text: str) -> str:
     """
     if len(text) > 20 * _TEXT:  # nothing of megabytes is searched
         head, tail = text[: 10 * _TEXT], text[-10 * _TEXT :]
-        text = f"{_without_secrets(head)[:_TEXT]}..." if "://" in text else head + tail
-    text = _without_secrets(text)
-    hidden = _HOLDS_SECRET.search(text)  # where the secret ends is not known
-    return "'***'" if hidden else repr(_cut(text, _TEXT))
-
-
-def _without_secrets(text: str) -> str:
-    return _URL.sub(lambda found: redact(found[0]), text) if "://" in text else text
-
-
-def _cut(text: str, limit: int) -> str:
-    if len(text) <= limit:
-        return text
-    return f"{text[: limit // 2]}...{text[3 - limit // 2 :]}"
+        text = f"{hide_url_secrets(head)[:_TEXT]}..." if "://" in text else head + tail
+    text = hide_url_secrets(text)
+    hidden = holds_secret(text)  # where the secret ends is not known
+    return "'***'" if hidden else repr(cut(text, _TEXT))

@@ -1,4 +1,4 @@
-"""Makes the errors of tasks tell: which call it is, and which dependency has failed."""
+"""Says in the errors of tasks which call has failed, and because of which other one."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from jackfield.errors import (
     DependencyError,
     JackfieldError,
     JoinError,
+    PropagatedError,
     one_line,
     printable,
 )
@@ -27,15 +28,23 @@ _NOTES: Final = 5
 
 
 def name_call(task: Task, error: BaseException) -> None:
-    """Write into an error, and into what is told of it, which call it is of."""
-    give_reason(task, " ".join([one_line(error), *notes_of(error)]))
+    """Write into an error which call it is of, and into what the run says of it."""
+    give_reason(task, line_of(error))
     if isinstance(error, JackfieldError) and not error.call:
         error.__dict__["call"] = task.call_text()
     else:
         note_task(task, error)
 
 
-def notes_of(error: BaseException) -> list[str]:
+def line_of(error: BaseException) -> str:
+    """Return class, message and notes of an error in one line."""
+    line = one_line(error)
+    for note in _notes_of(error):
+        line += f" {note}" if line.endswith((".", "!", "?")) else f"; {note}"
+    return line
+
+
+def _notes_of(error: BaseException) -> list[str]:
     """Return the first line of each note: the plugin's name, where one is to blame."""
     try:
         return [note.partition("\n")[0] for note in error.__dict__["__notes__"]]
@@ -69,9 +78,7 @@ def dependency_error(task: Task, blamed: Task) -> tuple[BaseException, TaskState
     The dependency ``blamed`` has failed, or was cancelled. If it could not run either,
     its error tells the path to the first failure.
     """
-    cause = blamed.error
-    if cause is None or isinstance(cause, Cancellation):
-        cause = CancelledError(f"task {blamed.title} was cancelled")
+    cause = _error_of(blamed)
     if blamed.spec.kind == "transfer":
         # Users do not know the kernel's own tasks. For them it is this task that has
         # failed, because its file did not arrive.
@@ -79,33 +86,49 @@ def dependency_error(task: Task, blamed: Task) -> tuple[BaseException, TaskState
         note_task(task, cause)
         return cause, TaskState.FAILED
     task.blame(blamed)
-    if isinstance(cause, DependencyError):
+    if isinstance(cause, PropagatedError):
         path, reason = _longer(cause.path, blamed.title), cause.reason
         cause = cause.__cause__ or cause
     else:
         path, reason = (blamed.title,), blamed.reason or one_line(cause)
-    return _error(task, path, reason, cause)
+    return _error(task, path, reason, cause, ())
+
+
+def _error_of(task: Task) -> BaseException:
+    """Return the error of a task that failed or was cancelled."""
+    if task.error is None or isinstance(task.error, Cancellation):
+        return CancelledError(f"task {task.title} was cancelled")
+    return task.error
 
 
 def foreign_error(
     task: Task, future: Future[Any], cause: BaseException
 ) -> tuple[BaseException, TaskState]:
-    """Do the same for a dependency that is no task of this kernel.
+    """Return error and final state of a task that a foreign future has failed.
 
-    It is a future of another kind, or of another kernel, and has ended with ``cause``.
+    That is a future of another kind, or of another kernel; it has ended with ``cause``.
     """
-    return _error(
-        task, (f"{type(future).__name__} of the caller",), one_line(cause), cause
-    )
+    plain = type(future).__repr__ is Future.__repr__  # else it may do anything
+    name = repr(future) if plain else f"{type(future).__name__} of the caller"
+    return _error(task, (name,), one_line(cause), cause, ((None, cause),))
 
 
 def _error(
-    task: Task, path: tuple[str, ...], reason: str, cause: BaseException
+    task: Task,
+    path: tuple[str, ...],
+    reason: str,
+    cause: BaseException,
+    foreign: tuple[tuple[None, BaseException], ...],
 ) -> tuple[BaseException, TaskState]:
-    joining = task.extras is not None and task.extras.joining
-    kind = JoinError if joining else DependencyError
-    error = kind(task.title, path, reason)
+    extras = task.extras
+    joining = extras is not None and extras.joining
+    error = (JoinError if joining else DependencyError)(task.title, path, reason)
     error.__cause__ = cause
+    direct = extras.inner if joining and extras is not None else task.inputs()
+    failed = [one for one in direct if one.error is not None]
+    vars(error)["failures"] = (
+        *((one.id, _error_of(one)) for one in failed), *foreign
+    )  # fmt: skip
     name_call(task, error)
     return error, TaskState.DEPENDENCY_FAILED
 

@@ -6,24 +6,28 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from jackfield.abc import Capabilities, Executor
+from jackfield.clock import monotonic
 from jackfield.errors import ExecutorError
 
 if TYPE_CHECKING:
     from jackfield.abc import Work
 
 INTERNAL: Final = "_internal"
-"""Label of the kernel's own executor for bodies of join apps and ``future[key]``."""
+"""Label of the kernel's own executor for its small tasks: bodies of join apps,
+``future[key]``, look-ups that take long."""
 
 TRANSFERS: Final = "_transfers"
 """Label of the kernel's own executor for moving files."""
 
 
 FIRST_REST_S: Final = 0.25
+"""Half of the seconds for which an executor rests after its first fault; the time
+doubles with each further one."""
+
 LONGEST_REST_S: Final = 60.0
 
 
@@ -34,27 +38,31 @@ class ExecutorEntry:
         label: Its name in the configuration.
         executor: The executor.
         capabilities: What it can do.
-        workers: How many works it runs at once.
+        workers: How many works it runs at once; may be 0, and may change.
         given: How many works were handed to it. Changed with ``lock`` held, because
             several threads may launch tasks at the same time.
+        returned: How many of these it has reported. Changed with the scheduler's role
+            held, so by one thread at a time.
+        elastic: Whether it can be asked for workers; see ``Executor.load``.
         broken: Whether it has said that it is broken for good.
+        lost: Whether it has no worker and waits for none; see ``Health``.
         faults: How often it has failed, a moment apart, since it last ran a task.
         rests_until: When it may get tasks again that others can run, by the monotonic
             clock.
-        told: Whether the run has said that it fails.
-        returned: How many of them it has reported. Changed with the scheduler's role
-            held, so by one thread at a time.
+        told: Whether log and terminal have said that it fails, which they do once.
         lock: Protects ``given``.
     """
 
     __slots__ = (
         "broken",
         "capabilities",
+        "elastic",
         "executor",
         "faults",
         "given",
         "label",
         "lock",
+        "lost",
         "rests_until",
         "returned",
         "told",
@@ -69,7 +77,9 @@ class ExecutorEntry:
         self.given: int = 0
         self.returned: int = 0
         self.lock: threading.Lock = threading.Lock()
+        self.elastic: bool = False
         self.broken: bool = False
+        self.lost: bool = False
         self.faults: int = 0
         self.rests_until: float = 0.0
         self.told: bool = False
@@ -79,7 +89,7 @@ class ExecutorEntry:
 
         What fails at once has the least load. Without a rest it would get all tasks.
         """
-        now = time.monotonic()
+        now = monotonic()
         if now >= self.rests_until:  # else it is one fault, that many tasks tell of
             self.faults += 1
             self.rests_until = now + min(FIRST_REST_S * 2**self.faults, LONGEST_REST_S)
@@ -96,7 +106,18 @@ class ExecutorEntry:
             reason = f"its capabilities are a {kind}, not jackfield.Capabilities"
             raise ExecutorError(self.label, reason)
         self.capabilities = capabilities
-        self.workers = max(1, int(self.executor.workers))
+        self.elastic = self.executor.load() is not None
+        self.read_workers()
+
+    def read_workers(self) -> None:
+        """Ask the executor how many workers it has now, and whether it is lost."""
+        self.workers = max(0, int(self.executor.workers))
+        self.lost = self.executor.health.state == "lost"
+
+    @property
+    def room(self) -> int:
+        """How many works it can run at once; an elastic one would start a worker."""
+        return self.workers or int(self.elastic)
 
     @property
     def load(self) -> int:
@@ -114,7 +135,7 @@ def healthy(entries: Sequence[ExecutorEntry]) -> Sequence[ExecutorEntry]:
     """Return those that do not rest after a fault; all, if all of them do."""
     if len(entries) == 1 or not any(entry.faults for entry in entries):
         return entries
-    now = time.monotonic()
+    now = monotonic()
     rested = [one for one in entries if not one.faults or one.rests_until <= now]
     return rested or entries
 

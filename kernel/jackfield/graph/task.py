@@ -11,17 +11,18 @@ from jackfield.errors import CircularWaitError, ConfigurationError
 from jackfield.files import CALLED_IN, File
 from jackfield.futures import AppFuture, KernelFuture, MemoInfo
 from jackfield.futures.future import task_of as _record_of
+from jackfield.graph.route import INTERNAL
 from jackfield.states import TaskState, TaskView
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from concurrent.futures import Future
-    from contextlib import AbstractContextManager
 
-    from jackfield.abc import CheckpointStore, Work
+    from jackfield.abc import Work
     from jackfield.futures import DataFuture, MemoStatus
     from jackfield.graph.arguments import Found
     from jackfield.graph.route import ExecutorEntry, Route
+    from jackfield.keeping import ResultKeeper
 
 Kind: TypeAlias = Literal["python", "bash", "join", "transfer"]
 Executors: TypeAlias = Literal["all"] | tuple[str, ...]
@@ -79,6 +80,8 @@ class AppSpec:
             ``stdout``, that the function takes too. It does not get the others.
         defaults: The defaults that its signature gives to such parameters.
         special: Whether every task of the app needs ``Extras``.
+        told_kind: What records have as ``kind``: that, or ``"internal"`` for what only
+            runs on the kernel's own executor.
         route: The executors that can run it, as they were found the last time.
     """
 
@@ -99,6 +102,7 @@ class AppSpec:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     not_in_key: frozenset[str] = field(init=False)
     special: bool = field(init=False)
+    told_kind: str = field(init=False)
     route: Route | None = None
 
     def __post_init__(self, ignore_for_cache: tuple[str, ...]) -> None:
@@ -107,6 +111,8 @@ class AppSpec:
         self.special = (
             self.cache or self.kind in _SPECIAL or limited or bool(self.defaults)
         )
+        own = self.executors == (INTERNAL,) and self.kind != "join"
+        self.told_kind = "internal" if own else self.kind
 
 
 def stream_file(value: Any) -> File | None:
@@ -137,12 +143,15 @@ class Extras:
         value: What the function has returned, while the task joins or finishes.
         joining: Whether the body of a join app has returned.
         inner: The tasks that it waits for while it joins.
+        blamed: The first of them that has failed.
         forced: Label of the executor that a retry has asked for, or ``None``.
         avoided: Labels of executors that have failed while they had the task.
         in_task: Whether the task moves its remote files itself.
         code: What its function was when its memo key was made.
         keep: Whether its result may be kept: it is one of the code in the key.
+        errors: Its earlier failures, each in one line.
         resent: How often it was sent again because a worker had other code.
+        outlived: How often its worker was lost as expected.
     """
 
     label: str = ""
@@ -159,12 +168,15 @@ class Extras:
     value: Any = None
     joining: bool = False
     inner: Iterable[Task] = ()
+    blamed: Task | None = None
     forced: str | None = None
     avoided: frozenset[str] = frozenset()
     in_task: bool = False
     code: bytes = b""
     keep: bool = True
+    errors: tuple[str, ...] = ()
     resent: int = 0
+    outlived: int = 0
 
     def files(self) -> list[File]:
         """Return the files that the task makes: outputs, then those of streams."""
@@ -188,9 +200,7 @@ class Home:
     Attributes:
         live: The tasks of the kernel that are registered and have not ended.
         caches: Whether the kernel looks up results of cached apps at all.
-        started: When the kernel was made, in seconds since the epoch.
-        stores: Returns a context manager with the checkpoint stores and their URLs,
-            which stay open within it.
+        keeper: Returns what keeps results for later runs, once something needed it.
         seen: Numbers of failed tasks; see ``Tally``.
         cancel: Cancels a task, given with its future; see ``AppFuture.cancel``.
         lift_item: Returns the future of one item of a future's result.
@@ -198,8 +208,7 @@ class Home:
 
     live: Mapping[int, Task]
     caches: bool
-    started: float
-    stores: Callable[[], AbstractContextManager[list[tuple[str, CheckpointStore]]]]
+    keeper: Callable[[], ResultKeeper | None]
     seen: set[int]
     cancel: Callable[[Task, AppFuture[Any]], bool]
     lift_item: Callable[[AppFuture[Any], Any], AppFuture[Any]]
@@ -244,6 +253,11 @@ class Task:
         error: Why it has failed.
         reason: The same in one line, with the call, or ``""``. It is made early where
             ``str`` of the error would call code of users.
+        noted: When it was submitted; and, if there is any, by which task, and what it
+            depends on, by number. Only set if a plugin observes the run, as the next
+            one is.
+        launched: When its attempt was handed over; with when that was reported, if the
+            task goes on after it; ``None`` between two attempts.
     """
 
     __slots__ = (
@@ -261,6 +275,8 @@ class Task:
         "future",
         "home",
         "id",
+        "launched",
+        "noted",
         "parents",
         "reason",
         "spec",
@@ -293,6 +309,8 @@ class Task:
         self.error: BaseException | None = None
         self.reason: str = ""
         self.future: AppFuture[Any] | None = None
+        self.noted: float | tuple[float, int | None, tuple[int, ...]]
+        self.launched: float | tuple[float, float] | None
 
     @property
     def title(self) -> str:
@@ -300,6 +318,11 @@ class Task:
         return f"{self.id} ({self.spec.name})"
 
     # -- what its future asks; see ``TaskOfFuture``
+
+    @property
+    def app(self) -> str:
+        """Name of the app's function."""
+        return self.spec.name
 
     def call_text(self) -> str:
         """Return the call, arguments shortened; ``""`` where there is none to show.
@@ -320,9 +343,21 @@ class Task:
         name = self.spec.name
         return shown_call(name, work.function, work.args, work.kwargs, label)
 
+    def call_of(self, work: Work) -> str:
+        """Return the call of a work of this task, which may have ended."""
+        if self.spec.kind == "transfer":
+            return self.call_text()
+        from jackfield.graph.calls import shown_call
+
+        label = "" if self.extras is None else self.extras.label
+        return shown_call(self.spec.name, work.function, work.args, work.kwargs, label)
+
     def see(self) -> None:
         """Note that somebody has got the error with which it has failed."""
         self.home.seen.add(self.first_failed)
+        for number, _ in getattr(self.error, "failures", ()):
+            if number is not None:
+                self.home.seen.add(number)
 
     @property
     def first_failed(self) -> int:
@@ -394,6 +429,26 @@ class Task:
                 return future
         return value
 
+    # -- for observers
+
+    def noted_facts(self) -> tuple[float, int | None, tuple[int, ...]]:
+        """Return ``noted``; of a task that is older than its observers, hardly any."""
+        noted: float | tuple[float, int | None, tuple[int, ...]]
+        noted = getattr(self, "noted", 0.0)
+        return noted if isinstance(noted, tuple) else (noted, None, ())
+
+    def note_parent(self, parent: Task) -> None:
+        """Note that it was submitted because of another task."""
+        submitted, _, depends_on = self.noted_facts()
+        self.noted = submitted, parent.id, depends_on
+
+    def launched_at(self) -> tuple[float, float | None] | None:
+        """Return when the present attempt was launched, and reported if it was."""
+        launched: float | tuple[float, float] | None = getattr(self, "launched", None)
+        if launched is None or isinstance(launched, tuple):
+            return launched
+        return launched, None
+
     # -- for the steps
 
     @property
@@ -410,10 +465,14 @@ class Task:
 
     def dependencies(self) -> Iterable[Task]:
         """Return the tasks of its kernel that it waits for now, and maybe some more."""
-        work = self.work
         if self.state is TaskState.JOINING and self.extras is not None:
             return self.extras.inner
-        if self.state is not TaskState.WAITING or work is None:
+        return self.inputs() if self.state is TaskState.WAITING else ()
+
+    def inputs(self) -> Iterable[Task]:
+        """Return the tasks of its kernel behind its arguments, as they came."""
+        work = self.work
+        if work is None:
             return ()
         if self.found is not None:
             return own_tasks(self.found.futures, self.home)
@@ -422,7 +481,9 @@ class Task:
         values = (*work.args, *work.kwargs.values())
         return own_tasks([one for one in values if type(one) in _FUTURES], self.home)
 
-    def view(self, executors: tuple[str, ...] = ()) -> TaskView:
+    def view(
+        self, executors: tuple[str, ...] = (), *, with_call: bool = False
+    ) -> TaskView:
         """Return what hooks may see; ``executors`` are the labels of those that fit."""
         extras = self.extras
         return TaskView(
@@ -434,6 +495,9 @@ class Task:
             executor=self.entry.label if self.entry else None,
             resources=self.spec.resources,
             key=extras.key if extras else None,
+            cost=self.cost,
+            errors=extras.errors if extras else (),
+            call=self.call_text() if with_call else "",
         )
 
     def forget(self) -> None:
@@ -447,6 +511,7 @@ class Task:
         if self.extras is not None:
             self.extras.value = None
             self.extras.inner = ()
+            self.extras.blamed = None
 
 
 def task_of(future: KernelFuture[Any]) -> Task:

@@ -12,7 +12,8 @@ those that it depends on. So the beginning of a long chain can be freed while it
 waits.
 
 A task fails as soon as one of its dependencies fails, without waiting for the others.
-Its error tells of the failure that came first.
+Its error tells of the failure that came first. A join app whose body has returned waits
+for all its inner tasks, and then fails if one of them has.
 
 All of this is called with the scheduler's role held, so by one thread at a time.
 Nothing here recurses, locks, calls users' code or touches a future.
@@ -34,6 +35,7 @@ from jackfield.states import FINAL, TaskState
 if TYPE_CHECKING:
     from jackfield.futures import KernelFuture
     from jackfield.graph.task import Task
+    from jackfield.stream import Notes
 
 SUCCESS: Final[frozenset[TaskState]] = frozenset(
     {TaskState.SUCCEEDED, TaskState.MEMOIZED}
@@ -64,9 +66,10 @@ class Effects:
         stop_run: Whether a failure of this step is to stop the run.
         rest: Anything else, which is rare: ``(action, task, *arguments)``. The action
             is called with the task and the arguments. If it raises, the task fails.
+        noted: What observers are to be told of the step; ``None`` if there are none.
     """
 
-    __slots__ = ("ended", "joined", "ready", "rest", "stop_run")
+    __slots__ = ("ended", "joined", "noted", "ready", "rest", "stop_run")
 
     def __init__(self) -> None:
         self.ready: list[Task] = []
@@ -74,25 +77,31 @@ class Effects:
         self.joined: list[Task] = []
         self.stop_run: bool = False
         self.rest: list[tuple[Callable[..., object], Task, *tuple[Any, ...]]] = []
+        self.noted: Notes | None = None
 
 
 def add(live: dict[int, Task], task: Task, dependencies: Iterable[Task]) -> Task | None:
     """Register a task with its dependencies, each given once.
 
     Afterwards the task is ready if ``task.waiting`` is 0. If a dependency has failed
-    already, so that the task cannot run, that dependency is returned.
+    already, so that the task cannot run, the first such dependency is returned.
     """
     live[task.id] = task
+    joins = task.extras is not None and task.extras.joining
+    failed: Task | None = None
     for dependency in dependencies:
         if dependency.state in SUCCESS:
             continue
         if dependency.state in FINAL:
-            return dependency
+            failed = failed or dependency
+            if joins:
+                continue
+            return failed
         if dependency.dependents is None:
             dependency.dependents = []
         dependency.dependents.append(task)
         task.waiting += 1
-    return None
+    return failed
 
 
 def end(live: dict[int, Task], task: Task, state: TaskState) -> Sequence[Task]:
@@ -134,12 +143,27 @@ def doom(
     queue = deque((dependent, task) for dependent in dependents)
     while queue:
         doomed, blamed = queue.popleft()
-        if doomed.state in FINAL:
+        if doomed.state in FINAL or _waits_for_more(doomed, blamed):
             continue
+        if doomed.extras is not None and doomed.extras.blamed is not None:
+            blamed, doomed.extras.blamed = doomed.extras.blamed, None
         further = end(live, doomed, TaskState.DEPENDENCY_FAILED)
         ended.append((doomed, blamed))
         queue.extend((dependent, doomed) for dependent in further)
     return ended
+
+
+def _waits_for_more(task: Task, blamed: Task) -> bool:
+    """Note the failure of an inner task of a join; tell whether others have not ended.
+
+    A task that does not join is doomed at once.
+    """
+    extras = task.extras
+    if extras is None or not extras.joining or task.state is not TaskState.JOINING:
+        return False
+    extras.blamed = extras.blamed or blamed
+    task.waiting -= 1
+    return task.waiting > 0
 
 
 def _none(task: Task) -> Iterable[Task]:

@@ -11,25 +11,30 @@ calls the other when it is there.
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from jackfield import clock
 from jackfield.abc import current_work
+from jackfield.errors import CheckpointWarning
+from jackfield.events import Load
 from jackfield.executors.pool import ExecutorPool
 from jackfield.futures.callbacks import CallbackRunner
 from jackfield.futures.locks import Latch
-from jackfield.graph.events import EventStream, Observation
+from jackfield.graph.arguments import checked_parts
+from jackfield.graph.observation import Observation
 from jackfield.graph.route import INTERNAL, TRANSFERS
 from jackfield.graph.scheduler import Scheduler, is_interrupt
 from jackfield.graph.state import Barriers, Closing, Tally
 from jackfield.graph.task import AppSpec, Home
 from jackfield.graph.transitions import Effects, Ended
-from jackfield.results.checkpoints import Checkpoints
 from jackfield.states import Summary, TaskState
 from jackfield.steps.call import CallReader
 from jackfield.steps.cancel import Canceller
@@ -52,20 +57,31 @@ from jackfield.steps.prepare import Preparer
 from jackfield.steps.retry import Retrier
 from jackfield.steps.submit import Dependencies, Submitter
 from jackfield.steps.throttle import Throttle
+from jackfield.stream import StreamContext
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
-    from logging import Logger
 
     from jackfield.abc import Work
     from jackfield.config import Config
+    from jackfield.executors.scaling import Scaling
     from jackfield.files import File
     from jackfield.futures import AppFuture
+    from jackfield.graph.arguments import Opener
     from jackfield.graph.task import Task
+    from jackfield.keeping import ResultKeeper
+    from jackfield.kernel.log import RunLog
     from jackfield.memo_keys import KeyMaker
     from jackfield.plugins.manager import PluginManager
     from jackfield.results.flights import Flights
-    from jackfield.transfers.shared import SharedTransfers
+    from jackfield.staging.mover import Errand, Mover
+    from jackfield.staging.progress import Progress
+    from jackfield.states import TaskView
+
+T = TypeVar("T")
+
+RUN_DIR: Final = "{run_dir}"
+"""Stands in a store's URL for the directory of the run."""
 
 TRANSFER_THREADS: Final = 16
 """How many files are moved at a time if nothing is configured.
@@ -83,6 +99,13 @@ It is used where to make the memo key takes long, because the arguments are larg
 that it does not hold up a thread of the kernel.
 """
 
+ERRANDS: Final[Mapping[Errand, AppSpec]] = {
+    "stage_in": AppSpec("stage_in", kind="transfer", executors=(TRANSFERS,)),
+    "stage_out": AppSpec("stage_out", kind="transfer", executors=(TRANSFERS,)),
+    "verify": AppSpec("verify", kind="transfer", executors=(INTERNAL,)),
+}
+"""The tasks that a mover starts."""
+
 
 class Parts:
     """The parts of one kernel. Making them starts no thread and no executor.
@@ -95,25 +118,27 @@ class Parts:
         observation: Tells observers of tasks and transfers.
         scheduler: Says which thread may change the graph.
         callbacks: Calls the users' done-callbacks.
-        checkpoints: The stores of results of earlier runs, and for later ones.
+        keeper: Gives what keeps results for later runs; made at once if a store is
+            configured.
         pool: The executors.
         ends: Ends tasks.
         submitter: Takes new tasks.
     """
 
     def __init__(
-        self, config: Config, manager: PluginManager, run_dir: Path, log: Logger
+        self, config: Config, manager: PluginManager, run_dir: Path, log: RunLog
     ) -> None:
         self._started: float = clock.monotonic()
+        self._created: float = time.time()
         self.config: Config = config
         self.manager: PluginManager = manager
         self.run_dir: Path = run_dir
-        self.log: Logger = log
+        self.log: RunLog = log
         self.live: dict[int, Task] = {}
         self.tally: Tally = Tally()
         self.closing: Closing = Closing()
         self.barriers: Barriers = Barriers()
-        self.observation: Observation = Observation()
+        self.observation: Observation = _observation(config)
         self.callbacks: CallbackRunner = CallbackRunner()
         self.scheduler: Scheduler = Scheduler("dispatcher", self._fault)
         self._throttle: Throttle = Throttle(
@@ -123,22 +148,21 @@ class Parts:
             self.must_not_wait,
             log.warning,
         )
-        self._transfers: Lazy[SharedTransfers] = Lazy(self._make_transfers)
+        self._transfers: Lazy[Mover] = Lazy(self._make_mover)
         self._keys: Lazy[KeyMaker] = Lazy(self._make_keys)
         self._flights: Lazy[Flights] = Lazy(self._make_flights)
-        self.checkpoints: Checkpoints = Checkpoints(
-            config.checkpoint,
-            manager.open_checkpoint,
-            run_dir.parent,
-            log,
-            self.scheduler.gathering,
-            self.stop_run,
-        )
+        self._scaling: Lazy[Scaling] = Lazy(self._make_scaling)
+        self.keeper: Lazy[ResultKeeper] = Lazy(self._make_keeper)
+        self._checkpoint: Mapping[str, Any] = _in_run_dir(config.checkpoint, run_dir)
+        if config.checkpoint:
+            self.keeper()
         self.pool: ExecutorPool = ExecutorPool(
             manager,
             run_dir,
             partial(receive_outcomes, self.scheduler, log),
             self._own_executors(),
+            self.observation.tell,
+            lambda: self._scaling().ask_soon(),
             log,
         )
         self._make_ends()
@@ -166,14 +190,18 @@ class Parts:
         self._home: Home = Home(
             live=self.live,
             caches=self.config.app_cache,
-            started=time.time(),
-            stores=self.checkpoints.reading,
+            keeper=lambda: self.keeper.made,
             seen=self.tally.seen,
             cancel=canceller.cancel,
             lift_item=self._lift_item,
         )
         self._joins: Joins = Joins(
-            self.live, self._home, self.ends, self._foreign, self._flights
+            self.live,
+            self._home,
+            self.ends,
+            self._foreign,
+            self._flights,
+            self.observation,
         )
 
     # -- how tasks begin
@@ -190,23 +218,37 @@ class Parts:
             foreign=self._foreign,
             transfers=self._transfers,
             in_task=self._in_task,
+            opener=self._opener,
         )
         self.submitter: Submitter = Submitter(
             home=self._home,
             post=post,
             closing=self.closing,
             pool=self.pool,
-            reader=CallReader(self.run_dir, self._transfers, copies=_copies(config)),
+            reader=CallReader(
+                self.run_dir,
+                self._transfers,
+                self._name_stream,
+                copies=_copies(config),
+            ),
             limit=config.max_pending,
             throttle=self._throttle,
             dependencies=dependencies,
+            observation=self.observation,
         )
 
     # -- what happens to tasks between beginning and end
 
     def _make_engine(self) -> None:
         scheduler, ends = self.scheduler, self.ends
-        intake = Intake(self.live, self._home, self.closing, ends, self._release_files)
+        intake = Intake(
+            self.live,
+            self._home,
+            self.closing,
+            ends,
+            self.observation,
+            self._release_files,
+        )
         retrier = Retrier(
             self.manager,
             self.pool,
@@ -216,6 +258,7 @@ class Parts:
             self._code,
             ends.fail,
             ends.end_cancelled,
+            self.observation,
             self.log,
         )
         finisher = Finisher(
@@ -227,17 +270,23 @@ class Parts:
             control=scheduler.control,
         )
         reports = Reports(
-            self.live, self.tally, self._keep_at_once, retrier.handle, finisher.finish
+            self.live,
+            self.tally,
+            self._flights,
+            retrier.handle,
+            finisher.finish,
+            self.observation,
         )
         effect_runner = EffectRunner(
             self._make_launcher(intake),
             self.callbacks,
             self._throttle,
             finisher,
+            self.observation,
             fail=ends.fail,
             fault=self._fault,
         )
-        engine = Engine(intake, reports, ends, self._fault)
+        engine = Engine(intake, reports, ends, self.observation, self._fault)
         scheduler.work_with(engine.step, effect_runner.run)
 
     def _make_launcher(self, intake: Intake) -> Launcher:
@@ -246,6 +295,7 @@ class Parts:
             in_task=self._in_task,
             transfers=self._transfers,
             memo=self._flights if self.config.app_cache else None,
+            opener=self._opener,
             wait_for_late_files=intake.wait_for_late_files,
             control=self.scheduler.control,
         )
@@ -257,29 +307,38 @@ class Parts:
             self._in_task,
             self._code,
             self._free,
+            Lazy(self.manager.create_walltime),
         )
         return Launcher(preparer, self.pool, self.manager, handover, self.ends.fail)
 
     # -- parts that are made when a run first needs them
 
-    def _make_transfers(self) -> SharedTransfers:
-        from jackfield.transfers.shared import SharedTransfers
-        from jackfield.transfers.sites import Sites, WarnOnce
+    def _make_mover(self) -> Mover:
+        from jackfield.staging.mover import MoverContext
 
-        config = self.config
-        warn = WarnOnce(self.log)
-        mover = self.manager.create_mover(config.transfers, config.staging, warn)
-        return SharedTransfers(
+        around = MoverContext(
+            self.config.transfers,
+            self.config.staging,
+            self.manager.hooks.credentials,
+            self.manager.provider,
             self.run_dir / "files",
-            mover,
-            Sites(config, self.manager, mover),
-            self.submitter.submit_internal,
-            copies=_copies(config),
-            warn=warn,
-            closing=self.closing,
-            observation=self.observation,
-            log=self.log,
+            self._start_errand,
+            self.closing.cut_short,
+            self._note_transfer,
+            self.log,
         )
+        return self.manager.create_mover(around)
+
+    def _start_errand(
+        self, errand: Errand, action: Callable[[], File]
+    ) -> AppFuture[File]:
+        return self.submitter.submit_internal(ERRANDS[errand], action)
+
+    def _note_transfer(
+        self, number: int, url: str, direction: str, progress: Progress
+    ) -> None:
+        if self.observation.transfers is not None:
+            self.observation.transfers.note_transfer(number, url, direction, progress)
 
     def _make_flights(self) -> Flights:
         from jackfield.results.flights import Actions, Flights
@@ -290,14 +349,43 @@ class Parts:
             launch=self._launch,
             refuse_circle=self._refuse_circle,
             elsewhere=partial(self.submitter.submit_internal, LOOK_UP),
+            warn=partial(self._warn_of_results, level=logging.WARNING),
+            forbidden=self._is_forbidden,
         )
-        return Flights(self._keys, self.checkpoints, actions)
+        return Flights(self._keys(), self.keeper, actions)
 
     def _make_keys(self) -> KeyMaker:
         from jackfield.plugins.key_makers import create_key_maker
 
         files = self.config.checkpoint.get("files", "content")
         return create_key_maker(self.manager, files)
+
+    def _make_keeper(self) -> ResultKeeper:
+        from jackfield.keeping import Surroundings
+
+        around = Surroundings(
+            directory=self.run_dir.parent,
+            started=self._created,
+            open_store=self.manager.open_checkpoint,
+            gathering=self.scheduler.gathering,
+            warn=self._warn_of_results,
+            stop_run=self.stop_run,
+        )
+        return self.manager.create_keeper(self._checkpoint, around)
+
+    def _make_scaling(self) -> Scaling:
+        from jackfield.executors.scaling import Scaling
+
+        period, later = self.config.scale_period, self.scheduler.call_later
+        return Scaling(self.manager, self.pool, period, later, self.log)
+
+    def _warn_of_results(self, text: str, level: int) -> None:
+        """Tell of results that are not kept, in the log and by a warning."""
+        self.log.log(level, "%s", text)
+        warning = CheckpointWarning(text)
+        warning.logged = True
+        with suppress(CheckpointWarning):  # made an error: but nobody could catch it
+            warnings.warn(warning, stacklevel=1)
 
     def _own_executors(self) -> Mapping[str, Mapping[str, Any]]:
         """Return the tables of the kernel's own executors; see ``ExecutorPool``."""
@@ -314,9 +402,6 @@ class Parts:
 
     def _free(self, task: Task) -> None:
         self._flights().free(task)
-
-    def _keep_at_once(self, extras: Any, value: Any) -> bool:
-        return self._flights().keep_at_once(extras, value)
 
     def _succeed(self, task: Task, value: Any) -> None:
         if task.extras is not None and task.extras.memo == "miss":
@@ -335,6 +420,22 @@ class Parts:
             effects.ready += [one for one in tasks if one.state is TaskState.READY]
 
         self.scheduler.control(ready)
+
+    # -- plugins that are asked
+
+    def _name_stream(self, view: TaskView, stream: str) -> Any:
+        hooks = self.manager.hooks.stream_path
+        return self.manager.ask(hooks, _as_it_is, view, stream) if hooks else None
+
+    def _is_forbidden(self, task: Task) -> bool:
+        hooks = self.manager.hooks.use_result
+        if not hooks:
+            return False
+        return self.manager.ask(hooks, bool, task.view(with_call=True)) is False
+
+    def _opener(self) -> Opener | None:
+        hooks = self.manager.hooks.find_futures
+        return partial(self.manager.ask, hooks, checked_parts) if hooks else None
 
     def _refuse_circle(self, task: Task, leader: Task) -> None:
         self.scheduler.control(partial(self._joins.refuse_circle, task, leader))
@@ -361,19 +462,36 @@ class Parts:
         are there. A thread that works for the kernel cannot wait for that, and makes it
         itself; so does one that waits in vain, since a plugin holds the dispatcher up.
         """
+        return self._in_turn(self._summary)
+
+    def unended(self) -> dict[int, AppFuture[Any]]:
+        """Return the users' tasks that have not ended, found out as the summary is."""
+        return self._in_turn(self._unended)
+
+    def _in_turn(self, look: Callable[[], T]) -> T:
+        """Look at the graph by an item of the inbox, or at once if that cannot be."""
         if self.scheduler.thread.is_alive() and not self.scheduler.busy:
-            made: list[Summary] = []
+            made: list[T] = []
             latch = Latch()
 
             def make(effects: Effects) -> None:
                 del effects
-                made.append(self._summary())
+                made.append(look())
                 latch.open()
 
             self.scheduler.post(make)
             if latch.wait(SUMMARY_S):
                 return made[0]
-        return self._summary()
+        return look()
+
+    def _unended(self) -> dict[int, AppFuture[Any]]:
+        futures = {}
+        for task in list(self.live.values()):
+            future = task.future  # dropped by who ends the task
+            users = task.spec.kind != "transfer"
+            if future is not None and users and not future.done():
+                futures[task.id] = future
+        return futures
 
     def _summary(self) -> Summary:
         counts, own = dict.fromkeys(TaskState, 0), dict.fromkeys(TaskState, 0)
@@ -420,22 +538,61 @@ class Parts:
         # are not to fail with their files. Once more afterwards, for a task that was to
         # be tried again in between.
         self.scheduler.post(self.ends.cancel_all_not_begun)
-        self.closing.cut_short.set()  # first; see ``SharedTransfers.stop_all``
+        self.closing.cut_short.set()  # first; see ``Mover.stop_all``
         if self._transfers.made is not None:
             self._transfers.made.stop_all()
         self.scheduler.post(self.ends.cancel_all_not_begun)
 
     def observe(self) -> None:
-        """Start the event stream if a plugin observes and it is not started yet."""
+        """Start the event stream if a plugin observes and it is not started yet.
+
+        Raises:
+            PluginError: Nobody makes one.
+        """
         seen, hooks = self.observation, self.manager.hooks
-        stream = seen.tasks or seen.transfers
-        if stream is None and (hooks.task_events or hooks.transfer_events):
-            stream = EventStream(self.manager.deliver_events, self.log)
+        stream = seen.stream
+        some = hooks.task_events or hooks.transfer_events or hooks.run_events
+        if stream is None and some:
+            around = StreamContext(
+                self.manager.deliver_events, self._loads, self.log, seen.complete
+            )
+            stream = self.manager.create_stream(around)
             stream.start()
         if hooks.task_events:
             seen.tasks = stream
-        if hooks.transfer_events:
+        if hooks.transfer_events or hooks.run_events:
             seen.transfers = stream
+        if hooks.run_events:
+            seen.runs = stream
+
+    def _loads(self) -> list[Load]:
+        """Return what each executor has to do."""
+        entries = self.pool.entries.values()
+        return [
+            Load(one.label, one.workers, one.load, running=self.pool.running(one))
+            for one in entries
+        ]
+
+
+def _observation(config: Config) -> Observation:
+    """Return what is noted for observers, which are none yet."""
+    monitors = config.monitors.values()
+    resources = any(one.get("resources") for one in monitors)
+    return Observation(
+        complete=any(one.get("complete") for one in monitors),
+        measure="resources" if resources else "times",
+    )
+
+
+def _in_run_dir(table: Mapping[str, Any], run_dir: Path) -> Mapping[str, Any]:
+    """Return the checkpoint table with the run's directory put into the store's URL."""
+    if RUN_DIR not in table.get("store", ""):
+        return table
+    return {**table, "store": table["store"].replace(RUN_DIR, str(run_dir.absolute()))}
+
+
+def _as_it_is(answer: Any) -> Any:
+    return answer
 
 
 def _copies(config: Config) -> bool:

@@ -5,26 +5,25 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
+from types import FunctionType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar, overload
+from weakref import WeakKeyDictionary
 
-from jackfield.errors import ConfigurationError, KernelClosedError, suggest
+from jackfield.errors import ConfigurationError, KernelClosedError, printable, suggest
 from jackfield.futures.mapping import windowed
 from jackfield.graph.task import AppSpec, checked_labels
 from jackfield.kernel.compose import Parts
-from jackfield.kernel.rundir import (
-    close_log,
-    make_run_dir,
-    open_log,
-    unmake_run_dir,
-)
-from jackfield.kernel.shutdown import INTERRUPTED, Shutdown, end_first_at_exit
+from jackfield.kernel.log import RunLog
+from jackfield.kernel.rundir import make_run_dir, unmake_run_dir
+from jackfield.kernel.shutdown import Shutdown, end_first_at_exit
+from jackfield.kernel.telling import INTERRUPTED
 from jackfield.kernel.waiting import wait_for_tasks
 from jackfield.plugins.manager import PluginManager
 from jackfield.states import Summary, TaskState  # noqa: TC001  (so that ``get_type_hints`` finds them)
 from jackfield.steps.call import (
     READ_BY_KERNEL,
     Specs,
+    checked_resources,
     name_of,
     plain_call,
     read_signature,
@@ -33,7 +32,7 @@ from jackfield.steps.call import (
 if TYPE_CHECKING:
     import concurrent.futures
 
-    from jackfield.abc import Executor, Work
+    from jackfield.abc import Command, Executor, Work
     from jackfield.config import Config
     from jackfield.futures import AppFuture
     from jackfield.graph.task import Executors
@@ -69,6 +68,7 @@ class DataFlowKernel:
     Args:
         config: The configuration; without one, the defaults.
         files: What it was read from, to be named in the log.
+        finder: The plugins that found it, so that they need not be looked for again.
 
     Raises:
         ConfigurationError: Something in the configuration is wrong.
@@ -81,26 +81,37 @@ class DataFlowKernel:
     """
 
     def __init__(
-        self, config: Config | None = None, *, files: Iterable[str] = ()
+        self,
+        config: Config | None = None,
+        *,
+        files: Iterable[str] = (),
+        finder: PluginManager | None = None,
     ) -> None:
         if config is None:
             from jackfield.config import Config
 
             config = Config()
         self._config: Config = config
-        self._manager: PluginManager = _manager(config)
+        self._manager: PluginManager = (finder or PluginManager()).configured(config)
         self._plain_specs: Specs = Specs()
+        self._commands: WeakKeyDictionary[object, Command] = WeakKeyDictionary()
         self._starting: threading.Lock = threading.Lock()
         self._run_dir: Path = make_run_dir(
             Path(config.run_dir), shared=config.shared_run_dir
         )
-        self._log = open_log(self._run_dir, config.log_level)
+        try:
+            opened = self._manager.open_log(self._run_dir, config.log_level)
+        except BaseException:
+            unmake_run_dir(self._run_dir)
+            raise
+        self._log: RunLog = RunLog(opened)
         self._manager.log = self._log
         try:
             self._manager.load_general()
+            self._manager.add_monitors(config.monitors)
             self._parts: Parts = Parts(config, self._manager, self._run_dir, self._log)
         except BaseException:
-            close_log(self._log)
+            self._log.close()
             unmake_run_dir(self._run_dir)
             raise
         self.submit_app: Callable[
@@ -124,8 +135,8 @@ class DataFlowKernel:
                     f"staging.{scheme} is for no scheme of an installed plugin"
                     f"{suggest(scheme, schemes)}"
                 )
+        self._observe()  # before executors have workers to tell of
         parts.pool.add(self._config.executors)
-        self._observe()
         parts.scheduler.start()
         self._shutdown.watch()
         self._log.info("Kernel started; executors: %s", ", ".join(self.executors))
@@ -134,6 +145,16 @@ class DataFlowKernel:
     def _observe(self) -> None:
         with self._starting:
             self._parts.observe()
+
+    def command(self, app: object, function: Callable[..., Any], name: str) -> Command:
+        """Return what runs a bash app's command lines, made at the app's first call.
+
+        For the decorators. Raises what ``PluginManager.create_command`` does.
+        """
+        made = self._commands.get(app)
+        if made is None:
+            made = self._commands[app] = self._manager.create_command(function, name)
+        return made
 
     # -- facts
 
@@ -174,6 +195,15 @@ class DataFlowKernel:
 
     # -- tasks
 
+    @property
+    def tasks(self) -> Mapping[int, AppFuture[Any]]:
+        """The tasks that have not ended: number to future, in the order of submission.
+
+        It is a copy, made each time. A plugin or a task that asks may miss tasks that
+        were submitted a moment ago.
+        """
+        return self._parts.unended()
+
     @overload
     def submit(
         self,
@@ -182,6 +212,7 @@ class DataFlowKernel:
         *args: Any,
         executors: Executors | list[str] = "all",
         cache: bool = False,
+        resources: Mapping[str, float] | None = None,
         **kwargs: Any,
     ) -> AppFuture[R]: ...
     @overload
@@ -192,6 +223,7 @@ class DataFlowKernel:
         *args: Any,
         executors: Executors | list[str] = "all",
         cache: bool = False,
+        resources: Mapping[str, float] | None = None,
         **kwargs: Any,
     ) -> AppFuture[R]: ...
     def submit(
@@ -201,6 +233,7 @@ class DataFlowKernel:
         *args: Any,
         executors: Executors | list[str] = "all",
         cache: bool = False,
+        resources: Mapping[str, float] | None = None,
         **kwargs: Any,
     ) -> AppFuture[Any]:
         """Run ``func(*args, **kwargs)`` when the futures among the arguments are done.
@@ -210,6 +243,7 @@ class DataFlowKernel:
             args: Positional arguments.
             executors: Labels of executors that may run it, or ``"all"``.
             cache: Whether equal calls share one execution and its result.
+            resources: What it needs: amounts, by the names that the executor knows.
             kwargs: Keyword arguments for the function; ``label``, ``walltime``,
                 ``outputs``, ``stdout`` and ``stderr`` mean what they do for apps.
 
@@ -220,22 +254,29 @@ class DataFlowKernel:
             KernelClosedError: The kernel takes no more tasks.
             ConfigurationError: An executor is unknown or cannot do what is asked.
         """
-        if hasattr(type(func), "__jackfield_app__"):
+        if type(func) is FunctionType:
+            name = func.__name__
+        elif hasattr(type(func), "__jackfield_app__"):
             app: Any = func
             changes: dict[str, Any] = {"cache": True} if cache else {}
             if executors != "all":
                 changes["executors"] = executors
+            if resources is not None:
+                changes["resources"] = resources
             if changes:
                 app = app.options(**changes)
             future: AppFuture[Any] = app.submit_to(self, args, kwargs)
             return future
-        name = getattr(func, "__name__", None) or name_of(func)
+        else:
+            name = getattr(func, "__name__", None) or name_of(func)
         target, args, kwargs = plain_call(func, args, kwargs)
-        if executors != "all" or cache or not READ_BY_KERNEL.isdisjoint(kwargs):
+        read = kwargs and not READ_BY_KERNEL.isdisjoint(kwargs)
+        if executors != "all" or cache or read or resources:
             spec = AppSpec(
-                name,
+                printable(str(name)),
                 executors=checked_labels(executors),
                 cache=cache,
+                resources=checked_resources(name, resources),
                 accepts=read_signature(func)[0],
             )
             return self.submit_app(spec, target, args, kwargs)
@@ -312,7 +353,11 @@ class DataFlowKernel:
             CheckpointError: They cannot be written, or are kept in memory only.
             KernelClosedError: The kernel has ended.
         """
-        self._parts.checkpoints.checkpoint()
+        keeper = self._parts.keeper
+        if keeper.ended:
+            raise KernelClosedError("cannot checkpoint: the kernel has ended")
+        if keeper.made is not None:  # else nothing was looked up: there is no result
+            keeper.made.flush()
 
     def add_executors(
         self,
@@ -352,7 +397,11 @@ class DataFlowKernel:
             PluginError: It is none, or its name is taken.
         """
         registered = self._manager.register(plugin, name)
-        self._observe()
+        try:
+            self._observe()
+        except BaseException:
+            self._manager.unregister(plugin)
+            raise
         return registered
 
     def unregister(self, plugin: object) -> None:
@@ -412,12 +461,3 @@ def _why(kind: type[BaseException] | None) -> str:
         return ""
     interrupted = issubclass(kind, KeyboardInterrupt)
     return INTERRUPTED if interrupted else f"the block ends by {kind.__name__}"
-
-
-def _manager(config: Config) -> PluginManager:
-    return PluginManager(
-        config.plugins,
-        allow=config.allow_plugins,
-        block=config.block_plugins,
-        use=config.use_plugins,
-    )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from jackfield.abc import current_work
@@ -21,6 +22,8 @@ _loading: bool = False
 def load(
     config: Config | Mapping[str, Any] | str | os.PathLike[str] | None = None,
     /,
+    *,
+    progress: bool = False,
     **options: Any,
 ) -> DataFlowKernel:
     """Start a kernel, and make it the one that apps use.
@@ -32,6 +35,8 @@ def load(
         config: A ``Config``; a mapping as in ``jackfield.toml``; the name of a
             profile; the path of a TOML file. ``None`` searches for ``jackfield.toml``
             and ``[tool.jackfield]``, and takes the defaults if there is neither.
+        progress: Whether to show, in standard error or in the notebook, how the tasks
+            get on: the monitor ``progress``.
         options: Single options of ``Config``, which override all other sources.
             ``profile=`` names a profile to use as well; ``plugins=`` adds plugins to
             those of other sources.
@@ -56,7 +61,7 @@ def load(
             )
         _loading = True
         try:
-            kernel = make(config, **options)
+            kernel = make(config, progress=progress, **options)
             if not kernel.closed:  # a plugin may have ended it when it was started
                 current.loaded = kernel
         finally:
@@ -65,15 +70,22 @@ def load(
 
 
 def make(
-    config: Config | Mapping[str, Any] | str | os.PathLike[str] | None, **options: Any
+    config: Config | Mapping[str, Any] | str | os.PathLike[str] | None,
+    *,
+    progress: bool = False,
+    **options: Any,
 ) -> DataFlowKernel:
     """Start a kernel as ``load`` does, and do not load it."""
-    from jackfield.config import resolve
     from jackfield.kernel.dfk import DataFlowKernel
     from jackfield.plugins.manager import PluginManager
 
-    resolved = resolve(config, profiles=PluginManager().profile, **options)
-    return DataFlowKernel(resolved.config, files=resolved.files)
+    manager = PluginManager()
+    found = manager.find_configuration(config, **options)
+    chosen = found.config
+    if progress:
+        monitors = {"progress": {"plugin": "progress"}, **chosen.monitors}
+        chosen = replace(chosen, monitors=monitors)
+    return DataFlowKernel(chosen, files=found.files, finder=manager)
 
 
 def dfk() -> DataFlowKernel:
@@ -82,7 +94,7 @@ def dfk() -> DataFlowKernel:
     Raises:
         NoDataFlowKernelError: None is loaded.
     """
-    kernel = cast("DataFlowKernel | None", current.loaded)  # ``load`` sets no other
+    kernel: DataFlowKernel | None = current.loaded  # type: ignore[assignment]  # ``load`` sets no other
     if len(current.running) > (kernel is not None):  # others are running besides it
         kernel = _kernel_of_task() or kernel
     if kernel is None:
@@ -105,3 +117,16 @@ def clear() -> None:
 def wait_for_current_tasks(timeout: float | None = None) -> None:
     """Wait for all tasks of the loaded kernel; see ``DataFlowKernel``."""
     dfk().wait_for_current_tasks(timeout)
+
+
+def timeout(function: Callable[..., Any], seconds: float) -> Callable[..., Any]:
+    """Return a function that raises ``AppTimeout`` when it takes longer.
+
+    It is what the walltime of a Python app on threads is, for a part of a task. The
+    exception arrives between two instructions of Python, so that a long call into C
+    goes on until it returns.
+    """
+    from jackfield.plugins.manager import PluginManager
+
+    limited = PluginManager().create_walltime()
+    return limited(function, getattr(function, "__name__", "call"), seconds)

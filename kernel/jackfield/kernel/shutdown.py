@@ -8,8 +8,8 @@ thread.
 
 An end has these steps: the executors are shut down; the tasks that are left are
 cancelled; the dispatcher ends, then the event stream, after which observers are told;
-what bash apps have left running is killed; the checkpoint store is closed, and then the
-thread of the done-callbacks ends.
+what plugins have for the whole process ends with its last kernel; the checkpoint store
+is closed, and then the thread of the done-callbacks ends.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from jackfield import clock, programs
+from jackfield import clock
 from jackfield.errors import KernelClosedError
 from jackfield.futures.future import reset_after_fork, strand
 from jackfield.futures.locks import NAP_S
 from jackfield.graph.scheduler import is_interrupt
 from jackfield.graph.task import Task
 from jackfield.kernel import current
-from jackfield.kernel.rundir import close_log
-from jackfield.kernel.telling import say, tell_cut, tell_failures
+from jackfield.kernel.telling import INTERRUPTED, tell_cut, tell_failures
 from jackfield.kernel.waiting import wait_for_tasks
+from jackfield.last_end import call_all
+from jackfield.messages import say
 from jackfield.states import TaskState
 
 if TYPE_CHECKING:
     from jackfield.abc import Kernel
-    from jackfield.graph.events import EventStream
     from jackfield.kernel.compose import Parts
 
 _THREADS_S: Final = 5.0
@@ -47,9 +47,6 @@ _THREADS_S: Final = 5.0
 
 One of them may be in a plugin or in a user's callback that never returns.
 """
-
-INTERRUPTED: Final = "interrupted"
-"""How what is said after a Ctrl-C begins."""
 
 _MOST_INTERRUPTS: Final = 20
 """So many times Ctrl-C, and the end is left as it is."""
@@ -125,11 +122,12 @@ class Shutdown:
 
     def _is_own_thread(self) -> bool:
         """Tell whether the end would have to wait for this thread."""
-        parts = self._parts
+        parts, stream = self._parts, self._parts.observation.stream
+        if stream is not None and stream.is_own_thread():
+            return True
         return parts.must_not_wait() or threading.current_thread() in (
             parts.scheduler.thread,
             parts.callbacks.thread,
-            *(stream.thread for stream in _streams(parts)),
         )
 
     # -- the three parts of an end
@@ -211,7 +209,7 @@ class Shutdown:
                         raise
                     interrupts.append(error)
         finally:
-            close_log(self._parts.log)
+            self._parts.log.close()
             _open.discard(self)
             current.forget(self.kernel)
             with contextlib.suppress(ValueError):  # it could not start
@@ -248,10 +246,10 @@ class Shutdown:
             lambda: parts.pool.shutdown(0.0 if interrupts else grace),
             lambda: parts.scheduler.post(parts.ends.end_all_unreported),
             lambda: parts.scheduler.stop(left()),
-            *(partial(_stop_stream, stream, left) for stream in _streams(parts)),
+            lambda: _stop_stream(parts, left()),
             self._tell_plugins,
-            _end_programs,
-            parts.checkpoints.close,
+            _call_if_last,
+            lambda: _close_keeper(parts),
             lambda: _stop_callbacks(parts, left()),
             lambda: _log_summary(parts),
             *([partial(tell_failures, parts)] if self.tells else ()),
@@ -322,20 +320,21 @@ class Shutdown:
         self.ended.set()
 
 
-def _streams(parts: Parts) -> set[EventStream]:
-    """Return the event stream, if there is one; tasks and transfers share it."""
-    seen = parts.observation
-    return {one for one in (seen.tasks, seen.transfers) if one is not None}
-
-
-def _end_programs() -> None:
-    """End what bash apps in this process have left, unless another kernel has some."""
+def _call_if_last() -> None:
+    """Let plugins end what they have for the process, unless a kernel is left."""
     if not _open:
-        programs.end_all()
+        call_all()
 
 
-def _stop_stream(stream: EventStream, left: Callable[[], float]) -> None:
-    stream.stop(left())
+def _stop_stream(parts: Parts, timeout: float) -> None:
+    if parts.observation.stream is not None:
+        parts.observation.stream.stop(timeout)
+
+
+def _close_keeper(parts: Parts) -> None:
+    keeper = parts.keeper.end()
+    if keeper is not None:
+        keeper.close()
 
 
 def _stop_callbacks(parts: Parts, timeout: float) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from jackfield.errors import printable
+from jackfield.messages import say
 from jackfield.states import TaskState
 
 if TYPE_CHECKING:
@@ -18,15 +16,11 @@ if TYPE_CHECKING:
     from jackfield.graph.task import Task
     from jackfield.kernel.compose import Parts
 
+INTERRUPTED: Final = "interrupted"
+"""How what is said after a Ctrl-C begins."""
+
 _SHOWN: Final = 5
 """Failures, or tasks, that are named."""
-
-
-def say(text: str) -> None:
-    """Print lines on standard error, and never raise: it may be closed, or ``None``."""
-    with contextlib.suppress(Exception):
-        sys.stderr.write(printable(f"jackfield: {text}\n", keep="\n"))
-        sys.stderr.flush()
 
 
 def tell_failures(parts: Parts) -> None:
@@ -53,15 +47,18 @@ def tell_cut(parts: Parts, why: str) -> None:
     if not tasks:
         return
     grace = f"{parts.config.exit_grace:g} s (exit_grace)"
-    begin = f"{why} with {len(tasks)} unfinished tasks"
+    noun = "task" if len(tasks) == 1 else "tasks"
+    begin = f"{why} with {len(tasks)} unfinished {noun}"
     lines = [f"{begin}: those that run get {grace}, the others are cancelled."]
     running = _running(tasks)
     lines += [f"Waiting for {one}" for one in running[:_SHOWN]]
     if len(running) > _SHOWN:
         lines.append(f"... and {len(running) - _SHOWN} more")
     if running:
-        lines.append("Press Ctrl-C again to wait no longer.")
-    say("\n  ".join([*lines, *parts.checkpoints.promise]))
+        again = " again" if why == INTERRUPTED else ""
+        lines.append(f"Press Ctrl-C{again} to wait no longer.")
+    promise = parts.keeper.made.promise if parts.keeper.made is not None else ""
+    say("\n  ".join([*lines, promise] if promise else lines))
 
 
 def _running(tasks: Iterable[Task]) -> list[str]:

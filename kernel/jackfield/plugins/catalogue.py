@@ -29,15 +29,19 @@ if TYPE_CHECKING:
 class Catalogue:
     """Entry points under a selection. Every method may be called on any thread.
 
+    ``found`` are the entry points, if they have been looked for already.
+
     Attributes:
         selection: Which of them may be used.
         problems: Those that turned out to be unusable, and why.
     """
 
-    def __init__(self, selection: Selection) -> None:
+    def __init__(
+        self, selection: Selection, found: tuple[EntryPoint, ...] | None = None
+    ) -> None:
         self.selection: Selection = selection
         self.problems: dict[EntryPoint, PluginLoadError] = {}
-        self._found: tuple[EntryPoint, ...] | None = None
+        self._found: tuple[EntryPoint, ...] | None = found
         self._objects: dict[tuple[str, str], object] = {}
         self._lock = Lock()
 

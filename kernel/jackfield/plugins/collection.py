@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from jackfield.errors import (
     PluginError,
@@ -23,6 +23,7 @@ from jackfield.plugins.table import CompiledHooks, compile_hooks
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from jackfield.config import Config
     from jackfield.plugins.compiled import HookFunction
     from jackfield.plugins.observers import Observer
     from jackfield.plugins.scan import EntryPoint, Kind
@@ -53,6 +54,7 @@ class PluginCollection:
         block: Names of installed plugins not to use. The environment variable
             ``JACKFIELD_PLUGINS`` is read here; docs/hooks.md has its grammar.
         use: Optional plugins that the configuration names, to their options.
+        found: What is installed, if that has been looked for already.
     """
 
     def __init__(
@@ -62,9 +64,10 @@ class PluginCollection:
         allow: Collection[str] | None = None,
         block: Collection[str] = (),
         use: Mapping[str, Mapping[str, Any]] | None = None,
+        found: tuple[EntryPoint, ...] | None = None,
     ) -> None:
         self.log: logging.Logger = logging.getLogger("jackfield.plugins")
-        self.catalogue: Catalogue = Catalogue(read_selection(allow, block))
+        self.catalogue: Catalogue = Catalogue(read_selection(allow, block), found)
         self._registrations = Registrations(self._registered)
         self._use: Mapping[str, Mapping[str, Any]] = use or {}
         self.loaded: dict[EntryPoint, Plugin] = {}
@@ -75,6 +78,16 @@ class PluginCollection:
     def _registered(self) -> None:
         """Follow a change of who is registered. Under the registrations' lock."""
         self.hooks: CompiledHooks = compile_hooks(self._registrations)
+
+    def configured(self, config: Config) -> Self:
+        """Return the plugins of a kernel with this configuration, looking for none."""
+        return type(self)(
+            config.plugins,
+            allow=config.allow_plugins,
+            block=config.block_plugins,
+            use=config.use_plugins,
+            found=self.catalogue.entries(),
+        )
 
     # -- Registering
 

@@ -34,7 +34,11 @@ SPECS: Final[Mapping[str, Callable[..., Any]]] = {
 """Hook name to its specification."""
 
 SCOPED: Final[Mapping[Kind, tuple[str, ...]]] = {
+    "configuration": ("jackfield_find_configuration",),
+    "log": ("jackfield_open_log",),
     "executor": ("jackfield_create_executor",),
+    "walltime": ("jackfield_create_walltime",),
+    "shell": ("jackfield_create_command",),
     "staging": (
         "jackfield_stage_in",
         "jackfield_stage_out",
@@ -43,8 +47,11 @@ SCOPED: Final[Mapping[Kind, tuple[str, ...]]] = {
         "jackfield_serves_scheme",
     ),
     "mover": ("jackfield_create_mover",),
+    "keeper": ("jackfield_create_keeper",),
     "checkpoint": ("jackfield_open_checkpoint",),
     "memo": ("jackfield_create_key_maker", "jackfield_hash_value"),
+    "stream": ("jackfield_create_stream",),
+    "monitor": ("jackfield_create_monitor",),
     "command": ("jackfield_register_commands",),
 }
 """Kind of entry point to the hooks by which its plugins are asked about their own name
@@ -167,7 +174,7 @@ class HookRegistry(pluggy.PluginManager):
         except pluggy.PluginValidationError as error:
             if self.has_plugin(name):
                 self.unregister(plugin.hooks)
-            reason = " ".join(str(error).split())
+            reason = _wrong_argument(plugin.hooks) or " ".join(str(error).split())
             raise PluginLoadError(plugin.name, plugin.origin, reason) from error
 
     def free_name(self, wanted: str) -> str:
@@ -204,6 +211,23 @@ def _wrong_hook(hook: str, options: pluggy.HookimplOpts) -> str | None:
         return f"its {hook} is a hookwrapper; write it with wrapper=True."
     if options.get("wrapper") and hook in NOTIFICATIONS:
         return f"its {hook} is a wrapper; plugins are told of this one by one."
+    return None
+
+
+def _wrong_argument(hooks: Hooks) -> str | None:
+    """Name the first argument that a function wants and its hook does not give."""
+    for attribute, options in hooks.options.items():
+        hook = _hook(attribute, options)
+        if hook not in SPECS:
+            continue
+        given = inspect.signature(SPECS[hook]).parameters
+        wanted = inspect.signature(getattr(hooks, attribute)).parameters.values()
+        for one in wanted:
+            if one.name not in given and one.default is one.empty:
+                return (
+                    f"its {hook} takes {one.name!r}, which this hook does not "
+                    f"give{suggest(one.name, given)} It gives: {', '.join(given)}."
+                )
     return None
 
 

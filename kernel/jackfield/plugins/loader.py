@@ -46,6 +46,9 @@ def load_object(entry: EntryPoint) -> object:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
+        # Python 3.11 wraps a Ctrl-C that comes while a class is being made.
+        if isinstance(error.__cause__, KeyboardInterrupt):
+            raise error.__cause__ from None
         raise _not_imported(entry, error) from error
     check_api(entry.name, entry.origin, required)
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import logging
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -13,32 +14,60 @@ from typing import (
     get_args,
 )
 
-from jackfield.abc import CheckpointStore, Executor
+from jackfield.abc import CheckpointStore, Command, Executor
 from jackfield.errors import (
     ConfigurationError,
     PluginError,
     PluginLoadError,
     PluginNotFoundError,
+    one_line,
 )
 from jackfield.plugins.collection import PluginCollection
 from jackfield.plugins.compiled import first_answer, functions
 from jackfield.plugins.hooks import SCOPED
 from jackfield.plugins.observers import tell_all, tell_events
+from jackfield.plugins.scan import GROUPS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
+    from jackfield.abc import LimitedCall
+    from jackfield.config.finding import Resolved, Source
+    from jackfield.events import Batch
+    from jackfield.keeping import ResultKeeper, Surroundings
     from jackfield.plugins.compiled import HookFunction
     from jackfield.plugins.hooks import Plugin
     from jackfield.plugins.scan import Kind
-    from jackfield.staging.mover import Mover
+    from jackfield.staging.mover import Mover, MoverContext, Provider
     from jackfield.states import TaskEvent, TransferEvent
+    from jackfield.stream import EventStream, StreamContext
 
 T = TypeVar("T")
+
+LOG: Final = "plain"
+"""Name of the entry point of the group ``jackfield.logs`` that keeps the log of a run,
+unless a plugin that is asked first does."""
 
 MOVER: Final = "files"
 """Name of the entry point of the group ``jackfield.movers`` that moves files, unless a
 plugin that is asked first does."""
+
+KEEPER: Final = "signed"
+"""Name of the entry point of the group ``jackfield.keepers`` that keeps results, unless
+a plugin that is asked first does."""
+
+WALLTIME: Final = "soft"
+"""Name of the entry point of the group ``jackfield.walltimes`` that enforces walltimes
+where an executor does not, unless a plugin that is asked first does."""
+
+STREAM: Final = "records"
+"""Name of the entry point of the group ``jackfield.streams`` that tells observers,
+unless a plugin that is asked first does."""
+
+SHELL: Final = "bash"
+"""Name of the entry point of the group ``jackfield.shells`` that runs command lines,
+unless a plugin that is asked first does."""
 
 _EXECUTORS: Final[tuple[type[Executor | concurrent.futures.Executor], ...]] = (
     Executor,
@@ -57,18 +86,25 @@ ANY_SCHEME: Final = "any"
 like."""
 
 
+def monitor_options(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is the plugin's of a table ``[monitors.LABEL]``."""
+    kernels = {"plugin", "resources", "complete"}
+    return {name: value for name, value in table.items() if name not in kernels}
+
+
 class PluginManager(PluginCollection):
     """The plugins of one kernel, and the questions that the kernel has for them.
 
     There are three ways to ask. What is asked once is a method here, such as
     ``create_executor``. What is asked for each task or failure is in ``hooks``, ready
     to be called. What depends on a URL's scheme or a value's type is looked up by
-    ``staging`` and ``value_hashers``, which remember it.
+    ``staging``, ``provider`` and ``value_hashers``, which remember it.
     """
 
     def _registered(self) -> None:
         self._staging: dict[tuple[str, str], tuple[HookFunction, ...]] = {}
         self._hashers: dict[str, tuple[HookFunction, ...]] = {}
+        self._providers: dict[str, Provider] = {}
         super()._registered()
 
     # -- Asking
@@ -92,6 +128,67 @@ class PluginManager(PluginCollection):
                 raise
         return None
 
+    def find_configuration(
+        self,
+        source: Source = None,
+        /,
+        *,
+        profile: str | None = None,
+        plugins: Sequence[object] = (),
+        directory: Path | None = None,
+        environ: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> Resolved:
+        """Ask for a configuration: plugins that are registered, then all installed.
+
+        Where none is installed, or all are blocked, what is given in Python counts.
+
+        Args:
+            source: As for ``jackfield.load``; what ``set_default_source`` was told
+                counts here.
+            profile: As for ``jackfield.load``.
+            plugins: As for ``jackfield.load``.
+            options: As for ``jackfield.load``.
+            directory: Where a search for files begins; by default at the script.
+            environ: The environment variables that count; by default all.
+
+        Raises:
+            ConfigurationError: Something in the configuration is wrong, or nobody finds
+                what ``source`` names.
+            PluginError: A plugin that finds configurations, or a profile, is broken.
+        """
+        from jackfield.config.finding import Resolved, given, make_request
+
+        request = make_request(
+            source,
+            profile=profile,
+            plugins=plugins,
+            directory=directory,
+            environ=environ,
+            **options,
+        )
+        usable = self.catalogue.usable("configuration")
+        named = [self.load("configuration", one.name) for one in usable]
+        hooks = self._registrations.compile("jackfield_find_configuration", named)
+        found = first_answer(hooks, (Resolved,), (request, self.profile))
+        if found is not None:
+            return found
+        config = given(request)
+        if config is None:
+            raise ConfigurationError(
+                "No plugin of the group jackfield.configuration finds files, tables "
+                "and profiles: install or unblock one, or give a Config."
+            )
+        return Resolved(config)
+
+    def open_log(self, run_dir: Path, level: str) -> logging.Handler:
+        """Ask for what keeps a run's log: plugins that are registered, then ``plain``.
+
+        Raises:
+            PluginError: Nobody answers, and that one is blocked, missing or broken.
+        """
+        return self.provide("log", LOG, (logging.Handler,), (run_dir, level))
+
     def create_executor(
         self, kind: str, label: str, options: Mapping[str, Any]
     ) -> Executor | concurrent.futures.Executor:
@@ -103,6 +200,22 @@ class PluginManager(PluginCollection):
                 its hook raised, such as a ``ConfigurationError`` for an option.
         """
         return self.provide("executor", kind, _EXECUTORS, (kind, label, options))
+
+    def create_walltime(self) -> type[LimitedCall]:
+        """Ask for what enforces walltimes: plugins that are registered, then ``soft``.
+
+        Raises:
+            PluginError: Nobody answers, and that one is blocked, missing or broken.
+        """
+        return self.provide("walltime", WALLTIME, (type,), ())
+
+    def create_command(self, function: Callable[..., Any], name: str) -> Command:
+        """Ask for a bash app's command: plugins that are registered, then ``bash``.
+
+        Raises:
+            PluginError: Nobody answers, and that one is blocked, missing or broken.
+        """
+        return self.provide("shell", SHELL, (Command,), (function, name))
 
     def open_checkpoint(self, url: str, options: Mapping[str, Any]) -> CheckpointStore:
         """Ask for a store: plugins that are registered, then that of the URL's scheme.
@@ -166,12 +279,7 @@ class PluginManager(PluginCollection):
 
     # -- Files and memo keys
 
-    def create_mover(
-        self,
-        transfers: Mapping[str, Any],
-        staging: Mapping[str, Mapping[str, Any]],
-        warn: Callable[[str], None],
-    ) -> Mover:
+    def create_mover(self, around: MoverContext) -> Mover:
         """Ask for what moves files: plugins that are registered, then ``files``.
 
         Raises:
@@ -179,8 +287,68 @@ class PluginManager(PluginCollection):
         """
         from jackfield.staging.mover import Mover  # few runs need it
 
-        arguments = (transfers, staging, self.hooks.credentials, warn)
-        return self.provide("mover", MOVER, (Mover,), arguments)
+        return self.provide("mover", MOVER, (Mover,), (around,))
+
+    def provider(self, scheme: str) -> Provider:
+        """Return the functions of plugins that move the bytes of a scheme.
+
+        Raises:
+            PluginError: The entry point cannot be used.
+        """
+        # ``staging`` gives another tuple as soon as a plugin is registered or leaves.
+        known = self._providers.get(scheme)
+        if known and known.stage_in is self.staging(scheme, "jackfield_stage_in"):
+            return known
+        from jackfield.staging.mover import Provider  # few runs need it
+
+        names: tuple[StagingHook, ...] = get_args(StagingHook)
+        hooks = {name: self.staging(scheme, name) for name in names}
+        # The plugin that is named ``any`` serves other schemes, and none of that name.
+        served = tuple(one for one in self.installed("staging") if one != ANY_SCHEME)
+        known = self._providers[scheme] = Provider(
+            hooks["jackfield_stage_in"],
+            hooks["jackfield_stage_out"],
+            hooks["jackfield_stat_file"],
+            hooks["jackfield_list_files"],
+            {one: self.describe(one) for found in hooks.values() for one in found},
+            served,
+        )
+        return known
+
+    def create_keeper(
+        self, table: Mapping[str, Any], around: Surroundings
+    ) -> ResultKeeper:
+        """Ask for what keeps results: plugins that are registered, then ``signed``.
+
+        Raises:
+            PluginError: Nobody answers, and that one is blocked, missing or broken.
+            JackfieldError: The configured store cannot be opened.
+        """
+        from jackfield.keeping import ResultKeeper  # few runs need it
+
+        return self.provide("keeper", KEEPER, (ResultKeeper,), (table, around))
+
+    def create_stream(self, around: StreamContext) -> EventStream:
+        """Ask for what tells observers: plugins that are registered, then ``records``.
+
+        Raises:
+            PluginError: Nobody answers, and that one is blocked, missing or broken; it
+                says which observers need it.
+        """
+        from jackfield.stream import EventStream  # a run without observers needs none
+
+        try:
+            return self.provide("stream", STREAM, (EventStream,), (around,))
+        except PluginError as error:
+            hooks = self.hooks
+            told = (*hooks.run_events, *hooks.task_events, *hooks.transfer_events)
+            reason = (
+                f"{one_line(error).rstrip('.')}. It is needed to tell "
+                f"{', '.join(one.who for one in told)}: install or unblock it, or "
+                f"register a plugin with jackfield_create_stream."
+            )
+            group = f"group {GROUPS['stream']}"
+            raise PluginLoadError(STREAM, group, reason) from error
 
     def serves(self, scheme: str) -> bool:
         """Tell whether some plugin may move the files of a scheme."""
@@ -254,6 +422,20 @@ class PluginManager(PluginCollection):
 
     # -- Telling
 
+    def add_monitors(self, tables: Mapping[str, Mapping[str, Any]]) -> None:
+        """Have the monitors of a configuration made, and register them.
+
+        Raises:
+            PluginNotFoundError: No plugin answers, and none of that name is installed.
+            JackfieldError: The plugin cannot be used; or what its hook raised, such as
+                a ``ConfigurationError`` for an option.
+        """
+        for label, table in tables.items():
+            kind, options = table["plugin"], monitor_options(table)
+            arguments = (kind, label, options)
+            made = self.provide("monitor", kind, (object,), arguments)
+            self.register(made, f"monitors.{label}")
+
     def notify(
         self,
         hook: Literal["jackfield_kernel_started", "jackfield_kernel_closing"],
@@ -267,11 +449,15 @@ class PluginManager(PluginCollection):
         tell_all(self.listeners(hook), self.log, *arguments.values())
 
     def deliver_events(
-        self, tasks: Sequence[TaskEvent], transfers: Sequence[TransferEvent] = ()
+        self,
+        tasks: Sequence[TaskEvent],
+        transfers: Sequence[TransferEvent] = (),
+        batch: Batch | None = None,
     ) -> None:
         """Tell observers, on one thread only; drop those that fail again and again."""
         told = [tell_events(self.hooks.task_events, self.log, tasks)]
         told += [tell_events(self.hooks.transfer_events, self.log, transfers)]
+        told += [tell_events(self.hooks.run_events, self.log, batch)]
         if not all(told):
             with self._registrations.lock:
                 self._registered()

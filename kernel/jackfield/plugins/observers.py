@@ -16,7 +16,7 @@ from jackfield.errors import one_line
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
 FAILURES_IN_A_ROW: Final = 10
 """Failures after which an observer of events is disabled."""
@@ -106,9 +106,9 @@ def _worth_a_line(failures: int) -> bool:
 
 
 def tell_events(
-    observers: Iterable[Observer], log: logging.Logger, events: Sequence[object]
+    observers: Iterable[Observer], log: logging.Logger, events: object
 ) -> bool:
-    """Tell observers of events; return whether none of them is disabled by now."""
+    """Tell observers of events, if any; return whether none is disabled by now."""
     for observer in observers if events else ():
         observer.tell(log, events)
     return not any(observer.disabled for observer in observers)

@@ -41,6 +41,7 @@ class Registrations:
         self._changed: Callable[[], None] = changed
         self._registry = HookRegistry()
         self._plugins: list[Plugin] = []
+        # By the ``id`` of a function, which the value keeps alive: for ``describe``.
         self._owners: dict[int, Compiled] = {}
 
     def register(self, plugin: object, name: str | None) -> str:

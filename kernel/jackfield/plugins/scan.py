@@ -26,11 +26,18 @@ if TYPE_CHECKING:
     from importlib.metadata import Distribution
 
 Kind: TypeAlias = Literal[
+    "configuration",
+    "log",
     "executor",
+    "walltime",
+    "shell",
     "staging",
     "mover",
+    "keeper",
     "checkpoint",
     "memo",
+    "stream",
+    "monitor",
     "optional",
     "command",
     "plugin",
@@ -39,11 +46,18 @@ Kind: TypeAlias = Literal[
 """What an entry point offers; each kind has its group."""
 
 GROUPS: Final[dict[Kind, str]] = {
+    "configuration": "jackfield.configuration",
+    "log": "jackfield.logs",
     "executor": "jackfield.executors",
+    "walltime": "jackfield.walltimes",
+    "shell": "jackfield.shells",
     "staging": "jackfield.staging",
     "mover": "jackfield.movers",
+    "keeper": "jackfield.keepers",
     "checkpoint": "jackfield.checkpoint",
     "memo": "jackfield.memo",
+    "stream": "jackfield.streams",
+    "monitor": "jackfield.monitors",
     "optional": "jackfield.optional",
     "command": "jackfield.commands",
     "plugin": "jackfield.plugins",

@@ -5,10 +5,11 @@ docs/hooks.md has the grammar of the variable, and what its words mean. Blocks f
 places count together; the variable's list of allowed plugins takes the place of the
 configuration's.
 
-Two groups load without being asked for: ``jackfield.plugins``, when a kernel starts,
-and ``jackfield.memo``, when the first memo key is made or a value of such a type turns
-up. All others are asked for, and only a block keeps them out. An optional plugin is
-then simply not used; the others are an error, because nothing can stand in for them.
+Three groups load without being asked for: ``jackfield.configuration``, when one is to
+be found, ``jackfield.plugins``, when a kernel starts, and ``jackfield.memo``, when the
+first memo key is made or a value of such a type turns up. All others are asked for, and
+only a block keeps them out. An optional plugin is then simply not used; the others are
+an error, because nothing can stand in for them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from jackfield.plugins.scan import EntryPoint, Kind
 
 VARIABLE: Final = "JACKFIELD_PLUGINS"
-UNASKED: Final[frozenset[Kind]] = frozenset({"plugin", "memo"})
+UNASKED: Final[frozenset[Kind]] = frozenset({"configuration", "memo", "plugin"})
 """Kinds that load without being named in a configuration."""
 
 

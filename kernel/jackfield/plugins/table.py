@@ -35,12 +35,17 @@ class CompiledHooks:
     thread that has read it may go on with it, and sees one state of the plugins.
     """
 
+    find_futures: Asked = ()
+    stream_path: Asked = ()
     select_executor: Asked = ()
     retry: Asked = ()
+    scale: Asked = ()
     credentials: Asked = ()
     hash_function: Asked = ()
+    use_result: Asked = ()
     task_events: Told = ()
     transfer_events: Told = ()
+    run_events: Told = ()
 
 
 def compile_hooks(registrations: Registrations) -> CompiledHooks:

@@ -10,16 +10,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jackfield.errors import CheckpointError, one_line
-from jackfield.files import redact
 from jackfield.futures import AppFuture, DataFuture
 from jackfield.graph.task import task_of
-from jackfield.results.explanation import Call, Explanation, explain_miss, shown_time
+from jackfield.keeping import CachedCall, Explanation
 from jackfield.states import TaskState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from jackfield.graph.task import Extras, Task
+    from jackfield.graph.task import Task
 
 
 def explain(future: AppFuture[Any] | DataFuture) -> Explanation:
@@ -44,10 +41,23 @@ def explain(future: AppFuture[Any] | DataFuture) -> Explanation:
     extras = task.extras
     if info.status in {"pending", "off"} or extras is None or extras.key is None:
         return say((_unknown(task, info.status, info.key),))
+    if extras.refusal and info.status == "miss":
+        return say((extras.refusal,))
+    if task.state is TaskState.FAILED and info.status == "hit":
+        return say(("an equal call of this run failed, and its failures are cached",))
+    keeper = task.home.keeper()
+    assert keeper is not None  # it was asked for the call
+    assert extras.manifest is not None
+    call = CachedCall(
+        task.spec.name,
+        task.id,
+        extras.key,
+        extras.manifest,
+        extras.looked_up,
+        hit=info.status == "hit",
+    )
     try:
-        if info.status == "hit":
-            return _hit(task, extras, say)
-        return _miss(task, extras, say)
+        return keeper.explain(call)
     except CheckpointError as error:
         return say((f"the checkpoint store cannot be read: {one_line(error)}",))
 
@@ -65,40 +75,3 @@ def _unknown(task: Task, status: str, key: str | None) -> str:
     error = task.error if task.state is not TaskState.CANCELLED else None
     why = f": {one_line(error)}" if error is not None else ""
     return f"it ended before it was looked up ({task.state.value}){why}"
-
-
-def _hit(task: Task, extras: Extras, say: Callable[..., Explanation]) -> Explanation:
-    assert extras.key is not None
-    if task.state is TaskState.FAILED:
-        return say(("an equal call of this run failed, and its failures are cached",))
-    with task.home.stores() as stores:
-        for url, store in stores:
-            record = store.get(extras.key)
-            if record is None:
-                continue
-            facts = {"stored": record.created, "store": redact(url)}
-            if record.created >= extras.looked_up:
-                return say(("an equal call was being executed",), **facts)
-            by = f", by {record.app!r}" if record.app != task.spec.name else ""
-            when = shown_time(record.created)
-            return say((f"stored {when} in {redact(url)}{by}",), **facts)
-    return say(("an equal call of this run had the result, which is not stored",))
-
-
-def _miss(task: Task, extras: Extras, say: Callable[..., Explanation]) -> Explanation:
-    assert extras.key is not None
-    if extras.refusal:
-        return say((extras.refusal,))
-    assert extras.manifest is not None
-    with task.home.stores() as stores:
-        if not stores:
-            reason = "no equal call was made in this run, and no results are stored"
-            return say((reason,))
-        call = Call(
-            task.spec.name,
-            extras.key,
-            extras.manifest(),
-            extras.looked_up,
-            task.home.started,
-        )
-        return explain_miss(call, stores, task.id)

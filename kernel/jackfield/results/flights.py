@@ -3,8 +3,8 @@
 A key maker, which is a plugin, makes a call's key from what the function is and from
 the arguments. The first task with a key leads a *flight*: it is executed. Equal calls
 that come meanwhile follow it and get its result. Results are kept in memory for the
-run, and in the checkpoint store for later ones (``checkpoints``). Failures are kept
-only where the app says ``cache_failures``, and only in memory.
+run, and for later ones by a keeper, which is a plugin too (``jackfield.keeping``).
+Failures are kept only where the app says ``cache_failures``, and only in memory.
 """
 
 from __future__ import annotations
@@ -16,25 +16,36 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from jackfield.files import CALLED_IN, File
 from jackfield.graph.dependency_errors import name_call
-from jackfield.results.copies import LARGE, Frozen, is_fixed, result_bytes, result_value
-from jackfield.results.outputs import altered, kept, produced, returned
+from jackfield.kept import Kept as KeptResult
+from jackfield.results.outputs import (
+    LARGE,
+    Frozen,
+    altered,
+    is_fixed,
+    kept,
+    produced,
+    returned,
+)
 from jackfield.states import FINAL, TaskState
 
 if TYPE_CHECKING:
     from jackfield.abc import Work
     from jackfield.errors import CheckpointError
     from jackfield.graph.task import AppSpec, Extras, Task
+    from jackfield.keeping import ResultKeeper
     from jackfield.memo_keys import CallKey, FunctionIdentity, KeyMaker
-    from jackfield.results.checkpoints import Checkpoints
     from jackfield.results.outputs import Kept
 
 
+_MOST_WARNINGS: Final = 1_000
+
+
 class Actions(NamedTuple):
-    """What flights ask the kernel to do with tasks; none of it waits or raises.
+    """What flights ask of the kernel; nothing waits, and only the last may raise.
 
     Attributes:
         end: Ends a task: with its final state, an error or ``None``, and its value.
@@ -43,6 +54,9 @@ class Actions(NamedTuple):
         refuse_circle: Ends a task that follows a join which itself waits for that
             task: neither could ever end. Given the task and the join.
         elsewhere: Runs an action as a task of its own on the internal executor.
+        warn: Warns of results that are not kept.
+        forbidden: Asks plugins whether a task is not to use an earlier result. It may
+            raise.
     """
 
     end: Callable[[Task, TaskState, BaseException | None, Any], None]
@@ -50,13 +64,15 @@ class Actions(NamedTuple):
     launch: Callable[[Sequence[Task]], None]
     refuse_circle: Callable[[Task, Task], None]
     elsewhere: Callable[[Callable[[], None]], object]
+    warn: Callable[[str], None]
+    forbidden: Callable[[Task], bool]
 
 
 class Flights:
     """The cached calls of one kernel: those that are executed, and their results.
 
-    All methods may be called on any thread. ``keys`` gives what makes keys.
-    ``checkpoints`` has results of earlier runs, and takes those for later ones.
+    All methods may be called on any thread. ``keys`` makes keys. ``keeper`` gives what
+    has results of earlier runs, and takes those for later ones.
 
     Attributes:
         joins_followed: Whether a task has ever followed a join: only then can calls
@@ -65,12 +81,12 @@ class Flights:
 
     def __init__(
         self,
-        keys: Callable[[], KeyMaker],
-        checkpoints: Checkpoints,
+        keys: KeyMaker,
+        keeper: Callable[[], ResultKeeper],
         actions: Actions,
     ) -> None:
-        self._keys: Callable[[], KeyMaker] = keys
-        self._checkpoints: Checkpoints = checkpoints
+        self._keys: KeyMaker = keys
+        self._keeper: Callable[[], ResultKeeper] = keeper
         self._actions: Actions = actions
         self.joins_followed: bool = False
         # Under the lock, by key. A key is in `_results`, or in `_leaders`, or in
@@ -79,6 +95,8 @@ class Flights:
         self._leaders: dict[bytes, Task] = {}
         self._followers: dict[bytes, deque[Task]] = {}  # of leaders that have any
         self._results: dict[bytes, Kept] = {}
+        self._refused: set[str] = set()
+        """Apps that were warned of, as their calls are not cached."""
 
     # -- before a task is executed
 
@@ -90,7 +108,6 @@ class Flights:
 
         Raises:
             MemoKeyError: No key can be made of its function or arguments.
-            PluginError: No plugin makes keys.
         """
         extras, spec, work = task.extras, task.spec, task.work
         assert extras is not None
@@ -98,14 +115,36 @@ class Flights:
             return True
         if work is None:  # cancelled meanwhile
             return False
-        keys = self._keys()
-        function = self._identity(spec, work.function)
-        if keys.is_costly(work.args, work.kwargs, _made_here(extras)):
+        keys = self._keys
+        function = keys.function(
+            work.function, version=spec.version, depends_on=spec.depends_on
+        )
+        if function.refusal:
+            return self._refuse(task, function)
+        outputs = _made_here(extras) if extras.outputs or extras.streams else ()
+        if keys.is_costly(work.args, work.kwargs, outputs):
             self._actions.elsewhere(
                 partial(self._begin_elsewhere, task, work, function)
             )
             return False
         return self._look_up(task, work, function)
+
+    def _refuse(self, task: Task, function: FunctionIdentity) -> bool:
+        """Have a task executed with a key that no other has, and not kept."""
+        extras = task.extras
+        assert extras is not None
+        extras.key, extras.looked_up = os.urandom(32), time.time()
+        extras.refusal = f"it is not cached, because {function.refusal}"
+        extras.keep = False
+        app = task.spec.name
+        if app not in self._refused and len(self._refused) < _MOST_WARNINGS:
+            self._refused.add(app)
+            self._actions.warn(
+                f"Calls of {app!r} are not cached, because {function.refusal}. Give "
+                f"the app a version=, which then stands for its code, or name in "
+                f"depends_on= what it reaches so."
+            )
+        return self._lead(task, function)
 
     def _begin_elsewhere(
         self, task: Task, work: Work, function: FunctionIdentity
@@ -135,10 +174,14 @@ class Flights:
         extras.key, extras.looked_up = key, time.time()
         if before not in (None, key):  # an heir, whose function has changed meanwhile
             self._hand_on(task, before)
-        missing = missing_output(extras)
-        kept = self._results.get(key)
-        if kept is not None and kept[0] is None:
-            extras.refusal = missing or self._altered(extras, kept)
+        missing = ""
+        if extras.outputs or extras.streams:
+            missing = missing_output(extras)
+            kept = self._results.get(key)
+            if kept is not None and kept[0] is None:
+                extras.refusal = missing or self._altered(extras, kept)
+        if self._actions.forbidden(task):
+            extras.refusal = "a plugin forbids to use it"
         leader: Task | None = None
         with self._lock:
             kept = self._results.get(key) if not extras.refusal else None
@@ -168,21 +211,22 @@ class Flights:
         """Look for a leader's result in the store; if it is there, the flight lands."""
         extras = task.extras
         assert extras is not None
-        kept, result, extras.refusal = self._checkpoints.load(
-            task.spec.name, key, self._identify, missing
-        )
-        if kept is None:
+        keeper = self._keeper()
+        found = keeper.load(task.spec.name, key, self._identify, missing)
+        if isinstance(found, str):
+            extras.refusal = found
             return False
-        extras.refusal = self._altered(extras, kept)
+        result = kept(*found)
+        extras.refusal = self._altered(extras, result)
         if extras.refusal:
             return False
-        self._land(key, kept)
-        self._end_with(task, None, result)
+        self._land(key, result)
+        self._end_with(task, None, returned(found.value))
         return True
 
     def _identify(self, code: Any) -> bytes:
         """Give the identity of a class or function of the script."""
-        return self._keys().function(code).digest
+        return self._keys.function(code).digest
 
     def _lead(self, task: Task, function: FunctionIdentity) -> bool:
         """Have a task executed that leads its flight, unless it is cancelled.
@@ -199,22 +243,17 @@ class Flights:
         task.extras.code = function.digest
         return True
 
-    def _identity(
-        self, spec: AppSpec, function: Callable[..., Any]
-    ) -> FunctionIdentity:
-        return self._keys().function(
-            function, version=spec.version, depends_on=spec.depends_on
-        )
-
-    def note_changes(
-        self, spec: AppSpec, extras: Extras, function: Callable[..., Any]
-    ) -> None:
-        """Note if a function is not what it was when the key was made; never raises."""
+    def is_still(
+        self, spec: AppSpec, code: bytes, function: Callable[..., Any]
+    ) -> bool:
+        """Tell whether a function is what it was when a key was made; never raises."""
         try:
-            same = self._identity(spec, function).digest == extras.code
+            now = self._keys.function(
+                function, version=spec.version, depends_on=spec.depends_on
+            )
         except Exception:  # it has no identity any more
-            same = False
-        extras.keep &= same
+            return False
+        return now.digest == code
 
     def _follow(self, task: Task, leader: Task) -> None:
         if leader.spec.kind == "join":
@@ -224,7 +263,7 @@ class Flights:
     def _altered(self, extras: Extras, kept: Kept) -> str:
         """Say which output is not what the call made; ``""`` if all are."""
         outputs = _made_here(extras)
-        return altered(kept[1], outputs, self._keys().file) if outputs else ""
+        return altered(kept[1], outputs, self._keys.file) if outputs else ""
 
     def _key(self, task: Task, work: Work, function: FunctionIdentity) -> CallKey:
         spec = task.spec
@@ -232,7 +271,7 @@ class Flights:
         ignore = spec.not_in_key
         if task.extras.ignored:
             ignore = ignore.union(task.extras.ignored)
-        key, manifest = self._keys().key(
+        key, manifest = self._keys.key(
             spec.name, function, work.args, work.kwargs, ignore
         )
         if place := task.extras.place:
@@ -250,7 +289,7 @@ class Flights:
 
         Called with the scheduler's role: it neither reads nor writes files.
         """
-        if self._checkpoints.writes or not is_fixed(value) or not extras.keep:
+        if self._keeper().writes or not is_fixed(value) or not extras.keep:
             return False
         assert extras.key is not None
         self._land(extras.key, (None, value))
@@ -264,6 +303,12 @@ class Flights:
         """
         extras = task.extras
         assert extras is not None
+        if issubclass(type(value), KeptResult):
+            try:
+                value = value.fetch()
+            except Exception as error:
+                self._actions.fail(task, error)
+                return
         if not extras.keep:
             self._saved(task, value, None, None)
             return
@@ -271,7 +316,7 @@ class Flights:
         if not outputs:
             self._save(task, value, value)
             return
-        keys = self._keys()
+        keys = self._keys
 
         def save() -> None:
             self._save(task, value, produced(value, outputs, keys.file))
@@ -287,14 +332,14 @@ class Flights:
         assert extras.key is not None
         assert extras.manifest is not None
         try:
-            data = result_bytes(result, self._identify)
+            data = self._keeper().pack(result, self._identify)
         except BaseException as error:  # a pickler may raise anything
-            self._checkpoints.not_stored(task.spec.name, error)
+            self._keeper().not_stored(task.spec.name, error)
             self._saved(task, value, None, None)
             return
         saved = partial(self._saved, task, value, kept(result, data))
         app = task.spec.name
-        self._checkpoints.save(app, extras.key, data, extras.manifest, saved)
+        self._keeper().save(app, extras.key, data, extras.manifest, saved)
 
     def _saved(
         self, task: Task, value: Any, kept: Kept | None, error: CheckpointError | None
@@ -394,7 +439,7 @@ class Flights:
         forgotten before the task is looked up again, or it would be met again.
         """
         try:
-            result = result_value(kept[1].data, self._identify)
+            result = self._keeper().unpack(kept[1].data, self._identify)
         except BaseException:
             assert task.extras is not None
             assert task.extras.key is not None
@@ -403,7 +448,7 @@ class Flights:
                     del self._results[task.extras.key]
             self._actions.launch([task])
         else:
-            self._end_with(task, None, result)
+            self._end_with(task, None, returned(result))
 
     def _end_with(self, task: Task, error: BaseException | None, result: Any) -> None:
         state = TaskState.MEMOIZED if error is None else TaskState.FAILED
@@ -411,7 +456,7 @@ class Flights:
             task.extras.memo = "hit"
         if error is not None:  # here, and not in the step, which runs no user's code
             name_call(task, error)
-        self._actions.end(task, state, error, returned(result))
+        self._actions.end(task, state, error, result)
 
 
 def _with_place(manifest: Callable[[], Mapping[str, str]], part: str) -> dict[str, str]:

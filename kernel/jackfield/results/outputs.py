@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
-
-from jackfield.results.copies import Frozen, is_fixed
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from jackfield.files import File
@@ -22,6 +20,47 @@ result is what the function returned, if nobody can change that, or a ``Frozen``
 
 IdentifyFile: TypeAlias = Callable[[str], bytes]
 """Gives the identity of a local file: see ``KeyMaker.file``."""
+
+
+LARGE: Final = 1 << 20
+"""What has more bytes is unpickled on a thread that no other task waits for."""
+
+_ATOMS: Final = frozenset({int, float, str, bytes, bool, type(None), complex})
+_NAMED: Final = frozenset(
+    {
+        ("datetime", "date"),
+        ("datetime", "datetime"),
+        ("datetime", "time"),
+        ("datetime", "timedelta"),
+        ("decimal", "Decimal"),
+        ("builtins", "range"),
+        ("builtins", "ellipsis"),
+    }
+)
+"""More types whose values nobody can change, by name: imported only if used."""
+_FEW: Final = 16
+
+
+class Frozen(NamedTuple):
+    """A result that is kept as bytes.
+
+    Attributes:
+        data: It, pickled.
+        outputs: Name, as given, of each local file that the call made to its identity.
+    """
+
+    data: bytes | memoryview
+    outputs: Mapping[str, bytes]
+
+
+def is_fixed(value: Any) -> bool:
+    """Tell whether a value is small and unchangeable, so that it need not be copied."""
+    kind = type(value)
+    if kind in _ATOMS:
+        return True
+    if kind is tuple or kind is frozenset:
+        return len(value) <= _FEW and all(map(is_fixed, value))
+    return (kind.__module__, kind.__name__) in _NAMED
 
 
 @dataclass(frozen=True, slots=True)

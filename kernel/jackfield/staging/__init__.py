@@ -1,9 +1,8 @@
 """The contracts of staging: with providers, which move bytes, and with the mover.
 
 ``remote`` and ``transfer`` are what a provider gets; ``mover`` is what makes transfers
-of what providers do, and is a plugin as they are; ``movement`` is what an executor gets
-that runs transfers, and ``progress`` what they tell.
+of what providers do, and is a plugin as they are; ``progress`` is what they tell.
 
 Nothing here knows the kernel, because the same code runs inside tasks, on workers that
-share no file system with the driver (``jackfield.transfers.in_task``).
+share no file system with the driver (``mover.Courier``).
 """

@@ -1,28 +1,40 @@
 """The contract with what moves files: what it is given, and what it promises.
 
-A staging provider only moves bytes. What makes a transfer of them, with retries,
-verification, resumption and a cache, is the *mover*, which is a plugin too. The kernel
-knows which file is wanted, and by which tasks; see ``jackfield.transfers``.
+A staging provider only moves bytes. What makes transfers of them, with retries,
+verification, resumption and a cache, and has tasks that want one file share one
+transfer, is the *mover*, which is a plugin too. To the kernel a file is a future that
+tasks wait for.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
 
-from jackfield.errors import NoProviderError
+from jackfield.errors import KernelClosedError, NoProviderError
 from jackfield.files import redact
 from jackfield.staging.progress import OnProgress, ignore_progress
+from jackfield.staging.remote import log as alone
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterable, Sequence
+    from concurrent.futures import Future
+    from contextlib import AbstractContextManager
+    from logging import Logger
 
     from jackfield.files import File
-    from jackfield.staging.remote import Stop
+    from jackfield.staging.progress import Progress
+    from jackfield.staging.remote import RemoteInfo, Stop
 
 Hook: TypeAlias = Callable[[Any], Any]
+
+Errand: TypeAlias = Literal["stage_in", "stage_out", "verify"]
+"""What a task of a mover's does: it moves a file, on an executor that a plugin
+``transfers`` makes; or it only looks at a local one, on a thread of the kernel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +59,46 @@ class Provider:
     def unserved(self, url: str) -> NoProviderError:
         """Return the error that no plugin serves a URL."""
         shown = redact(url)
-        return NoProviderError(shown.partition("://")[0], shown, self.served)
+        return NoProviderError(shown.partition(":")[0], shown, self.served)
+
+
+def _start_nothing(errand: Errand, action: Callable[[], File]) -> NoReturn:
+    del action
+    raise KernelClosedError(f"there is no kernel that could start {errand!r}")
+
+
+def _tell_nobody(number: int, url: str, direction: str, progress: Progress) -> None:
+    del number, url, direction, progress
+
+
+@dataclass(frozen=True, slots=True)
+class MoverContext:
+    """What a mover gets of its kernel; by default there is none, and it only looks.
+
+    Attributes:
+        transfers: The table ``[transfers]``, checked.
+        staging: The tables ``[staging.SCHEME]``, checked.
+        credentials: The functions to ask what a name stands for
+            (``jackfield_credentials``).
+        provider: Gives the plugins' functions for a scheme, which others may be later.
+        directory: Where local copies lie; made by the mover when it is needed.
+        start: Submits a task of the kernel's own, which gives a file; on any thread. It
+            may call back into the mover, as where the kernel ends.
+        cut_short: Set when the run is cut short, before ``stop_all`` is called.
+        note: Tells observers of a transfer: its number, the URL without secrets,
+            ``"in"`` or ``"out"``, and how far it is.
+        log: The run's log.
+    """
+
+    transfers: Mapping[str, Any]
+    staging: Mapping[str, Mapping[str, Any]]
+    credentials: tuple[Callable[[str], Any], ...]
+    provider: Callable[[str], Provider]
+    directory: Path = Path("files")
+    start: Callable[[Errand, Callable[[], File]], Future[File]] = _start_nothing
+    cut_short: Event = field(default_factory=Event)
+    note: Callable[[int, str, str, Progress], object] = _tell_nobody
+    log: Logger = alone
 
 
 class Site(ABC):
@@ -56,21 +107,6 @@ class Site(ABC):
     It can be pickled, because workers that do not see the driver's files get it and
     move files themselves. Its methods may be called on any thread, on many at once.
     """
-
-    @property
-    @abstractmethod
-    def provider(self) -> Provider:
-        """Who moves its bytes."""
-
-    @property
-    @abstractmethod
-    def connections(self) -> int:
-        """How many of its files may be moved at the same time: at least 1."""
-
-    @property
-    @abstractmethod
-    def in_task(self) -> bool:
-        """Whether tasks are to move their files themselves, as configured."""
 
     @abstractmethod
     def stage_in(
@@ -82,8 +118,8 @@ class Site(ABC):
     ) -> File:
         """Bring a file, or the directory or pattern that its URL means.
 
-        When it returns, the file is complete and verified, under a name that
-        ``safe_name`` makes of its own. If it raises, nothing is left under that name.
+        When it returns, the file is complete and verified, under a safe name that is
+        made of its own. If it raises, nothing is left under that name.
 
         Args:
             file: Its ``size`` and ``sha256``, if declared, must be those that arrive.
@@ -111,25 +147,88 @@ class Site(ABC):
         a file there, as far as the provider keeps its own promise of that.
         """
 
+    @abstractmethod
+    def look(self, file: File, stop: Stop) -> RemoteInfo | None:
+        """Ask what the other side says of a file, and move nothing.
+
+        See ``stage_in`` for the arguments and errors.
+
+        Returns:
+            What it says; ``None`` if the provider cannot look without moving.
+        """
+
+
+class Courier(ABC):
+    """Moves the files of one task, in the worker that runs it. It can be pickled."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def moving(self) -> AbstractContextManager[Callable[[File], File]]:
+        """Return the context in which the task's function is called.
+
+        On entering it the inputs are brought; it gives what returns the local copy of
+        an input or output, and any other file as it is. When the function has returned,
+        the outputs are taken away, and what lies on the worker is removed in any case.
+
+        Raises:
+            TransferError: A file could not be moved; a staging provider may raise any
+                other exception for that.
+            MissingOutputs: The function has not made one of its outputs.
+        """
+
 
 class Mover(ABC):
-    """Moves the files of one kernel. May be used on any thread, without a lock."""
+    """Moves the files of one kernel. All methods may be called on any thread.
+
+    Where a method raises ``NoProviderError``, no plugin serves the file's scheme; a
+    ``ConfigurationError`` says that it is not allowed, or has wrong options.
+    """
 
     @abstractmethod
-    def site(self, scheme: str, host: str, provider: Provider) -> Site:
-        """Return the site of a scheme and host; the host may have a port but no user.
+    def site(self, file: File) -> Site:
+        """Return the site of a file, the same for files of one scheme and host."""
 
-        Called once for each, and again when the plugins of the scheme have changed.
+    @abstractmethod
+    def in_task(self, files: Iterable[File]) -> bool:
+        """Tell whether a task with these files is to move them itself, as configured.
 
-        Raises:
-            ConfigurationError: What is configured for it cannot be.
+        It then does, by ``courier``, and no later method here is called for them.
         """
 
     @abstractmethod
-    def verify(self, file: File) -> File:
-        """Compare a local file with what its user declares; return it.
+    def courier(
+        self, app: str, inputs: Sequence[File], outputs: Sequence[File]
+    ) -> Courier:
+        """Return what moves the files of a task, called ``app``, in its worker."""
 
-        Raises:
-            FileNotFoundError: There is no such file.
-            TransferError: It has another size or digest.
+    @abstractmethod
+    def fetch(self, file: File) -> Future[File]:
+        """Return the future of a file's local copy, the same for equal files.
+
+        A local file, whose size or digest is declared, is compared and not copied. Each
+        call counts as one task that wants the file, until ``release``. What has failed
+        is not shared: the next task tries anew.
         """
+
+    @abstractmethod
+    def release(self, files: Mapping[File, Future[Any] | None]) -> None:
+        """Count a task out that wanted files; cancel the transfers that nobody wants.
+
+        ``files`` has each file with the future that ``fetch`` has returned for it.
+        """
+
+    @abstractmethod
+    def place_output(self, file: File, task: int) -> File:
+        """Return a remote output of a task with the path that the app shall write."""
+
+    @abstractmethod
+    def send(self, file: File) -> Future[File]:
+        """Start to take an output to its URL; return the future of that.
+
+        One that is a local path is only compared with what its user declares.
+        """
+
+    @abstractmethod
+    def stop_all(self) -> None:
+        """Stop all files that are on their way. Called after ``cut_short`` is set."""

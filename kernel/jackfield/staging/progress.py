@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
-
-from jackfield import clock
-
-if TYPE_CHECKING:
-    from jackfield.staging.transfer import Transfer
+from typing import Literal, NamedTuple, TypeAlias
 
 Stage: TypeAlias = Literal[
     "started", "progress", "retrying", "done", "failed", "cancelled"
@@ -39,11 +34,3 @@ OnProgress: TypeAlias = Callable[[Progress], object]
 def ignore_progress(progress: Progress) -> None:
     """Do nothing; an ``OnProgress`` for callers that need none."""
     del progress
-
-
-def progress_of(transfer: Transfer, attempt: int, began: float) -> Progress:
-    """Return how far an attempt is that began at a time of ``clock.monotonic()``."""
-    seconds = max(clock.monotonic() - began, 1e-6)
-    rate = (transfer.moved - transfer.offset) / seconds
-    size = transfer.known.size
-    return Progress("progress", attempt, transfer.moved, size, rate)

@@ -160,8 +160,8 @@ class Remote:
     @property
     def scheme(self) -> str:
         """The URL's scheme, in lower case; ``file`` for a plain path."""
-        scheme, mark, _ = self.url.partition("://")
-        return scheme.lower() if mark else "file"
+        scheme, mark, _ = self.url.partition(":/")
+        return scheme.lower() if mark and "/" not in scheme else "file"
 
     @property
     def cancelled(self) -> Event:

@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-import io
-import os
-import sys
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING
 
 from jackfield import clock
-from jackfield.errors import RemoteChangedError, TransferError
 from jackfield.files import redact
 from jackfield.staging.remote import UNKNOWN, Remote, RemoteInfo
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
-
-BLOCK: Final = 1 << 20
-"""Bytes that are read and written at a time."""
-
-WRITEBACK: Final = 8 << 20
-"""Bytes of a file that is arriving after which the system is asked to write them out,
-so that little is left to wait for when the whole file is synced."""
+    from typing import BinaryIO
 
 
 @dataclass(eq=False, kw_only=True)
-class Transfer(Remote):
-    """One attempt at moving one file.
+class Transfer(Remote, ABC):
+    """One attempt at moving one file. The mover makes it, and counts what is moved.
 
     Attributes:
         path: Stage in: where to write, under a name that nobody else knows, in a
-            directory of its own. The kernel verifies the file and gives it its final
+            directory of its own. The mover verifies the file and gives it its final
             name. Stage out: the file to read, which must not be changed.
         offset: Stage in: how many bytes an earlier attempt has left in ``path``. This
             one may fetch only the rest. 0 if there are none.
@@ -42,12 +32,12 @@ class Transfer(Remote):
         sha256: Stage in: the digest that the content is going to be compared with, if
             the user has declared one. Then nobody need look at the file once more.
         max_bytes: Stage in: the number of bytes beyond which to give up, or ``None``.
-        sync: Stage in: whether the kernel syncs the file to the disk in the end.
+        sync: Stage in: whether the mover syncs the file to the disk in the end.
         moved: How many bytes have been moved so far, those of ``offset`` included.
         active: When the last of them were moved, by ``clock.monotonic()``.
         outgoing: Whether it is a stage-out.
         counted: Whether somebody counts ``moved``: ``receive`` and ``open`` do, and a
-            provider that calls ``advance``. Otherwise the kernel looks at the file's
+            provider that calls ``advance``. Otherwise the mover looks at the file's
             size. From the first bytes on, a transfer that stalls is broken off.
         stalled: Whether this attempt was broken off because nothing moved.
     """
@@ -64,6 +54,7 @@ class Transfer(Remote):
     counted: bool = False
     stalled: bool = False
 
+    @abstractmethod
     def receive(
         self,
         source: BinaryIO | Iterable[bytes],
@@ -87,29 +78,12 @@ class Transfer(Remote):
                 than the one that the earlier bytes are of.
             TransferCancelledError: Nobody wants the file any more.
         """
-        self._begin(info, start)
-        handle = _open_private(self.path, start)
-        begun = start
-        try:
-            for block in _blocks(source):
-                self.check()
-                self._check_size(self.moved + len(block))
-                _write(handle, block)
-                self.advance(len(block))
-                if self.sync and self.moved - begun >= WRITEBACK:
-                    _start_writeback(handle, begun, self.moved - begun)
-                    begun = self.moved
-        finally:
-            os.close(handle)
-        self.check()
-        return info
 
+    @abstractmethod
     def advance(self, moved: int) -> None:
         """Count bytes as moved: ``receive`` and ``open`` do that by themselves."""
-        self.counted = True
-        self.moved += moved
-        self.active = clock.monotonic()
 
+    @abstractmethod
     def open(self) -> BinaryIO:
         """Open the file to send.
 
@@ -117,108 +91,6 @@ class Transfer(Remote):
         transfer is cancelled. After a ``seek``, such as for a second try of the same
         request, counting goes on from the new position.
         """
-        return _OutgoingFile(self, io.FileIO(self.path, "rb"))  # type: ignore[return-value]  # a RawIOBase is read like one
-
-    def _begin(self, info: RemoteInfo, start: int) -> None:
-        if start not in (0, self.offset):
-            raise ValueError(f"start is {start}; expected 0 or {self.offset}.")
-        if start:
-            difference = self.known.differs(info)
-            if difference is not None:
-                raise RemoteChangedError(str(self), difference)
-        self.counted = True
-        self.moved = start
-        self.known = info
-        self.active = clock.monotonic()
-        self._check_size(info.size or 0)
-
-    def _check_size(self, size: int) -> None:
-        """Raise if ``size`` bytes are more than allowed or more than declared."""
-        if self.max_bytes is not None and size > self.max_bytes:
-            reason = f"it has more than max_bytes = {self.max_bytes} bytes"
-            raise TransferError(str(self), reason)
-        if self.known.size is not None and size > self.known.size:
-            reason = f"more than the {self.known.size} bytes arrive that were declared"
-            raise TransferError(str(self), reason, transient=True)
 
     def __repr__(self) -> str:
         return f"<Transfer {redact(self.url)} {self.moved} bytes>"
-
-
-def _blocks(source: Any) -> Iterator[bytes]:
-    read = getattr(source, "read", None)
-    if read is None:
-        yield from source
-        return
-    while block := read(BLOCK):
-        yield block
-
-
-def _write(handle: int, block: bytes) -> None:
-    """Write a whole block; one ``os.write`` may take less, as on a full disk."""
-    written = os.write(handle, block)
-    while written < len(block):
-        block = block[written:]
-        written = os.write(handle, block)
-
-
-def _start_writeback(handle: int, start: int, size: int) -> None:
-    """Ask the system to begin writing bytes of a file to the disk; do not wait.
-
-    The advice "these bytes are not needed any more" makes Linux do so. It drops from
-    memory only what is on the disk already, so nothing is lost.
-    """
-    if sys.platform == "linux":
-        with suppress(OSError):  # advice may fail; the sync will raise what matters
-            os.posix_fadvise(handle, start, size, os.POSIX_FADV_DONTNEED)
-
-
-def _open_private(path: Path, start: int) -> int:
-    """Open a file for writing: the one of an earlier attempt if ``start``, else anew.
-
-    It may be read by its owner alone, and must not be a symbolic link.
-    """
-    flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-    if start:
-        handle = os.open(path, flags)
-        os.lseek(handle, start, os.SEEK_SET)
-        return handle
-    with suppress(FileExistsError):  # left by an attempt that cannot be resumed
-        return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
-    return os.open(path, flags | os.O_TRUNC)
-
-
-class _OutgoingFile(io.RawIOBase):
-    """What ``Transfer.open`` returns: the local file, with its progress counted."""
-
-    def __init__(self, transfer: Transfer, file: io.FileIO) -> None:
-        self._transfer: Transfer = transfer
-        self._file: io.FileIO = file  # open: Python closes even a half-made object
-        transfer.counted, transfer.moved = True, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def fileno(self) -> int:
-        return self._file.fileno()
-
-    def readinto(self, buffer: Any) -> int:
-        self._transfer.check()
-        number = self._file.readinto(buffer) or 0
-        self._transfer.advance(number)
-        return number
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        position = self._file.seek(offset, whence)
-        self._transfer.moved = position
-        return position
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()

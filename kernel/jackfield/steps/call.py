@@ -6,22 +6,22 @@ import functools
 import inspect
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from types import BuiltinFunctionType, FunctionType
+from types import BuiltinFunctionType, FunctionType, MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from jackfield.errors import BadStdStreamFile, ConfigurationError
+from jackfield.errors import BadStdStreamFile, ConfigurationError, printable
 from jackfield.executors.coroutines import runnable
-from jackfield.files import CALLED_IN, File, as_file, here
-from jackfield.graph.arguments import find
-from jackfield.graph.calls import KEPT_STDERR
+from jackfield.files import CALLED_IN, KEPT_STDERR, File, as_file, here
+from jackfield.graph.arguments import ATOMIC, find
 from jackfield.graph.task import AppSpec, Extras, stream_file
+from jackfield.states import TaskView
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from jackfield.transfers.shared import SharedTransfers
+    from jackfield.staging.mover import Mover
 
 TASKS_PER_DIRECTORY: Final = 10_000
 """Entries in one directory of task logs; many more make file systems slow."""
@@ -35,6 +35,8 @@ _NOT_PLAIN: Final = (
     inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 )
 _SPECS_KEPT: Final = 1_000
+_NO_STREAMS: Final[Mapping[str, Any]] = MappingProxyType({})
+"""One for all calls: the garbage collector looks at whatever a task has of its own."""
 
 
 class AutoLogName:
@@ -57,12 +59,19 @@ class CallReader:
     """Reads calls of apps.
 
     With ``copies``, outputs with a ``file:`` URL are staged like remote ones.
-    ``transfers`` gives who knows where a remote output is to be written first.
+    ``transfers`` gives who knows where a remote output is to be written first;
+    ``name_stream`` asks plugins where ``AUTO_LOGNAME`` sends a stream.
     """
 
     def __init__(
-        self, run_dir: Path, transfers: Callable[[], SharedTransfers], *, copies: bool
+        self,
+        run_dir: Path,
+        transfers: Callable[[], Mover],
+        name_stream: Callable[[TaskView, str], Any],
+        *,
+        copies: bool,
     ) -> None:
+        self._name_stream = name_stream
         self._run_dir = run_dir
         self._began_in = "/"
         with suppress(FileNotFoundError):
@@ -84,8 +93,7 @@ class CallReader:
             BadStdStreamFile: A stream is no path, ``(path, mode)`` or file.
             NoProviderError: No plugin serves the scheme of a remote output.
         """
-        extras = Extras()
-        extras.walltime = spec.walltime
+        extras = Extras(walltime=spec.walltime, streams=_NO_STREAMS)
         if spec.kind == "bash":
             kwargs = {**kwargs, CALLED_IN: here("")}
         elif not spec.defaults and READ_BY_KERNEL.isdisjoint(kwargs):
@@ -136,7 +144,7 @@ class CallReader:
             if values.get(name) is None:
                 continue
             given, auto = values[name], values[name] is AUTO_LOGNAME
-            if auto:
+            if auto or name in spec.not_in_key:  # then nobody asks a hit for the file
                 extras.ignored = (*extras.ignored, name)
             streams[name] = self._stream(spec, task_id, extras.label, name, given)
             # A bash app gets a path as it was given, with the directory of the call,
@@ -175,7 +183,12 @@ class CallReader:
                 f"parameter of that name."
             )
         if isinstance(value, AutoLogName):
-            return stream_path(self._run_dir, task_id, spec.name, label, name)
+            view = TaskView(
+                task_id, spec.name, label, 1, (), None, spec.resources, None
+            )
+            value = self._name_stream(view, name)
+            if value is None:
+                return stream_path(self._run_dir, task_id, spec.name, label, name)
         path, mode = value, "a"
         if isinstance(value, tuple) and len(value) == 2:
             path, mode = value
@@ -194,6 +207,8 @@ class CallReader:
             place: Any = self._output(task_id, path)
         else:
             place = here(os.fsdecode(path))
+            if place == os.fsdecode(path):
+                return value
         return (place, mode) if isinstance(value, tuple) else place
 
 
@@ -221,6 +236,23 @@ def checked_walltime(app: str, value: Any) -> float:
     return float(value)
 
 
+def checked_resources(app: str, value: Any) -> dict[str, float]:
+    """Return amounts by the names of resources.
+
+    Raises:
+        ConfigurationError: It is no dict of these.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping) or not all(
+        isinstance(amount, int | float) and amount >= 0 for amount in value.values()
+    ):
+        raise ConfigurationError(
+            f"resources= of {app!r} is {value!r}; expected a dict of name to amount."
+        )
+    return dict(value)
+
+
 def _is_read(name: str, value: Any) -> bool:
     """Tell whether an argument of this name is what the kernel reads under it."""
     kind = type(value)
@@ -245,16 +277,16 @@ class Specs(dict[str, AppSpec]):
     def __missing__(self, name: str) -> AppSpec:
         if len(self) >= _SPECS_KEPT:
             self.clear()
-        spec = self[name] = AppSpec(name, executors=self._executors)
+        spec = self[name] = AppSpec(printable(str(name)), executors=self._executors)
         return spec
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """Return a function's name; a partial has that of the function in it."""
+    """Return a function's name as it may be printed; a partial has its function's."""
     while isinstance(function, functools.partial):
         function = function.func
     name = getattr(function, "__name__", None)
-    return name if isinstance(name, str) else type(function).__name__
+    return printable(name if isinstance(name, str) else type(function).__name__)
 
 
 def plain_call(
@@ -269,13 +301,20 @@ def plain_call(
     if type(function) is FunctionType:
         if function.__dict__ or function.__code__.co_flags & _NOT_PLAIN:
             target = runnable(name_of(function), function)
-        defaults, named = function.__defaults__ or (), function.__kwdefaults__ or {}
-        if (defaults or named) and find(defaults, named) is not None:
+        look = bool(function.__kwdefaults__)
+        for value in function.__defaults__ or ():
+            look = look or type(value) not in ATOMIC
+        if look and _waits_for_defaults(function):
             args, kwargs = with_defaults(function, args, kwargs)
             target = runnable(name_of(function), without_defaults(function))
     elif not isinstance(function, BuiltinFunctionType | type):
         target = runnable(name_of(function), function)
     return target, args, kwargs
+
+
+def _waits_for_defaults(function: FunctionType) -> bool:
+    defaults, named = function.__defaults__ or (), function.__kwdefaults__ or {}
+    return find(defaults, named) is not None
 
 
 def with_defaults(

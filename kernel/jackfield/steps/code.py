@@ -17,8 +17,8 @@ compared before the call on threads too.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from jackfield.errors import JackfieldError
 
@@ -28,42 +28,122 @@ if TYPE_CHECKING:
     from jackfield.graph.task import AppSpec, Task
     from jackfield.memo_keys import KeyMaker
     from jackfield.results.flights import Flights
+    from jackfield.steps.lazy import Lazy
 
 
 class CheckedCall:
-    """Calls a function, and notes after or before whether it is what its key says."""
+    """Calls a function, and notes after or before whether it is what its key says.
 
-    __slots__ = ("_before", "_note", "jackfield_sends")
+    Attributes:
+        jackfield_sends: The function.
+        jackfield_keeps: Whether it was that at each call so far.
+    """
+
+    __slots__ = (
+        "_before",
+        "_code",
+        "_flights",
+        "_spec",
+        "jackfield_keeps",
+        "jackfield_sends",
+    )
 
     def __init__(
-        self, function: Callable[..., Any], note: Callable[[], object], *, before: bool
+        self, function: Callable[..., Any], spec: AppSpec, code: bytes, memo: Flights
     ) -> None:
         self.jackfield_sends: Callable[..., Any] = function
-        self._note = note
-        self._before = before
+        self.jackfield_keeps: bool = True
+        self._spec = spec
+        self._code = code
+        self._flights = memo
+        self._before: bool = spec.version is not None and _is_pinned(spec)
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call the function."""
+        function = self.jackfield_sends
         if self._before:
-            self._note()
-            return self.jackfield_sends(*args, **kwargs)
+            self._note(function)
+            return function(*args, **kwargs)
         try:
-            return self.jackfield_sends(*args, **kwargs)
+            return function(*args, **kwargs)
         finally:
-            self._note()
+            self._note(function)
+
+    def _note(self, function: Callable[..., Any]) -> None:
+        if not _is_still(function, self._spec, self._code, self._flights):
+            self.jackfield_keeps = False
+
+    def serves(self, function: Callable[..., Any], spec: AppSpec, code: bytes) -> bool:
+        """Tell whether it may stand for the function of a further task.
+
+        It may not where each call may change the function for the next one: the results
+        of calls that share it are kept or not together.
+        """
+        return (
+            self.jackfield_sends is function
+            and self._spec is spec
+            and self._code == code
+            and not self._before
+        )
+
+
+class Looked(NamedTuple):
+    """What was found out of a work's function when it was to be sent.
+
+    Attributes:
+        function: The function.
+        spec: The app.
+        code: What its key says that the function is; ``b""`` if it has none.
+        sent: What is sent for it.
+        keep: Whether the result may be kept.
+    """
+
+    function: Callable[..., Any]
+    spec: AppSpec
+    code: bytes
+    sent: Callable[..., Any]
+    keep: bool
 
 
 class PresentCode:
     """Says what to give to executors in a function's place."""
 
-    def __init__(
-        self, keys: Callable[[], KeyMaker], flights: Callable[[], Flights]
-    ) -> None:
+    def __init__(self, keys: Callable[[], KeyMaker], flights: Lazy[Flights]) -> None:
         self._keys = keys
         self._flights = flights
         self._blocked = False
 
-    def sent(self, work: Work, code: bytes) -> Callable[..., Any]:
+    def send(self, task: Task, work: Work, before: Looked | None) -> Looked:
+        """Put what is to be sent in the place of a work's function.
+
+        Calls of one function that are submitted together are looked at once: ``before``
+        is what was returned for the work before this one.
+        """
+        extras = task.extras
+        code = b"" if extras is None else extras.code
+        if (
+            before is None
+            or before.function is not work.function
+            or before.spec is not task.spec
+            or before.code != code
+        ):
+            before = self._look(task, work, code)
+        work.function = before.sent
+        if extras is not None:
+            extras.keep &= before.keep
+        return before
+
+    def _look(self, task: Task, work: Work, code: bytes) -> Looked:
+        function = work.function
+        sent = self._sent(work, code)
+        keep = True
+        if code:
+            keep = _is_still(original(sent), task.spec, code, self._flights())
+            if sent is not function:
+                keep &= sent.jackfield_keeps  # type: ignore[attr-defined]  # as ``KeyMaker.sent`` says
+        return Looked(function, task.spec, code, sent, keep)
+
+    def _sent(self, work: Work, code: bytes) -> Callable[..., Any]:
         """Return what to send for a work; without a plugin for it, the function."""
         if self._blocked:
             return work.function
@@ -74,30 +154,50 @@ class PresentCode:
             return work.function
         return keys.sent(work.name, work.function, code)
 
-    def check(self, task: Task, work: Work, *, sent: bool) -> None:
-        """See to it that the result of a cached call is kept only of the key's code."""
+    def check(self, task: Task, work: Work, before: CheckedCall | None) -> CheckedCall:
+        """See to it that a result made on a thread is kept only of the key's code.
+
+        ``before`` is what was returned for the work before, of those that are submitted
+        together: calls of one function share it.
+        """
         extras = task.extras
         assert extras is not None
         function = original(work.function)
-        own = _without_wrappers(function)
-        note = partial(self._flights().note_changes, task.spec, extras, own)
-        if sent:
-            note()
-            if function is not work.function:
-                extras.keep &= work.function.jackfield_keeps  # type: ignore[attr-defined]  # as ``KeyMaker.sent`` says
-        else:
-            before = _is_pinned(task.spec)
-            work.function = CheckedCall(function, note, before=before)
+        if before is None or not before.serves(function, task.spec, extras.code):
+            before = CheckedCall(function, task.spec, extras.code, self._flights())
+        work.function = before
+        return before
 
     def stale(self, work: Work, error: StaleCodeError) -> None:
         """Tell that a worker has had other code: the next ``sent`` goes by that."""
         self._keys().stale(work.name, work.function, error)
 
 
+def keeps(function: Callable[..., Any]) -> bool:
+    """Tell whether a result may be kept, of what was submitted to an executor."""
+    checks = type(function) is CheckedCall  # an object may pretend to be of any class
+    return cast("CheckedCall", function).jackfield_keeps if checks else True
+
+
 def original(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return the function that something stands for which was given to an executor."""
-    stands = hasattr(type(function), "jackfield_sends")  # an object may have anything
-    return function.jackfield_sends if stands else function  # type: ignore[attr-defined]  # looked up in its type
+    kind = type(function)  # because an object may have anything
+    if kind is not FunctionType and hasattr(kind, "jackfield_sends"):
+        function = function.jackfield_sends  # type: ignore[attr-defined]  # looked up in its type
+    return function
+
+
+def innermost(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the user's function, without what sends it or is put around it.
+
+    That is what stages its files and what enforces its walltime.
+    """
+    function = original(function)
+    while type(function) is not FunctionType and getattr(
+        type(function), "wraps_tasks", False
+    ):
+        function = function.function  # type: ignore[attr-defined]  # as they all have
+    return function
 
 
 def _is_pinned(spec: AppSpec) -> bool:
@@ -109,11 +209,8 @@ def _is_pinned(spec: AppSpec) -> bool:
     return pinned and not spec.name.endswith("<lambda>")
 
 
-def _without_wrappers(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a task's own function, of which its memo key was made.
-
-    Around it may be what stages its files and what enforces its walltime.
-    """
-    while getattr(type(function), "wraps_tasks", False):
-        function = function.function  # type: ignore[attr-defined]  # as they all have
-    return function
+def _is_still(
+    function: Callable[..., Any], spec: AppSpec, code: bytes, flights: Flights
+) -> bool:
+    """Tell whether a task's own function is still what its key says."""
+    return flights.is_still(spec, code, innermost(function))

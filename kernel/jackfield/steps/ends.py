@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from jackfield.errors import TaskExitError, one_line
 from jackfield.futures.future import Cancellation, claim_cancel, settle
 from jackfield.graph import transitions
-from jackfield.graph.dependency_errors import dependency_error, name_call, notes_of
+from jackfield.graph.dependency_errors import dependency_error, line_of, name_call
 from jackfield.states import FINAL, TaskState
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from jackfield.files import File
     from jackfield.futures.future import Ending
-    from jackfield.graph.events import Observation
+    from jackfield.graph.observation import Observation
     from jackfield.graph.state import Barriers, Closing, Tally
     from jackfield.graph.task import Task
     from jackfield.graph.transitions import Effects
@@ -112,6 +112,8 @@ class EndRecorder:
             self._not_succeeded(task, error, effects)
         if self._observation.tasks is not None:
             self._observation.tasks.note((task,), error)
+        if effects.noted is not None:
+            effects.noted.end(task, task.work)
         if self._barriers.standing:  # after the failure is noted: they may look at it
             self._barriers.lower(task.id)
         task.forget()
@@ -161,8 +163,7 @@ class Ends:
         whoever asks for the result, such as a plugin's ``SystemExit``, is wrapped.
         """
         if not isinstance(error, Exception):
-            reason = " ".join([one_line(error), *notes_of(error)])
-            wrapped = TaskExitError(task.spec.name, reason)
+            wrapped = TaskExitError(task.spec.name, line_of(error))
             wrapped.__cause__ = error
             error = wrapped
         name_call(task, error)
@@ -200,7 +201,10 @@ class Ends:
     def release(self, dependents: Iterable[Task], effects: Effects) -> None:
         """Count a success on tasks that wait for it."""
         for task in transitions.release(dependents):
-            if task.state is TaskState.JOINING:
+            blamed = None if task.extras is None else task.extras.blamed
+            if blamed is not None:
+                self.fail_dependents(blamed, [task], effects)
+            elif task.state is TaskState.JOINING:
                 effects.joined.append(task)
             else:
                 effects.ready.append(task)

@@ -14,26 +14,32 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jackfield.abc import Outcome, Work
+from jackfield.clock import monotonic
 from jackfield.errors import ExecutorError
 from jackfield.futures.future import take_callbacks
 from jackfield.graph import transitions
 from jackfield.graph.task import Task, own_tasks
 from jackfield.graph.transitions import Effects, Ended
 from jackfield.states import FINAL, TaskState
+from jackfield.steps.code import keeps
 from jackfield.steps.finish import MAY_HOLD, has_left_futures
+from jackfield.stream import Notes
 
 if TYPE_CHECKING:
     from logging import Logger
 
     from jackfield.futures.callbacks import CallbackRunner
     from jackfield.futures.future import Ending
+    from jackfield.graph.observation import Observation
     from jackfield.graph.route import ExecutorEntry
     from jackfield.graph.scheduler import Scheduler
     from jackfield.graph.state import Closing, Tally
     from jackfield.graph.task import Extras, Home
+    from jackfield.results.flights import Flights
     from jackfield.steps.ends import Ends
     from jackfield.steps.finish import Finisher
     from jackfield.steps.launch import Launcher
+    from jackfield.steps.lazy import Lazy
     from jackfield.steps.throttle import Throttle
 
 
@@ -62,6 +68,7 @@ class Intake:
 
     Those that come too late, or whose dependency has failed, are ended by ``ends``.
     ``release_files`` notes that a task does not want its files any more.
+    ``observation`` tells observers who waits.
     """
 
     def __init__(
@@ -70,12 +77,14 @@ class Intake:
         home: Home,
         closing: Closing,
         ends: Ends,
+        observation: Observation,
         release_files: Callable[..., None],
     ) -> None:
         self._live = live
         self._home = home
         self._closing = closing
         self._ends = ends
+        self._observation = observation
         self._release_files = release_files
 
     def admit(self, task: Task, effects: Effects) -> None:
@@ -92,6 +101,8 @@ class Intake:
             self._live[task.id] = task
             task.state = TaskState.READY
             effects.ready.append(task)
+            if effects.noted is not None:
+                effects.noted.new.append(task)
 
     def wait_for_late_files(self, task: Task, effects: Effects) -> None:
         """Have a task wait for files that turned up in the results that it got."""
@@ -105,12 +116,17 @@ class Intake:
             self._wait(task, own_tasks(found.futures, self._home), effects)
 
     def _wait(self, task: Task, parents: Iterable[Task], effects: Effects) -> None:
+        if effects.noted is not None:
+            effects.noted.new.append(task)
+            effects.noted.edges.append((task, parents))
         failed = transitions.add(self._live, task, parents)
         if failed is not None:
             self._ends.fail_dependents(failed, [task], effects)
         elif task.waiting == 0:
             task.state = TaskState.READY
             effects.ready.append(task)
+        elif self._observation.tasks is not None:
+            self._observation.tasks.note((task,))
 
 
 class Reports:
@@ -121,23 +137,25 @@ class Reports:
     Args:
         live: The tasks that are registered and not ended.
         tally: Counts the strays.
-        keep_at_once: Keeps the result of a cached task in memory and returns True; or
-            False, if it has to be stored too.
+        memo: The flights: they keep results of cached tasks.
         failed: Handles a failed attempt.
         returned: Does what follows a function's return.
+        observation: Tells observers of tasks that are finishing.
     """
 
     def __init__(
         self,
         live: dict[int, Task],
         tally: Tally,
-        keep_at_once: Callable[[Extras, Any], bool],
+        memo: Lazy[Flights],
         failed: Callable[[Task, BaseException], None],
         returned: Callable[[Task, Any], None],
+        observation: Observation,
     ) -> None:
         self._live = live
         self._tally = tally
-        self._keep_at_once = keep_at_once
+        self._observation = observation
+        self._memo = memo
         self._failed = failed
         self._returned = returned
 
@@ -161,6 +179,9 @@ class Reports:
         task.state = TaskState.FINISHING
         if entry.faults and not isinstance(error, ExecutorError):
             entry.faults = 0  # it works, whatever the task has raised
+        extras = task.extras
+        if extras is not None and extras.keep:
+            extras.keep = keeps(work.function)
         if error is not None:
             if not isinstance(error, BaseException):
                 kind = type(error).__name__
@@ -168,11 +189,20 @@ class Reports:
                 error = ExecutorError(entry.label, reason)
             effects.rest.append((self._failed, task, error))
         elif type(value) in MAY_HOLD and has_left_futures(task, value):
-            effects.rest.append((self._returned, task, value))
-        elif task.extras is None or self._ends_at_once(task, task.extras, value):
+            self._finish(task, value, effects)
+        elif extras is None or self._ends_at_once(task, extras, value):
             endings.append((task.future, None, value, task, TaskState.SUCCEEDED))
         else:
-            effects.rest.append((self._returned, task, value))
+            self._finish(task, value, effects)
+
+    def _finish(self, task: Task, value: Any, effects: Effects) -> None:
+        """Have done what is left to do after the function."""
+        effects.rest.append((self._returned, task, value))
+        if self._observation.tasks is not None:
+            self._observation.tasks.note((task,))
+        launched = task.launched_at()
+        if launched is not None:
+            task.launched = launched[0], monotonic()
 
     def _ends_at_once(self, task: Task, extras: Extras, value: Any) -> bool:
         """Tell whether nothing is left to do after the function.
@@ -181,8 +211,10 @@ class Reports:
         """
         if task.spec.kind == "join" or extras.outputs or extras.streams:
             return False
-        # A task that is not looked up, or was a hit, has no result to keep.
-        return extras.memo != "miss" or self._keep_at_once(extras, value)
+        if extras.memo != "miss":  # not looked up, or a hit: no result to keep
+            return True
+        flights = self._memo.made  # by the look-up
+        return flights is not None and flights.keep_at_once(extras, value)
 
     def take_nonsense(
         self, report: Any, endings: list[Ending], effects: Effects
@@ -205,7 +237,8 @@ class EffectRunner:
     """Does what a step calls for, without the role, on the thread that took the step.
 
     Submitters that ``max_pending`` blocks wait at the throttle until tasks end.
-    ``fail`` ends a task with an error; ``fault`` logs what is a bug of the kernel.
+    ``observation`` tells observers of tasks that are ready. ``fail`` ends a task with
+    an error; ``fault`` logs what is a bug of the kernel.
     """
 
     def __init__(
@@ -214,6 +247,7 @@ class EffectRunner:
         callbacks: CallbackRunner,
         throttle: Throttle,
         finisher: Finisher,
+        observation: Observation,
         *,
         fail: Callable[[Task, BaseException], None],
         fault: Callable[[BaseException], None],
@@ -222,17 +256,19 @@ class EffectRunner:
         self._callbacks = callbacks
         self._throttle = throttle
         self._complete_join = finisher.complete_join
+        self._observation = observation
         self._fail = fail
         self._fault = fault
 
     def run(self, effects: Effects) -> None:
         """Launch what is ready, wake who waits, then run others' code."""
         if effects.ready:
+            if self._observation.tasks is not None:
+                ready = filter(_is_told_ready, effects.ready)
+                self._observation.tasks.note(ready)
             self._launch(effects.ready)
-        for future in effects.ended:
-            callbacks = take_callbacks(future)
-            if callbacks:
-                self._callbacks.put(future, callbacks)
+        for future, callbacks in take_callbacks(effects.ended):
+            self._callbacks.put(future, callbacks)
         if self._throttle.waiting:
             self._throttle.let_all_look()
         for task in effects.joined:
@@ -249,10 +285,17 @@ class EffectRunner:
             self._fault(error)
 
 
+def _is_told_ready(task: Task) -> bool:
+    """Tell whether a task had, or has, something to do before it is submitted."""
+    waited = task.parents is not None or task.found is not None or task.attempt > 1
+    return waited or task.spec.cache
+
+
 class Engine:
     """Works the inbox off. ``step`` is called with the role, by the scheduler.
 
-    What a control raises is a bug of the kernel, and goes to ``fault``.
+    What a control raises is a bug of the kernel, and goes to ``fault``. Observers get
+    what is noted of a step by ``observation``.
     """
 
     def __init__(
@@ -260,8 +303,10 @@ class Engine:
         intake: Intake,
         reports: Reports,
         ends: Ends,
+        observation: Observation,
         fault: Callable[[BaseException], None],
     ) -> None:
+        self._observation = observation
         self._admit = intake.admit
         self._take = reports.take
         self._reports = reports
@@ -271,6 +316,9 @@ class Engine:
     def step(self, inbox: deque[Any], limit: int) -> Effects:
         """Work off up to ``limit`` items; return what they call for."""
         effects = Effects()
+        runs = self._observation.runs
+        if runs is not None:
+            effects.noted = Notes(calls=runs.calls > 0)
         endings: list[Ending] = []
         admit, take = self._admit, self._take
         for _ in range(limit):
@@ -299,6 +347,8 @@ class Engine:
             # At the first failure of an eager run. An item of its own, behind those
             # that are in the inbox already.
             inbox.append(self._ends.cancel_all_not_begun)
+        if runs is not None and effects.noted is not None:
+            runs.put(effects.noted)
         return effects
 
     def _run_control(

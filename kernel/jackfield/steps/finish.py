@@ -26,8 +26,8 @@ from jackfield.states import FINAL
 if TYPE_CHECKING:
     from jackfield.graph.task import Task
     from jackfield.graph.transitions import Effects
+    from jackfield.staging.mover import Mover
     from jackfield.steps.join import Joins
-    from jackfield.transfers.shared import SharedTransfers
 
 
 MAY_HOLD: Final = frozenset({AppFuture, DataFuture, list, tuple})
@@ -65,7 +65,7 @@ class Finisher:
     def __init__(
         self,
         *,
-        transfers: Callable[[], SharedTransfers],
+        transfers: Callable[[], Mover],
         joins: Joins,
         retry: Callable[[Task, BaseException], None],
         succeed: Callable[[Task, Any], None],
@@ -133,7 +133,10 @@ class Finisher:
                 self._succeed(task, value)
 
     def _outputs(self, task: Task) -> list[Future[Any]]:
-        """Look for a task's outputs; return the transfers that stage them out.
+        """Look for a task's outputs; return what ends when they are right and there.
+
+        These are the transfers that stage them out, and of local files that a size or
+        digest is declared for the comparisons with it.
 
         Raises:
             MissingOutputs: Some have not been made, or are no files. Who reads from a
@@ -145,7 +148,12 @@ class Finisher:
         missing = list(filter(None, [_lack(file.filepath) for file in extras.outputs]))
         if missing:
             raise MissingOutputs(task.spec.name, missing)
-        return [self._transfers().send(file) for file in extras.remote_outputs()]
+        files = extras.remote_outputs()
+        files += [one for one in extras.outputs if one.declared and one not in files]
+        sent: list[Future[Any]] = [self._transfers().send(file) for file in files]
+        for one in own_tasks(sent, task.home):
+            one.note_parent(task)
+        return sent
 
 
 def _lack(path: str) -> str:

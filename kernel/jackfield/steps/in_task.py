@@ -8,31 +8,47 @@ known, and its function is wrapped when it is handed over: after its memo key wa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from jackfield.executors.walltime import without_walltime
-from jackfield.graph.arguments import find
+from jackfield.abc import LimitedCall
+from jackfield.graph.arguments import find, substitute
 
 if TYPE_CHECKING:
     from jackfield.executors.pool import ExecutorPool
     from jackfield.files import File
     from jackfield.graph.task import Task
-    from jackfield.transfers.shared import SharedTransfers
+    from jackfield.staging.mover import Courier, Mover
+
+
+@dataclass(frozen=True, slots=True)
+class StagedCall:
+    """What the worker calls: a task's function, with the moves of its files around."""
+
+    wraps_tasks: ClassVar[bool] = True
+
+    function: Callable[..., Any]
+    courier: Courier
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Call the function with local copies of files; raises what ``moving`` does."""
+        with self.courier.moving() as local:
+            args, kwargs = substitute(args, kwargs, local)
+            return self.function(*args, **kwargs)
 
 
 class InTask:
     """Decides whether a task moves its files itself, and wraps its function if so."""
 
-    def __init__(
-        self, pool: ExecutorPool, transfers: Callable[[], SharedTransfers]
-    ) -> None:
+    def __init__(self, pool: ExecutorPool, transfers: Callable[[], Mover]) -> None:
         self._pool = pool
         self._transfers = transfers
 
     def decide(self, task: Task, files: Iterable[File]) -> bool:
         """Tell whether a task with these remote files moves them itself; note it."""
         route = self._pool.route(task.spec, task.time_limit)
-        if not self._transfers().in_task(files, route):
+        here = all(one.capabilities.shared_filesystem for one in route.entries)
+        if here and not self._transfers().in_task(files):
             return False
         task.need_extras().in_task = True
         return True
@@ -42,12 +58,13 @@ class InTask:
         work, extras = task.work, task.extras
         if work is None or extras is None or not extras.in_task:
             return
-        from jackfield.transfers.in_task import StagedCall  # few tasks need it
-
-        if isinstance(without_walltime(work.function), StagedCall):  # a retry
+        function = work.function
+        if isinstance(function, LimitedCall):
+            function = function.function
+        if isinstance(function, StagedCall):  # a retry
             return
-        outputs = extras.remote_outputs()
         found = find(work.args, dict(work.kwargs))
-        files = [*outputs, *(found.files if found is not None else ())]
-        sites = {file.url: self._transfers().site(file) for file in files}
-        work.function = StagedCall(task.spec.name, work.function, sites, outputs)
+        inputs = list(found.files) if found is not None else []
+        outputs = extras.remote_outputs()
+        courier = self._transfers().courier(task.spec.name, inputs, outputs)
+        work.function = StagedCall(work.function, courier)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from concurrent.futures import Future
 
+    from jackfield.graph.observation import Observation
     from jackfield.graph.task import Home
     from jackfield.graph.transitions import Effects
     from jackfield.results.flights import Flights
@@ -30,7 +31,8 @@ class Joins:
     """Has tasks wait for inner futures, and finds joins that wait for themselves.
 
     Futures that are no tasks of this kernel are watched by ``foreign``. ``memo`` gives
-    the flights, made on first use: they know which calls follow which.
+    the flights, made on first use: they know which calls follow which. ``observation``
+    tells observers who joins.
     """
 
     def __init__(
@@ -40,8 +42,10 @@ class Joins:
         ends: Ends,
         foreign: ForeignFutures,
         memo: Lazy[Flights],
+        observation: Observation,
     ) -> None:
         self._live = live
+        self._observation = observation
         self._home = home
         self._ends = ends
         self._foreign = foreign
@@ -68,12 +72,14 @@ class Joins:
         task.extras.value = value
         task.waiting = len(foreign)  # ``add`` counts our own tasks besides
         task.extras.inner = own
+        if self._observation.tasks is not None:
+            self._observation.tasks.note((task,))
         followed = self._memo.made is not None and self._memo.made.joins_followed
         risky = followed and self._waits_for(task, own) is not None
-        failed = transitions.add(self._live, task, own)
+        failed = task.extras.blamed = transitions.add(self._live, task, own)
         if risky:
             self._refuse_circles_through(task, effects)
-        if failed is not None:
+        if failed is not None and (task.waiting == 0 or not task.extras.joining):
             self._ends.fail_dependents(failed, [task], effects)
         elif task.waiting == 0:
             effects.joined.append(task)

@@ -9,28 +9,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from jackfield.abc import LimitedCall
 from jackfield.errors import ExecutorError, one_line
 from jackfield.executors.selection import select
-from jackfield.executors.walltime import soft_walltime, without_walltime
 from jackfield.futures.future import Cancellation, holding_ends
 from jackfield.graph.route import Route
 from jackfield.states import TaskState
+from jackfield.steps.prepare import read_kept
 
 if TYPE_CHECKING:
     from jackfield.abc import Work
     from jackfield.executors.pool import ExecutorPool
-    from jackfield.graph.events import Observation
+    from jackfield.graph.observation import Observation
     from jackfield.graph.route import ExecutorEntry
     from jackfield.graph.scheduler import Scheduler
     from jackfield.graph.state import Closing
-    from jackfield.graph.task import Task
+    from jackfield.graph.task import Extras, Task
     from jackfield.graph.transitions import Effects
     from jackfield.plugins.manager import PluginManager
-    from jackfield.steps.code import PresentCode
+    from jackfield.steps.code import CheckedCall, Looked, PresentCode
     from jackfield.steps.ends import Ends
     from jackfield.steps.in_task import InTask
+    from jackfield.steps.lazy import Lazy
     from jackfield.steps.prepare import Preparer
 
 
@@ -122,7 +124,8 @@ class Handover:
     """Submits tasks to the executor that was chosen for them.
 
     Those that were cancelled on their way here are ended. For each of these, ``free``
-    lets another task with the same memo key run in its place.
+    lets another task with the same memo key run in its place. ``limited`` gives what
+    enforces walltimes where an executor does not.
     """
 
     def __init__(
@@ -134,6 +137,7 @@ class Handover:
         in_task: InTask,
         code: PresentCode,
         free: Callable[[Task], None],
+        limited: Lazy[type[LimitedCall]],
     ) -> None:
         self._scheduler = scheduler
         self._ends = ends
@@ -142,6 +146,7 @@ class Handover:
         self._in_task = in_task
         self._code = code
         self._free = free
+        self._limited = limited
 
     def submit(self, entry: ExecutorEntry, tasks: Sequence[Task]) -> None:
         """Hand tasks over; those whose future was cancelled meanwhile are ended."""
@@ -150,30 +155,33 @@ class Handover:
             self._drop_cancelled(tasks)
         works: list[Work] = []
         isolated = entry.capabilities.isolated
-        last: Any = None
-        sent: Any = None
+        looked: Looked | None = None
+        checked: CheckedCall | None = None
         for task in submitted:
             work = task.work
             if work is None:  # ended by ``end_all_unreported`` since it was marked
                 continue
-            plain = task.extras is None and task.spec.walltime is None
+            extras = task.extras
+            limit = task.spec.walltime if extras is None else extras.walltime
             try:
-                if not plain:
+                if work.kept and not _may_keep(work, entry, extras):
+                    read_kept(work)
+                if extras is not None and extras.in_task:
                     self._in_task.wrap(task)
-                    _apply_walltime(task, work, entry)
-                if isolated:  # calls of one function in a row: looked at once
-                    if work.function is not last or task.extras is not None:
-                        code = b"" if task.extras is None else task.extras.code
-                        last, sent = work.function, self._code.sent(work, code)
-                    work.function = sent
-                if task.extras is not None and task.extras.memo == "miss":
-                    self._code.check(task, work, sent=isolated)
+                if limit is not None:
+                    apply_walltime(work, limit, entry, self._limited)
+                if isolated:
+                    looked = self._code.send(task, work, looked)
+                elif extras is not None and extras.memo == "miss":
+                    checked = self._code.check(task, work, checked)
             except BaseException as error:
                 self._ends.fail(task, error)
                 continue
             works.append(work)
         if self._observation.tasks is not None:
             self._observation.tasks.note(submitted)
+        if self._observation.runs is not None:
+            self._observation.launch(submitted, works)
         try:
             entry.submit(works)
         except BaseException as error:
@@ -206,6 +214,16 @@ class Handover:
                 self._scheduler.control(partial(self._ends.end_cancelled, task))
 
 
+def _may_keep(work: Work, entry: ExecutorEntry, extras: Extras | None) -> bool:
+    """Tell whether an executor gets kept results as they are.
+
+    It must have kept them itself, and nobody may have to look into them for files.
+    """
+    if extras is not None and extras.in_task:
+        return False
+    return all(kept.executor == entry.label for kept in work.kept)
+
+
 def _mark_submitted(tasks: Sequence[Task], entry: ExecutorEntry) -> list[Task]:
     """Note the executor of those tasks whose future is pending, and return them.
 
@@ -225,12 +243,21 @@ def _mark_submitted(tasks: Sequence[Task], entry: ExecutorEntry) -> list[Task]:
     return pending
 
 
-def _apply_walltime(task: Task, work: Work, entry: ExecutorEntry) -> None:
-    """Have the walltime enforced: by the executor if it can kill, else in the task."""
-    seconds = task.time_limit
-    work.walltime = None
-    if seconds is not None and entry.capabilities.walltime != "kill":
-        work.function = soft_walltime(work.function, work.name, seconds)  # or has it
+def apply_walltime(
+    work: Work, seconds: float, entry: ExecutorEntry, limited: Lazy[type[LimitedCall]]
+) -> None:
+    """Have a walltime enforced: by the executor if it can kill, else in the task.
+
+    A function that has just this walltime is left as it is. So it is one object,
+    however often its task is tried: what workers had to be sent with it is remembered
+    by the object.
+    """
+    function = work.function
+    has = function if isinstance(function, LimitedCall) else None
+    if entry.capabilities.walltime == "kill":
+        work.function = function if has is None else has.function
+        work.walltime = seconds
         return
-    work.function = without_walltime(work.function)
-    work.walltime = seconds
+    work.walltime = None
+    if has is None or (has.name, has.seconds) != (work.name, seconds):
+        work.function = limited()(function, work.name, seconds)

@@ -13,15 +13,25 @@ from typing import TYPE_CHECKING, Any, Final
 from jackfield.files import File
 from jackfield.futures import KernelFuture
 from jackfield.futures.future import succeeded, value_of
-from jackfield.graph.arguments import Found, candidates, put_in, substitute
+from jackfield.graph.arguments import (
+    Found,
+    are_shallow,
+    candidates,
+    put_in,
+    substitute,
+    with_values,
+)
+from jackfield.kept import Kept
 
 if TYPE_CHECKING:
     from jackfield.abc import Work
+    from jackfield.graph.arguments import Opener
     from jackfield.graph.task import Task
     from jackfield.graph.transitions import Effects
     from jackfield.results.flights import Flights
+    from jackfield.staging.mover import Mover
     from jackfield.steps.in_task import InTask
-    from jackfield.transfers.shared import SharedTransfers
+    from jackfield.steps.lazy import Lazy
 
 _LISTS: Final = (list, tuple)
 
@@ -30,8 +40,9 @@ class Preparer:
     """Makes tasks ready to be handed over.
 
     With ``deep``, futures are looked for in containers. Files are moved by the task
-    itself if ``in_task`` says so, and otherwise by ``transfers``. ``memo`` gives who
-    looks cached calls up; it is ``None`` where no app is cached.
+    itself if ``in_task`` says so, and otherwise by ``transfers``. ``memo`` returns what
+    looks cached calls up; it is ``None`` where no app is cached. ``opener`` returns
+    what asks plugins for the futures in values of other classes.
     """
 
     def __init__(
@@ -39,8 +50,9 @@ class Preparer:
         *,
         deep: bool,
         in_task: InTask,
-        transfers: Callable[[], SharedTransfers],
-        memo: Callable[[], Flights] | None,
+        transfers: Callable[[], Mover],
+        memo: Lazy[Flights] | None,
+        opener: Callable[[], Opener | None],
         wait_for_late_files: Callable[[Task, Effects], None],
         control: Callable[[Callable[[Effects], None]], None],
     ) -> None:
@@ -48,6 +60,7 @@ class Preparer:
         self._in_task = in_task
         self._transfers = transfers
         self._memo = memo
+        self._opener = opener
         self._wait_for_late_files = wait_for_late_files
         self._control = control
 
@@ -64,23 +77,37 @@ class Preparer:
             self._await_files(task, late)
             return False
         if task.spec.cache and self._memo is not None:
-            return self._memo().begin(task)
+            if work.kept:  # the key is made of values
+                read_kept(work)
+            return (self._memo.made or self._memo()).begin(task)
         return True
 
     def _put_values_in(self, task: Task, work: Work) -> list[File]:
         """Replace futures and files; return remote files that results have brought."""
         late: list[File] = []
+        kept: list[Kept] = []
         if task.parents is not None:
             task.parents = None
             work.args, work.kwargs = put_in(work.args, work.kwargs)
             for value in candidates(work.args, work.kwargs):
-                _note_files(value, late)
+                if issubclass(type(value), Kept):
+                    kept.append(value)
+                else:
+                    _note_files(value, late)
         elif task.found is not None:
-            replace = partial(_value, task.found, late)
+            opener = self._opener()
+            stays = opener is None and are_shallow(work.args, work.kwargs)
+            replace = partial(_value, task.found, late, kept if stays else None)
             work.args, work.kwargs = substitute(
-                work.args, dict(work.kwargs), replace, deep=self._deep
+                work.args,
+                dict(work.kwargs),
+                replace,
+                deep=self._deep,
+                opener=opener,
             )
             task.found = None
+        if kept:
+            work.kept = tuple(kept)
         return late
 
     def _await_files(self, task: Task, late: list[File]) -> None:
@@ -94,8 +121,20 @@ class Preparer:
         self._control(partial(self._wait_for_late_files, task))
 
 
-def _value(found: Found, late: list[File], placeholder: Any) -> Any:
-    """Return what stands for a future or a remote file; note files in results."""
+def read_kept(work: Work) -> None:
+    """Put values in the place of kept results; raises what ``Kept.fetch`` does."""
+    work.args, work.kwargs = with_values(work.args, work.kwargs)
+    work.kept = ()
+
+
+def _value(
+    found: Found, late: list[File], kept: list[Kept] | None, placeholder: Any
+) -> Any:
+    """Return what stands for a future or a remote file; note files in results.
+
+    ``kept`` is where results are noted that are kept, or ``None`` if their values are
+    wanted.
+    """
     future: Any = placeholder
     if not isinstance(placeholder, Future):
         # An output may have the URL of an input, but it has its local path already.
@@ -109,6 +148,11 @@ def _value(found: Found, late: list[File], placeholder: Any) -> Any:
             return file
     if isinstance(future, KernelFuture) and succeeded(future):
         value = value_of(future)
+        if issubclass(type(value), Kept):
+            if kept is not None:
+                kept.append(value)
+                return value
+            value = future.result(0)
         _note_files(value, late)
         return value
     if not future.done():

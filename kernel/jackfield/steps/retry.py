@@ -11,17 +11,20 @@ from jackfield.abc import Retry, Work
 from jackfield.errors import (
     ExecutorError,
     KernelClosedError,
+    SerializationError,
     StaleCodeError,
+    WorkerLostError,
     one_line,
 )
 from jackfield.states import FINAL, TaskState
-from jackfield.steps.code import original
+from jackfield.steps.code import innermost, original
 
 if TYPE_CHECKING:
     from logging import Logger
 
     from jackfield.config import Config
     from jackfield.executors.pool import ExecutorPool
+    from jackfield.graph.observation import Observation
     from jackfield.graph.scheduler import Scheduler
     from jackfield.graph.state import Closing
     from jackfield.graph.task import Task
@@ -35,6 +38,9 @@ JITTER: Final = 0.1
 
 MOST_RESENT: Final = 10
 """So often a task is sent again because of other code, and it is a failure."""
+
+MOST_OUTLIVED: Final = 3
+"""So often a task whose worker was lost as expected is tried again at no cost."""
 
 
 class Retrier:
@@ -54,6 +60,7 @@ class Retrier:
         code: PresentCode,
         fail: Callable[[Task, BaseException], None],
         cancel: Callable[[Task, Effects], None],
+        observation: Observation,
         log: Logger,
     ) -> None:
         self._manager = manager
@@ -64,6 +71,7 @@ class Retrier:
         self._code = code
         self._fail = fail
         self._cancel = cancel
+        self._observation = observation
         self._log = log
 
     def handle(self, task: Task, error: BaseException) -> None:
@@ -76,6 +84,8 @@ class Retrier:
             # has not.
             self._scheduler.control(partial(self._cancel, task))
             return
+        if isinstance(error, WorkerLostError) and self._try_at_no_cost(task, error):
+            return
         entry = task.entry
         if entry is not None and isinstance(error, ExecutorError):
             self._pool.blame(entry, error)
@@ -83,6 +93,9 @@ class Retrier:
             extras.avoided = extras.avoided | {entry.label}
         try:
             if isinstance(error, StaleCodeError) and self._send_again(task, error):
+                return
+            if _is_hopeless(task, error):
+                self._fail(task, error)
                 return
             answer = self._ask(task, error)
             task.cost += answer.cost
@@ -100,8 +113,19 @@ class Retrier:
             "Task %s: attempt %d failed: %s%s", task.title, task.attempt, what, call
         )
         self._scheduler.control(
-            partial(self._again, task, task.attempt + 1, delay, answer.executor)
+            partial(self._again, task, task.attempt + 1, delay, answer.executor, error)
         )
+
+    def _try_at_no_cost(self, task: Task, error: WorkerLostError) -> bool:
+        """Try a task again whose worker was to go: nobody is to blame."""
+        extras = task.need_extras()
+        extras.outlived += error.expected
+        if not error.expected or extras.outlived > MOST_OUTLIVED or self._stopped():
+            return False
+        self._scheduler.control(
+            partial(self._again, task, task.attempt + 1, 0.0, extras.forced, error)
+        )
+        return True
 
     def _send_again(self, task: Task, error: StaleCodeError) -> bool:
         """Send a task again whose worker had other code: that is no failure of its."""
@@ -113,7 +137,7 @@ class Retrier:
         if extras.resent > MOST_RESENT:  # what is sent is not what is asked for
             return False
         self._code.stale(work, error)
-        again = partial(self._again, task, task.attempt, 0.0, extras.forced)
+        again = partial(self._again, task, task.attempt, 0.0, extras.forced, None)
         self._scheduler.control(again)
         return True
 
@@ -127,8 +151,11 @@ class Retrier:
         manager = self._manager
         if not manager.hooks.retry or task.spec.kind == "transfer":
             return Retry()
-        view = task.view(self._pool.route(task.spec, task.time_limit).labels)
+        labels = self._pool.route(task.spec, task.time_limit).labels
+        view = task.view(labels, with_call=True)
         answer = manager.ask(manager.hooks.retry, _checked, view, error, view.attempt)
+        extras = task.need_extras()
+        extras.errors = (*extras.errors, one_line(error))
         return answer or Retry()
 
     def _allowed(self, task: Task) -> float:
@@ -162,29 +189,50 @@ class Retrier:
         attempt: int,
         delay: float,
         executor: str | None,
+        error: BaseException | None,
         effects: Effects,
     ) -> None:
         """Begin another attempt, after a delay. A control.
 
         The attempt is a new ``Work``: a late report of the old one is not its report.
+        ``error`` is what the old one has failed with, if it was a failure.
         """
         old = task.work
         if task.state in FINAL or old is None:
             return
+        task.state = TaskState.WAITING
+        if error is not None:
+            self._tell(task, old, error, delay, effects)
+        task.launched = None
         task.attempt = attempt
         function = original(old.function)
         task.work = Work(
             old.id, attempt, old.name, function, old.args, old.kwargs,
-            old.walltime, old.resources,
+            old.walltime, old.resources, kept=old.kept,
         )  # fmt: skip
         if executor is not None or task.extras is not None:
             task.need_extras().forced = executor
-        task.state = TaskState.WAITING
         if delay > 0:
             ready = partial(self._scheduler.control, partial(_ready, task))
             self._scheduler.call_later(delay, ready)
         else:
             _ready(task, effects)
+
+    def _tell(
+        self,
+        task: Task,
+        work: Work,
+        error: BaseException,
+        delay: float,
+        effects: Effects,
+    ) -> None:
+        """Have observers told of an attempt that will be followed by another."""
+        if self._observation.tasks is not None:
+            self._observation.tasks.note((task,), error)
+        launched = task.launched_at()
+        if effects.noted is not None and launched is not None:
+            row = task, work, task.entry, launched[0], error, delay
+            effects.noted.failed.append(row)
 
 
 def _checked(answer: Any) -> Retry:
@@ -205,3 +253,27 @@ def _ready(task: Task, effects: Effects) -> None:
     if task.state is TaskState.WAITING:
         task.state = TaskState.READY
         effects.ready.append(task)
+
+
+def _is_hopeless(task: Task, error: BaseException) -> bool:
+    """Tell whether another try must fail in the same way.
+
+    What cannot be pickled will not be; and a function that does not take these
+    arguments was not even called.
+    """
+    if isinstance(error, SerializationError):
+        return True
+    work = task.work
+    if type(error) is not TypeError or work is None:
+        return False
+    import inspect  # few runs need it
+
+    try:
+        signature = inspect.signature(innermost(work.function))
+    except (TypeError, ValueError):  # of C, say
+        return False
+    try:
+        signature.bind(*work.args, **work.kwargs)
+    except TypeError:
+        return True
+    return False

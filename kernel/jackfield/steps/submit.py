@@ -8,27 +8,31 @@ from __future__ import annotations
 
 import itertools
 import operator
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from jackfield.abc import Work
+from jackfield.abc import Work, current_work
+from jackfield.clock import monotonic
 from jackfield.errors import KernelClosedError
 from jackfield.futures import AppFuture, DataFuture
-from jackfield.graph.arguments import ATOMIC, candidates, find
+from jackfield.graph.arguments import ATOMIC, candidates, find, may_hold
 from jackfield.graph.route import INTERNAL
 from jackfield.graph.task import AppSpec, Extras, Task, is_own, parents_of
 from jackfield.steps.call import READ_BY_KERNEL
 
 if TYPE_CHECKING:
     from jackfield.executors.pool import ExecutorPool
-    from jackfield.graph.arguments import Found
+    from jackfield.graph.arguments import Found, Opener
+    from jackfield.graph.observation import Observation
     from jackfield.graph.state import Closing
     from jackfield.graph.task import Home
+    from jackfield.staging.mover import Mover
     from jackfield.steps.call import CallReader
     from jackfield.steps.foreign import ForeignFutures
     from jackfield.steps.in_task import InTask
     from jackfield.steps.throttle import Throttle
-    from jackfield.transfers.shared import SharedTransfers
+    from jackfield.stream import EventStream
 
 _NO_KWARGS: Final[dict[str, Any]] = {}
 """One for all tasks that wait, instead of one for each."""
@@ -40,7 +44,7 @@ class Submitter:
     """Makes a task of a call and hands it to the dispatcher.
 
     While ``limit`` tasks (``max_pending``; ``None`` for no limit) are unfinished, the
-    throttle holds the caller up.
+    throttle holds the caller up. ``observation`` tells observers who submits what.
     """
 
     def __init__(
@@ -54,7 +58,9 @@ class Submitter:
         limit: int | None,
         throttle: Throttle,
         dependencies: Dependencies,
+        observation: Observation,
     ) -> None:
+        self._observation = observation
         self._home = home
         self._post = post
         self._closing = closing
@@ -64,6 +70,8 @@ class Submitter:
         self._throttle = throttle
         self._dependencies = dependencies
         self._ids: itertools.count[int] = itertools.count()
+        # Numbers of calls that were refused. The next calls get them.
+        self._unused: deque[int] = deque()
 
     def submit(
         self,
@@ -83,38 +91,72 @@ class Submitter:
         if self._closing.reason is not None and spec.kind != "transfer":
             reason = self._closing.reason
             raise KernelClosedError(f"cannot submit {spec.name!r}: {reason}")
-        task_id = next(self._ids)
+        task_id = self._number() if self._unused else next(self._ids)
         extras: Extras | None = None
-        if spec.special or (kwargs and not READ_BY_KERNEL.isdisjoint(kwargs)):
-            extras, kwargs = self._reader.read(spec, task_id, kwargs)
-        if (
-            extras is not None
-            or spec.route is None
-            or spec.route.version is not self._pool.version
-        ):
-            self._pool.route(spec, spec.walltime if extras is None else extras.walltime)
         parents: Sequence[Task] | None = None
         found: Found | None = None
-        if kwargs or not ATOMIC.issuperset(map(type, args)):
-            parents, found = self._dependencies.find(args, kwargs)
-        if self._limit is not None and spec.kind != "transfer":
-            self._throttle.wait(self._limit)
+        try:
+            if spec.special or (kwargs and not READ_BY_KERNEL.isdisjoint(kwargs)):
+                extras, kwargs = self._reader.read(spec, task_id, kwargs)
+            walltime = spec.walltime if extras is None else extras.walltime
+            if (
+                walltime != spec.walltime
+                or spec.route is None
+                or spec.route.version is not self._pool.version
+            ):
+                self._pool.route(spec, walltime)
+            if kwargs or not ATOMIC.issuperset(map(type, args)):
+                awaited = kwargs
+                if extras is not None and extras.outputs:  # these are yet to be made
+                    awaited = {k: kwargs[k] for k in kwargs if k != "outputs"}
+                parents, found = self._dependencies.find(args, awaited)
+            if self._limit is not None and spec.kind != "transfer":
+                self._throttle.wait(self._limit)
+        except BaseException:  # there is no such task
+            self._unused.append(task_id)
+            raise
         kwargs = kwargs or _NO_KWARGS
         work = Work(task_id, 1, spec.name, function, args, kwargs, None, spec.resources)
         task = Task(task_id, spec, self._home, work)
         task.parents = parents
         future = task.future = AppFuture(task)
         if extras is not None:
-            task.extras = extras
-            if extras.outputs or extras.streams:
-                task.data_futures = self._dependencies.data_futures(
-                    task, future, extras
-                )
+            self._add_extras(task, future, extras)
+        if self._observation.runs is not None:
+            self._note_submission(task, self._observation.runs)
         if found is None:
             self._post(task)
         else:
             self._dependencies.post(task, future, found)
         return future
+
+    # The functions below do what only few tasks need. They are called for those alone,
+    # so that a plain task pays nothing for it.
+
+    def _add_extras(self, task: Task, future: AppFuture[Any], extras: Extras) -> None:
+        """Give a task what the kernel has read from its call."""
+        task.extras = extras
+        if extras.outputs or extras.streams:
+            task.data_futures = self._dependencies.data_futures(task, future, extras)
+
+    def _note_submission(self, task: Task, stream: EventStream) -> None:
+        """Note for observers when a task is submitted, and by which task, if by one.
+
+        Where they are to miss nothing, this waits until they have room for it.
+        """
+        if self._observation.complete and task.spec.kind != "transfer":
+            self._throttle.wait_for_observers(stream)
+        task.noted = monotonic()
+        caller = current_work()
+        parent = None if caller is None else self._home.task_of_work(caller)
+        if parent is not None:
+            task.note_parent(parent)
+
+    def _number(self) -> int:
+        try:
+            return self._unused.popleft()
+        except IndexError:  # another thread has taken it
+            return next(self._ids)
 
     def submit_internal(
         self, spec: AppSpec, action: Callable[[], Any]
@@ -132,7 +174,8 @@ class Dependencies:
 
     With ``deep``, futures are looked for in containers; with ``copies``, ``file:`` URLs
     are staged like those of other schemes. Remote files are staged in by ``transfers``,
-    unless ``in_task`` says that the task does that itself.
+    unless ``in_task`` says that the task does that itself. ``opener`` returns what asks
+    plugins for the futures in values of other classes; ``None`` if none can tell.
     """
 
     def __init__(
@@ -143,9 +186,11 @@ class Dependencies:
         copies: bool,
         post: Callable[[Any], None],
         foreign: ForeignFutures,
-        transfers: Callable[[], SharedTransfers],
+        transfers: Callable[[], Mover],
         in_task: InTask,
+        opener: Callable[[], Opener | None],
     ) -> None:
+        self._opener = opener
         self._home = home
         self._deep = deep
         self._copies = copies
@@ -164,7 +209,15 @@ class Dependencies:
         parents = parents_of(values, self._home)
         if parents is not None:
             return parents, None
-        return None, find(args, kwargs, deep=self._deep, copies=self._copies)
+        opener = self._opener()
+        if opener is None:  # else a plugin may know of more in them
+            values = may_hold(values)
+            parents = parents_of(values, self._home)
+            if parents is not None:
+                return parents or None, None
+        return None, find(
+            args, kwargs, deep=self._deep, copies=self._copies, opener=opener
+        )
 
     def data_futures(
         self, task: Task, future: AppFuture[Any], extras: Extras

@@ -12,6 +12,7 @@ from jackfield.futures.locks import Latch
 
 if TYPE_CHECKING:
     from jackfield.graph.state import Closing
+    from jackfield.stream import EventStream
 
 _CHECK_S: Final = 1.0
 """Seconds between two looks: what a notification that was missed costs at most."""
@@ -69,6 +70,11 @@ class Throttle:
                 in_vain = 0 if latch.wait(_CHECK_S) else in_vain + 1
             if in_vain == _PATIENT_LOOKS:
                 self._tell(limit)
+
+    def wait_for_observers(self, stream: EventStream) -> None:
+        """Wait until observers, who are to hear of everything, are not late."""
+        if stream.crowded and not self._serves():
+            stream.wait_for_room()
 
     def _tell(self, limit: int) -> None:
         warn, self._warn = self._warn, None

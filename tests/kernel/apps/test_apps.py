@@ -19,7 +19,7 @@ import pytest
 
 import jackfield as jf
 from jackfield.errors import AppTimeout, BadStdStreamFile
-from jackfield.serialize import dumps, loads
+from jackfield_serialize import dumps, loads
 
 LIMIT_S = 60.0
 

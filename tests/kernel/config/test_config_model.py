@@ -116,6 +116,7 @@ def test_an_unknown_keyword_is_met_with_the_nearest_one() -> None:
         ("internal_tasks_max_threads", "internal_threads"),
         ("checkpoint_mode", "checkpoint.mode"),
         ("retry_handler", "jackfield_retry"),
+        ("strategy", "plugins.scaling.strategy"),
     ],
 )
 def test_a_keyword_of_parsl_is_met_with_ours(key: str, advice: str) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 import jackfield as jf
-from jackfield.config import resolve
 from jackfield.config.redact import redacted
+from jackfield.plugins import PluginManager
 from jackfield_executors.processes.options import parse_options
 
 SECRET = "hunter2"
@@ -24,6 +24,8 @@ SECRET = "hunter2"
         {"executors": {"p": {"plugin": "x", "env": {"workers": SECRET}}}},
         {"executors": {"p": {"plugin": "x", "initargs": [SECRET, {"store": SECRET}]}}},
         {"executors": {"p": {"plugin": "x", "account": SECRET}}},
+        {"executors": {"p": {"plugin": "x", "cluster_options": {"account": SECRET}}}},
+        {"executors": {"p": {"plugin": "x", "env": {"memory": SECRET}}}},
         {"staging": {"https": {"headers": {"Authorization": f"Bearer {SECRET}"}}}},
         {"staging": {"https": {"headers": {"region": SECRET}}}},
         {"staging": {"https": {"hosts": {"h": {"headers": {"Cookie": SECRET}}}}}},
@@ -68,6 +70,8 @@ def test_objects_are_shown_by_their_type() -> None:
         (("retries",), 3),
         (("run_dir",), "/scratch/a=b/runs"),
         (("executors", "cpu", "workers"), 8),
+        (("executors", "far", "cluster"), "slurm"),
+        (("executors", "far", "cluster_options", "memory"), "64 GB"),
         (("checkpoint", "store"), "sqlite:///results.db"),
         (("checkpoint", "read"), ["sqlite:///a.db", "pickle:///b"]),
         (("transfers", "attempts"), 5),
@@ -125,6 +129,6 @@ def test_a_wrong_variable_does_not_tell_its_value() -> None:
     environ = {"JACKFIELD_EXECUTORS__P": SECRET}
 
     with pytest.raises(jf.ConfigurationError) as caught:
-        resolve({}, profiles=lambda name: name, environ=environ)
+        PluginManager().find_configuration({}, environ=environ)
 
     assert SECRET not in str(caught.value)

@@ -139,7 +139,7 @@ def test_an_unknown_label_is_told_with_the_valid_ones(tmp_path: Path) -> None:
 
 
 def test_an_unknown_resource_is_told_with_who_knows_which(tmp_path: Path) -> None:
-    big = Inline(jf.Capabilities(resources=frozenset({"memory"})))
+    big = Inline(jf.Capabilities(resources={"memory": 10}))
     app = jf.python_app(resources={"gpu": 1})(where)
 
     with (
@@ -147,6 +147,20 @@ def test_an_unknown_resource_is_told_with_who_knows_which(tmp_path: Path) -> Non
         pytest.raises(UnsupportedByExecutorError, match=r"'big'.*'gpu'.*knows: memory"),
     ):
         app()
+
+
+def test_more_than_the_largest_worker_has_is_an_error(tmp_path: Path) -> None:
+    some = Inline(jf.Capabilities(resources={"gpus": 1}))
+    more = Inline(jf.Capabilities(resources={"gpus": 2}))
+    app = jf.python_app(where)
+
+    with jf.load(executors={"some": some, "more": more}, run_dir=tmp_path):
+        with pytest.raises(
+            UnsupportedByExecutorError,
+            match="'more': the task asks for 4 gpus; the largest worker has 2",
+        ):
+            app(resources={"gpus": 4})
+        assert app(resources={"gpus": 2}).result(LIMIT_S)
 
 
 def test_resources_reach_the_executor(tmp_path: Path) -> None:
@@ -157,7 +171,7 @@ def test_resources_reach_the_executor(tmp_path: Path) -> None:
             seen.extend(work.resources for work in batch)
             super().submit(batch)
 
-    big = Big(jf.Capabilities(resources=frozenset({"memory"})))
+    big = Big(jf.Capabilities(resources={"memory": 10}))
     with jf.load(executors={"big": big}, run_dir=tmp_path):
         jf.python_app(resources={"memory": 10})(where)().result(LIMIT_S)
 
@@ -194,7 +208,7 @@ def test_a_walltime_that_nobody_can_enforce_is_an_error(tmp_path: Path) -> None:
 
 def test_what_is_asked_for_leads_to_who_can_do_it(tmp_path: Path) -> None:
     plain = ThreadPoolExecutor(1, thread_name_prefix="plain")
-    big = Inline(jf.Capabilities(resources=frozenset({"memory"})))
+    big = Inline(jf.Capabilities(resources={"memory": 10}))
     app = jf.python_app(resources={"memory": 10})(where)
 
     with jf.load(executors={"plain": plain, "big": big}, run_dir=tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,42 @@ def test_results_arrive_as_the_very_objects(kernel: jf.DataFlowKernel) -> None:
     args = kernel.submit(listed, gate.future, named=gate.future).result(LIMIT_S)
     assert args[0] is value
     assert args[1]["named"] is value
+
+
+class Opaque:
+    """Holds a future where nobody looks."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+
+@dataclass
+class Open:
+    inner: Any
+
+
+def test_objects_beside_a_future_arrive_as_they_are(kernel: jf.DataFlowKernel) -> None:
+    gate = Gate(kernel)
+    opaque = Opaque(gate.future)
+    both = kernel.submit(listed, opaque, gate.future, named=opaque)
+    alone = kernel.submit(listed, opaque)
+    assert alone.result(LIMIT_S)[0] is opaque
+    assert not both.done()
+    gate.event.set()
+    first, second, rest = both.result(LIMIT_S)
+    assert (first, second, rest) == (opaque, 1, {"named": opaque})
+    assert opaque.inner is gate.future
+
+
+def test_what_may_hold_a_future_is_looked_into_beside_an_object(
+    kernel: jf.DataFlowKernel,
+) -> None:
+    gate = Gate(kernel)
+    opaque = Opaque(0)
+    task = kernel.submit(listed, opaque, Open(gate.future), [gate.future], opaque)
+    assert not task.done()
+    gate.event.set()
+    assert task.result(LIMIT_S) == [opaque, Open(1), [1], opaque, {}]
 
 
 def test_a_future_that_failed_fails_a_task_that_has_it_twice_once(

@@ -229,3 +229,30 @@ def test_only_what_is_not_printable_is_escaped(text: str, shown: str) -> None:
 
 def test_line_ends_may_be_kept() -> None:
     assert printable("a\nb\tc\x1b", keep="\n\t") == "a\nb\tc\\x1b"
+
+
+FULL = """
+import resource, signal, sys
+import jackfield as jf
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+for number in range(2):
+    with jf.load({"run_dir": sys.argv[1], "log_level": "DEBUG"}) as kernel:
+        for x in range(20):
+            kernel.submit(abs, -x).result()
+print("ended")
+"""
+
+
+def test_where_the_disk_is_full_the_run_goes_on_and_says_so_once(
+    tmp_path: Path,
+) -> None:
+    command = [sys.executable, "-c", FULL, str(tmp_path / "runs")]
+    done = subprocess.run(
+        command, check=False, capture_output=True, text=True, timeout=60
+    )
+
+    assert (done.returncode, done.stdout) == (0, "ended\n"), done.stderr
+    assert done.stderr.count("jackfield.log cannot be written") == 2
+    assert "Traceback" not in done.stderr

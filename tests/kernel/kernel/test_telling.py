@@ -14,6 +14,7 @@ import pytest
 
 import jackfield as jf
 from jackfield.errors import JoinError
+from jackfield_monitoring import notebooks
 
 LIMIT_S = 60.0
 TOLD = "and nobody has asked for the result"
@@ -54,6 +55,28 @@ def test_leaving_the_block_tells_counts_failures_and_log(
         "  Task 3 (check) failed: ValueError: no such sample [in check(3)]",
         f"  In all: 4 succeeded, 1 failed. Log: {kernel.run_dir / 'jackfield.log'}",
     ]
+
+
+def test_a_name_of_two_lines_is_one_wherever_it_is_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise ValueError("no")
+
+    fail.__name__ = "two\nlines\x1b[2J"
+    with jf.load(run_dir=tmp_path) as kernel:
+        futures = [jf.python_app(fail)(), kernel.submit(fail)]
+        concurrent.futures.wait(futures, LIMIT_S)
+        summary = kernel.summary()
+
+    told = [str(summary), notebooks.shown(summary), capsys.readouterr().err]
+    told += [repr(one) for one in futures]
+    told.append((kernel.run_dir / "jackfield.log").read_text())
+    for text in told:
+        assert "two\nlines" not in text
+        assert "\x1b" not in text
+    assert len(str(summary).splitlines()) == 3
+    assert "two\\nlines" in str(summary)
 
 
 def test_it_is_told_once(load: Load, capsys: pytest.CaptureFixture[str]) -> None:

@@ -301,7 +301,7 @@ OLD_WRAPPER = "import jackfield as jf\n@jf.hookimpl(hookwrapper=True)\n"
         ),
         (
             HEAD + "def jackfield_create_executor(knd): ...\n",
-            "Argument(s) {'knd'} are declared in the hookimpl",
+            "takes 'knd', which this hook does not give; did you mean 'kind'?",
         ),
         (
             HEAD + "def jackfield_retry(task): ...\n",
@@ -464,6 +464,26 @@ def test_a_broken_plugin_that_is_listed_as_allowed_is_an_error(
 
 def test_an_interrupted_import_is_no_quarantine(install: Install) -> None:
     install("lab-tools", ONE, lab="raise KeyboardInterrupt")
+    manager = PluginManager()
+
+    with pytest.raises(KeyboardInterrupt):
+        manager.load("executor", "lab")
+
+    assert info(manager).problem is None
+
+
+IN_A_CLASS = """
+class Interrupts:
+    def __set_name__(self, owner, name):
+        raise KeyboardInterrupt
+
+class Lab:
+    attribute = Interrupts()
+"""
+
+
+def test_an_interrupt_while_a_class_is_made_is_one_too(install: Install) -> None:
+    install("lab-tools", ONE, lab=IN_A_CLASS)
     manager = PluginManager()
 
     with pytest.raises(KeyboardInterrupt):

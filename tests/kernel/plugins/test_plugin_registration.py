@@ -115,8 +115,8 @@ def test_a_wrong_argument_is_refused_with_plugin_and_hook() -> None:
         PluginManager().register(Watch(), "watch")
 
     assert "'watch'" in str(caught.value)
-    assert "'jackfield_task_events'" in str(caught.value)
-    assert "{'event'}" in str(caught.value)
+    assert "its jackfield_task_events takes 'event'" in str(caught.value)
+    assert "did you mean 'events'?" in str(caught.value)
 
 
 def test_an_object_for_another_api_is_refused() -> None:

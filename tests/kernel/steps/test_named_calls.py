@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 import pytest
 
 import jackfield as jf
-from jackfield.graph.calls import LONGEST, shown, shown_call, shown_command
+from jackfield.graph.calls import shown, shown_call
+from jackfield.messages import LONGEST, shown_command
 
 LIMIT_S = 60.0
 EXECUTORS = ["threads", "processes"]
@@ -236,6 +237,28 @@ def test_other_bash_errors_have_it_in_a_note(
     assert f"it wrote: {wrote}; command: echo {wrote} >&2" in notes
 
 
+@pytest.mark.parametrize("given", [{}, {"stderr": "err.txt"}], ids=["kept", "given"])
+def test_of_a_command_that_wrote_nothing_no_file_is_named(
+    kernel: Any, given: dict[str, Any]
+) -> None:
+    text = str(caught(jf.bash_app(fails_silently)(**given)))
+
+    assert "it wrote nothing to standard error; command: false" in text
+    assert "see " not in text
+
+
+def test_a_note_is_set_off_from_the_message(kernel: Any) -> None:
+    caught(makes_nothing_silently(outputs=[jf.File("nowhere")]))
+    [line] = kernel.summary().failures
+
+    assert "/nowhere'; it wrote nothing" in line
+
+
+@jf.bash_app
+def makes_nothing_silently(outputs: Any = ()) -> str:
+    return "true"
+
+
 def test_what_was_in_the_file_before_is_not_taken_for_its_words(
     kernel: Any, tmp_path: Path
 ) -> None:
@@ -265,8 +288,8 @@ def test_equal_bash_calls_are_one_though_each_has_a_file_of_its_own(
 def test_where_the_run_directory_is_not_seen_the_end_comes_all_the_same(
     tmp_path: Path,
 ) -> None:
-    from jackfield.apps.bash import BashCommand
-    from jackfield.graph.calls import KEPT_STDERR
+    from jackfield.files import KEPT_STDERR
+    from jackfield_bash.command import BashCommand
 
     far = tmp_path / "elsewhere" / "task_logs" / "0000" / "x.stderr"
     kept: dict[str, Any] = {KEPT_STDERR: str(far)}
@@ -405,6 +428,7 @@ def test_a_command_is_shown_in_one_line_without_secrets() -> None:
     text = shown_command("wget https://me:hush@h/x\nsort --token=hush x")
 
     assert text == r"wget https://me:***@h/x\nsort --token=*** x"
+    assert "hush" not in shown_command("login --password='not one hush word'")
 
 
 def test_nothing_of_a_lazy_proxy_is_asked_where_a_task_fails(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jackfield as jf
+from jackfield.errors import JoinError, PropagatedError
 
 LIMIT_S = 60.0
 MOST = 12
@@ -157,7 +158,10 @@ class Model:
                 return "failed"
             return "succeeded" if node.inner is None else "joining"
         if state == "joining":
-            return self.of(node.inner or [], "joining", "succeeded")
+            ends = {self.states[inner] for inner in node.inner or []}
+            if not ends <= {*BAD, "succeeded"}:  # it waits for all of them
+                return "joining"
+            return "dependency-failed" if ends & BAD else "succeeded"
         return state
 
     def of(self, numbers: list[int], pending: str, done: str) -> str:
@@ -241,11 +245,20 @@ def check_outcome(run: Run, model: Model, number: int) -> None:
         assert run.attempts[number] == node.retries + 1
     else:
         error = future.exception(0)
-        assert isinstance(error, jf.DependencyError)
+        joined = run.nodes[number].inner is not None and run.began[number].is_set()
+        assert isinstance(error, JoinError if joined else jf.DependencyError)
         assert_blame(model, error)
+        states = {
+            run.futures[one].tid: model.states[one] for one in range(len(run.nodes))
+        }
+        assert all(states[one or 0] in BAD for one, _ in error.failures)
+        if joined:
+            inner = [run.futures[one].tid for one in node.inner or []]
+            bad = [one for one in inner if states[one] in BAD]
+            assert [one for one, _ in error.failures] == bad
 
 
-def assert_blame(model: Model, error: jf.DependencyError) -> None:
+def assert_blame(model: Model, error: PropagatedError) -> None:
     """The root that it names is a task that has failed or was cancelled."""
     root = error.__cause__
     if isinstance(root, CancelledError):

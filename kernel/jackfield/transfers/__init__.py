@@ -1,1 +1,0 @@
-"""Transfers: which task wants which file, and the threads that move it."""

@@ -1,0 +1,9 @@
+"""What plugins of several kinds ask of the operating system: a library, and no plugin.
+
+- ``programs`` ends the programs that tasks start, with all that these have started.
+- ``credentials`` keeps what variables of the environment hold from tasks' programs.
+- ``mounts`` tells which file systems other machines may use too.
+- ``own_files`` says where a user keeps what counts for all runs, and opens files, but
+  through no symbolic link.
+- ``local_names`` makes a safe name for a local file of any name.
+"""

@@ -1,0 +1,34 @@
+"""The environment variables that hold credentials, and who gets to see them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Final
+
+CREDENTIALS_PREFIX: Final = "JACKFIELD_CREDENTIALS_"
+"""As in ``JACKFIELD_CREDENTIALS_LAB_PASSWORD``: the password of credentials ``lab``."""
+
+_taken: Final[dict[str, str]] = {}
+"""The variables that ``take_credential_variables`` has taken out of the environment."""
+
+
+def credential_variables() -> dict[str, str]:
+    """Return the variables that hold credentials, those that were taken out as well."""
+    here = os.environ.items()
+    return _taken | {k: v for k, v in here if k.startswith(CREDENTIALS_PREFIX)}
+
+
+def take_credential_variables() -> None:
+    """Take them out of this process's environment, and know them still.
+
+    For workers: programs that tasks start there inherit their environment.
+    """
+    for name in [one for one in os.environ if one.startswith(CREDENTIALS_PREFIX)]:
+        _taken[name] = os.environ.pop(name)
+
+
+def without_credentials(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment as the programs of tasks get it."""
+    here = environment.items()
+    return {k: v for k, v in here if not k.startswith(CREDENTIALS_PREFIX)}
