@@ -393,7 +393,7 @@ EDITS = [
     edit("an imported constant", "constants", H, "THRESHOLD = 0.5", "THRESHOLD = 0.6"),
     edit("an inner constant", "constants", A, '"widths": [1, 2]', '"widths": [1, 3]'),
     keep("how a constant is made", "constants", A, "LIMIT = 3", "LIMIT = 1 + 2"),
-    keep(
+    edit(
         "the order of a dict",
         "constants",
         A,

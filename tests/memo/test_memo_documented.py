@@ -48,7 +48,8 @@ def test_a_setting_that_changes_while_the_program_runs_counts(
 
 
 def test_dynamic_code_is_noted(shown: Any) -> None:
-    assert re.fullmatch(r"page\.by_name \(.*\) calls globals\n", shown.printed.out)
+    """Its module counts as a whole, so what is noted of that follows."""
+    assert re.match(r"page\.by_name \(.*\) calls globals\n", shown.printed.out)
 
 
 def test_a_class_is_taught(identity: PythonKeyMaker, shown: Any) -> None:

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from jackfield import python_app
-from jackfield.apps.bash import BashCommand
 from jackfield.errors import MemoKeyError
 from jackfield.memo_keys import with_parts
+from jackfield_bash.command import BashCommand
 from jackfield_memo.key_maker import PythonKeyMaker
 from jackfield_memo.sources import tree_of
 
@@ -319,16 +319,35 @@ def test_a_value_that_was_changed_back_is_as_before(
     assert between != before
 
 
-def test_a_big_value_is_not_looked_at_again_at_each_call(
+def test_a_big_value_is_looked_at_again_at_each_call(
     identity: PythonKeyMaker, project: Importer
 ) -> None:
     app = project(app="BIG = list(range(100_000))\ndef f():\n    return BIG\n")
     before = digest(identity, app.f)
     app.BIG.append(1)
-    unchanged = digest(identity, app.f)
-    vars(app)["BIG"] = [*app.BIG]
+    between = digest(identity, app.f)
+    app.BIG.pop()
 
-    assert unchanged == before
+    assert between != before
+    assert digest(identity, app.f) == before
+
+
+def test_a_big_value_that_the_code_changes_is_not_looked_at_again(
+    identity: PythonKeyMaker, project: Importer
+) -> None:
+    app = project(
+        app="class Kept:\n    def __init__(self):\n"
+        "        self.known, self.rate = dict.fromkeys(range(1_000)), 2\n"
+        "    def get(self, x):\n        self.known[x] = x\n"
+        "        return self.known[x] * self.rate\n"
+        "KEPT = Kept()\nSEEN = list(range(1_000))\n"
+        "def f(x):\n    SEEN.append(x)\n    return KEPT.get(x)\n"
+    )
+    before = digest(identity, app.f)
+    app.f(10_000)
+
+    assert digest(identity, app.f) == before
+    app.KEPT.rate = 3
     assert digest(identity, app.f) != before
 
 

@@ -43,14 +43,7 @@ def run(directory: Path, first: int, last: int, steps: int, limit: float) -> Any
     return found
 
 
-KNOWN = pytest.mark.xfail(
-    reason="in one run of six, program 20036 calls an uncached function on processes "
-    "with the text that its module was edited to, and that the script has not loaded",
-    strict=False,
-)
-
-
-@pytest.mark.parametrize("first", [10_000, pytest.param(20_000, marks=KNOWN)])
+@pytest.mark.parametrize("first", [10_000, 20_000])
 def test_no_answer_of_a_changing_program_is_wrong(first: int, tmp_path: Path) -> None:
     fresh = run(tmp_path, first, first + 50, 3, LIMIT_S)
     again = run(tmp_path, first, first + 50, 3, LIMIT_S)

@@ -12,7 +12,7 @@ import pytest
 
 from jackfield import File
 from jackfield.errors import MemoKeyError
-from jackfield.results.manifests import changes
+from jackfield_results.manifests import changes
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -344,6 +344,54 @@ def test_what_was_replaced_and_put_back_is_what_it_was(
     assert identity.function(app.f).digest == before
 
 
+GENERATED = """
+import dataclasses
+@dataclasses.dataclass(order=True)
+class Point:
+    x: int = 1
+    y: list = dataclasses.field(default_factory=list)
+    z: int = dataclasses.field(default=2, kw_only=True)
+def f():
+    return Point(), Point() < Point()
+"""
+
+
+def by_defaults(method: Any) -> None:
+    method.__defaults__ = (7, method.__defaults__[1])
+
+
+def by_keyword_defaults(method: Any) -> None:
+    method.__kwdefaults__ = {"z": 7}
+
+
+def by_code(method: Any) -> None:
+    method.__code__ = (lambda self, *args, **more: 7).__code__
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("__init__", by_defaults),
+        ("__init__", by_keyword_defaults),
+        ("__lt__", by_code),
+        ("__repr__", by_code),
+    ],
+)
+def test_what_a_dataclass_has_made_counts_once_it_is_changed(
+    identity: PythonKeyMaker,
+    project: Importer,
+    name: str,
+    change: Callable[[Any], None],
+) -> None:
+    app: Any = project(app=GENERATED)
+    before = identity.function(app.f).digest
+    assert identity.function(app.f).digest == before
+    method = getattr(app.Point, name)
+    change(getattr(method, "__wrapped__", method))
+
+    assert identity.function(app.f).digest != before
+
+
 SETTINGS = """
 import dataclasses, json
 class Settings:

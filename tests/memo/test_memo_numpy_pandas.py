@@ -226,6 +226,24 @@ def test_how_a_table_came_about_does_not_matter(identity: PythonKeyMaker) -> Non
     assert of(identity, cut) == of(identity, plain)
 
 
+@pytest.mark.parametrize("value", [["a", None], ["b"], []])
+def test_which_array_keeps_texts_does_not_matter(
+    value: list[str | None], identity: PythonKeyMaker
+) -> None:
+    pytest.importorskip("pyarrow", reason="needs pyarrow: pip install pyarrow")
+    found = set()
+    for storage in ("python", "pyarrow"):
+        with pd.option_context("mode.string_storage", storage):
+            column = pd.Series(value, dtype="str")
+            assert (type(column.array).__name__ == "ArrowStringArray") == (
+                storage == "pyarrow"
+            )
+            table = pd.DataFrame({"x": column})
+            found.add((of(identity, column), of(identity, table)))
+
+    assert len(found) == 1
+
+
 def test_what_is_under_a_mask_does_not_matter(identity: PythonKeyMaker) -> None:
     one = pd.Series([1, 2], dtype="Int64")
     other = pd.Series([1, 9], dtype="Int64")

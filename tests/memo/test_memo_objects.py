@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import functools
 import sys
 import threading
@@ -23,6 +24,22 @@ if TYPE_CHECKING:
 
 def of(identity: PythonKeyMaker, value: object) -> str:
     return identity.value("app", "argument 'x'", value).hex()
+
+
+def test_an_exception_is_the_same_where_dask_is_imported(
+    identity: PythonKeyMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_traceback(error: BaseException) -> Any:  # as ``tblib`` has it
+        return ValueError, ("something else", error.args)
+
+    for kind in (BaseException, ValueError):
+        monkeypatch.delitem(copyreg.dispatch_table, kind, raising=False)
+    before = of(identity, ValueError(1))
+    for kind in (BaseException, ValueError):
+        monkeypatch.setitem(copyreg.dispatch_table, kind, with_traceback)
+
+    assert of(identity, ValueError(1)) == before
+    assert of(identity, ValueError(2)) != before
 
 
 # -- The class counts

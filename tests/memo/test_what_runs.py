@@ -22,11 +22,16 @@ from typing import Any
 import pytest
 
 import jackfield as jf
+from jackfield_memo.sending.reach import Reach
+from jackfield_memo.sending.sender import Sender
 
 LIMIT_S = 60.0
 
 LIBRARY = """
+import array
+import enum
 import functools
+import io
 import threading
 RATE = 2
 BIG = list(range(20_000))
@@ -44,12 +49,31 @@ def kept(x):
     return x + 1
 def through(x):
     return kept(x)
+@functools.lru_cache
+def kept_rate():
+    return RATE
+class Meter:
+    @functools.cached_property
+    def rate(self):
+        return RATE
+METER = Meter()
+VIEW = memoryview(bytearray(2))
+class Settings:
+    def __init__(self):
+        self.parts = list(range(200))
+    def __getstate__(self):
+        return dict(vars(self))
+SETTINGS = Settings()
 class Box:
     size = 3
     def area(self, x):
         return x * self.size
 def boxed(x):
     return Box().area(x)
+def box(size):
+    box = Box()
+    box.size = size
+    return box
 def taken(box, x):
     return isinstance(box, Box), box.area(x)
 def late(x):
@@ -61,10 +85,26 @@ class Holder:
 HELD = Holder()
 def holds(x):
     return x + HELD.number
+def beside(x):
+    return (x + HELD.number) * RATE
+class Kind(enum.Enum):
+    A = 1
+def kind(x):
+    return Kind.A.value + x
+ERROR = ValueError(1)
+def failed(x):
+    return ERROR.args[0] + x
+ARRAY = array.array("d", [1.0]) * 200_000
+def summed(x):
+    return ARRAY[100_000] + x
+BUFFER = io.BytesIO(b"ab")
+def read(x):
+    return len(BUFFER.getvalue()) + x
 def shadowed(x):
     return sum([x, 1])
 """
 LATE = "RATE = 5\ndef work(x):\n    return x * RATE\n"
+LATE_APP = "def work_late(x):\n    from .late import work\n    return work(x)\n"
 KINDS = ("threads", "processes", "adapter")
 
 
@@ -137,6 +177,10 @@ def results(function: Callable[..., Any], *args: Any) -> set[Any]:
         ("m.Box.area = lambda self, x: x + 1", "boxed", 30, 11),
         ("m.kept = lambda x: x + 9", "through", 11, 19),
         ("m.sum = lambda xs: -1", "shadowed", 11, -1),
+        ("m.Kind.A._value_ = 5", "kind", 11, 15),
+        ("m.ERROR.args = (7,)", "failed", 11, 17),
+        ("m.ARRAY[100_000] = 9", "summed", 11, 19),
+        ("m.BUFFER.write(b'abcd')", "read", 12, 14),
     ],
 )
 def test_what_the_script_sets_in_a_module_is_what_runs(
@@ -151,6 +195,86 @@ def test_what_the_script_sets_in_a_module_is_what_runs(
     assert cached == ought
     if name != "big":  # large constants count for cached calls only
         assert results(function, 10) == {ought}
+
+
+@pytest.mark.usefixtures("kernel")
+def test_a_name_that_comes_and_goes_is_what_runs(library: ModuleType) -> None:
+    m: Any = library
+
+    def has(x: int) -> Any:
+        return hasattr(m, "extra"), "extra" in dir(m), x
+
+    def gets(x: int) -> Any:
+        try:
+            return m.extra * x
+        except AttributeError:
+            return None
+
+    assert results(gets, 1) == {None}
+    assert results(has, 1) == {(False, False, 1)}
+    m.extra = 5
+    assert results(gets, 1) == {5}
+    assert results(has, 1) == {(True, True, 1)}
+    del m.extra
+    assert results(gets, 2) == {None}
+    assert results(has, 2) == {(False, False, 2)}
+
+
+@pytest.mark.usefixtures("kernel")
+def test_what_workers_have_kept_is_computed_anew(library: ModuleType) -> None:
+    m: Any = library
+
+    def kept(x: int) -> Any:
+        return m.kept_rate() * x, m.METER.rate * x
+
+    assert results(kept, 1) == {(2, 2)}
+    m.RATE = 7
+    m.kept_rate.cache_clear()
+    del m.METER.rate
+    assert results(kept, 1) == {(7, 7)}
+
+
+@pytest.mark.usefixtures("kernel")
+def test_a_value_that_cannot_be_digested_hides_no_other(library: ModuleType) -> None:
+    m: Any = library
+    m.VIEW[0] = 1
+
+    def one(name: str) -> Any:
+        return getattr(m, name)
+
+    assert results(one, "RATE") == {2}
+    m.RATE = 8
+    assert results(one, "RATE") == {8}
+
+    def first(x: int) -> Any:
+        return m.RATE * x + int(m.SETTINGS.parts[0])
+
+    assert results(first, 1) == {8}
+    m.RATE = 9
+    assert results(first, 1) == {9}
+    m.SETTINGS.parts[0] = 100
+    assert results(first, 1) == {109}
+
+
+def test_what_cannot_be_looked_at_is_told_and_not_kept(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Wicked(list[int]):
+        def __iter__(self) -> Iterator[int]:
+            raise RuntimeError("no")
+
+    wicked = Wicked([1])
+
+    def function() -> int:
+        return len(wicked)
+
+    sender = Sender()
+    with caplog.at_level(logging.WARNING, logger="jackfield.memo"):
+        sent: Any = [sender.sent("app", function, b"code") for _ in range(2)]
+
+    assert [one.jackfield_keeps for one in sent] == [False, False]
+    assert [one() for one in sent] == [1, 1]
+    assert caplog.text.count("its results are not kept") == 1
 
 
 @pytest.mark.usefixtures("kernel")
@@ -247,6 +371,69 @@ def test_another_directory_does_not_lead_to_another_module(
     assert results(library.calc, 10) == {21}
 
 
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_worker_that_begins_in_another_directory_is_no_other_code(
+    cached: bool,
+    library: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What it finds there under the module's name is not what it has imported."""
+    decoy = tmp_path / "decoy"
+    decoy.mkdir()
+    (decoy / f"{library.__name__}.py").write_text("def calc(x):\n    return -1\n")
+    config = {
+        "run_dir": str(tmp_path / "runs"),
+        "executors": {"x": {"plugin": "processes", "max_tasks_per_worker": 1}},
+    }
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    monkeypatch.chdir(tmp_path)
+    app = jf.python_app(cache=cached)(library.calc)
+    with caplog.at_level(logging.WARNING, "jackfield.memo"), jf.load(config):
+        assert app(1).result(LIMIT_S) == 3
+        monkeypatch.chdir(decoy)
+        edit(library, "RATE = 2", "RATE = 7")
+
+        assert app(10).result(LIMIT_S) == 21
+        box = jf.python_app(cache=cached)(library.box)(1).result(LIMIT_S)
+        assert type(box) is library.Box
+
+    assert [one for one in caplog.records if one.name == "jackfield.memo"] == []
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_worker_imports_anew_what_the_script_has(
+    cached: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It does not import what the present directory has under the same name."""
+    name = f"package_{cached}"
+    texts = {"__init__": "", "app": LATE_APP, "late": LATE}
+    for directory in (tmp_path / name, tmp_path / "decoy" / name):
+        directory.mkdir(parents=True)
+        for one, text in texts.items():
+            (directory / f"{one}.py").write_text(text)
+        texts = dict.fromkeys(texts, "")
+    config = {"run_dir": str(tmp_path), "executors": {"x": {"plugin": "processes"}}}
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    monkeypatch.chdir(tmp_path)
+    module = importlib.import_module(f"{name}.app")
+    app = jf.python_app(cache=cached)(module.work_late)
+    with caplog.at_level(logging.WARNING, "jackfield.memo"), jf.load(config):
+        assert app(1).result(LIMIT_S) == 5
+        monkeypatch.chdir(tmp_path / "decoy")
+        (tmp_path / name / "late.py").write_text(LATE.replace("5", "6"))
+
+        assert app(10).result(LIMIT_S) == 60
+
+    for one in ("", ".app", ".late"):
+        sys.modules.pop(f"{name}{one}", None)
+    assert [one for one in caplog.records if one.name == "jackfield.memo"] == []
+
+
 def test_a_wrong_result_does_not_wait_for_the_next_run(
     library: ModuleType, tmp_path: Path
 ) -> None:
@@ -319,9 +506,103 @@ def test_what_cannot_be_made_equal_is_told_and_not_kept(
         assert again.result(LIMIT_S) == 2
         assert again.memo.status != "hit"
 
+    assert_told_of_held(caplog, "holds", library.__name__)
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_what_cannot_be_made_equal_keeps_nothing_else_from_it(
+    cached: bool,
+    library: ModuleType,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    config = {"run_dir": str(tmp_path), "executors": {"x": {"plugin": "processes"}}}
+    app = jf.python_app(cache=cached)(library.beside)
+    with caplog.at_level(logging.WARNING, "jackfield.memo"), jf.load(config):
+        assert app(1).result(LIMIT_S) == 4
+        library.HELD.number = 5
+        found = []
+        for rate in (7, 8):
+            library.RATE = rate  # type: ignore[attr-defined]  # a module's own
+            found.append(app(1).result(LIMIT_S))
+            again = app(1)
+            assert again.result(LIMIT_S) == found[-1]
+            assert again.memo.status != "hit"
+
+    assert found == [14, 16]
+    assert_told_of_held(caplog, "beside", library.__name__)
+
+
+def test_what_a_worker_cannot_load_keeps_nothing_else_from_it(
+    library: ModuleType, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    m: Any = library
+    exec(
+        "import os\n"
+        "def only_in(pid, number):\n"
+        "    assert os.getpid() == pid\n"
+        "    return Picky(number)\n"
+        "class Picky:\n"
+        "    def __init__(self, number): self.number = number\n"
+        "    def __reduce__(self): return only_in, (os.getpid(), self.number)\n",
+        vars(m),
+    )
+    m.TABLE["a"] = m.Picky(5)
+
+    def both(x: int) -> Any:
+        return getattr(m.TABLE["a"], "number", None), m.RATE * x
+
+    config = {"run_dir": str(tmp_path), "executors": {"x": {"plugin": "processes"}}}
+    app = jf.python_app(both)
+    with caplog.at_level(logging.WARNING, "jackfield.memo"), jf.load(config):
+        m.RATE = 9
+        assert app(1).result(LIMIT_S) == (None, 9)
+
+    assert f"{library.__name__}.TABLE, and cannot be made equal" in caplog.text
+
+
+def assert_told_of_held(
+    caplog: pytest.LogCaptureFixture, app: str, module: str
+) -> None:
     told = [one.getMessage() for one in caplog.records if one.name == "jackfield.memo"]
     assert len(told) == 1
     assert told[0].startswith(
-        f"holds: a worker has other code than the script: {library.__name__}.HELD, "
+        f"{app}: a worker has other code than the script: {module}.HELD, "
         f"and cannot be made equal"
     )
+
+
+def makes() -> Callable[[], Any]:
+    """Return a function that reaches less than this one."""
+    if not LIMIT_S:
+        results(len)
+    return lambda: LIMIT_S
+
+
+def looks() -> list[str]:
+    return [name for name, module in sys.modules.items() if module is None]
+
+
+def looks_at_home(name: str) -> Any:
+    return vars(sys.modules[__name__])[name]
+
+
+def test_a_function_leads_to_nothing_that_only_its_maker_reaches() -> None:
+    reach = Reach()
+    reach.walk(makes())
+
+    assert reach.names == {(__name__, "LIMIT_S"): LIMIT_S}
+
+
+def test_a_look_into_sys_modules_leads_to_no_module() -> None:
+    reach = Reach()
+    reach.walk(looks)
+
+    assert reach.names == {(__name__, "looks"): looks, (__name__, "sys"): sys}
+
+
+def test_a_look_at_its_own_module_leads_to_all_of_that() -> None:
+    reach = Reach()
+    reach.walk(looks_at_home)
+
+    assert {(__name__, "LIMIT_S"), (__name__, "makes")} <= reach.names.keys()

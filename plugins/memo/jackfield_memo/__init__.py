@@ -12,7 +12,8 @@ The rooms behind ``python``, each using those before it:
   the names in it, ``functions`` for what it holds.
 - All that it reaches: ``graph`` walks, ``names`` and ``static`` (with
   ``import_effects`` for what imports do) say where to, and
-  ``snapshot`` and ``own_changes`` tell later whether all is still so.
+  ``snapshot``, ``large`` and ``own_changes`` tell later whether all is still so, and
+  ``dynamic`` what is reached by names that are not written in the code.
 - A call: ``parameters``, ``cost``, ``manifest``, and ``key_maker``, which puts all this
   together and remembers code in ``code_cache``; ``on_use`` imports it when needed.
 - Which text an imported module was made of: ``process`` and ``loaded``.

@@ -51,6 +51,8 @@ def is_costly(
         hooks: Gives the plugins to ask about values of a type.
         unread: Tells how many bytes of a file would have to be read.
     """
+    if not kwargs and _FIXED.issuperset(map(type, args)):  # as often
+        return False
     left = _parts(args)
     if kwargs:
         left += _parts(kwargs.values())

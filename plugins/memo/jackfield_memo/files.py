@@ -47,7 +47,7 @@ def file_identity(file: File, by: FilesBy) -> bytes:
         UnknownValueError: It cannot be read, or is remote, without a copy here and
             without a declared SHA-256.
     """
-    name = file_name(file)
+    name = _name(file)
     if file.remote and file.local_path is None:
         if file.sha256 is None:
             raise UnknownValueError(
@@ -58,8 +58,18 @@ def file_identity(file: File, by: FilesBy) -> bytes:
     return name + path_identity(file.filepath, by)
 
 
-def file_name(file: File) -> bytes:
-    """Return the identity of a ``File`` that is yet to be written: its name."""
+def written_identity(file: File) -> bytes:
+    """Return the identity of a ``File`` that is yet to be written.
+
+    It is its name, and what is declared of it: a result that was made for another
+    declaration was never compared with this one.
+    """
+    digest, size = file.sha256, file.size
+    declared = b"" if digest is None else sized(b"c", digest.lower().encode())
+    return _name(file) + declared + (b"" if size is None else b"s%d;" % size)
+
+
+def _name(file: File) -> bytes:
     return sized(b"u", file.url.encode("utf-8", "surrogatepass"))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import dataclasses
 import enum
 import functools
 import inspect
@@ -17,13 +18,15 @@ from collections.abc import Iterator, Mapping
 from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any, Final, NamedTuple
 
+from jackfield_memo.dynamic import Dynamic, dynamic_in_code, dynamic_in_tree
 from jackfield_memo.introspection import (
     MISSING,
-    attributes_of,
+    further_of,
     home_of,
     wrapped_by,
 )
 from jackfield_memo.origins import origin_by_name
+from jackfield_memo.policy import Unordered
 from jackfield_memo.references import (
     Chain,
     Import,
@@ -114,10 +117,6 @@ _ENUM_MACHINERY: Final = frozenset(
     }
 )
 """What ``enum`` adds to a class, made from the rest of it; methods count."""
-_OF_A_MEMBER: Final = frozenset(
-    {"_value_", "_name_", "__objclass__", "_sort_order_", "_inverted_"}
-)
-"""What ``enum`` sets on each member."""
 
 
 class Code(NamedTuple):
@@ -130,6 +129,7 @@ class Code(NamedTuple):
         computes_attributes: Whether it may get attributes by computed names.
         changes: What it changes itself, in order.
         touched: What it reads, and the methods that it calls, in order.
+        dynamic: What it reaches by names that are not written in it.
     """
 
     form: bytes
@@ -138,6 +138,7 @@ class Code(NamedTuple):
     computes_attributes: bool
     changes: tuple[Chain, ...] = ()
     touched: tuple[Chain, ...] = ()
+    dynamic: Dynamic = Dynamic()
 
 
 _read: Final[dict[int, tuple[weakref.ref[CodeType], Code]]] = {}
@@ -173,7 +174,10 @@ def _read_code(function: FunctionType, hold: list[Text]) -> Code:
         computes = ("getattr",) in chains
         changes = tuple(sorted(changed_in_code(code)))
         form = code_form(code)
-        return Code(form, chains, tuple(sorted(imports)), computes, changes, chains)
+        dynamic = dynamic_in_code(code, function.__globals__)
+        return Code(
+            form, chains, tuple(sorted(imports)), computes, changes, chains, dynamic
+        )
     text, node = source
     hold.append(text)
     read = any(
@@ -190,6 +194,7 @@ def _read_code(function: FunctionType, hold: list[Text]) -> Code:
         computes_attributes([node]),
         tuple(sorted(changed_chains(body))),
         tuple(sorted(touched_chains(body))),
+        dynamic_in_tree(body, function.__globals__),
     )
 
 
@@ -239,7 +244,13 @@ class Holdings(NamedTuple):
             name: () if value is MISSING else (value,)
             for name, value in self.closure.items()
         }
-        return self.defaults, self.keyword_defaults, closure, self.attributes
+        keywords = self.keyword_defaults
+        return (
+            self.defaults,
+            None if keywords is None else Unordered(keywords),
+            Unordered(closure),
+            Unordered(self.attributes),
+        )
 
     def given(self) -> Iterator[Any]:
         """Give the values that others may change in place."""
@@ -298,9 +309,16 @@ class Members(NamedTuple):
     annotations: tuple[tuple[str, Any], ...]
 
     def data(self) -> Iterator[Any]:
-        """Give the attributes that may change in place."""
+        """Give the attributes that may change in place; those of an Enum's members not.
+
+        See ``further_of`` for these.
+        """
         for name, value in self.members.items():
-            if name not in _FIELDS and not isinstance(value, _FIXED_MEMBERS):
+            if (
+                name not in _FIELDS
+                and name[-1:] != "."
+                and not isinstance(value, _FIXED_MEMBERS)
+            ):
                 yield value
 
     def methods(self) -> Iterator[tuple[str, FunctionType]]:
@@ -330,12 +348,24 @@ def _enum_members(owner: type[enum.Enum]) -> dict[str, Any]:
         for name, value in vars(owner).items()
         if name not in owner.__members__ and _counts_in_enum(owner, name, value)
     }
+    if not _in_natural_order(owner):
+        found["."] = tuple(owner.__members__)
     for name, one in owner.__members__.items():
         found[name] = one._value_
-        further = _further(one)
+        further = further_of(one)
         if further:  # set by __init__, or by somebody later
             found[f"{name}."] = further
     return found
+
+
+def _in_natural_order(owner: type[enum.Enum]) -> bool:
+    """Tell whether members come in the order of their values, as they mostly do."""
+    try:
+        values = [one._value_ for one in owner.__members__.values()]
+        ranks = [(type(value).__name__, value) for value in values]
+        return ranks == sorted(ranks)
+    except Exception:  # values that have no order
+        return list(owner.__members__) == sorted(owner.__members__)
 
 
 def _counts_in_enum(owner: type, name: str, value: Any) -> bool:
@@ -346,16 +376,6 @@ def _counts_in_enum(owner: type, name: str, value: Any) -> bool:
     if isinstance(value, _C_METHODS) and _is_special(name):  # the mixed-in type's
         return False
     return name not in _ENUM_MACHINERY and _counts(owner, name, value)
-
-
-def _further(one: enum.Enum) -> dict[str, Any]:
-    """Return what a member of an Enum has besides its name and value."""
-    return {
-        name: value
-        for name, value in attributes_of(one).items()
-        if name not in _OF_A_MEMBER
-        and not isinstance(getattr(type(one), name, None), functools.cached_property)
-    }
 
 
 def is_generated(function: FunctionType) -> bool:
@@ -369,11 +389,32 @@ def is_generated(function: FunctionType) -> bool:
     )
 
 
+def _is_as_made(owner: type, function: FunctionType) -> bool:
+    """Tell whether the defaults of a generated method are still those of the fields."""
+    code = function.__code__
+    positional = code.co_varnames[: code.co_argcount]
+    given = dict(
+        zip(reversed(positional), reversed(function.__defaults__ or ()), strict=False)
+    )
+    given |= function.__kwdefaults__ or {}
+    fields = vars(owner).get("__dataclass_fields__", {})
+    known = {one.name: one.default for one in fields.values()}
+    # A field whose value is made by a function has a mark for a default.
+    made = {
+        one.name
+        for one in fields.values()
+        if one.default_factory is not dataclasses.MISSING
+    }
+    return not fields or all(
+        name in made or value is known.get(name) for name, value in given.items()
+    )
+
+
 def _counts(owner: type, name: str, value: Any) -> bool:
     if name in _FIELDS:
         return True
     if isinstance(value, FunctionType):
-        return not is_generated(value)
+        return not is_generated(value) or not _is_as_made(owner, value)
     if isinstance(value, types.MemberDescriptorType | types.GetSetDescriptorType):
         return False
     if not _is_special(name):

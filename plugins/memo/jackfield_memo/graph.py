@@ -15,14 +15,37 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
 from functools import partial
-from types import FunctionType, ModuleType
+from types import FunctionType, ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from jackfield_memo import static
+from jackfield_memo.asking import (
+    NOTHING,
+    Asks,
+    derived_from,
+    readable,
+    registered,
+    text_of,
+)
 from jackfield_memo.atoms import sized
-from jackfield_memo.functions import Code, code_of, holdings, members
-from jackfield_memo.introspection import class_name, home_of, made_here, plain_name
+from jackfield_memo.dynamic import COMPUTED_IMPORT, Dynamic, dynamic_in_tree
+from jackfield_memo.functions import (
+    Code,
+    code_of,
+    holdings,
+    is_generated,
+    members,
+)
+from jackfield_memo.introspection import (
+    class_name,
+    further_of,
+    home_of,
+    made_here,
+    plain_name,
+    wrapped_by,
+)
 from jackfield_memo.labels import (
     class_label,
     free_label,
@@ -40,7 +63,7 @@ from jackfield_memo.origins import (
     origin_of_module,
 )
 from jackfield_memo.own_changes import OwnChanges
-from jackfield_memo.policy import Policy
+from jackfield_memo.policy import Policy, Unordered
 from jackfield_memo.references import Chain, computes_attributes, name_chains
 from jackfield_memo.snapshot import Snapshot
 from jackfield_memo.sources import tree_of
@@ -66,6 +89,7 @@ class Graph(NamedTuple):
         parts: Label to the digest, in hexadecimal, of what each node is itself; and
             Python, which counts for all.
         blind: What could not be seen, or only in part.
+        refusal: Why it cannot be told what is reached, or ``""``.
         snapshot: Tells whether all is still so.
     """
 
@@ -73,8 +97,11 @@ class Graph(NamedTuple):
     parts: Mapping[str, str]
     blind: tuple[str, ...]
     snapshot: Snapshot
+    refusal: str = ""
 
 
+_MAKING: Final = frozenset({"__init__", "__new__", "__prepare__"})
+"""Methods of a metaclass that run where a class is defined."""
 _Described = tuple[Any, list[bytes]]
 """What a node is itself, as a value, and its references."""
 
@@ -82,12 +109,22 @@ _Described = tuple[Any, list[bytes]]
 class GraphBuilder:
     """Walks from one root; for one thread, once."""
 
-    def __init__(self, hooks: ValueHooks, file: Callable[[File], bytes]) -> None:
+    def __init__(
+        self,
+        hooks: ValueHooks,
+        file: Callable[[File], bytes],
+        asks: Asks = NOTHING,
+    ) -> None:
+        self._again: Callable[[Asks], GraphBuilder] = partial(GraphBuilder, hooks, file)
+        # What the code asks about code: counted, and found on this walk.
+        self._counted: Asks = asks
+        self._asks: Asks = asks
         self._numbers: dict[Any, int] = {}
         self._nodes: list[tuple[str, Callable[[], _Described]]] = []
         # What has a number by its ``id``: held, so that the ``id`` stays its own.
         self._kept: list[object] = []
         self._blind: dict[str, None] = {}
+        self._refusal: str = ""
         self._label: str = ""
         self._codes: dict[int, Code] = {}
         self._texts: list[Text] = []
@@ -96,11 +133,11 @@ class GraphBuilder:
         # Three ways to encode what is met in a value and is code. By its name, or for a
         # function by its code: for what a node is alone. As a reference, which makes
         # it a node: for the whole. By its ``id``: to see whether it is the same still.
-        self._alone: Policy = Policy(self._name, type_alone, hooks, file)
+        self._alone: Policy = Policy(self._name, type_alone, hooks, file, ordered=True)
         self._linked: Policy = Policy(
-            self.refer, self._unknown, hooks, file, self._rank
+            self.refer, self._unknown, hooks, file, self._rank, ordered=True
         )
-        here: Policy = Policy(_id, _id_too, hooks, file)
+        here: Policy = Policy(_id, _id_too, hooks, file, ordered=True)
         self._snapshot: Snapshot = Snapshot(lambda value: Encoder(here).identity(value))
         self._own_changes: OwnChanges = OwnChanges(self._snapshot, self._code)
         self._names: Names = Names(
@@ -110,6 +147,8 @@ class GraphBuilder:
     def build(self, root: Any) -> Graph:
         """Walk from a function, a class or a C function."""
         digest = hashlib.sha256(_HEADER + self.refer(root))
+        if any(self._counted):
+            digest.update(repr(tuple(self._counted)).encode())
         parts: dict[str, str] = {}
         for label, describe in self._nodes:  # which grows meanwhile
             self._label = label.partition(" ")[2]
@@ -119,9 +158,13 @@ class GraphBuilder:
             digest.update(hashlib.sha256(b"".join(references)).digest())
             alone = hashlib.sha256(_encoded(self._alone, own)).hexdigest()
             parts[free_label(label, parts)] = alone
+        if self._asks != self._counted:
+            return self._again(self._asks).build(root)
+        digest.update(self._static_names())
         parts[_PYTHON] = hashlib.sha256(_HEADER).hexdigest()
         self._own_changes.leave_out(all_run=isinstance(root, type))
-        return Graph(digest.digest(), parts, tuple(self._blind), self._snapshot)
+        blind = tuple(self._blind)
+        return Graph(digest.digest(), parts, blind, self._snapshot, self._refusal)
 
     # -- References
 
@@ -163,9 +206,20 @@ class GraphBuilder:
         name = class_name(owner)
         whose = origin_by_name(home_of(owner))
         if whose.kind != "project" and not made_here(owner):
-            return self._outside(whose, name)
+            return self._outside(whose, name) + self._further(owner, whose)
         describe = partial(self._describe_class, owner)
         return self._node(id(owner), owner, class_label(owner), describe)
+
+    def _further(self, owner: type, whose: Origin) -> bytes:
+        """Refer to classes that stand for another, or are derived from it."""
+        found: list[type] = []
+        if "_abc_impl" in vars(owner):
+            self._snapshot.registrations()
+            found += registered(owner)
+        if self._counted.subclasses and whose.kind != "python":
+            self._snapshot.subclasses(owner)
+            found += derived_from(owner)
+        return b"".join(map(self.refer, found))
 
     def _module(self, module: ModuleType) -> bytes:
         whose = origin_of_module(module)
@@ -214,7 +268,43 @@ class GraphBuilder:
         package = _package_of(names)
         for one in code.imports:
             references += self._imported(self._static.resolve(one, package))
-        return ("function", code.form, held.as_value()), references
+        if code.dynamic:
+            references += self._reached(function, names, code.dynamic)
+        self._asks = self._asks.and_of(function.__code__, code.touched)
+        own: tuple[Any, ...] = ("function", code.form, held.as_value())
+        if self._counted.texts:
+            self._snapshot.readable(function)
+            own += text_of(function)
+        elif self._counted.names:
+            self._snapshot.readable(function)
+            own += readable(function)[2:]
+        return own, references
+
+    def _reached(
+        self,
+        owner: FunctionType | StaticModule,
+        names: Mapping[str, Any],
+        dynamic: Dynamic,
+    ) -> list[bytes]:
+        """Refer to all that code may reach by names that are not written in it."""
+        found: list[bytes] = []
+        if dynamic.namespace and isinstance(owner, FunctionType):
+            public = _public(names)
+            self._snapshot.public(owner, public)
+            found += [self._names.resolve(owner, names, (name,)) for name in public]
+        for name in dynamic.modules:
+            self._snapshot.module(name)
+            module = sys.modules.get(name)
+            found.append(UNBOUND if module is None else self._module(module))
+        unknown = dynamic.unknown
+        for written in dynamic.packages:
+            package = written or _package_of(names)
+            inside = self._static.inside(package)
+            unknown = unknown if inside else COMPUTED_IMPORT
+            found += self._imported(inside)
+        if unknown and not self._refusal:
+            self._refusal = f"{self._label} {unknown}"
+        return found
 
     def _describe_outer(
         self, function: FunctionType, whose: Origin, name: str
@@ -224,26 +314,47 @@ class GraphBuilder:
         held = holdings(function)
         for place, value in enumerate(held.closure.values()):
             self._snapshot.cell(function, place, value)
+            if type(value) is dict:  # the functions of a ``singledispatch``, say
+                self._snapshot.content(value)
         return (name, held.as_value()), [self._package(whose)]
 
     def _describe_class(self, owner: type) -> _Described:
         self._snapshot.members(owner)
+        for value in vars(owner).values():  # these count once somebody changes them
+            if isinstance(value, FunctionType) and is_generated(value):
+                self._snapshot.function(value)
+                inner = wrapped_by(value)
+                if isinstance(inner, FunctionType):
+                    self._snapshot.function(inner)
         found = members(owner)
         for value in found.data():
             self._snapshot.content(value)
             if hasattr(type(value), "__get__"):
                 self._own_changes.descriptor(value)
+        if issubclass(owner, Enum):
+            for one in owner.__members__.values():
+                further = SimpleNamespace(**further_of(one))
+                self._snapshot.content(further, one)
         for name, method in found.methods():
-            self._own_changes.is_method(name, method)
-        own = (class_name(owner), found.bases, found.members, found.annotations)
+            making = issubclass(owner, type) and name in _MAKING
+            runs_as = "__init_subclass__" if making else name
+            self._own_changes.is_method(runs_as, method)
+        made_of = Unordered(found.members)
+        own: tuple[Any, ...]
+        own = (class_name(owner), found.bases, made_of, found.annotations)
+        if self._counted.texts:
+            self._snapshot.readable(owner)
+            own += readable(owner)
         module = sys.modules.get(home_of(owner))
+        others = self._further(owner, origin_by_name(home_of(owner)))
+        references = [others] if others else []
         if module is None:
-            return own, []
+            return own, references
         whose = origin_of_module(module)
         if whose.kind != "project":  # made by a package, for this program
-            return own, [self._package(whose)]
+            return own, [*references, self._package(whose)]
         names = vars(module)
-        return own, [
+        return own, references + [
             self._names.resolve(module, names, chain)
             for _, text in found.annotations
             for chain in sorted(_names_in(text))
@@ -251,7 +362,8 @@ class GraphBuilder:
         ]
 
     def _describe_module(self, module: ModuleType) -> _Described:
-        names = [name for name in sorted(vars(module)) if not name.startswith("__")]
+        names = _public(vars(module))
+        self._snapshot.public(module, names)
         references = [
             self._names.resolve(module, vars(module), (name,)) for name in names
         ]
@@ -269,13 +381,32 @@ class GraphBuilder:
         ]
         for one in dynamic:
             self._calls(one)
+        further = dynamic_in_tree(statements, {})
         static.remember(module, name, self._snapshot)
         otherwise = static.running_otherwise(module, name, self._rank)
         otherwise += static.data_identities(module, name)
         references = self._imported(
             self._static.references(module, name, dynamic=bool(dynamic))
         )
-        return ("static", static.form(module, name), otherwise), references
+        if further:
+            package = {"__package__": module.package}
+            references += self._reached(module, package, further)
+        self._asks = static.asks(module, name, self._asks)
+        form = static.form(module, name)
+        if self._counted.texts:
+            form += static.whole_text(module)
+        elif self._counted.names:
+            form += name.encode()  # those within stand in the form
+        return ("static", form, otherwise), references
+
+    def _static_names(self) -> bytes:
+        """Return what names of modules, by which imports came, stand for besides."""
+        found = [
+            one
+            for module, name in sorted(self._static.passed, key=_by_names)
+            for one in static.bound_otherwise(module, name, self._snapshot, self._rank)
+        ]
+        return b"".join(found)
 
     def _code(self, function: FunctionType) -> Code:
         code = self._codes.get(id(function))
@@ -300,6 +431,7 @@ class GraphBuilder:
         if whose.kind != "project":
             return self._outside(whose, name)
         if module is None:
+            self._snapshot.without_module(name, static.is_found)
             self._note(f"{self._label} imports {name}, which is not found here")
             return UNBOUND
         label = f"module {module.name} (as a whole)"
@@ -357,6 +489,14 @@ def _id(thing: object) -> bytes:
 def _id_too(value: object, reason: str) -> bytes:
     del reason
     return _id(value)
+
+
+def _public(names: Mapping[str, Any]) -> list[str]:
+    return [name for name in sorted(names) if not name.startswith("__")]
+
+
+def _by_names(passed: tuple[StaticModule, str]) -> tuple[str, str]:
+    return passed[0].name, passed[1]
 
 
 def _package_of(module: Mapping[str, Any]) -> str:

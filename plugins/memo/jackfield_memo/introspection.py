@@ -5,8 +5,11 @@ Some have any attribute that they are asked for, some raise whatever they like.
 
 from __future__ import annotations
 
+import functools
+import gc
 import sys
 from collections.abc import Mapping
+from enum import Enum
 from types import MappingProxyType, MemberDescriptorType, ModuleType
 from typing import Any, Final
 
@@ -16,6 +19,11 @@ MISSING: Final = object()
 _HEAP_TYPE: Final = 1 << 9
 """CPython's flag of classes that are made when a program runs."""
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+_OF_A_MEMBER: Final = frozenset(
+    {"_value_", "_name_", "__objclass__", "_sort_order_", "_inverted_"}
+)
+"""What ``enum`` sets on each member."""
 
 
 def attributes_of(thing: object) -> Mapping[str, Any]:
@@ -45,6 +53,32 @@ def wrapped_by(thing: object) -> Any:
     return attributes_of(thing).get("__wrapped__")
 
 
+def further_of(one: Enum) -> dict[str, Any]:
+    """Return what a member of an Enum has besides its name and value."""
+    return {
+        name: value
+        for name, value in attributes_of(one).items()
+        if name not in _OF_A_MEMBER
+        and not isinstance(getattr(type(one), name, None), functools.cached_property)
+    }
+
+
+def set_on_member(one: Enum) -> dict[str, Any]:
+    """Return what somebody may set on a member of an Enum: its value included."""
+    return {"_value_": one._value_, **further_of(one)}
+
+
+def compared_by(value: object) -> Any:
+    """Return what a key made by ``functools.cmp_to_key`` compares with, or ``None``."""
+    if type(value) is not _COMPARING:
+        return None
+    held = [one for one in gc.get_referents(value) if one is not _COMPARING]
+    return next(iter(held), None)
+
+
+_COMPARING: Final = type(functools.cmp_to_key(lambda _one, _other: 0))
+
+
 def class_name(owner: type) -> str:
     """Return the full name of a class."""
     return f"{home_of(owner)}.{owner.__qualname__}"
@@ -52,7 +86,7 @@ def class_name(owner: type) -> str:
 
 def home_of(owner: type) -> str:
     """Return the name of the module that a class says it is from."""
-    home = owner.__module__
+    home = getattr(owner, "__module__", None)  # one made by hand may have none
     return home if isinstance(home, str) else "builtins"
 
 

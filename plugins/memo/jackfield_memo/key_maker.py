@@ -18,7 +18,12 @@ from jackfield.memo_keys import FunctionIdentity, KeyMaker
 from jackfield_memo.atoms import ATOMS, UnknownValueError, sized
 from jackfield_memo.code_cache import CodeCache, RememberedCode, is_code
 from jackfield_memo.cost import is_costly
-from jackfield_memo.files import file_identity, file_name, path_identity, unread_bytes
+from jackfield_memo.files import (
+    file_identity,
+    path_identity,
+    unread_bytes,
+    written_identity,
+)
 from jackfield_memo.functions import holdings
 from jackfield_memo.introspection import MISSING, plain_name
 from jackfield_memo.labels import type_alone
@@ -59,8 +64,9 @@ class CallableIdentity(FunctionIdentity):
         blind: tuple[str, ...],
         parameters: Parameters,
         defaults: Mapping[str, bytes],
+        refusal: str = "",
     ) -> None:
-        super().__init__(digest, parts, blind)
+        super().__init__(digest, parts, blind, refusal)
         self.parameters: Parameters = parameters
         self.defaults: Mapping[str, bytes] = defaults
         self.heads: tuple[tuple[str, bytes], ...] = ()
@@ -93,7 +99,7 @@ class PythonKeyMaker(KeyMaker):
         # For arguments; for those that name files to be written; and for what a
         # function with a version= holds, where code counts by its name.
         self._policy: Policy = Policy(self._refer, _refuse, value_hooks, file)
-        self._written: Policy = self._policy._replace(file=file_name)
+        self._written: Policy = self._policy._replace(file=written_identity)
         self._pinned: Policy = Policy(_by_name, type_alone, value_hooks, file)
 
     def function(
@@ -125,7 +131,9 @@ class PythonKeyMaker(KeyMaker):
         tag, plain = "", function
         if type(function) is not FunctionType:  # the usual one stands for itself
             tag, plain = _unwrapped(function)
-        others = tuple(self.function(one) for one in depends_on)
+        others: tuple[CallableIdentity, ...] = ()
+        if depends_on:
+            others = tuple(self.function(one) for one in depends_on)
         try:
             return self._function(tag, plain, version, others)
         except MemoKeyError:
@@ -207,10 +215,11 @@ class PythonKeyMaker(KeyMaker):
 
         Or whether it takes as long to look at ``outputs``.
         """
-        read = {k: v for k, v in kwargs.items() if k not in _WRITTEN}
+        if kwargs:
+            kwargs = {k: v for k, v in kwargs.items() if k not in _WRITTEN}
         if outputs:
             args = (*args, *outputs)
-        return is_costly(args, read, self._policy.hooks, self._unread)
+        return is_costly(args, kwargs, self._policy.hooks, self._unread)
 
     # -- Arguments
 
@@ -248,11 +257,12 @@ class PythonKeyMaker(KeyMaker):
         version: str | None,
         others: tuple[CallableIdentity, ...],
     ) -> CallableIdentity:
-        if not is_code(plain):
+        if type(plain) is not FunctionType and not is_code(plain):
             return _extended(self._bound(plain), tag, others)
         remembered = self._code.look_up(plain)
         held = self._held(plain) if version is not None else b""
-        variant = (tag, version, held, *(other.digest for other in others))
+        digests = [other.digest for other in others] if others else ()
+        variant = (tag, version, held, *digests)
         made = remembered.made.get(variant)
         if made is None:
             made = _extended(self._plain(plain, remembered, version, held), tag, others)
@@ -282,7 +292,12 @@ class PythonKeyMaker(KeyMaker):
             return CallableIdentity(digest, parts, (), parameters, defaults)
         graph = remembered.graph(function)
         return CallableIdentity(
-            graph.digest, graph.parts, graph.blind, parameters, defaults
+            graph.digest,
+            graph.parts,
+            graph.blind,
+            parameters,
+            defaults,
+            graph.refusal,
         )
 
     def _held(self, function: Any) -> bytes:
@@ -313,6 +328,7 @@ class PythonKeyMaker(KeyMaker):
             (),
             parameters,
             self._defaults(parameters),
+            self._bound_refusal(function),
         )
 
     def _bound_parts(self, function: Any, digest: bytes) -> dict[str, str]:
@@ -325,6 +341,10 @@ class PythonKeyMaker(KeyMaker):
             return {f"function {type(function).__qualname__}": digest.hex()}
         name = f"function {type(function).__qualname__} of {plain_name(inner)}"
         return {name: digest.hex(), **self._code.look_up(inner).graph(inner).parts}
+
+    def _bound_refusal(self, function: Any) -> str:
+        inner = getattr(function, "__func__", getattr(function, "func", None))
+        return self._code.look_up(inner).graph(inner).refusal if is_code(inner) else ""
 
 
 def _bound(
@@ -372,7 +392,15 @@ def _extended(
         parts.update(other.parts)
     blind = dict.fromkeys([*made.blind, *(one for o in others for one in o.blind)])
     digest = hashlib.sha256(b"".join(pieces)).digest()
-    return CallableIdentity(digest, parts, tuple(blind), made.parameters, made.defaults)
+    refusal = next((one.refusal for one in others if one.refusal), "")
+    return CallableIdentity(
+        digest,
+        parts,
+        tuple(blind),
+        made.parameters,
+        made.defaults,
+        refusal if others else made.refusal,
+    )
 
 
 def _refuse(value: object, reason: str) -> bytes:

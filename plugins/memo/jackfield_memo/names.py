@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
+from jackfield_memo.asking import is_pythons, registered
 from jackfield_memo.introspection import MISSING
 from jackfield_memo.origins import Origin, origin_of_module
 
@@ -93,18 +94,28 @@ class Names:
             return self._in_module(value, rest)
         if id(value) in DYNAMIC:  # from importlib import import_module
             self._calls(DYNAMIC[id(value)])
+        if value is sys.modules:  # what is looked up in it is told by ``dynamic``
+            return PYTHONS
         if isinstance(value, ModuleType | FunctionType | type):
             return self._refer(value)
         return self._data(namespace, name, value)
 
     def _in_module(self, module: ModuleType, chain: list[str]) -> bytes:
         whose = origin_of_module(module)
+        if whose.kind == "project" and chain[0] == "__dict__":
+            return self._refer(module)
         if whose.kind == "project":
             return self.resolve(module, vars(module), tuple(chain))
-        value = vars(module).get(chain[0])
+        value: Any = vars(module).get(chain[0])
         if len(chain) == 1 and id(value) in DYNAMIC:
             self._calls(DYNAMIC[id(value)])
-        return self._outside(whose, module.__name__)
+        for name in chain[1:]:
+            value = vars(value).get(name) if isinstance(value, ModuleType) else value
+        further = b""
+        if isinstance(value, type) and "_abc_impl" in vars(value):
+            self._snapshot.registrations()
+            further = b"".join(map(self._refer, registered(value)))
+        return self._outside(whose, module.__name__) + further
 
     def _missing(
         self, module: ModuleType, namespace: Mapping[str, Any], chain: Chain
@@ -123,7 +134,14 @@ class Names:
         value = vars(builtins).get(name, MISSING)
         if id(value) in DYNAMIC:
             self._calls(name)
-        return UNBOUND if value is MISSING else PYTHONS
+        self._snapshot.name(builtins, name, value)
+        if value is MISSING:
+            return UNBOUND
+        if is_pythons(name, value):
+            return PYTHONS
+        if isinstance(value, ModuleType | FunctionType | type):
+            return self._refer(value)
+        return self._data(vars(builtins), name, value)
 
     def _remember(
         self,

@@ -15,9 +15,11 @@ from __future__ import annotations
 import copyreg
 import functools
 import types
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum, Flag
+from io import BytesIO, StringIO
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,11 +29,14 @@ from jackfield_memo.forgotten import added, forgotten, is_cache
 from jackfield_memo.introspection import (
     attributes_of,
     class_name,
+    compared_by,
     home_of,
     slots_of,
     wrapped_by,
 )
+from jackfield_memo.opaque import HANDLES, IN_MEMORY, VIEWS
 from jackfield_memo.origins import compiled_version, origin_by_name
+from jackfield_memo.policy import Unordered
 
 if TYPE_CHECKING:
     from jackfield.memo_keys import ValueHook
@@ -55,21 +60,6 @@ _CODE: Final = (
 _SKIPPED_BY_WRAPPERS: Final = {*functools.WRAPPER_ASSIGNMENTS, "__wrapped__"}
 """Attributes that ``functools.wraps`` sets: they are those of what is wrapped."""
 _PLAIN_PATHS: Final = {type(Path()), PurePosixPath, PureWindowsPath}
-_HANDLES: Final = frozenset(
-    {
-        "_multiprocessing",
-        "_queue",
-        "_thread",
-        "_weakref",
-        "asyncio",
-        "concurrent",
-        "multiprocessing",
-        "queue",
-        "threading",
-        "weakref",
-    }
-)
-"""Top-level modules whose objects stand for something outside themselves."""
 _PROTOCOL: Final = 4  # 5 would put buffers beside the state
 
 
@@ -127,11 +117,16 @@ def _other(encoder: PartEncoder, value: Any) -> bytes:
     kind = type(value)
     if kind is object:
         return encoder.policy.unknown(value, f"it is only itself. {HOW_TO_TEACH}")
-    if home_of(kind).partition(".")[0] in _HANDLES:
+    if home_of(kind).partition(".")[0] in HANDLES:
         reason = f"it stands for something outside itself. {HOW_TO_TEACH}"
-        return encoder.policy.unknown(value, reason)
+        unknown = encoder.policy.unknown(value, reason)
+        target = _referred(value)
+        return unknown if target is None else unknown + encoder.encode(target)
     if callable(value) and wrapped_by(value) is not None:
         return _wrapper(encoder, value)
+    compares = compared_by(value)
+    if compares is not None:
+        return _composed(encoder, b"w", value, compares)
     return _as_pickled(encoder, value)
 
 
@@ -198,9 +193,38 @@ def _iterator(encoder: PartEncoder, value: Iterator[Any]) -> bytes:
     return encoder.policy.unknown(value, reason)
 
 
+def _in_memory(encoder: PartEncoder, value: BytesIO | StringIO) -> bytes:
+    """Encode a file that is all there is of it, where code holds it."""
+    reason = "it is used up by reading it; pass what it gives."
+    unknown = encoder.policy.unknown(value, reason)
+    return unknown if value.closed else unknown + encoder.encode(value.__getstate__())
+
+
+def _view(encoder: PartEncoder, value: Any) -> bytes:
+    """Encode what a dict has, where code holds a view of it."""
+    unknown = encoder.policy.unknown(value, "cannot pickle a view; pass a list of it.")
+    return unknown + encoder.encode(list(value))
+
+
+def _referred(value: Any) -> Any:
+    """Return what a weak reference leads to, or ``None``.
+
+    Dicts of such are caches, as ``singledispatch`` has one: they count by their type.
+    """
+    if isinstance(value, weakref.ReferenceType):
+        return value()
+    if type(value) in weakref.ProxyTypes:
+        try:
+            return value.__repr__.__self__
+        except ReferenceError:
+            return None
+    return None
+
+
 def _wrapper(encoder: PartEncoder, value: Any) -> bytes:
     """Encode a callable object that wraps a function, as decorators make them."""
-    return _composed(encoder, b"w", value, wrapped_by(value), set_on_wrapper(value))
+    further = Unordered(set_on_wrapper(value))
+    return _composed(encoder, b"w", value, wrapped_by(value), further)
 
 
 def set_on_wrapper(value: object) -> dict[str, Any]:
@@ -234,6 +258,8 @@ _FAMILIES: Final[tuple[tuple[Any, _Encode], ...]] = (
     (property, _property),
     (functools.cached_property, _cached_property),
     ((types.MemberDescriptorType, types.GetSetDescriptorType), _slot),
+    (IN_MEMORY, _in_memory),
+    (VIEWS, _view),
     (Iterator, _iterator),
 )
 
@@ -254,7 +280,7 @@ def _as_pickled(encoder: PartEncoder, value: Any) -> bytes:
         if origin_by_name(home_of(type(value))).kind != "project":
             return unknown
         parts = {**slots_of(value), **attributes_of(value)}
-        return _composed(encoder, b"?", value, parts)
+        return _composed(encoder, b"?", value, Unordered(parts))
     if isinstance(reduced, str):  # the name of something that exists once
         home = str(getattr(value, "__module__", ""))
         version = compiled_version(home)
@@ -294,6 +320,10 @@ def _with(encoder: PartEncoder, rest: Mapping[str, Any], encoded: bytes) -> byte
 
 def _reduced(value: Any) -> str | tuple[Any, ...]:
     reduce = copyreg.dispatch_table.get(type(value))
+    # ``tblib``, which Dask imports, registers one function for all exceptions there
+    # are. What that makes of one is something else in a process without Dask.
+    if reduce is copyreg.dispatch_table.get(BaseException):
+        reduce = None
     reduced: str | tuple[Any, ...]
     reduced = reduce(value) if reduce else value.__reduce_ex__(_PROTOCOL)
     return reduced

@@ -37,6 +37,8 @@ class KeyMakerOnUse(KeyMaker):
         if keys is None:
             with self._making:
                 keys = self._keys = self._keys or self._make()
+            for name in ("function", "is_costly", "key", "file"):
+                setattr(self, name, getattr(keys, name))  # asked without a detour now
         return keys
 
     def function(
@@ -47,7 +49,7 @@ class KeyMakerOnUse(KeyMaker):
         depends_on: Sequence[Callable[..., Any]] = (),
     ) -> FunctionIdentity:
         """Return what a function is."""
-        maker = self._keys or self._maker()
+        maker = self._maker()
         return maker.function(function, version=version, depends_on=depends_on)
 
     def value(self, app: str, what: str, value: object) -> bytes:
@@ -61,7 +63,7 @@ class KeyMakerOnUse(KeyMaker):
         outputs: Sequence[File] = (),
     ) -> bool:
         """Tell whether ``key`` may take milliseconds, or wait for code of users."""
-        return (self._keys or self._maker()).is_costly(args, kwargs, outputs)
+        return self._maker().is_costly(args, kwargs, outputs)
 
     def key(
         self,
@@ -72,11 +74,11 @@ class KeyMakerOnUse(KeyMaker):
         ignore: Collection[str] = (),
     ) -> CallKey:
         """Return the key of a call, and what it was made of."""
-        return (self._keys or self._maker()).key(app, function, args, kwargs, ignore)
+        return self._maker().key(app, function, args, kwargs, ignore)
 
     def file(self, path: str) -> bytes:
         """Return the identity of a local file that a call has made, as it is now."""
-        return (self._keys or self._maker()).file(path)
+        return self._maker().file(path)
 
     def sent(
         self, app: str, function: Callable[..., Any], code: bytes = b""

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 _SETTERS: Final = frozenset(
     {"__delattr__", "__delete__", "__delitem__", "__set__", "__setattr__"}
-    | {"__setitem__", "__setstate__"}
+    | {"__init_subclass__", "__setitem__", "__setstate__"}
 )
-"""Special methods that syntax calls only where somebody sets something."""
+"""Special methods that syntax calls only where somebody sets or defines something."""
 
 
 class OwnChanges:

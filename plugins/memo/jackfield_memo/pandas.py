@@ -26,20 +26,33 @@ def jackfield_hash_value(value: object) -> bytes | None:
 
 def _parts(value: object) -> tuple[Any, ...] | None:
     if isinstance(value, pd.DataFrame):
-        columns = [value.iloc[:, place].array for place in range(value.shape[1])]
+        columns = [_array(value.iloc[:, place]) for place in range(value.shape[1])]
         return (value.index, value.columns, columns, *_extras(value))
     if isinstance(value, pd.Series):
-        return (value.index, value.name, value.array, *_extras(value))
+        return (value.index, value.name, _array(value), *_extras(value))
     if isinstance(value, pd.RangeIndex):
         return value.start, value.stop, value.step, value.name
     if isinstance(value, pd.MultiIndex):
         levels = [value.get_level_values(place) for place in range(value.nlevels)]
         return list(value.names), levels
     if isinstance(value, pd.Index):
-        return value.name, getattr(value, "freqstr", None), value.array
+        return value.name, getattr(value, "freqstr", None), _array(value)
     if isinstance(value, pd.api.extensions.ExtensionArray):
         return _array_parts(value)
     return None
+
+
+def _array(holder: Any) -> Any:
+    """Return the array of a column or an index, texts in pandas' own array.
+
+    Where pyarrow is installed, texts of the type ``str`` are in an array of Arrow's. A
+    table is the same one with and without it.
+    """
+    array = holder.array
+    dtype = array.dtype
+    if isinstance(dtype, pd.StringDtype) and dtype == "str":
+        return array.astype(pd.StringDtype("python", na_value=dtype.na_value))
+    return array
 
 
 def _extras(value: Any) -> tuple[Any, ...]:

@@ -32,6 +32,8 @@ class Policy(NamedTuple):
         rank: Orders the items of sets, where the encoding of an item depends on what
             was encoded before it (as references do that are written as numbers): an
             encoding that does not depend on it. ``None``: none depends on it.
+        ordered: Whether the order of a plain dict counts: of one that code reads it
+            does, because the code may go through it; of an argument it does not.
     """
 
     refer: Callable[[Any], bytes]
@@ -39,6 +41,13 @@ class Policy(NamedTuple):
     hooks: ValueHooks
     file: Callable[[File], bytes]
     rank: Callable[[object], bytes] | None = None
+    ordered: bool = False
+
+
+class Unordered(dict[Any, Any]):
+    """A dict of our own making, of which the order never counts."""
+
+    __slots__ = ()
 
 
 class PartEncoder(Protocol):
@@ -63,7 +72,7 @@ class PartEncoder(Protocol):
 
     @abstractmethod
     def items(self, parts: Mapping[Any, Any], /) -> bytes:
-        """Encode the items of a mapping; their order does not count."""
+        """Encode the items of a mapping; their order counts if the policy says so."""
 
     @abstractmethod
     def unordered(self, values: AbstractSet[Any], /) -> bytes:

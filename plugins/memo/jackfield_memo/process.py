@@ -7,6 +7,8 @@ import time
 from functools import cache
 from typing import Final
 
+from jackfield_serialize import preloaded
+
 TICK_NS: Final = 20_000_000
 """How early the time may be that a file system gives a file: some clock ticks."""
 
@@ -15,8 +17,13 @@ TICK_NS: Final = 20_000_000
 def began() -> int:
     """Return when it began, in nanoseconds since the epoch, or a little before.
 
-    No module was imported earlier. Where the system does not tell, it is now.
+    No module was imported earlier: a process that was forked after an import begins
+    with that. Where the system does not tell, it is now.
     """
+    return min([_began(), *preloaded])
+
+
+def _began() -> int:
     try:
         with open("/proc/self/stat", "rb") as file:  # noqa: PTH123  (a few bytes)
             ticks = int(file.read().rpartition(b")")[2].split()[19])

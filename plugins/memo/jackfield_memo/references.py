@@ -171,7 +171,7 @@ def _imports_by_call(nodes: Iterable[ast.AST]) -> set[Import]:
         Import(0, node.args[0].value, ())
         for node in _walk(nodes)
         if isinstance(node, ast.Call)
-        and _chain(node.func)[-1:] in {("import_module",), ("__import__",)}
+        and chain_of(node.func)[-1:] in {("import_module",), ("__import__",)}
         and node.args
         and isinstance(node.args[0], ast.Constant)
         and isinstance(node.args[0].value, str)
@@ -207,7 +207,7 @@ def name_chains(nodes: Iterable[ast.AST]) -> set[Chain]:
     waiting = list(nodes)
     while waiting:
         node = waiting.pop()
-        chain = _chain(node)
+        chain = chain_of(node)
         if chain:
             found.add(chain)
         else:
@@ -215,7 +215,8 @@ def name_chains(nodes: Iterable[ast.AST]) -> set[Chain]:
     return found
 
 
-def _chain(node: ast.AST) -> Chain:
+def chain_of(node: ast.AST) -> Chain:
+    """Return a name with the attributes that are taken of it; else nothing."""
     attributes: list[str] = []
     while isinstance(node, ast.Attribute):
         attributes.append(node.attr)
@@ -235,12 +236,12 @@ def changed_chains(nodes: Iterable[ast.AST]) -> set[Chain]:
         if isinstance(node, ast.Global | ast.Nonlocal):
             found.update((name,) for name in node.names)
         elif isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load):
-            found.add(_chain(node.value))
+            found.add(chain_of(node.value))
         elif isinstance(node, ast.Attribute):
             if not isinstance(node.ctx, ast.Load):
-                found.add(_chain(node))
+                found.add(chain_of(node))
             elif node.attr in _MUTATING_METHODS:
-                found.add(_chain(node.value))
+                found.add(chain_of(node.value))
     found.discard(())
     return found
 
@@ -249,22 +250,19 @@ _VARIABLE: Final = frozenset({*_GLOBAL, "LOAD_DEREF", "LOAD_FAST", "LOAD_CLASSDE
 _SETS_VARIABLE: Final = frozenset(
     {"STORE_GLOBAL", "DELETE_GLOBAL", "STORE_DEREF", "DELETE_DEREF"}
 )
-_SETS_ITEM: Final = frozenset({"STORE_SUBSCR", "DELETE_SUBSCR", "STORE_SLICE"})
+_SETS_ITEM: Final = {"STORE_SUBSCR": 1, "DELETE_SUBSCR": 1, "STORE_SLICE": 2}
+"""Instructions that set items, and how many values are above the container then."""
 
 
 def changed_in_code(code: CodeType) -> set[Chain]:
-    """Return what code without a source changes itself, as ``changed_chains`` does.
-
-    Where an item is set, it cannot be told of what: it may be of any variable that the
-    code loads.
-    """
+    """Return what code without a source changes itself, as ``changed_chains`` does."""
     found: set[Chain] = set()
-    loaded: set[Chain] = set()
     chain: Chain = ()
-    sets_items = False
-    for instruction in dis.get_instructions(code):
-        name, argument = instruction.opname, instruction.argval
-        sets_items = sets_items or name in _SETS_ITEM
+    steps = [one for one in dis.get_instructions(code) if one.opname != "EXTENDED_ARG"]
+    for place, step in enumerate(steps):
+        name, argument = step.opname, step.argval
+        if name in _SETS_ITEM:
+            found.add(_container_of(steps, place))
         if name in _SETS_VARIABLE:
             found.add((argument,))
         elif name in _VARIABLE:
@@ -277,12 +275,49 @@ def changed_in_code(code: CodeType) -> set[Chain]:
                 found.add(chain)
         else:
             chain = ()
-        if chain:
-            loaded.add(chain)
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             found |= changed_in_code(constant)
-    return found | loaded if sets_items else found
+    found.discard(())
+    return found
+
+
+def _container_of(steps: list[dis.Instruction], place: int) -> Chain:
+    """Return the variable of which an instruction sets an item; ``()`` if unknown.
+
+    If it is unknown, the variable goes on to count: a call is executed once more, and
+    no other variable's change goes unseen.
+    """
+    above = _SETS_ITEM[steps[place].opname]
+    if steps[place - 1].opname == "SWAP":  # ``a[b] += c``: both were copied before
+        while place > 1 and [one.opname for one in steps[place - 2 : place]] != (
+            ["COPY", "COPY"]
+        ):
+            place -= 1
+        place -= 2
+    for _ in range(above):
+        place = _begin_of_value(steps, place)
+    first = _begin_of_value(steps, place)
+    if first < 0 or steps[first].opname not in _VARIABLE:
+        return ()
+    attributes = steps[first + 1 : place]
+    if any(one.opname not in _ATTRIBUTE for one in attributes):
+        return ()
+    return (steps[first].argval, *(one.argval for one in attributes))
+
+
+def _begin_of_value(steps: list[dis.Instruction], end: int) -> int:
+    """Return where the instructions begin that put one value on the stack, or -1."""
+    depth = 0
+    while end > 0 and depth < 1:
+        end -= 1
+        step = steps[end]
+        if step.opcode in _JUMPS or "STORE" in step.opname:
+            return -1
+        depth += dis.stack_effect(step.opcode, step.arg, jump=False)
+        if depth < 1 and step.is_jump_target:
+            return -1
+    return end if depth == 1 else -1
 
 
 _CALLED_BY_SYNTAX: Final = (
@@ -304,7 +339,7 @@ def touched_chains(nodes: Iterable[ast.AST]) -> set[Chain]:
     found = name_chains(nodes)
     for node in _walk(nodes):
         for kind, part, methods in _CALLED_BY_SYNTAX:
-            chain = _chain(getattr(node, part)) if isinstance(node, kind) else ()
+            chain = chain_of(getattr(node, part)) if isinstance(node, kind) else ()
             if chain:
                 found.update((*chain, method) for method in methods)
     return found

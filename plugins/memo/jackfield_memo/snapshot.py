@@ -15,7 +15,8 @@ from __future__ import annotations
 import sys
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from enum import Enum
 from functools import partial
 from types import (
     CodeType,
@@ -26,6 +27,7 @@ from types import (
 )
 from typing import Any, Final, NamedTuple
 
+from jackfield_memo.asking import derived_from, readable, registrations
 from jackfield_memo.atoms import UnknownValueError
 from jackfield_memo.introspection import (
     MISSING,
@@ -34,6 +36,7 @@ from jackfield_memo.introspection import (
     slots_of,
     wrapped_by,
 )
+from jackfield_memo.large import Large
 from jackfield_memo.loaded import signature
 from jackfield_memo.objects import set_on_wrapper
 from jackfield_memo.origins import origin_by_name
@@ -45,6 +48,17 @@ parts."""
 Owner = FunctionType | type | ModuleType
 
 _FIXED: Final = (type(None), bool, int, float, complex, str, bytes, type, FunctionType)
+
+
+def _is_fixed(value: object) -> bool:
+    """Tell whether a value cannot change, or is looked at in another way.
+
+    A number or text of a class of the project's may have attributes.
+    """
+    kind = type(value)
+    if kind in _FIXED or issubclass(kind, type | FunctionType | Enum):
+        return True
+    return isinstance(value, _FIXED) and not kind.__dictoffset__
 
 
 class Snapshot:
@@ -60,7 +74,13 @@ class Snapshot:
         self._functions: dict[int, _Function] = {}
         self._classes: dict[int, _Class] = {}
         self._contents: dict[int, _Content] = {}
+        self._large: dict[int, Large] = {}
         self._files: dict[str, tuple[int, ...]] = {}
+        self._public: dict[int, tuple[weakref.ref[Owner], str, set[str]]] = {}
+        self._readable: dict[int, tuple[weakref.ref[Any], tuple[Any, ...]]] = {}
+        self._subclasses: dict[int, tuple[weakref.ref[type], list[int]]] = {}
+        self._token: object = None
+        self._without: dict[str, Callable[[str], bool]] = {}
 
     def name(self, owner: Owner, name: str, value: object) -> None:
         """Remember what a name is bound to, or that it is not (``MISSING``).
@@ -84,6 +104,14 @@ class Snapshot:
         modules = self._names.setdefault((id(sys), "modules"), _Names(sys, "modules"))
         modules.add(name, sys.modules.get(name, MISSING))
 
+    def public(self, owner: Owner, names: list[str]) -> None:
+        """Remember which names a module has that are no special ones."""
+        if isinstance(owner, FunctionType):
+            owner, where = _module_of(owner)
+        else:
+            where = "__dict__"
+        self._public[id(owner)] = weakref.ref(owner), where, set(names)
+
     def file(self, path: str) -> None:
         """Remember size and times of a file."""
         self._files.setdefault(path, signature(path))
@@ -96,17 +124,41 @@ class Snapshot:
         """Remember the members and bases of a class."""
         self._classes[id(owner)] = _Class(owner)
 
-    def content(self, value: object) -> None:
-        """Remember what a value contains, if it can change and is small.
+    def readable(self, thing: FunctionType | type) -> None:
+        """Remember what a function or class says of itself."""
+        self._readable[id(thing)] = weakref.ref(thing), readable(thing)
+
+    def subclasses(self, owner: type) -> None:
+        """Remember which classes are derived from one."""
+        found = list(map(id, derived_from(owner)))
+        self._subclasses[id(owner)] = weakref.ref(owner), found
+
+    def registrations(self) -> None:
+        """Remember which classes have been registered with abstract ones."""
+        self._token = registrations()
+
+    def without_module(self, name: str, is_found: Callable[[str], bool]) -> None:
+        """Remember that a module is not found, and how to tell that it is."""
+        self._without[name] = is_found
+
+    def content(self, value: object, whose: object = None) -> None:
+        """Remember what a value contains, if it can change.
 
         To be called before the value is looked at for anything else, or a change in
         between would be missed.
+
+        Args:
+            value: The value.
+            whose: What it was made from, whose attributes it has. Usually itself.
         """
-        if not isinstance(value, _FIXED) and _left(value, SMALL) >= 0:
-            parts = {k: self._identity(v) for k, v in _parts(value).items()}
-            self._contents[id(value)] = _Content(
-                value, self._identity(value), parts, set()
-            )
+        place = id(value if whose is None else whose)
+        if _is_fixed(value) or place in self._large:
+            return
+        if _left(value, SMALL) < 0:
+            self._large[place] = Large(value, self._identity, _always)
+            return
+        parts = {k: self._identity(v) for k, v in _parts(value).items()}
+        self._contents[place] = _Content(value, self._identity(value), parts, set())
 
     def without_name(self, owner: Owner, name: str) -> None:
         """Leave a name out after all."""
@@ -129,7 +181,7 @@ class Snapshot:
             self._classes[id(owner)].members.discard(name)
 
     def without_contents(
-        self, values: Iterable[int], attributes: Mapping[int, Iterable[str]]
+        self, values: Collection[int], attributes: Mapping[int, Collection[str]]
     ) -> None:
         """Leave out after all what some values contain.
 
@@ -139,6 +191,11 @@ class Snapshot:
         """
         for key in values:
             self._contents.pop(key, None)
+            self._large.pop(key, None)
+        for place, large in self._large.items():
+            large.leave_out(values, attributes, attributes.get(place, ()))
+        for owner in self._classes.values():
+            owner.leave_out_further(values, attributes)
         for key, names in attributes.items():
             if key in self._contents:
                 self._contents[key].left_out.update(names)
@@ -151,16 +208,38 @@ class Snapshot:
         for function in self._functions.values():
             if function.changed():
                 return True
-        for owner in self._classes.values():
-            if owner.changed():
+        for reference, where, public in self._public.values():
+            now = {n for n in getattr(reference(), where, ()) if not n.startswith("__")}
+            if now != public:
                 return True
-        for path, was in self._files.items():
-            if signature(path) != was:
-                return True
+        if self._token is not None and registrations() != self._token:
+            return True
+        if (self._readable or self._subclasses or self._without) and self._others():
+            return True
+        if self._classes and any(one.changed() for one in self._classes.values()):
+            return True
+        if self._files and any(signature(k) != v for k, v in self._files.items()):
+            return True
+        if self._large and any(one.changed() for one in self._large.values()):
+            return True
+        if not self._contents:
+            return False
         try:
             return any(map(self._has_changed, self._contents.values()))
         except UnknownValueError:  # it was nested anew, or is changing right now
             return True
+
+    def _others(self) -> bool:
+        """Tell whether what few functions depend on is not as it was."""
+        for reference, was in self._readable.values():
+            thing = reference()
+            if thing is None or readable(thing) != was:
+                return True
+        for owner_reference, ids in self._subclasses.values():
+            owner = owner_reference()
+            if owner is None or list(map(id, derived_from(owner))) != ids:
+                return True
+        return any(is_found(name) for name, is_found in self._without.items())
 
     def _has_changed(self, content: _Content) -> bool:
         value, was, parts, left_out = content
@@ -309,10 +388,10 @@ class _Function:
             or function.__defaults__ is not self._defaults
         ):
             return True
-        for was, now in (
-            (self._keywords, function.__kwdefaults__),
-            (self.attributes, function.__dict__),
-        ):
+        keywords, attributes = function.__kwdefaults__, function.__dict__
+        if self._keywords is None and self.attributes is None:  # as most have none
+            return bool(keywords or attributes)
+        for was, now in ((self._keywords, keywords), (self.attributes, attributes)):
             if was.changed(now or {}) if was is not None else now:
                 return True
         return False
@@ -325,18 +404,40 @@ class _Class:
         members: Its methods and attributes.
     """
 
-    __slots__ = ("_bases", "_owner", "members")
+    __slots__ = ("_bases", "_further", "_owner", "members")
 
     def __init__(self, owner: type) -> None:
         self._owner: weakref.ref[type] = weakref.ref(owner)
         self._bases: tuple[type, ...] = owner.__bases__
         self.members: _Bound = _Bound(vars(owner))
+        # Of an Enum, what each of its members has.
+        self._further: dict[str, _Bound] = {}
+        if issubclass(owner, Enum):
+            items = owner.__members__.items()
+            self._further = {name: _Bound(vars(one)) for name, one in items}
+
+    def leave_out_further(
+        self, values: Collection[int], attributes: Mapping[int, Collection[str]]
+    ) -> None:
+        members: Any = getattr(self._owner(), "__members__", {})
+        for key in list(self._further):
+            place = id(members.get(key))
+            if place in values:
+                del self._further[key]
+                continue
+            for name in attributes.get(place, ()):
+                self._further[key].discard(name)
 
     def changed(self) -> bool:
-        owner = self._owner()
+        owner: Any = self._owner()
         if owner is None or owner.__bases__ != self._bases:
             return True
-        return self.members.changed(vars(owner))
+        if self.members.changed(vars(owner)):
+            return True
+        further = self._further
+        return any(
+            one.changed(vars(owner.__members__[key])) for key, one in further.items()
+        )
 
 
 class _Content(NamedTuple):
@@ -353,6 +454,11 @@ class _Content(NamedTuple):
     was: bytes
     parts: Mapping[str, bytes]
     left_out: set[str]
+
+
+def _always(kind: type) -> bool:
+    del kind
+    return True
 
 
 def _parts(value: object) -> dict[str, object]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ast
 import glob
+import hashlib
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -34,7 +35,7 @@ from jackfield_memo.import_effects import (
     is_plain_class,
     run_at_once,
 )
-from jackfield_memo.introspection import wrapped_by
+from jackfield_memo.introspection import MISSING, wrapped_by
 from jackfield_memo.loaded import as_read, signature
 from jackfield_memo.origins import PROJECT, Origin, origin
 from jackfield_memo.references import (
@@ -49,6 +50,7 @@ from jackfield_memo.sources import Text, parse, read_text
 from jackfield_memo.syntax import code_form, statements_form
 
 if TYPE_CHECKING:
+    from jackfield_memo.asking import Asks
     from jackfield_memo.snapshot import Snapshot
 
 WHOLE = "*"
@@ -178,7 +180,7 @@ class StaticModule:
         """Return the statements behind a name."""
         if name == WHOLE:
             return self.text.tree.body
-        return self.effects if name == EFFECTS else self.bindings[name]
+        return self.effects if name == EFFECTS else self.bindings.get(name, [])
 
     def line(self, name: str) -> int:
         """Return the line where a name's first statement begins."""
@@ -194,6 +196,13 @@ class StaticModule:
             self._changed = {chain[0] for chain in chains}
         return name in self._changed or (
             isinstance(written, dict | list | set) and not written
+        )
+
+    def binds(self, name: str) -> bool:
+        """Tell whether a name is bound for certain when the module is imported."""
+        sure = any(name in _surely_bound(one) for one in self.text.tree.body)
+        return sure and not any(
+            isinstance(node, ast.Delete) for node in ast.walk(self.text.tree)
         )
 
     def data_files(self, name: str) -> list[str]:
@@ -265,6 +274,27 @@ def _calls(statement: ast.stmt, module: StaticModule) -> bool:
     )
 
 
+def _surely_bound(statement: ast.stmt) -> set[str]:
+    """Return the names that are bound in a module once a statement has run.
+
+    A name in a comprehension is not the module's, and one that has only a type is not
+    bound.
+    """
+    if isinstance(statement, DEFINITIONS):
+        return {statement.name}
+    targets: list[ast.expr] = []
+    if isinstance(statement, ast.Assign):
+        targets = statement.targets
+    elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
+        targets = [statement.target]
+    return {
+        node.id
+        for target in targets
+        for node in ast.walk(target)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
+
+
 def _bound(statement: ast.stmt) -> set[str]:
     if isinstance(statement, DEFINITIONS):
         return {statement.name}
@@ -289,6 +319,8 @@ class StaticModules:
     def __init__(self) -> None:
         self._modules: dict[str, StaticModule | None] = {}
         self._acting: dict[str, bool] = {}
+        # Names in modules that imports bind there, by which something was found.
+        self.passed: set[tuple[StaticModule, str]] = set()
 
     def resolve(self, reference: Import, package: str) -> Iterator[Target]:
         """Give what a reference may refer to: one thing, unless the code is unclear.
@@ -300,6 +332,20 @@ class StaticModules:
         name = _absolute(reference, package)
         yield from self._parents(name)
         yield from self._find(name, reference.chain, frozenset())
+
+    def inside(self, package: str) -> list[Target]:
+        """Give a package of the project with all modules in it; nothing if none is."""
+        top = self.load(package) if package and not is_outside(package) else None
+        if top is None or top.package != package or not top.file:
+            return []
+        root = Path(top.file).parent
+        found = [Target(PROJECT, top)]
+        for file in sorted(root.rglob("*.py")):
+            parts = file.relative_to(root).with_suffix("").parts
+            module = self.load(".".join((package, *parts)))
+            if module is not None and parts[-1] != "__init__":
+                found.append(Target(PROJECT, module))
+        return found
 
     def references(
         self, module: StaticModule, name: str, *, dynamic: bool
@@ -385,6 +431,8 @@ class StaticModules:
         name, *rest = chain
         if name in module.bindings:
             yield Target(PROJECT, module, name)
+        elif name in module.aliases:
+            self.passed.add((module, name))
         for level, source, taken in module.aliases.get(name, ()):
             full = _absolute(Import(level, source, taken), module.package)
             if full == module.name and taken == (name,):  # from . import name
@@ -402,6 +450,7 @@ class StaticModules:
         elif "__getattr__" in module.bindings:
             yield Target(PROJECT, module, "__getattr__")
         elif not found:  # set by other means: by anything in the module
+            yield Target(PROJECT, module, name)
             yield Target(PROJECT, module)
 
     def _by_stars(
@@ -477,6 +526,19 @@ def _load(modules: StaticModules, name: str) -> StaticModule | None:
     return made
 
 
+def is_found(name: str) -> bool:
+    """Tell whether a module is imported, or would be found."""
+    path: Iterable[str] | None = None
+    full = ""
+    for part in name.split("."):
+        full = f"{full}.{part}" if full else part
+        spec = _spec(full, path)
+        if spec is None:
+            return full in sys.modules
+        path = spec.submodule_search_locations
+    return True
+
+
 def _spec(name: str, path: Iterable[str] | None) -> ModuleSpec | None:
     """Find a module as an import would, without importing its parents.
 
@@ -510,14 +572,20 @@ def running_otherwise(
         name: The name.
         identity: Gives the identity of a value.
     """
+    if name == WHOLE:
+        found = [
+            (one.encode(), *running_otherwise(module, one, identity))
+            for one in sorted(module.bindings)
+        ]
+        return [part for parts in found if len(parts) > 1 for part in parts]
     loaded, value = _running(module, name)
     if value is _MISSING:
-        return []
+        return [b"gone"] if loaded is not None and module.binds(name) else []
     code = list(_functions(value))
     if code or isinstance(value, type | ModuleType):
         plain = all(
             isinstance(one, DEFINITIONS) and not one.decorator_list
-            for one in module.bindings[name]
+            for one in module.statements(name)
         )
         return [
             code_form(one.__code__)
@@ -526,7 +594,10 @@ def running_otherwise(
             and not is_generated(one)
             and module.text.node_of(one.__code__) is None
         ]
-    written = _written(module.bindings[name])
+    statements = module.statements(name)
+    if not statements:  # somebody has set it
+        return [identity(value)]
+    written = _written(statements)
     if written is _MISSING or module.changes(name, written):
         return []
     return [] if identity(written) == identity(value) else [identity(value)]
@@ -553,16 +624,60 @@ def remember(module: StaticModule, name: str, snapshot: Snapshot) -> None:
         snapshot.file(module.file)
     for file in module.data_files(name):
         snapshot.file(file)
+    for one in module.bindings if name == WHOLE else (name,):
+        _remember_name(module, one, snapshot)
+
+
+def _remember_name(module: StaticModule, name: str, snapshot: Snapshot) -> None:
     loaded, value = _running(module, name)
-    if value is _MISSING or module.changes(name, _written(module.bindings[name])):
+    if loaded is None or name in {WHOLE, EFFECTS}:
         return
-    snapshot.name(loaded, name, value)
+    statements = module.statements(name)
+    if module.changes(name, _written(statements)):
+        return
+    snapshot.name(loaded, name, MISSING if value is _MISSING else value)
     if isinstance(value, type):
         snapshot.members(value)
     for function in _functions(value):
         snapshot.function(function)
-    if _written(module.bindings[name]) is not _MISSING:
+    if _written(statements) is not _MISSING or not statements:
         snapshot.content(value)
+
+
+def bound_otherwise(
+    module: StaticModule,
+    name: str,
+    snapshot: Snapshot,
+    identity: Callable[[object], bytes],
+) -> list[bytes]:
+    """Return what a name that an import binds stands for, if for something else."""
+    snapshot.module(module.name)
+    loaded = sys.modules.get(module.name)
+    if loaded is None:
+        return []
+    value = vars(loaded).get(name, MISSING)
+    snapshot.name(loaded, name, value)
+    if value is MISSING:
+        return []  # not imported yet: it is within a function, or guarded
+    for one in module.aliases.get(name, ()):
+        source = _absolute(one, module.package)
+        found: Any = sys.modules.get(source)
+        for part in one.chain:
+            inner = sys.modules.get(f"{source}.{part}")
+            found = vars(found).get(part, inner) if found is not None else inner
+        if found is value or found is None:
+            return []
+    return [name.encode(), identity(value)]
+
+
+def asks(module: StaticModule, name: str, found: Asks) -> Asks:
+    """Add what the statements behind a name ask about code."""
+    return found.and_of_chains(name_chains(module.statements(name)))
+
+
+def whole_text(module: StaticModule) -> bytes:
+    """Return a digest of the whole text of a module."""
+    return hashlib.sha256(repr(read_text(module.file)).encode()).digest()
 
 
 def _functions(value: Any) -> Iterator[FunctionType]:
@@ -579,7 +694,7 @@ def _functions(value: Any) -> Iterator[FunctionType]:
 
 def _written(statements: list[ast.stmt]) -> Any:
     """Return the value of a constant that is written out, or ``_MISSING``."""
-    last = statements[-1]
+    last = statements[-1] if statements else None
     if len(statements) == 1 and isinstance(last, ast.Assign | ast.AnnAssign):
         try:
             return ast.literal_eval(last.value) if last.value else _MISSING

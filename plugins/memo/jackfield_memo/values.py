@@ -2,8 +2,8 @@
 
 ``Encoder`` gives equal bytes for values that may stand for each other, in every
 process, and different bytes for any others. Types count: 1, 1.0 and True differ, and
-so do ``[1]`` and ``(1,)``. Order counts where the type has one; in sets and in plain
-dicts it does not.
+so do ``[1]`` and ``(1,)``. Order counts where the type has one; in sets it does not,
+and in plain dicts only if code reads them.
 
 A value is encoded as the tree of its parts: a container from the encodings of its
 items. So it does not matter whether two equal parts are one object or two. A value that
@@ -18,9 +18,9 @@ know, what has no identity at all) is encoded as a ``Policy`` says.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from operator import itemgetter
+from operator import is_, itemgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,6 +33,7 @@ from jackfield_memo.atoms import (
     sized,
 )
 from jackfield_memo.objects import encode_object
+from jackfield_memo.policy import Unordered
 
 if TYPE_CHECKING:
     from jackfield_memo.policy import Policy
@@ -143,18 +144,23 @@ class Encoder:
         return self._named(dict(parts), ".{}")
 
     def items(self, parts: Mapping[Any, Any]) -> bytes:
-        """Encode the items of a mapping; their order does not count."""
+        """Encode the items of a mapping; their order counts if the policy says so."""
+        ordered = self.policy.ordered and type(parts) is not Unordered
         parts = dict(parts)  # which other threads do not change
         if set(map(type, parts)) <= {str}:
-            return self._named(parts, "[{!r}]")
+            order = _order(parts, sorted(parts)) if ordered else b""
+            return self._named(parts, "[{!r}]") + order
         encoded = []
-        for _, key, value in self._ranked(parts.items()):
+        ranked = self._ranked(parts.items())
+        for _, key, value in ranked:
             try:
                 encoded.append(self._apart(key) + self.encode(value))
             except UnknownValueError as error:
                 error.path.append(f"[{_shown(key)}]")
                 raise
         self.looked_at += len(encoded)
+        if ordered:
+            encoded.append(_order(parts, [key for _, key, _ in ranked]))
         return b"".join(encoded)
 
     def unordered(self, values: AbstractSet[Any]) -> bytes:
@@ -214,6 +220,15 @@ def _shown(key: object) -> str:
     return repr(key)[:60] if type(key) in ATOMS else f"<{type(key).__name__}>"
 
 
+def _order(keys: Iterable[Any], ranked: Sequence[Any]) -> bytes:
+    """Return in which order keys stand that have an order of their own, if another."""
+    keys = list(keys)
+    if all(map(is_, keys, ranked)):
+        return b""
+    places = {id(key): place for place, key in enumerate(ranked)}
+    return sized(b"<", repr([places[id(key)] for key in keys]).encode())
+
+
 def _list(encoder: Encoder, value: list[Any]) -> bytes:
     return sized(b"l", packed(value) or encoder.sequence(value))
 
@@ -257,6 +272,7 @@ _ENCODINGS: Final[dict[type, Callable[[Encoder, Any], bytes]]] = {
     list: _list,
     tuple: _tuple,
     dict: _dict,
+    Unordered: _dict,
     set: _set,
     frozenset: _frozenset,
     bytearray: _bytearray,

@@ -8,11 +8,13 @@ import json
 import operator
 import os.path
 
+import golden_dynamic
 import golden_helpers
 from golden_helpers import BIG, Base, Color, Derived, Record, clean, logged
 
 import jackfield as jf
 from jackfield import File, bash_app, join_app, python_app
+from jackfield_bash.command import BashCommand
 
 LIMIT = 10
 OPTIONS = {"depth": 2}
@@ -177,10 +179,6 @@ def of_jackfield(x):
     return jf.File(x), File(x)
 
 
-def blind(name):
-    return eval(name), globals()[name], getattr(name, name.upper())
-
-
 def own_state(x):
     OPTIONS["seen"] = x
     return golden_helpers.remember(x)
@@ -237,6 +235,7 @@ FUNCTIONS = {
     for name, thing in list(globals().items())
     if callable(thing) and getattr(thing, "__module__", "") == __name__
 } | {
+    "blind": golden_dynamic.blind,
     "pair 0": pair[0],
     "pair 1": pair[1],
     "made without source": without_source["made"],
@@ -258,5 +257,5 @@ FUNCTIONS = {
     "bound C method": "abc".join,
     "itemgetter": operator.itemgetter(1),
     "standard library": json.dumps,
-    "bash target": bash._target,
+    "bash target": BashCommand(bash.__wrapped__, "bash"),
 }

@@ -22,6 +22,7 @@ from typing import Final
 from jackfield_memo.bytecode import drop_stale
 from jackfield_memo.process import TICK_NS, began
 from jackfield_memo.sending.whose import is_project
+from jackfield_serialize import note_shared, shipped
 
 _MAIN: Final = frozenset({"__main__", "__mp_main__"})
 _imported: Final = [0]
@@ -64,20 +65,23 @@ def _root(file: str | None, name: str) -> str:
 def follow(roots: Mapping[str, str]) -> bool:
     """Import modules from where the script has them, if they are found elsewhere here.
 
-    Workers may be in another directory, or look up names relative to it.
+    Workers may be in another directory, or look up names relative to it. One that does
+    not see the script's disk has a copy of its modules.
 
     Returns:
         Whether modules were imported anew.
     """
     anew = False
     for name, root in roots.items():
+        note_shared(name)
+        right = {"", root, *shipped}
         module = sys.modules.get(name)
         if module is not None:
-            if _root(getattr(module, "__file__", None), name) in {"", root}:
+            if _root(getattr(module, "__file__", None), name) in right:
                 continue
             forget_modules()
             anew = True
-        elif _root(_origin(name), name) in {"", root}:
+        elif _root(_origin(name), name) in right:
             continue
         sys.path.insert(0, root)
         try:

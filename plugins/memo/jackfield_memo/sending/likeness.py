@@ -11,25 +11,30 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from enum import Enum
 from hashlib import sha256
 from types import CodeType, FunctionType, MemberDescriptorType, ModuleType
 from typing import Any, Final, NamedTuple
 
-from jackfield.serialize import worker_can_import
+from jackfield_memo.asking import registered
 from jackfield_memo.atoms import ATOMS, UnknownValueError, sized
+from jackfield_memo.code_names import names_of
 from jackfield_memo.introspection import (
     MISSING,
     attributes_of,
     class_name,
     home_of,
     plain_name,
+    set_on_member,
     slots_of,
     wrapped_by,
 )
+from jackfield_memo.opaque import is_opaque
 from jackfield_memo.origins import origin_by_name
+from jackfield_memo.policy import Unordered
 from jackfield_memo.sending.finding import found
-from jackfield_memo.sending.names import names_of
 from jackfield_memo.sending.whose import is_project_name
+from jackfield_serialize import worker_can_import
 
 _LARGE: Final = 10_000
 """Parts or kilobytes; a constant that has more counts by its type, unless the result of
@@ -91,7 +96,11 @@ def _value(looking: _Looking, value: Any) -> bytes:
         return _named(looking, thing)
 
     policy = Policy(
-        refer, _by_type, lambda _: hooks, lambda file: str(file.url).encode()
+        refer,
+        _by_type,
+        lambda _: hooks,
+        lambda file: str(file.url).encode(),
+        ordered=True,
     )
     try:
         return Encoder(policy).identity(value)
@@ -129,8 +138,10 @@ def _plainly(value: Any, encode: Callable[[Any], bytes]) -> bytes | None:
         return b"w" + encode(wrapped_by(value))
     if whose == "python":
         return None
-    if home_of(kind).partition(".")[0] == "numpy":
-        return None if getattr(value, "nbytes", 0) <= _LARGE << 10 else _by_type(value)
+    if home_of(kind).partition(".")[0] in {"numpy", "pandas", "pyarrow"}:
+        return None
+    if whose == "project" and is_opaque(kind):  # attributes do not say all
+        return None
     if whose == "package":
         return _by_type(value)
     parts = {**slots_of(value), **attributes_of(value)}
@@ -255,6 +266,10 @@ def _class(looking: _Looking, owner: type) -> bytes:
     parts += [class_name(base).encode() for base in owner.__bases__]
     for name, member in sorted(members_of(owner).items()):
         parts += (name.encode(), _member(looking, member))
+    parts += [class_name(one).encode() for one in registered(owner)]
+    if issubclass(owner, Enum):
+        for one in owner.__members__.values():
+            parts.append(_value(looking, Unordered(set_on_member(one))))
     return sha256(b"\0".join(parts)).digest()
 
 

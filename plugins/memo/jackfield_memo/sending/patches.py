@@ -11,16 +11,24 @@ import importlib
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import Enum
-from functools import cache
-from types import CellType, CodeType, FunctionType
+from functools import cache, cached_property
+from types import CellType, CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
-from jackfield.serialize import cloud_pickler, dump_parts, loads, remade
-from jackfield_memo.introspection import MISSING, attributes_of, wrapped_by
+from jackfield_memo.asking import registered
+from jackfield_memo.introspection import (
+    MISSING,
+    attributes_of,
+    home_of,
+    set_on_member,
+    wrapped_by,
+)
 from jackfield_memo.sending.finding import found
 from jackfield_memo.sending.likeness import is_live, is_live_in, likeness, members_of
+from jackfield_memo.sending.whose import is_project_name
+from jackfield_serialize import cloud_pickler, dump_parts, loads, remade
 
 if TYPE_CHECKING:
     import pickle
@@ -28,11 +36,30 @@ if TYPE_CHECKING:
     from jackfield_memo.sending.likeness import Likenesses
 
 
+Name = tuple[str, str]
+"""A module, and a name in it or the way to something."""
+_Item = tuple[str, str, bool, Any]
+"""A name, whether it is to go, and what it is to stand for."""
+
+
 class ClassParts:
-    """The members of a class that is there under the same name."""
+    """The members of a class that is there under the same name.
+
+    Attributes:
+        bases: Its bases.
+        members: Its members.
+        registered: Of an abstract class, those that it was told to stand for.
+        further: Of an enumeration, what each member has, its value included.
+    """
 
     def __init__(self, owner: type) -> None:
+        self.bases: tuple[type, ...] = owner.__bases__
         self.members: dict[str, Any] = _settable(owner)
+        self.registered: list[type] = registered(owner)
+        self.further: dict[str, dict[str, Any]] = {}
+        if issubclass(owner, Enum):
+            items = owner.__members__.items()
+            self.further = {name: set_on_member(one) for name, one in items}
 
 
 def _settable(owner: type) -> dict[str, Any]:
@@ -47,27 +74,62 @@ _METHODS: Final = (FunctionType, property, classmethod, staticmethod)
 
 
 def make(
-    names: Mapping[tuple[str, str], Any], replaced: Collection[tuple[str, str]]
-) -> bytes:
-    """Pickle what names stand for.
+    names: Mapping[Name, Any], replaced: Collection[Name], *, apart: bool = False
+) -> tuple[list[bytes], set[Name]]:
+    """Pickle what names stand for: together, so that what they share stays shared.
+
+    What cannot be pickled keeps nothing else from being sent.
 
     Args:
         names: The names with their values here; ``MISSING`` for one that is to go.
         replaced: Those of them where a class is not to be changed but replaced.
+        apart: Whether each is to be a pickle of its own: one cannot be loaded.
 
-    Raises:
-        Exception: Something cannot be pickled.
+    Returns:
+        The pickles, and the names that cannot be pickled.
     """
-    items = []
-    for (module, path), value in names.items():
-        carried = None if value is MISSING else value
-        at_home = isinstance(value, type) and _home(value) == (module, path)
-        if at_home and (module, path) not in replaced:
-            carried = ClassParts(value)
-        items.append((module, path, value is MISSING, carried))
+    items = [_item(name, value, replaced) for name, value in names.items()]
     with _classes_by_value({module for module, _ in replaced}):
-        patch = _Patch(items, names, replaced)
-        return b"".join(dump_parts(patch, fallback=_pickler()))
+        if not apart:
+            try:
+                return [_pickled(items, names, replaced)], set()
+            except Exception:  # something in it cannot be pickled
+                failing = {
+                    one[:2] for one in items if not _tried_alone(one, names, replaced)
+                }
+            fine = [one for one in items if one[:2] not in failing]
+            try:
+                return [_pickled(fine, names, replaced)] if fine else [], failing
+            except Exception:  # each can, and not all together: it changes meanwhile
+                return [], set(names)
+        found = {one[:2]: _tried_alone(one, names, replaced) for one in items}
+    pickles = [pickle for pickle in found.values() if pickle]
+    return pickles, {name for name, pickle in found.items() if not pickle}
+
+
+def _item(name: Name, value: Any, replaced: Collection[Name]) -> _Item:
+    module, path = name
+    carried = None if value is MISSING else value
+    if isinstance(value, type) and _home(value) == name and name not in replaced:
+        carried = ClassParts(value)
+    return module, path, value is MISSING, carried
+
+
+def _pickled(
+    items: list[_Item], names: Collection[Name], replaced: Collection[Name]
+) -> bytes:
+    patch = _Patch(items, names, replaced)
+    return b"".join(dump_parts(patch, fallback=_pickler()))
+
+
+def _tried_alone(
+    item: _Item, names: Collection[Name], replaced: Collection[Name]
+) -> bytes:
+    """Pickle one name alone; ``b""`` if it cannot be pickled."""
+    try:
+        return _pickled([item], names, replaced)
+    except Exception:
+        return b""
 
 
 _registering: Final = threading.Lock()
@@ -98,13 +160,13 @@ class _Patch:
 
     def __init__(
         self,
-        items: list[Any],
-        names: Collection[tuple[str, str]],
-        replaced: Collection[tuple[str, str]],
+        items: list[_Item],
+        names: Collection[Name],
+        replaced: Collection[Name],
     ) -> None:
-        self.items: list[Any] = items
-        self.names: Collection[tuple[str, str]] = names
-        self.replaced: Collection[tuple[str, str]] = replaced
+        self.items: list[_Item] = items
+        self.names: Collection[Name] = names
+        self.replaced: Collection[Name] = replaced
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise TypeError
@@ -187,29 +249,33 @@ def _set_state(function: FunctionType, state: Any) -> None:
 # -- In the worker
 
 
-def apply(data: bytes, expected: Likenesses, *, thorough: bool) -> None:
+def apply(data: Collection[bytes], expected: Likenesses, *, thorough: bool) -> None:
     """Set the names that are not as they are expected, as far as that can be done."""
-    try:
-        items = loads(data)
-    except Exception:  # it refers to what is not here: so names go on to differ
+    for one in data:
+        try:
+            items = loads(one)
+        except Exception:  # it refers to what is not here: so names go on to differ
+            items = []
+        for item in items:
+            with suppress(Exception):  # a module or class of its own may refuse
+                _set(item, expected, thorough=thorough)
+
+
+def _set(item: _Item, expected: Likenesses, *, thorough: bool) -> None:
+    module, path, gone, value = item
+    name = module, path
+    if name in expected and likeness(found(*name), thorough=thorough) == expected[name]:
         return
-    for module, path, gone, value in items:
-        name = module, path
-        if (
-            name in expected
-            and likeness(found(*name), thorough=thorough) == (expected[name])
-        ):
-            continue
-        owner, last = _owner(module, path)
-        if owner is MISSING:
-            continue
-        if gone:
-            if last in attributes_of(owner):
-                delattr(owner, last)
-        elif isinstance(value, ClassParts):
-            _change(found(module, path), value.members, thorough=thorough)
-        else:
-            setattr(owner, last, value)
+    owner, last = _owner(module, path)
+    if owner is MISSING:
+        return
+    if gone:
+        if last in attributes_of(owner):
+            delattr(owner, last)
+    elif isinstance(value, ClassParts):
+        _change(found(module, path), value, thorough=thorough)
+    else:
+        setattr(owner, last, value)
 
 
 def _owner(module: str, path: str) -> tuple[Any, str]:
@@ -219,16 +285,34 @@ def _owner(module: str, path: str) -> tuple[Any, str]:
     return sys.modules.get(module, MISSING), last
 
 
-def _change(owner: Any, members: Mapping[str, Any], *, thorough: bool) -> None:
+def _change(owner: Any, parts: ClassParts, *, thorough: bool) -> None:
     """Give a class the members that it is to have; what cannot be set is left."""
     if not isinstance(owner, type):
         return
+    members = parts.members
+    if owner.__bases__ != parts.bases:
+        _tried(setattr, owner, "__bases__", parts.bases)
     for name in _settable(owner).keys() - members.keys():
         _tried(delattr, owner, name)
     for name, member in members.items():
         now = vars(owner).get(name, MISSING)
         if likeness(now, thorough=thorough) != likeness(member, thorough=thorough):
             _tried(setattr, owner, name, member)
+    for derived in set(parts.registered).difference(registered(owner)):
+        _tried(_register, owner, derived)
+    if not issubclass(owner, Enum):
+        return
+    for key, further in parts.further.items():
+        one = owner.__members__.get(key)
+        if one is not None:
+            for name in set_on_member(one).keys() - further.keys():
+                _tried(delattr, one, name)
+            for name, value in further.items():
+                _tried(setattr, one, name, value)
+
+
+def _register(owner: Any, derived: type) -> None:
+    owner.register(derived)
 
 
 def _tried(action: Callable[..., None], *arguments: Any) -> None:
@@ -236,3 +320,40 @@ def _tried(action: Callable[..., None], *arguments: Any) -> None:
         action(*arguments)
     except (AttributeError, TypeError):
         return
+
+
+def forget_computed(*, properties: bool) -> None:
+    """Empty what the project's modules have kept of earlier calls, by ``functools``.
+
+    It was computed with what was there before. With ``properties``, this is done with
+    cached properties too: where they do not count in what a name stands for.
+    """
+    for name, module in list(sys.modules.items()):
+        if not is_project_name(name) or type(module) is not ModuleType:
+            continue
+        for value in list(vars(module).values()):
+            if isinstance(value, type) and value.__module__ == name:
+                for member in list(vars(value).values()):
+                    _forget(getattr(member, "__func__", member), properties)
+            else:
+                _forget(value, properties)
+
+
+def _forget(value: Any, properties: bool) -> None:
+    kind = type(value)
+    if kind is _CACHED:
+        value.cache_clear()
+    elif properties and is_project_name(home_of(kind)):
+        for owner in kind.__mro__:
+            for name, member in list(vars(owner).items()):
+                if type(member) is cached_property:
+                    _pop(value, name)
+
+
+def _pop(value: Any, name: str) -> None:
+    kept = attributes_of(value)
+    if isinstance(kept, dict):
+        kept.pop(name, None)
+
+
+_CACHED: Final = type(cache(len))

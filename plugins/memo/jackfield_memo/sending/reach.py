@@ -7,20 +7,39 @@ belongs to packages and to Python is not walked into.
 
 from __future__ import annotations
 
+import builtins
 import functools
+import operator
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from types import FunctionType, MethodType, ModuleType
-from typing import Any
+from typing import Any, Final
 
+from jackfield_memo.asking import (
+    asks_subclasses,
+    asks_texts,
+    derived_from,
+    is_plain,
+    is_pythons,
+    registered,
+    says,
+)
 from jackfield_memo.atoms import ATOMS
-from jackfield_memo.introspection import MISSING, home_of, wrapped_by
+from jackfield_memo.code_names import CodeNames, names_of
+from jackfield_memo.introspection import (
+    MISSING,
+    class_name,
+    compared_by,
+    home_of,
+    wrapped_by,
+)
 from jackfield_memo.origins import origin_by_name
+from jackfield_memo.sending.finding import found
 from jackfield_memo.sending.likeness import is_large, is_live_in
-from jackfield_memo.sending.names import CodeNames, names_of
 from jackfield_memo.sending.watch import Watch, parts_in
 from jackfield_memo.sending.whose import is_project, is_project_name
 
+_GETTERS: Final = (operator.attrgetter, operator.methodcaller)
 Name = tuple[str, str]
 """A module, and a name in it or the way to something: ``("shapes", "Box.area")``."""
 
@@ -32,13 +51,20 @@ class Reach:
         names: What each name stands for, of modules that workers import.
         texts: Modules that it may import, and that are not imported here, with their
             files.
+        live: Modules that workers import, of which it may use something.
         watch: Tells whether all is still so.
+        trouble: What an object raised that could not be looked at, if one did.
     """
 
     def __init__(self) -> None:
         self.names: dict[Name, Any] = {}
         self.texts: dict[str, str] = {}
+        self.live: set[str] = set()
         self.watch: Watch = Watch()
+        self.trouble: Exception | None = None
+        self._subclasses: bool = False
+        self._texts: bool = False
+        self._alone: FunctionType | None = None
         self._seen: set[int] = set()
         self._kept: list[Any] = []
         self._waiting: list[tuple[Any, CodeNames | None]] = []
@@ -47,8 +73,22 @@ class Reach:
     def walk(self, root: Callable[..., Any]) -> None:
         """Walk from what is to be called."""
         self._waiting.append((root, None))
+        self._walk()
+
+    def walk_code(self, function: FunctionType) -> None:
+        """Walk from a function's code, as if the function held nothing."""
+        self._seen.add(id(function))
+        self._kept.append(function)
+        self._alone = function
+        self._code(function)
+        self._walk()
+
+    def _walk(self) -> None:
         while self._waiting:
-            self._visit(*self._waiting.pop())
+            try:
+                self._visit(*self._waiting.pop())
+            except Exception as error:
+                self.trouble = error
 
     def _follow(self, value: Any, names: CodeNames | None = None) -> None:
         if type(value) not in ATOMS:
@@ -60,6 +100,9 @@ class Reach:
             self._module(value, names)
             return
         if id(value) in self._seen:
+            if id(value) == id(self._alone):
+                self._alone = None  # a name leads to it, so what it holds counts
+                self.watch.function(value)
             return
         self._seen.add(id(value))
         self._kept.append(value)  # or its id might become another's
@@ -76,7 +119,7 @@ class Reach:
         """Note what a name is bound to, and return it."""
         value = namespace.get(name, MISSING)
         self.watch.name(namespace, name, value)
-        if live:
+        if live and value is not sys.modules:  # which is each process's own
             self.names.setdefault((namespace["__name__"], name), value)
         return value
 
@@ -89,6 +132,12 @@ class Reach:
         namespace = vars(module)
         live = is_live_in(namespace)
         whole = names is None or names.computing
+        if live:
+            self.live.add(module.__name__)
+        if whole:
+            self.watch.whole(namespace)
+        elif names:
+            self.watch.absent(namespace, names.all - namespace.keys())
         for name in _public(namespace) if whole else names.all if names else ():
             if name in namespace:
                 self._held(self._name(namespace, name, live=live), names)
@@ -100,7 +149,6 @@ class Reach:
     # -- Functions and classes
 
     def _function(self, function: FunctionType) -> None:
-        namespace = function.__globals__
         for cell in function.__closure__ or ():
             try:
                 self._held(cell.cell_contents)
@@ -111,6 +159,12 @@ class Reach:
         for value in (function.__kwdefaults__ or {}).values():
             self._held(value)
         self.watch.function(function)
+        if self._texts:
+            self._readable(function)
+        self._code(function)
+
+    def _code(self, function: FunctionType) -> None:
+        namespace = function.__globals__
         home = namespace.get("__name__") or ""
         if not is_project(home, namespace.get("__file__")):
             return
@@ -118,17 +172,76 @@ class Reach:
         names = names_of(function.__code__)
         if live:
             self._at_home(function.__qualname__, namespace)
+        if any(type(namespace.get(name)) in _GETTERS for name in names.globals):
+            names = names._replace(computing=True)
         for name in names.globals:
             value = self._name(namespace, name, live=live)
-            self._held(value, names)
+            self._held(self._builtin(name) if value is MISSING else value, names)
+        if asks_subclasses(function.__code__) and not self._subclasses:
+            self._subclasses = True
+            for one in [one for one in self._kept if isinstance(one, type)]:
+                self._derived(one)
+        if asks_texts(function.__code__) and not self._texts:
+            self._texts = True
+            for one in self._kept:
+                if isinstance(one, type | FunctionType):
+                    self._readable(one)
+        for written, taken in names.taken:
+            self._taken(written, taken, namespace.get("__package__") or "")
         if names.dynamic and live:
             self._module(sys.modules[home], names)
         self._imports(names, namespace)
 
+    def _readable(self, thing: FunctionType | type) -> None:
+        """Note what a function or class of the project says of itself.
+
+        Each is a name of its own, beside that of the function or class.
+        """
+        home, path = thing.__module__, thing.__qualname__
+        if not isinstance(home, str) or not is_project_name(home):
+            return
+        self.watch.readable(thing)
+        if isinstance(thing, type) and not is_plain(thing):
+            return
+        if is_live_in(vars(sys.modules[home])) and found(home, path) is thing:
+            for name, said in says(thing).items():
+                self.names.setdefault((home, f"{path}.{name}"), said)
+
+    def _builtin(self, name: str) -> Any:
+        """Note what somebody has set among the built-in names."""
+        value = vars(builtins).get(name, MISSING)
+        self.watch.name(vars(builtins), name, value)
+        if value is MISSING or is_pythons(name, value):
+            return MISSING
+        self.names.setdefault(("builtins", name), value)
+        return value
+
+    def _taken(self, written: str, names: tuple[str, ...], package: str) -> None:
+        """Note names that are imported from a module and are not there."""
+        above = package
+        while written not in sys.modules and above:
+            name = f"{above}.{written}" if written else above
+            if name in sys.modules:
+                written = name
+                break
+            above = above.rpartition(".")[0]
+        module = sys.modules.get(written)
+        if module is None or not is_project_name(written):
+            return
+        namespace = vars(module)
+        for name in names:
+            inner = f"{written}.{name}" in sys.modules
+            if name not in namespace and not inner and is_live_in(namespace):
+                self._name(namespace, name, live=True)
+
     def _at_home(self, path: str, namespace: Mapping[str, Any]) -> None:
-        """Note the name under which a function or class stands in its module."""
+        """Note the name under which a function or class stands in its module.
+
+        What a function has made in itself is not found by that function's name, and
+        does not lead to all that the function may reach.
+        """
         top = path.partition(".")[0]
-        if top in namespace and "<" not in top:
+        if top in namespace and "<" not in path:
             value = self._name(namespace, top, live=True)
             self._follow(value)
 
@@ -137,8 +250,16 @@ class Reach:
         if not is_project_name(home):
             return
         self.watch.members(owner)
+        if self._texts:
+            self._readable(owner)
         for member in (*vars(owner).values(), *owner.__bases__, type(owner)):
             self._held(member)
+        if "_abc_impl" in vars(owner):
+            self.watch.registrations()
+            for one in registered(owner):
+                self._follow(one)
+        if self._subclasses:
+            self._derived(owner)
         module = sys.modules.get(home)
         if module is not None and is_live_in(vars(module)):
             self._at_home(owner.__qualname__, vars(module))
@@ -146,15 +267,33 @@ class Reach:
             if "." in path and "<" not in path:
                 self.names.setdefault((home, path), owner)
 
+    def _derived(self, owner: type) -> None:
+        """Follow the classes that are derived from one, where code asks for them."""
+        if not is_project_name(home_of(owner)):
+            return
+        self.watch.subclasses(owner)
+        found = derived_from(owner)
+        for one in found:
+            self._follow(one)
+        module = sys.modules.get(home_of(owner))
+        if found and not (module is not None and is_live_in(vars(module))):
+            self.trouble = LookupError(
+                f"workers do not know which classes are derived from "
+                f"{class_name(owner)}, which is sent by value"
+            )
+
     # -- Values
 
     def _held(self, value: Any, names: CodeNames | None = None) -> None:
         """Follow what something holds, and watch what may change in it."""
         kind = type(value)
-        if kind in ATOMS:
+        if kind in ATOMS or value is sys.modules:
             return
         if kind is not FunctionType and kind is not ModuleType:
-            self.watch.content(value)
+            try:
+                self.watch.content(value)
+            except Exception as error:
+                self.trouble = error
         self._follow(value, names)
 
     def _object(self, value: Any) -> None:
@@ -172,6 +311,8 @@ class Reach:
             parts = (value.__func__,)
         elif callable(value) and wrapped_by(value) is not None:
             parts = (wrapped_by(value),)
+        elif (compares := compared_by(value)) is not None:
+            parts = (compares,)
         else:
             home = home_of(kind)
             root = home.partition(".")[0]
@@ -188,11 +329,23 @@ class Reach:
         package = namespace.get("__package__") or ""
         for written in names.imports:
             self._import(written, package, names)
-        if names.importing:
-            root = (namespace.get("__name__") or "").partition(".")[0]
+        looks_up = "modules" in names.all and (
+            "sys" in names.all or any(namespace.get(n) is sys for n in names.globals)
+        )
+        held = (namespace.get(name) for name in names.globals)
+        if names.importing or looks_up or any(one is sys.modules for one in held):
+            # What is imported by a computed name is looked for in the package, as for
+            # the memo key; what is looked up by one is what the worker has imported.
+            # Many look their own module up, which is no computed name.
+            home = namespace.get("__name__")
+            inside = f"{package or home}."
             for name in list(sys.modules):
-                if name.partition(".")[0] == root:
+                near = names.importing and f"{name}.".startswith(inside)
+                near = near or (name == home and "__name__" in names.all)
+                if near or name in names.texts:
                     self._loaded(name, None)
+            for written in names.texts:
+                self._import(written, package, names)
 
     def _import(self, written: str, package: str, names: CodeNames) -> None:
         """Follow ``import written``, which may be relative to a package above."""

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 from jackfield.errors import SerializationError, StaleCodeError
-from jackfield.serialize import load_function
 from jackfield_memo.sending import imports
 from jackfield_memo.sending.finding import found, text_digest
 from jackfield_memo.sending.likeness import Likenesses, likeness
+from jackfield_serialize import load_function
 
 
 class Sent:
@@ -26,9 +26,11 @@ class Sent:
         jackfield_sends: The function.
         jackfield_keeps: Whether its results may be kept: false where workers call it
             though they could not be made equal.
+        compares: Whether workers compare anything.
         expected: What each name stands for, or ``None`` if that is not compared.
         texts: Digests of the texts of modules that are not imported in the driver.
-        patch: Names by value, for a worker that has something else; or ``b""``.
+        patch: Names by value, for a worker that has something else: pickles that are
+            loaded one by one.
         roots: Top-level packages and modules with the directories that they are in.
         thorough: See ``likeness``.
         payload: The function, pickled; or the error why it cannot be.
@@ -37,6 +39,7 @@ class Sent:
     __slots__ = (
         "__weakref__",
         "__wrapped__",
+        "compares",
         "expected",
         "jackfield_keeps",
         "jackfield_sends",
@@ -56,8 +59,9 @@ class Sent:
         roots: Mapping[str, str],
         *,
         thorough: bool,
-        patch: bytes = b"",
+        patch: Sequence[bytes] = (),
         keeps: bool = True,
+        compares: bool = True,
     ) -> None:
         self.__wrapped__: Callable[..., Any] = function
         self.jackfield_sends: Callable[..., Any] = function
@@ -67,10 +71,34 @@ class Sent:
         self.texts: Mapping[str, bytes] = texts
         self.roots: Mapping[str, str] = roots
         self.thorough: bool = thorough
-        self.patch: bytes = patch
+        self.patch: Sequence[bytes] = patch
+        self.compares: bool = compares
 
-    def again(self, patch: bytes, *, keeps: bool) -> Sent:
-        """Return another object for the same, with a patch."""
+    def again(self, patch: Sequence[bytes], blind: Collection[tuple[str, str]]) -> Sent:
+        """Return another object for the same, with a patch.
+
+        Args:
+            patch: Names by value.
+            blind: Names that cannot be made equal. They are not compared any more, and
+                if there are any, results are not kept.
+        """
+        expected, texts = self.expected, self.texts
+        if blind:
+            expected = {k: v for k, v in expected.items() if k not in blind}
+            texts = {k: v for k, v in texts.items() if (k, "") not in blind}
+        return Sent(
+            self.jackfield_sends,
+            self.payload,
+            expected,
+            texts,
+            self.roots,
+            thorough=self.thorough,
+            patch=patch,
+            keeps=self.jackfield_keeps and not blind,
+        )
+
+    def given_up(self) -> Sent:
+        """Return another object for the same, that is not compared at all."""
         return Sent(
             self.jackfield_sends,
             self.payload,
@@ -78,8 +106,8 @@ class Sent:
             self.texts,
             self.roots,
             thorough=self.thorough,
-            patch=patch,
-            keeps=keeps,
+            keeps=False,
+            compares=False,
         )
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
@@ -89,11 +117,11 @@ class Sent:
     def __reduce__(self) -> tuple[Any, ...]:
         if isinstance(self.payload, SerializationError):
             raise self.payload
-        if not (self.expected or self.texts) or not self.jackfield_keeps:
+        if not (self.expected or self.texts) or not self.compares:
             return _load, (self.payload, dict(self.roots))
         expected, texts = dict(self.expected), dict(self.texts)
         compared = expected, texts, dict(self.roots)
-        return Received, (self.payload, *compared, self.thorough, self.patch)
+        return Received, (self.payload, *compared, self.thorough, tuple(self.patch))
 
 
 _changes: Final = [0]
@@ -132,7 +160,7 @@ class Received:
         texts: Mapping[str, bytes],
         roots: Mapping[str, str],
         thorough: bool,
-        patch: bytes,
+        patch: Sequence[bytes],
     ) -> None:
         self._payload = payload
         self._expected = expected
@@ -172,13 +200,18 @@ class Received:
             differing = self._differing()
             if differing and imports.edited():
                 imports.forget_modules()
+                imports.follow(self._roots)
                 _changes[0] += 1
                 anew = True
                 differing = self._differing()
             if differing and self._patch:
-                from jackfield_memo.sending.patches import apply  # seldom needed
+                from jackfield_memo.sending.patches import (  # seldom needed
+                    apply,
+                    forget_computed,
+                )
 
                 apply(self._patch, self._expected, thorough=self._thorough)
+                forget_computed(properties=self._thorough)
                 _changes[0] += 1
                 differing = self._differing()
             if differing:

@@ -6,27 +6,54 @@ a name. What is compared is held meanwhile, so that no other object gets its ``i
 
 from __future__ import annotations
 
-from collections import deque
+import pickle
+from collections import defaultdict, deque
 from collections.abc import Mapping
+from enum import Enum
+from hashlib import sha256
+from io import BytesIO
 from operator import is_not
-from types import CellType, FunctionType
+from types import CellType, FunctionType, MappingProxyType
 from typing import Any, Final
+from weakref import ReferenceType
 
+from jackfield_memo.asking import derived_from, readable, registrations
 from jackfield_memo.atoms import ATOMS
 from jackfield_memo.introspection import MISSING, attributes_of, slots_of
+from jackfield_memo.large import Large
 from jackfield_memo.loaded import signature
+from jackfield_memo.opaque import VIEWS, is_frozen, is_opaque
 
 SMALL: Final = 64
-"""A value that can change in place is compared if it has at most so many parts."""
+"""A value with more parts is compared part by part, which takes longer."""
+MOST_PARTS: Final = 10_000
+"""Values with more parts are not compared."""
+LARGE_BYTES: Final = 1 << 20
+"""An array with more bytes is not compared if nobody can write to it."""
 
 _CONTAINERS: Final = (list, tuple, set, frozenset, deque)
+_FILLED: Final = (list, dict, set, deque)
 _EMPTY: Final[Mapping[str, Any]] = {}
 
 
 class Watch:
     """What is reached, as it was."""
 
-    __slots__ = ("_cells", "_classes", "_contents", "_files", "_functions", "_names")
+    __slots__ = (
+        "_absent",
+        "_cells",
+        "_classes",
+        "_contents",
+        "_files",
+        "_functions",
+        "_large",
+        "_names",
+        "_readable",
+        "_subclasses",
+        "_token",
+        "_unknown",
+        "_wholes",
+    )
 
     def __init__(self) -> None:
         self._names: list[tuple[Mapping[str, Any], str, Any]] = []
@@ -34,14 +61,33 @@ class Watch:
         self._classes: list[tuple[type, list[Any]]] = []
         self._cells: list[tuple[CellType, Any]] = []
         self._contents: list[tuple[Any, list[Any]]] = []
+        self._large: list[Large] = []
         self._files: list[tuple[str, tuple[int, ...]]] = []
+        self._absent: list[tuple[Mapping[str, Any], frozenset[str]]] = []
+        self._wholes: list[tuple[Mapping[str, Any], frozenset[str]]] = []
+        self._readable: list[tuple[FunctionType | type, tuple[Any, ...]]] = []
+        self._subclasses: list[tuple[type, list[type]]] = []
+        self._token: object = None
+        self._unknown: bool = False
 
     def __bool__(self) -> bool:
         return any(getattr(self, name) for name in self.__slots__)
 
+    def never_same(self) -> None:
+        """Note that nobody can tell whether anything has changed."""
+        self._unknown = True
+
     def name(self, namespace: Mapping[str, Any], name: str, value: Any) -> None:
         """Note what a name is bound to, or that it is not (``MISSING``)."""
         self._names.append((namespace, name, value))
+
+    def absent(self, namespace: Mapping[str, Any], names: frozenset[str]) -> None:
+        """Note names that are not bound."""
+        self._absent.append((namespace, names))
+
+    def whole(self, namespace: Mapping[str, Any]) -> None:
+        """Note which names there are."""
+        self._wholes.append((namespace, frozenset(namespace)))
 
     def function(self, function: FunctionType) -> None:
         """Note a function's code, defaults and attributes, and what its cells hold."""
@@ -53,26 +99,62 @@ class Watch:
         """Note the bases and members of a class."""
         self._classes.append((owner, _members_of(owner)))
 
+    def readable(self, thing: FunctionType | type) -> None:
+        """Note what a function or class says of itself."""
+        self._readable.append((thing, readable(thing)))
+
+    def subclasses(self, owner: type) -> None:
+        """Note which classes are derived from one."""
+        self._subclasses.append((owner, derived_from(owner)))
+
+    def registrations(self) -> None:
+        """Note which classes have been registered with abstract ones."""
+        self._token = registrations()
+
     def content(self, value: Any) -> None:
-        """Note what a value contains, if that can change and is small."""
-        flat = _flat(value)
-        if flat is not None:
-            self._contents.append((value, flat))
+        """Note what a value contains, if that can change and is not too large."""
+        if type(value) not in ATOMS and not isinstance(value, type):
+            flat = _flat(value)
+            if flat is None:
+                large = Large(value, _digest, is_opaque, MOST_PARTS)
+                self._large.append(large)
+            elif len(flat) > 1 or _may_fill(value):
+                self._contents.append((value, flat))
 
     def file(self, path: str) -> None:
         """Note a file's size and times."""
         self._files.append((path, signature(path)))
 
     def changed(self) -> bool:
-        """Tell whether anything is not as it was."""
+        """Tell whether anything is not as it was; what cannot be looked at, is not."""
+        try:
+            return self._unknown or self._changed()
+        except Exception:
+            return True
+
+    def _changed(self) -> bool:
         for namespace, name, value in self._names:
             if namespace.get(name, MISSING) is not value:
+                return True
+        for namespace, names in self._absent:
+            if not names.isdisjoint(namespace):
+                return True
+        for namespace, names in self._wholes:
+            if namespace.keys() != names:
                 return True
         for function, parts in self._functions:
             if _differ(_parts_of(function), parts):
                 return True
         for cell, value in self._cells:
             if _content(cell) is not value:
+                return True
+        if self._token is not None and self._token != registrations():
+            return True
+        for thing, says in self._readable:
+            if readable(thing) != says:
+                return True
+        for owner, derived in self._subclasses:
+            if _differ(derived_from(owner), derived):
                 return True
         for owner, members in self._classes:
             if _differ(_members_of(owner), members):
@@ -81,7 +163,45 @@ class Watch:
             now = _flat(container)
             if now is None or (_differ(now, flat) and _unlike(now, flat)):
                 return True
+        if any(large.changed() for large in self._large):
+            return True
         return any(signature(path) != was for path, was in self._files)
+
+
+class Own:
+    """What one function is itself, of many that are made of the same code.
+
+    Args:
+        function: The function, which holds nothing that can change.
+        below: What they reach.
+    """
+
+    __slots__ = ("_below", "_cells", "_function", "_parts")
+
+    def __init__(self, function: FunctionType, below: Watch) -> None:
+        self._function: FunctionType = function
+        self._below: Watch = below
+        self._parts: tuple[Any, ...] = _parts_of(function)
+        self._cells: list[Any] = [_content(cell) for cell in function.__closure__ or ()]
+
+    def changed(self) -> bool:
+        """Tell whether anything is not as it was."""
+        function = self._function
+        for cell, value in zip(function.__closure__ or (), self._cells, strict=True):
+            if _content(cell) is not value:
+                return True
+        return _differ(_parts_of(function), self._parts) or self._below.changed()
+
+
+def holds_atoms(function: FunctionType) -> bool:
+    """Tell whether a function holds nothing else than numbers and texts."""
+    for cell in function.__closure__ or ():
+        if _content(cell) is not MISSING and type(cell.cell_contents) not in ATOMS:
+            return False
+    held: tuple[Any, ...] = function.__defaults__ or ()
+    if function.__kwdefaults__:
+        held = *held, *function.__kwdefaults__.values()
+    return not function.__dict__ and all(type(value) in ATOMS for value in held)
 
 
 def _differ(now: Any, was: Any) -> bool:
@@ -113,7 +233,11 @@ def _parts_of(function: FunctionType) -> tuple[Any, ...]:
 
 
 def _members_of(owner: type) -> list[Any]:
-    return [*owner.__bases__, *vars(owner), *vars(owner).values()]
+    found = [*owner.__bases__, *vars(owner), *vars(owner).values()]
+    if issubclass(owner, Enum):
+        for one in owner.__members__.values():
+            found += vars(one).values()
+    return found
 
 
 def _content(cell: CellType) -> Any:
@@ -124,28 +248,85 @@ def _content(cell: CellType) -> Any:
 
 
 def _flat(value: Any) -> list[Any] | None:
-    """Return all that is in a value; ``None`` if that is nothing, or too much."""
+    """Return a value and all that is in it; ``None`` if that is more than a little."""
     flat: list[Any] = []
     waiting = [value]
     while waiting:
         one = waiting.pop()
         parts = parts_in(one)
         flat.append(one)
+        if is_opaque(type(one)):
+            return None
         if parts:
             waiting += parts
             flat.append(len(parts))
         if len(waiting) + len(flat) > 2 * SMALL:
             return None
-    return flat if len(flat) > 1 else None
+    return flat
+
+
+def _digest(value: Any) -> bytes:
+    """Return a digest of a value that changes in place.
+
+    None of one that cannot be pickled; nor of an array to which nobody can write.
+    """
+    sink, beside = BytesIO(), list[pickle.PickleBuffer]()
+    try:
+        if getattr(value, "nbytes", 0) > LARGE_BYTES and is_frozen(value):
+            return b""
+        if type(value) is memoryview:
+            return sha256(value.tobytes()).digest()
+        _Pickler(sink, 5, buffer_callback=beside.append).dump(value)
+        digest = sha256(sink.getbuffer())
+        for buffer in beside:
+            digest.update(buffer.raw())
+        return digest.digest()
+    except Exception:
+        return b""
+
+
+class _Pickler(pickle.Pickler):
+    """Pickles code as which it is here: so that of no module, too."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        kind = type(obj)
+        if kind is FunctionType or (issubclass(kind, type) and not _is_static(obj)):
+            return int, (id(obj),)
+        return NotImplemented
+
+
+def _is_static(owner: type) -> bool:
+    return owner.__module__ == "builtins"
 
 
 def parts_in(value: Any) -> list[Any]:
     """Return the parts of a container, or the attributes of an object."""
     kind = type(value)  # and not ``isinstance``, which wakes lazy proxies
-    if issubclass(kind, dict):
+    if kind is dict:
         return [*value, *value.values()]
-    if issubclass(kind, _CONTAINERS):
+    if kind in _CONTAINERS:
         return list(value)
     if issubclass(kind, type | FunctionType):
         return []
-    return [*attributes_of(value).values(), *slots_of(value).values()]
+    parts: list[Any] = [*attributes_of(value).values(), *slots_of(value).values()]
+    if issubclass(kind, BaseException):
+        parts += (*value.args, value.__cause__)
+    elif issubclass(kind, VIEWS):
+        parts += value
+    elif issubclass(kind, ReferenceType):
+        parts.append(value())
+    if issubclass(kind, dict | MappingProxyType):
+        parts += (*value, *value.values())
+    elif issubclass(kind, _CONTAINERS):
+        parts += value
+    if issubclass(kind, defaultdict):
+        parts.append(value.default_factory)
+    elif kind.__dictoffset__:  # another class may be set, too
+        parts.append(kind)
+    return parts
+
+
+def _may_fill(value: Any) -> bool:
+    """Tell whether a value has nothing in it, and may get something."""
+    kind = type(value)
+    return issubclass(kind, _FILLED) or kind.__dictoffset__ != 0

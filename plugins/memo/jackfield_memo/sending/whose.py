@@ -8,9 +8,12 @@ from typing import Final
 from jackfield_memo.origins import origin
 
 _OURS: Final = frozenset(
-    {"jackfield", "jackfield_checkpoint", "jackfield_cli", "jackfield_executors"}
-    | {"jackfield_memo", "jackfield_observers", "jackfield_policies"}
-    | {"jackfield_staging", "jackfield_testing"}
+    {"jackfield", "jackfield_bash", "jackfield_checkpoint", "jackfield_cli"}
+    | {"jackfield_configuration", "jackfield_executors", "jackfield_memo"}
+    | {"jackfield_monitoring", "jackfield_observers", "jackfield_parsl"}
+    | {"jackfield_policies", "jackfield_results", "jackfield_serialize"}
+    | {"jackfield_staging", "jackfield_stream", "jackfield_system"}
+    | {"jackfield_testing", "jackfield_transfers"}
 )
 """What runs in workers by itself. It is not replaced while it does."""
 

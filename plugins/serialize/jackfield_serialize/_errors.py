@@ -1,0 +1,119 @@
+"""Exceptions that cross a border as what they are, and are not made anew there.
+
+By itself an exception is pickled as its class and its ``args``, and made again by a
+call of the class. That runs an ``__init__`` that may want other arguments, or makes the
+message of them, and then makes a message of the message. Here an exception gets its
+parts back without it: ``args``, attributes with the notes, slots, the fields of its
+built-in base, and its cause. A class that says itself how it is pickled does so.
+"""
+
+from __future__ import annotations
+
+import copyreg
+from contextlib import suppress
+from types import FunctionType, MemberDescriptorType
+from typing import Any, Final
+
+_PROTOCOL: Final = 5
+
+_NOT_BUILT_IN: Final = 1 << 9
+"""The flag of classes that a program has made (``Py_TPFLAGS_HEAPTYPE``)."""
+
+_LEFT: Final = frozenset({"obj", "__suppress_context__"})
+"""Fields that stay behind; ``obj`` is whatever lacked an attribute."""
+
+
+def reduce_error(error: BaseException) -> Any:
+    """Return how to pickle an exception, as a ``reducer_override`` does."""
+    cls = type(error)
+    if _registered(cls) or _in_python(cls, "__reduce__", "__reduce_ex__"):
+        return _reduce_itself(error)
+    made_of = error.args
+    if isinstance(error, BaseExceptionGroup):
+        made_of = error.message, error.exceptions
+    fields = [field.__get__(error) for field in _fields(cls)]
+    attributes = object.__getstate__(error)
+    state = error.args, attributes, fields, error.__cause__
+    if _in_python(cls, "__init__", "__new__"):
+        return _blank, (cls, made_of), state, None, None, _restore
+    return cls, made_of, state, None, None, _restore
+
+
+def _registered(cls: type) -> Any:
+    """Return what ``copyreg`` has for this class alone; ``None`` for nothing.
+
+    ``tblib``, which Dask imports, registers one function for all classes there are.
+    That loses a syntax error's message, and sends tracebacks.
+    """
+    reduce = copyreg.dispatch_table.get(cls)
+    return None if reduce is copyreg.dispatch_table.get(BaseException) else reduce
+
+
+def _reduce_itself(error: BaseException) -> Any:
+    """Have an exception say how it is pickled, and add notes and cause."""
+    notes = getattr(error, "__notes__", None)
+    reduce = _registered(type(error))
+    reduced: Any = reduce(error) if reduce else error.__reduce_ex__(_PROTOCOL)
+    if isinstance(reduced, str) or len(reduced) > 3 or not (notes or error.__cause__):
+        return reduced
+    make, args, *state = reduced
+    return make, args, (state, notes, error.__cause__), None, None, _restore_more
+
+
+def _restore_more(error: BaseException, more: tuple[Any, ...]) -> None:
+    (*state,), notes, cause = more
+    for one in state:
+        error.__setstate__(one)
+    for name, value in (("__notes__", notes), ("__cause__", cause)):
+        if value is not None:
+            object.__setattr__(error, name, value)
+
+
+def _in_python(cls: type, *methods: str) -> bool:
+    return any(isinstance(getattr(cls, name), FunctionType) for name in methods)
+
+
+def _base(cls: type) -> type:
+    """Return the built-in class that an exception is, in memory."""
+    base: Any = cls
+    while base.__flags__ & _NOT_BUILT_IN:
+        base = base.__base__
+    return base  # type: ignore[no-any-return]  # a class
+
+
+def _fields(cls: type) -> list[Any]:
+    """Return the fields of a built-in class, such as an ``OSError``'s ``errno``."""
+    found = [vars(one) for one in _base(cls).__mro__]
+    return [
+        field
+        for members in found
+        for name, field in members.items()
+        if isinstance(field, MemberDescriptorType) and name not in _LEFT
+    ]
+
+
+def _blank(cls: type, args: tuple[Any, ...]) -> Any:
+    """Return an exception whose ``__init__`` was not called."""
+    return _base(cls).__new__(cls, *args)
+
+
+def _restore(error: BaseException, state: tuple[Any, ...]) -> None:
+    args, attributes, fields, cause = state
+    for field, value in zip(_fields(type(error)), fields, strict=False):
+        if value is not field.__get__(error):
+            with suppress(AttributeError, TypeError):  # it can only be read
+                field.__delete__(error) if value is None else field.__set__(
+                    error, value
+                )
+    own, slots = attributes if isinstance(attributes, tuple) else (attributes, None)
+    vars(error).update(own or {})
+    # Not by plain assignment: a class may allow none, as a frozen dataclass does.
+    for name, value in {**(slots or {}), "args": args}.items():
+        object.__setattr__(error, name, value)
+    if cause is not None:
+        set_cause(error, cause)
+
+
+def set_cause(error: BaseException, cause: BaseException) -> None:
+    """Set ``__cause__``, also where the class allows no assignment."""
+    object.__setattr__(error, "__cause__", cause)
