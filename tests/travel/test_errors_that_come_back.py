@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import errno
 import json
 import threading
@@ -12,7 +13,7 @@ import pytest
 
 import jackfield as jf
 from jackfield.errors import JackfieldError, RemoteError
-from jackfield.serialize import RemoteTraceback, dumps, loads
+from jackfield_serialize import RemoteTraceback, dumps, loads
 
 LIMIT_S = 60.0
 
@@ -172,6 +173,20 @@ def test_it_is_what_was_raised(name: str) -> None:
 
     assert parts(loads(dumps(error))) == parts(error)
     assert loads(dumps(error)).__notes__ == ["a note"]
+
+
+@pytest.mark.parametrize("name", list(ERRORS))
+def test_a_function_that_is_registered_for_all_exceptions_changes_nothing(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reduce(error: BaseException) -> Any:
+        return RuntimeError, ("of another kind",)
+
+    error = ERRORS[name]()
+    for cls in (BaseException, type(error)):
+        monkeypatch.setitem(copyreg.dispatch_table, cls, reduce)
+
+    assert parts(loads(dumps(error))) == parts(error)
 
 
 def test_all_of_them_come_back_from_workers(isolated: Any) -> None:

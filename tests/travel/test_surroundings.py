@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 import jackfield as jf
-from jackfield_executors.surroundings import Surroundings, run_there
+from jackfield_executors.surroundings import Surroundings, Visit
+from jackfield_serialize import dump_call, dump_function, load_outcome
 
 LIMIT_S = 60.0
 
@@ -48,6 +49,20 @@ def test_what_a_task_changes_is_put_back(
 
     assert before == after
     assert (before[0], before[2:]) == (str(tmp_path), ("the script's", True))
+
+
+def set_umask_by_c() -> None:
+    import ctypes
+
+    ctypes.CDLL(None).umask(0o007)
+
+
+def test_a_umask_that_c_has_set_is_put_back(isolated: Any) -> None:
+    with isolated() as kernel:
+        before = kernel.submit(look).result(LIMIT_S)
+        for _ in range(2):
+            kernel.submit(set_umask_by_c).result(LIMIT_S)
+            assert kernel.submit(look).result(LIMIT_S) == before
 
 
 def test_also_between_tasks_that_are_sent_together(isolated: Any) -> None:
@@ -147,7 +162,38 @@ def test_a_directory_that_cannot_be_entered_fails_the_task_alone(
     around.restore()
     assert not around.changed
 
-    kind, *_, text = run_there("/no/such/directory", b"", b"")
+    kind, *_, text = Visit("/no/such/directory").run(b"", b"")
     assert kind == "error"
     assert "cannot run where the script is" in text
     assert Path.cwd() == tmp_path
+
+
+def test_a_visit_leaves_no_call_another_ones_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLOUR", "blue")
+    there = tmp_path / "there"
+    there.mkdir()
+
+    def change() -> None:
+        os.chdir("/")
+        os.environ["COLOUR"] = "red"
+        os.umask(0o111)
+
+    def look() -> tuple[Path, str, int]:
+        umask = os.umask(0)
+        return Path.cwd(), os.environ["COLOUR"], umask
+
+    umask = look()[2]
+    os.umask(umask)
+    call = dump_call("look", None, (), {})
+    visit = Visit(str(there))
+    for function in (change, change):
+        assert visit.run(dump_function("change", function), call)[0] == "ok"
+        packed = visit.run(dump_function("look", look), call)
+        assert load_outcome("look", packed) == (None, (there, "blue", umask))
+    visit.leave()
+
+    assert look() == (tmp_path, "blue", umask)
+    os.umask(umask)

@@ -4,54 +4,62 @@ The kernel asks for ``plugin = "adapter"`` with the executor as an option, where
 configuration, a script or another plugin gives it one that is not of its own kind. So a
 site may adapt such executors in its own way.
 
-The adapted one is called *foreign* here, like the futures that it returns. Each work
-becomes one foreign future, and each foreign future becomes one report, however it ends.
-Where the foreign executor pickles, it gets bytes and gives bytes back, so that its own
-pickling meets built-in types only and no object of a user can break it.
+The adapted one is called the *engine* here. Works wait in a queue of ours, and the
+engine gets, in bundles, what its workers can run and a little more. So a work that
+waits can be cancelled whatever the engine can, and a scheduler in Python does not get
+a hundred thousand tasks. Where the engine pickles, it gets bytes and gives built-in
+types back, so that its own pickling meets no object of a user and can break on none.
 
-Several threads meet here: those of the kernel that submit, those of users that cancel,
-those of the foreign executor, on which done-callbacks report, and whoever shuts down.
-There is no lock around the works. ``_flying`` has each work from before it enters the
-foreign executor until after its report, and every step on it is one step of the
-interpreter. Where two threads may meet at a work, a comment says why either order of
-their steps is right.
+A work is in one place at a time: in ``_queue``, in a bundle of ``_flying``, or
+reported. It goes from one to the next under ``_lock``. One thread of ours, the *loop*,
+does everything that takes time: it fills bundles, hands them over, reads what came of
+them and reports. Other threads only change the queue, and wake the loop through
+``_inbox``, into which the engine's threads put the bundles that are done.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
-import inspect
+import itertools
 import logging
-import os
-import sys
+import math
+import secrets
 import threading
-from contextlib import suppress
+from collections import OrderedDict
 from functools import partial
-from types import FunctionType
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
-from weakref import WeakKeyDictionary
 
-from jackfield.abc import Capabilities, Executor, run_work
-from jackfield.errors import (
-    ConfigurationError,
-    ExecutorBrokenError,
-    ExecutorError,
-    JackfieldError,
-)
+from jackfield.abc import READY, Capabilities, Executor, Health, run_work
+from jackfield.errors import EnvironmentMismatchError, ExecutorError, ExecutorLostError
+from jackfield.events import Running
 from jackfield.hookspecs import hookimpl
-from jackfield_executors.surroundings import present_directory, run_there
+from jackfield_executors.foreign import engine
+from jackfield_executors.foreign.bundling import MOST, Bundle, Costs, Packer
+from jackfield_executors.foreign.failures import Failures
+from jackfield_executors.foreign.options import Options, parse_options
+from jackfield_executors.measured import place_in_pool
+from jackfield_executors.patience import Patience
+from jackfield_executors.surroundings import present_directory
 from jackfield_executors.threads import join_within
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from concurrent.futures import Future
 
+    import jackfield_serialize as serialize
     from jackfield.abc import ExecutorContext, Outcome, Work
+    from jackfield_executors.foreign.disks import Disks
+    from jackfield_executors.remote import bundles
+    from jackfield_executors.remote.carrying import Packed
 
 log: logging.Logger = logging.getLogger("jackfield.executors.adapter")
 
 END_S: Final = 5.0
-"""Seconds beyond the grace that an idle or killed foreign executor gets to end."""
+"""Seconds beyond the grace that an idle or killed engine gets to end."""
+
+STOP_AFTER: Final = 2.0
+"""When a bundle has taken so many times its seconds, it begins no further call."""
 
 
 @hookimpl
@@ -59,31 +67,20 @@ def jackfield_create_executor(
     kind: str, label: str, options: Mapping[str, Any]
 ) -> Executor | None:
     """Adapt the executor that is given as the option ``executor``."""
-    return adapt(_given(label, options), label) if kind == "adapter" else None
+    if kind != "adapter":
+        return None
+    return AdaptedExecutor(parse_options(label, options))
 
 
 @hookimpl
 def jackfield_check_options(name: str, options: Mapping[str, Any]) -> bool:
     """Check an executor's table."""
-    _given(name, options)
+    parse_options(name, options)
     return True
 
 
-def _given(label: str, options: Mapping[str, Any]) -> concurrent.futures.Executor:
-    executor = options.get("executor")
-    if set(options) != {"executor"} or not isinstance(
-        executor, concurrent.futures.Executor
-    ):
-        raise ConfigurationError(
-            f"Executor {label!r}: the plugin 'adapter' takes one option, executor, "
-            f"which is a concurrent.futures.Executor; it was given "
-            f"{', '.join(options) or 'none'}."
-        )
-    return executor
-
-
 def adapt(executor: concurrent.futures.Executor, label: str) -> Executor:
-    """Return a foreign executor as one of the kernel's.
+    """Return a foreign executor as one of the kernel's, with the default options.
 
     Args:
         executor: Any executor. Its attribute ``jackfield_capabilities``, if there is
@@ -94,241 +91,418 @@ def adapt(executor: concurrent.futures.Executor, label: str) -> Executor:
     Raises:
         ConfigurationError: ``jackfield_capabilities`` is not ``Capabilities``.
     """
-    return AdaptedExecutor(executor, label)
-
-
-def _capabilities(executor: concurrent.futures.Executor, label: str) -> Capabilities:
-    declared = getattr(executor, "jackfield_capabilities", None)
-    if declared is None:
-        return Capabilities(isolated=not _shares_memory(executor))
-    if not isinstance(declared, Capabilities):
-        raise ConfigurationError(
-            f"Executor {label!r}: its attribute 'jackfield_capabilities' must be a "
-            f"jackfield.abc.Capabilities, not {declared!r}."
-        )
-    return declared
-
-
-def _shares_memory(executor: concurrent.futures.Executor) -> bool:
-    """Tell whether a foreign executor is a pool of plain threads.
-
-    Python 3.14's ``InterpreterPoolExecutor`` inherits from that, but it pickles.
-    """
-    names = [cls.__name__ for cls in type(executor).__mro__]
-    threads = isinstance(executor, concurrent.futures.ThreadPoolExecutor)
-    return threads and "InterpreterPoolExecutor" not in names
+    return AdaptedExecutor(Options(label, executor))
 
 
 class AdaptedExecutor(Executor):
-    """A foreign executor behind the kernel's contract; see ``adapt``."""
+    """An engine behind the kernel's contract; see ``adapt``."""
 
-    def __init__(self, executor: concurrent.futures.Executor, label: str) -> None:
-        self._executor: concurrent.futures.Executor = executor
-        self._label: str = label
-        self.capabilities: Capabilities = _capabilities(executor, label)
-        # Works that are not reported yet, each with its foreign future; with ``None``
-        # while it is on its way into the foreign executor.
-        self._flying: dict[Work, Future[Any] | None] = {}
-        # Works that the kernel has cancelled, which must not be reported.
-        self._cancelled: set[Work] = set()
-        # Functions that were pickled before.
-        self._dumped: WeakKeyDictionary[Any, bytes] = WeakKeyDictionary()
-        # Has ``busy`` set on a thread that is within a report.
-        self._reporter = threading.local()
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._engine: concurrent.futures.Executor = options.executor
+        self._label: str = options.label
+        self.capabilities: Capabilities = engine.capabilities(
+            options.executor, options.label
+        )
+        self._true_cancel = engine.cancels_truly(options.executor)
+        self._costs = Costs(options.bundle)
+        self._packer = Packer()
+        self._errors = Failures(options.label, options.executor)
+        self._disks: Disks | None = None
+        self._watch: engine.Watch | None = None
+        self._workers = 0
+        self._patience = Patience(options.label, options.patience)
+        self._gone = ""  # how long it had no worker, if that was too long
+        # Tokens differ between all drivers that use one engine, not only within ours.
+        self._tokens = (f"{secrets.token_hex(8)}-{n}" for n in itertools.count())
+        self._lock = threading.Lock()
+        self._queue: OrderedDict[Work, None] = OrderedDict()
+        self._flying: dict[str, Bundle] = {}
+        self._holder: dict[Work, Bundle] = {}  # the bundle that a flying work is in
+        self._inbox: SimpleQueue[Bundle | None] = SimpleQueue()
+        # Of the loop alone: what it has to report.
+        self._outcomes: list[Outcome] = []
+        self._packed: list[tuple[Work, bundles.Outcome, Packed | None]] = []
+        self._loop: threading.Thread | None = None
         self._closed = False  # no work is taken any more
         self._muted = False  # the grace is over, and nothing is reported any more
-        self._ended = False  # the foreign executor is shut down
+        self._ended = False  # the engine is shut down
         self._ending = threading.Lock()  # held to shut it down: once at a time
-        self._idle = threading.Event()  # set when it is closed and nothing flies
+        self._idle = threading.Event()  # set when it is closed and nothing is left
 
     @property
     def workers(self) -> int:
-        """The foreign executor's ``_max_workers``, or else the number of cores."""
-        number = getattr(self._executor, "_max_workers", None)
-        if isinstance(number, int) and number > 0:
-            return number
-        return os.cpu_count() or 1
+        """As the options or the engine say, or else the number of cores."""
+        if isinstance(self._options.workers, int):
+            return self._options.workers
+        if self._watch is not None:
+            return self._watch.workers
+        return engine.fixed_workers(self._engine)
+
+    @property
+    def health(self) -> Health:
+        """As the last answer was, if the engine can be asked for its workers."""
+        return READY if self._watch is None else self._patience.health
 
     def start(self, context: ExecutorContext) -> None:
-        """Remember where to report; a foreign executor needs no start."""
+        """Remember where to report, and look how many workers there are."""
         self._label = context.label
+        self._patience = Patience(context.label, self._options.patience)
+        self._errors = Failures(context.label, self._engine)
         self._report = context.report
+        self._changed = context.changed
+        if self.capabilities.isolated:
+            from jackfield_executors.foreign.disks import Disks
 
-    # -- works
+            declared = self.capabilities.shared_filesystem
+            self._disks = Disks(self._options, context.run_dir, declared=declared)
+        count = self._options.workers
+        if not callable(count):
+            count = engine.counter(self._engine)
+        if count is not None:
+            self._watch = engine.Watch(count, self._label, self._watched)
+            self._watch.start()
+            self._patience.look(self.workers)
+        self._workers = self.workers
+
+    # -- what the kernel calls
 
     def submit(self, batch: Sequence[Work]) -> None:
-        """Submit works one by one; one that is refused is reported as failed.
+        """Queue works.
 
         Raises:
             ExecutorError: After ``shutdown``.
         """
-        # Here we note the works and then look whether the executor is closed; shutdown
-        # closes and then looks at the works. So either we see that we come too late, or
-        # shutdown sees the works and waits for them.
-        self._flying.update(dict.fromkeys(batch))
-        if self._closed:
-            self._forget(batch)
-            raise ExecutorError(self._label, "it takes no works after shutdown")
-        for work in batch:
-            try:
-                future = self._submit(work)
-            except BaseException as error:
-                self._settle(work, (work, self._refusal(error), None))
-            else:
-                # In this order: the callback, which removes the work, may run at once.
-                self._flying[work] = future
-                future.add_done_callback(partial(self._done, work))
-
-    def _submit(self, work: Work) -> Future[Any]:
-        """Give a work to the foreign executor, as bytes if that pickles."""
-        if not self.capabilities.isolated:
-            return self._executor.submit(run_work, work)
-        from jackfield.serialize import dump_call
-
-        function = self._dump(work)
-        call = dump_call(work.name, work.function, work.args, work.kwargs)
-        local = self.capabilities.shared_filesystem
-        directory = present_directory() if local else None
-        return self._executor.submit(run_there, directory, function, call)
-
-    def _dump(self, work: Work) -> bytes:
-        """Pickle a work's function; a plain one only once.
-
-        So are what the kernel gives in a function's place, which is another object when
-        the function has changed, and a function without a closure. What a closure, a
-        partial or an object holds may change from call to call.
-        """
-        from jackfield.serialize import dump_function
-
-        function = work.function
-        fixed = hasattr(type(function), "jackfield_sends")  # what it is, it stays
-        if not fixed and (
-            not isinstance(function, FunctionType) or function.__closure__
-        ):
-            return dump_function(work.name, function)
-        data = self._dumped.get(function)
-        if data is None:
-            data = self._dumped[function] = dump_function(work.name, function)
-        return data
-
-    def _refusal(self, error: BaseException) -> BaseException:
-        """Return the error of a work that the foreign executor has not taken."""
-        if isinstance(error, JackfieldError):
-            return error
-        if isinstance(error, concurrent.futures.BrokenExecutor):
-            return self._broken(error)
-        return self._failure(f"it did not take the task: {error!r}", error)
+        with self._lock:
+            if self._closed:
+                raise ExecutorError(self._label, "it takes no works after shutdown")
+            self._queue.update(dict.fromkeys(batch))
+            if self._loop is None:
+                name = f"jackfield-{self._label}-loop"
+                self._loop = threading.Thread(target=self._run, name=name, daemon=True)
+                self._loop.start()
+        self._inbox.put(None)
 
     def cancel(self, work: Work) -> bool:
-        """Cancel the foreign future; return whether it was in time."""
-        # Without a future, the work was reported already, or is on its way into the
-        # foreign executor. In both cases the kernel gets its outcome.
-        future = self._flying.get(work)
-        if future is None:
-            return False
-        # The function may return at this moment. The foreign future decides which was
-        # first. If it was the cancel, the done-callback runs within ``cancel`` below,
-        # finds the work in ``_cancelled`` and reports nothing. Otherwise the outcome is
-        # reported as usual, whether or not the work is in the set.
-        self._cancelled.add(work)
-        try:
-            _bear_cancelled(future)
-            cancelled = future.cancel()
-        except Exception:
-            log.exception("Executor %r: cancelling %r raised", self._label, work)
-            cancelled = False
+        """Drop a work that waits; one with the engine only if that is to be trusted.
+
+        The rest of its bundle is put back into the queue.
+        """
+        with self._lock:
+            if work in self._queue:
+                del self._queue[work]
+                self._inbox.put(None)  # somebody may wait for the queue to be empty
+                return True
+            bundle = self._holder.get(work)
+            if bundle is None or bundle.future is None or not self._true_cancel:
+                return False
+            future = bundle.future
+            # Noted before the cancel: should it be in time, the loop, which may get the
+            # bundle at once, has to know for whom it was.
+            bundle.dropped.add(work)
+        cancelled = self._cancel(future)
         if not cancelled:
-            self._cancelled.discard(work)
+            with self._lock:
+                bundle.dropped.discard(work)
         return cancelled
 
-    # -- reports
+    def running(self) -> list[Running] | None:
+        """Return what runs, where the engine's workers are threads of this process.
 
-    def _done(self, work: Work, future: Future[Any]) -> None:
-        """Report a foreign future that is done.
-
-        This is its done-callback, called once, on any thread of the foreign executor.
-        It never raises, because that thread is not ours.
+        Where it pickles, a bundle goes to it as a whole; and futures of pools of
+        processes are said to run when they are only next in line.
         """
-        outcome: Outcome | None
-        try:
-            outcome = self._outcome(work, future)
-        except BaseException as error:
-            failure = self._failure(f"its future cannot be read: {error!r}", error)
-            outcome = work, failure, None
-        self._settle(work, outcome)
+        if self.capabilities.isolated:
+            return None
+        with self._lock:
+            works = list(self._holder)
+        # One that has ended, and is about to be reported, has a place already.
+        begun = [(work, work.begun) for work in works if work.ran is None]
+        return [
+            Running(work.id, work.attempt, work.name, *at[:4])
+            for work, at in begun
+            if at is not None
+        ]
 
-    def _outcome(self, work: Work, future: Future[Any]) -> Outcome | None:
-        """Return what to report of a foreign future; ``None`` for nothing."""
-        if future.cancelled():
-            if work in self._cancelled:
+    def _cancel(self, future: Future[Any]) -> bool:
+        """Cancel an engine's future; return what it says. Never raises."""
+        try:
+            engine.bear_cancelled(future)
+            return future.cancel()
+        except Exception:
+            log.exception("Executor %r: cancelling a future raised", self._label)
+            return False
+
+    # -- the loop
+
+    def _run(self) -> None:
+        while not self._idle.is_set():
+            try:
+                self._step()
+            except BaseException as error:  # a defect of ours; no future may be pending
+                log.exception("Executor %r has failed", self._label)
+                self._lose(ExecutorError(self._label, f"it has failed: {error!r}"))
+                self._deliver()
+
+    def _step(self) -> None:
+        """Wait for something to happen, and deal with all that has."""
+        done = [self._inbox.get()]
+        try:
+            while True:
+                done.append(self._inbox.get_nowait())
+        except Empty:
+            for bundle in done:
+                if bundle is not None:
+                    self._land(bundle)
+        self._check_workers()
+        self._feed()  # before the report, which may take longer
+        self._deliver()
+        with self._lock:
+            if self._closed and not (self._queue or self._flying):
+                self._idle.set()
+
+    def _feed(self) -> None:
+        """Give the engine bundles until it has enough."""
+        while (bundle := self._next_bundle()) is not None:
+            try:
+                future = self._hand_over(bundle)
+            except BaseException as error:
+                self._fail(bundle, self._errors.refusal(error))
+                continue
+            if future is None:
+                continue
+            with self._lock:
+                bundle.future = future
+                unwanted = bundle.token not in self._flying
+            if unwanted:  # given up while it was on its way
+                self._cancel(future)
+            future.add_done_callback(partial(self._done, bundle))
+
+    def _done(self, bundle: Bundle, _: Future[Any]) -> None:
+        """Have the loop take a bundle. On whatever thread the engine calls this."""
+        self._inbox.put(bundle)
+
+    def _next_bundle(self) -> Bundle | None:
+        """Take works from the queue, if the engine has room for another bundle.
+
+        Even without a worker the engine gets a few: one that starts workers when there
+        are tasks would never see any.
+        """
+        room = max(1, self._workers) * (1 + self._options.ahead)
+        with self._lock:
+            if not self._queue or len(self._flying) >= room:
                 return None
-            reason = f"somebody else cancelled the task {work.id} ({work.name})"
-            return work, ExecutorError(self._label, reason), None
+            # A bundle gets no more than its share of the queue. Were the whole queue
+            # put into the first one, the other workers would have nothing to do.
+            most = min(MOST, math.ceil(len(self._queue) / room))
+            if not self.capabilities.isolated:
+                most = 1
+            works = self._costs.take(self._queue, most)
+            bundle = Bundle(next(self._tokens), works)
+            self._flying[bundle.token] = bundle
+            for work in works:
+                del self._queue[work]
+                self._holder[work] = bundle
+            return bundle
+
+    def _hand_over(self, bundle: Bundle) -> Future[Any] | None:
+        """Give a bundle to the engine; ``None`` if none of its works can be pickled."""
+        if not self.capabilities.isolated:
+            return self._engine.submit(run_work, bundle.works[0])
+        from jackfield_executors.remote.bundles import run_bundle
+        from jackfield_executors.remote.fingerprint import fingerprint
+
+        assert self._disks is not None  # it pickles
+        disks = self._disks
+        data, failed, left = self._packer.pack(bundle, disks.limit, disks.code())
+        with self._lock:
+            for work, error in failed:
+                if self._holder.pop(work, None) is not None:
+                    self._outcomes.append((work, self._errors.refusal(error), None))
+            self._put_back(left)
+            if not bundle.works:
+                self._flying.pop(bundle.token, None)
+                return None
+        home = present_directory(), *disks.home[1:]
+        limit = STOP_AFTER * self._options.bundle
+        return self._engine.submit(
+            run_bundle, bundle.token, fingerprint(), home, limit, data
+        )
+
+    def _put_back(self, works: Sequence[Work]) -> None:
+        """Put works of a bundle back at the front of the queue. The lock is held.
+
+        Those that were given up meanwhile stay out.
+        """
+        for work in reversed(works):
+            if self._holder.pop(work, None) is not None:
+                self._queue[work] = None
+                self._queue.move_to_end(work, last=False)
+
+    def _land(self, bundle: Bundle) -> None:
+        """Take a bundle whose future is done; keep what is to be reported."""
+        future = bundle.future
+        with self._lock:
+            if future is None or bundle.token not in self._flying:
+                return  # it was given up meanwhile
+            if future.cancelled() and bundle.dropped:
+                del self._flying[bundle.token]
+                dropped = [work for work in bundle.works if work in bundle.dropped]
+                self._put_back([w for w in bundle.works if w not in bundle.dropped])
+                for work in dropped:
+                    self._holder.pop(work, None)
+                return
+        try:
+            self._read(bundle, future)
+        except BaseException as error:
+            reason = f"its future cannot be read: {error!r}"
+            self._fail(bundle, self._errors.failure(reason, error))
+
+    def _read(self, bundle: Bundle, future: Future[Any]) -> None:
+        """Read a future that is done."""
+        if future.cancelled():
+            reason = f"somebody else cancelled {bundle.named}"
+            self._fail(bundle, ExecutorError(self._label, reason))
+            return
         error = future.exception()
         if isinstance(error, concurrent.futures.BrokenExecutor):
-            return work, self._broken(error), None
-        if error is not None:
-            reason = f"it failed to run the task {work.id} ({work.name}): {error!r}"
-            return work, self._failure(reason, error), None
-        if not self.capabilities.isolated:
-            _, error, value = future.result()
-            return work, error, value
-        from jackfield.serialize import load_outcome
+            self._fail(bundle, self._errors.broken(error))
+        elif error is not None:
+            reason = f"it failed to run {bundle.named}: {error!r}"
+            self._fail(bundle, self._errors.failure(reason, error))
+        elif self.capabilities.isolated:
+            self._unpack(bundle, *future.result())
+        else:
+            _, failure, value = future.result()
+            if self._settle(bundle):
+                self._outcomes.append((bundle.works[0], failure, value))
 
-        return work, *load_outcome(work.name, future.result())
+    def _unpack(
+        self,
+        bundle: Bundle,
+        theirs: str,
+        lacking: str,
+        packed: list[bundles.Outcome],
+        costs: list[float],
+    ) -> None:
+        """Take an ``Answer`` of a worker; see ``remote.bundles``."""
+        from jackfield_executors.remote.fingerprint import fingerprint
 
-    def _settle(self, work: Work, outcome: Outcome | None) -> None:
-        """Report an outcome, if there is one to report, then forget the work."""
-        # The work is forgotten after the report, so that shutdown, which waits until
-        # nothing flies, waits for the last report too. A report may call ``submit``,
-        # and that may settle a work on this very thread; hence the value of before.
-        outer = getattr(self._reporter, "busy", False)
-        self._reporter.busy = True
+        if theirs != fingerprint():
+            reason = "install the same versions there"
+            self._fail(
+                bundle,
+                EnvironmentMismatchError(self._label, reason, fingerprint(), theirs),
+            )
+            return
+        if lacking and self._disks is not None:
+            self._disks.note(lacking)
+        ran = bundle.works[: len(packed)]
+        for work, cost in zip(ran, costs, strict=True):
+            self._costs.note(work.name, cost)
+        if self._settle(bundle, bundle.works[len(ran) :]):
+            kept = [bundle.packed.get(work) for work in ran]
+            self._packed += zip(ran, packed, kept, strict=True)
+
+    def _settle(self, bundle: Bundle, left: Sequence[Work] = ()) -> bool:
+        """Take a bundle out of the air, and queue the works that have not run.
+
+        Returns false if it was given up meanwhile, so that nothing is to be reported.
+        """
+        with self._lock:
+            if self._flying.pop(bundle.token, None) is None:
+                return False
+            self._put_back(left)
+            for work in bundle.works:
+                self._holder.pop(work, None)
+            return True
+
+    def _fail(self, bundle: Bundle, error: BaseException) -> None:
+        """Have all works of a bundle fail with an error."""
+        if self._settle(bundle):
+            self._outcomes += [(work, error, None) for work in bundle.works]
+
+    def _deliver(self) -> None:
+        """Report what has ended."""
+        outcomes, self._outcomes = self._outcomes, []
+        packed, self._packed = self._packed, []
+        for work, (one, ran, returned), kept in packed:
+            try:
+                if ran is not None:
+                    work.ran = place_in_pool(self._label, ran)
+                outcomes.append(_landed(work, one, kept, returned))
+            except BaseException as error:
+                reason = f"its future cannot be read: {error!r}"
+                outcomes.append((work, self._errors.failure(reason, error), None))
+        if not outcomes or self._muted:
+            return
         try:
-            if outcome is not None and not self._muted:
-                self._report((outcome,))
+            self._report(outcomes)
         except BaseException:
-            log.exception("Executor %r: reporting %r raised", self._label, work)
-        finally:
-            self._reporter.busy = outer
-            self._forget((work,))
+            log.exception("Executor %r: its report raised", self._label)
 
-    def _forget(self, works: Sequence[Work]) -> None:
-        """Remove works, and wake whoever shuts down if they were the last."""
-        for work in works:
-            self._flying.pop(work, None)
-            self._cancelled.discard(work)
-        if self._closed and not self._flying:
-            self._idle.set()
+    # -- workers
 
-    def _failure(self, reason: str, cause: BaseException) -> ExecutorError:
-        failure = ExecutorError(self._label, reason)
-        failure.__cause__ = cause
-        return failure
+    def _watched(self) -> None:
+        """Look at what the engine has just answered. On the watch's thread."""
+        before, workers = (self._workers, self._patience.health), self.workers
+        health = self._patience.look(workers)
+        self._gone = health.reason if health.state == "lost" else ""
+        self._workers = workers
+        if (workers, health) != before:
+            self._changed()  # first: what fails now is to go elsewhere
+        self._inbox.put(None)
 
-    def _broken(self, cause: BaseException) -> ExecutorError:
-        kind = type(self._executor).__name__
-        failure = ExecutorBrokenError(
-            self._label,
-            f"its {kind} broke as a whole, so that every task in it fails, whichever "
-            f"was the cause (the plugin 'processes' loses that one alone): {cause}",
-        )
-        failure.__cause__ = cause
-        return failure
+    def _check_workers(self) -> None:
+        """Give up all works when there has been no worker for too long.
+
+        That is done right after an answer, and not whenever works come: the last answer
+        may be a second old, and there may be workers again.
+        """
+        if not self._gone:
+            return
+        reason = f"{self._gone}; tasks that it had may have run, or may still run"
+        self._gone = ""
+        self._lose(ExecutorLostError(self._label, reason))
+
+    def _lose(self, error: ExecutorError) -> None:
+        """Fail all works, whether they wait or fly, and cancel what flies."""
+        with self._lock:
+            bundles = list(self._flying.values())
+            works = [*self._holder, *self._queue]
+            self._flying.clear()
+            self._holder.clear()
+            self._queue.clear()
+        self._outcomes += [(work, error, None) for work in works]
+        self._cancel_all(bundles)
+
+    def _cancel_all(self, bundles: Iterable[Bundle]) -> None:
+        """Tell the engine that nobody wants these; on a thread, it may not listen."""
+        futures = [bundle.future for bundle in bundles if bundle.future is not None]
+        if futures:
+
+            def cancel() -> None:
+                for future in futures:
+                    self._cancel(future)
+
+            threading.Thread(target=cancel, daemon=True).start()
 
     # -- the end
 
     def shutdown(self, *, grace: float | None = None) -> None:
-        """Shut the foreign executor down; kill its processes when the grace is over.
+        """Shut the engine down; kill its processes when the grace is over.
 
-        The kernel may end within a report, that is, on a thread of the foreign
-        executor, which would have to wait for itself. Then the shutdown is done on
-        another thread, and this returns at once.
+        The kernel may end within a report, that is, on the loop, which would have to
+        wait for itself. Then the shutdown is done on another thread, and this returns
+        at once.
         """
-        self._closed = True  # before any look at the works; see ``submit``
+        with self._lock:
+            self._closed = True
+            if self._loop is None:
+                self._idle.set()
         if self._ended:
             return
-        if getattr(self._reporter, "busy", False):
+        if threading.current_thread() is self._loop:
             name = f"jackfield-{self._label}-shutdown"
             threading.Thread(
                 target=self._end, args=(grace,), name=name, daemon=True
@@ -338,105 +512,84 @@ class AdaptedExecutor(Executor):
 
     def _end(self, grace: float | None) -> None:
         """Wait for the works, or cancel and then kill or leave them."""
-        if grace is None:
-            self._wait_idle(None)
-            self._shut_down(kill=False)
-            return
-        for work in list(self._flying):
-            self.cancel(work)
-        self._wait_idle(grace)
+        if grace is not None:
+            self._drop()
+        self._inbox.put(None)
+        self._idle.wait(grace)
+        with self._lock:
+            stuck = list(self._holder)
+            bundles = list(self._flying.values())
+            self._flying.clear()
+            self._holder.clear()
         # From here on nothing is reported; the kernel ends the tasks that are left.
-        self._muted = True
-        stuck = list(self._flying)
+        self._muted = bool(stuck)
+        self._cancel_all(bundles)
+        if self._watch is not None:
+            self._watch.stop()
+        if self._disks is not None:
+            self._disks.close()
         if stuck and not self.capabilities.isolated:
             self._leave(stuck)
         else:
-            self._shut_down_within(END_S, kill=bool(stuck))
-        self._forget(stuck)
+            lost = self._watch is not None and not self._watch.workers
+            patient = grace is None and not lost
+            self._shut_down_within(None if patient else END_S, kill=bool(stuck))
+        self._inbox.put(None)
+        if self._loop is not None:
+            join_within([self._loop], END_S)
 
-    def _wait_idle(self, limit: float | None) -> None:
-        """Wait until nothing flies."""
-        # If nothing flies already, nobody will come to set the event, so we do. If the
-        # last work is settled at this moment, we both do, which does no harm.
-        self._forget(())
-        self._idle.wait(limit)
+    def _drop(self) -> None:
+        """Drop what has not begun, as far as the engine can be trusted to tell."""
+        with self._lock:
+            self._queue.clear()
+            bundles = list(self._flying.values()) if self._true_cancel else []
+            for bundle in bundles:
+                bundle.dropped.update(bundle.works)
+            futures = [bundle.future for bundle in bundles]
+        for future in futures:
+            if future is not None:
+                self._cancel(future)
 
-    def _leave(self, stuck: list[Work]) -> None:
-        """Shut the foreign executor down without waiting for its threads."""
+    def _leave(self, stuck: Sequence[Work]) -> None:
+        """Shut the engine down without waiting for its threads."""
         log.warning(
             "Executor %r leaves threads that run %r: a thread cannot be stopped, and "
             "Python waits at its exit for those of a ThreadPoolExecutor",
             self._label, stuck,
         )  # fmt: skip
         with self._ending:
-            self._executor.shutdown(wait=False)
+            self._engine.shutdown(wait=False)
             self._ended = True
 
-    def _shut_down_within(self, limit: float, *, kill: bool) -> None:
-        """Shut the foreign executor down, but wait only so many seconds.
+    def _shut_down_within(self, limit: float | None, *, kill: bool) -> None:
+        """Shut the engine down, but wait only so many seconds.
 
         This is done on a daemon thread, which can be left behind.
         """
-        end = threading.Thread(target=self._shut_down_logged, args=(kill,), daemon=True)
+        end = threading.Thread(target=self._shut_down, args=(kill,), daemon=True)
         end.start()
         join_within([end], limit)
         if end.is_alive():
             log.warning("Executor %r does not end; it is left", self._label)
 
-    def _shut_down_logged(self, kill: bool) -> None:
-        try:
-            self._shut_down(kill=kill)
-        except Exception:
-            log.exception("Executor %r raised in its shutdown", self._label)
-
-    def _shut_down(self, *, kill: bool) -> None:
-        """Shut the foreign executor down, if nobody has yet, and wait for its end."""
-        executor = self._executor
+    def _shut_down(self, kill: bool) -> None:
         with self._ending:
             if self._ended:
                 return
-            if kill and _has_own_way_to_kill(executor):
-                executor.shutdown(wait=True, kill_workers=True)  # type: ignore[call-arg]  # loky's
-            elif kill:
-                _kill_workers(executor)
-                executor.shutdown(wait=True)
-            else:
-                executor.shutdown(wait=True)
+            try:
+                engine.end(self._engine, kill=kill)
+            except Exception:
+                log.exception("Executor %r raised in its shutdown", self._label)
             self._ended = True
 
 
-def _bear_cancelled(future: Future[Any]) -> None:
-    """Keep Python 3.11's process pool from hanging when it breaks after a cancel.
+def _landed(
+    work: Work, outcome: serialize.Packed, kept: Packed | None, returned: Any
+) -> Outcome:
+    """Return a work's outcome, and put its files in their places if it has any."""
+    from jackfield_executors.remote.carrying import land
+    from jackfield_serialize import load_outcome
 
-    When a worker dies, the pool's thread calls ``set_exception`` on all its futures. On
-    one that is cancelled this raises, the thread dies, and the other futures never end
-    (CPython issue 107219). So this future gets a ``set_exception`` that does not raise.
-    """
-    if sys.version_info >= (3, 12):
-        return
-
-    def set_exception(error: BaseException | None) -> None:
-        with suppress(concurrent.futures.InvalidStateError):
-            type(future).set_exception(future, error)
-
-    vars(future)["set_exception"] = set_exception
-
-
-def _has_own_way_to_kill(executor: concurrent.futures.Executor) -> bool:
-    """Tell whether a foreign executor's ``shutdown`` can kill, as loky's can."""
-    try:
-        return "kill_workers" in inspect.signature(executor.shutdown).parameters
-    except ValueError:  # written in C
-        return False
-
-
-def _kill_workers(executor: concurrent.futures.Executor) -> None:
-    """Kill a pool's processes: by its method, or one by one before Python 3.14."""
-    kill = getattr(executor, "kill_workers", None)
-    if kill is not None:
-        kill()
-        return
-    # The standard library had no public way to get at them.
-    processes = getattr(executor, "_processes", None) or {}
-    for process in list(processes.values()):
-        process.kill()
+    if kept is None:
+        return (work, *load_outcome(work.name, outcome))
+    return land(work, outcome, kept, returned)

@@ -3,21 +3,25 @@
 Directory, umask and environment belong to a process, and a task that changes one of
 them changes it for all that comes after it there. So they are put back, in a worker of
 ``processes`` before its next task (``Surroundings``), and in the process of some other
-pool after each call (``run_there``). Threads share them with the script and with each
+pool after each call (``Visit``). Threads share them with the script and with each
 other; there nothing can be done.
 """
 
 from __future__ import annotations
 
+import functools
 import os
+import posix
 import sys
-from contextlib import suppress
 from typing import Any, Final
 
-from jackfield import serialize
+import jackfield_serialize as serialize
 
+_set_umask: Final = os.umask
 _CHANGES: Final = frozenset({"os.chdir", "os.putenv", "os.unsetenv"})
 """Python's audit events for changes of the directory and the environment."""
+_BY_C: Final = "ctypes.dlsym", "umask"
+"""The audit event of a function of C that Python looks up, and which one."""
 
 
 def present_directory() -> str | None:
@@ -33,7 +37,7 @@ class Surroundings:
 
     To look at all three for each task would take as long as a short task does. Python
     tells of changes by its audit events, so they are looked at after such an event. The
-    umask has none, but is set in a moment.
+    umask has none, so ``os.umask`` is another function in a worker, which tells too.
 
     A watchdog may call ``follow`` while the main thread is in ``restore``. It sets the
     directory first and ``changed`` last; ``restore`` clears ``changed`` first and then
@@ -41,7 +45,7 @@ class Surroundings:
 
     Attributes:
         changed: Whether something may have changed, so that ``restore`` is due.
-        umask: The umask that tasks shall have.
+        umask: The umask that tasks shall have. It is put back after it was set.
     """
 
     def __init__(self) -> None:
@@ -51,6 +55,7 @@ class Surroundings:
         self._is_chosen = False
         self._environment: dict[str, str] = dict(os.environ)
         self._restoring = False
+        self._always = False  # whether it may be changed without a word
 
     def settle(self) -> None:
         """Take what there is as right, after the user's initializer.
@@ -63,16 +68,29 @@ class Surroundings:
         self.umask = _umask()
         self._environment = dict(os.environ)
         sys.addaudithook(self._note)
+        posix.umask = os.umask = self._set_umask
 
-    def _note(self, event: str, _: tuple[Any, ...]) -> None:
+    def _note(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event in _CHANGES and not self._restoring:
             self.changed = True
+        elif event == _BY_C[0] and arguments[-1] == _BY_C[1]:
+            self.changed = self._always = True
+
+    def _set_umask(self, mask: int, /) -> int:
+        """Set the current numeric umask and return the previous umask."""
+        self.changed = True
+        return _set_umask(mask)
 
     def follow(self, directory: str | None) -> None:
         """Have the next tasks run in another directory; ``None`` stays."""
         if directory is not None and not self._is_chosen:
             self._directory = directory
             self.changed = True
+
+    def set_variable(self, name: str, value: str) -> None:
+        """Have the next tasks find a variable of the environment like this."""
+        self._environment[name] = value
+        self.changed = True
 
     def adopt_imports(self) -> None:
         """Keep the variables that modules have set while a function was loaded."""
@@ -85,9 +103,10 @@ class Surroundings:
         Raises:
             OSError: The directory cannot be entered.
         """
-        self.changed = False
+        self.changed = self._always
         self._restoring = True
         try:
+            _set_umask(self.umask)
             _restore_environment(self._environment)
             _enter(self._directory)
         except BaseException:
@@ -108,8 +127,8 @@ def _enter(directory: str | None) -> None:
 
 
 def _umask() -> int:
-    umask = os.umask(0o077)  # there is no way to read it alone
-    os.umask(umask)
+    umask = _set_umask(0o077)  # there is no way to read it alone
+    _set_umask(umask)
     return umask
 
 
@@ -120,21 +139,66 @@ def _restore_environment(wanted: dict[str, str]) -> None:
     os.environ.update(wanted)
 
 
-def run_there(directory: str | None, function: bytes, call: bytes) -> serialize.Packed:
-    """Run a call as ``serialize.run_packed`` does, in a directory; undo its changes.
+class Visit:
+    """A process of some other pool while calls run there, one after another.
 
-    For processes of pools that are not ours: they are left as they were.
+    Each call finds directory, umask and environment as the first one did. ``leave``
+    puts the process back where it was.
+
+    Args:
+        directory: Where the calls run; ``None`` stays.
     """
-    before, umask, environment = present_directory(), _umask(), dict(os.environ)
+
+    def __init__(self, directory: str | None) -> None:
+        _listen()
+        self._before = present_directory()
+        self._directory = directory or self._before
+        self._umask = _umask()
+        self._environment = dict(os.environ)
+        self._error = _try_to_enter(self._directory)
+
+    def run(self, function: bytes, call: bytes) -> serialize.Packed:
+        """Run a call as ``serialize.run_packed`` does, and undo its changes."""
+        if self._error is not None:
+            return serialize.pack_error(self._error)
+        before = _changes.number
+        packed = serialize.run_packed(function, call)
+        _set_umask(self._umask)
+        if _changes.number != before:
+            _restore_environment(self._environment)
+            self._error = _try_to_enter(self._directory)
+        return packed
+
+    def leave(self) -> None:
+        """Go back to the directory that the process was in."""
+        _try_to_enter(self._before)
+
+
+def _try_to_enter(directory: str | None) -> OSError | None:
     try:
         _enter(directory)
-        return serialize.run_packed(function, call)
-    except OSError as error:  # of `_enter`; the other one never raises
-        return serialize.pack_error(error)
-    finally:
-        os.umask(umask)
-        if dict(os.environ) != environment:
-            _restore_environment(environment)
-        if before is not None:
-            with suppress(OSError):
-                os.chdir(before)
+    except OSError as error:
+        return error
+    return None
+
+
+class _Changes:
+    """Counts changes of this process's directory and environment, by audit events.
+
+    To compare the environment after each call would take as long as thirty short calls.
+    """
+
+    number = 0
+
+    def note(self, event: str, _: tuple[Any, ...]) -> None:
+        if event in _CHANGES:
+            self.number += 1
+
+
+_changes = _Changes()
+
+
+@functools.cache
+def _listen() -> None:
+    """Begin to count. An audit hook stays as long as its process."""
+    sys.addaudithook(_changes.note)

@@ -1,8 +1,8 @@
 """Run tasks on threads of this process. Plugin name: ``threads``.
 
 Right for tasks that wait or release the GIL: arguments and results are shared, not
-copied. Option: ``workers``, how many tasks run at once; without it, four more than
-there are cores, and at most 32.
+copied. Options: ``workers``, how many tasks run at once; without it, four more than
+there are cores, and at most 32. ``resources``, what there is of what tasks ask for.
 
 Until its outcome is reported, a work is in one of two dictionaries. ``dict.pop`` gives
 an entry to one caller only, and so decides every race:
@@ -16,6 +16,16 @@ an entry to one caller only, and so decides every race:
   the grace. Whoever comes second does nothing, so nothing is reported after
   ``shutdown``.
 
+*Works that ask for amounts.* A plain work has no part in any of this, and it costs it
+nothing. A work that asks for amounts has a ``Turn``. If it asks for the cores of three
+workers, its turn is in the queue three times, one behind the other: the first two
+threads that come to it wait, and the third runs the work. So cores are shared in the
+order of the queue, and what comes later cannot starve it. All other amounts are taken
+before the turn gets into the queue; until there are enough, it waits in a line with all
+that ask for the same. ``_turns`` has the turns that have not ended. Whoever removes one
+of them, under the lock, gives back what it had: the thread that has run the work, or
+``cancel``.
+
 Each outcome is reported at once. If a thread kept one back to report it with the next,
 it would wait as long as the next task runs; and for short tasks that was not faster.
 """
@@ -25,24 +35,40 @@ from __future__ import annotations
 import logging
 import math
 import os
+from collections import deque
+from dataclasses import replace
 from queue import Empty, SimpleQueue
-from threading import Lock, Thread, current_thread
+from threading import Event, Lock, Thread, current_thread
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.abc import Capabilities, Executor, run_work
 from jackfield.clock import monotonic
 from jackfield.errors import ConfigurationError, ExecutorError, suggest
+from jackfield.events import Running, WorkerEvent
 from jackfield.hookspecs import hookimpl
+from jackfield.measuring import this_host
+from jackfield_executors.processes import resources
+from jackfield_executors.shares import (
+    CORES,
+    Shares,
+    checked_amounts,
+    fits,
+    give_back,
+    take,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from jackfield.abc import ExecutorContext, Work
+    from jackfield.abc import ExecutorContext, Outcome, Work
+    from jackfield_executors.shares import Demand
 
 log: logging.Logger = logging.getLogger("jackfield.executors.threads")
 
 MOST_DEFAULT_WORKERS: Final = 32
 """How many threads there are at most if the option is not set."""
+
+_OPTIONS: Final = ("workers", "resources")
 
 LAST_REPORT_S: Final = 1.0
 """Seconds that threads have to end after ``grace``, if they run no task any more."""
@@ -56,21 +82,35 @@ def jackfield_create_executor(
     kind: str, label: str, options: Mapping[str, Any]
 ) -> ThreadsExecutor | None:
     """Make the executor for a configuration's table with ``plugin = "threads"``."""
-    return ThreadsExecutor(_workers(label, options)) if kind == "threads" else None
+    if kind != "threads":
+        return None
+    return ThreadsExecutor(_workers(label, options), _amounts(label, options))
 
 
 @hookimpl
 def jackfield_check_options(name: str, options: Mapping[str, Any]) -> bool:
     """Check an executor's table."""
+    _amounts(name, options)
     return _workers(name, options) > 0
+
+
+def _amounts(label: str, options: Mapping[str, Any]) -> dict[str, float]:
+    """Return what tasks share: what the machine has, and what the option says."""
+    try:
+        return resources.available() | checked_amounts(options.get("resources", {}))
+    except ValueError as error:
+        raise ConfigurationError(
+            f"Executor {label!r}: option 'resources' must be {error}, not "
+            f"{options['resources']!r}."
+        ) from error
 
 
 def _workers(label: str, options: Mapping[str, Any]) -> int:
     for name in options:
-        if name != "workers":
+        if name not in _OPTIONS:
             raise ConfigurationError(
                 f"Executor {label!r}: threads has no option {name!r}"
-                f"{suggest(name, ['workers'])} Its one option is 'workers'."
+                f"{suggest(name, _OPTIONS)} Options: {', '.join(_OPTIONS)}."
             )
     workers = options.get("workers")
     if workers is None:
@@ -91,6 +131,29 @@ def _default_workers() -> int:
     return min(MOST_DEFAULT_WORKERS, cores + 4)
 
 
+class Turn:
+    """A work that asks for amounts.
+
+    Attributes:
+        work: The work.
+        demand: What it takes apart from cores.
+        slots: How many threads it takes.
+        missing: How many of these have not come to it yet.
+        admitted: Whether it has what it asks for, apart from cores.
+        ended: Set when they need not wait any more.
+    """
+
+    __slots__ = ("admitted", "demand", "ended", "missing", "slots", "work")
+
+    def __init__(self, work: Work, demand: Demand, slots: int) -> None:
+        self.work: Work = work
+        self.demand: Demand = demand
+        self.slots: int = slots
+        self.missing: int = 0
+        self.admitted: bool = False
+        self.ended: Event = Event()
+
+
 class ThreadsExecutor(Executor):
     """Daemon threads on one queue, started when there is work for them.
 
@@ -102,17 +165,25 @@ class ThreadsExecutor(Executor):
         isolated=False, cancels_running=False, walltime="soft"
     )
 
-    def __init__(self, workers: int) -> None:
+    def __init__(
+        self, workers: int, amounts: Mapping[str, float] | None = None
+    ) -> None:
         self._workers = workers
-        self._queue: SimpleQueue[Work | None] = SimpleQueue()
-        self._queued: dict[Work, bool] = {}
-        self._running: dict[str, Work] = {}
-        # Guards the two attributes below. It also keeps the `None` that ends the
+        amounts = resources.available() if amounts is None else amounts
+        self.capabilities: Capabilities = replace(self.capabilities, resources=amounts)
+        self._shares = Shares(amounts, workers)
+        self._queue: SimpleQueue[Work | Turn | None] = SimpleQueue()
+        self._queued: dict[Work | Turn, bool] = {}
+        self._running: dict[str, Work | Turn] = {}
+        # Guards the attributes below. It also keeps the `None` that ends the
         # threads behind all works in the queue, and a closed executor from getting
         # more.
         self._lock = Lock()
         self._threads: list[Thread] = []
         self._closed = False
+        self._turns: dict[Work, Turn] = {}
+        self._lines: dict[Demand, deque[Turn]] = {}
+        self._free = dict(amounts)
 
     @property
     def workers(self) -> int:
@@ -123,6 +194,7 @@ class ThreadsExecutor(Executor):
         """Remember where to report; threads start with the first works."""
         self._label = context.label
         self._report = context.report
+        self._tell = context.tell
 
     def submit(self, batch: Sequence[Work]) -> None:
         """Queue works.
@@ -139,8 +211,102 @@ class ThreadsExecutor(Executor):
             # in `_queued` yet would skip it as cancelled.
             self._queued.update(dict.fromkeys(batch, True))
             put = self._queue.put
-            for work in batch:
-                put(work)
+            if not any([work.resources for work in batch]):  # noqa: C419  (it is faster)
+                for work in batch:
+                    put(work)
+                return
+            refused = self._submit_asking(batch)
+        if refused:
+            self._report(refused)
+
+    def _submit_asking(self, batch: Sequence[Work]) -> list[Outcome]:
+        """Queue works of which some ask for amounts. The lock is held.
+
+        Returns:
+            Outcomes of those that ask for more than there is.
+        """
+        refused: list[Outcome] = []
+        for work in batch:
+            if not work.resources:
+                self._queue.put(work)
+                continue
+            error = self._shares.refusal(self._label, work.resources)
+            if error is not None:
+                del self._queued[work]
+                refused.append((work, error, None))
+                continue
+            demand = dict(self._shares.demand(work.resources))
+            one = dict(self._shares.plain).get(CORES, 1.0)
+            slots = demand.pop(CORES, one) / one
+            rest = tuple(demand.items())
+            turn = self._turns[work] = Turn(work, rest, max(1, math.ceil(slots - 1e-6)))
+            line = self._lines.setdefault(rest, deque())
+            line.append(turn)
+            if len(line) == 1:
+                self._admit()
+        return refused
+
+    def _admit(self) -> None:
+        """Queue the turns for which there is enough of everything. The lock is held.
+
+        For the oldest that does not fit, what it asks for is kept free.
+        """
+        kept: Demand = ()
+        for demand, line in sorted(self._lines.items(), key=_age):
+            take(self._free, kept)
+            while line and (fits(demand, self._free) or line[0].ended.is_set()):
+                turn = line.popleft()
+                if not turn.ended.is_set():
+                    take(self._free, demand)
+                    self._queue_turn(turn)
+            give_back(self._free, kept)
+            if not line:
+                del self._lines[demand]
+            kept = kept or demand if line else kept
+        if self._closed and not self._lines:
+            self._queue.put(None)
+
+    def _queue_turn(self, turn: Turn) -> None:
+        """Queue a turn, once for each thread that it takes. The lock is held."""
+        turn.admitted = True
+        self._grow(turn.slots)
+        turn.missing = min(turn.slots, len(self._threads))
+        for _ in range(turn.missing):
+            self._queue.put(turn)
+
+    def _end_turn(self, turn: Turn) -> None:
+        """Give back what a turn has had, once. On any thread."""
+        with self._lock:
+            if self._turns.pop(turn.work, None) is None:
+                return
+            turn.ended.set()
+            if turn.admitted:
+                give_back(self._free, turn.demand)
+            if not self._turns:  # sums of fractions may be off a little
+                self._free = dict(self._shares.amounts)
+            if self._lines:
+                self._admit()
+
+    def _serve_turn(self, name: str, turn: Turn) -> None:
+        """Run the work of a turn if all other threads that it takes are waiting."""
+        with self._lock:
+            turn.missing -= 1
+            last = not turn.missing
+        if not last:
+            turn.ended.wait()
+            return
+        work = turn.work
+        self._running[name] = work
+        try:
+            if self._queued.pop(work, False):
+                outcome = run_work(work)
+                self._end_turn(turn)
+                if self._running.pop(name, None) is not None:
+                    self._report((outcome,))
+            else:
+                self._running.pop(name, None)  # it was cancelled
+        finally:
+            self._end_turn(turn)
 
     def _grow(self, wanted: int) -> None:
         """Start up to ``wanted`` more threads. The lock is held.
@@ -166,17 +332,49 @@ class ThreadsExecutor(Executor):
                 )  # fmt: skip
                 return
             threads.append(thread)
+            self._tell_of(name, alive=True)
+
+    def _tell_of(self, thread: str, *, alive: bool, reason: str = "") -> None:
+        """Tell observers of a thread that has come or gone."""
+        name, now = thread.removeprefix("jackfield-"), monotonic()
+        self._tell(
+            WorkerEvent(self._label, name, this_host(), os.getpid(), alive, reason, now)
+        )
 
     def cancel(self, work: Work) -> bool:
         """Drop a work that no thread has begun; false if one has."""
-        return self._queued.pop(work, False)
+        dropped = self._queued.pop(work, False)
+        turn = self._turns.get(work) if dropped else None
+        if turn is not None:
+            self._end_turn(turn)
+        return dropped
+
+    def running(self) -> list[Running]:
+        """Return what each thread runs; since when, if observers have it measured.
+
+        A thread that has taken a work and not begun it is told too, without a time. If
+        the work was cancelled just before that, it is told once, although it never
+        runs.
+        """
+        host, pid, found = this_host(), os.getpid(), []
+        for name, work in self._running.copy().items():
+            if isinstance(work, Turn):
+                continue  # the thread waits
+            worker, begun = name.removeprefix("jackfield-"), work.begun
+            began = None if begun is None else begun[3]
+            found.append(
+                Running(work.id, work.attempt, work.name, worker, host, pid, began)
+            )
+        return found
 
     def _work(self) -> None:
         """Run works until the end. This is all that a thread does."""
         name = current_thread().name
         while True:
             try:
-                return self._serve(name)
+                self._serve(name)
+                self._tell_of(name, alive=False)
+                return
             except BaseException as error:
                 # `run_work` never raises, and neither may `report`. So somebody has
                 # thrown an exception into this thread from outside, and it has arrived
@@ -194,15 +392,18 @@ class ThreadsExecutor(Executor):
         #
         # It is noted in `running` before it is removed from `_queued`, so that it is in
         # at least one of them when `shutdown` looks.
-        for work in iter(queue.get, None):
+        items: Iterator[Work | Turn] = iter(queue.get, None)
+        for work in items:
             running[name] = work
             if queued.pop(work, False):
-                outcome = run_work(work)
+                outcome = run_work(work)  # type: ignore[arg-type]  # no turn is in `queued`
                 if running.pop(name, None) is not None:
                     report((outcome,))
                 del outcome
             else:
-                running.pop(name, None)  # it was cancelled
+                running.pop(name, None)
+                if isinstance(work, Turn):  # else it was cancelled
+                    self._serve_turn(name, work)
             # A thread that waits must not keep arguments and results alive.
             del work
         queue.put(None)  # there is one for all threads: pass it on to the next
@@ -217,7 +418,7 @@ class ThreadsExecutor(Executor):
         """
         log.error("Thread %s was interrupted between two tasks", name, exc_info=error)
         work = self._running.pop(name, None)
-        if work is not None:
+        if work is not None and not isinstance(work, Turn):
             self._queued.pop(work, None)
             reason = f"its thread was interrupted by {error!r}"
             failure = ExecutorError(self._label, reason)
@@ -233,7 +434,8 @@ class ThreadsExecutor(Executor):
             self._closed = True
             if grace is not None:
                 self._drop_queued()
-            self._queue.put(None)
+            if not self._lines:  # else `_admit` does it, after the last of them
+                self._queue.put(None)
         me = current_thread()
         threads = [thread for thread in self._threads if thread is not me]
         join_within(threads, grace)
@@ -246,6 +448,9 @@ class ThreadsExecutor(Executor):
     def _drop_queued(self) -> None:
         """Drop the works that no thread has begun. The lock is held."""
         self._queued.clear()
+        self._lines.clear()
+        for turn in self._turns.values():
+            turn.ended.set()  # threads that wait for others are to end
         try:
             while True:
                 self._queue.get_nowait()
@@ -257,14 +462,21 @@ class ThreadsExecutor(Executor):
         stuck = set()
         for thread in threads:
             work = self._running.pop(thread.name, None)
-            if work is not None:
+            if work is not None and not isinstance(work, Turn):
                 stuck.add(thread.name)
                 log.warning(
                     "Executor %r leaves thread %s, which still runs task %d (%s): "
                     "a thread cannot be stopped",
                     self._label, thread.name, work.id, work.name,
                 )  # fmt: skip
+                reason = f"it is left, and still runs task {work.id} ({work.name})"
+                self._tell_of(thread.name, alive=False, reason=reason)
         return stuck
+
+
+def _age(line: tuple[Demand, deque[Turn]]) -> int:
+    """Return the number of the first task in a line."""
+    return line[1][0].work.id
 
 
 def join_within(threads: Sequence[Thread], limit: float | None) -> None:

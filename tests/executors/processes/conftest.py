@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jackfield.abc import Executor, ExecutorContext, Outcome, Work
+from jackfield.abc import Executor, ExecutorContext, Kept, Outcome, Work
 from jackfield_executors.processes import jackfield_create_executor
 
 TIME_LIMIT = 60.0
@@ -82,7 +82,7 @@ class Harness:
         error, value = self.outcomes[work]
         if error is not None:
             raise error
-        return value
+        return value.fetch() if isinstance(value, Kept) else value
 
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return self.value(self.submit(function, *args, **kwargs))

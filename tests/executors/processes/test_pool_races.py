@@ -18,11 +18,12 @@ from jackfield_executors.processes import cancellation, progress
 from jackfield_executors.processes.handle import WorkerHandle
 from jackfield_executors.processes.pool import Pool
 from jackfield_executors.processes.progress import BEGUN, RECALL
+from jackfield_executors.shares import Shares
 
 
 @pytest.fixture
 def pool() -> Pool:
-    return Pool("cpu", None)
+    return Pool("cpu", None, Shares({}, 1))
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def worker(pool: Pool) -> Iterator[WorkerHandle]:
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     fd = progress.create()
-    worker = WorkerHandle(1, ours, progress.Page(fd), (-1, -1))
+    worker = WorkerHandle(1, "cpu-1", ours, progress.Page(fd), (-1, -1))
     os.close(fd)
     worker.ready = True
     pool.workers[worker.number] = worker

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from jackfield import serialize
+import jackfield_serialize as serialize
 from jackfield_executors.processes import progress
 from jackfield_executors.processes.wire import (
     Frame,

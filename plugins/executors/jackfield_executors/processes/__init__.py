@@ -44,8 +44,11 @@ Who is who, from the outside in:
   ``handle`` is what is known of one, ``resources`` measures memory and cores.
 - ``output``: the thread that passes on what workers print and log.
 - ``forkserver``: the process that forks the workers; ``forkserver_client`` asks it.
+- ``needs``: which packages functions need; ``preload``: importing them for all workers.
 - ``worker`` and ``setup``: what a worker runs.
 - ``wire`` and ``progress``: what driver and worker share: frames and the progress page.
+- ``kept``: large results, which stay packed until somebody reads them. ``shared``: the
+  memory in which they are, and large arguments.
 """
 
 from __future__ import annotations

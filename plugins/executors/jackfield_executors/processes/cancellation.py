@@ -164,8 +164,7 @@ def drop_queue(pool: Pool) -> None:
     """
     now = monotonic()
     with pool.lock:
-        pool.queue.clear()
-        pool.waiting.clear()
+        pool.clear()
         for worker in pool.sending:
             pool.cancelled.update(worker.being_sent)
         for worker in pool.workers.values():

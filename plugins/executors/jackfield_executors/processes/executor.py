@@ -22,31 +22,42 @@ import os
 import selectors
 import threading
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from jackfield.abc import Capabilities, Executor
 from jackfield.clock import monotonic
 from jackfield.errors import ExecutorBrokenError, ExecutorError
-from jackfield_executors.processes import cancellation
+from jackfield.events import Load
+from jackfield_executors.elastic import Idle
+from jackfield_executors.processes import cancellation, output
 from jackfield_executors.processes.handle import WorkerHandle
 from jackfield_executors.processes.output import Output
 from jackfield_executors.processes.pool import Pool
+from jackfield_executors.processes.shared import Store
 from jackfield_executors.processes.supervisor import KILL_AGAIN_S, Supervisor
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from jackfield.abc import ExecutorContext, Work
+    from jackfield.events import Running
     from jackfield_executors.processes.options import Options
 
 log: Final = logging.getLogger("jackfield.executors.processes")
+
+START_S: Final = 0.1
+"""Seconds that a worker is expected to take to start."""
 
 MEMORY_PERIOD_S: Final = 0.1
 """Seconds between two looks at the memory of busy workers, if it is limited."""
 
 
 class ProcessExecutor(Executor):
-    """Runs works in processes of this machine."""
+    """Runs works in processes of this machine.
+
+    ``write`` and ``handle`` take what they print and log; see ``Output``.
+    """
 
     capabilities: Capabilities = Capabilities(
         isolated=True,
@@ -55,20 +66,59 @@ class ProcessExecutor(Executor):
         survives_worker_death=True,
     )
 
-    def __init__(self, options: Options) -> None:
+    def __init__(
+        self,
+        options: Options,
+        write: Callable[[str, str], None] = output.write,
+        handle: Callable[[bytes], None] = output.handle,
+    ) -> None:
         self._options = options
+        self._write = write
+        self._handle = handle
         self._pid = os.getpid()
-        self._pool = Pool(options.label, options.max_tasks_per_worker)
+        self._limit = options.init if options.elastic else options.workers
+        self.capabilities: Capabilities = replace(
+            self.capabilities, resources=options.resources
+        )
+        per_worker = options.max_tasks_per_worker
+        self._pool = Pool(options.label, per_worker, options.shares())
         self._thread: threading.Thread | None = None
         self._resources = ExitStack()
         self._kill_at = math.inf
         self._dropping = False
         self._ended = False
+        self._idle = Idle()
 
     @property
     def workers(self) -> int:
-        """How many worker processes there are at most."""
-        return self._options.workers
+        """How many worker processes there are at most, for now."""
+        return self._limit
+
+    def load(self) -> Load | None:
+        """Tell what there is to do, if the number of workers is elastic."""
+        options = self._options
+        if not options.elastic:
+            return None
+        queued, unfinished, unknown, seconds = self._pool.to_do()
+        return Load(
+            options.label, self._limit, unfinished, queued, self._limit,
+            options.least, options.workers, unknown, seconds, START_S,
+            self._idle.seconds(unfinished),
+        )  # fmt: skip
+
+    def scale(self, workers: int) -> None:
+        """Have at most so many workers; they start when there is work for them.
+
+        Those that are too many exit: first who has nothing, others after their task.
+        """
+        if self._limit == workers or not self._options.elastic:
+            return
+        self._limit = workers
+        self._wake()
+        # A work may come while the last worker goes: ``submit`` puts it into the queue
+        # first and reads the limit afterwards, and here it is the other way round. So
+        # at least one of the two sees that a work waits that nobody would run.
+        self._changed()
 
     def start(self, context: ExecutorContext) -> None:
         """Start the fork server and the loop; workers start with the first works.
@@ -77,6 +127,9 @@ class ProcessExecutor(Executor):
             ExecutorError: No process or no descriptor can be had.
         """
         self._report = context.report
+        self._tell = context.tell
+        self._changed = context.changed
+        self._options = replace(self._options, spill=str(context.run_dir))
         try:
             self._open()
         except OSError as error:
@@ -87,6 +140,8 @@ class ProcessExecutor(Executor):
             target=self._run, name=f"{self._options.label}-loop", daemon=True
         )
         self._thread.start()
+        if self._options.elastic:
+            self._wake()  # for those that there are to be from the start
         atexit.register(self._at_exit)
 
     def _open(self) -> None:
@@ -104,10 +159,19 @@ class ProcessExecutor(Executor):
         self._selector.register(
             self._wake_read, selectors.EVENT_READ, self._drain_wakeups
         )
-        self._output = Output(self._options.label)
+        self._output = Output(self._options.label, self._write, self._handle)
         closing.callback(self._output.close)
+        store = Store(self._options.max_shared)
+        closing.callback(store.close)
+        self._pool.share = store.share
         self._supervisor = Supervisor(
-            self._options, self._pool, self._output, self._selector
+            self._options,
+            self._pool,
+            self._output,
+            self._selector,
+            self._tell,
+            lambda: self._limit,
+            store,
         )
         closing.callback(self._supervisor.close)
         self._supervisor.start_server()
@@ -122,8 +186,14 @@ class ProcessExecutor(Executor):
         Raises:
             ExecutorError: The executor has been shut down.
         """
-        self._pool.submit(batch)
-        if self._pool.feed_idle() or (self._pool.queue and self._supervisor.may_grow()):
+        refused = self._pool.submit(batch)
+        if self._options.elastic:
+            self._idle.end()
+            if not self._limit:  # nobody runs them, so somebody has to be asked for
+                self._changed()
+        fed = self._pool.feed_idle()
+        grows = self._pool.has_queued and self._supervisor.may_grow()
+        if fed or grows or refused:
             self._wake()
 
     def cancel(self, work: Work) -> bool:
@@ -134,6 +204,13 @@ class ProcessExecutor(Executor):
         if to_wake:
             self._wake()
         return possible
+
+    def running(self) -> list[Running]:
+        """Return what each worker runs, as its page has it."""
+        with self._pool.lock:
+            workers = self._pool.workers.values()
+            found = [one.running_now() for one in workers if one.held]
+        return [one for one in found if one is not None]
 
     def shutdown(self, *, grace: float | None = None) -> None:
         """End as the contract says. May be called on any thread, also within a report.
@@ -198,6 +275,9 @@ class ProcessExecutor(Executor):
         self._check_limits()
         self._pool.feed_idle()
         self._supervisor.watch_outboxes()
+        self._supervisor.forget_arguments()
+        if self._options.elastic and not self._pool.closing:
+            self._supervisor.shrink()
         self._supervisor.grow(closing=self._pool.closing)
         if self._pool.closing:
             self._continue_shutdown()

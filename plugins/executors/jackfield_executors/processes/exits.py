@@ -12,14 +12,16 @@ import os
 import signal
 from typing import TYPE_CHECKING, Final
 
-from jackfield.errors import WorkerDiedError
+from jackfield.clock import monotonic_ns
+from jackfield.errors import WorkerDiedError, one_line
 from jackfield_executors.processes import resources
-from jackfield_executors.processes.progress import BEGUN, FINISHED
+from jackfield_executors.processes.progress import BEGUN, CALLED, FINISHED, SINCE
 
 if TYPE_CHECKING:
     from jackfield.abc import Work
     from jackfield_executors.processes.handle import WorkerHandle
     from jackfield_executors.processes.pool import Pool
+    from jackfield_executors.processes.wire import Ran
 
 log: Final = logging.getLogger("jackfield.executors.processes")
 
@@ -50,7 +52,7 @@ class ExitHandler:
         self._kills = resources.memory_kills()
         self._deliveries: dict[Work, int] = {}
 
-    def settle(self, worker: WorkerHandle, status: int, peak: int) -> None:
+    def settle(self, worker: WorkerHandle, status: int, peak: int) -> str:
         """Settle the works that a dead worker held.
 
         Those that it had finished get their results. The one that it was running fails,
@@ -66,8 +68,12 @@ class ExitHandler:
             worker: The worker.
             status: Its wait status.
             peak: The most memory that it has held, in bytes; 0 if that is unknown.
+
+        Returns:
+            Why it has ended, in a sentence; ``""`` if it was to.
         """
         pool = self._pool
+        reason = self.explain(status, peak)
         self._keep_unsent(worker)
         words = worker.page.words
         with pool.lock:
@@ -81,10 +87,13 @@ class ExitHandler:
             pool.requeue(worker.held)
             worker.held.clear()
         if running is not None:
-            self._fail(worker, running, status, peak)
+            if running.measure is not None:
+                running.ran = worker.place(_ran(worker, peak), running.measure)
+            self._fail(worker, running, status, reason)
         if blamed is not None:
-            reason = f"it died {MOST_DELIVERIES} times while it received the task: "
-            self._report(blamed, status, reason + self.explain(status, peak))
+            times = f"it died {MOST_DELIVERIES} times while it received the task: "
+            self._report(blamed, status, times + reason)
+        return _why(worker, status, reason)
 
     def _keep_unsent(self, worker: WorkerHandle) -> None:
         try:
@@ -109,12 +118,12 @@ class ExitHandler:
         self._deliveries[work] = count
         return None
 
-    def _fail(self, worker: WorkerHandle, work: Work, status: int, peak: int) -> None:
+    def _fail(self, worker: WorkerHandle, work: Work, status: int, reason: str) -> None:
         """Report the task that was running, by the reason for the kill or the death."""
         pool = self._pool
         kill_reason = worker.kill_reason
         if kill_reason is None:
-            self._report(work, status, self.explain(status, peak))
+            self._report(work, status, reason)
         elif kill_reason.target not in (None, work):
             # The target ended just before the kill, which was not meant for this task.
             with pool.lock:
@@ -151,6 +160,22 @@ class ExitHandler:
         """
         before, self._kills = self._kills, resources.memory_kills()
         return self._kills > before
+
+
+def _ran(worker: WorkerHandle, peak: int) -> Ran:
+    """Return how the task ran with which a worker has ended."""
+    words = worker.page.words
+    return words[CALLED] or words[SINCE], monotonic_ns(), None, peak or None
+
+
+def _why(worker: WorkerHandle, status: int, explained: str) -> str:
+    """Return why a worker has ended, ``""`` if it was to."""
+    killed = worker.kill_reason
+    if killed is None:
+        return "" if worker.stopping and status == 0 else explained
+    if isinstance(killed.error, BaseException):
+        return one_line(killed.error)
+    return killed.error or ""
 
 
 def _signal_name(number: int) -> str:

@@ -6,7 +6,7 @@ which adopts orphans. It belongs to a worker's *family* if one of these holds:
 
 - the worker, or another member, is its parent;
 - its session is the worker's, which stays so when its parent dies;
-- it bears the worker's mark in its environment (see ``jackfield.programs``).
+- it bears the worker's mark in its environment (see ``jackfield_system.programs``).
 
 Where there is no ``/proc``, a family is empty, and only process groups are killed.
 """
@@ -19,7 +19,7 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from jackfield.programs import bears_mark, pids
+from jackfield_system.programs import bears_mark, pids
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -3,8 +3,15 @@
 It is a fresh interpreter with a single thread. So it may fork at any time, whatever the
 threads of the driver are doing (a fork of the driver could copy a lock that some thread
 holds, and that nobody in the child would ever release). It has imported what workers
-need, so a worker is up in milliseconds. It imports nothing of the user's, and never
-runs the main module.
+need, so a worker is up in milliseconds. It never runs the main module.
+
+*Preloading.* Before the first worker, the driver may ask for modules to be imported
+here. Such an import can do anything: start a thread, hang, crash. So a child does it
+(``preload``), and if all goes well, it takes this process's place: the connection, and
+the workers to come. This process then only waits for its end, and kills what is left
+below it. If not, the child is killed, another one imports the modules before the one at
+fault, and without any this process stays what it was. Requests that come meanwhile wait
+in the connection, for whichever of the two reads on.
 
 As the workers' parent it makes sure that they end. It sees each death at once, and
 kills what is left of the dead worker's family (see ``family``): the programs that its
@@ -31,15 +38,19 @@ from struct import Struct
 from time import sleep
 from typing import Any, Final, NoReturn
 
-from jackfield import programs
 from jackfield.clock import monotonic
-from jackfield_executors.processes import family
+from jackfield_executors.processes import family, preload
+from jackfield_executors.processes.wire import Kind, small_frame
+from jackfield_system import programs
 
 REQUEST: Final = Struct("<cxxxxxxxQ")
-"""A request: what to do (``START`` or ``KILL``), and the worker's number.
+"""A request: what to do (``START``, ``KILL`` or ``PRELOAD``), and the worker's number.
 
 A start carries four descriptors: the worker's socket, its progress page, its standard
-output and its standard error."""
+output and its standard error. A preloading carries a socket and the two for output. The
+driver writes to that socket what it wants, a ``preload.Wanted``, and closes it when it
+wants that no more. It reads ``LOG`` frames there, an ``UNFIT`` frame with a reason for
+each module that was at fault, and then ``READY``."""
 
 NOTICE: Final = Struct("<cxxxiQQ")
 """A notice: what has happened, a code, the worker's number, an amount; what code and
@@ -47,6 +58,7 @@ amount mean is told by ``forkserver_client.Notice``."""
 
 START: Final = b"S"
 KILL: Final = b"K"
+PRELOAD: Final = b"P"
 STARTED: Final = b"s"
 NOT_STARTED: Final = b"n"
 ENDED: Final = b"e"
@@ -55,6 +67,9 @@ DESCRIPTORS: Final = 4
 
 END_S: Final = 1.0
 """Seconds that this process waits for what it has killed to be gone."""
+
+PRELOAD_S: Final = 20.0
+"""Seconds that preloading may take. What waits for it hangs as long."""
 
 _NOT_FOR_US: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -96,10 +111,13 @@ class _ForkServer:
         self._poll = select.poll()
         self._driver_fd = _open_process(driver)
         self._wake_read, self._wake_write = os.pipe()
+        self._heir = 0
+        """The process id of the child that has taken this process's place."""
 
     def serve(self) -> list[int]:
         """Fork workers and reap them. Returns only in a worker: its descriptors."""
         self._prepare()
+        _import_what_workers_need()
         try:
             while True:
                 ready = {fd for fd, _ in self._poll.poll()}
@@ -130,7 +148,6 @@ class _ForkServer:
             signal.signal(number, _do_nothing)
         # Orphans become our children, so that we reap them and not the system's init.
         self._prctl(_PR_SET_CHILD_SUBREAPER, 1)
-        _import_what_workers_need()
 
     def _serve_request(self) -> list[int] | None:
         """Do what the driver asks for; in a new worker, return its descriptors.
@@ -146,6 +163,9 @@ class _ForkServer:
         request, number = REQUEST.unpack(message)
         if request == KILL:
             self._kill(number)
+            return None
+        if request == PRELOAD:
+            self._preload(fds)
             return None
         return self._start(number, fds)
 
@@ -165,14 +185,140 @@ class _ForkServer:
             os.close(fd)
         return None
 
+    def _preload(self, fds: list[int]) -> None:
+        """Have modules imported; come back as the fork server that workers come from.
+
+        That is this process, or the child that has imported them.
+        """
+        streams = fds[1:]
+        with socket.socket(fileno=fds[0]) as driver:
+            try:
+                told = preload.wanted(driver)
+                while modules := told["modules"]:
+                    fault, why = self._preload_once(told, driver, streams)
+                    if not fault:
+                        break
+                    told["modules"] = modules[: modules.index(fault)]
+                    text = f"{fault}\n{why}".encode(errors="replace")
+                    driver.sendall(small_frame(Kind.UNFIT, text))
+                driver.sendall(small_frame(Kind.READY))
+            except (EOFError, OSError):  # the driver wants it no more
+                pass
+        for fd in streams:
+            os.close(fd)
+
+    def _preload_once(
+        self, told: preload.Wanted, driver: socket.socket, streams: list[int]
+    ) -> tuple[str, str]:
+        """Have a child import modules, and take this process's place.
+
+        Returns:
+            The module that is at fault and why, or ``""`` in the child that has taken
+            the place.
+
+        Raises:
+            EOFError: The driver wants it no more.
+            OSError: There is no process for it.
+        """
+        ours, theirs = socket.socketpair()
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            is_heir = False
+            try:
+                ours.close()
+                self._become_server(parent)
+                with theirs:
+                    is_heir = preload.run(told, driver, streams, theirs)
+            finally:
+                if not is_heir:
+                    os._exit(0)
+            streams.clear()  # it has closed them
+            return "", ""
+        theirs.close()
+        with ours:
+            try:
+                at, why = self._watch(ours, driver)
+                if not why:
+                    ours.sendall(preload.GO_ON)
+                    driver.close()
+                    self._control.close()
+                    self._guard(pid)
+            except OSError:  # it has died this very moment
+                at, why = told["modules"][-1], "its import ends the process"
+            finally:
+                self._kill_child(pid)
+        return at or told["modules"][0], why
+
+    def _become_server(self, parent: int) -> None:
+        """Make the child of a fork a fork server of its own."""
+        self._die_with(parent)
+        for fd in (self._wake_read, self._wake_write):
+            os.close(fd)
+        self._wake_read, self._wake_write = os.pipe()
+        self._poll = select.poll()
+        self._prepare()
+
+    def _watch(self, child: socket.socket, driver: socket.socket) -> tuple[str, str]:
+        """Wait until a child has imported everything, or will not.
+
+        Returns:
+            The module at which it is, and why that is at fault; ``""`` if all is well.
+
+        Raises:
+            EOFError: The driver wants it no more.
+        """
+        poll = select.poll()
+        for fd in (child.fileno(), driver.fileno(), self._driver_fd):
+            if fd >= 0:
+                poll.register(fd, select.POLLIN)
+        at, end = "", monotonic() + PRELOAD_S
+        with child.makefile("rb", 0) as lines:
+            while True:
+                ready = {fd for fd, _ in poll.poll(max(0, end - monotonic()) * 1e3)}
+                if not ready:
+                    return at, f"its import takes more than {PRELOAD_S:.0f} seconds"
+                if self._driver_fd in ready:
+                    self._end()
+                if driver.fileno() in ready:
+                    raise EOFError
+                line = lines.readline()
+                if not line:
+                    return at, "its import ends the process"
+                if line == preload.FINE:
+                    return at, ""
+                text = line.decode(errors="replace").strip()
+                if text.startswith(preload.TROUBLE):
+                    return at, text[1:]
+                at = text
+
+    def _kill_child(self, pid: int) -> None:
+        """Kill the child that was to import, and what it may have started."""
+        os.kill(pid, signal.SIGKILL)  # it is ours, and not reaped
+        os.waitpid(pid, 0)
+        family.kill(family.of_server(os.getpid()))
+        self._reap()
+
+    def _guard(self, heir: int) -> NoReturn:
+        """Wait until the child that has taken our place has ended, or the driver."""
+        self._heir = heir
+        self._poll = select.poll()
+        for fd in (self._wake_read, self._driver_fd):
+            if fd >= 0:
+                self._poll.register(fd, select.POLLIN)
+        while self._heir:
+            self._reap()
+            ready = {fd for fd, _ in self._poll.poll()} if self._heir else set()
+            if self._wake_read in ready:
+                os.read(self._wake_read, 4096)
+            if self._driver_fd in ready:
+                break
+        self._end()
+
     def _become_worker(self, server: int, number: int) -> None:
         """Make the child of a fork independent of what belongs to the fork server."""
         os.setsid()  # a process group of its own, to be killed as a whole
-        # The fork server may have died between the fork and this line, and then no
-        # signal will come. But then this process has another parent already.
-        self._prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != server:
-            os._exit(1)
+        self._die_with(server)
         signal.set_wakeup_fd(-1)
         for signal_number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
             signal.signal(signal_number, signal.SIG_DFL)
@@ -181,6 +327,13 @@ class _ForkServer:
         for fd in (self._wake_read, self._wake_write, self._driver_fd):
             if fd >= 0:
                 os.close(fd)
+
+    def _die_with(self, parent: int) -> None:
+        # The parent may have died between the fork and this line, and then no signal
+        # will come. But then this process has another parent already.
+        self._prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
 
     def _kill(self, number: int) -> None:
         """Kill a worker and its family, while it is still known who started whom."""
@@ -224,6 +377,8 @@ class _ForkServer:
                 self._kill_rest(pid, number)
                 del self._workers[pid]
             _, status, usage = os.wait4(pid, 0)
+            if pid == self._heir:
+                self._heir = 0
             if number is not None:
                 self._notify(ENDED, status, number, usage.ru_maxrss * _MAXRSS_UNIT)
 

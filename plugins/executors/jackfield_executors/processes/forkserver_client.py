@@ -8,22 +8,30 @@ all, so two threads need no lock to send.
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from jackfield import programs
 from jackfield_executors.processes.forkserver import (
     KILL,
     NOTICE,
+    PRELOAD,
     REQUEST,
     START,
 )
+from jackfield_executors.processes.wire import FrameReader, Kind, large_frame
+from jackfield_system import programs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from jackfield_executors.processes import preload
+    from jackfield_executors.processes.output import Output
+    from jackfield_executors.processes.wire import Frame
 
 _BOOT: Final = (
     "import sys; sys.path[:] = sys.argv[3].split('\\n'); "
@@ -53,6 +61,62 @@ class Notice(NamedTuple):
     code: int
     number: int
     amount: int
+
+
+class Preloading:
+    """What the fork server imports before the first worker, until it has done so.
+
+    Used on the loop's thread, except for ``stop``.
+    """
+
+    def __init__(
+        self, server: ForkServerClient, output: Output, wanted: preload.Wanted
+    ) -> None:
+        """Have modules imported. Workers that are asked for later have them.
+
+        Raises:
+            OSError: No descriptor can be had, or the fork server is gone.
+        """
+        self.sock: socket.socket
+        self.sock, theirs = socket.socketpair()
+        self.pipes: tuple[int, int]
+        stdout, stderr, self.pipes = output.open()
+        try:
+            message = [REQUEST.pack(PRELOAD, 0)]
+            socket.send_fds(server.control, message, [theirs.fileno(), stdout, stderr])
+            self.sock.setblocking(False)
+            self.sock.sendall(b"".join(large_frame(Kind.SETUP, [pickle.dumps(wanted)])))
+        except BaseException:
+            self.close(output)
+            raise
+        finally:
+            theirs.close()
+            os.close(stdout)
+            os.close(stderr)
+        self._reader = FrameReader(self.sock)
+
+    def read(self) -> Sequence[Frame]:
+        """Return what has come: log records, faults, and the end.
+
+        Raises:
+            EOFError: The fork server has ended, or ``stop`` was called.
+        """
+        try:
+            return list(self._reader.read())
+        except BlockingIOError:
+            return []
+        except OSError as error:
+            raise EOFError from error
+
+    def stop(self) -> None:
+        """Have the fork server go on without. Called on any thread."""
+        with suppress(OSError):  # it is closed
+            self.sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self, output: Output) -> None:
+        """Release its descriptors."""
+        self.sock.close()
+        output.end(self.pipes)
 
 
 class ForkServerClient:

@@ -9,20 +9,26 @@ it has to be right in that case, too (see ``cancellation``).
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
+from jackfield.events import Place, Running
+from jackfield.measuring import this_host
+from jackfield_executors.processes.kept import PackedResult
 from jackfield_executors.processes.progress import BEGUN, CALLED, FINISHED, RECALL
+from jackfield_executors.processes.shared import Handed, rights
 from jackfield_executors.processes.wire import MOST_PARTS, FrameReader, unsent
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Sequence
 
-    from jackfield.abc import Work
+    from jackfield.abc import Kept, Measure, Work
     from jackfield_executors.processes.progress import Page
-    from jackfield_executors.processes.wire import Data
+    from jackfield_executors.processes.wire import Data, Ran
+    from jackfield_executors.shares import Demand
 
 
 class KillReason(NamedTuple):
@@ -41,11 +47,13 @@ class WorkerHandle:
     """One worker, from the request to start it until its process is reaped.
 
     The attributes are guarded by the pool's lock, with these exceptions. ``reader``
-    belongs to the loop's thread. ``path`` and ``directory`` belong to the thread that
-    builds a message for the worker, of which there is one at a time.
+    and ``ran`` belong to the loop's thread. ``path``, ``directory`` and ``measure``
+    belong to the thread that builds a message for the worker, of which there is one at
+    a time.
 
     Attributes:
         number: Its number in this executor. No other worker ever gets it.
+        name: What observers are told that it is called.
         sock: Our end of its connection, which does not block.
         reader: Cuts what arrives there into frames.
         page: The progress page, which the worker writes.
@@ -56,8 +64,11 @@ class WorkerHandle:
             all works that it was sent and has not returned.
         load: How many seconds the works in ``held`` are expected to take together.
         known: Numbers of the functions that it was sent.
+        attached: Numbers of the segments that it was handed.
         path: Its ``sys.path``.
         directory: Where it runs tasks, or ``None``.
+        measure: What it has been told to measure; see ``Kind.MEASURE``.
+        ran: How the task ran whose large result is to come.
         outbox: Data for it that the socket had no room for.
         ready: Whether it is set up.
         watchdog: Whether its watchdog runs while it works on ``held``. Only then it can
@@ -67,6 +78,10 @@ class WorkerHandle:
         recalled: Whether it was asked to return the tasks that it has not begun, and
         has
             not answered yet.
+        lease: What the works that it holds ask for; ``None`` if they ask for nothing.
+        gpus: The GPUs of its works that ask for some, as ``CUDA_VISIBLE_DEVICES`` has
+            them. It keeps them between two such works, and others may use them then.
+        told_gpus: Those that it has been told.
         being_sent: The works that a thread is turning into bytes for it.
         assigned: How many works it was sent and has not returned, in all its life.
         stopping: When it was told to exit, or when it has answered its last task after
@@ -82,21 +97,27 @@ class WorkerHandle:
     __slots__ = (
         "_forgotten",
         "assigned",
+        "attached",
         "being_sent",
         "dead",
         "deadline",
         "directory",
         "disconnected",
+        "gpus",
         "held",
         "kill_reason",
         "known",
+        "lease",
         "load",
+        "measure",
+        "name",
         "number",
         "outbox",
         "page",
         "path",
         "pid",
         "pipes",
+        "ran",
         "reader",
         "ready",
         "recalled",
@@ -104,15 +125,22 @@ class WorkerHandle:
         "sock",
         "stopping",
         "stuck",
+        "told_gpus",
         "unfit",
         "watchdog",
         "watched",
     )
 
     def __init__(
-        self, number: int, sock: socket.socket, page: Page, pipes: tuple[int, int]
+        self,
+        number: int,
+        name: str,
+        sock: socket.socket,
+        page: Page,
+        pipes: tuple[int, int],
     ) -> None:
         self.number: int = number
+        self.name: str = name
         self.sock: socket.socket = sock
         self.reader: FrameReader = FrameReader(sock)
         self.page: Page = page
@@ -122,13 +150,19 @@ class WorkerHandle:
         self.received: int = 0
         self.load: float = 0.0
         self.known: set[int] = set()
+        self.attached: set[int] = set()
         self.path: list[str] = sys.path[:]
         self.directory: str | None = None
-        self.outbox: list[memoryview] = []
+        self.measure: int = 0
+        self.ran: Ran | None = None
+        self.outbox: list[memoryview | Handed] = []
         self.ready: bool = False
         self.watchdog: bool = False
         self.stuck: bool = False
         self.recalled: bool = False
+        self.lease: Demand | None = None
+        self.gpus: str = ""
+        self.told_gpus: str = ""
         self.being_sent: list[Work] = []
         self.assigned: int = 0
         self.stopping: float = 0.0
@@ -169,6 +203,22 @@ class WorkerHandle:
         index = begun - 1 - self.received
         return self.held[index] if index < len(self.held) else None
 
+    def running_now(self) -> Running | None:
+        """Return what observers are told of the work that it runs.
+
+        If it begins another one while this reads, times of the two could be mixed; then
+        the answer is that none runs: tasks which follow each other so fast are not
+        worth a second look.
+        """
+        begun: int = self.page.words[BEGUN]
+        work, called = self.running(), self.called()
+        if work is None or self.page.words[BEGUN] != begun:
+            return None
+        return Running(
+            work.id, work.attempt, work.name, self.name, this_host(), self.pid,
+            called or None,
+        )  # fmt: skip
+
     def called(self) -> float:
         """Return when it called the function of the task that it began last.
 
@@ -176,6 +226,30 @@ class WorkerHandle:
         """
         nanoseconds: int = self.page.words[CALLED]
         return nanoseconds / 1e9
+
+    def place(self, ran: Ran, measure: Measure | None) -> Place | None:
+        """Return where and when a task ran, as observers get it.
+
+        A worker measures by the last that it was told. A work that another worker has
+        returned comes to it with works of which something else is wanted, and it may
+        just be running those. So what nobody has asked for is left out here.
+        """
+        if measure is None:
+            return None
+        began, ended, cpu, memory = ran
+        if measure != "resources":
+            cpu = memory = None
+        times = began / 1e9, ended / 1e9
+        return Place(self.name, this_host(), self.pid, *times, cpu, memory)
+
+    def has(self, kept: Kept) -> bool:
+        """Tell whether it has made a result, or has it mapped."""
+        if not isinstance(kept, PackedResult):
+            return False
+        made = kept.worker == self.number
+        return made or (
+            kept.segment is not None and kept.segment.number in self.attached
+        )
 
     def recall(self) -> None:
         """Ask it to return what it has not begun. It answers before its next task.
@@ -208,23 +282,43 @@ class WorkerHandle:
         forgotten, self._forgotten = self._forgotten, []
         return forgotten
 
-    def send(self, parts: Sequence[Data]) -> None:
+    def send(self, parts: Sequence[Data | Handed]) -> None:
         """Send as much as the socket takes at once; the rest stays in the outbox."""
-        self.outbox += [memoryview(part) for part in parts if len(part)]
+        self.outbox += [
+            part if isinstance(part, Handed) else memoryview(part)
+            for part in parts
+            if len(part)
+        ]
         self.push()
 
     def push(self) -> None:
         """Send as much of the outbox as the socket takes at once."""
         try:
             while self.outbox:
-                sent = self.sock.sendmsg(self.outbox[:MOST_PARTS])
-                self.outbox = unsent(self.outbox, sent)
+                self._send_some()
         except BlockingIOError:
             return
         except OSError:  # it is dying; the fork server will tell so
             self.outbox.clear()
 
+    def _send_some(self) -> None:
+        """Call ``sendmsg`` once: for a descriptor, or for what comes before one."""
+        first = self.outbox[0]
+        if isinstance(first, Handed):
+            sent = self.sock.sendmsg([first.frame], rights(first.segment.fd))
+            self.outbox[:1] = unsent([memoryview(first.frame)], sent)
+            return
+        views: list[memoryview] = []
+        for part in self.outbox[:MOST_PARTS]:
+            if isinstance(part, Handed):
+                break
+            views.append(part)
+        sent = self.sock.sendmsg(views)
+        self.outbox[: len(views)] = unsent(views, sent)
+
     def close(self) -> None:
         """Release its descriptors and memory in the driver, after its end."""
         self.sock.close()
         self.page.close()
+        for descriptor in self.reader.descriptors:  # of frames that came in part
+            os.close(descriptor)

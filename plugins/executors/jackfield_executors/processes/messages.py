@@ -19,10 +19,12 @@ import pickle
 import sys
 from collections import OrderedDict
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from jackfield import serialize
+import jackfield_serialize as serialize
 from jackfield.errors import SerializationError
+from jackfield_executors.processes.kept import PackedResult
+from jackfield_executors.processes.shared import Handed, Nested, Part, identity
 from jackfield_executors.processes.wire import (
     LARGE,
     SCALARS,
@@ -36,10 +38,12 @@ from jackfield_executors.processes.wire import (
 from jackfield_executors.surroundings import present_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pickle import PickleBuffer
 
-    from jackfield.abc import Outcome, Work
+    from jackfield.abc import Measure, Outcome, Work
     from jackfield_executors.processes.handle import WorkerHandle
+    from jackfield_executors.processes.shared import Segment
 
 FUNCTIONS_KEPT: Final = 1_000
 """If there are more functions, the oldest is forgotten, here and in the workers."""
@@ -58,6 +62,10 @@ FASTER_WEIGHT: Final = 0.25
 Less, because an estimate that is too high only makes messages smaller, while one that
 is
 too low makes tasks wait behind each other."""
+
+
+_MEASURES: Final[Mapping[Measure | None, int]] = {None: 0, "times": 1, "resources": 2}
+"""``Work.measure`` to the number of ``Kind.MEASURE``."""
 
 
 class FunctionEntry:
@@ -187,6 +195,15 @@ def _update(known: FunctionEntry, seconds: float) -> None:
         known.cost += (seconds - known.cost) * weight
 
 
+Share: TypeAlias = "Callable[[PickleBuffer], Segment | None]"
+"""Puts a large buffer into a segment; see ``Store.share``."""
+
+
+def nothing_shared(buffer: PickleBuffer) -> None:
+    """Share nothing."""
+    del buffer
+
+
 class Message:
     """Frames for one worker that carry some works.
 
@@ -197,12 +214,26 @@ class Message:
             argument cannot be pickled.
     """
 
-    __slots__ = ("_calls", "_watchdog", "failed", "parts", "works")
+    __slots__ = (
+        "_calls",
+        "_segments",  # those that calls name: they live until this is sent
+        "_share",
+        "_watchdog",
+        "_worker",
+        "failed",
+        "parts",
+        "works",
+    )
 
-    def __init__(self, *, watchdog: bool) -> None:
+    def __init__(
+        self, worker: WorkerHandle, share: Share = nothing_shared, *, watchdog: bool
+    ) -> None:
+        self._worker = worker
+        self._share = share
+        self._segments: list[Segment] = []
         self._calls: list[tuple[int, Any]] = []
         self._watchdog = watchdog
-        self.parts: list[Data] = []
+        self.parts: list[Data | Handed] = []
         self.works: list[Work] = []
         self.failed: list[Outcome] = []
 
@@ -224,6 +255,8 @@ class Message:
             refused = _refused(work.name, "an argument", error)
             self.failed.append((work, refused, None))
             return
+        if buffers:
+            parts = self._shared(parts, buffers)
         self.works.append(work)
         if buffers or sum(map(len, parts)) >= LARGE:
             self.close()  # the worker shall run the calls in their order
@@ -231,6 +264,33 @@ class Message:
             self.parts += large_frame(Kind.CALL, parts, buffers, info)
         else:
             self._calls.append((number, b"".join(parts)))
+
+    def _shared(self, parts: list[bytes], buffers: serialize.Buffers) -> list[bytes]:
+        """Put a call's large buffers into segments; change the list to what is left."""
+        found = [self._share(one) for one in buffers]
+        if not any(found):
+            return parts
+        for segment in filter(None, found):
+            self.hand(segment)
+        pairs = zip(found, buffers, strict=True)
+        nested = Nested(
+            b"".join(parts), [Part(one.number) if one else rest for one, rest in pairs]
+        )
+        buffers.clear()
+        return serialize.dump_parts(nested, buffers)
+
+    def hand(self, segment: Segment) -> None:
+        """Add a segment that a call will name, unless the worker has it.
+
+        It stands before all calls that are not in a frame yet.
+        """
+        self._segments.append(segment)
+        attached = self._worker.attached
+        if segment.number not in attached:
+            attached.add(segment.number)
+            body = pickle.dumps(identity(segment.fd, segment.sizes), 5)
+            frame = small_frame(Kind.ATTACH, body, segment.number)
+            self.parts.append(Handed(frame, segment))
 
     def close(self) -> None:
         """Make a frame of the small calls that were added since the last one."""
@@ -241,10 +301,11 @@ class Message:
 
 
 def build_message(
-    works: Iterable[Work],
+    works: Sequence[Work],
     worker: WorkerHandle,
     workers: Mapping[int, WorkerHandle],
     functions: FunctionTable,
+    share: Share = nothing_shared,
     *,
     watchdog: bool,
 ) -> Message:
@@ -258,10 +319,11 @@ def build_message(
         worker: The worker. No other thread may build a message for it meanwhile.
         workers: All workers; see ``FunctionTable.find``.
         functions: The table of functions.
+        share: Puts large arguments into memory that is shared.
         watchdog: Whether the worker has to run its watchdog, because there are several
             works, or more may be sent before these are done.
     """
-    message = Message(watchdog=watchdog)
+    message = Message(worker, share, watchdog=watchdog)
     last: Any = None
     number = 0
     if worker.path != sys.path:
@@ -271,6 +333,12 @@ def build_message(
     if worker.directory != (here := present_directory()):
         worker.directory = here
         message.parts.append(small_frame(Kind.DIRECTORY, pickle.dumps(here, 5)))
+    if works and worker.measure != (measure := _MEASURES[works[0].measure]):
+        worker.measure = measure
+        message.parts.append(small_frame(Kind.MEASURE, number=measure))
+    if worker.told_gpus != worker.gpus:
+        worker.told_gpus = worker.gpus
+        message.parts.append(small_frame(Kind.GPUS, worker.gpus.encode()))
     for number_forgotten in worker.take_forgotten():
         message.parts.append(small_frame(Kind.FORGET, number=number_forgotten))
     for work in works:
@@ -284,6 +352,11 @@ def build_message(
                 worker.known.add(number)
                 message.close()
                 message.parts += large_frame(Kind.FUNCTION, [known.data], (), number)
+        for kept in work.kept:
+            # Before the call is pickled: another thread may read the result meanwhile,
+            # and then the call has its value and does not name the segment.
+            if isinstance(kept, PackedResult) and kept.segment is not None:
+                message.hand(kept.segment)
         message.add(work, number)
     message.close()
     return message

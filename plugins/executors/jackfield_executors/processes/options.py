@@ -9,7 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from jackfield.errors import ConfigurationError, suggest
+from jackfield_executors.elastic import bounds_of, known_elsewhere
 from jackfield_executors.processes import resources
+from jackfield_executors.processes.shared import default_most
+from jackfield_executors.shares import Shares, checked_amounts, parse_size
 
 Initializer = Callable[..., object]
 
@@ -26,13 +29,6 @@ THREAD_VARIABLES: Final = (
 
 They say how many threads the library may start."""
 
-_UNITS: Final = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12} | {
-    "ki": 2**10,
-    "mi": 2**20,
-    "gi": 2**30,
-    "ti": 2**40,
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -40,29 +36,49 @@ class Options:
 
     Attributes:
         label: The executor's label.
-        workers: Number of worker processes.
+        workers: Number of worker processes, at most.
+        least: With how many it is never without, if their number is elastic.
+        init: How many there may be until it is asked for another number.
+        elastic: Whether there may be more or fewer, between ``least`` and ``workers``.
         max_tasks_per_worker: Tasks after which a worker is replaced, or ``None``.
         max_memory_per_worker: Bytes above which a worker is replaced between tasks.
         memory_limit_per_worker: Bytes above which a worker is killed.
         initializer: Called in each worker before its first task, or its
             ``"module:function"``.
         initargs: Arguments of the initializer.
+        preload: Modules that the fork server imports before the first worker; ``None``
+            for what the first functions need.
         env: Environment variables that workers have beyond the driver's.
         threads_per_worker: How many threads BLAS, OpenMP and the like may start in a
             worker; with 0 the libraries decide.
+        resources: How much there is of what tasks may ask for.
         nice: Added to the driver's niceness: 0 to 19.
+        max_shared: Bytes of memory that the data may take which the driver and the
+            workers share; 0 to share none.
+        spill: Directory for what would be more; the run's, not an option.
     """
 
     label: str
     workers: int
+    least: int = 0
+    init: int = 0
+    elastic: bool = False
     max_tasks_per_worker: int | None = None
     max_memory_per_worker: int | None = None
     memory_limit_per_worker: int | None = None
     initializer: Initializer | str | None = None
     initargs: tuple[Any, ...] = ()
+    preload: tuple[str, ...] | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     threads_per_worker: int = 1
+    resources: Mapping[str, float] = field(default_factory=resources.available)
     nice: int = 0
+    max_shared: int = 0
+    spill: str = ""
+
+    def shares(self) -> Shares:
+        """Return what works share."""
+        return Shares(self.resources, self.workers)
 
     def environment(self) -> dict[str, str]:
         """Return the environment that workers start with."""
@@ -89,7 +105,8 @@ def parse_options(label: str, options: Mapping[str, Any]) -> Options:
         if check is None:
             raise ConfigurationError(
                 f"Executor {label!r} has no option {name!r}"
-                f"{suggest(name, _CHECKS)} Options: {', '.join(_CHECKS)}."
+                f"{known_elsewhere(name) or suggest(name, _CHECKS)} "
+                f"Options: {', '.join(_CHECKS)}."
             )
         try:
             checked[name] = check(value)
@@ -100,8 +117,13 @@ def parse_options(label: str, options: Mapping[str, Any]) -> Options:
             ) from error
     _check_memory(label, checked)
     cores = resources.available_cores()
-    workers = checked.setdefault("workers", cores)
+    bounds = bounds_of(label, checked, fixed="workers", most=cores)
+    checked |= {"least": bounds.least, "init": bounds.init, "elastic": bounds.elastic}
+    checked.pop("most", None)
+    workers = checked["workers"] = bounds.most
+    checked["resources"] = resources.available() | checked.get("resources", {})
     checked.setdefault("threads_per_worker", max(1, cores // workers))
+    checked.setdefault("max_shared", default_most())
     return Options(label, **checked)
 
 
@@ -125,6 +147,12 @@ def _count(value: Any) -> int:
     return value
 
 
+def _from_zero(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError("an integer from 0 on")
+    return value
+
+
 def _optional_count(value: Any) -> int | None:
     return None if value is None else _count(value)
 
@@ -143,17 +171,10 @@ def _nice(value: Any) -> int:
     return value
 
 
-def _size(value: Any) -> int | None:
-    """Bytes, as an integer or as text: ``"500 MB"``, ``"2GiB"``."""
-    if value is None:
-        return None
-    if isinstance(value, str):
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?", value.strip().lower())
-        if match and float(match[1]) > 0:
-            return int(float(match[1]) * _UNITS[match[2] or ""])
-    elif type(value) is int and value > 0:
-        return value
-    raise ValueError("a number of bytes, or a size such as '2 GB'")
+def _shared(value: Any) -> int:
+    if value == 0 and type(value) is int:
+        return 0
+    return parse_size(value) or default_most()
 
 
 def _env(value: Any) -> dict[str, str]:
@@ -181,16 +202,31 @@ def _arguments(value: Any) -> tuple[Any, ...]:
     return tuple(value)
 
 
+def _modules(value: Any) -> tuple[str, ...]:
+    if isinstance(value, list | tuple) and all(
+        isinstance(one, str) and all(map(str.isidentifier, one.split(".")))
+        for one in value
+    ):
+        return tuple(dict.fromkeys(value))
+    raise TypeError("a list of modules' names")
+
+
 _PRIVATE: Final = frozenset({"env", "initargs", "initializer"})
 
 _CHECKS: Final[dict[str, Callable[[Any], Any]]] = {
     "workers": _count,
+    "least": _from_zero,
+    "most": _count,
+    "init": _from_zero,
     "max_tasks_per_worker": _optional_count,
-    "max_memory_per_worker": _size,
-    "memory_limit_per_worker": _size,
+    "max_memory_per_worker": parse_size,
+    "memory_limit_per_worker": parse_size,
     "initializer": _initializer,
     "initargs": _arguments,
+    "preload": _modules,
     "env": _env,
     "threads_per_worker": _threads,
+    "resources": checked_amounts,
     "nice": _nice,
+    "max_shared": _shared,
 }

@@ -21,6 +21,7 @@ read.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import fcntl
 import logging
 import os
@@ -35,6 +36,8 @@ from typing import TYPE_CHECKING, Final
 from jackfield.clock import monotonic
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jackfield_executors.processes.wire import Data
 
 log: Final = logging.getLogger("jackfield.executors.processes")
@@ -74,10 +77,45 @@ class _Stream:
         self.since = 0.0
 
 
-class Output:
-    """Passes workers' output on, by a thread of its own."""
+def write(target: str, text: str) -> None:
+    """Write what workers have printed to this process's ``"stdout"`` or ``"stderr"``.
 
-    def __init__(self, label: str) -> None:
+    The driver may have no such stream, or have closed it.
+    """
+    with contextlib.suppress(Exception):
+        stream = getattr(sys, target)
+        stream.write(text)
+        stream.flush()
+
+
+def handle(data: bytes) -> None:
+    """Have a log record of a worker handled by this process's loggers."""
+    try:
+        record = logging.makeLogRecord(pickle.loads(data))
+        logger = logging.getLogger(record.name)
+        if logger.isEnabledFor(record.levelno):
+            logger.handle(record)
+    except Exception:
+        log.exception("A log record of a worker could not be handled")
+
+
+class Output:
+    """Passes workers' output on, by a thread of its own.
+
+    Args:
+        label: The executor's label.
+        write: Takes what is printed, as the function above does.
+        handle: Takes log records.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        write: Callable[[str, str], None] = write,
+        handle: Callable[[bytes], None] = handle,
+    ) -> None:
+        self._write = write
+        self._handle = handle
         self._selector = selectors.DefaultSelector()
         self._wake_read, self._wake_write = os.pipe()
         for fd in (self._wake_read, self._wake_write):
@@ -207,7 +245,7 @@ class Output:
             return 0
         lines, mark, rest = (stream.partial + data).rpartition(b"\n")
         if mark:
-            _show(stream, lines + mark)
+            self._show(stream, lines + mark)
         if not stream.partial or mark:
             stream.since = monotonic()
         stream.partial = rest
@@ -228,14 +266,19 @@ class Output:
                 left -= size
         if fd in self._selector.get_map():
             self._selector.unregister(fd)
-        _show(stream, stream.partial, final=True)
+        self._show(stream, stream.partial, final=True)
         os.close(fd)
 
     def _show_partial(self) -> None:
         for stream in self._streams.values():
             if stream.partial and monotonic() - stream.since > PARTIAL_S:
-                _show(stream, stream.partial)
+                self._show(stream, stream.partial)
                 stream.partial = b""
+
+    def _show(self, stream: _Stream, data: bytes, *, final: bool = False) -> None:
+        text = stream.decoder.decode(data, final)
+        if text:
+            self._write(stream.target, text)
 
     def _handle_records(self, *, everything: bool) -> None:
         """Handle the records that there are, or some of them if handlers are slow.
@@ -246,7 +289,7 @@ class Output:
         """
         end = monotonic() + RECORDS_S
         for _ in range(len(self._records)):
-            _handle(self._records.popleft())
+            self._handle(self._records.popleft())
             if monotonic() > end and not everything:
                 break
         dropped = self._dropped - self._warned
@@ -256,28 +299,6 @@ class Output:
             log.warning("%d log records of workers came too fast", dropped)
 
 
-def _handle(data: bytes) -> None:
-    try:
-        record = logging.makeLogRecord(pickle.loads(data))
-        logger = logging.getLogger(record.name)
-        if logger.isEnabledFor(record.levelno):
-            logger.handle(record)
-    except Exception:
-        log.exception("A log record of a worker could not be handled")
-
-
 def _readable(fd: int) -> int:
     """Return how many bytes a pipe holds."""
     return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), sys.byteorder)
-
-
-def _show(stream: _Stream, data: bytes, *, final: bool = False) -> None:
-    text = stream.decoder.decode(data, final)
-    if not text:
-        return
-    target = getattr(sys, stream.target)
-    try:
-        target.write(text)
-        target.flush()
-    except Exception:  # the driver has no such stream, or has closed it
-        return

@@ -13,6 +13,11 @@ Where a work is at any moment:
 3. In ``held`` of that worker, from the moment when its bytes are given to the socket.
 4. In ``outcomes``, until the loop's thread reports it.
 
+A work that asks for amounts of cores, memory and the like waits in a line of its own
+with all that ask for the same, in ``asking``, instead of ``queue``. A worker has a
+*lease* on such amounts from the moment when it takes a work of a line until it holds
+nothing; ``_choose`` tells which line is next.
+
 From 2 and 3 it can go back to 1: its worker died before it began the work, or gave it
 back. ``cancelled`` has the works in 2 and 3 whose outcome nobody wants any more.
 
@@ -41,25 +46,34 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from itertools import repeat
+from contextlib import suppress
+from itertools import chain, islice, repeat
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
-from jackfield import serialize
+import jackfield_serialize as serialize
 from jackfield.clock import monotonic
 from jackfield.errors import ExecutorError
+from jackfield_executors.processes.kept import PackedResult
 from jackfield_executors.processes.messages import (
     FunctionTable,
     Message,
+    Share,
     build_message,
+    nothing_shared,
 )
 from jackfield_executors.processes.wire import Kind, small_frame
+from jackfield_executors.shares import Shares, fits, lacking, take
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from jackfield.abc import Outcome, Work
     from jackfield_executors.processes.handle import WorkerHandle
+    from jackfield_executors.processes.kept import Packed
+    from jackfield_executors.processes.shared import Segment
+    from jackfield_executors.processes.wire import Ran
+    from jackfield_executors.shares import Demand
 
 WINDOW_S: Final = 0.01
 """Seconds that all tasks together are expected to take that a worker holds.
@@ -68,6 +82,9 @@ A worker that holds nothing may get one task that is expected to take longer."""
 
 MOST_AT_ONCE: Final = 500
 """Works in one message: pickling one message must not take long."""
+
+SAMPLE: Final = 1_000
+"""Works of the queue that are looked at to tell how long all of them will take."""
 
 STOP_S: Final = 5.0
 """Seconds that a worker has to exit after it was told to and has done its tasks."""
@@ -80,7 +97,11 @@ class Pool:
         label: The executor's label, for messages.
         lock: Held to change anything here or in a ``WorkerHandle``.
         queue: Works that are to be sent, in order, and some that were cancelled since.
-        waiting: The works in ``queue`` that were not cancelled.
+        asking: The same, of works that ask for amounts, by what they ask for. No line
+            is empty.
+        sharing: Whether some work asks for amounts that is waiting or running. As long
+            as none does, nothing is counted.
+        waiting: The works in ``queue`` and ``asking`` that were not cancelled.
         workers: ``{number: worker}``, from the request to start one until the fork
             server has reaped its process.
         idle: The workers that could begin a task now; a dictionary, for its order.
@@ -98,12 +119,15 @@ class Pool:
         next_check: When to look for workers that should have exited, or to try again
             to start one.
         closing: Whether ``submit`` refuses works.
+        share: Puts large arguments into memory that is shared; set before any work.
     """
 
-    def __init__(self, label: str, max_tasks: int | None) -> None:
+    def __init__(self, label: str, max_tasks: int | None, shares: Shares) -> None:
         self.label: str = label
         self.lock: Lock = Lock()
         self.queue: deque[Work] = deque()
+        self.asking: dict[Demand, deque[Work]] = {}
+        self.sharing: bool = False
         self.waiting: set[Work] = set()
         self.workers: dict[int, WorkerHandle] = {}
         self.idle: dict[WorkerHandle, None] = {}
@@ -117,20 +141,76 @@ class Pool:
         self.closing: bool = False
         self._max_tasks = max_tasks or math.inf
         self._functions = FunctionTable()
+        self._shares = shares
+        self.share: Share = nothing_shared
 
     # -- Sending ---------------------------------------------------------------------
 
-    def submit(self, batch: Sequence[Work]) -> None:
-        """Queue works. Called on any thread.
+    @property
+    def has_queued(self) -> bool:
+        """Whether some work is to be sent; it may be one that was cancelled since."""
+        return bool(self.queue or self.asking)
+
+    def submit(self, batch: Sequence[Work]) -> bool:
+        """Queue works; true if there are outcomes to report. Called on any thread.
 
         Raises:
             ExecutorError: The executor is closing.
         """
+        refused: list[Outcome] = []
         with self.lock:
             if self.closing:
                 raise ExecutorError(self.label, "it has been shut down")
-            self.queue.extend(batch)
-            self.waiting.update(batch)
+            if any([work.resources for work in batch]):  # noqa: C419  (a list is faster)
+                refused = self._submit_asking(batch)
+                self.outcomes += refused
+            else:
+                self.queue.extend(batch)
+                self.waiting.update(batch)
+        return bool(refused)
+
+    def _submit_asking(self, batch: Sequence[Work]) -> list[Outcome]:
+        """Queue works of which some ask for amounts; return what can never run."""
+        refused: list[Outcome] = []
+        for work in batch:
+            error = self._shares.refusal(self.label, work.resources)
+            if error is None:
+                self._line_of(work).append(work)
+                self.waiting.add(work)
+            else:
+                refused.append((work, error, None))
+        return refused
+
+    def _line_of(self, work: Work) -> deque[Work]:
+        """Return where a work waits. The lock is held."""
+        if work.resources:
+            demand = self._shares.demand(work.resources)
+            if demand != self._shares.plain:
+                self.sharing = True
+                return self.asking.setdefault(demand, deque())
+        return self.queue
+
+    def to_do(self) -> tuple[int, int, int, float]:
+        """Return how many works wait, how many are unfinished, and what they will take.
+
+        Of those that are unfinished: how many of which nobody knows how long they take,
+        and the seconds that all others are expected to take. In a long queue the first
+        ones stand for the rest.
+        """
+        with self.lock:
+            queued = len(self.waiting)
+            lines = chain(self.queue, *self.asking.values())
+            first = [work for work in islice(lines, SAMPLE) if work in self.waiting]
+            begun = [
+                work
+                for worker in {*self.workers.values(), *self.sending}
+                for work in (*worker.held, *worker.being_sent)
+            ]
+        costs = [self._functions.cost(work.function) for work in (*first, *begun)]
+        unknown = costs.count(None)
+        seconds = sum(cost for cost in costs if cost is not None)
+        more = (queued + len(begun)) / len(costs) if costs else 1.0
+        return queued, queued + len(begun), math.ceil(unknown * more), seconds * more
 
     def feed_idle(self) -> bool:
         """Send idle workers what they can take. Called on any thread.
@@ -145,13 +225,27 @@ class Pool:
         # least one of them sees both. If two see the same worker, both call `feed`, and
         # the lock decides which of them gets it.
         wake = False
-        if self.queue:
+        if self.queue or self.asking:
             # The worker that was busy last comes first: its core and caches are awake.
-            for worker in reversed(list(self.idle)):
+            for worker in self._most_fit():
                 wake |= self.feed(worker)
-                if not self.queue:
+                if not self.queue and not self.asking:
                     break
+                if self.sharing and worker in self.idle:
+                    break  # nothing fits, and it would for no other one
         return wake
+
+    def _most_fit(self) -> list[WorkerHandle]:
+        """Return the idle workers, those first that have what comes next at hand.
+
+        That is a hint: another thread may take what stands first in the queue.
+        """
+        idle = list(self.idle)[::-1]
+        if len(idle) > 1:
+            with suppress(IndexError):  # the queue is empty by now
+                kept = self.queue[0].kept
+                idle.sort(key=lambda worker: not any(map(worker.has, kept)))
+        return idle
 
     def feed(self, worker: WorkerHandle) -> bool:
         """Send a worker as much as it may hold. Called on any thread.
@@ -169,8 +263,8 @@ class Pool:
                 works = self._take(worker)
                 if not works:
                     self.note_idle(worker)
-                    return wake
-                watchdog = len(works) > 1 or bool(self.queue)
+                    return wake or bool(worker.stopping)
+                watchdog = len(works) > 1 or self.has_queued
             # This runs code of users, which may take long, submit, cancel or shut down.
             # Other threads may do the same, or more, before we have the lock again:
             #
@@ -189,13 +283,14 @@ class Pool:
     ) -> Message:
         try:
             return build_message(
-                works, worker, self.workers, self._functions, watchdog=watchdog
-            )
+                works, worker, self.workers, self._functions, self.share,
+                watchdog=watchdog,
+            )  # fmt: skip
         except BaseException as error:
             # A defect of ours: users' errors are in `Message.failed`. Nothing has been
             # sent, so all works can fail.
             failure = ExecutorError(self.label, f"sending failed: {error!r}")
-            message = Message(watchdog=watchdog)
+            message = Message(worker, watchdog=watchdog)
             message.failed = [(work, _copy(failure, error), None) for work in works]
             return message
 
@@ -206,12 +301,14 @@ class Pool:
         seconds of work the worker may still get.
         """
         queue = self.queue
-        if not queue or not worker.takes_work:
+        if not (queue or self.asking) or not worker.takes_work:
             return []
         holds = bool(worker.held)
         # Half of the window has to be free, or each answer would bring a tiny message.
         if holds and (not worker.watchdog or worker.load > WINDOW_S / 2):
             return []
+        if self.sharing:
+            queue = self._choose(worker)
         room = WINDOW_S - worker.load
         share = len(queue) // len(self.workers) + 1
         most = min(MOST_AT_ONCE, share, self._max_tasks - worker.assigned)
@@ -237,6 +334,74 @@ class Pool:
             self.sending[worker] = None
             self.idle.pop(worker, None)
         return taken
+
+    def _choose(self, worker: WorkerHandle) -> deque[Work]:
+        """Return the line that a worker takes works from. The lock is held.
+
+        Lines are looked at in the order of their first works. For the first one that
+        does not fit, what it asks for is kept free, so that it cannot starve. A worker
+        that holds works may take more of the same line, under the same lease, unless an
+        older work waits for what the lease has, or for a worker.
+
+        Returns:
+            The line; an empty one if nothing fits.
+        """
+        shares = self._shares
+        nothing: deque[Work] = deque()
+        busy = [
+            one
+            for one in {*self.workers.values(), *self.sending}
+            if one.held or one.being_sent
+        ]
+        if not self.asking and not any(one.lease for one in busy):
+            self.sharing = False
+            for one in self.workers.values():
+                one.lease = None
+            return self.queue
+        free = shares.free(one.lease or shares.plain for one in busy)
+        kept = False
+        for line, demand in self._lines():
+            if worker.held:
+                mine = worker.lease or shares.plain
+                if demand == mine:
+                    return line
+                names = lacking(demand, free)
+                if not names or any(name in names for name, _ in mine):
+                    return nothing
+            elif fits(demand, free) and self._has_devices(worker, demand, busy):
+                worker.lease = None if line is self.queue else demand
+                return nothing if worker.stopping else line
+            elif not kept:
+                take(free, demand)
+                kept = True
+        return nothing
+
+    def _lines(self) -> list[tuple[deque[Work], Demand]]:
+        """Return the lines, by the age of their first works. The lock is held."""
+        lines = [(self.queue, self._shares.plain)]
+        lines += [(line, demand) for demand, line in self.asking.items()]
+        for line, demand in lines:
+            while line and line[0] not in self.waiting:
+                line.popleft()  # it was cancelled
+            if not line:
+                self.asking.pop(demand, None)
+        return sorted([one for one in lines if one[0]], key=lambda one: one[0][0].id)
+
+    def _has_devices(
+        self, worker: WorkerHandle, demand: Demand, busy: Iterable[WorkerHandle]
+    ) -> bool:
+        """Give a worker the GPUs of a demand, if they are free. The lock is held.
+
+        A process that has used some GPUs cannot change to others: libraries look at
+        the variable once. So a worker that has had others is told to exit.
+        """
+        taken = [(one.gpus, one.lease) for one in busy if one.lease and one.gpus]
+        gpus = self._shares.devices(demand, taken, worker.gpus)
+        if gpus and worker.gpus and gpus != worker.gpus:
+            self.stop(worker)
+        elif gpus:
+            worker.gpus = gpus
+        return gpus is not None
 
     def _send(self, worker: WorkerHandle, message: Message, *, watchdog: bool) -> bool:
         """Send what was taken and pickled. The lock is held; returns like ``feed``."""
@@ -298,6 +463,7 @@ class Pool:
         worker: WorkerHandle,
         values: Sequence[Any],
         durations: Sequence[tuple[int, int, int]] = (),
+        rans: Sequence[Ran] = (),
         *,
         packed: bool,
     ) -> None:
@@ -310,6 +476,7 @@ class Pool:
             worker: The worker.
             values: A result is a plain value, or a tuple as ``serialize`` packs it.
             durations: How long calls took: ``(function's number, calls, nanoseconds)``.
+            rans: How each of the tasks ran; empty if that was not measured.
             packed: Whether there is any tuple among ``values``.
 
         Raises:
@@ -318,6 +485,8 @@ class Pool:
         with self.lock:
             works = self._answered(worker, len(values))
             self._functions.learn(durations)
+        for work, ran in zip(works, rans, strict=False):
+            work.ran = worker.place(ran, work.measure)
         # Without the lock, because unpickling runs code of users. The works are nowhere
         # now, so a `cancel` that comes in between answers that it is too late.
         outcomes: list[Outcome]
@@ -335,10 +504,25 @@ class Pool:
         Raises:
             ValueError: The worker had no task.
         """
+        self.report([_outcome(self._answered_large(worker, seconds), value)])
+
+    def settle_kept(
+        self, worker: WorkerHandle, packed: Packed | Segment, seconds: float
+    ) -> None:
+        """Do the same with a result that stays packed until somebody reads it."""
+        work = self._answered_large(worker, seconds)
+        kept = PackedResult(self.label, work.name, packed, worker.number)
+        self.report([(work, None, kept)])
+
+    def _answered_large(self, worker: WorkerHandle, seconds: float) -> Work:
+        """Take the work that a large result answers, and note how it ran."""
         with self.lock:
             (work,) = self._answered(worker, 1)
             self._functions.learn_one(work.function, seconds)
-        self.report([_outcome(work, value)])
+        if worker.ran is not None:
+            work.ran = worker.place(worker.ran, work.measure)
+            worker.ran = None
+        return work
 
     def _answered(self, worker: WorkerHandle, count: int) -> list[Work]:
         """Take the works out of ``held`` that have been answered. The lock is held."""
@@ -417,7 +601,8 @@ class Pool:
         The lock is held. They were submitted before everything that is in the queue.
         """
         wanted = [work for work in works if not self._unwanted(work)]
-        self.queue.extendleft(reversed(wanted))
+        for work in reversed(wanted):
+            self._line_of(work).appendleft(work)
         self.waiting.update(wanted)
 
     # -- Failing ---------------------------------------------------------------------
@@ -444,10 +629,16 @@ class Pool:
         self._fail(works, error)
 
     def _drop_waiting(self) -> list[Work]:
-        works = [work for work in self.queue if work in self.waiting]
-        self.queue.clear()
-        self.waiting.clear()
+        lines = chain(self.queue, *self.asking.values())
+        works = [work for work in lines if work in self.waiting]
+        self.clear()
         return works
+
+    def clear(self) -> None:
+        """Forget all works that wait. The lock is held."""
+        self.queue.clear()
+        self.asking.clear()
+        self.waiting.clear()
 
     def _fail(self, works: Iterable[Work], error: ExecutorError) -> None:
         self.report([(work, _copy(error, error.__cause__), None) for work in works])

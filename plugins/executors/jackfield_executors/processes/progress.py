@@ -17,7 +17,6 @@ from __future__ import annotations
 import mmap
 import os
 import pickle
-import tempfile
 from struct import Struct
 from typing import Any, Final
 
@@ -44,6 +43,10 @@ CALLED: Final = 5
 """When the function of the last task was called, like ``SINCE``; 0 while it or its
 arguments are being loaded. Written by the worker."""
 
+ROOM: Final = 6
+"""0 if the worker is to share nothing. Else one more than the bytes that it may put
+into shared memory. Written by the driver."""
+
 RECORDS: Final = 64
 """Where the results begin: a length, that many bytes of pickle, the next length ..."""
 
@@ -55,6 +58,8 @@ def create() -> int:
     if hasattr(os, "memfd_create"):
         fd = os.memfd_create("jackfield", os.MFD_CLOEXEC)
     else:
+        import tempfile  # takes time, and is not needed elsewhere
+
         with tempfile.TemporaryFile() as file:
             fd = os.dup(file.fileno())
     os.ftruncate(fd, SIZE)

@@ -22,6 +22,21 @@ def available_cores() -> int:
     return max(1, cores if quota is None else min(cores, round(quota)))
 
 
+def available_memory() -> int:
+    """Return how many bytes there are, by the machine and its control groups."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for directory in _own_cgroups():
+        limit = _read(directory / "memory.max").strip()
+        if limit.isdigit():
+            memory = min(memory, int(limit))
+    return memory
+
+
+def available() -> dict[str, float]:
+    """Return what tasks of this machine share, as far as it can be found out."""
+    return {"cores": float(available_cores()), "memory": float(available_memory())}
+
+
 def cpu_quota(directories: Iterable[Path]) -> float | None:
     """Return the smallest CPU quota of some control groups, in cores."""
     quotas = [

@@ -14,8 +14,9 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TextIO, TypedDict
 
-from jackfield import serialize
-from jackfield.staging.names import take_credential_variables
+import jackfield_serialize as serialize
+from jackfield_executors.processes import shared
+from jackfield_system.credentials import take_credential_variables
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +32,7 @@ class Setup(TypedDict):
         argv: The driver's ``sys.argv``.
         levels: The levels of the driver's loggers, by name; the root's is ``""``.
         nice: What to add to its niceness.
+        spill: Where it makes files of what is too much to share in memory.
         initializer: The user's initializer, serialized; ``None`` for none.
         initargs: Its arguments, serialized.
     """
@@ -41,6 +43,7 @@ class Setup(TypedDict):
     argv: list[str]
     levels: dict[str, int]
     nice: int
+    spill: str
     initializer: bytes | None
     initargs: bytes
 
@@ -93,11 +96,25 @@ def apply(setup: Setup, send_log: Callable[[bytes], bool]) -> None:
     sys.argv[:] = setup["argv"]
     if setup["nice"]:
         os.nice(setup["nice"])
-    _forward_logs(setup["name"], setup["levels"], send_log)
+    shared.spill_directory = setup["spill"]
+    _reseed()
+    forward_logs(setup["name"], setup["levels"], send_log)
     if setup["initializer"] is not None:
         initializer = serialize.load_function(setup["initializer"])
         args, _ = serialize.load_call(setup["initargs"])
         initializer(*args)
+
+
+def _reseed() -> None:
+    """Give this process random numbers of its own, as far as a fork has copied them.
+
+    Python's do that by themselves. NumPy's are those that the fork server has made at
+    its import, unless a module has seeded them, which all workers then have alike.
+    """
+    numpy = sys.modules.get("numpy.random.mtrand")
+    generator = getattr(getattr(numpy, "_rand", None), "_bit_generator", None)
+    if numpy is not None and getattr(generator, "_seed_seq", None) is not None:
+        numpy.seed()
 
 
 def follow_path(path: list[str]) -> None:
@@ -106,7 +123,7 @@ def follow_path(path: list[str]) -> None:
     importlib.invalidate_caches()
 
 
-def _forward_logs(
+def forward_logs(
     name: str, levels: dict[str, int], send: Callable[[bytes], bool]
 ) -> None:
     """Send the log records to the driver that its levels let through."""

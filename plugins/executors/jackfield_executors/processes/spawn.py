@@ -14,16 +14,19 @@ import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
-from jackfield import serialize
+import jackfield_serialize as serialize
 from jackfield_executors.processes import progress
 from jackfield_executors.processes.handle import WorkerHandle
 from jackfield_executors.processes.wire import Kind, large_frame
 from jackfield_executors.surroundings import present_directory
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jackfield_executors.processes.forkserver_client import ForkServerClient
     from jackfield_executors.processes.options import Options
     from jackfield_executors.processes.output import Output
+    from jackfield_executors.processes.preload import Wanted
     from jackfield_executors.processes.setup import Setup
 
 SOCKET_BUFFER: Final = 1 << 20
@@ -60,10 +63,21 @@ def start_worker(
         on_error.callback(output.end, pipes)
         server.start_worker(number, [theirs.fileno(), page_fd, stdout, stderr])
         on_error.pop_all()
-    worker = WorkerHandle(number, ours, page, pipes)
+    worker = WorkerHandle(number, setup["name"], ours, page, pipes)
     worker.directory = setup["directory"]
     worker.send(large_frame(Kind.SETUP, [pickle.dumps(setup)]))
     return worker
+
+
+def what_to_preload(modules: Sequence[str]) -> Wanted:
+    """Return what the fork server is told to import, as a worker would now."""
+    return {
+        "modules": list(modules),
+        "path": [one for one in sys.path if isinstance(one, str)],
+        "directory": present_directory(),
+        "argv": sys.argv[:],
+        "levels": log_levels(),
+    }
 
 
 def _setup(number: int, options: Options) -> Setup:
@@ -72,8 +86,9 @@ def _setup(number: int, options: Options) -> Setup:
         "path": [one for one in sys.path if isinstance(one, str)],
         "directory": present_directory(),
         "argv": sys.argv[:],
-        "levels": _log_levels(),
+        "levels": log_levels(),
         "nice": options.nice,
+        "spill": options.spill,
         "initializer": _initializer(options),
         "initargs": serialize.dump_call(options.label, None, options.initargs, {}),
     }
@@ -89,7 +104,7 @@ def _initializer(options: Options) -> bytes | None:
     return serialize.dump_function(options.label, initializer)
 
 
-def _log_levels() -> dict[str, int]:
+def log_levels() -> dict[str, int]:
     """Return the levels that are set in the driver, for the loggers of the workers.
 
     So they send no record that nobody here wants.

@@ -26,28 +26,40 @@ import select
 import selectors
 import signal
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from jackfield import serialize
+import jackfield_serialize as serialize
 from jackfield.clock import monotonic
-from jackfield.errors import ExecutorError, SerializationError
-from jackfield_executors.processes import cancellation, resources
+from jackfield.errors import ExecutorLostError, SerializationError
+from jackfield.events import WorkerEvent
+from jackfield.measuring import this_host
+from jackfield_executors.processes import cancellation, resources, shared
 from jackfield_executors.processes.exits import ExitHandler
 from jackfield_executors.processes.forkserver import ENDED, NOT_STARTED, STARTED
-from jackfield_executors.processes.forkserver_client import ForkServerClient, kill_group
+from jackfield_executors.processes.forkserver_client import (
+    ForkServerClient,
+    Preloading,
+    kill_group,
+)
 from jackfield_executors.processes.handle import KillReason
-from jackfield_executors.processes.pool import STOP_S
-from jackfield_executors.processes.spawn import start_worker
-from jackfield_executors.processes.wire import Kind
+from jackfield_executors.processes.needs import needed
+from jackfield_executors.processes.pool import SAMPLE, STOP_S
+from jackfield_executors.processes.preload import RAISES
+from jackfield_executors.processes.progress import ROOM
+from jackfield_executors.processes.spawn import start_worker, what_to_preload
+from jackfield_executors.processes.wire import Kind, small_frame
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
     from jackfield_executors.processes.forkserver_client import Notice
     from jackfield_executors.processes.handle import WorkerHandle
     from jackfield_executors.processes.options import Options
     from jackfield_executors.processes.output import Output
     from jackfield_executors.processes.pool import Pool
+    from jackfield_executors.processes.shared import Store
     from jackfield_executors.processes.wire import Frame
 
 log: Final = logging.getLogger("jackfield.executors.processes")
@@ -73,7 +85,7 @@ class Supervisor:
 
     ``_target`` is the number of workers that is kept up. It rises with the number of
     works that ran or waited at the same time, and falls only when workers cannot be
-    started.
+    started, or when ``limit`` says that there are to be fewer.
     """
 
     def __init__(
@@ -82,16 +94,27 @@ class Supervisor:
         pool: Pool,
         output: Output,
         selector: selectors.BaseSelector,
+        tell: Callable[[WorkerEvent], None],
+        limit: Callable[[], int],
+        store: Store,
     ) -> None:
+        self._store = store
+        selector.register(store.news, selectors.EVENT_READ, self._forget_segments)
+        self._limit = limit
         self._options = options
+        self._tell = tell
         self._pool = pool
         self._output = output
         self._selector = selector
         self._exits = ExitHandler(pool)
         self.unsent_kills: deque[WorkerHandle] = deque()
         self._server: ForkServerClient | None = None
+        self._preloading: Preloading | None = None
+        self._wanted = options.preload
+        self._preloaded = False
         self._numbers = 0
-        self._target = 0
+        self._target = limit() if options.elastic else 0
+        pool.worker_missing = self._target > 0
         self._failed_starts = 0
         self._retry_at = 0.0
 
@@ -104,6 +127,7 @@ class Supervisor:
             OSError: No process or no descriptor can be had.
         """
         self._server = ForkServerClient(self._options.environment())
+        self._preloaded = False
         control = self._server.control
         self._selector.register(control, selectors.EVENT_READ, self._read_notices)
 
@@ -113,14 +137,15 @@ class Supervisor:
         The answer may be old when it arrives. Then the loop is woken for nothing, or
         looks by itself: it raises the target in ``grow``, having seen what waits.
         """
-        return self._target < self._options.workers
+        return self._target < self._limit()
 
     def grow(self, *, closing: bool) -> None:
         """Start the workers that are missing.
 
         While the executor closes, only as many are wanted as there is work for.
         """
-        if not (self._pool.worker_missing or (self._pool.waiting and self.may_grow())):
+        grows = self.may_grow() or closing
+        if not (self._pool.worker_missing or (self._pool.waiting and grows)):
             return
         busy = starting = living = 0
         for worker in self._pool.workers.values():
@@ -129,13 +154,47 @@ class Supervisor:
             living += not worker.stopping and not worker.disconnected
         wanted = busy + len(self._pool.waiting)
         wanted = wanted if closing else max(wanted, self._target)
-        wanted = min(wanted, self._options.workers)
+        # An elastic pool may have been asked for no workers. While it closes, nobody
+        # asks for more, and the works that wait still have to run.
+        limit = self._limit() or (self._options.workers if closing else 0)
+        wanted = min(wanted, limit)
         self._pool.worker_missing = False
         if wanted > living:
             self._pool.worker_missing = True  # look again until they are started
             self._start_some(min(wanted - living, MOST_STARTING - starting))
         elif not closing:
             self._target = max(self._target, wanted)
+
+    def shrink(self) -> None:
+        """Have workers exit if there are more than there are to be.
+
+        Those that have nothing to do go first. Another one gives back what it has not
+        begun, and exits after its task: so no task is lost, and none runs twice.
+        """
+        limit = self._limit()
+        self._target = min(self._target, limit)
+        living = [
+            worker
+            for worker in self._pool.workers.values()
+            if not (worker.stopping or worker.disconnected or worker.kill_reason)
+        ]
+        too_many = len(living) - limit
+        if too_many <= 0:
+            return
+        living.sort(key=lambda one: len(one.held) + len(one.being_sent))
+        for worker in living[:too_many]:
+            self._dismiss(worker)
+
+    def _dismiss(self, worker: WorkerHandle) -> None:
+        """Have a worker exit, after the task that it runs."""
+        if worker.ready:
+            with self._pool.lock:
+                if worker.held:
+                    worker.recall()
+                self._pool.stop(worker)
+        else:  # it may be in an initializer that takes long
+            worker.kill_reason = KillReason(None, None)
+            self.kill(worker)
 
     def _start_some(self, count: int) -> None:
         if monotonic() < self._retry_at:
@@ -145,6 +204,9 @@ class Supervisor:
             if self._server is None:
                 self.start_server()
             assert self._server is not None
+            if not self._preloaded:
+                self._preloaded = True
+                self._preload(self._server)
             for _ in range(count):
                 self._numbers += 1
                 number, options = self._numbers, self._options
@@ -158,15 +220,93 @@ class Supervisor:
         except SerializationError as error:
             self._give_up(f"its initializer cannot be sent: {error}", error)
 
+    def _preload(self, server: ForkServerClient) -> None:
+        """Have modules imported before the first worker is forked.
+
+        What an initializer sets may have to come before such imports. So then it is
+        not done of ourselves.
+        """
+        if self._wanted is None and self._options.initializer is None:
+            with self._pool.lock:
+                first = {work.function for work in islice(self._pool.queue, SAMPLE)}
+            self._wanted = tuple(needed(first)) if first else None
+        if self._wanted:
+            wanted = what_to_preload(self._wanted)
+            self._preloading = Preloading(server, self._output, wanted)
+            self._selector.register(
+                self._preloading.sock, selectors.EVENT_READ, self._read_preloading
+            )
+
+    def _read_preloading(self) -> None:
+        """Deal with what comes of preloading."""
+        if self._preloading is None:
+            return
+        try:
+            for frame in self._preloading.read():
+                if frame.kind == Kind.LOG:
+                    self._output.add_record(frame.body)
+                elif frame.kind == Kind.UNFIT:
+                    self._tell_fault(bytes(frame.body).decode(errors="replace"))
+                else:
+                    self._end_preloading()
+        except EOFError:
+            self._end_preloading()
+
+    def _tell_fault(self, text: str) -> None:
+        module, why = text.split("\n", 1)
+        # If the user has not asked for this import, it is no news that it raises: the
+        # task that needs the module will get the same error.
+        expected = self._options.preload is None and why.startswith(RAISES)
+        log.log(
+            logging.DEBUG if expected else logging.WARNING,
+            "Executor %r: each worker imports %r itself, which cannot be preloaded: %s",
+            self._options.label,
+            module,
+            why,
+        )
+
+    def _end_preloading(self) -> None:
+        if self._preloading is not None:
+            self._selector.unregister(self._preloading.sock)
+            self._preloading.close(self._output)
+            self._preloading = None
+
     def _try_later(self) -> None:
         self._retry_at = monotonic() + RETRY_S
         self._pool.next_check = min(self._pool.next_check, self._retry_at)
+
+    def forget_arguments(self) -> None:
+        """Let go of the arguments that are shared, when nothing is left to run."""
+        if self._store.recent and not self._pool.queue and not self.busy():
+            self._store.recent.clear()
+
+    def _tell_room(self) -> None:
+        """Tell all workers how much they may share."""
+        room = self._store.room() + 1 if self._store.open else 0
+        for worker in self._pool.workers.values():
+            worker.page.words[ROOM] = room
+
+    def _forget_segments(self) -> None:
+        """Have the workers forget the segments to which nothing refers any more.
+
+        No work refers to them either, so none that a worker has still to run.
+        """
+        gone = self._store.take_gone()
+        with self._pool.lock:
+            for worker in self._pool.workers.values():
+                mapped = worker.attached.intersection(gone)
+                if mapped and not worker.disconnected:
+                    worker.attached -= mapped
+                    worker.send([small_frame(Kind.DETACH, number=n) for n in mapped])
+                    self._pool.unsent_data |= bool(worker.outbox)
+        self._tell_room()
 
     def _register(self, worker: WorkerHandle) -> None:
         with self._pool.lock:
             self._pool.workers[worker.number] = worker
             self._pool.unsent_data |= bool(worker.outbox)
         self._selector.register(worker.sock, selectors.EVENT_READ, worker)
+        self._tell_room()
 
     # -- Hearing ---------------------------------------------------------------------
 
@@ -202,7 +342,7 @@ class Supervisor:
             return
         if self._options.max_memory_per_worker:
             self._retire_if_large(worker)
-        if self._pool.queue:
+        if self._pool.has_queued:
             self._pool.feed(worker)
         if worker.watched:
             self._watch_outbox(worker)
@@ -210,10 +350,22 @@ class Supervisor:
     def _on_frame(self, worker: WorkerHandle, received: Frame) -> None:
         kind = received.kind
         if kind == Kind.RESULTS:
-            values, durations = pickle.loads(received.body)
-            self._pool.settle(worker, values, durations, packed=received.number != 0)
+            values, durations, rans = pickle.loads(received.body)
+            packed = received.number != 0
+            self._pool.settle(worker, values, durations, rans, packed=packed)
+        elif kind == Kind.RAN:
+            worker.ran = pickle.loads(received.body)
         elif kind == Kind.BYTES:
             self._pool.settle_large(worker, received.body, received.number / 1e9)
+        elif kind == Kind.KEPT:
+            result = received.body, received.buffers
+            self._pool.settle_kept(worker, result, received.number / 1e9)
+        elif kind == Kind.SHARED:
+            known = pickle.loads(received.body)
+            fd = shared.received(worker.reader.descriptors, known)
+            segment = self._store.add(fd, known[2])
+            self._tell_room()
+            self._pool.settle_kept(worker, segment, received.number / 1e9)
         elif kind == Kind.VALUE:
             value = ("ok", received.body, received.buffers)
             self._pool.settle_large(worker, value, received.number / 1e9)
@@ -261,7 +413,9 @@ class Supervisor:
         Returns:
             Whether the loop has to be woken, because it has to try again.
         """
-        server = self._server
+        server, preloading = self._server, self._preloading
+        if preloading is not None and not worker.pid:
+            preloading.stop()  # which it would have to wait for
         if server is None or server.kill_worker(worker.number):
             return False
         self.unsent_kills.append(worker)
@@ -288,21 +442,13 @@ class Supervisor:
                 or worker.kill_reason
             ):
                 continue
-            if worker.ready:
-                with self._pool.lock:
-                    self._pool.stop(worker)
-            else:  # it may be in an initializer that takes long
-                worker.kill_reason = KillReason(None, None)
-                self.kill(worker)
+            self._dismiss(worker)
 
     def _retire_if_large(self, worker: WorkerHandle) -> None:
         """Replace a worker that holds too much memory, before its next task."""
         limit = self._options.max_memory_per_worker
         if limit and not worker.stopping and resources.memory_used(worker.pid) > limit:
-            with self._pool.lock:
-                if worker.held:
-                    worker.recall()
-                self._pool.stop(worker)
+            self._dismiss(worker)
 
     def enforce_memory(self, limit: int) -> None:
         """Kill the workers whose running task has taken too much memory."""
@@ -357,6 +503,7 @@ class Supervisor:
     def _on_notice(self, worker: WorkerHandle, notice: Notice) -> None:
         if notice.what == STARTED:
             worker.pid = notice.amount
+            self._tell_of(worker, alive=True)
         elif notice.what == NOT_STARTED:
             worker.unfit = f"no process for it: {os.strerror(notice.code)}"
             self._on_exit(worker, signal.SIGKILL, 0)
@@ -377,7 +524,9 @@ class Supervisor:
             except Exception:  # noqa: S110  (the end, or the half frame before it)
                 pass
             self._selector.unregister(worker.sock)
-        self._exits.settle(worker, status, peak)
+        reason = self._exits.settle(worker, status, peak)
+        if worker.pid:  # else there was no process
+            self._tell_of(worker, alive=False, reason=reason)
         self._output.end(worker.pipes)
         if not worker.ready and worker.kill_reason is None:
             reason = _last_line(worker.unfit) or self._exits.explain(status, peak)
@@ -386,6 +535,13 @@ class Supervisor:
                 f"its workers die while they start: {reason}", cause
             )
         worker.close()
+
+    def _tell_of(self, worker: WorkerHandle, *, alive: bool, reason: str = "") -> None:
+        """Tell observers of a worker that has come or gone."""
+        label, name, now = self._options.label, worker.name, monotonic()
+        self._tell(
+            WorkerEvent(label, name, this_host(), worker.pid, alive, reason, now)
+        )
 
     def _count_failed_start(self, reason: str, cause: BaseException | None) -> None:
         """Note that a worker has died before it was ready, for this reason."""
@@ -402,7 +558,7 @@ class Supervisor:
         self._failed_starts = 0
         self._target = 0
         self._pool.worker_missing = False
-        error = ExecutorError(self._options.label, reason)
+        error = ExecutorLostError(self._options.label, reason)
         error.__cause__ = cause
         self._pool.fail_queue(error)
 
@@ -427,6 +583,7 @@ class Supervisor:
 
     def close(self) -> None:
         """End the fork server, and with it all workers that are left."""
+        self._end_preloading()
         if self._server is not None:
             self._selector.unregister(self._server.control)
             self._server.close()

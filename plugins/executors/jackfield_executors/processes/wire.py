@@ -16,12 +16,14 @@ were sent, so each side knows by counting which task is meant.
 from __future__ import annotations
 
 import io
+import socket
+from array import array
+from collections import deque
 from enum import IntEnum
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Sequence
 
 HEADER: Final = Struct("<IIQQ")
@@ -36,10 +38,19 @@ values are pickled first, one by one."""
 SCALARS: Final = frozenset({int, float, bool, type(None)})
 STRINGS: Final = frozenset({str, bytes})
 
+_EXTRA: Final = socket.CMSG_SPACE(8 * array("i").itemsize)
+"""Room for the descriptors of one ``recvmsg``: those of one frame at most."""
+
+_CLOEXEC: Final[int] = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+
 MOST_PARTS: Final = 64
 """How many pieces one ``sendmsg`` or ``recvmsg`` gets; systems allow some 1,000."""
 
 Data: TypeAlias = bytes | bytearray | memoryview
+
+Ran: TypeAlias = tuple[int, int, float | None, int | None]
+"""How a worker ran a task: begin and end in nanoseconds of the monotonic clock, which
+all processes of a machine share; seconds of processor time; bytes of memory."""
 
 
 class Kind(IntEnum):
@@ -63,16 +74,22 @@ class Kind(IntEnum):
     """To a worker: what ``sys.path`` is from now on, a pickled list."""
     DIRECTORY = 8
     """To a worker: where tasks run from now on, a pickled path."""
+    MEASURE = 9
+    """To a worker: what to measure of tasks from now on [0: nothing, 1: when they run,
+    2: also processor time and memory]."""
+    GPUS = 10
+    """To a worker: what ``CUDA_VISIBLE_DEVICES`` is from now on. It has none yet."""
 
     READY = 11
     """From a worker: it is set up."""
     UNFIT = 12
     """From a worker: it could not be set up; the body is the error's text."""
     RESULTS = 13
-    """From a worker: a pickled pair of results and durations, as ``Pool.settle`` takes
-    them [1 if any result is a tuple]."""
+    """From a worker: pickled results, durations, and when and how the results' tasks
+    ran, as ``Pool.settle`` takes them [1 if any result is a tuple]."""
     VALUE = 14
-    """From a worker: one large result, pickled [how long it took, in nanoseconds]."""
+    """From a worker: one large result that the kernel has to look at, pickled [how long
+    it took, in nanoseconds]."""
     BYTES = 15
     """From a worker: one large result that is ``bytes``, as it is [like ``VALUE``]."""
     GIVEN_BACK = 16
@@ -80,6 +97,18 @@ class Kind(IntEnum):
     pickled pair ``(first, count)``, as ``Pool.take_back`` takes it."""
     LOG = 17
     """From a worker: the attributes of a log record, a pickled dict."""
+    RAN = 18
+    """From a worker: how the task ran whose large result follows, pickled."""
+    KEPT = 19
+    """From a worker: one large result that may stay packed [like ``VALUE``]."""
+    SHARED = 20
+    """From a worker: the same, in a segment whose descriptor comes with this frame; the
+    body is what it is known by, pickled; see ``shared.identity`` [like ``VALUE``]."""
+    ATTACH = 21
+    """To a worker: a segment, whose descriptor comes with this frame; the body is as
+    for ``SHARED`` [its number]."""
+    DETACH = 22
+    """To a worker: a segment that no later call will name [its number]."""
 
 
 class Frame(NamedTuple):
@@ -135,14 +164,19 @@ class FrameReader:
     """Cuts what a socket brings into frames.
 
     Works with blocking and non-blocking sockets; used by one thread at a time.
+
+    Attributes:
+        descriptors: Those that have come with frames, in order. A descriptor comes with
+            the first byte of its frame, so it is here when the frame is.
     """
 
-    __slots__ = ("_rest", "_sock", "_unfinished")
+    __slots__ = ("_rest", "_sock", "_unfinished", "descriptors")
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._rest: bytes | memoryview = b""
         self._unfinished: _BufferedFrame | None = None
+        self.descriptors: deque[int] = deque()
 
     def read(self) -> list[Frame]:
         """Call ``recv`` once, and return the frames that are complete now.
@@ -156,7 +190,10 @@ class FrameReader:
         """
         if self._unfinished is not None:
             return self._continue(self._unfinished)
-        data: Data = self._sock.recv(RECEIVE_SIZE)
+        data: Data
+        data, extra, _, _ = self._sock.recvmsg(RECEIVE_SIZE, _EXTRA, _CLOEXEC)
+        for _, _, descriptors in extra:
+            self.descriptors.extend(array("i", descriptors))
         if not data:
             raise EOFError
         if self._rest:

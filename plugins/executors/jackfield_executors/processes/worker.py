@@ -43,15 +43,20 @@ import os
 import pickle
 import select
 import socket
+import sys
 import threading
 from collections import deque
+from contextlib import suppress
 from queue import SimpleQueue
 from time import sleep
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from jackfield import serialize
+import jackfield_serialize as serialize
+from jackfield import measuring
 from jackfield.clock import monotonic_ns
-from jackfield_executors.processes import progress, setup
+from jackfield.files import File
+from jackfield_executors.processes import progress, setup, shared
+from jackfield_executors.processes.leaving import leave
 from jackfield_executors.processes.progress import (
     BEGUN,
     CALLED,
@@ -60,6 +65,7 @@ from jackfield_executors.processes.progress import (
     LENGTH,
     RECALL,
     RECORDS,
+    ROOM,
     SINCE,
 )
 from jackfield_executors.processes.wire import (
@@ -70,14 +76,18 @@ from jackfield_executors.processes.wire import (
     Frame,
     FrameReader,
     Kind,
+    Ran,
     large_frame,
     send_all,
     small_frame,
 )
+from jackfield_executors.shares import VISIBLE
 from jackfield_executors.surroundings import Surroundings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from jackfield_executors.processes.wire import Data
 
 FLUSH_NS: Final = 2_000_000
 """A result is sent after at most this time, if the next task is not a long one."""
@@ -85,20 +95,22 @@ FLUSH_NS: Final = 2_000_000
 OVERDUE_NS: Final = 10_000_000
 """A task that runs longer than this takes long: the watchdog acts."""
 
+_RESOURCES: Final = 2
+"""The number of ``Kind.MEASURE`` that asks for processor time and memory too."""
+
 _SENT: Final = object()
 """Stands for a result that is sent already."""
 
 
-def main(sock_fd: int, page_fd: int, stdout_fd: int, stderr_fd: int) -> None:
+def main(sock_fd: int, page_fd: int, stdout_fd: int, stderr_fd: int) -> NoReturn:
     """Run as a worker until told to stop, or until the driver is gone."""
     setup.take_streams(stdout_fd, stderr_fd)
     page = progress.Page(page_fd)
     os.close(page_fd)
     sock = socket.socket(fileno=sock_fd)
-    try:
+    with suppress(EOFError, ConnectionError):  # the driver has closed the connection
         _Worker(sock, page).run()
-    except (EOFError, ConnectionError):  # the driver has closed the connection
-        return
+    leave()
 
 
 class _Worker:
@@ -112,6 +124,7 @@ class _Worker:
         self._serialized: dict[int, bytes] = {}
         self._functions: dict[int, Callable[..., Any]] = {}
         self._forgotten: list[int] = []
+        self._detached: list[int] = []
         self._surroundings = Surroundings()
         self._stopping = False
         self._forked = False
@@ -124,6 +137,16 @@ class _Worker:
 
         self.accepted: int = 0
         """How many tasks were received and not returned. Guarded by ``reading``."""
+
+        self._measure: int = 0
+        """What is measured of tasks; see ``Kind.MEASURE``."""
+
+        self._before: float | None = None
+        """Seconds of processor time before the present task, if they are measured."""
+
+        self.rans: list[Ran] = []
+        """How the tasks ran whose results are in ``results``, as far as these were
+        measured; appended to before that list is."""
 
         self.results: list[Any] = []
         """What is to be sent: plain values, or tuples as ``serialize`` packs them."""
@@ -153,6 +176,8 @@ class _Worker:
                 watchdog.wake()
             if self.tasks:
                 self._run_tasks()
+            if self._detached:
+                self._detach()
             watchdog.rest()
 
     # -- Frames ----------------------------------------------------------------------
@@ -192,8 +217,29 @@ class _Worker:
             setup.follow_path(pickle.loads(body))
         elif kind == Kind.DIRECTORY:
             self._surroundings.follow(pickle.loads(body))
+        elif kind == Kind.MEASURE:
+            self._measure = number
+        elif kind == Kind.GPUS:
+            self._surroundings.set_variable(VISIBLE, bytes(body).decode())
+        elif kind == Kind.ATTACH:
+            self._attach(number, pickle.loads(body))
+        elif kind == Kind.DETACH:  # later: as above
+            self._detached.append(number)
         elif kind == Kind.SETUP:
             self._set_up(body)
+
+    def _attach(self, number: int, known: shared.Identity) -> None:
+        """Map a segment; without a descriptor or memory for it, end the process.
+
+        So the tasks behind it go to another worker. To raise would not do: on the
+        watchdog's thread, that would lose the frames which have come with this one.
+        """
+        try:
+            fd = shared.received(self._reader.descriptors, known)
+            shared.attach(number, fd, known[2])
+        except OSError as error:
+            sys.stderr.write(f"A worker cannot map shared memory: {error}\n")
+            os._exit(os.EX_OSERR)
 
     def _set_up(self, body: bytes | bytearray | memoryview) -> None:
         try:
@@ -234,6 +280,10 @@ class _Worker:
         # Calls of one function in a row are measured together: `count` calls of
         # `function` since the time `since`.
         since, function, count = now, -1, 0
+        # ``rans`` and ``results`` grow together: an item of ``rans`` says how the
+        # result at the same place was made. Both are empty here, since all earlier
+        # results were sent; so this is where another measure may begin.
+        measure, self._before = self._measure, None
         while tasks:
             # The driver may set this just after our look. If it wants the task stopped
             # that we begin now, it will find it begun in the page, and kill us.
@@ -248,7 +298,11 @@ class _Worker:
             words[CALLED] = now
             begun += 1
             words[BEGUN] = begun
+            if measure == _RESOURCES:
+                self._before = measuring.cpu_time()
             value = self._outcome(number, args)
+            if measure and value is not _SENT:
+                self.rans.append(self._ran())
             args = None  # or they would live until the next task
             now = monotonic_ns()
             if number != function:
@@ -278,6 +332,12 @@ class _Worker:
             self.return_tasks()
         self._forget_functions()
 
+    def _detach(self) -> None:
+        """Forget segments that no task names any more."""
+        with self.reading:  # or the watchdog might receive tasks that were sent before
+            while self._detached and not self.tasks:
+                shared.detach(self._detached.pop())
+
     def _forget_functions(self) -> None:
         # Tasks that were sent before a FORGET frame are done or returned by now. The
         # watchdog may receive another such frame meanwhile, and append to the list.
@@ -294,7 +354,6 @@ class _Worker:
                 surroundings.restore()
             except OSError as error:
                 return serialize.pack_error(error)
-        os.umask(surroundings.umask)
         function = self._functions.get(number)
         if function is not None and type(args) is tuple:
             kwargs: dict[str, Any] = {}
@@ -354,23 +413,70 @@ class _Worker:
         except BaseException as error:
             return serialize.pack_unpicklable(value, error)
         if buffers or sum(map(len, parts)) >= LARGE:
-            return self._send_large(Kind.VALUE, parts, buffers)
+            if _begins_with_file(value):
+                return self._send_large(Kind.VALUE, parts, buffers)
+            fd, sizes = self._share(parts, buffers)
+            if fd < 0:
+                return self._send_large(Kind.KEPT, parts, buffers)
+            return self._send_shared(fd, sizes)
         return "ok", b"".join(parts)
 
-    def _send_large(self, kind: Kind, parts: list[bytes], buffers: Any) -> object:
-        """Send a result in a frame of its own, after those of the tasks before."""
+    def _share(
+        self, parts: list[bytes], buffers: serialize.Buffers
+    ) -> tuple[int, list[int]]:
+        """Put a result into a segment; -1 if it is too small, or there is no room."""
+        sizes = [sum(map(len, parts)), *(memoryview(one).nbytes for one in buffers)]
+        room: int = self._page.words[ROOM]
+        if not room or sum(sizes) < shared.SHARED_FROM:
+            return -1, sizes
+        pieces: list[Sequence[Data]] = [parts]
+        pieces += [[memoryview(one)] for one in buffers]
+        try:
+            return shared.write(pieces, sizes, room - 1), sizes
+        except OSError:  # nothing is lost: the socket is slower, and always there
+            return -1, sizes
+
+    def _send_shared(self, fd: int, sizes: list[int]) -> object:
+        """Send a result that is in a segment: its descriptor."""
+        body = pickle.dumps(shared.identity(fd, sizes), 5)
+        try:
+            return self._send_large(Kind.SHARED, [body], [], fd)
+        finally:
+            os.close(fd)
+
+    def _send_large(
+        self, kind: Kind, parts: list[bytes], buffers: Any, fd: int = -1
+    ) -> object:
+        """Send a result in a frame of its own, after those of the tasks before.
+
+        With ``fd``, that descriptor goes with it.
+        """
         words = self._page.words
         begun = words[BEGUN]
         self._flush(begun - 1)
         took = monotonic_ns() - words[SINCE]
+        if self._measure:
+            self.send(small_frame(Kind.RAN, pickle.dumps(self._ran(), 5)))
         # After a kill within the frame, the task counts as running: the driver drops a
         # frame of which a part is missing. After a kill between the frame and the words
         # below, it counts as finished: the driver goes by what it has received, too.
         with self.sending:
-            send_all(self._sock, large_frame(kind, parts, buffers, took))
+            frame = large_frame(kind, parts, buffers, took)
+            if fd >= 0:
+                data = b"".join(frame)
+                frame = [data[self._sock.sendmsg([data], shared.rights(fd)) :]]
+            send_all(self._sock, frame)
         words[FIRST] = begun
         words[FINISHED] = begun
         return _SENT
+
+    def _ran(self) -> Ran:
+        """Return how the present task ran, whose function has returned."""
+        words, cpu, memory = self._page.words, None, None
+        ended = monotonic_ns()
+        if self._before is not None:
+            cpu, memory = measuring.spent(self._before)
+        return words[CALLED] or words[SINCE], ended, cpu, memory
 
     def _keep(self, value: Any) -> bool:
         """Write a result into the page; false if there is no room for it."""
@@ -407,13 +513,16 @@ class _Worker:
             if not results:
                 return
             durations = self._durations[:]
-            body = pickle.dumps((results, durations), 5)
+            rans = self.rans[: len(results)]
+            body = pickle.dumps((results, durations, rans), 5)
             packed = any(type(value) is tuple for value in results)
             self._sock.sendall(small_frame(Kind.RESULTS, body, packed))
-            # The main thread may have appended to both lists since they were copied,
-            # but nobody has removed anything, because that takes `sending`. So what was
-            # sent is still the beginning of them.
+            # While this thread sent the copies, the main thread may have appended to
+            # the lists. Nobody has removed anything: whoever does must hold `sending`,
+            # as we do. So the items that were sent still stand first, and are removed
+            # by count.
             del self.results[: len(results)]
+            del self.rans[: len(results)]
             del self._durations[: len(durations)]
             self.flushed = monotonic_ns()
 
@@ -456,6 +565,11 @@ class _Worker:
 class _Unloadable(Exception):  # noqa: N818  (it carries an outcome out of `_loaded`)
     def __init__(self, outcome: serialize.Packed) -> None:
         self.outcome: serialize.Packed = outcome
+
+
+def _begins_with_file(value: Any) -> bool:
+    """Tell whether a result is one in which the kernel looks for files to stage."""
+    return type(value) in {list, tuple} and bool(value) and isinstance(value[0], File)
 
 
 def _load_call(args: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

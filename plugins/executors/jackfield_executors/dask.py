@@ -1,0 +1,455 @@
+"""Run tasks on the workers of a Dask cluster. Plugin name: ``dask``.
+
+Each worker of the cluster gets an *agent*: our own ``processes`` pool, inside the
+worker, as an actor of Dask's. Tasks go to the agents and not through Dask's scheduler,
+which takes a millisecond or two for each. ``docs/executors-dask.md`` has the options.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+import os
+import pickle
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final
+
+from jackfield.clock import monotonic
+from jackfield.errors import ConfigurationError
+from jackfield.hookspecs import hookimpl
+from jackfield_executors.elastic import Bounds, bounds_of, known_elsewhere
+from jackfield_executors.jobqueue import JobQueue
+from jackfield_executors.remote.agent import Agent
+from jackfield_executors.remote.checking import (
+    FROM_0,
+    FROM_1,
+    RESOURCES,
+    SECONDS,
+    TABLE,
+    Takes,
+    checked_options,
+    text,
+)
+from jackfield_executors.remote.disk_options import OPTIONS
+from jackfield_executors.remote.driver import AgentsExecutor
+from jackfield_executors.shares import checked_amounts
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from jackfield.abc import Executor
+    from jackfield_executors.remote.agent import Answer
+    from jackfield_executors.remote.link import Link
+    from jackfield_executors.remote.places import Home
+
+HELLO_S: Final = 30.0
+"""Seconds that an agent gets to start."""
+
+LATE_S: Final = 10.0
+"""Seconds that an answer of an agent may take, beyond those that the agent waits."""
+
+MESSAGE: Final = 500
+"""Characters of an error of the batch system that are kept."""
+
+LOOK_S: Final = 1.0
+"""Seconds between two looks whether Dask still has an agent that is waited for."""
+
+_JOBQUEUE: Final = {
+    "htcondor": "HTCondorCluster",
+    "lsf": "LSFCluster",
+    "oar": "OARCluster",
+    "pbs": "PBSCluster",
+    "sge": "SGECluster",
+    "slurm": "SLURMCluster",
+}
+"""What ``cluster`` may be beside ``local``, and its class in dask-jobqueue."""
+
+_STARTING: Final = ("cluster", "cluster_options", "jobs", "least", "most", "init")
+"""Options of clusters that are started here."""
+
+_DEFAULTS: Final[Mapping[str, Any]] = {
+    "address": None,
+    "cluster": "local",
+    "cluster_options": {},
+    "jobs": 1,
+    "least": 0,
+    "most": 1,
+    "init": 0,
+    "patience": 60.0,
+    "resources": {},
+    **OPTIONS,
+}
+
+_CLUSTERS: Final = ("local", *_JOBQUEUE)
+
+_TAKES: Final[Mapping[str, Takes]] = {
+    "address": text("a scheduler's address, 'tls://host:8786'"),
+    "cluster": (_CLUSTERS.__contains__, f"one of {', '.join(_CLUSTERS)}"),
+    "cluster_options": TABLE,
+    "jobs": FROM_1,
+    "least": FROM_0,
+    "most": FROM_1,
+    "init": FROM_0,
+    "patience": SECONDS,
+    "resources": RESOURCES,
+}
+
+
+@hookimpl
+def jackfield_create_executor(
+    kind: str, label: str, options: Mapping[str, Any]
+) -> Executor | None:
+    """Make the executor for a configuration's table with ``plugin = "dask"``."""
+    if kind != "dask":
+        return None
+    checked = _checked(label, options)
+    try:
+        import distributed  # noqa: F401
+    except ImportError:
+        raise _without(label, "distributed") from None
+    _need_keys(label, checked)
+    bounds = _bounds(label, options)
+    site = DaskSite(checked, elastic=bounds.elastic)
+    return AgentsExecutor(
+        label,
+        site,
+        patience=checked["patience"],
+        jobs=site if site.has_jobs else None,
+        bounds=bounds,
+        resources=checked["resources"],
+        **{name: checked[name] for name in OPTIONS},
+    )
+
+
+@hookimpl
+def jackfield_check_options(name: str, options: Mapping[str, Any]) -> bool:
+    """Check an executor's table, and whether the packages that it needs are there."""
+    checked = _checked(name, options)
+    kind = checked["cluster"]
+    if find_spec("distributed") is None:
+        raise _without(name, "distributed")
+    _need_keys(name, checked)
+    if kind != "local" and find_spec("dask_jobqueue") is None:
+        raise _without_jobqueue(name, kind)
+    return True
+
+
+def _need_keys(label: str, checked: Mapping[str, Any]) -> None:
+    """Refuse to start a cluster where nothing makes its keys: Dask comes without."""
+    closed = checked["cluster_options"].get("security", True) is True
+    if checked["address"] is None and closed and find_spec("cryptography") is None:
+        raise _without(label, "cryptography")
+
+
+def _without(label: str, package: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"Executor {label!r}: the plugin 'dask' needs the package {package}: "
+        f"pip install 'jackfield[dask]'"
+    )
+
+
+def _without_jobqueue(label: str, kind: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"Executor {label!r}: cluster = {kind!r} needs the package dask-jobqueue: "
+        f"pip install 'jackfield[jobqueue]'"
+    )
+
+
+def _checked(label: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options with their defaults.
+
+    Raises:
+        ConfigurationError: Names the executor, the option and what it takes.
+    """
+    checked = checked_options(
+        "dask", label, options, _DEFAULTS, _TAKES, elsewhere=known_elsewhere
+    )
+    starting = [name for name in _STARTING if name in options]
+    if "address" in options and starting:
+        raise ConfigurationError(
+            f"Executor {label!r}: 'address' is of a cluster that is there; it does not "
+            f"go with {starting[0]!r}, which is of one that is started."
+        )
+    _bounds(label, options)
+    checked["resources"] = checked_amounts(checked["resources"])
+    return checked
+
+
+def _bounds(label: str, options: Mapping[str, Any]) -> Bounds:
+    """Return how many jobs there may be."""
+    return bounds_of(label, options, fixed="jobs", most=1)
+
+
+class DaskAgent(Agent):
+    """An agent as an actor of Dask's.
+
+    Dask calls the plain methods of all actors of a worker on one thread. A method that
+    waits has to be a coroutine, or nothing else would be called meanwhile. It waits on
+    a thread of this agent's own, because those of ``asyncio.to_thread`` are few, and
+    for all agents of the worker.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        expected: str,
+        workers: int,
+        home: Home,
+        resources: Mapping[str, float],
+    ) -> None:
+        super().__init__(label, expected, workers, home, resources)
+        # One for a question, one for a question that the driver has given up, one to
+        # stop.
+        self._waiters = ThreadPoolExecutor(3, f"jackfield-{label}-waits")
+
+    async def wait(self, patience: float, seen: int) -> bytes:
+        """Return what ``take`` does, pickled: Dask looks into each item of a list."""
+        loop = asyncio.get_running_loop()
+        answer = await loop.run_in_executor(self._waiters, self.take, patience, seen)
+        return pickle.dumps(answer, 5)
+
+    def left(self, walltime: float) -> float:
+        """Return the seconds that are left of a job that lasts so many.
+
+        It began with the session that this process is in, which is that of its script.
+        """
+        import psutil
+
+        try:
+            began = psutil.Process(os.getsid(0)).create_time()
+        except psutil.Error:  # its leader is gone; this process began later
+            began = psutil.Process().create_time()
+        return float(walltime - (time.time() - began))
+
+    async def end(self) -> None:
+        """Do what ``stop`` does."""
+        await asyncio.get_running_loop().run_in_executor(self._waiters, self.stop)
+
+
+class DaskLink:
+    """The way to the agent on one worker of a cluster.
+
+    An ``ActorFuture`` of Dask's never gets a result if its worker is lost at a bad
+    moment, or if the client is closed meanwhile. So nothing here waits for one alone:
+    ``_result`` looks again and again whether Dask still has the actor.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        address: str,
+        future: Any,
+        workers: int,
+        *,
+        job: str = "",
+        walltime: float = math.inf,
+    ) -> None:
+        self.name: str = address
+        self.workers: int = workers
+        self.job: str = job
+        self.ends: float = math.inf
+        self._walltime = walltime
+        self._client = client
+        self._future = future  # of the actor; it is "finished" as long as it is there
+
+    def hello(self) -> str:
+        """Wait until the agent is there."""
+        with self._client.as_current():
+            self._agent = self._future.result(HELLO_S)
+            theirs = str(self._result(self._agent.hello(), HELLO_S))
+            if self._walltime < math.inf:
+                left = self._result(self._agent.left(self._walltime), HELLO_S)
+                self.ends = monotonic() + left
+            return theirs
+
+    def put(self, number: int, data: bytes) -> None:
+        """Send a message."""
+        self._agent.put(number, data)
+
+    def take(self, patience: float, seen: int) -> Answer:
+        """Wait for results."""
+        question = self._agent.wait(patience, seen)
+        answer: Answer = pickle.loads(self._result(question, patience + LATE_S))
+        return answer
+
+    def there(self) -> bool:
+        """Whether Dask still has the actor.
+
+        It has not if the worker is lost, nor if this client has lost the scheduler:
+        then the scheduler has dropped what it kept for the client.
+        """
+        return bool(self._future.status == "finished")
+
+    def stop(self) -> None:
+        """End the agent, and let Dask forget it."""
+        self._result(self._agent.end(), HELLO_S)
+        self._future.release()
+
+    def _result(self, answer: Any, limit: float) -> Any:
+        """Wait for an answer, as long as the actor is there.
+
+        Raises:
+            TimeoutError: There was none within so many seconds.
+            ConnectionError: The actor is gone.
+        """
+        deadline = monotonic() + limit
+        while True:
+            try:
+                return answer.result(LOOK_S)
+            except TimeoutError:
+                if not self.there():
+                    raise ConnectionError("Dask has lost its actor") from None
+                if monotonic() > deadline:
+                    raise
+
+
+class DaskSite:
+    """A Dask cluster: one that is there, or one that is started here.
+
+    Attributes:
+        has_jobs: Whether jobs are begun and ended here. They are workers of Dask's
+            where the cluster is one of this machine.
+    """
+
+    why: str = ""
+
+    def __init__(self, options: Mapping[str, Any], *, elastic: bool = False) -> None:
+        self._options = options
+        self._elastic = elastic
+        kind = "" if options["address"] else options["cluster"]
+        self.has_jobs: bool = kind in _JOBQUEUE or (kind == "local" and elastic)
+        self._queue = JobQueue(kind)
+        self._numbers = itertools.count(1)
+        # Those that are not ended, with their ids. Dask's own objects are not kept:
+        # a cluster cannot be closed while there is one of a job that runs.
+        self._jobs: dict[str, str | None] = {}
+        self._client: Any = None
+        self._cluster: Any = None
+        # Threads that lose agents change it too; each change is one call of a set's.
+        self._seen: set[str] = set()
+
+    def open(self, label: str, expected: str, home: Home, logs: Path) -> None:
+        """Start the cluster, if it is ours, and connect to it."""
+        from distributed import Client
+
+        self._arguments = label, expected, home
+        where = self._options["address"]
+        if where is None:
+            where = self._cluster = self._start(logs)
+        self._client = Client(where, set_as_default=False)  # type: ignore[no-untyped-call]  # it has no annotations
+        if self._cluster is not None and not self.has_jobs:
+            self._client.wait_for_workers(1, timeout=HELLO_S)
+
+    def _start(self, logs: Path) -> Any:
+        """Start a cluster, which only those with its own keys may connect to."""
+        kind = self._options["cluster"]
+        options: dict[str, Any] = {"security": True, **self._options["cluster_options"]}
+        if kind == "local":
+            from dask import config
+            from distributed import LocalCluster
+
+            elastic = {"n_workers": 0, "threads_per_worker": 1}
+            first = elastic if self._elastic else {"n_workers": 1}
+            local = {"dashboard_address": ":0", **first, **options}
+            # For its workers Dask would limit the threads of numerical libraries by
+            # variables of this process, which keep these values. Agents set their own.
+            with config.set({"distributed.nanny.pre-spawn-environ": {}}):
+                return LocalCluster(**local)  # type: ignore[no-untyped-call]  # as above
+        try:
+            jobqueue = import_module("dask_jobqueue")
+        except ImportError:
+            raise _without_jobqueue(self._arguments[0], kind) from None
+        options.setdefault("log_directory", str(logs))
+        return getattr(jobqueue, _JOBQUEUE[kind])(**options)
+
+    # -- jobs, which ``remote.crew`` asks for
+
+    @property
+    def size(self) -> int:
+        """How many threads the workers of one job have."""
+        return self._queue.threads(self._options["cluster_options"])
+
+    def begin(self, count: int) -> list[str]:
+        """Have jobs submitted, and wait for that.
+
+        Dask's own ``scale`` would ask again for those that are over by itself, under
+        their old names, and tell nobody what is wrong with them.
+        """
+        cluster, label = self._cluster, self._arguments[0]
+        names = [f"{label}-{next(self._numbers)}" for _ in range(count)]
+        cluster.worker_spec.update(dict.fromkeys(names, cluster.new_spec))
+        try:
+            cluster.sync(cluster._correct_state_internal)
+        except Exception as error:
+            from distributed import Status
+
+            for name in names:
+                job = cluster.workers.get(name)
+                if job is not None and job.status is Status.created:
+                    job.status = Status.failed  # or the cluster could not be closed
+                self.end(name)
+            raise ConnectionError(" ".join(str(error).split())[:MESSAGE]) from error
+        jobs = {name: cluster.workers.get(name) for name in names}
+        ids = {name: getattr(job, "job_id", None) for name, job in jobs.items()}
+        self._jobs.update(ids)
+        return names
+
+    def states(self) -> Mapping[str, str]:
+        """Tell which jobs there are."""
+        return self._queue.states(self._jobs)
+
+    def end(self, name: str) -> None:
+        """Have a job cancelled."""
+        self._jobs.pop(name, None)
+        self._cluster.worker_spec.pop(name, None)
+        self._cluster.scale(len(self._cluster.worker_spec))  # to what is left
+
+    def _job_of(self, name: str) -> str:
+        """Return the job of a worker: one of several has a number behind its name."""
+        if not self.has_jobs:
+            return ""
+        jobs = self._cluster.worker_spec
+        head = name.rpartition("-")[0]
+        return name if name in jobs or head not in jobs else head
+
+    def look(self) -> list[Link]:
+        """Start an agent on each worker that has none."""
+        from jackfield_executors.foreign.engine import ANSWER_S
+
+        identity = self._client.scheduler.identity
+        info = self._client.sync(identity, n_workers=-1, callback_timeout=ANSWER_S)
+        workers = info["workers"]
+        self._seen &= workers.keys()
+        links: list[Link] = []
+        label, expected, home = self._arguments
+        for address in workers.keys() - self._seen:
+            threads = int(workers[address]["nthreads"])
+            future = self._client.submit(
+                DaskAgent, label, expected, threads, home, self._options["resources"],
+                actor=True, pure=False, workers=[address],
+            )  # fmt: skip
+            self._seen.add(address)
+            job = self._job_of(str(workers[address]["name"]))
+            limit = self._queue.walltime(self._options["cluster_options"])
+            links.append(
+                DaskLink(
+                    self._client, address, future, threads, job=job, walltime=limit
+                )
+            )
+        return links
+
+    def forget(self, link: Link) -> None:
+        """Have the worker get another agent, if it is still there."""
+        self._seen.discard(link.name)
+
+    def close(self) -> None:
+        """Disconnect, and end the cluster if it is ours."""
+        if self._client is not None:
+            self._client.close()
+        if self._cluster is not None:
+            self._cluster.close()

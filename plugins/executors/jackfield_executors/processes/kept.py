@@ -1,0 +1,109 @@
+"""Large results in the driver: they stay packed until somebody reads them.
+
+Most large results are only handed on: the driver would unpickle one to pickle it again
+for the next worker. So it keeps the bytes as they came. A task that gets such a result
+in a worker is sent the same bytes, or finds them in memory that it shares (``shared``).
+Its value is made here when somebody asks for it, and then the bytes are dropped; from
+then on a worker is sent a copy of the value.
+"""
+
+from __future__ import annotations
+
+from threading import RLock
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+import jackfield_serialize as serialize
+from jackfield.abc import Kept
+from jackfield_executors.processes import shared
+from jackfield_executors.processes.shared import Segment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from jackfield_executors.processes.wire import Data
+
+T = TypeVar("T")
+
+Packed: TypeAlias = "tuple[Data, Sequence[Data]]"
+"""A pickle, and its buffers."""
+
+
+class PackedResult(Kept):
+    """A result as a worker has pickled it.
+
+    Args:
+        executor: The executor's label.
+        task: Name of the task's function, for messages.
+        packed: The segment that has it; or the pickle and its buffers, which belong to
+            the value that is made of it.
+        worker: Number of the worker that has made it.
+
+    Attributes:
+        segment: The segment that has it, if one does. It stays as long as this object:
+            calls that name it may be on their way to a worker.
+        worker: Number of the worker that has made it.
+    """
+
+    __slots__ = ("_error", "_lock", "_packed", "_task", "_value", "segment", "worker")
+
+    def __init__(
+        self, executor: str, task: str, packed: Packed | Segment, worker: int
+    ) -> None:
+        segment = packed if isinstance(packed, Segment) else None
+        parts = () if isinstance(packed, Segment) else (packed[0], *packed[1])
+        super().__init__(executor, segment.size if segment else sum(map(len, parts)))
+        self.segment: Segment | None = segment
+        self.worker: int = worker
+        self._task = task
+        self._packed: Packed | Segment | None = packed
+        self._lock = RLock()
+        self._error: Exception | None = None
+        self._value: Any = None
+
+    def fetch(self) -> Any:
+        """Return the value, unpickled at the first call.
+
+        Raises:
+            SerializationError: It cannot be unpickled.
+        """
+        with self._lock:
+            if self._packed is not None and self._error is None:
+                self._unpack(self._packed)
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+    def _unpack(self, packed: Packed | Segment) -> None:
+        data: Data
+        buffers: Sequence[Data]
+        if isinstance(packed, Segment):
+            try:
+                data, *buffers = packed.private()
+            except OSError as error:  # it may work another time
+                raise serialize.broken_result(self._task, error) from error
+        else:
+            data, buffers = packed
+        try:
+            self._value = serialize.loads(data, buffers)
+        except KeyboardInterrupt:  # it is meant for the script, which may ask again
+            raise
+        except BaseException as error:
+            self._error = serialize.broken_result(self._task, error)
+        else:
+            # After the value is there: a thread that pickles us just now, without the
+            # lock, finds one or the other.
+            self._packed = None
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        """Have a worker that unpickles this get the value."""
+        packed = self._packed
+        if packed is None:
+            return itself, (self._value,)
+        if isinstance(packed, Segment):
+            return shared.value_of, (packed.number,)
+        return shared.Nested(*packed).__reduce__()
+
+
+def itself(value: T) -> T:
+    """Return the value: what a result that was read is pickled as."""
+    return value

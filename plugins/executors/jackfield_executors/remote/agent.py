@@ -1,0 +1,394 @@
+"""The side of the worker: our own ``processes`` pool, inside a worker of an engine.
+
+The engine starts an agent, carries bytes to it and back, and tells when it is gone.
+What becomes of a task is what the pool does on one machine already: results come one by
+one, a walltime and a cancel kill, and a task that dies takes no other one with it.
+
+Nothing of a user is unpickled in the agent's own process. A call stays bytes until it
+is in a process of the pool, and so does its outcome until it is back in the driver.
+
+An agent that does not see the driver's disk has a directory of its own: with the
+project's modules (``shipping``), and with one directory for each call that has files
+(``parcels``). What tasks print and log goes home among the results.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import shutil
+import sys
+import tempfile
+import threading
+from collections import deque
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from jackfield.abc import ExecutorContext, Kept, Work
+from jackfield.clock import monotonic
+from jackfield.errors import TransferError
+from jackfield_executors.measured import Ran, to_send
+from jackfield_executors.processes.executor import ProcessExecutor
+from jackfield_executors.processes.options import parse_options
+from jackfield_executors.remote.fingerprint import fingerprint
+from jackfield_executors.remote.parcels import Returned, run_parcel
+from jackfield_executors.remote.places import Home, is_seen, told
+from jackfield_executors.remote.shipping import unpack, use
+from jackfield_executors.shares import CORES, NOTHING
+from jackfield_serialize import Packed, pack_error, run_packed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from jackfield.abc import Outcome
+    from jackfield_executors.remote.shipping import Code
+
+log: logging.Logger = logging.getLogger("jackfield.executors.remote")
+
+LEASE_S: Final = 30.0
+"""Seconds without a question of the driver's after which an agent takes it for dead."""
+
+GATHER_S: Final = 0.002
+"""Seconds that an answer waits for more results, if there are more calls to run."""
+
+MOST_PRINTED: Final = 1_000_000
+"""Characters of what tasks print and log that wait for a question of the driver's. What
+comes beyond that is dropped, and counted."""
+
+PRINTED: Final = -1
+"""In the place of a token: the result is what tasks have printed and logged meanwhile,
+as an outcome ``("printed", [(stream, text or record)])``."""
+
+END: Final = -1
+"""In the place of a call to be cancelled: the pool is to end, and what tasks have
+printed to be sent. The last result then has the outcome ``("silent",)``."""
+
+Result: TypeAlias = tuple[int, float, Packed, Ran | None, Returned | None]
+"""A call's token, the seconds that it took (0 if it did not end), its outcome, when and
+where it ran if that is known, and its files if it has any."""
+
+Answer: TypeAlias = tuple[int, int, list[Result]]
+"""The number of the next message that the agent waits for, the number of the first of
+these results, and the results."""
+
+
+CODE: Final = "code"
+LOGGED: Final = "log"
+
+
+class Printed:
+    """What tasks have printed and logged, up to a limit. Used under a lock."""
+
+    def __init__(self) -> None:
+        self._texts: list[tuple[str, str | bytes]] = []
+        self._size = 0
+        self._dropped = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._texts)
+
+    def add(self, stream: str, data: str | bytes) -> None:
+        """Keep a text of a stream, or a log record."""
+        if self._size > MOST_PRINTED:
+            self._dropped += len(data)
+            return
+        self._size += len(data)
+        self._texts.append((stream, data))
+
+    def as_result(self) -> Result:
+        """Return what there is, and begin anew."""
+        texts, dropped = self._texts, self._dropped
+        if dropped:
+            came = f"[{dropped} characters came too fast, and are not shown]\n"
+            texts.append(("stderr", came))
+        self._texts, self._size, self._dropped = [], 0, 0
+        return PRINTED, 0.0, ("printed", texts), None, None
+
+
+class AgentEndedError(Exception):
+    """The agent has ended, and with it what it was given."""
+
+
+class Agent:
+    """Runs calls for one driver. Its methods may be called on several threads.
+
+    ``post`` tells why messages and results have numbers. ``_order`` guards what
+    messages change; a thread that holds it may wait for ``_ready``, which guards the
+    results, but not the other way round. The pool decides between an outcome and a
+    cancel: it reports a work, or answers that it is cancelled.
+
+    Args:
+        label: The driver's executor, for messages.
+        expected: The driver's fingerprint. An agent that has another starts nothing.
+        workers: How many calls run at once.
+        home: Where the driver is.
+        resources: What it has of what works ask for, beyond a core for each of these.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        expected: str,
+        workers: int,
+        home: Home,
+        resources: Mapping[str, float] = NOTHING,
+    ) -> None:
+        self._label = label
+        self._workers = workers
+        self._sees = is_seen(home)
+        self._printed = Printed()
+        self._fits = fingerprint() == expected
+        self._ready = threading.Condition()
+        self._results: deque[Result] = deque()
+        self._first = 0  # the number of the first of these
+        self._order = threading.Lock()
+        self._next = 0  # the number of the message that is to be handled next
+        self._early: dict[int, bytes] = {}  # messages that have overtaken others
+        self._works: dict[int, Work] = {}
+        self._tokens: dict[Work, int] = {}
+        self._functions: dict[int, Callable[..., Any]] = {}
+        self._made: Path | None = None  # its directory, once something needed it
+        self._code = ("", "")  # where modules were unpacked, and their digest
+        self._no_code: TransferError | None = None  # why they were not
+        self._asked = monotonic()
+        self._stopped = threading.Event()
+        self._pool: ProcessExecutor | None = None
+        if self._fits:
+            options = {
+                "workers": workers,
+                "resources": {CORES: float(workers), **resources},
+                "initializer": enter,
+                "initargs": (home, self._sees),
+            }
+            add = self._add_printed
+            self._pool = ProcessExecutor(
+                parse_options(label, options), add, partial(add, LOGGED)
+            )
+            here = Path(tempfile.gettempdir())
+            self._pool.start(ExecutorContext(label, here, self._report))
+            name = f"jackfield-{label}-lease"
+            threading.Thread(target=self._keep, name=name, daemon=True).start()
+
+    def hello(self) -> str:
+        """Return what this process is, and whether it sees the driver's disk."""
+        return told(fingerprint(), sees=self._sees)
+
+    def put(self, number: int, data: bytes) -> None:
+        """Take a message, which may have come before, or before its turn."""
+        with self._order:
+            if number >= self._next:
+                self._early[number] = data
+            while (data := self._early.pop(self._next, b"")) != b"":
+                self._next += 1
+                self._handle(*pickle.loads(data))
+
+    def _handle(
+        self,
+        code: Code | None,
+        functions: dict[int, bytes],
+        calls: list[Any],
+        cancelled: int | None,
+    ) -> None:
+        """Keep code and functions, run calls, and stop one. ``_order`` is held."""
+        assert self._pool is not None
+        if code is not None:
+            self._unpack(*code)
+        for number, function in functions.items():
+            # One object for all its calls: so the pool sends it once, too.
+            self._functions[number] = partial(run_timed, function)
+        batch = []
+        for (
+            token,
+            task,
+            attempt,
+            name,
+            number,
+            walltime,
+            resources,
+            measure,
+            call,
+            parcel,
+        ) in calls:
+            timed = self._functions[number]
+            files = None
+            if parcel:
+                files = parcel, self._place_of(token)
+            args = call, self._code, files
+            work = Work(task, attempt, name, timed, args, {}, walltime, resources)
+            work.measure = measure
+            self._works[token] = work
+            self._tokens[work] = token
+            batch.append(work)
+        try:
+            if batch and self._no_code is None:
+                self._pool.submit(batch)
+        except Exception as error:
+            self._report([(work, error, None) for work in batch])
+        if self._no_code is not None:
+            self._report([(work, self._no_code, None) for work in batch])
+        if cancelled == END:
+            name = f"jackfield-{self._label}-end"
+            threading.Thread(target=self._end_pool, name=name, daemon=True).start()
+        elif cancelled is not None:
+            unwanted = self._works.get(cancelled)
+            if unwanted is not None and self._pool.cancel(unwanted):
+                self._works.pop(cancelled, None)
+                self._tokens.pop(unwanted, None)
+
+    def _directory(self) -> Path:
+        """Return the agent's own directory; made when it is needed. As ``_handle``."""
+        if self._made is None:
+            name = f"jackfield-{self._label}-"
+            self._made = Path(tempfile.mkdtemp(prefix=name))
+        return self._made
+
+    def _place_of(self, token: int) -> str:
+        """Return where a call's directory is to be; the call fails if it cannot be."""
+        try:
+            return str(self._directory() / str(token))
+        except OSError as error:
+            log.warning("There is no place for files: %s", error)
+            return f"{tempfile.gettempdir()}/jackfield-could-not-be-made/{token}"
+
+    def _unpack(self, digest: str, data: bytes) -> None:
+        """Have the project's modules here; calls fail until that has worked."""
+        self._no_code = None
+        try:
+            directory = self._directory() / CODE
+            unpack(data, directory)
+            self._code = str(directory), digest
+        except Exception as error:
+            reason = f"modules cannot be unpacked on a worker: {error}"
+            self._no_code = TransferError("the project", reason)
+
+    def take(self, patience: float, seen: int) -> Answer:
+        """Return results as soon as there are any, or none after so many seconds.
+
+        Args:
+            patience: Seconds.
+            seen: Results with lower numbers have been seen, and are not kept any more.
+
+        Raises:
+            AgentEndedError: After ``stop``.
+        """
+        with self._ready:
+            # Only a question shows that the driver lives, not the answer to one: this
+            # process may have been stopped since.
+            self._asked = monotonic()
+            while self._results and self._first < seen:
+                self._results.popleft()
+                self._first += 1
+            self._ready.wait_for(
+                lambda: self._results or self._printed or self._stopped.is_set(),
+                patience,
+            )
+            # With more in store, none of its workers waits for this answer.
+            self._ready.wait_for(lambda: len(self._works) <= self._workers, GATHER_S)
+            if self._stopped.is_set():
+                raise AgentEndedError("this agent has ended")
+            if self._printed:
+                self._results.append(self._printed.as_result())
+            return self._next, self._first, list(self._results)
+
+    def stop(self) -> None:
+        """Kill what runs, and wait until all processes have ended."""
+        with self._ready:
+            self._stopped.set()
+            self._ready.notify_all()  # somebody may wait for results
+        if self._pool is not None:
+            self._pool.shutdown(grace=0)
+        with self._order:
+            if self._made is not None:
+                shutil.rmtree(self._made, ignore_errors=True)
+
+    def _end_pool(self) -> None:
+        """End the pool, which waits for what is left in its workers' pipes."""
+        assert self._pool is not None
+        self._pool.shutdown(grace=0)
+        with self._ready:
+            if self._printed:
+                self._results.append(self._printed.as_result())
+            self._results.append((PRINTED, 0.0, ("silent",), None, None))
+            self._ready.notify_all()
+
+    def _report(self, outcomes: Sequence[Outcome]) -> None:
+        """Keep outcomes for the next ``take``. On the pool's thread, mostly."""
+        with self._ready:
+            for work, error, value in outcomes:
+                token = self._tokens.pop(work, None)
+                if token is None:
+                    continue
+                self._works.pop(token, None)
+                if isinstance(value, Kept):
+                    error, value = _read(value)  # noqa: PLW2901  (an outcome of its own)
+                if error is None:
+                    seconds, packed, returned = value
+                else:
+                    seconds, packed, returned = 0.0, pack_error(error), None
+                if work.args[2] is not None:
+                    shutil.rmtree(work.args[2][1], ignore_errors=True)
+                ran = None if work.ran is None else to_send(work.ran)
+                self._results.append((token, seconds, packed, ran, returned))
+            self._ready.notify_all()
+
+    def _add_printed(self, stream: str, data: str | bytes) -> None:
+        """Keep what tasks print and log for the next ``take``. On the pool's thread."""
+        with self._ready:
+            self._printed.add(stream, data)
+            self._ready.notify_all()
+
+    def _keep(self) -> None:
+        """End when the driver has asked for nothing for too long."""
+        while not self._stopped.wait(LEASE_S / 10):
+            if monotonic() - self._asked > LEASE_S:
+                log.warning("The driver is gone; its tasks are ended")
+                self.stop()
+
+
+def _read(kept: Kept) -> tuple[BaseException | None, Any]:
+    """Read a result that the pool has kept; return what that raises, and the value."""
+    try:
+        return None, kept.fetch()
+    except Exception as error:
+        return error, None
+
+
+def run_timed(
+    function: bytes,
+    call: bytes,
+    code: tuple[str, str],
+    files: tuple[bytes, str] | None,
+) -> tuple[float, Packed, Returned | None]:
+    """Run a call in a process of the pool; return how long it took, too.
+
+    Args:
+        function: See ``run_packed``, as for ``call``.
+        call: The arguments.
+        code: The directory of modules that were shipped, and their digest.
+        files: The call's parcel, and the directory to make for it.
+    """
+    start = perf_counter()
+    if code[0]:
+        use(*code)
+    if files is None:
+        packed = run_packed(function, call)
+        return perf_counter() - start, packed, None
+    parcel, directory = files
+    Path(directory).mkdir(0o700)
+    packed, returned = run_parcel(function, call, parcel, directory)
+    return perf_counter() - start, packed, returned
+
+
+def enter(home: Home, sees: bool) -> None:
+    """Go where the script is, and find its modules. The first call in each process."""
+    for logger, level in home[4].items():
+        logging.getLogger(logger).setLevel(level)
+    directory, path = home[:2]
+    if not sees or directory is None:
+        return
+    sys.path += [entry for entry in path if entry not in sys.path]
+    if Path(directory).is_dir():
+        os.chdir(directory)

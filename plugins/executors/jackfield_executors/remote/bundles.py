@@ -1,0 +1,127 @@
+"""Runs several calls as one task of an engine: the side of the worker.
+
+An engine takes a millisecond or two for a task, whatever the task does. So calls that
+are short travel together. What goes in and what comes out is made of built-in types, so
+that the engine's own pickling meets no object of a user.
+"""
+
+from __future__ import annotations
+
+import atexit
+import pickle
+import shutil
+import tempfile
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from jackfield_executors.measured import Ran, run_measured
+from jackfield_executors.remote.fingerprint import fingerprint
+from jackfield_executors.remote.parcels import Returned, run_parcel
+from jackfield_executors.remote.places import finds
+from jackfield_executors.remote.shipping import unpack, use
+from jackfield_executors.surroundings import Visit
+from jackfield_serialize import Packed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jackfield_executors.remote.shipping import Code
+
+Outcome: TypeAlias = tuple[Packed, Ran | None, Returned | None]
+"""A call's outcome, when and where it ran if that was asked for, and its files."""
+
+Answer: TypeAlias = tuple[str, str, list[Outcome], list[float]]
+"""The worker's fingerprint; ``"files"`` or ``"code"`` if it lacks these, and has run
+nothing; the outcomes of the first calls, and how many seconds each took. There are
+fewer outcomes than calls if time was up."""
+
+
+def run_bundle(
+    token: str,
+    expected: str,
+    home: tuple[str | None, str, str],
+    limit: float,
+    data: bytes,
+) -> Answer:
+    """Run calls one after another, and stop before the next one when time is up.
+
+    Args:
+        token: Different for each bundle. Some engines take equal calls for one call,
+            run it once and give its result to both.
+        expected: The driver's fingerprint. If this process has another, nothing is
+            unpickled, and no call runs.
+        home: The driver's directory, in which the calls run if this process sees the
+            driver's disk; its token file and the secret in it (see ``places``).
+        limit: Seconds after which no call begins any more. The first one always does.
+        data: The pickled modules that are needed, if any; whether the calls have their
+            files with them; functions; and calls. Each call is the index of its
+            function, its ``Work.measure``, its arguments and its parcel; function and
+            arguments come from ``jackfield_serialize``.
+    """
+    del token
+    mine = fingerprint()
+    outcomes: list[Outcome] = []
+    costs: list[float] = []
+    if mine != expected:
+        return mine, "", outcomes, costs
+    code, carried, functions, calls = pickle.loads(data)
+    directory, *seen = home
+    if not carried and not finds(*seen):
+        return mine, "files", outcomes, costs
+    if code is not None and not _has_code(home[2], code):
+        return mine, "code", outcomes, costs
+    visit = Visit(None if carried else directory)
+    start = before = perf_counter()
+    for index, measure, call, parcel in calls:
+        run = partial(_run, visit, functions[index], call, parcel)
+        outcomes.append(_measured(measure, run))
+        now = perf_counter()
+        costs.append(now - before)
+        before = now
+        if now - start > limit:
+            break
+    visit.leave()
+    return mine, "", outcomes, costs
+
+
+def _run(
+    visit: Visit, function: bytes, call: bytes, parcel: bytes
+) -> tuple[Packed, Returned | None]:
+    if not parcel:
+        return visit.run(function, call), None
+    with tempfile.TemporaryDirectory(prefix="jackfield-") as directory:
+        return run_parcel(function, call, parcel, directory, visit.run)
+
+
+def _measured(
+    measure: str | None, run: Callable[[], tuple[Packed, Returned | None]]
+) -> Outcome:
+    if not measure:
+        packed, returned = run()
+        return packed, None, returned
+    (packed, returned), ran = run_measured(measure, run)
+    return packed, ran, returned
+
+
+_codes: Final[dict[str, tuple[str, str]]] = {}
+"""Where modules were unpacked in this process, and their digest, by driver."""
+
+
+def _has_code(driver: str, code: Code) -> bool:
+    """Have a driver's modules in this process; false if they have to be sent."""
+    digest, data = code
+    if not digest:
+        return True
+    directory, present = _codes.get(driver, ("", ""))
+    if present != digest:
+        if not data:
+            return False
+        if not directory:
+            directory = tempfile.mkdtemp(prefix="jackfield-code-")
+            atexit.register(shutil.rmtree, directory, ignore_errors=True)
+        unpack(data, Path(directory))
+        _codes[driver] = directory, digest
+    use(directory, digest)
+    return True

@@ -1,0 +1,182 @@
+"""The driver's conversation with one agent: each message and each result counts once.
+
+What a link carries may get lost, come twice or overtake. So both sides number what they
+send, and keep it until the other side says that it is there:
+
+- ``Post`` numbers its messages. The agent handles them in that order, drops what it has
+  had, and says with each answer up to which number it has come. What it does not have
+  after some time is sent again; see ``RESEND_S``.
+- The agent numbers its results. It repeats them with each answer until the driver's
+  next question says up to which number they have been seen.
+
+The races, and who wins them:
+
+- *A call and its cancel.* ``cancel`` takes the work out of ``flying`` first, and sends
+  after that. ``send_calls`` leaves out what is not in ``flying``, and gives the message
+  its number under the same lock. So either the call is not sent, or its cancel has the
+  higher number, and finds it.
+- *A result and its cancel.* Whoever takes the work out of ``flying``, under the
+  executor's lock, has it. The other one finds nothing.
+- *An answer that comes too late.* Its question has been given up, and nobody reads it.
+  The next question asks for the same results again.
+- *An agent that was given up, and lives.* Its works have left ``flying`` and were
+  reported as lost. Nobody asks it any more, so its results reach nobody, and it ends
+  itself after ``LEASE_S``.
+- *An agent that has given its driver up.* It answers ``AgentEndedError`` for good, so
+  that its works fail at once.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+import pickle
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from jackfield.clock import monotonic
+from jackfield_executors.remote.agent import END, LEASE_S, AgentEndedError
+from jackfield_executors.shares import Shares
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from jackfield.abc import Work
+    from jackfield_executors.remote.agent import Result
+    from jackfield_executors.remote.carrying import Packed
+    from jackfield_executors.remote.link import Link
+    from jackfield_executors.remote.shipping import Code
+
+log: logging.Logger = logging.getLogger("jackfield.executors.remote")
+
+POLL_S: Final = 5.0
+"""Seconds that an agent waits for results before it answers that there are none."""
+
+SILENCE_S: Final = LEASE_S
+"""Seconds without an answer after which the driver takes an agent for gone."""
+
+RESEND_S: Final = 10.0
+"""Seconds after which a message that the agent does not have is sent again: so many and
+what it takes at ``SLOW``."""
+
+SLOW: Final = 1_000_000
+"""Bytes a second of a link that is slow, but not to be burdened with a second copy."""
+
+RETRY_S: Final = 0.2
+"""Seconds between a question that failed and the next one."""
+
+
+@dataclass(slots=True, eq=False)
+class Post:
+    """One agent, as the driver sees it.
+
+    Attributes:
+        link: The way to it.
+        flying: Works that it has, by token. Changed under the executor's lock.
+        sees: Whether it sees the driver's disk.
+        known: Numbers of functions that it has.
+        draining: Whether it gets no more works, because it is to go.
+        shares: What it has of what works ask for.
+        keeps: The work for which it keeps free what that asks for.
+        lasts: Seconds that it had left when it came, infinite if its job has no end.
+        code: Digest of the modules that it was sent.
+        packed: What is kept of calls that have files, by token.
+        silent: Set when the agent has said its last words.
+        load: Seconds that its works are expected to take together.
+        sending: Held while works are taken and sent, so that functions arrive before
+            the calls that need them.
+    """
+
+    link: Link
+    sees: bool = True
+    flying: dict[int, tuple[Work, float]] = field(default_factory=dict)
+    known: set[int] = field(default_factory=set)
+    draining: bool = False
+    shares: Shares = field(default_factory=lambda: Shares({}, 1))
+    keeps: Work | None = None
+    lasts: float = math.inf
+    code: str = ""
+    packed: dict[int, Packed] = field(default_factory=dict)
+    silent: threading.Event = field(default_factory=threading.Event)
+    load: float = 0.0
+    sending: threading.Lock = field(default_factory=threading.Lock)
+    # Guards the two below. No code of users runs under it, nor anything that waits.
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+    _unheard: dict[int, tuple[float, bytes]] = field(default_factory=dict)
+    # Only the thread that receives uses these.
+    _seen: int = 0
+    _heard: float = field(default_factory=monotonic)
+
+    def send_calls(
+        self, functions: dict[int, bytes], calls: list[Any], code: Code | None = None
+    ) -> None:
+        """Send modules, functions, and calls whose works are still in ``flying``."""
+        with self._lock:
+            calls = [call for call in calls if call[0] in self.flying]
+            if functions or calls or code:
+                self._send((code, functions, calls, None))
+
+    def send_cancel(self, token: int) -> None:
+        """Have a call stopped, whose work is in ``flying`` no more."""
+        with self._lock:
+            self._send((None, {}, [], token))
+
+    def send_end(self) -> None:
+        """Have the agent end its pool, and say its last words."""
+        with self._lock:
+            self._send((None, {}, [], END))
+
+    def _send(self, message: Any) -> None:
+        """Number a message, and send it. The lock is held."""
+        number, data = next(self._numbers), pickle.dumps(message, 5)
+        self._put(number, data)
+
+    def _put(self, number: int, data: bytes) -> None:
+        """Send a message, and note when to send it again."""
+        due = monotonic() + RESEND_S + len(data) / SLOW
+        self._unheard[number] = due, data
+        try:
+            self.link.put(number, data)
+        except Exception as error:  # it goes again, or ``receive`` finds the agent gone
+            log.debug("Message %d to %s: %r", number, self.link.name, error)
+
+    def receive(self, ended: threading.Event) -> Sequence[Result]:
+        """Wait for results that have not been seen; there may be none.
+
+        For one thread. After a question that failed it waits a moment, unless ``ended``
+        is set meanwhile.
+
+        Raises:
+            Exception: The agent is gone, or was not heard for ``SILENCE_S``.
+        """
+        try:
+            arrived, first, results = self.link.take(POLL_S, self._seen)
+        except AgentEndedError:
+            raise
+        except Exception as error:
+            silent = monotonic() - self._heard
+            if silent > SILENCE_S or not self.link.there():
+                raise
+            log.debug("No answer of %s for %.1f s: %r", self.link.name, silent, error)
+            ended.wait(RETRY_S)
+            return []
+        self._heard = monotonic()
+        fresh = results[self._seen - first :]
+        self._seen = first + len(results)
+        self._note(arrived)
+        return fresh
+
+    def _note(self, arrived: int) -> None:
+        """Drop the messages below a number; send again what the agent lacks."""
+        with self._lock:
+            now = monotonic()
+            for number, (due, data) in list(self._unheard.items()):
+                if number < arrived:
+                    del self._unheard[number]
+                elif due < now:
+                    self._put(number, data)
+                else:
+                    break  # those after it are not due, or wait for it

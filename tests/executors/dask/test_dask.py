@@ -1,0 +1,423 @@
+"""The plugin ``dask``: its options, its own clusters, and what dies on the way."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.executors import engines
+from tests.executors.engines import holding
+
+import jackfield as jf
+from jackfield.clock import monotonic
+from jackfield.errors import (
+    AppTimeout,
+    ConfigurationError,
+    EnvironmentMismatchError,
+    ExecutorError,
+    ExecutorLostError,
+    WorkerDiedError,
+    WorkerLostError,
+)
+from jackfield.events import Place
+from jackfield_executors import dask
+from jackfield_executors.dask import jackfield_check_options, jackfield_create_executor
+from jackfield_executors.remote import driver, post
+from jackfield_executors.remote.fingerprint import fingerprint
+from jackfield_testing import Harness
+from jackfield_testing.engines import command_of
+from jackfield_testing.executors import tasks
+from jackfield_testing.executors.end import within_limit
+from jackfield_testing.footprint import WAIT_S, alive, descendants, settled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jackfield.abc import Work
+
+pytest.importorskip("distributed", reason="pip install 'jackfield[dask]'")
+
+pytestmark = [
+    pytest.mark.xdist_group("dask"),
+    # Its sockets and loops end when they are collected.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
+LOCAL: dict[str, Any] = {
+    "plugin": "dask",
+    "cluster_options": {
+        "n_workers": 1,
+        "threads_per_worker": 2,
+        "silence_logs": "CRITICAL",
+    },
+}
+
+
+made = partial(engines.made, jackfield_create_executor, "dask")
+
+
+# -- Options
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"adress": "tcp://here:1"}, "did you mean 'address'"),
+        ({"cluster": "kubernetes"}, "must be one of local, htcondor"),
+        ({"jobs": 0}, "'jobs' must be a whole number from 1 on"),
+        ({"patience": "long"}, "'patience' must be a number of seconds"),
+        ({"address": "tcp://here:1", "jobs": 2}, "does not go with"),
+    ],
+)
+def test_a_wrong_option_is_named(options: dict[str, Any], named: str) -> None:
+    with pytest.raises(ConfigurationError, match=named):
+        made(options)
+
+
+def test_the_package_for_keys_is_asked_for_where_a_cluster_is_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    install = r"needs the package cryptography: pip install 'jackfield\[dask\]'"
+
+    with pytest.raises(ConfigurationError, match=install):
+        jackfield_check_options("far", {})
+    with pytest.raises(ConfigurationError, match=install):
+        jackfield_create_executor("dask", "far", {})
+    assert jackfield_check_options("far", {"address": "tcp://127.0.0.1:1"})
+    assert jackfield_check_options("far", {"cluster_options": {"security": False}})
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+
+    with pytest.raises(ConfigurationError, match=r"pip install 'jackfield\[dask\]'"):
+        made({})
+
+
+@pytest.mark.parametrize(
+    ("module", "options", "extra"),
+    [
+        ("distributed", {}, "dask"),
+        ("dask_jobqueue", {"cluster": "slurm"}, "jobqueue"),
+    ],
+)
+def test_a_check_names_a_missing_extra_before_anything_runs(
+    monkeypatch: pytest.MonkeyPatch, module: str, options: dict[str, Any], extra: str
+) -> None:
+    assert jackfield_check_options("tested", options)
+    monkeypatch.setitem(sys.modules, module, None)
+
+    with pytest.raises(ConfigurationError, match=rf"install 'jackfield\[{extra}\]'"):
+        jackfield_check_options("tested", options)
+
+
+def test_a_scheduler_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    from dask import config
+
+    far = made({"address": "tcp://127.0.0.1:1"})
+    with (
+        config.set({"distributed.comm.timeouts.connect": "1s"}),
+        pytest.raises(ExecutorError, match=r"'tested': its cluster cannot be used"),
+        Harness(far, tmp_path) as harness,
+    ):
+        harness.start()
+
+
+# -- A cluster of its own
+
+
+@jf.python_app
+def place() -> tuple[str, int]:
+    return str(Path.cwd()), os.getpid()
+
+
+@jf.python_app(walltime=0.5)
+def endless() -> None:
+    while True:
+        pass
+
+
+@jf.python_app
+def dying() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_cluster_of_its_own_limits_no_threads_of_the_driver(tmp_path: Path) -> None:
+    before = dict(os.environ)
+    with jf.load(run_dir=tmp_path / "runs", executors={"far": LOCAL}) as kernel:
+        assert kernel.submit(len, "abc").result(WAIT_S) == 3
+
+        # Two variables Dask sets in any case: they are for its own processes.
+        added = os.environ.keys() - {"PYTHONHASHSEED", "__DASK_PARENT_PID"}
+        assert added <= before.keys()
+        assert {name: os.environ[name] for name in added} == {
+            name: before[name] for name in added
+        }
+
+
+def test_a_whole_kernel_runs_on_a_cluster_of_its_own(tmp_path: Path) -> None:
+    with jf.load(run_dir=tmp_path / "runs", executors={"far": LOCAL}):
+        late, dead = endless(), dying()
+        places = [place() for _ in range(50)]
+
+        assert {one.result(WAIT_S)[0] for one in places} == {str(Path.cwd())}
+        assert os.getpid() not in {one.result()[1] for one in places}
+        assert isinstance(late.exception(WAIT_S), AppTimeout)
+        assert isinstance(dead.exception(WAIT_S), WorkerDiedError)
+    pids = {one.result()[1] for one in places}
+    assert settled(lambda: not any(map(alive, pids)), WAIT_S)
+
+
+def test_it_is_told_when_and_where_a_task_ran(tmp_path: Path) -> None:
+    with cluster(tmp_path) as (_, _, address), harness(address, tmp_path) as driven:
+        work = driven.work(tasks.process_id)
+        work.measure = "resources"
+        before = monotonic()
+        driven.submit_batch([work])
+
+        pid = driven.value(work)
+        assert work.ran is not None
+        place = Place._make(work.ran)
+        assert place.pid == pid
+        assert re.match(r"far-\d@tcp://127\.0\.0\.1:", place.worker)
+        assert before < place.began <= place.ended < monotonic()
+        assert place.memory
+
+
+def test_a_stranger_gets_no_connection(tmp_path: Path) -> None:
+    from distributed import Client, Security
+
+    options = {key: value for key, value in LOCAL.items() if key != "plugin"}
+    far = made(options)
+    with Harness(far, tmp_path).start() as harness:
+        assert harness.value(harness.submit(tasks.add, 40, 2)) == 42
+        address = far._site._cluster.scheduler_address  # type: ignore[attr-defined]  # no user needs it
+        assert address.startswith("tls://")
+
+        with pytest.raises(TypeError, match="TLS"):  # it has no key
+            Client(address, timeout=5, set_as_default=False)  # type: ignore[no-untyped-call]  # it has no annotations
+        stranger = Security.temporary()  # type: ignore[no-untyped-call]  # as above
+        with pytest.raises(OSError, match=r"timed out|SSL|certificate|connect"):
+            Client(  # type: ignore[no-untyped-call]  # as above
+                address, security=stranger, timeout=3, set_as_default=False
+            )
+
+
+# -- Deaths
+
+
+@contextmanager
+def cluster(tmp_path: Path) -> Iterator[tuple[Any, Any, Any]]:
+    """Start a scheduler and a worker as programs; give both, and the address."""
+    with scheduler() as (started, address), worker(address) as one:
+        yield started, one, address
+
+
+@contextmanager
+def scheduler() -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Start a scheduler as a program; give it, and its address."""
+    options = ["--host", "127.0.0.1", "--dashboard-address", ":0"]
+    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", *options]
+    with program([*command, "--port", "0"]) as started:
+        assert started.stderr is not None
+        address = next(
+            found[0]
+            for line in started.stderr
+            if (found := re.search(r"tcp://127\.0\.0\.1:\d+", line))
+        )
+        yield started, address
+
+
+@contextmanager
+def worker(
+    address: str, python: str = sys.executable
+) -> Iterator[subprocess.Popen[str]]:
+    command = [python, "-m", "distributed.cli.dask_worker", address]
+    options = ["--host", "127.0.0.1", "--dashboard-address", ":0", "--no-nanny"]
+    with program([*command, *options, "--nthreads", "2"]) as started:
+        yield started
+
+
+@contextmanager
+def program(command: list[str]) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as started:
+        try:
+            yield started
+        finally:
+            started.kill()
+
+
+@contextmanager
+def harness(address: str, tmp_path: Path) -> Iterator[Harness]:
+    far = made({"address": address, "patience": 2.0})
+    with Harness(far, tmp_path, "far").start() as one:
+        assert settled(lambda: one.executor.workers == 2, WAIT_S)
+        yield one
+
+
+def test_a_killed_worker_fails_what_it_had_and_no_process_is_left(
+    tmp_path: Path,
+) -> None:
+    with (
+        cluster(tmp_path) as (_, first, address),
+        harness(address, tmp_path) as driven,
+    ):
+        gate, held = holding(driven, tmp_path, ["a", "b"])
+        queued = driven.submit_each(tasks.add, range(20))
+        pids = [gate.process_of(name) for name in ("a", "b")]
+
+        with worker(address):
+            assert settled(lambda: driven.executor.workers == 4, WAIT_S)
+            first.kill()
+
+            for work in held:
+                error = driven.error(work)
+                assert isinstance(error, WorkerLostError)
+                assert "its worker tcp://127.0.0.1:" in str(error)
+            assert driven.values(queued) == list(range(20))
+            assert settled(lambda: not any(map(alive, pids)), WAIT_S)
+            within_limit(driven, None)
+
+
+def test_workers_that_are_all_killed_are_an_error_in_time(tmp_path: Path) -> None:
+    with (
+        cluster(tmp_path) as (_, killed, address),
+        harness(address, tmp_path) as driven,
+    ):
+        _, works = holding(driven, tmp_path, ["a", "b"])
+        works += driven.submit_each(tasks.add, range(20))
+
+        killed.kill()
+
+        for work in works:
+            assert isinstance(driven.error(work), WorkerLostError | ExecutorLostError)
+        within_limit(driven, None)
+
+
+def test_a_killed_scheduler_is_an_error_in_time(tmp_path: Path) -> None:
+    with (
+        cluster(tmp_path) as (killed, _, address),
+        harness(address, tmp_path) as driven,
+    ):
+        _, works = holding(driven, tmp_path, map(str, range(20)))
+
+        killed.kill()
+
+        for work in works:
+            assert isinstance(driven.error(work), ExecutorError)
+        within_limit(driven, None)
+
+
+@contextmanager
+def stopped_agent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Harness, list[Work], subprocess.Popen[str]]]:
+    """Stop an agent, but not the processes of its two tasks, which end meanwhile."""
+    monkeypatch.setattr(post, "POLL_S", 0.5)
+    monkeypatch.setattr(dask, "LATE_S", 0.5)
+    with (
+        cluster(tmp_path) as (_, stopped, address),
+        harness(address, tmp_path) as driven,
+    ):
+        gate, held = holding(driven, tmp_path, ["a", "b"])
+        stopped.send_signal(signal.SIGSTOP)
+        driven.cleanups.append(lambda: stopped.send_signal(signal.SIGCONT))
+        gate.open()
+        yield driven, held, stopped
+
+
+def test_results_of_an_agent_that_was_stopped_count_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "jackfield.executors.remote")
+    with stopped_agent(tmp_path, monkeypatch) as (driven, held, stopped):
+        assert settled(lambda: caplog.text.count("No answer of") > 1, WAIT_S)
+        stopped.send_signal(signal.SIGCONT)
+
+        assert driven.values(held) == ["a", "b"]
+        assert driven.values(driven.submit_each(tasks.add, range(20))) == [*range(20)]
+
+
+def test_late_results_of_an_agent_that_was_given_up_are_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(post, "SILENCE_S", 1.0)
+    with stopped_agent(tmp_path, monkeypatch) as (driven, held, stopped):
+        for work in held:
+            assert isinstance(driven.error(work), WorkerLostError)
+        stopped.send_signal(signal.SIGCONT)
+
+        # The worker gets another agent; what the first one has is asked for by nobody.
+        assert settled(lambda: driven.executor.workers == 2, WAIT_S)
+        assert driven.values(driven.submit_each(tasks.add, range(20))) == [*range(20)]
+
+
+def test_a_killed_driver_leaves_no_process(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(engines.driver(LOCAL))
+    started = tmp_path / "started"
+    before = descendants()
+    with subprocess.Popen([sys.executable, str(script), str(started)]) as killed:
+        try:
+            assert settled(started.exists, WAIT_S)
+            processes = descendants() - before | {int(started.read_text())}
+            assert any("forkserver" in command_of(pid) for pid in processes)
+        finally:
+            killed.kill()
+
+    assert settled(lambda: not any(map(alive, processes)), WAIT_S)
+
+
+def test_a_worker_of_another_kind_runs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = "CPython 3.99, wire 1, cloudpickle 9.9"
+    monkeypatch.setattr(driver, "fingerprint", lambda: other)
+    with cluster(tmp_path) as (_, _, address):
+        one = made({"address": address, "patience": 2.0})
+        tested = Harness(one, tmp_path, "far")
+
+        def run() -> None:
+            # The worker may come after the look at the start; then works are told.
+            tested.start()
+            tested.value(tested.submit(tasks.add, 1))
+
+        with pytest.raises(EnvironmentMismatchError, match=f"this process is {other}"):
+            run()
+        one.shutdown(grace=0)
+
+
+def test_a_worker_of_another_python_runs_nothing(tmp_path: Path) -> None:
+    python = os.environ.get("TEST_OTHER_PYTHON")
+    if python is None:
+        pytest.skip("TEST_OTHER_PYTHON names no other Python with jackfield[dask]")
+    command = [python, "-c", "from jackfield_executors.remote.fingerprint import *; "]
+    command[-1] += "print(fingerprint())"
+    theirs = subprocess.run(
+        command, capture_output=True, text=True, check=True
+    ).stdout.strip()
+    assert theirs != fingerprint()
+
+    with scheduler() as (_, address), worker(address, python):
+        one = made({"address": address, "patience": 2.0})
+        tested = Harness(one, tmp_path, "far")
+
+        def run() -> None:
+            # The worker may come after the look at the start; then works are told.
+            tested.start()
+            tested.value(tested.submit(tasks.add, 1))
+
+        with pytest.raises(EnvironmentMismatchError) as caught:
+            run()
+        assert theirs in str(caught.value)
+        assert fingerprint() in str(caught.value)
+        one.shutdown(grace=0)

@@ -1,0 +1,72 @@
+"""What batch systems write, read."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jackfield.errors import ConfigurationError
+from jackfield_executors.dask import jackfield_check_options
+from jackfield_executors.jobqueue import JobQueue, seconds_of
+
+pytest.importorskip("dask", reason="pip install 'jackfield[dask]'")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("02:00:00", 7200),
+        ("1-12:00:00", 129_600),
+        ("1-12", 129_600),
+        ("01:30", 90),
+        ("90", 5400),
+        (90, 5400),
+        ("0", math.inf),
+        ("UNLIMITED", math.inf),
+        (None, math.inf),
+    ],
+)
+def test_walltimes_are_read(text: Any, seconds: float) -> None:
+    assert seconds_of(text, "slurm") == seconds
+
+
+def test_of_two_numbers_lsf_means_hours_and_minutes() -> None:
+    assert seconds_of("01:30", "lsf") == 5400
+
+
+def test_what_slurm_says_of_jobs_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    squeue = tmp_path / "squeue"
+    squeue.write_text(
+        "#!/bin/sh\necho '7|PENDING|Resources'; echo '8|RUNNING|None'; "
+        "echo '9|COMPLETING|None'; echo '70|RUNNING|None'\n"
+    )
+    squeue.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    ids = {"a": "7", "b": "8", "c": "9", "d": "10", "e": None}
+
+    assert JobQueue("slurm").states(ids) == {
+        "a": "job 7 is pending (Resources)",
+        "b": "",
+        "e": "it is being submitted",
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"max_blocks": 3}, "no option 'max_blocks'; here that is most"),
+        ({"walltime": "01:00"}, "that is walltime in cluster_options"),
+        ({"jobs": 2, "most": 3}, "'jobs' fixes it"),
+        ({"least": 3, "most": 2}, "least <= init <= most"),
+        ({"most": 0}, "'most' must be a whole number from 1 on"),
+        ({"address": "tls://x:1", "most": 2}, "does not go with 'most'"),
+    ],
+)
+def test_wrong_bounds_and_names_of_parsls_are_told(options: Any, told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        jackfield_check_options("far", options)

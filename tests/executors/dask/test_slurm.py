@@ -1,0 +1,281 @@
+"""Jobs of a real Slurm, of one node, which is started for these tests."""
+
+from __future__ import annotations
+
+import gc
+import grp
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import jackfield as jf
+from jackfield.errors import WorkerLostError
+from jackfield_testing.footprint import WAIT_S, alive, settled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytest.importorskip("dask_jobqueue", reason="pip install 'jackfield[jobqueue]'")
+
+PROGRAMS = ("slurmctld", "slurmd", "sbatch", "squeue", "scancel", "munged")
+
+pytestmark = [
+    pytest.mark.xdist_group("dask"),
+    pytest.mark.skipif(
+        os.geteuid() != 0 or not all(map(shutil.which, PROGRAMS)),
+        reason="needs root, and apt-get install slurmctld slurmd slurm-client munge "
+        "slurm-wlm-basic-plugins",
+    ),
+    # Dask's sockets and loops end when they are collected.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
+CONFIGURATION = """\
+ClusterName=tests
+SlurmctldHost={host}(127.0.0.1)
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+AuthInfo=socket={here}/munge/socket
+CredType=cred/munge
+StateSaveLocation={here}/state
+SlurmdSpoolDir={here}/spool
+SlurmctldPidFile={here}/slurmctld.pid
+SlurmdPidFile={here}/slurmd.pid
+SlurmctldLogFile={here}/slurmctld.log
+SlurmdLogFile={here}/slurmd.log
+SlurmctldPort={port}
+SlurmdPort={other_port}
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/none
+SwitchType=switch/none
+MpiDefault=none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+ReturnToService=2
+SchedulerParameters=sched_interval=1,batch_sched_delay=0
+KillWait=5
+NodeName={host} NodeAddr=127.0.0.1 CPUs={cores} RealMemory=1000
+PartitionName=debug Nodes={host} Default=YES State=UP
+"""
+
+
+def free_ports() -> tuple[int, int]:
+    with socket.create_server(("", 0)) as one, socket.create_server(("", 0)) as other:
+        return one.getsockname()[1], other.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Start munge and Slurm; give their directory. They end with the module."""
+    # The path of munge's socket has to be short.
+    here = Path("/tmp", f"jackfield-slurm-{secrets.token_hex(4)}")
+    for name in ("state", "spool", "munge"):
+        (here / name).mkdir(parents=True)
+    key = here / "munge" / "key"
+    key.write_bytes(secrets.token_bytes(1024))
+    key.chmod(0o400)
+    owner = pwd.getpwnam("munge").pw_uid, grp.getgrnam("munge").gr_gid
+    for path in (here / "munge", key):
+        os.chown(path, *owner)
+    port, other_port = free_ports()
+    host = socket.gethostname().partition(".")[0]
+    configuration = here / "slurm.conf"
+    configuration.write_text(
+        CONFIGURATION.format(
+            host=host, here=here, port=port, other_port=other_port, cores=os.cpu_count()
+        )
+    )
+    daemons = [
+        ["runuser", "-u", "munge", "--", "munged", "--foreground", "--force",
+         f"--socket={here}/munge/socket", f"--key-file={key}",
+         f"--pid-file={here}/munge/pid", f"--log-file={here}/munge/log",
+         f"--seed-file={here}/munge/seed"],
+        ["slurmctld", "-D", "-f", str(configuration)],
+        ["slurmd", "-D", "-f", str(configuration), "-N", host],
+    ]  # fmt: skip
+    started = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SLURM_CONF", str(configuration))
+        try:
+            for command in daemons:
+                started.append(
+                    subprocess.Popen(
+                        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+                    )
+                )
+                if len(started) == 1:
+                    assert settled((here / "munge" / "socket").exists, WAIT_S)
+            assert settled(lambda: "idle" in output("sinfo", "-h", "-o", "%T"), WAIT_S)
+            yield here
+        finally:
+            for daemon in reversed(started):
+                daemon.send_signal(signal.SIGTERM)
+                daemon.wait(WAIT_S)
+            gc.collect()  # files in there that dask-jobqueue has not closed
+            shutil.rmtree(here)
+
+
+def output(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout
+
+
+def nodes(slurm: Path, **options: Any) -> dict[str, Any]:
+    return {
+        "plugin": "dask",
+        "cluster": "slurm",
+        "patience": 2.0,
+        "cluster_options": {
+            "cores": 2,
+            "processes": 1,
+            "memory": "500 MB",
+            "walltime": "00:05:00",
+            "interface": "lo",
+            "python": sys.executable,
+            "scheduler_options": {"dashboard_address": ":0"},
+            "shared_temp_directory": str(slurm),  # of the keys
+        },
+        **options,
+    }
+
+
+@jf.python_app
+def job(_: int) -> tuple[str | None, int]:
+    return os.environ.get("SLURM_JOB_ID"), os.getpid()
+
+
+@jf.python_app
+def hold(path: Path) -> None:
+    import time
+
+    path.write_text(str(os.getpid()))
+    time.sleep(600)
+
+
+def test_tasks_run_in_a_job_and_the_job_ends(slurm: Path, tmp_path: Path) -> None:
+    run_dir = tmp_path / "runs"
+    with jf.load(run_dir=run_dir, executors={"nodes": nodes(slurm)}):
+        ran = [job(n) for n in range(50)]
+
+        jobs = {one.result(2 * WAIT_S)[0] for one in ran}
+        assert len(jobs) == 1
+        assert None not in jobs
+
+    assert list(run_dir.glob("*/nodes/*.out"))
+    assert settled(lambda: not output("squeue", "-h"), WAIT_S)
+    assert not any(alive(one.result()[1]) for one in ran)
+
+
+def test_a_job_that_is_cancelled_fails_what_it_had(slurm: Path, tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    with jf.load(run_dir=tmp_path / "runs", executors={"nodes": nodes(slurm)}):
+        held = hold(started)
+        assert settled(lambda: started.exists() and started.read_text() != "", WAIT_S)
+
+        output("scancel", "--user=root")
+
+        assert isinstance(held.exception(WAIT_S), WorkerLostError)
+    pid = int(started.read_text())
+    assert settled(lambda: not alive(pid), WAIT_S)
+
+
+@jf.python_app(retries=2)
+def gated(gate: Path, number: int) -> tuple[str | None, int]:
+    """Tell in which job this runs, when the gate is open."""
+    import time
+
+    job = os.environ.get("SLURM_JOB_ID")
+    with (gate.parent / f"{number}.tries").open("a") as file:
+        file.write(f"{job}\n")
+    while not gate.exists():
+        time.sleep(0.01)
+    return job, number
+
+
+def tries(directory: Path, number: int) -> list[str]:
+    path = directory / f"{number}.tries"
+    return path.read_text().split() if path.exists() else []
+
+
+def one_core(slurm: Path, jobs: int) -> dict[str, Any]:
+    table = nodes(slurm, jobs=jobs)
+    table["cluster_options"]["cores"] = 1
+    return table
+
+
+def test_tasks_of_a_cancelled_job_are_run_again_in_another(
+    slurm: Path, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    with jf.load(run_dir=tmp_path / "runs", executors={"nodes": one_core(slurm, 2)}):
+        both = [gated(gate, n) for n in range(2)]
+        assert settled(lambda: all(tries(tmp_path, n) for n in range(2)), 2 * WAIT_S)
+        (cancelled,), (other,) = (tries(tmp_path, n) for n in range(2))
+        assert cancelled != other
+
+        output("scancel", cancelled)
+        assert settled(lambda: cancelled not in output("squeue", "-h"), WAIT_S)
+        gate.touch()
+
+        assert [one.result(WAIT_S) for one in both] == [(other, 0), (other, 1)]
+    assert [tries(tmp_path, n) for n in range(2)] == [[cancelled, other], [other]]
+
+
+@pytest.mark.slow
+def test_a_job_that_is_queued_again_is_lost_in_time(
+    slurm: Path, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    table = one_core(slurm, 1)
+    table["cluster_options"]["job_extra_directives"] = ["--requeue"]
+    with jf.load(run_dir=tmp_path / "runs", executors={"nodes": table}):
+        held = [gated(gate, n) for n in range(3)]
+        assert settled(lambda: bool(tries(tmp_path, 0)), 2 * WAIT_S)
+        (job_id,) = tries(tmp_path, 0)
+
+        output("scontrol", "requeue", job_id)
+        gate.touch()
+
+        # dask-jobqueue cancels a job whose worker is gone, also one that will be back.
+        for task in held:
+            error = task.exception(2 * WAIT_S)
+            assert error is None or isinstance(error, WorkerLostError)
+    assert settled(lambda: not output("squeue", "-h"), WAIT_S)
+
+
+def test_jobs_come_and_go_as_they_are_needed(slurm: Path, tmp_path: Path) -> None:
+    options = {"least": 0, "most": 1}
+    executors = {"nodes": nodes(slurm, **options)}
+    quick = {"scaling": {"idle": 0.5}}
+    with jf.load(run_dir=tmp_path / "r", executors=executors, use_plugins=quick):
+        before = output("squeue", "-h", "-o", "%i").split()  # of other tests, ending
+
+        first = {one.result(2 * WAIT_S)[0] for one in [job(n) for n in range(20)]}
+        assert settled(lambda: not output("squeue", "-h"), WAIT_S)
+        second = job(20).result(2 * WAIT_S)[0]
+
+        assert first.isdisjoint({None, second, *before})
+
+
+def test_a_job_that_is_cancelled_is_asked_for_again(
+    slurm: Path, tmp_path: Path
+) -> None:
+    with jf.load(run_dir=tmp_path / "runs", executors={"nodes": nodes(slurm)}):
+        first = job(0).result(2 * WAIT_S)[0]
+        output("scancel", str(first))
+
+        second = job.options(retries=3)(1).result(2 * WAIT_S)[0]
+        while second == first:  # it was not gone yet
+            second = job.options(retries=3)(1).result(2 * WAIT_S)[0]
+        assert second is not None

@@ -1,0 +1,305 @@
+"""The plugin ``ray``: its options, its own cluster, and what dies on the way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.executors import engines
+from tests.executors.engines import holding
+
+import jackfield as jf
+from jackfield.errors import (
+    AppTimeout,
+    ConfigurationError,
+    ExecutorError,
+    ExecutorLostError,
+    WorkerDiedError,
+    WorkerLostError,
+)
+from jackfield_executors.ray import jackfield_create_executor
+from jackfield_testing import Harness
+from jackfield_testing.engines import RayCluster, command_of, in_session, part
+from jackfield_testing.executors import tasks
+from jackfield_testing.executors.end import within_limit
+from jackfield_testing.footprint import WAIT_S, alive, descendants, settled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+pytest.importorskip("ray", reason="pip install 'jackfield[ray]'")
+
+pytestmark = pytest.mark.xdist_group("ray")
+
+PATIENCE_S = 3.0
+REPLACED_S = 20.0
+"""Patience of executors that get another agent, which takes Ray a while."""
+
+TABLE = {"plugin": "ray", "cluster_options": {"num_cpus": 2}}
+
+made = partial(engines.made, jackfield_create_executor, "ray")
+
+
+# -- Options
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"adress": "here:1"}, "did you mean 'address'"),
+        ({"agents": 2, "most": 3}, "'agents' fixes it"),
+        ({"least": 3, "most": 2}, "least <= init <= most must hold"),
+        ({"agents": 0}, "'agents' must be a whole number from 1 on"),
+        ({"agent_options": 4}, "'agent_options' must be a table"),
+        ({"patience": "long"}, "'patience' must be a number of seconds"),
+    ],
+)
+def test_a_wrong_option_is_named(options: dict[str, Any], named: str) -> None:
+    with pytest.raises(ConfigurationError, match=named):
+        made(options)
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+
+    with pytest.raises(ConfigurationError, match=r"pip install 'jackfield\[ray\]'"):
+        made({})
+
+
+# -- A cluster of its own
+
+
+@jf.python_app
+def place() -> tuple[str, int]:
+    return str(Path.cwd()), os.getpid()
+
+
+@jf.python_app(walltime=0.5)
+def endless() -> None:
+    while True:
+        pass
+
+
+@jf.python_app
+def dying() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def directories() -> set[Path]:
+    return set(Path("/tmp").glob("jackfield-ray-*"))
+
+
+def test_a_whole_kernel_runs_on_a_cluster_of_its_own(tmp_path: Path) -> None:
+    before, files = descendants(), directories()
+    home = Path.home() / ".ray"
+    had_one = home.exists()
+    with jf.load(run_dir=tmp_path / "runs", executors={"far": TABLE}):
+        late, dead = endless(), dying()
+        places = [place() for _ in range(50)]
+
+        assert {one.result(WAIT_S)[0] for one in places} == {str(Path.cwd())}
+        assert isinstance(late.exception(WAIT_S), AppTimeout)
+        assert isinstance(dead.exception(WAIT_S), WorkerDiedError)
+        started = descendants() - before
+        assert any("raylet" in command_of(pid) for pid in started)
+
+    assert settled(lambda: not any(map(alive, started)), WAIT_S)
+    assert settled(lambda: directories() <= files, WAIT_S)
+    assert home.exists() == had_one
+    assert list(tmp_path.glob("runs/*/far/ray/gcs_server.out"))
+
+
+def test_agents_come_and_go_by_need(tmp_path: Path) -> None:
+    executor = made({"cluster_options": {"num_cpus": 2}, "most": 2})
+    quick = {"scaling": {"idle": 0.1}}
+    config = jf.Config(
+        executors={"far": executor},
+        run_dir=tmp_path,
+        use_plugins=quick,
+        scale_period=0.2,
+    )
+    with jf.load(config):
+        assert executor.workers == 0
+
+        assert place().result(2 * WAIT_S)[0] == str(Path.cwd())
+        assert settled(lambda: executor.workers == 0, WAIT_S)
+
+        futures = [place() for _ in range(8)]
+        found = {future.result(2 * WAIT_S)[0] for future in futures}
+        assert found == {str(Path.cwd())}
+
+
+def test_a_killed_driver_leaves_nothing(tmp_path: Path) -> None:
+    files = directories()
+    script, started = tmp_path / "script.py", tmp_path / "started"
+    script.write_text(engines.driver(TABLE))
+    with subprocess.Popen([sys.executable, str(script), str(started)]) as killed:
+        try:
+            assert settled(started.exists, WAIT_S)
+            (host,) = [pid for pid in descendants() if "RayEngine" in command_of(pid)]
+            processes = {*in_session(host), int(started.read_text())}
+            assert any("raylet" in command_of(pid) for pid in processes)
+        finally:
+            killed.kill()
+
+    assert settled(lambda: not any(map(alive, processes)), WAIT_S)
+    assert settled(lambda: directories() <= files, WAIT_S)
+
+
+# -- A cluster that is there
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[RayCluster]:
+    one = RayCluster()
+    with one.head(20), pytest.MonkeyPatch.context() as patch:
+        for name, value in one.environment.items():
+            patch.setenv(name, value)
+        yield one
+
+
+@pytest.fixture
+def driven(cluster: RayCluster, tmp_path: Path) -> Iterator[Harness]:
+    options = {"address": cluster.address, "agents": 1, "patience": REPLACED_S}
+    far = made({**options, "agent_options": {"num_cpus": 2}})
+    with Harness(far, tmp_path, "far").start() as harness:
+        assert settled(lambda: harness.executor.workers == 2, WAIT_S)
+        yield harness
+
+
+def actor(harness: Harness) -> int:
+    """Return the process of the agent: the parent's parent of a task's."""
+    pid = int(harness.value(harness.submit(os.getpid)))
+    while "ray::" not in command_of(pid):
+        text = Path(f"/proc/{pid}/stat").read_text()
+        pid = int(text.rpartition(")")[2].split()[1])
+    return pid
+
+
+def test_a_killed_agent_fails_what_it_had_and_is_replaced(
+    driven: Harness, tmp_path: Path
+) -> None:
+    killed = actor(driven)
+    gate, held = holding(driven, tmp_path, ["a", "b"])
+    queued = driven.submit_each(tasks.add, range(20))
+    pids = [gate.process_of(name) for name in ("a", "b")]
+
+    os.kill(killed, signal.SIGKILL)
+
+    for work in held:
+        assert isinstance(driven.error(work), WorkerLostError)
+    for work in queued:  # some may have been in the agent's store
+        error = driven.error(work)
+        assert error is None or isinstance(error, WorkerLostError)
+    assert settled(lambda: not any(map(alive, pids)), WAIT_S)
+    assert settled(lambda: driven.executor.workers == 2, WAIT_S)
+    assert driven.values(driven.submit_each(tasks.add, range(20))) == [*range(20)]
+    within_limit(driven, None)
+
+
+def test_a_killed_host_is_an_error_in_time(driven: Harness, tmp_path: Path) -> None:
+    gate, works = holding(driven, tmp_path, map(str, range(20)))
+    pids = [gate.process_of(name) for name in ("0", "1")]
+    (host,) = [pid for pid in descendants() if "RayEngine" in command_of(pid)]
+
+    os.kill(host, signal.SIGKILL)
+
+    for work in works:
+        assert isinstance(driven.error(work), WorkerLostError | ExecutorLostError)
+    assert driven.executor.workers == 0
+    assert settled(lambda: not any(map(alive, pids)), WAIT_S)
+    within_limit(driven, None)
+
+
+@pytest.mark.slow
+def test_agents_that_wait_for_cpus_are_told_and_waited_for(
+    cluster: RayCluster, tmp_path: Path, caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    from jackfield_executors.ray import site
+
+    monkeypatch.setattr(site, "FIRST_S", 0.1)
+    options = {"address": cluster.address, "agents": 1, "patience": 0.0}
+    far = made({**options, "agent_options": {"num_cpus": 30}})
+    with Harness(far, tmp_path, "far").start() as harness:
+        work = harness.submit(tasks.add, 40, 2)
+
+        assert settled(lambda: "wait for 30 CPUs" in caplog.text, WAIT_S)
+        assert "Ray has 20 of 20 free" in caplog.text
+        with cluster.node(30):
+            assert harness.value(work) == 42
+
+
+# -- Deaths that take long to be found
+
+
+@pytest.mark.slow
+def test_a_killed_node_fails_what_it_had(cluster: RayCluster, tmp_path: Path) -> None:
+    options = {"address": cluster.address, "agents": 1, "patience": PATIENCE_S}
+    needs = {"num_cpus": 2, "resources": {"doomed": 1}}
+    with cluster.node(2, doomed=1) as node:
+        far = made({**options, "agent_options": needs})
+        with Harness(far, tmp_path, "far").start() as harness:
+            assert settled(lambda: harness.executor.workers == 2, WAIT_S)
+            gate, held = holding(harness, tmp_path, ["a", "b", "c"])
+            pids = [gate.process_of(name) for name in ("a", "b")]
+
+            os.kill(part(node, "raylet"), signal.SIGKILL)
+
+            for work in held:
+                error = harness.error(work)
+                assert isinstance(error, WorkerLostError | ExecutorLostError)
+            assert settled(lambda: not any(map(alive, pids)), WAIT_S)
+            within_limit(harness, None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["gcs_server", "raylet"])
+def test_a_killed_head_ends_the_run_with_errors_or_results(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = RayCluster()
+    for variable, value in one.environment.items():
+        monkeypatch.setenv(variable, value)
+    with one.head(2) as head:
+        far = made({"address": one.address, "patience": PATIENCE_S})
+        with Harness(far, tmp_path, "far").start() as harness:
+            assert settled(lambda: harness.executor.workers == 2, WAIT_S)
+            _, held = holding(harness, tmp_path, ["a", "b", "c"])
+
+            os.kill(part(head, name), signal.SIGKILL)
+
+            # Without the control store, agents go on until the client gives up, which
+            # takes a minute.
+            harness.wait(held, 3 * WAIT_S)
+            for work in held:
+                assert isinstance(harness.error(work), ExecutorError)
+            within_limit(harness, None)
+
+
+@pytest.mark.slow
+def test_results_of_an_agent_that_was_stopped_count_once(
+    driven: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from jackfield_executors.ray import site
+    from jackfield_executors.remote import post
+
+    monkeypatch.setattr(post, "POLL_S", 0.5)
+    monkeypatch.setattr(site, "LATE_S", 0.5)
+    stopped = actor(driven)
+    gate, held = holding(driven, tmp_path, ["a", "b"])
+
+    os.kill(stopped, signal.SIGSTOP)
+    gate.open()
+    assert not settled(lambda: any(map(driven.reported, held)), 8.0)
+    os.kill(stopped, signal.SIGCONT)
+
+    assert driven.values(held) == ["a", "b"]
+    assert driven.values(driven.submit_each(tasks.add, range(20))) == [*range(20)]

@@ -1,0 +1,243 @@
+"""A driver and its agents, with a link that loses, repeats, reorders and delays."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from jackfield.errors import WorkerDiedError, WorkerLostError
+from jackfield_executors.remote import agent as agents
+from jackfield_executors.remote import post
+from jackfield_executors.remote.agent import Agent
+from jackfield_executors.remote.driver import AgentsExecutor
+from jackfield_testing import Harness
+from jackfield_testing.executors import tasks
+from jackfield_testing.executors.case import until_entered
+from jackfield_testing.footprint import WAIT_S, alive, settled
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from jackfield_executors.remote.agent import Answer
+    from jackfield_executors.remote.link import Link
+    from jackfield_executors.remote.places import Home
+
+
+class BadLink:
+    """The way to an agent in this process, which is bad as long as ``bad`` is set.
+
+    Each fourth message is lost, and so is each fourth answer; the others may come
+    twice, or after the next one. While ``dead`` is set, nothing comes through.
+    """
+
+    def __init__(self, name: str, agent: Agent, workers: int) -> None:
+        self.name: str = name
+        self.workers: int = workers
+        self.job: str = ""
+        self.ends: float = math.inf
+        self.agent = agent
+        self.bad = threading.Event()
+        self.dead = threading.Event()
+        self.lost = 0
+        self._random = random.Random(11)
+        self._kept: list[tuple[int, bytes]] = []
+
+    def hello(self) -> str:
+        return self.agent.hello()
+
+    def put(self, number: int, data: bytes) -> None:
+        if self.dead.is_set():
+            return
+        chance = self._random.random() if self.bad.is_set() else 1.0
+        if chance < 0.25:
+            self.lost += 1
+            return
+        if chance < 0.5:
+            self._kept.append((number, data))
+            return
+        self.agent.put(number, data)
+        if chance < 0.75:
+            self.agent.put(number, data)
+        for late in self._kept:
+            self.agent.put(*late)
+        self._kept.clear()
+
+    def take(self, patience: float, seen: int) -> Answer:
+        if self.dead.is_set():
+            raise TimeoutError("no answer")
+        answer = self.agent.take(patience, seen)
+        if self.bad.is_set() and self._random.random() < 0.25:
+            self.lost += 1
+            raise TimeoutError("the answer is lost")
+        return answer
+
+    def there(self) -> bool:
+        return True
+
+    def stop(self) -> None:
+        self.agent.stop()
+
+
+class BadSite:
+    """Starts an agent of one worker in this process, and another if it is lost."""
+
+    why = ""
+
+    def __init__(self) -> None:
+        self.links: list[BadLink] = []
+        self._names = itertools.count()
+        self._wanted = threading.Event()
+        self._wanted.set()
+
+    def open(self, label: str, expected: str, home: Home, logs: Path) -> None:
+        del logs
+        self._arguments = label, expected, home
+
+    def look(self) -> list[Link]:
+        if not self._wanted.is_set():
+            return []
+        self._wanted.clear()
+        label, expected, home = self._arguments
+        agent = Agent(label, expected, 1, home)
+        link = BadLink(f"place {next(self._names)}", agent, 1)
+        self.links.append(link)
+        return [link]
+
+    def forget(self, link: Link) -> None:
+        del link
+        self._wanted.set()
+
+    def close(self) -> None:
+        for link in self.links:
+            link.stop()
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch) -> BadSite:
+    monkeypatch.setattr(post, "POLL_S", 0.1)
+    monkeypatch.setattr(post, "RESEND_S", 0.1)
+    monkeypatch.setattr(post, "RETRY_S", 0.01)
+    return BadSite()
+
+
+def note(line: tuple[Path, int]) -> None:
+    """Add a number to a file, in one write."""
+    path, number = line
+    with path.open("a") as file:
+        file.write(f"{number}\n")
+
+
+def driven_by(site: BadSite, tmp_path: Path) -> Harness:
+    executor = AgentsExecutor("far", site, patience=60.0, shared_filesystem=True)
+    return Harness(executor, tmp_path, "far").start()
+
+
+def test_each_work_runs_and_counts_once_over_a_bad_link(
+    site: BadSite, tmp_path: Path
+) -> None:
+    ran = tmp_path / "ran"
+    with driven_by(site, tmp_path) as driven:
+        (link,) = site.links
+        link.bad.set()
+        for begin in range(0, 80, 4):
+            works = driven.submit_each(
+                note, [(ran, n) for n in range(begin, begin + 4)]
+            )
+            driven.values(works)
+
+        assert link.lost > 10
+        link.bad.clear()
+    assert sorted(map(int, ran.read_text().split())) == list(range(80))
+
+
+def test_a_cancel_over_a_bad_link_kills(site: BadSite, tmp_path: Path) -> None:
+    with driven_by(site, tmp_path) as driven:
+        (link,) = site.links
+        gate = tasks.Gate(tmp_path / "gate")
+        driven.cleanups.append(gate.open)
+        (held,) = driven.submit_each(gate.hold, ["a"])
+        until_entered(gate, "a")
+        pid = gate.process_of("a")
+        link.bad.set()
+
+        assert driven.executor.cancel(held)
+
+        assert settled(lambda: not alive(pid), WAIT_S)
+        link.bad.clear()
+
+
+def test_results_of_an_agent_that_was_given_up_are_dropped(
+    site: BadSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(post, "SILENCE_S", 0.5)
+    with driven_by(site, tmp_path) as driven:
+        (first,) = site.links
+        gate = tasks.Gate(tmp_path / "gate")
+        driven.cleanups.append(gate.open)
+        (held,) = driven.submit_each(gate.hold, ["a"])
+        until_entered(gate, "a")
+
+        first.dead.set()
+        error = driven.error(held)
+        assert isinstance(error, WorkerLostError)
+        assert "place 0 is lost: TimeoutError: no answer" in str(error)
+        gate.open()
+        first.dead.clear()
+
+        # The result is there, and waits for a question.
+        assert settled(lambda: bool(first.agent.take(0.1, 0)[2]), WAIT_S)
+        assert driven.value(driven.submit(tasks.add, 40, 2)) == 42
+        assert len(site.links) == 2
+        assert driven.executor.workers == 1
+
+
+def test_an_agent_that_gives_its_driver_up_says_so(
+    site: BadSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agents, "LEASE_S", 0.5)
+    with driven_by(site, tmp_path) as driven:
+        (link,) = site.links
+        gate = tasks.Gate(tmp_path / "gate")
+        driven.cleanups.append(gate.open)
+        (held,) = driven.submit_each(gate.hold, ["a"])
+        until_entered(gate, "a")
+        pid = gate.process_of("a")
+
+        link.dead.set()
+        assert settled(lambda: not alive(pid), WAIT_S)
+        monkeypatch.setattr(agents, "LEASE_S", WAIT_S)
+        link.dead.clear()
+
+        error = driven.error(held)
+        assert isinstance(error, WorkerLostError | WorkerDiedError)
+        assert driven.value(driven.submit(tasks.add, 40, 2)) == 42
+
+
+class SlowToLoad:
+    """What only becomes an object in the driver when a gate is opened."""
+
+    def __init__(self, gate: tasks.Gate) -> None:
+        self._gate = gate
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._gate.hold, ("landed",)
+
+
+def test_a_work_whose_result_is_being_loaded_is_not_cancelled(
+    site: BadSite, tmp_path: Path
+) -> None:
+    with driven_by(site, tmp_path) as driven:
+        gate = tasks.Gate(tmp_path / "gate")
+        driven.cleanups.append(gate.open)
+        work = driven.submit(SlowToLoad, gate)
+        until_entered(gate, "landed")
+
+        assert not driven.executor.cancel(work)
+
+        gate.open()
+        assert driven.value(work) == "landed"
