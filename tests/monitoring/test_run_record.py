@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import threading
+from concurrent.futures import wait
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,20 @@ def test_every_run_has_one_without_being_asked(tmp_path: Path) -> None:
     assert record["versions"]["pytest"] == pytest.__version__
 
 
+def test_a_failure_that_quotes_megabytes_leaves_a_small_file(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with jf.load(jf.Config(run_dir=tmp_path / "runs")) as kernel:
+        fail("x" * 3_000_000)
+        fail(f"{'x' * 1_900} https://ada:{SECRET}{'y' * 1_000}@host/x")
+
+    assert (kernel.run_dir / "run.json").stat().st_size < 20_000
+    assert (kernel.run_dir / "jackfield.log").stat().st_size < 20_000
+    assert SECRET not in (kernel.run_dir / "run.json").read_text()
+    assert "2 of 2 tasks failed" in (told := capfd.readouterr().err)
+    assert len(told) < 20_000
+
+
 def test_a_run_in_which_nothing_failed_is_done(tmp_path: Path) -> None:
     with jf.load(jf.Config(run_dir=tmp_path)) as kernel:
         double(1)
@@ -101,6 +116,37 @@ def test_nobody_else_can_read_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        f"https://ada:{SECRET}@host/x is not there",
+        f"https://host/x?sig={SECRET} is not there",
+        f"refused: {{'password': '{SECRET}'}}",
+        f"curl -H 'Authorization: Bearer {SECRET}'",
+        f"get(auth=('me', '{SECRET}'))",
+        f"Cookie: sid={SECRET}; other={SECRET}",
+        f"[('password', '{SECRET}')]",
+        f"the password is: {SECRET}",
+        f"mysql -h db -p{SECRET} lab",
+        f"curl -u me:{SECRET} http://host",
+    ],
+)
+def test_secrets_of_failures_are_not_kept_and_not_printed(
+    tmp_path: Path, words: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with jf.load(jf.Config(run_dir=tmp_path / "runs")) as kernel:
+        wait([fail(words)], LIMIT_S)
+
+    assert SECRET not in (kernel.run_dir / "run.json").read_text()
+    assert "ValueError" in record_of(kernel.run_dir)["failures"][0]
+    log = (kernel.run_dir / "jackfield.log").read_text()
+    assert "ValueError" in log
+    assert SECRET not in log
+    told = capfd.readouterr().err
+    assert "nobody has asked for the result" in told
+    assert SECRET not in told
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         [f"--password={SECRET}"],
@@ -111,6 +157,10 @@ def test_nobody_else_can_read_it(tmp_path: Path) -> None:
         [f"--url=https://host/x?sig={SECRET}"],
         ["-H", f"Authorization: Bearer {SECRET}"],
         [f"Basic {SECRET}"],
+        ["-u", f"me:{SECRET}"],
+        [f"--user=me:{SECRET}"],
+        ["-H", f"Cookie: sid={SECRET}; b"],
+        [f"password is: {SECRET}"],
     ],
     ids=lambda arguments: arguments[0].partition("=")[0],
 )

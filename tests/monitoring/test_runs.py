@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from click.testing import CliRunner, Result
 import jackfield as jf
 from jackfield_cli import main
 from jackfield_monitoring import facts
+from jackfield_monitoring.pages.overview import name_of
 from jackfield_monitoring.runs import RunError, find, read, runs_in
 from jackfield_testing.footprint import settled
 
@@ -107,6 +109,27 @@ def test_this_process_is_alive(tmp_path: Path) -> None:
     assert read(run_dir).state == "running"
 
 
+def test_a_run_whose_history_has_its_end_is_not_lost(tmp_path: Path) -> None:
+    monitors = {"db": {"plugin": "sqlite"}}
+    with jf.load(run_dir=tmp_path, monitors=monitors) as kernel:
+        jf.python_app(abs)(-1).result(LIMIT_S)
+    run_dir = kernel.run_dir
+    ended = read(run_dir)
+    # As where the disk was full when the record was to be written for the last time.
+    gone = {**facts.program(), "started": 1}
+    alter(run_dir, state="running", counts={}, elapsed=0.0, program=gone)
+
+    run = read(run_dir)
+
+    assert run.state == "done"
+    assert run.counts == ended.counts == {"succeeded": 1}
+    assert "done" in cli(tmp_path, "ls").output
+    with sqlite3.connect(run_dir / "monitor.db") as database:
+        database.execute("UPDATE run SET ended = NULL, state = 'running'")
+    database.close()
+    assert read(run_dir).state == "lost"
+
+
 @pytest.mark.parametrize("what", ["host", "boot", "namespace"])
 @pytest.mark.parametrize(("age", "state"), [(10.0, "running"), (1000.0, "lost")])
 def test_elsewhere_the_beats_tell(
@@ -153,7 +176,36 @@ def test_a_run_without_a_record_is_listed(tmp_path: Path) -> None:
     assert "has no run.json" in cli(tmp_path, "show").output
 
 
+def test_what_is_no_plain_file_is_not_waited_for(tmp_path: Path) -> None:
+    run_dir = a_run(tmp_path)
+    (run_dir / "run.json").unlink()
+    os.mkfifo(run_dir / "run.json")
+
+    assert "unknown" in cli(tmp_path, "ls").output
+    assert "is no plain file" in cli(tmp_path, "show").output
+
+
+def test_tasks_that_were_not_run_are_told(tmp_path: Path) -> None:
+    run_dir = a_run(tmp_path)
+    counts = {"succeeded": 1, "failed": 2, "dependency-failed": 3, "cancelled": 4}
+    alter(run_dir, counts=counts)
+
+    assert (
+        "10 tasks, 2 failed, 3 dependency-failed, 4 cancelled"
+        in cli(tmp_path, "ls").output
+    )
+
+
 # -- Which run is meant
+
+
+def test_a_notebook_is_called_one(tmp_path: Path) -> None:
+    place = a_run(tmp_path)
+    argv = ["/usr/bin/python", "/lib/ipykernel_launcher.py", "-f", "/tmp/x.json"]
+    alter(place, program={"argv": argv})
+
+    assert "  notebook\n" in cli(tmp_path, "ls").output
+    assert name_of(read(place)) == f"notebook · run {place.name}"
 
 
 def test_a_run_has_many_names(tmp_path: Path) -> None:

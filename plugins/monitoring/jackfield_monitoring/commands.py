@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from jackfield import hookimpl
+from jackfield import TaskState, hookimpl
 from jackfield.errors import JackfieldError
 from jackfield_monitoring import runs as finding
 from jackfield_monitoring.runs import Run, RunError
@@ -64,14 +64,14 @@ _run_argument = click.argument("name", metavar="[RUN]", default="last")
 @click.pass_obj
 def ls(parent: Path | None, limit: int | None, as_json: bool) -> None:
     """List runs, the newest last."""
-    with _telling():
-        found = finding.runs_in(_parent(parent))[-(limit or 0) :]
+    with telling():
+        found = finding.runs_in(parent_of(parent))[-(limit or 0) :]
     if as_json:
         click.echo(json.dumps([_described(run) for run in found], indent=2))
     elif found:
         _print_table(found)
     else:
-        click.echo(f"There are no runs in {_parent(parent).absolute()} yet.")
+        click.echo(f"There are no runs in {parent_of(parent).absolute()} yet.")
 
 
 @runs.command()
@@ -80,8 +80,8 @@ def ls(parent: Path | None, limit: int | None, as_json: bool) -> None:
 @click.pass_obj
 def show(parent: Path | None, name: str, as_json: bool) -> None:
     """Show what RUN is: how it goes, what failed, what ran and where."""
-    with _telling():
-        run = finding.find(name, _parent(parent))
+    with telling():
+        run = finding.find(name, parent_of(parent))
     if as_json:
         click.echo(json.dumps(_described(run), indent=2))
     else:
@@ -99,8 +99,8 @@ def show(parent: Path | None, name: str, as_json: bool) -> None:
 @click.pass_obj
 def tail(parent: Path | None, name: str, lines: int, follow: bool) -> None:
     """Print the end of RUN's log."""
-    with _telling():
-        run = finding.find(name, _parent(parent))
+    with telling():
+        run = finding.find(name, parent_of(parent))
         for line in finding.tail(run, lines, FOLLOW_S if follow else None):
             click.echo(plain(line.rstrip("\n")))
 
@@ -119,8 +119,8 @@ def rm(
     """
     if bool(names) == (older_than is not None):
         raise click.UsageError("Name runs, or say --older-than DAYS.")
-    with _telling():
-        place = _parent(parent)
+    with telling():
+        place = parent_of(parent)
         if older_than is None:
             chosen = [finding.find(name, place) for name in names]
         else:
@@ -134,31 +134,34 @@ def rm(
             click.echo(_row(run, 0))
         if not chosen:
             click.echo("There is nothing to remove.")
-        elif yes or click.confirm(f"Remove {len(chosen)} of them for ever?"):
+        elif yes or click.confirm(f"Remove {_these(len(chosen))} for ever?"):
             for run in chosen:
                 finding.remove(run)
+
+
+def _these(number: int) -> str:
+    return "this run" if number == 1 else f"these {number} runs"
 
 
 # -- Where, and what is wrong
 
 
-def _parent(given: Path | None) -> Path:
+def parent_of(given: Path | None) -> Path:
     """Return the directory of runs: the one that is given or configured."""
     if given is not None:
         return given
-    from jackfield.config import resolve
     from jackfield.plugins import PluginManager
 
-    resolved = resolve(profiles=PluginManager().profile)
-    return Path(resolved.config.run_dir)
+    return Path(PluginManager().find_configuration().config.run_dir)
 
 
 @contextmanager
-def _telling() -> Iterator[None]:
-    """Print an error that has a text of its own as that text."""
+def telling(*more: type[Exception]) -> Iterator[None]:
+    """Print an error that has a text of its own as that text; ``more`` are such."""
+    told: tuple[type[Exception], ...] = (RunError, JackfieldError, *more)
     try:
         yield
-    except (RunError, JackfieldError) as error:
+    except told as error:
         raise click.ClickException(plain(str(error))) from error
 
 
@@ -207,12 +210,15 @@ def _elapsed(run: Run) -> str:
 
 
 def _tasks(run: Run) -> str:
-    """Tell the number of tasks, and of those that failed."""
+    """Tell the number of tasks, and of those that have not succeeded."""
     if not run.record:
         return ""
-    total, failed = sum(run.counts.values()), run.counts.get("failed", 0)
-    told = f"{total:,} task{'' if total == 1 else 's'}"
-    return f"{told}, {failed:,} failed" if failed else told
+    total = sum(run.counts.values())
+    told = [f"{total:,} task{'' if total == 1 else 's'}"]
+    for state in (TaskState.FAILED, TaskState.DEPENDENCY_FAILED, TaskState.CANCELLED):
+        number = run.counts.get(state.value, 0)
+        told += [f"{number:,} {state.value}"] if number else []
+    return ", ".join(told)
 
 
 def _script(run: Run) -> str:

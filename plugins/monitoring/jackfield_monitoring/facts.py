@@ -11,11 +11,12 @@ import re
 import sys
 import threading
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
-from jackfield.files import redact
+from jackfield.files import hide_secrets
 from jackfield.plugins.scan import find_entry_points
 from jackfield_monitoring.fields import Code, Program
 
@@ -29,9 +30,13 @@ GIT_S: Final = 10.0
 HIDDEN: Final = "***"
 
 _HIDDEN_NAME: Final = (
-    r"(?i)(pass(word|wd|phrase)?|secret|token|credentials?|(api|access)?[-_]?key|auth)$"
+    r"(?i)(pass(word|wd|phrase)?|secret|token|credentials?|(api|access)?[-_]?key|auth"
+    r"|cookies?)$"
 )
 """How the name of an option ends whose value is a secret."""
+
+_LOGINS: Final = frozenset({"-u", "--user", "--proxy-user"})
+"""Options whose value is a name and a password, as those of ``curl`` are."""
 
 _HEADER: Final = r"(?i)(\s*[\w-]+\s*:\s*)?(bearer|basic)\s+\S"
 """An HTTP header that lets its bearer in, as people give it to ``curl -H``."""
@@ -41,16 +46,21 @@ def without_secrets(argv: Sequence[str]) -> list[str]:
     """Return a command line in which asterisks stand for what looks like a secret.
 
     That is the value of an option that is named like one, behind ``=`` or as the next
-    argument; passwords and queries of URLs; a header's credentials.
+    argument; a header's credentials; and what ``hide_secrets`` finds.
     """
     shown: list[str] = []
     hide_next = False
+    before = ""
     for argument in argv:
         name, equals, value = argument.partition("=")
         secret = re.search(_HIDDEN_NAME, name) is not None
+        login, before = before in _LOGINS and ":" in argument, argument
         if hide_next and not argument.startswith("--"):
             shown.append(HIDDEN)
             hide_next = False
+            continue
+        if login:
+            shown.append(f"{argument.partition(':')[0]}:{HIDDEN}")
             continue
         hide_next = argument.startswith("-") and secret and not equals
         if secret and equals and value:
@@ -58,12 +68,18 @@ def without_secrets(argv: Sequence[str]) -> list[str]:
         elif re.match(_HEADER, argument):
             shown.append(HIDDEN)
         else:
-            shown.append(_without_secrets_of_urls(argument))
+            shown.append(hide_secrets(argument))
     return shown
 
 
-def _without_secrets_of_urls(text: str) -> str:
-    return re.sub(r"\w[\w+.-]*://[^\s'\"<>]+", lambda found: redact(found[0]), text)
+@lru_cache(maxsize=64)
+def id_of(run_dir: Path) -> str:
+    """Return what tells this process's run from all others; for a directory the same.
+
+    Whatever writes of the run on its own account uses it: 32 hexadecimal digits.
+    """
+    del run_dir
+    return os.urandom(16).hex()
 
 
 def program() -> Program:

@@ -80,7 +80,7 @@ class Record(TypedDict, total=False):
         elapsed: Seconds from load to end, or to the last beat, on a clock that does
             not jump.
         counts: State to number of tasks, without states that no task is in.
-        failures: The first failures, a line each.
+        failures: The first failures, a line each, without what looks like a secret.
         failed: How many tasks failed, without those that depended on them.
         executors: Labels of the executors.
         program: What ran, and where.

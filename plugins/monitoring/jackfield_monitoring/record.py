@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from jackfield import hookimpl
+from jackfield.files import hide_secrets
 from jackfield_monitoring import facts
 from jackfield_monitoring.fields import BEAT_S, FILE_NAME, FORMAT, Record
 
@@ -25,6 +26,10 @@ JACKFIELD_API = ">=1,<2"
 
 FIRST_S: Final = 0.05
 """Seconds until a run's file is first written: not while it gets its first results."""
+
+FIRST_BEAT_S: Final = 1.0
+"""Seconds until the first beat. Each pause is twice as long as that before, up to
+``BEAT_S``: so a young run that is killed is not shown as one that has hardly begun."""
 
 SHORT_S: Final = 0.2
 """Seconds more until Git is asked; a run that ends before is not worth the effort."""
@@ -50,7 +55,10 @@ class RunRecord:
         """Begin the file, on a thread of its own: ``load`` does not wait for it."""
         self._monotonic = time.monotonic()
         self._record = Record(
-            format=FORMAT, id=os.urandom(16).hex(), state="running", began=time.time()
+            format=FORMAT,
+            id=facts.id_of(kernel.run_dir),
+            state="running",
+            began=time.time(),
         )
         # Here and not on the thread: by then the script may be elsewhere.
         place = facts.script_dir()
@@ -98,8 +106,10 @@ class RunRecord:
         if code is not None:
             record["code"] = code
         self._try_to_write(kernel)
-        while not self._stop.wait(BEAT_S):
+        pause = FIRST_BEAT_S
+        while not self._stop.wait(pause):
             self._try_to_write(kernel)
+            pause = min(2 * pause, BEAT_S)
 
     def _fill(self, kernel: DataFlowKernel) -> None:
         """Add what is quickly known and does not change; once."""
@@ -128,7 +138,7 @@ class RunRecord:
             state.value: count for state, count in summary.counts.items() if count
         }
         record["failed"] = summary.failed
-        record["failures"] = list(summary.failures)
+        record["failures"] = [hide_secrets(line) for line in summary.failures]
         text = json.dumps(record, indent=1, default=str)
         path = kernel.run_dir / FILE_NAME
         new = path.with_name(f".{FILE_NAME}.new")

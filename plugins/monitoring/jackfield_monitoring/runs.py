@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from jackfield_monitoring.facts import place_of_pids, start_of
 from jackfield_monitoring.fields import BEAT_S, FILE_NAME
+from jackfield_monitoring.plain import open_plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -127,8 +128,10 @@ class Run:
 
     @property
     def argv(self) -> list[str]:
-        """The command line."""
-        return _texts(self.table("program").get("argv"))
+        """The command line; of a notebook that word, and not what Jupyter starts."""
+        argv = _texts(self.table("program").get("argv"))
+        notebook = len(argv) > 1 and Path(argv[1]).name == "ipykernel_launcher.py"
+        return ["notebook"] if notebook else argv
 
     # -- whatever else the record has, if it has the type that it should
 
@@ -161,7 +164,9 @@ def read(path: Path) -> Run:
     """Read a run's record; of a directory without one, less is known."""
     file = path / FILE_NAME
     try:
-        with file.open(encoding="utf-8", errors="replace") as opened:
+        with open(
+            file, encoding="utf-8", errors="replace", opener=open_plain
+        ) as opened:
             text = opened.read(MOST_BYTES + 1)
     except FileNotFoundError:
         return Run(path, {}, f"It has no {FILE_NAME}.")
@@ -175,11 +180,38 @@ def read(path: Path) -> Run:
         record = None
     if not isinstance(record, dict):
         return Run(path, {}, f"{file} is damaged: it holds no JSON object.")
-    return Run(path, record)
+    run = Run(path, record)
+    return Run(path, record | _end_in_store(path)) if run.state == "lost" else run
 
 
-def runs_in(parent: Path) -> list[Run]:
+def _end_in_store(path: Path) -> dict[str, Any]:
+    """Return how a run has ended by its history, if that knows; ``run.json`` does not.
+
+    Where the disk was full at the end, or the directory could not be written to, one of
+    the two has the end and the other has not. Who has it is right.
+    """
+    from jackfield_monitoring.store.reader import Store, StoreError
+
+    try:
+        with Store(path) as store:
+            facts = store.run()
+            counts = store.counts(own=False)
+    except StoreError:
+        return {}
+    if facts.ended is None:
+        return {}
+    return {
+        "state": facts.state,
+        "ended": facts.wall_of(facts.ended),
+        "elapsed": (facts.ended - facts.monotonic) / 1e6,
+        "counts": {state.value: number for state, number in counts.items()},
+    }
+
+
+def runs_in(parent: Path, how: str = "with --dir") -> list[Run]:
     """Return the runs of a directory, the newest last.
+
+    ``how`` says how another directory is named on the command line.
 
     Raises:
         RunError: There is no such directory.
@@ -191,7 +223,7 @@ def runs_in(parent: Path) -> list[Run]:
     except OSError as error:
         raise RunError(
             f"There are no runs in {parent.absolute()}: {error.strerror}. "
-            f"Name the directory with --dir, or see run_dir in `jackfield config show`."
+            f"Name the directory {how}, or see run_dir in `jackfield config show`."
         ) from error
     found = [read(one) for one in inner if one.is_dir() and not one.is_symlink()]
     return sorted(found, key=lambda run: (run.began, run.number or 0))

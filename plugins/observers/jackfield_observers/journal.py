@@ -9,14 +9,13 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import time
 from contextlib import suppress
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from jackfield import ConfigurationError, TaskState, hookimpl
-from jackfield.files import redact
+from jackfield.files import hide_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,21 +26,6 @@ if TYPE_CHECKING:
 JACKFIELD_API = ">=1,<2"
 
 FILE_NAME: Final = "journal.jsonl"
-
-_URL: Final = re.compile(r"\w[\w+.-]*://[^\s'\"<>]+")
-_SECRET: Final = re.compile(
-    r"""
-    ((?:password|passwd|secret|token|key)\\*['"]?\s*[=:]\s*)
-    (?:
-        ([bru]{0,2}(\\*['"]))       # a quote, with backslashes if the text was quoted
-        (?:(?!\3)(?:\\.|[^\\]))*    # all until the same quote, or the end
-        |
-        [^\s'",;)]+
-    )
-    """,
-    re.IGNORECASE | re.DOTALL | re.VERBOSE,
-)
-"""A secret's name in an error's text, and what looks like its value."""
 
 
 class Journal:
@@ -175,9 +159,4 @@ def _line(what: str, fields: Mapping[str, Any]) -> str:
 def _json_value(value: Any) -> Any:
     if isinstance(value, TaskState):
         return value.value
-    return _without_secrets(value) if isinstance(value, str) else value
-
-
-def _without_secrets(text: str) -> str:
-    text = _URL.sub(lambda found: redact(found[0]), text)
-    return _SECRET.sub(r"\1\2***", text)
+    return hide_secrets(value) if isinstance(value, str) else value
