@@ -16,6 +16,9 @@ from typing import Any
 import pytest
 
 import jackfield as jf
+from jackfield.clock import monotonic
+from jackfield.graph.route import ExecutorEntry, healthy
+from jackfield_executors.threads import ThreadsExecutor
 
 LIMIT_S = 60.0
 CLOCKS = [0.0, 1e18]
@@ -115,6 +118,19 @@ def test_a_task_that_sets_its_clock_hurts_nobody(
     assert isinstance(frozen(0.6).exception(LIMIT_S), jf.AppTimeout)
     assert [patient(0).result(LIMIT_S) for _ in range(20)] == [now] * 20
     assert kernel.submit(abs, -1).result(LIMIT_S) == 1
+
+
+@pytest.mark.parametrize("now", CLOCKS)
+def test_an_executor_that_has_failed_rests_no_longer(now: float) -> None:
+    tired, other = (ExecutorEntry(label, ThreadsExecutor(1)) for label in "ab")
+    with clock_at(now):
+        tired.note_fault()
+        assert healthy([tired, other]) == [other]
+
+        limit = monotonic() + LIMIT_S  # of the clock that is not replaced
+        while healthy([tired, other]) == [other]:
+            assert monotonic() < limit
+            time.sleep(0.01)
 
 
 def test_a_run_ends_while_the_clock_stands(tmp_path: Path) -> None:

@@ -335,7 +335,12 @@ with load():
     time.sleep(random.Random(seed).uniform(0.0, 0.12))
     program.signal()
 
-    assert_one_interrupt(program.end())
+    end = program.end()
+    # It may strike in a callback of the import system's own, while ``load`` imports.
+    # What is raised there the interpreter prints, and forgets.
+    if "Exception ignored in: <function _get_module_lock" in end.err:
+        pytest.skip("the interpreter has lost the interrupt")
+    assert_one_interrupt(end)
 
 
 # -- SIGTERM --------------------------------------------------------------------------
@@ -775,5 +780,6 @@ with load():
 """.replace("dfk_counts()", "jf.dfk().task_state_counts")
     )
 
-    assert "jackfield: the block ends by KeyError with 1 unfinished tasks" in end.err
+    assert "jackfield: the block ends by KeyError with 1 unfinished task: " in end.err
     assert "Waiting for 0 (begin) on 'threads'" in end.err
+    assert "Press Ctrl-C to wait no longer." in end.err  # it is the first one

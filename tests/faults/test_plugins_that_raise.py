@@ -14,8 +14,8 @@ import pytest
 import jackfield as jf
 from jackfield.abc import CheckpointStore
 from jackfield.errors import MemoKeyError, NoProviderError, TaskExitError
-from jackfield.graph.events import CAPACITY
 from jackfield.graph.task import task_of
+from jackfield_stream.stream import CAPACITY, Stream
 
 LIMIT_S = 60.0
 
@@ -545,8 +545,8 @@ def test_who_watches_and_never_returns_holds_up_no_task_and_the_end_only_so_long
 
     assert time.monotonic() - begun < LIMIT_S
     assert first.result(0) == 1
-    assert events is not None
-    assert len(events._waiting) <= CAPACITY
+    assert isinstance(events, Stream)
+    assert len(events._events) <= CAPACITY
 
 
 def test_a_hook_that_blocks_a_task_for_ever_does_not_keep_the_end(load: Load) -> None:

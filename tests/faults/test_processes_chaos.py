@@ -52,7 +52,7 @@ class Graph:
         self._directory = directory
         self._missing = [set(inputs) for inputs in self.inputs]
         executor = jackfield_create_executor(
-            kind="processes", label="chaos", options={"workers": 3}
+            kind="processes", label="chaos", options={"workers": 3, "preload": []}
         )
         assert isinstance(executor, Executor)
         self.executor = executor

@@ -150,6 +150,45 @@ def test_what_is_declared_is_verified(load: Load) -> None:
     assert digest in str(other.exception(0))
 
 
+def test_what_is_declared_of_an_output_is_compared_when_it_is_made(
+    load: Load, tmp_path: Path
+) -> None:
+    good = hashlib.sha256(b"abc").hexdigest()
+    place = tmp_path / "made.txt"
+    long = "it has 4 bytes, size= declares 3"
+    with load(Memory()):
+        for text, file, wrong in [
+            ("abc", jf.File(place, sha256=good), None),  # it is not there before
+            ("other", jf.File(place, sha256=good), "expected"),  # and here it is right
+            ("abcd", jf.File(place, size=3), long),
+            ("abcd", jf.File("mem://host/x", size=3), long),
+        ]:
+            future = write(text, outputs=[file])
+            for one in (future, future.outputs[0]):
+                error = one.exception(LIMIT_S)
+                if wrong is None:
+                    assert error is None
+                else:
+                    assert isinstance(error, jf.TransferError)
+                    assert wrong in str(error)
+
+
+def test_a_result_does_not_stand_for_an_output_that_is_declared_otherwise(
+    load: Load, tmp_path: Path
+) -> None:
+    cached = jf.python_app(cache=True)(write.__wrapped__)
+    place, good = tmp_path / "made.txt", hashlib.sha256(b"abc").hexdigest()
+    with load():
+        futures = []
+        for digest in (None, good, good.upper(), "0" * 64):
+            futures.append(cached("abc", outputs=[jf.File(place, sha256=digest)]))
+            futures[-1].exception(LIMIT_S)
+
+    statuses = [future.memo.status for future in futures]
+    assert statuses == ["miss", "miss", "hit", "miss"]
+    assert isinstance(futures[-1].exception(0), jf.TransferError)
+
+
 def test_two_files_of_one_name_do_not_meet(load: Load) -> None:
     class ByHost:
         @jf.hookimpl

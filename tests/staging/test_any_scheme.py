@@ -15,7 +15,7 @@ import psutil
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from jackfield import ConfigurationError, File, Remote, Transfer
+from jackfield import ConfigurationError, File, Remote
 from jackfield.errors import (
     RemoteForbiddenError,
     RemoteNotFoundError,
@@ -30,6 +30,7 @@ from jackfield_testing.servers import (
     StallBeforeHeaders,
     StallMidBody,
 )
+from jackfield_transfers.transfer import Transfer
 
 if TYPE_CHECKING:
     from tests.staging.servers.endpoint import Endpoint
@@ -42,7 +43,7 @@ PATIENT = Timeouts(connect=10 * LIMIT_S, idle=10 * LIMIT_S)
 
 
 def close_idle() -> None:
-    any_scheme.jackfield_kernel_closing()
+    any_scheme.provider.jackfield_kernel_closing()
 
 
 @pytest.fixture(autouse=True)
@@ -115,13 +116,13 @@ def place(request: pytest.FixtureRequest) -> Place:
 
 
 def stage_in(place: Place, name: str, path: Path, **more: Any) -> RemoteInfo:
-    info = any_scheme.jackfield_stage_in(place.transfer(name, path, **more))
+    info = any_scheme.provider.jackfield_stage_in(place.transfer(name, path, **more))
     assert info is not None
     return info
 
 
 def stage_out(place: Place, name: str, path: Path, **more: Any) -> RemoteInfo:
-    info = any_scheme.jackfield_stage_out(place.transfer(name, path, **more))
+    info = any_scheme.provider.jackfield_stage_out(place.transfer(name, path, **more))
     assert info is not None
     return info
 
@@ -138,7 +139,7 @@ def test_a_file_makes_the_way_there_and_back(
 
     sent = stage_out(place, name, tmp_path / "out")
     given = place.transfer(name, tmp_path / "in")
-    fetched = any_scheme.jackfield_stage_in(given)
+    fetched = any_scheme.provider.jackfield_stage_in(given)
 
     assert (tmp_path / "in").read_bytes() == body
     assert sent.size == len(body) == given.moved
@@ -151,7 +152,7 @@ def test_a_look_tells_what_the_transfer_tells(place: Place, tmp_path: Path) -> N
     stage_out(place, "looked-at", tmp_path / "out")
 
     fetched = stage_in(place, "looked-at", tmp_path / "in")
-    looked = any_scheme.jackfield_stat_file(place.remote("looked-at"))
+    looked = any_scheme.provider.jackfield_stat_file(place.remote("looked-at"))
 
     assert looked == fetched
     assert fetched.size == len(BODY)
@@ -165,14 +166,17 @@ def test_row_62_a_new_version_looks_different(place: Place, tmp_path: Path) -> N
     (tmp_path / "out").write_bytes(BODY + b"more")
     stage_out(place, "changing", tmp_path / "out")
 
-    looked = any_scheme.jackfield_stat_file(place.remote("changing"))
+    looked = any_scheme.provider.jackfield_stat_file(place.remote("changing"))
 
     assert looked is not None
     assert fetched.differs(looked)
 
 
 def test_a_missing_file_is_not_found(place: Place, tmp_path: Path) -> None:
-    for hook in (any_scheme.jackfield_stage_in, any_scheme.jackfield_stat_file):
+    for hook in (
+        any_scheme.provider.jackfield_stage_in,
+        any_scheme.provider.jackfield_stat_file,
+    ):
         with pytest.raises(RemoteNotFoundError) as caught:
             hook(place.transfer("no/such/file", tmp_path / "in"))
         assert not caught.value.transient
@@ -199,7 +203,7 @@ def test_names_with_signs_are_listed_as_urls_that_name_them(
         coded = name.replace("%", "%25").replace("#", "%23").replace("*", "%2A")
         stage_out(place, f"signs/{coded}", tmp_path / "out")
 
-    listed = any_scheme.jackfield_list_files(place.remote("signs/"))
+    listed = any_scheme.provider.jackfield_list_files(place.remote("signs/"))
 
     assert listed is not None
     found = {url.rpartition("/signs/")[2]: url for url in listed}
@@ -213,7 +217,7 @@ def test_names_with_signs_are_listed_as_urls_that_name_them(
 
 def test_a_directory_that_is_not_there_is_missing(place: Place) -> None:
     with pytest.raises(RemoteNotFoundError):
-        any_scheme.jackfield_list_files(place.remote("no/such/"))
+        any_scheme.provider.jackfield_list_files(place.remote("no/such/"))
 
 
 def test_an_upload_replaces_what_is_there_and_leaves_nothing_else(
@@ -247,7 +251,7 @@ def test_row_76_a_cancelled_upload_leaves_what_was_there(
 
     given.__class__ = Stopped
     with pytest.raises(TransferCancelledError):
-        any_scheme.jackfield_stage_out(given)
+        any_scheme.provider.jackfield_stage_out(given)
 
     stage_in(place, "kept/it", tmp_path / "in")
     assert (tmp_path / "in").read_bytes() == b"old"
@@ -266,7 +270,7 @@ def test_row_76_a_cancelled_download_ends(place: Place, tmp_path: Path) -> None:
 
     given.__class__ = Stopped
     with pytest.raises(TransferCancelledError):
-        any_scheme.jackfield_stage_in(given)
+        any_scheme.provider.jackfield_stage_in(given)
 
     assert (tmp_path / "in").stat().st_size < len(LARGE)
 
@@ -307,11 +311,11 @@ def test_schemes_with_a_plugin_of_their_own_are_left_to_it(
 ) -> None:
     other = Transfer(url=f"{scheme}://host/x", path=tmp_path / "in")
 
-    assert not any_scheme.jackfield_serves_scheme(scheme)
-    assert any_scheme.jackfield_stage_in(other) is None
-    assert any_scheme.jackfield_stage_out(other) is None
-    assert any_scheme.jackfield_stat_file(other) is None
-    assert any_scheme.jackfield_list_files(other) is None
+    assert not any_scheme.provider.jackfield_serves_scheme(scheme)
+    assert any_scheme.provider.jackfield_stage_in(other) is None
+    assert any_scheme.provider.jackfield_stage_out(other) is None
+    assert any_scheme.provider.jackfield_stat_file(other) is None
+    assert any_scheme.provider.jackfield_list_files(other) is None
 
 
 @pytest.mark.parametrize(
@@ -332,16 +336,16 @@ def test_schemes_with_a_plugin_of_their_own_are_left_to_it(
 def test_row_74_what_reaches_local_files_is_not_served(
     url: str, tmp_path: Path
 ) -> None:
-    assert not any_scheme.jackfield_serves_scheme(url.partition(":")[0])
+    assert not any_scheme.provider.jackfield_serves_scheme(url.partition(":")[0])
     given = Transfer(url=url, path=tmp_path / "in")
-    assert any_scheme.jackfield_stage_in(given) is None
+    assert any_scheme.provider.jackfield_stage_in(given) is None
 
 
 def test_row_74_a_chain_of_filesystems_is_refused(tmp_path: Path) -> None:
     given = Transfer(url="memory://x::file:///etc/passwd", path=tmp_path / "in")
 
     with pytest.raises(TransferError, match="chains"):
-        any_scheme.jackfield_stage_in(given)
+        any_scheme.provider.jackfield_stage_in(given)
 
 
 def test_row_74_a_local_filesystem_by_another_name_is_refused(tmp_path: Path) -> None:
@@ -351,13 +355,13 @@ def test_row_74_a_local_filesystem_by_another_name_is_refused(tmp_path: Path) ->
     given = Transfer(url="mydisk:///etc/passwd", path=tmp_path / "in")
 
     with pytest.raises(TransferError, match="local files"):
-        any_scheme.jackfield_stage_in(given)
+        any_scheme.provider.jackfield_stage_in(given)
 
 
 def test_a_scheme_that_nobody_knows_is_not_served(tmp_path: Path) -> None:
-    assert not any_scheme.jackfield_serves_scheme("gopher")
+    assert not any_scheme.provider.jackfield_serves_scheme("gopher")
     given = Transfer(url="gopher://h/x", path=tmp_path / "in")
-    assert any_scheme.jackfield_stage_in(given) is None
+    assert any_scheme.provider.jackfield_stage_in(given) is None
 
 
 def test_an_implementation_that_is_not_installed_says_how_to_install_it(
@@ -368,9 +372,9 @@ def test_an_implementation_that_is_not_installed_says_how_to_install_it(
     )
     given = Transfer(url="absent://h/x", path=tmp_path / "in")
 
-    assert any_scheme.jackfield_serves_scheme("absent")
+    assert any_scheme.provider.jackfield_serves_scheme("absent")
     with pytest.raises(ConfigurationError, match="pip install 'absent_fs'"):
-        any_scheme.jackfield_stage_in(given)
+        any_scheme.provider.jackfield_stage_in(given)
 
 
 def test_a_filesystem_registered_in_the_script_is_served(tmp_path: Path) -> None:
@@ -528,7 +532,7 @@ def test_row_76_a_silent_server_does_not_keep_a_cancelled_transfer(
         given = place.transfer("x", tmp_path / "in")
 
         with ThreadPoolExecutor(1) as pool:
-            future = pool.submit(any_scheme.jackfield_stage_in, given)
+            future = pool.submit(any_scheme.provider.jackfield_stage_in, given)
             assert server.stalled.wait(LIMIT_S)
             given.stop.stop()
             with pytest.raises(TransferCancelledError):
@@ -565,7 +569,7 @@ def test_row_76_a_cancelled_upload_of_a_coroutine_ends(tmp_path: Path) -> None:
         given = place.transfer("x", tmp_path / "out")
 
         with ThreadPoolExecutor(1) as pool:
-            future = pool.submit(any_scheme.jackfield_stage_out, given)
+            future = pool.submit(any_scheme.provider.jackfield_stage_out, given)
             assert server.stalled.wait(LIMIT_S)
             given.stop.stop()
             with pytest.raises(TransferCancelledError):

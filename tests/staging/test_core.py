@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from jackfield import Transfer, TransferError
+from jackfield import TransferError
 from jackfield.staging.remote import Timeouts
 from jackfield_staging import _core_lending, any_scheme, ftp, http
 from jackfield_testing.servers import HostileFTPServer, HostileHTTPServer
+from jackfield_transfers.transfer import Transfer
 
 BODY = bytes(range(256)) * 20_000
 LIMITS = Timeouts(connect=5.0, idle=5.0)
@@ -49,7 +50,8 @@ class InterruptedOnce(Transfer):
 def test_an_interrupt_between_two_calls_is_not_lost(
     scheme: str, tmp_path: Path
 ) -> None:
-    hook: Any = {"http": http, "ftp": ftp, "memory": any_scheme}[scheme]
+    modules: dict[str, Any] = {"http": http, "ftp": ftp, "memory": any_scheme}
+    hook = modules[scheme].provider
     with ExitStack() as servers:
         url = "memory://x"
         if scheme == "http":
@@ -87,13 +89,13 @@ def test_an_interrupt_that_comes_too_late_does_not_hit_the_next_transfer(
         (server.root / "x").write_bytes(BODY)
         path = tmp_path / "part"
         first = Remembering(url=server.url("x"), path=path, timeouts=LIMITS)
-        ftp.jackfield_stage_in(first)
+        ftp.provider.jackfield_stage_in(first)
 
         assert first.breakers
         for breaker in first.breakers:
             breaker()
         second = Transfer(url=server.url("x"), path=path, timeouts=LIMITS)
-        ftp.jackfield_stage_in(second)
+        ftp.provider.jackfield_stage_in(second)
 
         assert path.read_bytes() == BODY
         assert server.sessions == 1
@@ -105,7 +107,7 @@ def test_the_filesystems_that_nobody_uses_are_few(tmp_path: Path) -> None:
     for number in range(2 * _core_lending.MOST_IDLE):
         path = tmp_path / str(number)
         transfer = Transfer(url="memory://x", path=path, options={"number": number})
-        any_scheme.jackfield_stage_in(transfer)
+        any_scheme.provider.jackfield_stage_in(transfer)
 
     assert len(_core_lending._pool.kept) == _core_lending.MOST_IDLE
 
@@ -127,7 +129,7 @@ def test_a_local_error_while_a_file_is_sent_is_told_as_it_is(
     transfer = BadDisk(url=server.url("/new"), path=path, timeouts=LIMITS)
 
     with pytest.raises(OSError, match="the disk is broken") as caught:
-        http.jackfield_stage_out(transfer)
+        http.provider.jackfield_stage_out(transfer)
 
     assert not isinstance(caught.value, TransferError)
     assert "/new" not in server.files

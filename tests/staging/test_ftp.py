@@ -18,7 +18,7 @@ import psutil
 import pytest
 from tests.staging.servers import vsftpd as vsftpd_server
 
-from jackfield import ConfigurationError, Remote, RemoteInfo, Transfer
+from jackfield import ConfigurationError, Remote, RemoteInfo
 from jackfield.errors import (
     RemoteChangedError,
     RemoteForbiddenError,
@@ -40,6 +40,7 @@ from jackfield_testing.servers import (
     Unknown,
 )
 from jackfield_testing.servers._process import scratch
+from jackfield_transfers.transfer import Transfer
 
 if TYPE_CHECKING:
     from tests.staging.servers.endpoint import Endpoint
@@ -54,7 +55,7 @@ HURRIED = Timeouts(connect=LIMIT_S, idle=0.3)
 
 
 def close_idle() -> None:
-    ftp.jackfield_kernel_closing()
+    ftp.provider.jackfield_kernel_closing()
 
 
 @pytest.fixture(autouse=True)
@@ -74,27 +75,27 @@ def incoming(url: str, path: Path, **more: Any) -> Transfer:
 
 
 def fetch(url: str, path: Path, **more: Any) -> RemoteInfo:
-    info = ftp.jackfield_stage_in(incoming(url, path, **more))
+    info = ftp.provider.jackfield_stage_in(incoming(url, path, **more))
     assert info is not None
     return info
 
 
 def send(url: str, path: Path, body: bytes = BODY, **more: Any) -> RemoteInfo:
     path.write_bytes(body)
-    info = ftp.jackfield_stage_out(incoming(url, path, **more))
+    info = ftp.provider.jackfield_stage_out(incoming(url, path, **more))
     assert info is not None
     return info
 
 
 def stat(url: str, **more: Any) -> RemoteInfo:
-    info = ftp.jackfield_stat_file(Remote(url=url, timeouts=PATIENT, **more))
+    info = ftp.provider.jackfield_stat_file(Remote(url=url, timeouts=PATIENT, **more))
     assert info is not None
     return info
 
 
 def names(url: str, **more: Any) -> dict[str, RemoteInfo]:
     """List a directory; the names are relative to it."""
-    found = ftp.jackfield_list_files(Remote(url=url, timeouts=PATIENT, **more))
+    found = ftp.provider.jackfield_list_files(Remote(url=url, timeouts=PATIENT, **more))
     assert found is not None
     assert all(name.startswith(url) for name in found)
     return {name.removeprefix(url): info for name, info in found.items()}
@@ -280,7 +281,7 @@ def resume(
 ) -> Transfer:
     part.write_bytes(BODY[:have])
     transfer = incoming(server.url("x"), part, offset=have, known=known)
-    ftp.jackfield_stage_in(transfer)
+    ftp.provider.jackfield_stage_in(transfer)
     return transfer
 
 
@@ -492,10 +493,10 @@ def test_row_75_no_error_holds_a_password(
     ],
 )
 def test_row_74_other_urls_are_left_to_others(tmp_path: Path, url: str) -> None:
-    assert ftp.jackfield_stage_in(incoming(url, tmp_path / "part")) is None
-    assert ftp.jackfield_stage_out(incoming(url, tmp_path / "part")) is None
-    assert ftp.jackfield_stat_file(Remote(url=url)) is None
-    assert ftp.jackfield_list_files(Remote(url=url)) is None
+    assert ftp.provider.jackfield_stage_in(incoming(url, tmp_path / "part")) is None
+    assert ftp.provider.jackfield_stage_out(incoming(url, tmp_path / "part")) is None
+    assert ftp.provider.jackfield_stat_file(Remote(url=url)) is None
+    assert ftp.provider.jackfield_list_files(Remote(url=url)) is None
 
 
 @pytest.mark.parametrize(
@@ -679,7 +680,7 @@ def test_row_76_a_stalled_download_ends_when_it_is_cancelled(
     (server.root / "x").write_bytes(BODY * 20)
     server.fault(command, StallData(1000))
     transfer = incoming(server.url("x"), tmp_path / "part")
-    running = in_thread(lambda: cast("Any", ftp.jackfield_stage_in(transfer)))
+    running = in_thread(lambda: cast("Any", ftp.provider.jackfield_stage_in(transfer)))
     assert server.stalled.wait(LIMIT_S)
 
     cancel(transfer, running)
@@ -696,7 +697,7 @@ def test_row_76_a_stalled_upload_that_is_cancelled_leaves_nothing(
     (tmp_path / "out").write_bytes(BODY * 20)
     server.fault(command, StallData(1000))
     transfer = incoming(server.url("x", login=True), tmp_path / "out")
-    running = in_thread(lambda: cast("Any", ftp.jackfield_stage_out(transfer)))
+    running = in_thread(lambda: cast("Any", ftp.provider.jackfield_stage_out(transfer)))
     assert server.stalled.wait(LIMIT_S)
 
     cancel(transfer, running)
@@ -714,7 +715,9 @@ def test_row_76_a_connection_that_is_not_answered_can_be_cancelled(
             second.connect_ex(address)  # fills the queue, so that the next waits
             before = knocking(address)
             transfer = incoming(f"ftp://127.0.0.1:{address[1]}/x", tmp_path / "part")
-            running = in_thread(lambda: cast("Any", ftp.jackfield_stage_in(transfer)))
+            running = in_thread(
+                lambda: cast("Any", ftp.provider.jackfield_stage_in(transfer))
+            )
             assert wait_until(lambda: knocking(address) == before + 1)
 
             cancel(transfer, running)
@@ -739,7 +742,7 @@ def test_a_transfer_that_a_watchdog_breaks_is_transient(
     (server.root / "x").write_bytes(BODY)
     server.fault("RETR", StallData(1000))
     transfer = incoming(server.url("x"), tmp_path / "part")
-    running = in_thread(lambda: cast("Any", ftp.jackfield_stage_in(transfer)))
+    running = in_thread(lambda: cast("Any", ftp.provider.jackfield_stage_in(transfer)))
     assert server.stalled.wait(LIMIT_S)
 
     transfer.stop.interrupt()
@@ -756,7 +759,7 @@ def test_a_cancelled_transfer_does_not_begin(
     transfer.stop.stop()
 
     with pytest.raises(TransferCancelledError):
-        ftp.jackfield_stage_in(transfer)
+        ftp.provider.jackfield_stage_in(transfer)
 
     assert server.sessions == 0
 
@@ -805,13 +808,13 @@ def test_a_connection_that_the_server_has_closed_is_made_again(
 FORKING = """
 import os, sys
 from pathlib import Path
-from jackfield import Transfer
+from jackfield_transfers.transfer import Transfer
 from jackfield_staging import ftp
 
 def fetch(path):
     known = dict(zip(["user", "password"], sys.argv[2:]))
     file = Transfer(url=sys.argv[1], path=Path(path), credentials=known)
-    ftp.jackfield_stage_in(file)
+    ftp.provider.jackfield_stage_in(file)
 
 fetch("parent")
 child = os.fork()
@@ -820,7 +823,7 @@ if child == 0:
     os._exit(0)
 assert os.waitpid(child, 0)[1] == 0
 fetch("parent")
-ftp.jackfield_kernel_closing()
+ftp.provider.jackfield_kernel_closing()
 """
 
 
@@ -996,7 +999,7 @@ def test_row_76_a_stalled_transfer_in_tls_ends_when_it_is_cancelled(
         tmp_path / "part",
         options={"ca_file": str(authority.ca)},
     )
-    running = in_thread(lambda: cast("Any", ftp.jackfield_stage_in(transfer)))
+    running = in_thread(lambda: cast("Any", ftp.provider.jackfield_stage_in(transfer)))
     assert tls_server.stalled.wait(LIMIT_S)
 
     cancel(transfer, running)

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from jackfield import Remote, RemoteInfo, Transfer, TransferError
+from jackfield import Remote, RemoteInfo, TransferError
 from jackfield.staging.remote import Timeouts
 from jackfield_staging import ftp
 from jackfield_staging._ftp_listing import info_of
 from jackfield_testing.servers import HostileFTPServer, Refuse, Unknown
+from jackfield_transfers.transfer import Transfer
 
 LIMIT_S = 60.0
 PATIENT = Timeouts(connect=LIMIT_S, idle=LIMIT_S)
@@ -28,7 +29,7 @@ BODY = b"content" * 100
 @pytest.fixture(autouse=True)
 def _no_connection_is_left() -> Iterator[None]:
     yield
-    ftp.jackfield_kernel_closing()
+    ftp.provider.jackfield_kernel_closing()
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def talker(talk: Talk) -> Iterator[str]:
         try:
             yield f"ftp://127.0.0.1:{listening.getsockname()[1]}/"
         finally:
-            ftp.jackfield_kernel_closing()
+            ftp.provider.jackfield_kernel_closing()
             listening.shutdown(socket.SHUT_RDWR)
             thread.join()
 
@@ -103,7 +104,7 @@ def listing_of(data: bytes, times: int) -> Talk:
 def fails(url: str, timeouts: Timeouts = PATIENT) -> str:
     """List a directory, which cannot be done; the reason."""
     with pytest.raises(TransferError) as caught:
-        ftp.jackfield_list_files(Remote(url=url, timeouts=timeouts))
+        ftp.provider.jackfield_list_files(Remote(url=url, timeouts=timeouts))
     return str(caught.value)
 
 
@@ -148,7 +149,9 @@ def test_a_reply_of_many_lines_is_an_error(server: HostileFTPServer, verb: str) 
         assert "a reply has over 65536" in fails(server.url(""))
         return
     with pytest.raises(TransferError, match="a reply has over 65536"):
-        ftp.jackfield_stage_in(Transfer(url=server.url("x"), path=server.root / "part"))
+        ftp.provider.jackfield_stage_in(
+            Transfer(url=server.url("x"), path=server.root / "part")
+        )
 
 
 @pytest.mark.parametrize(
@@ -199,7 +202,9 @@ def test_a_passive_mode_that_is_answered_oddly_is_asked_for_otherwise(
     (server.root / "x").write_bytes(BODY)
     server.fault("PASV", Refuse(reply))
 
-    ftp.jackfield_stage_in(Transfer(url=server.url("x"), path=tmp_path / "part"))
+    ftp.provider.jackfield_stage_in(
+        Transfer(url=server.url("x"), path=tmp_path / "part")
+    )
 
     assert (tmp_path / "part").read_bytes() == BODY
     assert server.count("EPSV") == 1
@@ -214,7 +219,9 @@ def test_an_extended_passive_mode_that_is_none_is_an_error(
     server.fault("EPSV", Refuse(reply))
 
     with pytest.raises(TransferError):
-        ftp.jackfield_stage_in(Transfer(url=server.url("x"), path=tmp_path / "part"))
+        ftp.provider.jackfield_stage_in(
+            Transfer(url=server.url("x"), path=tmp_path / "part")
+        )
 
 
 # -- Places that show nothing
@@ -229,7 +236,7 @@ def test_a_drop_box_takes_a_file_that_it_does_not_show(
         server.fault(verb, Unknown() if unknown else Refuse("550 Permission denied."))
     server.fault("DELE", Refuse("550 Permission denied."))
 
-    info = ftp.jackfield_stage_out(
+    info = ftp.provider.jackfield_stage_out(
         Transfer(url=server.url("box/x", login=True), path=tmp_path / "out")
     )
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from jackfield import ConfigurationError, Remote, RemoteInfo, Transfer, TransferError
+from jackfield import ConfigurationError, Remote, RemoteInfo, TransferError
 from jackfield.errors import (
     RemoteChangedError,
     RemoteForbiddenError,
@@ -48,6 +48,7 @@ from jackfield_testing.servers import (
     TruncateChunked,
     WeakETag,
 )
+from jackfield_transfers.transfer import Transfer
 
 CONTENT = bytes(range(256)) * 1200
 HALF = len(CONTENT) // 2
@@ -62,7 +63,7 @@ PATIENT = Timeouts(connect=10 * LIMIT_S, idle=10 * LIMIT_S)
 def server() -> Iterator[HostileHTTPServer]:
     with HostileHTTPServer({"/x.dat": CONTENT, "/big.dat": BIG, "/empty": b""}) as made:
         yield made
-    http.jackfield_kernel_closing()
+    http.provider.jackfield_kernel_closing()
 
 
 @pytest.fixture
@@ -72,13 +73,13 @@ def part(tmp_path: Path) -> Path:
 
 def fetch(url: str, path: Path, **more: Any) -> RemoteInfo:
     more.setdefault("timeouts", PATIENT)
-    info = http.jackfield_stage_in(Transfer(url=url, path=path, **more))
+    info = http.provider.jackfield_stage_in(Transfer(url=url, path=path, **more))
     assert info is not None
     return info
 
 
 def look(url: str, **more: Any) -> RemoteInfo:
-    info = http.jackfield_stat_file(Remote(url=url, **more))
+    info = http.provider.jackfield_stat_file(Remote(url=url, **more))
     assert info is not None
     return info
 
@@ -92,7 +93,7 @@ def broken_off(server: HostileHTTPServer, path: Path) -> Transfer:
     first = Transfer(url=server.url("/x.dat"), path=path)
     server.fault("/x.dat", Truncate(at=HALF), times=1)
     with pytest.raises(TransferError):
-        http.jackfield_stage_in(first)
+        http.provider.jackfield_stage_in(first)
     offset = path.stat().st_size
     assert 0 < offset <= HALF
     return Transfer(url=first.url, path=path, offset=offset, known=first.known)
@@ -156,10 +157,10 @@ def test_stat_of_an_empty_file_works_without_head(server: HostileHTTPServer) -> 
 def test_other_schemes_are_left_to_other_plugins(part: Path) -> None:
     transfer = Transfer(url="ftp://127.0.0.1/x", path=part)
 
-    assert http.jackfield_stage_in(transfer) is None
-    assert http.jackfield_stage_out(transfer) is None
-    assert http.jackfield_stat_file(transfer) is None
-    assert http.jackfield_list_files(transfer) is None
+    assert http.provider.jackfield_stage_in(transfer) is None
+    assert http.provider.jackfield_stage_out(transfer) is None
+    assert http.provider.jackfield_stat_file(transfer) is None
+    assert http.provider.jackfield_list_files(transfer) is None
 
 
 def test_a_signed_query_is_sent_as_it_is_written(
@@ -294,7 +295,7 @@ def test_row_59_a_slow_body_is_progress(server: HostileHTTPServer, part: Path) -
         advance(moved)
 
     transfer.advance = counting  # type: ignore[method-assign]  # to see it happen
-    http.jackfield_stage_in(transfer)
+    http.provider.jackfield_stage_in(transfer)
 
     assert part.read_bytes() == b"0123456789"
     assert len(seen) > 2
@@ -332,7 +333,7 @@ def test_row_60_a_status_is_an_error_of_its_kind(
     transfer = Transfer(url=server.url("/x.dat"), path=part)
 
     with pytest.raises(TransferError, match=f"answered {code}") as caught:
-        http.jackfield_stage_in(transfer)
+        http.provider.jackfield_stage_in(transfer)
 
     assert type(caught.value) is kind
     assert caught.value.transient is transient
@@ -487,7 +488,7 @@ def test_a_second_attempt_asks_for_the_rest_of_that_version(
 ) -> None:
     again = broken_off(server, part)
 
-    info = http.jackfield_stage_in(again)
+    info = http.provider.jackfield_stage_in(again)
 
     assert part.read_bytes() == CONTENT
     assert info is not None
@@ -502,7 +503,7 @@ def test_a_second_attempt_gets_all_of_another_version(
     again = broken_off(server, part)
     server.files["/x.dat"] = OTHER
 
-    info = http.jackfield_stage_in(again)
+    info = http.provider.jackfield_stage_in(again)
 
     assert part.read_bytes() == OTHER
     assert info is not None
@@ -517,7 +518,7 @@ def test_a_part_of_another_version_is_refused(
     server.fault("/x.dat", BadRange("if-range"))
 
     with pytest.raises(RemoteChangedError):
-        http.jackfield_stage_in(again)
+        http.provider.jackfield_stage_in(again)
 
     assert part.read_bytes() == CONTENT[: again.offset]
 
@@ -531,7 +532,7 @@ def test_a_server_without_honest_ranges_sends_all_again(
     again = broken_off(server, part)
     server.fault("/x.dat", fault)
 
-    http.jackfield_stage_in(again)
+    http.provider.jackfield_stage_in(again)
 
     assert part.read_bytes() == CONTENT
 
@@ -542,7 +543,7 @@ def test_a_range_beyond_the_end_is_asked_for_again_from_the_beginning(
     again = broken_off(server, part)
     server.fault("/x.dat", Status(416), times=1)
 
-    http.jackfield_stage_in(again)
+    http.provider.jackfield_stage_in(again)
 
     assert part.read_bytes() == CONTENT
     assert last_get(server).range is None
@@ -554,7 +555,7 @@ def test_a_weak_etag_is_never_resumed_from(
     server.fault("/x.dat", WeakETag())
     again = broken_off(server, part)
 
-    http.jackfield_stage_in(again)
+    http.provider.jackfield_stage_in(again)
 
     assert part.read_bytes() == CONTENT
     assert last_get(server).range is None
@@ -706,7 +707,7 @@ def test_row_76_a_cancelled_transfer_ends_at_once_and_writes_no_more(
     server.fault("/x.dat", fault)
     transfer = Transfer(url=server.url("/x.dat"), path=part, timeouts=PATIENT)
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(http.jackfield_stage_in, transfer)
+        running = pool.submit(http.provider.jackfield_stage_in, transfer)
         assert server.stalled.wait(LIMIT_S)
         transfer.stop.stop()
         with pytest.raises(TransferCancelledError):
@@ -726,7 +727,7 @@ def test_a_transfer_that_was_cancelled_before_asks_for_nothing(
     transfer.stop.stop()
 
     with pytest.raises(TransferCancelledError):
-        http.jackfield_stage_in(transfer)
+        http.provider.jackfield_stage_in(transfer)
 
     assert not part.exists()
 
@@ -737,7 +738,7 @@ def test_a_transfer_that_is_broken_off_can_be_tried_again(
     server.fault("/x.dat", StallMidBody(HALF), times=1)
     transfer = Transfer(url=server.url("/x.dat"), path=part)
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(http.jackfield_stage_in, transfer)
+        running = pool.submit(http.provider.jackfield_stage_in, transfer)
         assert server.stalled.wait(LIMIT_S)
         transfer.stop.interrupt()
         with pytest.raises(TransferError, match="nothing moved") as caught:
@@ -801,7 +802,7 @@ def test_closing_a_kernel_leaves_no_connection(
 ) -> None:
     fetch(server.url("/x.dat"), part)
 
-    http.jackfield_kernel_closing()
+    http.provider.jackfield_kernel_closing()
 
     assert _core_lending._pool.kept == []
 
@@ -812,9 +813,9 @@ def test_closing_a_kernel_leaves_running_transfers_alone(
     server.fault("/x.dat", StallMidBody(HALF))
     transfer = Transfer(url=server.url("/x.dat"), path=part)
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(http.jackfield_stage_in, transfer)
+        running = pool.submit(http.provider.jackfield_stage_in, transfer)
         assert server.stalled.wait(LIMIT_S)
-        http.jackfield_kernel_closing()
+        http.provider.jackfield_kernel_closing()
         server.release.set()
         running.result(LIMIT_S)
 

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jackfield import Remote, Transfer, TransferError
+from jackfield import Remote, TransferError
 from jackfield.errors import RemoteNotFoundError, TransferCancelledError
 from jackfield_staging import _http_rules as rules
 from jackfield_staging import http
 from jackfield_staging._http_index import entries, text_of
 from jackfield_testing.servers import Answer, Exchange, HostileHTTPServer, HTTPFault
+from jackfield_transfers.transfer import Transfer
 
 if TYPE_CHECKING:
     from tests.staging.servers.nginx import Nginx
@@ -52,7 +53,7 @@ def python_server(tmp_path: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
         thread.join()
-    http.jackfield_kernel_closing()
+    http.provider.jackfield_kernel_closing()
 
 
 class Index(HTTPFault):
@@ -68,11 +69,11 @@ def server() -> Iterator[HostileHTTPServer]:
     with HostileHTTPServer() as made:
         made.fault("*", Index())
         yield made
-    http.jackfield_kernel_closing()
+    http.provider.jackfield_kernel_closing()
 
 
 def names(url: str, **more: Any) -> list[str]:
-    found = http.jackfield_list_files(Remote(url=url, **more))
+    found = http.provider.jackfield_list_files(Remote(url=url, **more))
     assert found is not None
     assert all(one.startswith(url) for one in found)
     return sorted(one[len(url) :] for one in found)
@@ -99,15 +100,15 @@ def test_the_index_of_nginx_is_followed_down(nginx: Nginx) -> None:
     found = names(nginx.at("tree/"))
 
     assert [one.replace("&", "%26") for one in found] == QUOTED
-    http.jackfield_kernel_closing()
+    http.provider.jackfield_kernel_closing()
 
 
 def test_what_was_listed_can_be_looked_at(python_server: str) -> None:
-    found = http.jackfield_list_files(Remote(url=f"{python_server}/tree/"))
+    found = http.provider.jackfield_list_files(Remote(url=f"{python_server}/tree/"))
 
     assert found is not None
     for url in found:
-        info = http.jackfield_stat_file(Remote(url=url))
+        info = http.provider.jackfield_stat_file(Remote(url=url))
         assert info is not None
         assert info.size == 1
 
@@ -215,7 +216,7 @@ def test_a_page_made_to_be_slow_holds_nobody_up(
     with ThreadPoolExecutor(4) as pool:
         listings = [pool.submit(names, server.url("/d/")) for _ in range(3)]
         transfer = Transfer(url=server.url("/x"), path=tmp_path / "part")
-        http.jackfield_stage_in(transfer)
+        http.provider.jackfield_stage_in(transfer)
         for listing in listings:
             listing.result()
 

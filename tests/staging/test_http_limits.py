@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from jackfield import ConfigurationError, Remote, RemoteInfo, Transfer, TransferError
+from jackfield import ConfigurationError, Remote, RemoteInfo, TransferError
 from jackfield.errors import RemoteForbiddenError
 from jackfield.staging.remote import Timeouts
 from jackfield_staging import http
@@ -26,6 +26,7 @@ from jackfield_testing.servers import (
     Redirect,
     Status,
 )
+from jackfield_transfers.transfer import Transfer
 
 CONTENT = bytes(range(256)) * 10
 LIMIT_S = 60.0
@@ -37,7 +38,7 @@ HURRIED = Timeouts(connect=0.5, idle=0.5)
 def server() -> Iterator[HostileHTTPServer]:
     with HostileHTTPServer({"/x": CONTENT}) as made:
         yield made
-    http.jackfield_kernel_closing()
+    http.provider.jackfield_kernel_closing()
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def part(tmp_path: Path) -> Path:
 
 def fetch(url: str, path: Path, **more: Any) -> RemoteInfo:
     more.setdefault("timeouts", PATIENT)
-    info = http.jackfield_stage_in(Transfer(url=url, path=path, **more))
+    info = http.provider.jackfield_stage_in(Transfer(url=url, path=path, **more))
     assert info is not None
     return info
 
@@ -119,7 +120,7 @@ def test_an_index_without_end_is_an_error(server: HostileHTTPServer) -> None:
     server.fault("/d/", Pages(head, b"<a href=x>x</a>" * 1000))
 
     with pytest.raises(TransferError, match="more than 1048576 bytes"):
-        http.jackfield_list_files(Remote(url=server.url("/d/")))
+        http.provider.jackfield_list_files(Remote(url=server.url("/d/")))
 
 
 # -- Numbers and dates

@@ -30,14 +30,14 @@ def run(code: str, *arguments: str, cwd: Path) -> str:
 FORK = """
 import os, sys, warnings
 from pathlib import Path
-from jackfield import Transfer
+from jackfield_transfers.transfer import Transfer
 from jackfield_staging import http
 from jackfield.staging.remote import Timeouts
 
 def fetch(name):
     path = Path(name)
     transfer = Transfer(url=sys.argv[1], path=path, timeouts=Timeouts(60.0, 60.0))
-    http.jackfield_stage_in(transfer)
+    http.provider.jackfield_stage_in(transfer)
     return path.read_bytes().decode()
 
 print(fetch("parent"), flush=True)
@@ -75,9 +75,9 @@ import sys
 sys.modules["aiohttp"] = None
 from jackfield import ConfigurationError, Remote
 from jackfield_staging import http
-http.jackfield_kernel_closing()
+http.provider.jackfield_kernel_closing()
 try:
-    http.jackfield_stat_file(Remote(url="http://127.0.0.1:1/x"))
+    http.provider.jackfield_stat_file(Remote(url="http://127.0.0.1:1/x"))
 except ConfigurationError as error:
     print(error)
 """

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jackfield import RemoteInfo, Transfer, TransferError
+from jackfield import RemoteInfo, TransferError
 from jackfield.errors import RemoteForbiddenError, TransferCancelledError
 from jackfield.staging.remote import Timeouts
 from jackfield_staging import http
@@ -26,6 +26,7 @@ from jackfield_testing.servers import (
     Status,
     Upload,
 )
+from jackfield_transfers.transfer import Transfer
 
 if TYPE_CHECKING:
     from tests.staging.servers.endpoint import Endpoint
@@ -39,7 +40,7 @@ LIMIT_S = 60.0
 def server() -> Iterator[HostileHTTPServer]:
     with HostileHTTPServer() as made:
         yield made
-    http.jackfield_kernel_closing()
+    http.provider.jackfield_kernel_closing()
 
 
 @pytest.fixture
@@ -55,13 +56,16 @@ def transfer_to(url: str, path: Path, **more: Any) -> Transfer:
 
 
 def send(url: str, path: Path, **more: Any) -> None:
-    assert http.jackfield_stage_out(transfer_to(url, path, **more)) == RemoteInfo()
+    assert (
+        http.provider.jackfield_stage_out(transfer_to(url, path, **more))
+        == RemoteInfo()
+    )
 
 
 def test_a_file_is_sent_with_its_length(server: HostileHTTPServer, file: Path) -> None:
     transfer = transfer_to(server.url("/x"), file)
 
-    http.jackfield_stage_out(transfer)
+    http.provider.jackfield_stage_out(transfer)
 
     assert server.files["/x"] == CONTENT
     assert server.requests[0].headers["content-length"] == str(len(CONTENT))
@@ -170,7 +174,7 @@ def test_a_cancelled_upload_ends_at_once(
     server.fault("/x", StallMidBody(100_000))
     transfer = transfer_to(server.url("/x"), big)
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(http.jackfield_stage_out, transfer)
+        running = pool.submit(http.provider.jackfield_stage_out, transfer)
         assert server.stalled.wait(LIMIT_S)
         transfer.stop.stop()
         with pytest.raises(TransferCancelledError):
@@ -275,4 +279,4 @@ def test_webdav_directories_are_made_on_demand(
     send(url, file, credentials=credentials, options=options)
 
     assert webdav_server.get("one/two b/x") == CONTENT
-    http.jackfield_kernel_closing()
+    http.provider.jackfield_kernel_closing()

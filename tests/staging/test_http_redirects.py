@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pytest
 
-from jackfield import Remote, RemoteInfo, Transfer, TransferError
+from jackfield import Remote, RemoteInfo, TransferError
 from jackfield.errors import RemoteChangedError
 from jackfield.staging.remote import Timeouts
 from jackfield_staging import http
@@ -25,6 +25,7 @@ from jackfield_testing.servers import (
     Status,
     WeakETag,
 )
+from jackfield_transfers.transfer import Transfer
 
 CONTENT = b"the file" * 1000
 LIMIT_S = 60.0
@@ -34,7 +35,7 @@ LIMIT_S = 60.0
 def server() -> Iterator[HostileHTTPServer]:
     with HostileHTTPServer({"/x": CONTENT}) as made:
         yield made
-    http.jackfield_kernel_closing()
+    http.provider.jackfield_kernel_closing()
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def part(tmp_path: Path) -> Path:
 
 def fetch(url: str, path: Path, **more: Any) -> RemoteInfo:
     more.setdefault("timeouts", Timeouts(connect=60.0, idle=60.0))
-    info = http.jackfield_stage_in(Transfer(url=url, path=path, **more))
+    info = http.provider.jackfield_stage_in(Transfer(url=url, path=path, **more))
     assert info is not None
     return info
 
@@ -69,7 +70,7 @@ def test_row_61_a_redirect_is_followed(
 def test_row_61_a_redirect_of_a_head_is_followed(server: HostileHTTPServer) -> None:
     server.fault("/old", Redirect("/x"))
 
-    info = http.jackfield_stat_file(Remote(url=server.url("/old")))
+    info = http.provider.jackfield_stat_file(Remote(url=server.url("/old")))
 
     assert info is not None
     assert info.size == len(CONTENT)
@@ -269,7 +270,7 @@ import subprocess, sys, threading
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from jackfield import Transfer
+from jackfield_transfers.transfer import Transfer
 from jackfield_staging import http
 
 for command in ("ip link set lo up", "ip addr add 11.1.1.1/32 dev lo"):
@@ -298,7 +299,7 @@ part = Path("part")
 
 def attempt(url, **options):
     try:
-        http.jackfield_stage_in(Transfer(url=url, path=part, options=options))
+        http.provider.jackfield_stage_in(Transfer(url=url, path=part, options=options))
         return part.read_text()
     except Exception as error:
         return f"{type(error).__name__}: {error}"
@@ -311,7 +312,7 @@ print(attempt(public + private, private_redirects=True))
 print(attempt(public + public2))
 print(attempt(private + private))
 print(attempt(private + public))
-http.jackfield_kernel_closing()
+http.provider.jackfield_kernel_closing()
 """
 
 

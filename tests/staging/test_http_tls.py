@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from jackfield import ConfigurationError, RemoteInfo, Transfer, TransferError
+from jackfield import ConfigurationError, RemoteInfo, TransferError
 from jackfield.staging.remote import Timeouts
 from jackfield_staging import http
 from jackfield_testing.servers import HostileHTTPServer, Redirect
+from jackfield_transfers.transfer import Transfer
 
 trustme = pytest.importorskip("trustme", reason="needs trustme: pip install trustme")
 
@@ -53,7 +54,7 @@ class Authority:
 @pytest.fixture
 def authority(tmp_path: Path) -> Iterator[Authority]:
     yield Authority(tmp_path)
-    http.jackfield_kernel_closing()
+    http.provider.jackfield_kernel_closing()
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def fetch(url: str, path: Path, **options: Any) -> RemoteInfo:
         options=options,
         timeouts=Timeouts(connect=60.0, idle=60.0),
     )
-    info = http.jackfield_stage_in(transfer)
+    info = http.provider.jackfield_stage_in(transfer)
     assert info is not None
     return info
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
-from jackfield import ConfigurationError, File, Remote, RemoteInfo, Transfer
+from jackfield import ConfigurationError, File, Remote, RemoteInfo
 from jackfield.errors import (
     RemoteChangedError,
     RemoteForbiddenError,
@@ -19,6 +19,7 @@ from jackfield.errors import (
     TransferError,
 )
 from jackfield_staging import local
+from jackfield_transfers.transfer import Transfer
 
 BODY = bytes(range(256)) * 10_000
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import psutil
 import pytest
 
-from jackfield import ConfigurationError, File, Remote, Transfer
+from jackfield import ConfigurationError, File, Remote
 from jackfield.errors import (
     RemoteChangedError,
     RemoteForbiddenError,
@@ -36,6 +36,7 @@ from jackfield_testing.servers import (
     Status,
     Truncate,
 )
+from jackfield_transfers.transfer import Transfer
 
 if TYPE_CHECKING:
     from tests.staging.servers.endpoint import Endpoint
@@ -52,7 +53,7 @@ SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>Reduce your rate.</Message></
 
 
 def close_idle() -> None:
-    s3.jackfield_kernel_closing()
+    s3.provider.jackfield_kernel_closing()
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +95,7 @@ def transfer(
 def stage_in(
     server: HostileHTTPServer | Endpoint, url: str, path: Path, **more: Any
 ) -> RemoteInfo:
-    info = s3.jackfield_stage_in(transfer(server, url, path, **more))
+    info = s3.provider.jackfield_stage_in(transfer(server, url, path, **more))
     assert info is not None
     return info
 
@@ -102,7 +103,7 @@ def stage_in(
 def stage_out(
     server: HostileHTTPServer | Endpoint, url: str, path: Path, **more: Any
 ) -> RemoteInfo:
-    info = s3.jackfield_stage_out(transfer(server, url, path, **more))
+    info = s3.provider.jackfield_stage_out(transfer(server, url, path, **more))
     assert info is not None
     return info
 
@@ -176,7 +177,7 @@ def test_a_look_tells_what_the_transfer_tells(
     stage_out(seaweedfs, url, tmp_path / "out")
 
     fetched = stage_in(seaweedfs, url, tmp_path / "in")
-    looked = s3.jackfield_stat_file(at(seaweedfs, url))
+    looked = s3.provider.jackfield_stat_file(at(seaweedfs, url))
 
     assert looked is not None
     assert fetched.differs(looked) is None
@@ -195,7 +196,7 @@ def test_keys_with_signs_are_listed_as_urls_that_name_them(
         coded = name.replace("%", "%25").replace("?", "%3F").replace("#", "%23")
         stage_out(seaweedfs, base + coded.replace("*", "%2A"), tmp_path / "out")
 
-    listed = s3.jackfield_list_files(at(seaweedfs, base))
+    listed = s3.provider.jackfield_list_files(at(seaweedfs, base))
 
     assert listed is not None
     names = {File(url).path.removeprefix("/signs/"): url for url in listed}
@@ -210,7 +211,7 @@ def test_listings_of_more_than_a_page_are_whole(seaweedfs: Endpoint) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda name: seaweedfs.content.put(name, b"."), names))
 
-    listed = s3.jackfield_list_files(at(seaweedfs, seaweedfs.at("many/")))
+    listed = s3.provider.jackfield_list_files(at(seaweedfs, seaweedfs.at("many/")))
 
     assert listed is not None
     assert list(listed) == [seaweedfs.at(name) for name in names]
@@ -219,7 +220,7 @@ def test_listings_of_more_than_a_page_are_whole(seaweedfs: Endpoint) -> None:
 
 def test_a_directory_that_is_not_there_is_missing(seaweedfs: Endpoint) -> None:
     with pytest.raises(RemoteNotFoundError):
-        s3.jackfield_list_files(at(seaweedfs, seaweedfs.at("no/such/")))
+        s3.provider.jackfield_list_files(at(seaweedfs, seaweedfs.at("no/such/")))
 
 
 def test_a_bucket_with_dots_is_addressed_by_path(
@@ -245,16 +246,16 @@ def test_one_version_of_an_object_is_asked_for_by_its_name(
 )
 def test_a_url_that_names_no_object_is_refused(url: str, tmp_path: Path) -> None:
     with pytest.raises(TransferError, match=r"BUCKET|%3F"):
-        s3.jackfield_stage_in(Transfer(url=url, path=tmp_path / "in"))
+        s3.provider.jackfield_stage_in(Transfer(url=url, path=tmp_path / "in"))
 
 
 def test_other_schemes_are_left_to_other_plugins(tmp_path: Path) -> None:
     other = Transfer(url="gs://bucket/x", path=tmp_path / "in")
 
-    assert s3.jackfield_stage_in(other) is None
-    assert s3.jackfield_stage_out(other) is None
-    assert s3.jackfield_stat_file(other) is None
-    assert s3.jackfield_list_files(other) is None
+    assert s3.provider.jackfield_stage_in(other) is None
+    assert s3.provider.jackfield_stage_out(other) is None
+    assert s3.provider.jackfield_stat_file(other) is None
+    assert s3.provider.jackfield_list_files(other) is None
 
 
 # -- Refusals
@@ -264,7 +265,7 @@ def test_a_missing_object_is_not_found(seaweedfs: Endpoint, tmp_path: Path) -> N
     with pytest.raises(RemoteNotFoundError, match="NoSuchKey"):
         stage_in(seaweedfs, seaweedfs.at("nothing"), tmp_path / "in")
     with pytest.raises(RemoteNotFoundError, match="404"):
-        s3.jackfield_stat_file(at(seaweedfs, seaweedfs.at("nothing")))
+        s3.provider.jackfield_stat_file(at(seaweedfs, seaweedfs.at("nothing")))
 
     assert not (tmp_path / "in").exists()
 
@@ -277,7 +278,7 @@ def test_row_70_a_missing_bucket_is_not_found(
     with pytest.raises(RemoteNotFoundError, match="NoSuchBucket"):
         stage_in(seaweedfs, "s3://no-such-bucket/x", tmp_path / "in")
     with pytest.raises(RemoteNotFoundError, match="NoSuchBucket"):
-        s3.jackfield_list_files(at(seaweedfs, "s3://no-such-bucket/x/"))
+        s3.provider.jackfield_list_files(at(seaweedfs, "s3://no-such-bucket/x/"))
 
 
 @pytest.mark.parametrize("wrong", ["key", "secret"])
@@ -287,7 +288,7 @@ def test_row_70_a_wrong_key_or_secret_is_forbidden(
     given = transfer(seaweedfs, seaweedfs.at("x"), tmp_path / "in")
     given.credentials = {**given.credentials, wrong: "someone-elses"}
 
-    for hook in (s3.jackfield_stage_in, s3.jackfield_stat_file):
+    for hook in (s3.provider.jackfield_stage_in, s3.provider.jackfield_stat_file):
         with pytest.raises(RemoteForbiddenError) as caught:
             hook(given)
         assert "someone-elses" not in str(caught.value)
@@ -318,7 +319,7 @@ def test_without_credentials_the_error_says_so(
     given.credentials = {}
 
     with pytest.raises(RemoteForbiddenError, match="credentials"):
-        s3.jackfield_stage_in(given)
+        s3.provider.jackfield_stage_in(given)
 
 
 def test_anonymous_requests_are_not_signed(
@@ -339,7 +340,7 @@ def test_a_bad_option_is_named(options: dict[str, Any], tmp_path: Path) -> None:
     given = Transfer(url="s3://bucket/x", path=tmp_path / "in", options=options)
 
     with pytest.raises(ConfigurationError, match=next(iter(options))):
-        s3.jackfield_stage_in(given)
+        s3.provider.jackfield_stage_in(given)
 
 
 def test_row_75_credentials_in_the_url_are_used_and_not_shown(
@@ -349,7 +350,7 @@ def test_row_75_credentials_in_the_url_are_used_and_not_shown(
     given.credentials = {}
 
     with pytest.raises(RemoteNotFoundError) as caught:
-        s3.jackfield_stage_in(given)
+        s3.provider.jackfield_stage_in(given)
 
     assert "Credential=AKID/" in server.requests[0].headers["authorization"]
     assert "s3cr" not in str(caught.value)
@@ -367,8 +368,8 @@ def test_row_69_trouble_costs_one_request_for_each_attempt(
     attempts: list[Callable[[], object]] = [
         lambda: stage_in(server, "s3://bucket/x", tmp_path / "in"),
         lambda: stage_out(server, "s3://bucket/x", tmp_path / "out"),
-        lambda: s3.jackfield_stat_file(at(server, "s3://bucket/x")),
-        lambda: s3.jackfield_list_files(at(server, "s3://bucket/x/")),
+        lambda: s3.provider.jackfield_stat_file(at(server, "s3://bucket/x")),
+        lambda: s3.provider.jackfield_list_files(at(server, "s3://bucket/x/")),
     ]
 
     for number, attempt in enumerate(attempts, 1):
@@ -389,7 +390,7 @@ def test_row_71_a_connection_that_is_cut_is_a_transient_error(
     given = transfer(server, "s3://bucket/x", tmp_path / "in")
 
     with pytest.raises(TransferError) as caught:
-        s3.jackfield_stage_in(given)
+        s3.provider.jackfield_stage_in(given)
 
     assert caught.value.transient
     there = (tmp_path / "in").read_bytes() if (tmp_path / "in").exists() else b""
@@ -403,12 +404,12 @@ def test_row_71_the_rest_is_asked_for_by_its_version(
     server.fault("/bucket/x", Truncate(at=5000), times=1)
     first = transfer(server, "s3://bucket/x", tmp_path / "in")
     with pytest.raises(TransferError):
-        s3.jackfield_stage_in(first)
+        s3.provider.jackfield_stage_in(first)
 
     second = transfer(
         server, "s3://bucket/x", tmp_path / "in", offset=5000, known=first.known
     )
-    info = s3.jackfield_stage_in(second)
+    info = s3.provider.jackfield_stage_in(second)
 
     assert (tmp_path / "in").read_bytes() == BODY
     assert info is not None
@@ -423,14 +424,14 @@ def test_row_62_a_new_version_is_not_added_to_an_old_one(
     server.fault("/bucket/x", Truncate(at=5000), times=1)
     first = transfer(server, "s3://bucket/x", tmp_path / "in")
     with pytest.raises(TransferError):
-        s3.jackfield_stage_in(first)
+        s3.provider.jackfield_stage_in(first)
     server.files["/bucket/x"] = BODY[::-1]
 
     second = transfer(
         server, "s3://bucket/x", tmp_path / "in", offset=5000, known=first.known
     )
     with pytest.raises(RemoteChangedError) as caught:
-        s3.jackfield_stage_in(second)
+        s3.provider.jackfield_stage_in(second)
 
     assert caught.value.transient
 
@@ -440,7 +441,7 @@ def test_a_store_without_ranges_sends_the_whole_again(
 ) -> None:
     server.fault("/bucket/x", NoRanges())
     (tmp_path / "in").write_bytes(b"old")
-    info = s3.jackfield_stat_file(at(server, "s3://bucket/x"))
+    info = s3.provider.jackfield_stat_file(at(server, "s3://bucket/x"))
     assert info is not None
 
     stage_in(server, "s3://bucket/x", tmp_path / "in", offset=3, known=info)
@@ -468,7 +469,7 @@ def test_a_store_that_is_not_there_is_a_transient_error(
     with pytest.raises(TransferError) as caught:
         stage_in(server, "s3://bucket/x", tmp_path / "in")
     with pytest.raises(TransferError) as looked:
-        s3.jackfield_stat_file(at(server, "s3://bucket/x"))
+        s3.provider.jackfield_stat_file(at(server, "s3://bucket/x"))
 
     assert caught.value.transient
     assert looked.value.transient
@@ -482,7 +483,7 @@ def test_row_76_a_cancelled_transfer_ends_at_once_also_when_it_is_stalled(
     given = transfer(server, "s3://bucket/x", tmp_path / "in")
 
     with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(s3.jackfield_stage_in, given)
+        future = pool.submit(s3.provider.jackfield_stage_in, given)
         assert server.stalled.wait(LIMIT_S)
         given.stop.stop()
         with pytest.raises(TransferCancelledError):
@@ -526,7 +527,7 @@ def test_a_large_file_is_sent_in_parts(seaweedfs: Endpoint, tmp_path: Path) -> N
         seaweedfs, seaweedfs.at("large"), tmp_path / "out", {"part_size": 5 * MIB}
     )
 
-    info = s3.jackfield_stage_out(given)
+    info = s3.provider.jackfield_stage_out(given)
 
     assert info is not None
     assert info.size == given.moved == len(body)
@@ -550,7 +551,7 @@ def test_row_70_an_upload_that_fails_leaves_no_parts(
 
     given.__class__ = Shrinking
     with pytest.raises(OSError, match="shorter"):
-        s3.jackfield_stage_out(given)
+        s3.provider.jackfield_stage_out(given)
 
     assert unfinished(seaweedfs) == []
     assert "cut" not in seaweedfs.names()
@@ -567,7 +568,7 @@ def test_row_70_a_cancelled_upload_leaves_no_parts(
     cast("StoppedAfter", given).limit = 6 * MIB
 
     with pytest.raises(TransferCancelledError):
-        s3.jackfield_stage_out(given)
+        s3.provider.jackfield_stage_out(given)
 
     assert unfinished(seaweedfs) == []
     assert "given-up" not in seaweedfs.names()
@@ -582,7 +583,7 @@ def test_row_76_an_upload_that_was_cancelled_does_not_appear_later(
     cast("StoppedAfter", given).limit = len(BODY) // 2
 
     with pytest.raises(TransferCancelledError):
-        s3.jackfield_stage_out(given)
+        s3.provider.jackfield_stage_out(given)
 
     assert server.count("PUT") == 0
     assert "/bucket/new" not in server.files
@@ -596,7 +597,7 @@ def test_row_70_a_silent_upload_can_be_cancelled(
     given = transfer(server, "s3://bucket/new", tmp_path / "out")
 
     with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(s3.jackfield_stage_out, given)
+        future = pool.submit(s3.provider.jackfield_stage_out, given)
         assert server.stalled.wait(LIMIT_S)
         given.stop.stop()
         with pytest.raises(TransferCancelledError):

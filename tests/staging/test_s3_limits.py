@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from jackfield import Remote, RemoteInfo, Transfer, TransferError
+from jackfield import Remote, RemoteInfo, TransferError
 from jackfield.staging.remote import Timeouts
 from jackfield_staging import s3
 from jackfield_staging._core_files import MOST_LISTED
@@ -22,6 +22,7 @@ from jackfield_testing.servers import (
     HTTPFault,
     Status,
 )
+from jackfield_transfers.transfer import Transfer
 
 LIMIT_S = 60.0
 LOGIN = {"key": "AKIDEXAMPLE", "secret": "not-to-be-shown"}
@@ -32,7 +33,7 @@ DATE = "<LastModified>2026-01-02T03:04:05.000Z</LastModified>"
 def server() -> Iterator[HostileHTTPServer]:
     with HostileHTTPServer({"/bucket/x": b"content"}) as server:
         yield server
-    s3.jackfield_kernel_closing()
+    s3.provider.jackfield_kernel_closing()
 
 
 class Pages(HTTPFault):
@@ -68,7 +69,7 @@ def at(server: HostileHTTPServer, url: str, **more: Any) -> Remote:
 
 
 def names(server: HostileHTTPServer, url: str = "s3://bucket/d/") -> list[str]:
-    found = s3.jackfield_list_files(at(server, url))
+    found = s3.provider.jackfield_list_files(at(server, url))
     assert found is not None
     return sorted(one.removeprefix(url) for one in found)
 
@@ -166,7 +167,7 @@ def test_a_refusal_that_is_none_is_classified(
     )
 
     with pytest.raises(TransferError, match="answers 503") as caught:
-        s3.jackfield_stage_in(transfer)
+        s3.provider.jackfield_stage_in(transfer)
 
     assert caught.value.transient
 
@@ -214,7 +215,7 @@ def test_an_upload_in_parts_that_is_answered_oddly_is_an_error(
     )
 
     with pytest.raises(TransferError, match=reason) as caught:
-        s3.jackfield_stage_out(transfer)
+        s3.provider.jackfield_stage_out(transfer)
 
     assert caught.value.transient == transient
     given_up = [one.target for one in server.requests if one.method == "DELETE"]
@@ -223,7 +224,7 @@ def test_an_upload_in_parts_that_is_answered_oddly_is_an_error(
 
 def test_a_key_that_is_no_utf_8_is_refused(server: HostileHTTPServer) -> None:
     with pytest.raises(TransferError, match="no UTF-8"):
-        s3.jackfield_stat_file(at(server, "s3://bucket/%E4"))
+        s3.provider.jackfield_stat_file(at(server, "s3://bucket/%E4"))
 
 
 def test_a_store_that_is_not_verified_is_warned_of(server: HostileHTTPServer) -> None:
@@ -232,7 +233,7 @@ def test_a_store_that_is_not_verified_is_warned_of(server: HostileHTTPServer) ->
     remote.options = {**remote.options, "verify": False}
 
     with pytest.warns(UserWarning, match="verify = false"):
-        assert s3.jackfield_stat_file(remote) is not None
+        assert s3.provider.jackfield_stat_file(remote) is not None
 
     assert told[0].startswith("s3: verify = false: whoever answers for 'bucket'")
 

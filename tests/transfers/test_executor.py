@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import stat
 import threading
@@ -15,18 +14,16 @@ from typing import Any
 import pytest
 
 import jackfield as jf
-from jackfield import RemoteInfo, Transfer, hookimpl
+from jackfield import RemoteInfo, hookimpl
 from jackfield.abc import ExecutorContext, Work
 from jackfield.errors import ExecutorError
-from jackfield.graph.events import Observation
-from jackfield.graph.state import Closing
 from jackfield.plugins.manager import PluginManager
-from jackfield.staging.movement import Movement
+from jackfield.staging.mover import MoverContext
 from jackfield.staging.remote import Stop
-from jackfield.transfers.shared import SharedTransfers
-from jackfield.transfers.sites import Sites
 from jackfield_transfers import monitor
 from jackfield_transfers.executor import TransferExecutor
+from jackfield_transfers.movement import Movement
+from jackfield_transfers.transfer import Transfer
 
 LIMIT_S = 60.0
 
@@ -118,26 +115,17 @@ def test_a_transfer_may_be_released_while_another_is_submitted(tmp_path: Path) -
     others: dict[jf.File, Any] = {jf.File("other", size=1): None}
     released = threading.Event()
 
-    def submit(spec: Any, action: Callable[[], jf.File]) -> Any:
-        transfers.release(others)
+    def start(errand: str, action: Callable[[], jf.File]) -> Any:
+        mover.release(others)
         released.set()
         return Future()
 
     manager = PluginManager()
-    mover = manager.create_mover({}, {}, lambda _: None)
-    transfers = SharedTransfers(
-        tmp_path,
-        mover,
-        Sites(jf.Config(), manager, mover),
-        submit,
-        copies=False,
-        warn=lambda _: None,
-        closing=Closing(),
-        observation=Observation(),
-        log=logging.getLogger(),
+    mover = manager.create_mover(
+        MoverContext({}, {}, (), manager.provider, tmp_path, start)
     )
     here = threading.Thread(
-        target=transfers.fetch, args=(jf.File("here", size=1),), daemon=True
+        target=mover.fetch, args=(jf.File("here", size=1),), daemon=True
     )
     here.start()
 

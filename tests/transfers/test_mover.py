@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +13,9 @@ import pytest
 import jackfield as jf
 from jackfield.errors import PluginError, PluginLoadError
 from jackfield.plugins import PluginManager
-from jackfield.staging.mover import Mover, Provider, Site
+from jackfield.staging.mover import MoverContext, Provider
 from jackfield.staging.progress import OnProgress, ignore_progress
+from jackfield_transfers.shared import HostSite, SharedMover
 
 if TYPE_CHECKING:
     from jackfield.staging.remote import Stop
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 LIMIT_S = 40.0
 
 
-class Shelf(Site):
+class Shelf(HostSite):
     """A site whose files lie in a directory already."""
 
     connections = 1
@@ -46,15 +49,19 @@ class Shelf(Site):
         (self.top / Path(file.path).name).write_bytes(Path(file).read_bytes())
         return file
 
+    def look(self, file: jf.File, stop: Stop) -> jf.RemoteInfo | None:
+        return None
 
-class Shelves(Mover):
+
+class Shelves(SharedMover):
     """A mover that counts what it is asked for."""
 
-    def __init__(self, top: Path) -> None:
+    def __init__(self, around: MoverContext, top: Path) -> None:
+        super().__init__(around)
         self.top = top
         self.asked: list[tuple[str, str]] = []
 
-    def site(self, scheme: str, host: str, provider: Provider) -> Site:
+    def make_site(self, scheme: str, host: str, provider: Provider) -> HostSite:
         self.asked.append((scheme, host))
         return Shelf(self.top)
 
@@ -63,16 +70,18 @@ class Shelves(Mover):
 
 
 class Plugin:
-    def __init__(self, mover: Any) -> None:
-        self.mover = mover
-        self.arguments: list[Any] = []
+    """Makes a mover, and keeps it with what it was asked by."""
+
+    def __init__(self, make: Callable[[MoverContext], Any]) -> None:
+        self.make = make
+        self.made: list[Any] = []
+        self.arguments: list[MoverContext] = []
 
     @jf.hookimpl
-    def jackfield_create_mover(
-        self, transfers: Any, staging: Any, credentials: Any
-    ) -> Any:
-        self.arguments.append((transfers, staging, credentials))
-        return self.mover
+    def jackfield_create_mover(self, around: MoverContext) -> Any:
+        self.arguments.append(around)
+        self.made.append(self.make(around))
+        return self.made[-1]
 
 
 @jf.python_app
@@ -88,8 +97,7 @@ def write(text: str, outputs: list[jf.File] | None = None) -> None:
 
 def test_a_programs_mover_moves_the_files(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("content")
-    mover = Shelves(tmp_path)
-    plugin = Plugin(mover)
+    plugin = Plugin(partial(Shelves, top=tmp_path))
     with jf.load(
         run_dir=tmp_path / "runs",
         plugins=[plugin],
@@ -104,14 +112,14 @@ def test_a_programs_mover_moves_the_files(tmp_path: Path) -> None:
         assert "verify was asked" in str(declared.exception(LIMIT_S))
 
     assert (tmp_path / "b.txt").read_text() == "made"
+    (mover,), (around,) = plugin.made, plugin.arguments
     assert sorted(mover.asked) == [("shelf", "host:7"), ("shelf", "other")]
-    ((transfers, staging, _),) = plugin.arguments
-    assert transfers["attempts"] == 3
-    assert staging["file"]["copy"] is False
+    assert around.transfers["attempts"] == 3
+    assert around.staging["file"]["copy"] is False
 
 
 def test_a_run_without_remote_files_has_none(tmp_path: Path) -> None:
-    plugin = Plugin(Shelves(tmp_path))
+    plugin = Plugin(partial(Shelves, top=tmp_path))
     (tmp_path / "a.txt").write_text("content")
     with jf.load(run_dir=tmp_path / "runs", plugins=[plugin]):
         assert read(jf.File(str(tmp_path / "a.txt"))).result(LIMIT_S) == "content"
@@ -128,15 +136,19 @@ def test_without_a_mover_the_call_says_so(tmp_path: Path) -> None:
 
 
 def test_an_answer_that_is_none_is_refused(tmp_path: Path) -> None:
-    manager = PluginManager([Plugin("a mover")])
+    manager = PluginManager([Plugin(str)])
 
     with pytest.raises(PluginLoadError, match="Mover"):
-        manager.create_mover({}, {}, lambda _: None)
+        manager.create_mover(MoverContext({}, {}, (), manager.provider))
 
 
 def test_our_sites_can_be_pickled(tmp_path: Path) -> None:
-    mover = PluginManager().create_mover({"cache": str(tmp_path)}, {}, print)
-    site = mover.site("http", "host", Provider(served=("http",)))
+    def provider(scheme: str) -> Provider:
+        return Provider(served=(scheme,))
+
+    around = MoverContext({"cache": str(tmp_path)}, {}, (), provider)
+    site = PluginManager().create_mover(around).site(jf.File("http://host/x"))
+    assert isinstance(site, HostSite)
 
     copy = pickle.loads(pickle.dumps(site))
 

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from jackfield.errors import CheckpointError, CorruptCheckpointError
 from jackfield_checkpoint import _guard
-from jackfield_checkpoint._mounts import shared_kind
+from jackfield_system.mounts import shared_kind
 
 if TYPE_CHECKING:
     from pathlib import Path

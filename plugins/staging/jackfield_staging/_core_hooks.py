@@ -1,4 +1,4 @@
-"""The kernel's hooks, answered for one module of schemes."""
+"""The kernel's hooks, answered for some schemes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Provider:
-    """Answers the hooks for URLs of some schemes; a module takes over its methods.
+    """A plugin: answers the hooks for URLs of some schemes.
 
     ``serves`` tells whether a scheme is one of them, ``reach`` where a URL points.
     """
@@ -23,6 +23,11 @@ class Provider:
     ) -> None:
         self._serves = serves
         self._reach = reach
+
+    @hookimpl
+    def jackfield_serves_scheme(self, scheme: str) -> bool:
+        """Tell whether a scheme is one of them: asked only of who serves any."""
+        return self._serves(scheme)
 
     @hookimpl
     def jackfield_stage_in(self, transfer: Transfer) -> RemoteInfo | None:

@@ -26,7 +26,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from fsspec.registry import get_filesystem_class, known_implementations, registry
 
-from jackfield import ConfigurationError, Remote, TransferError, hookimpl
+from jackfield import ConfigurationError, Remote, TransferError
 from jackfield_staging._any_files import Async, Blocking, Memory, Wrapped
 from jackfield_staging._core_files import Place, warn_insecure
 from jackfield_staging._core_hooks import Provider
@@ -72,8 +72,7 @@ def _files(scheme: str, kind: Any) -> type[Wrapped]:
     return Memory if scheme == "memory" else Blocking
 
 
-@hookimpl
-def jackfield_serves_scheme(scheme: str) -> bool:
+def serves(scheme: str) -> bool:
     """Look the scheme up in fsspec's registry, which imports no implementation."""
     if scheme in ELSEWHERE or scheme in REFUSED:
         return False
@@ -171,10 +170,4 @@ def _sftp(remote: Remote) -> dict[str, Any]:
     return {**arguments, "waits": remote.timeouts}
 
 
-_provider: Final = Provider(jackfield_serves_scheme, reach)
-jackfield_check_options: Final = _provider.jackfield_check_options
-jackfield_stage_in: Final = _provider.jackfield_stage_in
-jackfield_stage_out: Final = _provider.jackfield_stage_out
-jackfield_stat_file: Final = _provider.jackfield_stat_file
-jackfield_list_files: Final = _provider.jackfield_list_files
-jackfield_kernel_closing: Final = _provider.jackfield_kernel_closing
+provider: Final = Provider(serves, reach)

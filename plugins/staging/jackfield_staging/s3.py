@@ -33,10 +33,4 @@ def reach(remote: Remote) -> Place:
     return Place(account, target, lambda: S3Files(account))
 
 
-_provider: Final = Provider("s3".__eq__, reach)
-jackfield_check_options: Final = _provider.jackfield_check_options
-jackfield_stage_in: Final = _provider.jackfield_stage_in
-jackfield_stage_out: Final = _provider.jackfield_stage_out
-jackfield_stat_file: Final = _provider.jackfield_stat_file
-jackfield_list_files: Final = _provider.jackfield_list_files
-jackfield_kernel_closing: Final = _provider.jackfield_kernel_closing
+provider: Final = Provider("s3".__eq__, reach)

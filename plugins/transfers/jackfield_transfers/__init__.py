@@ -7,6 +7,8 @@ cancellation, progress, and keeping secrets out of messages.
 From the ground up: ``local``, ``rules``, ``credentials``, ``cache`` and ``secrecy``
 know no transfer; ``site`` binds them together for one scheme and host; ``retrying``,
 ``attempts`` and ``monitor`` try one thing until it works; ``fetch`` and ``send`` move a
-file, ``trees`` many, and ``stage`` whatever a URL means. ``mover`` gives all that to
-the kernel, and ``executor`` has the threads on which the kernel uses it.
+file, ``trees`` many, and ``stage`` whatever a URL means; ``courier`` does it inside a
+task. ``shared``
+knows which task wants which file, and starts transfers; ``mover`` gives all that to the
+kernel, and ``executor`` has the threads on which it runs.
 """

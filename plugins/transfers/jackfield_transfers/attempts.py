@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from jackfield import clock
 from jackfield.errors import TransferCancelledError, TransferError
 from jackfield.files import redact
-from jackfield.staging.progress import OnProgress, Progress, progress_of
+from jackfield.staging.progress import OnProgress, Progress
 from jackfield.staging.remote import RemoteInfo, Stop
 from jackfield_transfers import monitor
 from jackfield_transfers.retrying import call_with_retries, is_transient
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from jackfield.files import File
     from jackfield.staging.mover import Hook
-    from jackfield.staging.transfer import Transfer
+    from jackfield_transfers.transfer import Transfer
 
 
 def move(
@@ -73,7 +73,7 @@ def ask_to_move(
     on_progress(Progress("started", number, transfer.offset, known))
     try:
         with monitor.watched(
-            transfer, lambda one: on_progress(progress_of(one, number, began))
+            transfer, lambda one: on_progress(_progress_of(one, number, began))
         ):
             info = ask(site, hooks, transfer, RemoteInfo)
     except Exception as error:
@@ -86,3 +86,11 @@ def ask_to_move(
     if info is None:
         raise site.provider.unserved(transfer.url)
     return info
+
+
+def _progress_of(transfer: Transfer, attempt: int, began: float) -> Progress:
+    """Return how far an attempt is that began at a time of ``clock.monotonic()``."""
+    seconds = max(clock.monotonic() - began, 1e-6)
+    rate = (transfer.moved - transfer.offset) / seconds
+    size = transfer.known.size
+    return Progress("progress", attempt, transfer.moved, size, rate)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from jackfield.errors import ConfigurationError, suggest
-from jackfield.staging.names import CREDENTIALS_PREFIX, credential_variables
+from jackfield_system.credentials import CREDENTIALS_PREFIX, credential_variables
+from jackfield_system.own_files import user_directory
 
 DEFAULT_FILE: Final = "credentials.toml"
 """Name of the file in the user's configuration directory for Jackfield."""
@@ -66,8 +67,7 @@ class Credentials:
     def _path(self) -> Path:
         if self._file:
             return Path(self._file).expanduser()
-        base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
-        return Path(base).expanduser() / "jackfield" / DEFAULT_FILE
+        return user_directory() / DEFAULT_FILE
 
 
 class Secret(dict[str, str]):

@@ -35,8 +35,8 @@ from jackfield.clock import monotonic
 from jackfield.errors import ConfigurationError, ExecutorError
 from jackfield.futures.locks import Condition, join
 from jackfield.hookspecs import hookimpl
-from jackfield.staging.movement import Movement
 from jackfield_transfers import monitor
+from jackfield_transfers.movement import Movement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

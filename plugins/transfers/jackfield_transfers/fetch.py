@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING
 
 from jackfield.errors import RemoteChangedError, TransferError
 from jackfield.files import redact
-from jackfield.staging.local_names import safe_name
 from jackfield.staging.progress import OnProgress, ignore_progress
 from jackfield.staging.remote import UNKNOWN, RemoteInfo, Stop
-from jackfield.staging.transfer import Transfer
+from jackfield_system.local_names import safe_name
 from jackfield_transfers.attempts import ask_to_move, move
 from jackfield_transfers.local import (
     digest_of,
@@ -31,6 +30,7 @@ from jackfield_transfers.local import (
     size_of,
 )
 from jackfield_transfers.site import Site, look
+from jackfield_transfers.transfer import Transfer
 
 if TYPE_CHECKING:
     from jackfield.files import File

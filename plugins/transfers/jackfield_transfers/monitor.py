@@ -26,7 +26,7 @@ from jackfield import clock
 from jackfield_transfers.local import size_of
 
 if TYPE_CHECKING:
-    from jackfield.staging.transfer import Transfer
+    from jackfield_transfers.transfer import Transfer
 
 log: Final = logging.getLogger("jackfield.staging")
 

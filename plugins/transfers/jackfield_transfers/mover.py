@@ -1,29 +1,30 @@
 """The mover: makes sites of what is configured, and moves their files.
 
-It is a plugin behind ``jackfield_create_mover``, and used in two places: on the threads
-of the executor ``transfers`` (see ``executor``), and inside tasks, on workers that
-share no file system with the driver.
+It is a plugin behind ``jackfield_create_mover``, and its sites are used in two places:
+on the threads of the executor ``transfers`` (see ``executor``), and inside tasks, on
+workers that share no file system with the driver.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.hookspecs import hookimpl
-from jackfield.staging import mover
 from jackfield.staging.progress import OnProgress, ignore_progress
-from jackfield.staging.remote import warn_alone
+from jackfield.staging.remote import RemoteInfo, warn_alone
 from jackfield_transfers import stage
 from jackfield_transfers.cache import Cache
 from jackfield_transfers.credentials import Credentials
 from jackfield_transfers.rules import rules_and_options
-from jackfield_transfers.site import Site
+from jackfield_transfers.shared import HostSite, SharedMover
+from jackfield_transfers.site import Site, ask
 
 if TYPE_CHECKING:
     from jackfield.files import File
+    from jackfield.staging import mover
     from jackfield.staging.remote import Stop
 
 JACKFIELD_API = ">=1,<2"
@@ -33,41 +34,28 @@ DEFAULT_QUOTA: Final = 20 * 10**9
 
 
 @hookimpl
-def jackfield_create_mover(
-    transfers: Mapping[str, Any],
-    staging: Mapping[str, Mapping[str, Any]],
-    credentials: tuple[Callable[[str], Any], ...],
-    warn: Callable[[str], None],
-) -> mover.Mover:
+def jackfield_create_mover(around: mover.MoverContext) -> mover.Mover:
     """Make the mover of one kernel."""
-    return Mover(transfers, staging, credentials, warn)
+    return Mover(around)
 
 
-class Mover(mover.Mover):
-    """Has what all sites of a kernel share: the cache, and the credentials.
+class Mover(SharedMover):
+    """Has what all sites of a kernel share: the cache, and the credentials."""
 
-    See ``jackfield_create_mover`` for the arguments.
-    """
-
-    def __init__(
-        self,
-        transfers: Mapping[str, Any],
-        staging: Mapping[str, Mapping[str, Any]],
-        credentials: tuple[Callable[[str], Any], ...],
-        warn: Callable[[str], None],
-    ) -> None:
-        self._warn = warn
-        self._transfers = transfers
-        self._staging = staging
+    def __init__(self, around: mover.MoverContext) -> None:
+        super().__init__(around)
+        transfers = around.transfers
         self._cache: Cache | None = _cache(transfers)
-        self._secrets = Credentials(credentials, transfers.get("credentials_file"))
+        self._secrets = Credentials(
+            around.credentials, transfers.get("credentials_file")
+        )
 
-    def site(self, scheme: str, host: str, provider: mover.Provider) -> mover.Site:
-        """Return the site of a scheme and host, by the rules that hold there."""
-        table = self._staging.get(scheme, {})
-        rules, options = rules_and_options(self._transfers, table, host)
+    def make_site(self, scheme: str, host: str, provider: mover.Provider) -> HostSite:
+        """Make the site of a scheme and host, by the rules that hold there."""
+        table = self.around.staging.get(scheme, {})
+        rules, options = rules_and_options(self.around.transfers, table, host)
         return MovingSite(
-            Site(provider, rules, options, self._secrets, self._cache, self._warn)
+            Site(provider, rules, options, self._secrets, self._cache, self.warn)
         )
 
     def verify(self, file: File) -> File:
@@ -76,7 +64,7 @@ class Mover(mover.Mover):
 
 
 @dataclass(frozen=True, slots=True)
-class MovingSite(mover.Site):
+class MovingSite(HostSite):
     """What the kernel gets of a site; ``site`` is what our own functions take."""
 
     site: Site
@@ -115,6 +103,11 @@ class MovingSite(mover.Site):
     ) -> File:
         """Take a file or directory to its URL."""
         return stage.stage_out(file, self.site, stop, on_progress)
+
+    def look(self, file: File, stop: Stop) -> RemoteInfo | None:
+        """Ask what the other side says of a file."""
+        remote = self.site.remote(file.url, stop)
+        return ask(self.site, self.site.provider.stat, remote, RemoteInfo)
 
 
 def _cache(transfers: Mapping[str, Any]) -> Cache | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
-from jackfield.staging.names import HOSTS
+from jackfield.config.transfers import HOSTS
 from jackfield.staging.remote import Timeouts
 
 

@@ -10,10 +10,10 @@ from jackfield.errors import TransferError
 from jackfield.files import redact
 from jackfield.staging.progress import OnProgress, ignore_progress
 from jackfield.staging.remote import RemoteInfo, Stop
-from jackfield.staging.transfer import Transfer
 from jackfield_transfers.attempts import ask_to_move, move
 from jackfield_transfers.local import expect, mismatch
 from jackfield_transfers.site import Site, look
+from jackfield_transfers.transfer import Transfer
 
 if TYPE_CHECKING:
     from jackfield.files import File

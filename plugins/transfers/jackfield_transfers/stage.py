@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from jackfield.errors import TransferError
-from jackfield.staging.local_names import safe_name
 from jackfield.staging.progress import OnProgress, Progress, ignore_progress
 from jackfield.staging.remote import UNKNOWN
+from jackfield_system.local_names import safe_name
 from jackfield_transfers.fetch import fetch
 from jackfield_transfers.local import expect, mismatch, part_name, publish
 from jackfield_transfers.send import send

@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from jackfield.errors import RemoteNotFoundError, TransferError
 from jackfield.files import File, raw_path, redact
-from jackfield.staging.local_names import safe_name
+from jackfield_system.local_names import safe_name
 from jackfield_transfers.fetch import fetch
 from jackfield_transfers.local import discard, files_below, part_name
 from jackfield_transfers.retrying import call_with_retries

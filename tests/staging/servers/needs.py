@@ -1,4 +1,4 @@
-"""Which servers this machine can run, and which ones must not be missing.
+"""Which servers and browser this machine has, and which ones must not be missing.
 
 ``TEST_SERVERS`` names what must be there, in a list with commas: servers
 (``seaweedfs``, ``nginx``), ``tier1`` for those that pip installs, or ``all``. A missing
@@ -16,10 +16,13 @@ from importlib.util import find_spec
 import pytest
 
 TIER1 = frozenset({"ftp_server", "http_files", "seaweedfs", "webdav_server"})
-TIER2 = frozenset({"nginx", "sshd", "vsftpd"})
+TIER2 = frozenset({"chromium", "nginx", "sshd", "vsftpd"})
 
 PIP = "pip install 'jackfield[dev]'"
-APT = "apt-get install --no-install-recommends nginx-light openssh-server vsftpd"
+APT = (
+    "apt-get install --no-install-recommends nginx-light openssh-server vsftpd"
+    " chromium chromium-driver"
+)
 
 PATH = os.pathsep.join(
     [sysconfig.get_path("scripts"), os.environ.get("PATH", ""), "/usr/sbin", "/sbin"]
