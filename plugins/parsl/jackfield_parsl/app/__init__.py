@@ -1,0 +1,1 @@
+"""Apps, their futures and errors."""

@@ -1,0 +1,111 @@
+"""``python_app``, ``bash_app``, ``join_app`` with Parsl's parameters."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import jackfield as jf
+from jackfield_parsl.dataflow.dflow import DataFlowKernel, DataFlowKernelLoader
+
+
+class AppBase:
+    """One of Jackfield's apps, called as Parsl's are."""
+
+    decorate: ClassVar[Callable[..., Any]]
+
+    def __init__(
+        self,
+        func: Callable[..., Any],
+        data_flow_kernel: DataFlowKernel | None = None,
+        executors: Sequence[str] | str = "all",
+        cache: bool = False,
+        ignore_for_cache: Sequence[str] | None = None,
+    ) -> None:
+        functools.update_wrapper(self, func)
+        self.func = func
+        self.data_flow_kernel = data_flow_kernel
+        self.executors = executors
+        self.cache = cache
+        options: dict[str, Any] = {
+            "cache": cache,
+            "cache_failures": cache,
+            "ignore_for_cache": list(ignore_for_cache or ()),
+        }
+        if executors != "all":
+            options["executors"] = executors
+        self.jackfield_app: jf.App[..., Any] = type(self).decorate(**options)(func)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> jf.AppFuture[Any]:
+        """Submit a call."""
+        kernel = self.data_flow_kernel or DataFlowKernelLoader.dfk()
+        return kernel.call(self.jackfield_app, args, kwargs)
+
+    def __jackfield_hash__(self) -> object:
+        return self.jackfield_app
+
+    def __jackfield_function__(self) -> tuple[str, Callable[..., Any]]:
+        return self.jackfield_app.__jackfield_function__()
+
+
+class PythonApp(AppBase):
+    """A function that is a task when it is called."""
+
+    decorate: ClassVar[Callable[..., Any]] = staticmethod(jf.python_app)
+
+
+class BashApp(AppBase):
+    """A function whose command line is a task when it is called."""
+
+    decorate: ClassVar[Callable[..., Any]] = staticmethod(jf.bash_app)
+
+
+class JoinApp(AppBase):
+    """A function that returns futures of other apps."""
+
+    decorate: ClassVar[Callable[..., Any]] = staticmethod(jf.join_app)
+
+
+def _made(
+    kind: type[AppBase], function: Callable[..., Any] | None, *options: Any
+) -> Any:
+    """Make an app, or return what makes one; the options are in ``AppBase``'s order."""
+    if function is None:
+        return lambda function: kind(function, *options)
+    return kind(function, *options)
+
+
+def python_app(
+    function: Callable[..., Any] | None = None,
+    data_flow_kernel: DataFlowKernel | None = None,
+    cache: bool = False,
+    executors: Sequence[str] | str = "all",
+    ignore_for_cache: Sequence[str] | None = None,
+) -> Any:
+    """See ``jackfield.python_app``."""
+    options = data_flow_kernel, executors, cache, ignore_for_cache
+    return _made(PythonApp, function, *options)
+
+
+def bash_app(
+    function: Callable[..., Any] | None = None,
+    data_flow_kernel: DataFlowKernel | None = None,
+    cache: bool = False,
+    executors: Sequence[str] | str = "all",
+    ignore_for_cache: Sequence[str] | None = None,
+) -> Any:
+    """See ``jackfield.bash_app``."""
+    options = data_flow_kernel, executors, cache, ignore_for_cache
+    return _made(BashApp, function, *options)
+
+
+def join_app(
+    function: Callable[..., Any] | None = None,
+    data_flow_kernel: DataFlowKernel | None = None,
+    cache: bool = False,
+    ignore_for_cache: Sequence[str] | None = None,
+) -> Any:
+    """See ``jackfield.join_app``."""
+    options = data_flow_kernel, "all", cache, ignore_for_cache
+    return _made(JoinApp, function, *options)

@@ -1,0 +1,1 @@
+"""The kernel, its errors, results and records."""

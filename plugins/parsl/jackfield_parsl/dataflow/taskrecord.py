@@ -1,0 +1,34 @@
+"""Parsl's record of a task, with what Jackfield tells of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from jackfield import TaskView
+
+
+class TaskRecord(dict[str, Any]):
+    """A dict of facts; ``call`` has the arguments, shortened, as text."""
+
+    def __missing__(self, key: str) -> Any:
+        raise KeyError(
+            f"{key!r}: Jackfield's hooks see no arguments and no live records; there "
+            f"is {', '.join(map(repr, self))}"
+        )
+
+    @classmethod
+    def of(cls, task: TaskView, **more: Any) -> Self:
+        """Make one of what a hook sees of a task."""
+        return cls(
+            id=task.id,
+            func_name=task.app,
+            try_id=task.attempt - 1,
+            executor=task.executor,
+            fail_cost=task.cost,
+            fail_history=list(task.errors),
+            hashsum=task.key.hex() if task.key is not None else None,
+            resource_specification=dict(task.resources),
+            call=task.call,
+            **more,
+        )

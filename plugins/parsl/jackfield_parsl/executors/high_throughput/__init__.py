@@ -1,0 +1,1 @@
+"""Processes, here and on clusters."""

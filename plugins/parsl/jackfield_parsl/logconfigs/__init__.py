@@ -1,0 +1,1 @@
+"""What is logged beside Jackfield's own log of the run."""

@@ -1,0 +1,1 @@
+"""How values cross to workers, which is Jackfield's own."""
