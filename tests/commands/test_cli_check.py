@@ -71,7 +71,8 @@ def test_what_is_right_is_said_to_be_and_nothing_is_started() -> None:
             "did you mean 'workers'?",
         ),
         ("[executors.threads]\nworkers = 0", "executors.threads.workers", "from 1 on"),
-        ('[executors.a]\nplugin = "adapter"\nx = 1', "executors.a", "takes one option"),
+        ('[executors.a]\nplugin = "adapter"\nx = 1', "executors.a.x", "has no option"),
+        ('[monitors.db]\nplugin = "sqlite"\nx = 1', "monitors.db.x", "has no option"),
         ('[executors.a]\nplugin = "proceses"', "executors.a", "mean 'processes'?"),
         (
             '[checkpoint]\nstore = "sqlite:///x.db"\nsynk = 1',

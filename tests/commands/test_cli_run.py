@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -286,12 +287,18 @@ with jf.load():
     )
 
     assert ran.returncode == 1
-    first, *failures, last = ran.stderr.splitlines()
+    first, *failures, last, advice = ran.stderr.splitlines()
     assert "7 failed" in first
     assert "1 dependency-failed" in first
     assert len(failures) == 5
     assert all("ValueError: no " in line for line in failures)
     assert last == "  ... and 2 more failures"
+    command = shlex.split(advice.partition(": ")[2])
+    assert command == ["jackfield", "report", str(place.directory / "runs" / "000")]
+    page = place.directory / "page.html"
+    jackfield = [sys.executable, "-m", *command, "-o", str(page)]
+    subprocess.run(jackfield, check=True, timeout=60, stdout=subprocess.DEVNULL)
+    assert page.exists()
 
 
 def test_the_summary_says_when_there_was_no_kernel(place: Place) -> None:
@@ -398,7 +405,7 @@ with jf.load(exit_grace=0.1):
 
     assert running.returncode == 130, errors
     first, *waited, interrupted, summary = errors.splitlines()
-    assert first.startswith("jackfield: interrupted with 1 unfinished tasks: ")
+    assert first.startswith("jackfield: interrupted with 1 unfinished task: ")
     assert waited[0].startswith("  Waiting for 0 (block(<Event>)) on ")
     assert interrupted == "Interrupted."
     assert summary.startswith("1 task in ")
@@ -710,3 +717,41 @@ def test_config_show_on_such_a_terminal(place: Place) -> None:
 
     assert done.returncode == 0, done.stderr
     assert "r\\u65e5" in done.stdout
+
+
+MONITORS = """
+with jf.load() as kernel:
+    double(1).result()
+print((kernel.run_dir / "monitor.db").exists(), dict(kernel.config.monitors))
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "file", "printed"),
+    [
+        ((), "", "True {'db': {'plugin': 'sqlite', 'complete': True}}"),
+        (("--no-monitor",), "", "False {}"),
+        (("--no-plugin", "sqlite"), "", "False {}"),
+        ((), "[plugins]\nblock = ['sqlite']", "False {}"),
+        ((), "[monitors]", "False {}"),
+        ((), "[monitors.x]\nplugin = 'sqlite'", "True {'x': {'plugin': 'sqlite'}}"),
+    ],
+    ids=["by itself", "told not to", "blocked", "blocked by a file", "none", "own"],
+)
+def test_a_run_keeps_its_history_unless_told_otherwise(
+    place: Place, options: tuple[str, ...], file: str, printed: str
+) -> None:
+    (place.directory / "jackfield.toml").write_text(file)
+
+    done = place.run(APPS + MONITORS, options=options)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == printed
+
+
+def test_a_script_with_a_configuration_of_its_own_has_a_history_too(
+    place: Place,
+) -> None:
+    done = place.run(APPS + MONITORS.replace("load()", "load(jf.Config(retries=1))"))
+
+    assert done.stdout.strip() == "True {'db': {'plugin': 'sqlite', 'complete': True}}"

@@ -20,9 +20,9 @@ from jackfield.errors import (
     ConfigurationError,
     CorruptCheckpointError,
 )
-from jackfield_checkpoint._mounts import shared_kind
 from jackfield_checkpoint._sqlite_rows import PART_SIZE
 from jackfield_checkpoint.sqlite import jackfield_open_checkpoint
+from jackfield_system.mounts import shared_kind
 from jackfield_testing import CheckpointStoreConformance
 
 if TYPE_CHECKING:

@@ -20,3 +20,10 @@ class TestProcessExecutor(ExecutorConformance):
         )
         assert executor is not None
         return executor
+
+    def make_elastic_executor(self) -> Executor:
+        executor = jackfield_create_executor(
+            "processes", "tested", {"least": 0, "most": 3}
+        )
+        assert executor is not None
+        return executor

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections import deque
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jackfield.abc import Capabilities, ExecutorContext, Work
+from jackfield.abc import Capabilities, Executor, ExecutorContext, Work
 from jackfield.errors import ExecutorError
+from jackfield.events import Place
+from jackfield_executors.shares import fits, take
 from jackfield_executors.threads import ThreadsExecutor
 from jackfield_testing import ExecutorConformance, Harness
 from jackfield_testing.executors import tasks
@@ -63,9 +69,55 @@ class SaysItHasCancelled(ThreadsExecutor):
         return True
 
 
+class TellsNoPlace(ThreadsExecutor):
+    def start(self, context: ExecutorContext) -> None:
+        def report(outcomes: Sequence[Outcome]) -> None:
+            for work, _, _ in outcomes:
+                work.ran = None
+            context.report(outcomes)
+
+        super().start(ExecutorContext(context.label, context.run_dir, report))
+
+
+class LiesOfItsPlaces(ThreadsExecutor):
+    """Says that everything ran in another process, at once, and until tomorrow."""
+
+    def start(self, context: ExecutorContext) -> None:
+        def report(outcomes: Sequence[Outcome]) -> None:
+            for work, _, _ in outcomes:
+                if work.ran is not None:
+                    ran = Place._make(work.ran)
+                    end = ran.ended + 86_400
+                    work.ran = ran._replace(pid=1, worker="a", ended=end, cpu=1.0)
+            context.report(outcomes)
+
+        super().start(ExecutorContext(context.label, context.run_dir, report))
+
+
 class KeepsNoOrder(ThreadsExecutor):
     def submit(self, batch: Sequence[Work]) -> None:
         super().submit(batch[::-1])
+
+
+class ReportsUnderItsLock(ThreadsExecutor):
+    def start(self, context: ExecutorContext) -> None:
+        self.own = threading.RLock()
+
+        def report(outcomes: Sequence[Outcome]) -> None:
+            with self.own:
+                context.report(outcomes)
+
+        super().start(ExecutorContext(context.label, context.run_dir, report))
+
+    def submit(self, batch: Sequence[Work]) -> None:
+        with self.own:
+            super().submit(batch)
+
+
+class GoesElsewhere(ThreadsExecutor):
+    def start(self, context: ExecutorContext) -> None:
+        super().start(context)
+        os.chdir(context.run_dir.parent)
 
 
 class DropsAtTheEnd(ThreadsExecutor):
@@ -106,50 +158,101 @@ class LetsInterruptsThrough(ThreadsExecutor):
 
 
 class TakesAnyAmount(ThreadsExecutor):
-    capabilities = Capabilities(resources=frozenset({"gpu"}))
+    """Has two gpus, and does not look who takes them."""
 
-
-class HasOneGpu(ThreadsExecutor):
-    """Gives the one that it has to one work after the other."""
-
-    capabilities = Capabilities(resources=frozenset({"gpu"}))
-
-    def start(self, context: ExecutorContext) -> None:
-        self.lock, self.taken = threading.Lock(), False
-        self.waiting: deque[Work] = deque()
-        self.context = context
-        super().start(ExecutorContext(context.label, context.run_dir, self.report))
+    def __init__(self, workers: int) -> None:
+        super().__init__(workers, {"gpu": 2.0})
 
     def submit(self, batch: Sequence[Work]) -> None:
         for work in batch:
-            if work.resources.get("gpu", 0) > 1:
-                error = ExecutorError(self.context.label, "it has one gpu")
-                self.context.report([(work, error, None)])
-            elif not work.resources.get("gpu") or self.take(work):
-                super().submit([work])
-
-    def take(self, work: Work) -> bool:
-        with self.lock:
-            if self.taken:
-                self.waiting.append(work)
-                return False
-            self.taken = True
-            return True
-
-    def report(self, outcomes: Sequence[Outcome]) -> None:
-        self.context.report(outcomes)
-        for work, _, _ in outcomes:
-            if work.resources.get("gpu"):
-                with self.lock:
-                    following = self.waiting.popleft() if self.waiting else None
-                    self.taken = following is not None
-                if following is not None:
-                    super().submit([following])
+            work.resources = {}
+        super().submit(batch)
 
 
-def kit_of(executor: type[ThreadsExecutor]) -> ExecutorConformance:
+class HasTwoGpus(ThreadsExecutor):
+    """Does it right."""
+
+    def __init__(self, workers: int) -> None:
+        super().__init__(workers, {"gpu": 2.0})
+
+
+class StarvesLargeOnes(HasTwoGpus):
+    """Begins whatever fits."""
+
+    def _admit(self) -> None:
+        for demand in sorted(self._lines):
+            line = self._lines[demand]
+            while line and fits(demand, self._free):
+                take(self._free, demand)
+                self._queue_turn(line.popleft())
+            if not line:
+                del self._lines[demand]
+
+
+class OneByOne(HasTwoGpus):
+    """Gives both gpus to each that asks for any."""
+
+    def submit(self, batch: Sequence[Work]) -> None:
+        for work in batch:
+            work.resources = dict.fromkeys(work.resources, 2.0)
+        super().submit(batch)
+
+
+class TellsDeathsRaw(Executor):
+    """Gives works to a pool, and reports what that raises, its own death included."""
+
+    capabilities = Capabilities(isolated=True)
+
+    def __init__(self, workers: int) -> None:
+        self.pool = ProcessPoolExecutor(workers, mp_context=get_context("forkserver"))
+
+    @property
+    def workers(self) -> int:
+        return 2
+
+    def start(self, context: ExecutorContext) -> None:
+        self.context = context
+
+    def submit(self, batch: Sequence[Work]) -> None:
+        for work in batch:
+            try:
+                future = self.pool.submit(work.function, *work.args, **work.kwargs)
+            except BrokenProcessPool as error:
+                self.tell_death(work, error)
+            else:
+                future.add_done_callback(partial(self.end, work))
+
+    def end(self, work: Work, ended: Future[Any]) -> None:
+        error = ended.exception()
+        if isinstance(error, BrokenProcessPool):
+            error = ExecutorError(self.context.label, "the pool has died")
+        value = None if error else ended.result()
+        self.context.report([(work, error, value)])
+
+    def tell_death(self, work: Work, error: BrokenProcessPool) -> None:
+        self.context.report([(work, error, None)])
+
+    def shutdown(self, *, grace: float | None = None) -> None:
+        self.pool.shutdown()
+
+
+class TellsDeathsOfOthers(TellsDeathsRaw):
+    """Does it right, but that it does not name itself."""
+
+    def tell_death(self, work: Work, error: BrokenProcessPool) -> None:
+        self.context.report([(work, ExecutorError("pool", str(error)), None)])
+
+
+class TellsDeaths(TellsDeathsRaw):
+    """Does it right."""
+
+    def tell_death(self, work: Work, error: BrokenProcessPool) -> None:
+        self.context.report([(work, ExecutorError(self.context.label, "died"), None)])
+
+
+def kit_of(executor: Callable[[int], Executor]) -> ExecutorConformance:
     class Kit(ExecutorConformance):
-        def make_executor(self, workers: int) -> ThreadsExecutor:
+        def make_executor(self, workers: int) -> Executor:
             return executor(workers)
 
     return Kit()
@@ -163,15 +266,26 @@ def kit_of(executor: type[ThreadsExecutor]) -> ExecutorConformance:
         (ReportsTheCancelled, "test_a_cancelled_work_never_runs"),
         (CannotCancel, "test_a_cancelled_work_never_runs"),
         (SaysItHasCancelled, "test_a_running_work_goes_on_where_nothing_is_promised"),
+        (
+            GoesElsewhere,
+            "test_the_script_keeps_its_directory_environment_and_signals",
+        ),
+        (ReportsUnderItsLock, "test_a_long_report_holds_up_no_other_thread"),
         (KeepsNoOrder, "test_one_worker_keeps_the_order_of_submission"),
         (DropsAtTheEnd, "test_without_grace_everything_submitted_is_done"),
         (TakesWorksAfterTheEnd, "test_works_are_refused_afterwards"),
+        (LiesOfItsPlaces, "test_no_two_works_are_on_one_worker_at_a_time"),
         (LeavesFiles, "test_no_file_is_left_but_in_a_directory_of_its_own"),
     ],
 )
 def test_an_executor_that_breaks_its_contract_is_noticed(
-    broken: type[ThreadsExecutor], test: str, tmp_path: Path
+    broken: type[ThreadsExecutor],
+    test: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("jackfield_testing.executors.results.AT_ONCE_S", 1.0)
+    monkeypatch.chdir(tmp_path)  # and back again
     with pytest.raises((AssertionError, pytest.fail.Exception)):
         getattr(kit_of(broken), test)(tmp_path)
 
@@ -183,6 +297,9 @@ def test_an_executor_that_breaks_its_contract_is_noticed(
         (KnowsFunctionsByName, "test_two_functions_of_one_name_are_two"),
         (SaysItIsolates, "test_an_isolated_task_cannot_change_the_drivers_objects"),
         (SaysItShares, "test_a_task_that_is_not_isolated_gets_the_object_itself"),
+        (LiesOfItsPlaces, "test_a_place_is_where_the_task_ran"),
+        (LiesOfItsPlaces, "test_a_place_is_filled_before_the_report"),
+        (LiesOfItsPlaces, "test_resources_are_told_only_if_they_are_asked_for"),
     ],
 )
 def test_an_executor_that_is_not_what_it_says_is_noticed(
@@ -193,6 +310,30 @@ def test_an_executor_that_is_not_what_it_says_is_noticed(
         pytest.raises(AssertionError),
     ):
         getattr(kit_of(broken), test)(harness.start())
+
+
+@pytest.mark.parametrize("broken", [TellsDeathsRaw, TellsDeathsOfOthers])
+def test_an_executor_that_is_useless_after_a_death_is_noticed(
+    broken: type[TellsDeathsRaw], tmp_path: Path
+) -> None:
+    with pytest.raises(AssertionError):
+        kit_of(broken).test_after_a_death_every_work_is_still_reported(tmp_path)
+
+
+def test_one_that_says_that_it_has_died_passes(tmp_path: Path) -> None:
+    kit_of(TellsDeaths).test_after_a_death_every_work_is_still_reported(tmp_path)
+
+
+def test_one_that_tells_no_places_passes(tmp_path: Path) -> None:
+    kit = kit_of(TellsNoPlace)
+    with Harness(TellsNoPlace(2), tmp_path / "shared") as harness:
+        harness.start()
+        kit.test_a_place_is_where_the_task_ran(harness)
+        kit.test_a_place_is_filled_before_the_report(harness)
+        kit.test_a_failure_has_a_place_too(harness)
+        kit.test_resources_are_told_only_if_they_are_asked_for(harness)
+    with pytest.raises(pytest.skip.Exception, match="does not tell where works run"):
+        kit.test_no_two_works_are_on_one_worker_at_a_time(tmp_path)
 
 
 @pytest.mark.parametrize("task", [tasks.fail_with_interrupt, tasks.leave])
@@ -208,36 +349,33 @@ def test_an_interrupt_that_comes_through_fails_its_test_and_not_the_run(
 
 RESOURCES = [
     "test_what_is_taken_together_is_never_more_than_there_is",
+    "test_what_fits_together_runs_together",
+    "test_a_large_one_does_not_starve_behind_small_ones",
     "test_more_than_there_is_is_an_error_and_does_not_wait",
 ]
 
 
-@pytest.mark.parametrize("test", RESOURCES)
-def test_an_executor_that_takes_any_amount_is_noticed(
-    test: str, tmp_path: Path
+@pytest.mark.parametrize(
+    ("broken", "test"),
+    [
+        (TakesAnyAmount, RESOURCES[0]),
+        (OneByOne, RESOURCES[1]),
+        (StarvesLargeOnes, RESOURCES[2]),
+        (TakesAnyAmount, RESOURCES[3]),
+    ],
+)
+def test_an_executor_that_shares_badly_is_noticed(
+    broken: type[ThreadsExecutor],
+    test: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    class Kit(ExecutorConformance):
-        resource_amounts = {"gpu": 1.0}
-
-        def make_executor(self, workers: int) -> ThreadsExecutor:
-            return TakesAnyAmount(workers)
-
+    monkeypatch.setattr("jackfield_testing.executors.faults.STARVES_S", 1.0)
+    monkeypatch.setattr("jackfield_testing.executors.case.WAIT_S", 1.0)
     with pytest.raises(AssertionError):
-        getattr(Kit(), test)(tmp_path)
+        getattr(kit_of(broken), test)(tmp_path)
 
 
 @pytest.mark.parametrize("test", RESOURCES)
-def test_one_that_keeps_to_its_amounts_passes(test: str, tmp_path: Path) -> None:
-    class Kit(ExecutorConformance):
-        resource_amounts = {"gpu": 1.0}
-
-        def make_executor(self, workers: int) -> ThreadsExecutor:
-            return HasOneGpu(workers)
-
-    getattr(Kit(), test)(tmp_path)
-
-
-@pytest.mark.parametrize("test", RESOURCES)
-def test_amounts_that_are_not_told_are_asked_for(test: str, tmp_path: Path) -> None:
-    with pytest.raises(AssertionError, match="resource_amounts does not tell"):
-        getattr(kit_of(HasOneGpu), test)(tmp_path)
+def test_one_that_shares_well_passes(test: str, tmp_path: Path) -> None:
+    getattr(kit_of(HasTwoGpus), test)(tmp_path)

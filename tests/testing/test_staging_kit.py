@@ -216,6 +216,7 @@ def folder_site(kind: type[Folder], tmp_path: Path) -> DirectorySite:
         (HasItsOwnErrors, "test_a_full_disk_fails_the_task_and_leaves_nothing_behind"),
         (TriesForEver, "test_a_missing_file_leaves_nothing_behind"),
         (Folder, "test_an_unknown_option_is_named"),
+        (Folder, "test_files_of_other_schemes_are_left_to_others"),
         (SendsHalf, "test_a_large_output_is_there_byte_for_byte"),
         (
             SendsNothingOverOldFiles,

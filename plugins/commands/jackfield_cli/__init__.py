@@ -39,6 +39,18 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         return _commands_of(ctx).find(cmd_name)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            if args[0].startswith("-"):
+                raise
+            hint = _commands_of(ctx).guess(args[0])
+            text = f"No such command {args[0]!r}{hint}"
+            raise click.UsageError(text, ctx) from error
+
 
 def _commands_of(ctx: click.Context) -> InstalledCommands:
     """Return the installed commands, found once for a run of the command line.

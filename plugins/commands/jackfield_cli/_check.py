@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from jackfield.config.transfers import provider_options
+from jackfield.config.transfers import HOSTS, provider_options
 from jackfield.errors import ConfigurationError, JackfieldError, suggest
+from jackfield.keeping import KEEPERS_OWN
 from jackfield.plugins import PluginManager
-from jackfield.results.chained import KERNELS_OWN
-from jackfield.staging.names import HOSTS
+from jackfield.plugins.manager import KEEPER, monitor_options
 
 if TYPE_CHECKING:
     from jackfield.config import Config, Resolved
@@ -27,18 +27,16 @@ class _Check:
         self._config: Config = resolved.config
         self._origins = resolved.origins
         self._told: list[str] = []
-        self._manager = PluginManager(
-            self._config.plugins,
-            allow=self._config.allow_plugins,
-            block=self._config.block_plugins,
-            use=self._config.use_plugins,
-        )
+        self._manager = PluginManager().configured(self._config)
 
     def problems(self) -> Iterator[str]:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            for one in (self._plugins, self._executors, self._stores, self._staging):
-                one()
+            self._plugins()
+            self._executors()
+            self._stores()
+            self._staging()
+            self._monitors()
         for warning in caught:
             text = str(warning.message)
             blocks = text.startswith("A blocked plugin")
@@ -63,11 +61,9 @@ class _Check:
 
     def _stores(self) -> None:
         table = self._config.checkpoint
-        options = {k: v for k, v in table.items() if k not in KERNELS_OWN}
-        with self._telling("checkpoint", table):
-            from jackfield.results.signing import trust_of
-
-            trust_of(table)
+        options = {k: v for k, v in table.items() if k not in KEEPERS_OWN}
+        if table:
+            self._ask("keeper", KEEPER, "checkpoint", "checkpoint", table, table)
         urls = [table["store"]] if table else []
         for url in (*urls, *table.get("read", ())):
             if url != "memory":
@@ -87,6 +83,11 @@ class _Check:
                 at = f"{key}.{HOSTS}.{host}" if host else key
                 own = table[HOSTS][host] if host else table
                 self._ask("staging", scheme, scheme, at, provider_options(own), own)
+
+    def _monitors(self) -> None:
+        for label, table in self._config.monitors.items():
+            key, own = f"monitors.{label}", monitor_options(table)
+            self._ask("monitor", table["plugin"], label, key, own, table)
 
     def _ask(
         self,

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 _LATER: Final = frozenset(
     {"concurrent", "multiprocessing", "logging", "weakref"}
-    | {"jackfield", "jackfield_executors", "jackfield_staging", "jackfield_checkpoint"}
+    | {"jackfield", "jackfield_bash", "jackfield_checkpoint", "jackfield_executors"}
+    | {"jackfield_staging"}
 )
 """Packages whose exit functions are called when the interpreter ends, as always. They
 take away what tasks run on, or wait for what the interpreter ends before them."""

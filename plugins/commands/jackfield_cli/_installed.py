@@ -56,6 +56,10 @@ class InstalledCommands:
         except PluginError as error:
             raise click.ClickException(str(error)) from error
 
+    def guess(self, name: str) -> str:
+        """Return the end of a sentence on a command that is not there."""
+        return suggest(name, self._manager.installed("command"))
+
     def load_all(self) -> Mapping[str, click.Command]:
         """Return every command by its name; what cannot be used is only told."""
         self._tell()
@@ -131,14 +135,14 @@ class InstalledCommands:
 
 def _manager() -> tuple[PluginManager, list[str]]:
     """Make a manager under the configuration's lists; say what is wrong with them."""
-    from jackfield.config import resolve
-    from jackfield.config.found import here
+    from jackfield.places import here
 
     plain = PluginManager()
     try:
-        config = resolve(profiles=plain.profile, directory=here()).config
+        config = plain.find_configuration(directory=here()).config
     except JackfieldError as error:
-        return plain, [f"[plugins] allow and block do not count here. {error}"]
+        head = "The configuration cannot be read: its [plugins] allow and block do not"
+        return plain, [f"{head} count here. {error}"]
     names = plain.catalogue.names()
     told = [
         f"A blocked plugin, {name!r}, is not installed{suggest(name, names)}"

@@ -11,6 +11,7 @@ import click
 
 from jackfield import hookimpl
 from jackfield.errors import JackfieldError
+from jackfield_cli._options import config_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -30,13 +31,7 @@ def _sources(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that say which configuration is meant."""
     for option in (
         click.option("--profile", metavar="NAME", help="Lay this above the files."),
-        click.option(
-            "--config",
-            "file",
-            metavar="FILE",
-            type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            help="Read this file instead of searching for one.",
-        ),
+        config_file,
         click.argument(
             "directory",
             required=False,
@@ -96,11 +91,14 @@ def trust(*, path: Path, forget: bool) -> None:
     write it, or if it has a key that runs code or lifts a protection. The words are
     lines of the file `trusted` in ~/.config/jackfield.
     """
-    from jackfield.config.found import user_directory
+    from jackfield_system.own_files import user_directory
 
-    words = user_directory() / "trusted"
     if "\n" in str(path):
         raise click.ClickException("No word can be kept for a name of two lines.")
+    try:
+        words = user_directory() / "trusted"
+    except RuntimeError as error:
+        raise click.ClickException(f"You have no home: {error}") from error
     try:
         words.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         text = words.read_text("utf-8") if words.exists() else ""
@@ -118,14 +116,12 @@ def trust(*, path: Path, forget: bool) -> None:
 def _resolved(
     profile: str | None, file: Path | None, directory: Path | None
 ) -> Resolved:
-    from jackfield.config import resolve
-    from jackfield.config.found import here
+    from jackfield.places import here
     from jackfield.plugins import PluginManager
 
     try:
-        return resolve(
+        return PluginManager().find_configuration(
             file,
-            profiles=PluginManager().profile,
             profile=profile,
             directory=directory or here(),  # not where this command is installed
         )

@@ -13,6 +13,7 @@ from jackfield import hookimpl
 from jackfield.errors import JackfieldError, printable
 from jackfield.plugins import PluginManager
 from jackfield.plugins.scan import GROUPS
+from jackfield_cli._catalog import page
 from jackfield_cli._listing import listing, load_all
 
 if TYPE_CHECKING:
@@ -26,13 +27,23 @@ _ORDER = [*GROUPS, "registered"]
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 @click.option(
+    "--markdown",
+    is_flag=True,
+    help="Print a page on all of them, made from their entry points and docs.",
+)
+@click.option(
     "--check",
     is_flag=True,
     help="Load each plugin to see whether it works; exit with 1 if one does not.",
 )
-def plugins(as_json: bool, check: bool) -> None:
+def plugins(as_json: bool, markdown: bool, check: bool) -> None:
     """List the installed plugins. Nothing is imported but with --check."""
     manager = PluginManager()
+    if markdown:
+        if as_json or check:
+            raise click.UsageError("--markdown goes with neither --json nor --check.")
+        click.echo(page(manager.catalogue.entries()), nl=False)
+        return
     found = load_all(manager) if check else listing(manager)
     if check:
         found = [_with_profile(manager, one) for one in found]
@@ -55,11 +66,10 @@ def _with_profile(manager: PluginManager, one: PluginInfo) -> PluginInfo:
     """Add what is wrong with the configuration that a profile gives."""
     if one.kind != "profile" or one.problem:
         return one
-    from jackfield.config import resolve
     from jackfield_cli._check import problems
 
     try:
-        resolved = resolve({}, profiles=manager.profile, profile=one.name, environ={})
+        resolved = manager.find_configuration({}, profile=one.name, environ={})
         wrong = next(problems(resolved), None)
     except JackfieldError as error:
         wrong = str(error)

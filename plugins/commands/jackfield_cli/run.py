@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import runpy
+import shlex
 import signal
 import sys
 import threading
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,12 +18,13 @@ import click
 from jackfield import hookimpl
 from jackfield.errors import JackfieldError, NoDataFlowKernelError
 from jackfield_cli._exits import ExitFunctions
+from jackfield_cli._options import config_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from types import FrameType, TracebackType
 
-    from jackfield import DataFlowKernel, Summary
+    from jackfield import DataFlowKernel
     from jackfield_cli._program import Program
 
 INTERRUPTED = 130
@@ -30,7 +33,17 @@ INTERRUPTED = 130
 TERMINATED = 143
 """Exit code after SIGTERM, counted the same way."""
 
-SHOWN_FAILURES = 5
+PROGRESS = "progress"
+"""The monitor that is used where people look on."""
+
+STORE = "sqlite"
+"""The monitor that is used unless a configuration says otherwise."""
+
+HISTORY = "monitor.db"
+"""The file in a run's directory of which a report is made."""
+
+ALONE = frozenset({"--load", "--no-progress", "--no-monitor", "--help"})
+"""The options that take no value."""
 
 
 class _Terminated(KeyboardInterrupt):
@@ -59,27 +72,23 @@ class _Run(click.Command):
                 end = at + (2 if args[at] == "-m" else 1)
                 args = [*args[:end], "--", *args[end:]]
                 break
-            alone = "=" in args[at] or args[at] in {"--load", "--help"}
+            alone = "=" in args[at] or args[at] in ALONE
             at += 1 if alone else 2
         return super().parse_args(ctx, args)
 
 
 @click.command(cls=_Run, context_settings={"allow_interspersed_args": False})
 @click.option("--profile", metavar="NAME", help="Use this profile.")
-@click.option(
-    "--config",
-    "file",
-    metavar="FILE",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Read this file instead of searching for one.",
-)
+@config_file
 @click.option(
     "--set", "assign", metavar="KEY=VALUE", multiple=True, help="Set one key."
 )
 @click.option(
     "--no-plugin", "blocked", metavar="NAME", multiple=True, help="Keep a plugin out."
 )
+@click.option("--no-progress", is_flag=True, help="Do not show how the run gets on.")
 @click.option("--load", is_flag=True, help="Load a kernel before the script runs.")
+@click.option("--no-monitor", is_flag=True, help="Keep no history of its runs.")
 @click.option("-m", "module", metavar="MODULE", help="Run a module, as python -m does.")
 @click.argument("args", metavar="SCRIPT [ARGS]...", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
@@ -90,7 +99,9 @@ def run(
     file: Path | None,
     assign: Sequence[str],
     blocked: Sequence[str],
+    no_progress: bool,
     load: bool,
+    no_monitor: bool,
     module: str | None,
     args: Sequence[str],
 ) -> None:
@@ -100,7 +111,8 @@ def run(
     input. The kernels that it loads are configured by the options given here: its
     load() uses FILE and the profile, and every kernel gets the values that are set.
     With --load, one kernel is loaded first, for a script that loads none of its
-    own.
+    own. On a terminal it is shown how the tasks get on. A run's history is kept in
+    monitor.db in its directory, unless the configuration says what is to follow it.
 
     Exit code: the script's own; 1 if it raised or a task failed; 130 on Ctrl-C, 143 on
     SIGTERM.
@@ -113,12 +125,19 @@ def run(
         _program.Module(module, args) if module else _script(ctx, args)
     )
     kernels = _Kernels()
+    chosen = partial(set_default_source, file, profile=profile, plugins=[kernels])
     try:
-        set_default_source(file, profile=profile, assign=assign, plugins=[kernels])
+        chosen(assign=assign)
     except JackfieldError as error:
         raise click.ClickException(str(error)) from error
     if blocked:
         os.environ[VARIABLE] = blocking(os.environ.get(VARIABLE), blocked)
+    shown = sys.stderr.isatty() and not no_progress and _usable(PROGRESS)
+    progress = [f"monitors.{PROGRESS}.plugin={PROGRESS}"] if shown else []
+    kept = not no_monitor and _usable(STORE)
+    table = [f"monitors.db.plugin={STORE}", "monitors.db.complete=true"]
+    history = table if kept else []
+    chosen(assign=[*progress, *assign], defaults=history)
     program.become_main()
     signal.signal(signal.SIGTERM, _terminate)
     if load:
@@ -136,6 +155,22 @@ def _script(ctx: click.Context, args: Sequence[str]) -> Program:
         raise click.UsageError("Missing argument 'SCRIPT'.", ctx)
     name = click.Path(exists=True, allow_dash=True).convert(args[0], None, ctx)
     return _program.of_path(str(name), args[1:])
+
+
+def _usable(monitor: str) -> bool:
+    """Tell whether a monitor is installed and not blocked."""
+    from jackfield.plugins import PluginManager
+    from jackfield.plugins.scan import find_entry_points
+    from jackfield.plugins.selection import read_selection
+
+    block: Sequence[str] = ()
+    with suppress(JackfieldError):  # it is told when a kernel is loaded
+        block = PluginManager().find_configuration().config.block_plugins
+    selection = read_selection(block=block)
+    return any(
+        one.kind == "monitor" and one.name == monitor and not selection.refusal(one)
+        for one in find_entry_points()
+    )
 
 
 @hookimpl
@@ -297,6 +332,8 @@ def _leave(number: int, frame: FrameType | None) -> None:
     del number, frame
     with suppress(RuntimeError):  # the interrupted code may be writing itself
         sys.stdout.flush()
+    if sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb":
+        os.write(sys.stderr.fileno(), b"\x1b[J")  # progress stands below the cursor
     os._exit(INTERRUPTED)
 
 
@@ -323,22 +360,10 @@ def _sum_up(kernels: Sequence[DataFlowKernel]) -> bool:
     """Print what became of the tasks, and return whether one failed."""
     summaries = [kernel.summary() for kernel in kernels]
     for summary in summaries:
-        for line in _lines(summary):
-            click.echo(line, err=True)
+        click.echo(str(summary), err=True)
+        if summary.failed and (summary.run_dir / HISTORY).exists():
+            command = shlex.join(["jackfield", "report", str(summary.run_dir)])
+            click.echo(f"  All of it, as a page: {command}", err=True)
     if not summaries:
         click.echo("No kernel was loaded.", err=True)
     return any(summary.failed for summary in summaries)
-
-
-def _lines(summary: Summary) -> Iterator[str]:
-    tasks = sum(summary.counts.values())
-    states = [
-        f"{count} {state.value}" for state, count in summary.counts.items() if count
-    ]
-    told = ": " + ", ".join(states) if states else ""
-    noun = "task" if tasks == 1 else "tasks"
-    yield f"{tasks} {noun} in {summary.elapsed:.1f} s{told}. Run: {summary.run_dir}"
-    failures = summary.failures[:SHOWN_FAILURES]
-    yield from (f"  {failure}" for failure in failures)
-    if summary.failed > len(failures):
-        yield f"  ... and {summary.failed - len(failures)} more failures"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
-import warnings
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,16 +12,18 @@ import pytest
 
 from jackfield.abc import CheckpointRecord
 from jackfield.errors import CheckpointError, ConfigurationError
-from jackfield.results.envelope import Miss, Reason, Value, load_value, pack_value
-from jackfield.results.signing import SigningKey
+from jackfield.keeping import Stored, Surroundings
+from jackfield.plugins import PluginManager
 from jackfield_testing.background import Background
 from jackfield_testing.checkpoints.case import CheckpointStoreCase, needs
 from jackfield_testing.checkpoints.child import key_of, record_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-KEY = SigningKey(b"k" * 32)
+    from jackfield.keeping import ResultKeeper
+
 MANY = 3_000
 
 
@@ -296,41 +299,52 @@ class Contract(CheckpointStoreCase):
     # -- what the kernel puts in
 
     def test_a_result_comes_back_signed(self, tmp_path: Path) -> None:
-        key = key_of(0)
-        packed = pack_value(key, {"answer": 42}, KEY)
+        with self._keeper(tmp_path) as keeper:
+            _save(keeper, {"answer": 42})
+        with self._keeper(tmp_path) as keeper:
+            found = keeper.load("app", key_of(0), _unknown)
 
-        with self.opened(tmp_path) as store:
-            store.put_many([replace(record_of(0), value=packed)])
-        with self.opened(tmp_path) as store:
-            record = store.get(key)
-
-        assert record is not None
-        assert load_value(key, record.value, KEY, "signed") == Value({"answer": 42})
-
-    def test_a_result_that_cannot_be_pickled_harms_nothing(
-        self, tmp_path: Path
-    ) -> None:
-        with self.opened(tmp_path) as store:
-            store.put_many([record_of(0)])
-            with pytest.raises(TypeError):
-                pack_value(key_of(1), threading.Lock(), KEY)
-            store.put_many([record_of(2)])
-        assert self.survivors(tmp_path, range(3)) == ({0, 2}, "")
+        assert isinstance(found, Stored), found
+        assert found.value == {"answer": 42}
 
     def test_a_class_renamed_since_is_a_miss_that_says_so(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        packed = pack_value(key_of(0), [Early()], KEY)
-        self.fill(tmp_path, [1])
-        with self.opened(tmp_path) as store:
-            store.put_many([replace(record_of(0), value=packed)])
+        with self._keeper(tmp_path) as keeper:
+            _save(keeper, [Early()])
         monkeypatch.delattr(f"{__name__}.Early")
 
-        with self.opened(tmp_path) as store, warnings.catch_warnings():
-            record = store.get(key_of(0))
+        with self._keeper(tmp_path) as keeper:
+            found = keeper.load("app", key_of(0), _unknown)
 
-        assert record is not None
-        miss = load_value(key_of(0), record.value, KEY, "signed")
-        assert isinstance(miss, Miss)
-        assert miss.reason is Reason.GONE
-        assert f"{__name__}.Early" in str(miss)
+        assert isinstance(found, str)
+        assert f"{__name__}.Early, which is gone" in found
+
+    @contextmanager
+    def _keeper(self, directory: Path) -> Iterator[ResultKeeper]:
+        """Give what keeps the results of a kernel, with the store under test."""
+        around = Surroundings(
+            directory=directory,
+            started=0.0,
+            open_store=lambda _, options: self.make_store(directory, **options),
+            gathering=nullcontext,
+            warn=lambda *_: None,
+            stop_run=pytest.fail,
+        )
+        keeper = PluginManager().create_keeper({"store": "tested://"}, around)
+        try:
+            yield keeper
+        finally:
+            keeper.close()
+
+
+def _save(keeper: ResultKeeper, value: object) -> None:
+    """Have a result written, and wait until it is."""
+    said: list[CheckpointError | None] = []
+    keeper.save("app", key_of(0), pickle.dumps(value), dict, said.append)
+    keeper.flush()
+    assert said == [None]
+
+
+def _unknown(code: object) -> bytes:
+    raise AssertionError(f"{code!r} is no code of the script")

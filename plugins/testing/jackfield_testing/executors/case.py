@@ -15,7 +15,7 @@ from jackfield_testing.footprint import WAIT_S, settled
 
 if TYPE_CHECKING:
     import concurrent.futures
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
     from jackfield.abc import Capabilities, Executor, Work
@@ -35,8 +35,13 @@ class ExecutorCase(ABC):
     """Whether Python cannot end while a task runs that cannot be stopped, although
     ``shutdown`` has given it up: a ``ThreadPoolExecutor`` is like that."""
 
-    resource_amounts: ClassVar[Mapping[str, float]] = {}
-    """How much there is of each resource that the executor declares, at two workers."""
+    owns_processes: ClassVar[bool] = True
+    """Whether the processes of its tasks are its own, and end with it. Those of a
+    cluster that was there before go on."""
+
+    spare_descriptors: ClassVar[int] = 0
+    """How many descriptors more than before may be open after starts and stops: those
+    that somebody else's pool of connections keeps."""
 
     cycles: ClassVar[int] = 200
     """Starts and stops in the long form of the leak test (``-m slow``)."""
@@ -56,6 +61,26 @@ class ExecutorCase(ABC):
             workers: How many tasks it should run at once: 1 or 2. Where the number
                 cannot be chosen, another is fine, and tests that need it skip.
         """
+
+    def make_losing_executor(self) -> Executor | concurrent.futures.Executor:
+        """Make the executor from which workers are taken away, not started.
+
+        If executors of ``make_executor`` have their workers from one cluster, this one
+        needs a cluster of its own. Otherwise the executor that tests share would lose
+        its workers, too, and start again in the middle of some test.
+        """
+        return self.make_executor(2)
+
+    def remove_workers(self) -> None:
+        """Take all workers away from an executor of ``make_losing_executor``.
+
+        For executors whose workers are started by somebody else, and may be gone one
+        day. Those that do not override this skip the tests of it.
+        """
+        pytest.skip("this executor's workers cannot be taken away")
+
+    def restore_workers(self) -> None:  # noqa: B027  (with the other one, or not at all)
+        """Give the executor workers again, after ``remove_workers``."""
 
     @pytest.fixture(scope="class")
     @classmethod

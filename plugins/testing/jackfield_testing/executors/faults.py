@@ -6,6 +6,8 @@ import os
 import signal
 import threading
 import traceback
+from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -30,10 +32,14 @@ from jackfield_testing.executors.case import (
 )
 from jackfield_testing.footprint import WAIT_S, alive, settled
 
+STARVES_S = WAIT_S
+"""Seconds after which a work that does not begin behind others is starved."""
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from jackfield.abc import Outcome, Work
     from jackfield_testing.executors.harness import Harness
 
 WALLTIME_S = 0.5
@@ -225,32 +231,71 @@ class Deaths(ExecutorCase):
 
 
 class Resources(ExecutorCase):
-    """Executors that know resources, whose amounts ``resource_amounts`` tells."""
+    """Executors that know resources, and have a single worker in that sense."""
 
     def test_what_is_taken_together_is_never_more_than_there_is(
         self, tmp_path: Path
     ) -> None:
         with self.running(tmp_path) as harness:
-            for name, amount in self._amounts(harness).items():
-                gate = tasks.Gate(tmp_path / f"gate-{name}")
-                harness.cleanups.append(gate.open)
+            for name, amount in _amounts(harness).items():
                 works = [
-                    harness.work(gate.hold, f"{name}-{n}", resources={name: amount})
-                    for n in range(3)
+                    harness.work(tasks.span, n, resources={name: amount})
+                    for n in range(4)
                 ]
                 harness.submit_batch(works)
-                until_entered(gate, f"{name}-0")
-                if harness.executor.workers > 1:  # time for another one to begin
-                    harness.wait([harness.submit(tasks.add, 1)])
-                assert len(gate.entered()) == 1, f"more than {amount:g} {name}"
+                spans = sorted(harness.values(works))
+                for (_, ended), (began, _) in pairwise(spans):
+                    assert ended <= began, f"more than {amount:g} {name}"
+
+    def test_what_fits_together_runs_together(self, tmp_path: Path) -> None:
+        with self.running(tmp_path) as harness:
+            needs(capabilities(harness).shared_filesystem, "shares no files")
+            for name, amount in _amounts(harness).items():
+                if harness.executor.workers < 2 or amount % 2:
+                    continue
+                gate = tasks.Gate(tmp_path / name)
+                harness.cleanups.append(gate.open)
+                known = capabilities(harness).resources
+                half = {one: 0.0 for one in known if one == "cores"}
+                half[name] = amount / 2
+                names = ["one", "other"]
+                works = [harness.work(gate.hold, one, resources=half) for one in names]
+                harness.submit_batch(works)
+                until_entered(gate, *names)
                 gate.open()
                 harness.wait(works)
+
+    def test_a_large_one_does_not_starve_behind_small_ones(
+        self, tmp_path: Path
+    ) -> None:
+        with self.running(tmp_path) as harness:
+            for name, amount in _amounts(harness).items():
+                large = harness.work(tasks.span, resources={name: amount})
+                half = {name: amount / 2}
+                again = partial(harness.work, tasks.span, resources=half)
+
+                def go_on(
+                    outcomes: Sequence[Outcome],
+                    large: Work = large,
+                    again: Callable[[], Work] = again,
+                ) -> None:
+                    small = [one for one in outcomes if one[0] is not large]
+                    if not harness.reported(large):
+                        harness.submit_batch([again() for _ in small])
+
+                harness.submit_batch([again() for _ in range(4)])
+                harness.on_report = go_on
+                harness.submit_batch([again(), again(), large])
+                try:
+                    harness.wait([large], STARVES_S)
+                finally:
+                    harness.on_report = None
 
     def test_more_than_there_is_is_an_error_and_does_not_wait(
         self, tmp_path: Path
     ) -> None:
         with self.running(tmp_path) as harness:
-            for name, amount in self._amounts(harness).items():
+            for name, amount in _amounts(harness).items():
                 work = harness.work(tasks.add, 1, resources={name: 2 * amount + 1})
                 try:
                     harness.submit_batch([work])
@@ -258,11 +303,10 @@ class Resources(ExecutorCase):
                     continue
                 assert harness.error(work) is not None
 
-    def _amounts(self, harness: Harness) -> Mapping[str, float]:
-        needs(bool(capabilities(harness).resources), "knows no resources")
-        missing = capabilities(harness).resources - self.resource_amounts.keys()
-        assert not missing, f"resource_amounts does not tell: {sorted(missing)}"
-        return self.resource_amounts
+
+def _amounts(harness: Harness) -> Mapping[str, float]:
+    needs(bool(capabilities(harness).resources), "knows no resources")
+    return capabilities(harness).resources
 
 
 class Walltimes(ExecutorCase):

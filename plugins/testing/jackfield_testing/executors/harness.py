@@ -9,7 +9,7 @@ from functools import partial
 from threading import Condition
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from jackfield.abc import Executor, ExecutorContext, Work
+from jackfield.abc import Executor, ExecutorContext, Kept, Work
 from jackfield.plugins import PluginManager
 from jackfield_testing.background import user_code
 from jackfield_testing.footprint import WAIT_S
@@ -43,6 +43,8 @@ class Harness:
         label: Its label.
         on_report: Called with each report, on the thread that brings it, after the
             outcomes are noted.
+        workers_seen: How many workers the executor had each time that it said their
+            number had changed.
         cleanups: Called on leaving, after the shutdown.
     """
 
@@ -56,6 +58,7 @@ class Harness:
         self.label: str = label
         self.on_report: Callable[[Sequence[Outcome]], None] | None = None
         self.cleanups: list[Callable[[], object]] = []
+        self.workers_seen: list[int] = []
         self._run_dir = run_dir
         self._ids = itertools.count()
         self._changed = Condition()
@@ -67,7 +70,11 @@ class Harness:
 
     def start(self) -> Harness:
         """Start the executor."""
-        self.executor.start(ExecutorContext(self.label, self._run_dir, self._report))
+        self.executor.start(
+            ExecutorContext(
+                self.label, self._run_dir, self._report, changed=self._note_workers
+            )
+        )
         return self
 
     def __enter__(self) -> Self:
@@ -85,6 +92,11 @@ class Harness:
             cleanup()
         if error is None:
             self.check_reports()
+
+    def _note_workers(self) -> None:
+        with self._changed:
+            self.workers_seen.append(self.executor.workers)
+            self._changed.notify_all()
 
     def _report(self, outcomes: Sequence[Outcome]) -> None:
         with self._changed:
@@ -161,7 +173,13 @@ class Harness:
     def error(self, work: Work) -> BaseException | None:
         """Wait for a work, and return what it raised."""
         self.wait([work])
-        return self._outcomes[work][1]
+        _, error, value = self._outcomes[work]
+        if isinstance(value, Kept):
+            try:
+                value.fetch()
+            except Exception as unread:
+                return unread
+        return error
 
     def value(self, work: Work) -> Any:
         """Wait for a work, and return its value or raise what it raised."""
@@ -169,7 +187,12 @@ class Harness:
         _, error, value = self._outcomes[work]
         if error is not None:
             raise error
-        return value
+        return value.fetch() if isinstance(value, Kept) else value
+
+    def outcome(self, work: Work) -> Any:
+        """Wait for a work, and return the value as it was reported: maybe ``Kept``."""
+        self.wait([work])
+        return self._outcomes[work][2]
 
     def values(self, works: Sequence[Work]) -> list[Any]:
         """Wait for works, and return their values in order."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 from zlib import crc32
 
-from jackfield.abc import Capabilities
+from jackfield.abc import Capabilities, Kept
 from jackfield_testing.executors import tasks
 from jackfield_testing.executors.case import (
     ExecutorCase,
@@ -19,15 +23,17 @@ from jackfield_testing.footprint import WAIT_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from jackfield.abc import Outcome
     from jackfield_testing.executors.harness import Harness
 
 MANY = 10_000
 BIG = 32_000_000  # bytes
+LONG = 300_000  # items of a large result
 CHAIN = 100
 SUBMITTERS = 8
+AT_ONCE_S = WAIT_S / 2
+"""Seconds that something may take which has nothing to wait for."""
 
 
 class Results(ExecutorCase):
@@ -46,6 +52,51 @@ class Results(ExecutorCase):
         work = shared.submit(tasks.add, 40, b=2)
 
         assert shared.value(work) == 42
+
+    def test_a_result_that_is_kept_can_be_read_and_handed_on(
+        self, shared: Harness
+    ) -> None:
+        """A large result may be reported as ``Kept``, if it then is like any other."""
+        works = [shared.submit(tasks.numbers, LONG) for _ in range(2)]
+        for work in works:
+            kept = shared.outcome(work)
+            if not isinstance(kept, Kept):
+                continue
+            assert kept.executor == shared.label
+            assert kept.size > 0
+            following = [shared.work(sum, kept), shared.work(tasks.append_one, kept)]
+            following += [
+                shared.work(tasks.first_sum, [kept, 1]),
+                shared.work(sum, kept),
+            ]
+            for one in following:
+                one.kept = (kept,)
+            shared.submit_batch(following)
+
+            expected = sum(range(LONG))
+            assert shared.values(following) == [expected, LONG + 1, expected, expected]
+            assert kept.fetch() == list(range(LONG))
+            assert kept.fetch() is kept.fetch()
+            again = shared.work(sum, kept)  # a work may have been on its way
+            again.kept = (kept,)
+            shared.submit_batch([again])
+            assert shared.value(again) == expected
+
+    def test_equal_calls_are_each_run(self, shared: Harness) -> None:
+        works = shared.submit_each(tasks.unlike_any_other, [1] * 20)
+
+        assert len(set(shared.values(works))) == len(works)
+
+    def test_another_attempt_really_runs(self, shared: Harness) -> None:
+        first = shared.work(tasks.unlike_any_other, 1)
+        second = shared.work(tasks.unlike_any_other, 1)
+        second.id, second.attempt = first.id, 2
+
+        shared.submit_batch([first])
+        value = shared.value(first)
+        shared.submit_batch([second])
+
+        assert shared.value(second) != value
 
     def test_an_empty_batch_is_no_error(self, shared: Harness) -> None:
         shared.executor.submit([])
@@ -191,6 +242,49 @@ class Results(ExecutorCase):
             assert finished.wait(WAIT_S)
             assert harness.values(chain) == list(range(CHAIN))
 
+    def test_a_long_report_holds_up_no_other_thread(self, tmp_path: Path) -> None:
+        # The kernel launches tasks within a report. If the executor held a lock of its
+        # own meanwhile, a thread with a lock of the kernel could wait for that one, and
+        # this report for the thread.
+        with self.running(tmp_path) as harness:
+            waited: list[bool] = []
+            noted = threading.Event()
+            following = harness.work(tasks.add, 1)
+
+            def submit_and_cancel() -> None:
+                with suppress(Exception):  # then the work below is not reported
+                    harness.executor.submit([following])
+                    harness.executor.cancel(harness.work(tasks.add, 2))
+
+            def take_long(_: Sequence[Outcome]) -> None:
+                harness.on_report = ignore
+                other = threading.Thread(target=submit_and_cancel, daemon=True)
+                other.start()
+                other.join(AT_ONCE_S)
+                waited.append(other.is_alive())
+                noted.set()
+
+            def ignore(_: Sequence[Outcome]) -> None:
+                pass
+
+            harness.on_report = take_long
+            first = harness.submit(tasks.add, 40, b=2)
+
+            assert harness.value(first) == 42
+            assert noted.wait(WAIT_S)
+            assert waited == [False], "submit or cancel waits for a report"
+            assert harness.value(following) == 1
+
+    def test_the_script_keeps_its_directory_environment_and_signals(
+        self, tmp_path: Path
+    ) -> None:
+        before = _surroundings()
+        with self.running(tmp_path) as harness:
+            harness.value(harness.submit(tasks.add, 1))
+            assert _surroundings() == before, "changed by the start or a task"
+
+        assert _surroundings() == before, "changed by the end"
+
     def test_submitting_does_not_wait_for_the_works(
         self, shared: Harness, tmp_path: Path
     ) -> None:
@@ -201,3 +295,9 @@ class Results(ExecutorCase):
 
         gate.open()
         assert shared.values(works) == names
+
+
+def _surroundings() -> tuple[object, ...]:
+    """Return what is the script's, and an executor in its process could change."""
+    handlers = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)
+    return Path.cwd(), dict(os.environ), [signal.getsignal(one) for one in handlers]

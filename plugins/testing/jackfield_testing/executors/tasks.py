@@ -10,10 +10,14 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Never
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+SPAN_S = 0.02
+"""Seconds that ``span`` takes."""
 
 LIMIT_S = 60.0
 """How long a held task waits for its release before it gives up."""
@@ -39,6 +43,18 @@ def now(_: object = None) -> int:
     return time.monotonic_ns()
 
 
+def span(_: object = None) -> tuple[int, int]:
+    """Take a moment; return when that began and ended, as ``now`` does."""
+    began = now()
+    time.sleep(SPAN_S)
+    return began, now()
+
+
+def unlike_any_other(_: object = None) -> str:
+    """Return another value at each call, though the arguments are the same."""
+    return os.urandom(16).hex()
+
+
 def process_id(_: object = None) -> int:
     """Return the number of the process that runs this."""
     return os.getpid()
@@ -48,6 +64,16 @@ def append_one(items: list[int]) -> int:
     """Change the argument, and return its length."""
     items.append(1)
     return len(items)
+
+
+def numbers(count: int) -> list[int]:
+    """Return a list of that many numbers."""
+    return list(range(count))
+
+
+def first_sum(values: list[Any]) -> int:
+    """Add up the numbers in the first of some values."""
+    return sum(values[0])
 
 
 def payload(size: int) -> bytes:
@@ -95,6 +121,26 @@ class Gate:
     def process_of(self, name: str) -> int:
         """The process that a task which has begun runs in."""
         return int((self.directory / name).read_text())
+
+
+class Tally:
+    """Counts how often each task has run, across processes, in one file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path: Path = path
+
+    def run(self, number: int) -> int:
+        """Note that this number's task runs, return the number. To be run as a task."""
+        file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        try:
+            os.write(file, b"%d\n" % number)
+        finally:
+            os.close(file)
+        return number
+
+    def counts(self) -> Counter[int]:
+        """How often the task of each number has run."""
+        return Counter(map(int, self.path.read_text().split()))
 
 
 def announce(path: Path) -> None:

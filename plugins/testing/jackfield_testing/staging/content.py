@@ -26,6 +26,17 @@ if TYPE_CHECKING:
 ABSENT = "absent.dat"
 
 
+class Another:
+    """Serves another scheme, and is asked after the provider under test."""
+
+    @jf.hookimpl(trylast=True)
+    def jackfield_stage_in(self, transfer: jf.Transfer) -> jf.RemoteInfo | None:
+        """Give what no other provider would."""
+        if transfer.scheme != "kit-another":
+            return None
+        return transfer.receive([b"another's"])
+
+
 class Content(StagingCase):
     """What arrives is what is there."""
 
@@ -40,6 +51,20 @@ class Content(StagingCase):
             got = run.read("plain.dat").result(WAIT_S)
 
         assert difference(got, data) is None
+
+    def test_files_of_other_schemes_are_left_to_others(
+        self, site: StagingSite, tmp_path: Path
+    ) -> None:
+        needs(bool(site.plugins), "is an entry point, asked about its scheme alone")
+        site.put("plain.dat", b"mine")
+
+        with self.running(site, tmp_path) as run:
+            run.kernel.register(Another())
+            url = site.url("plain.dat")
+            file = jf.File("kit-another" + url[url.index(":") :])
+            got = run.submit(tasks.read, file).result(WAIT_S)
+
+        assert got == b"another's", "a hook has to return None for other schemes"
 
     def test_a_large_file_arrives_byte_for_byte(
         self, site: StagingSite, tmp_path: Path

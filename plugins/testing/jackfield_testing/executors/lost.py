@@ -1,0 +1,54 @@
+"""Executor conformance: workers that somebody else starts, and takes away."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jackfield.errors import ExecutorError
+from jackfield_testing.executors import tasks
+from jackfield_testing.executors.case import ExecutorCase, hold_all, open_gate
+from jackfield_testing.executors.end import within_limit
+from jackfield_testing.executors.harness import Harness
+from jackfield_testing.footprint import WAIT_S, settled
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Lost(ExecutorCase):
+    """What an executor does when all its workers are gone.
+
+    Its patience, after which it gives tasks up, has to be far below a minute.
+    """
+
+    def test_the_number_of_workers_falls_and_rises(self, tmp_path: Path) -> None:
+        with Harness(self.make_losing_executor(), tmp_path) as harness:
+            harness.start()
+            harness.cleanups.append(self.restore_workers)
+            harness.value(harness.submit(tasks.add, 1))
+
+            self.remove_workers()
+            assert settled(lambda: 0 in harness.workers_seen, WAIT_S)
+            self.restore_workers()
+
+            assert settled(lambda: harness.executor.workers > 0, WAIT_S)
+            assert settled(lambda: harness.workers_seen[-1] > 0, WAIT_S)
+            assert harness.value(harness.submit(tasks.add, 40, 2)) == 42
+
+    def test_works_of_lost_workers_fail_and_the_end_is_reached(
+        self, tmp_path: Path
+    ) -> None:
+        with Harness(self.make_losing_executor(), tmp_path) as harness:
+            harness.start()
+            harness.cleanups.append(self.restore_workers)
+            gate = open_gate(harness, tmp_path)
+            held = hold_all(harness, gate)
+            queued = harness.submit_each(tasks.add, range(50))
+
+            self.remove_workers()
+
+            for work in [*held.values(), *queued]:
+                error = harness.error(work)
+                assert isinstance(error, ExecutorError)
+                assert harness.label in str(error)
+            within_limit(harness, None)
