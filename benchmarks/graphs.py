@@ -7,7 +7,7 @@ import time
 from array import array
 from typing import Any
 
-from rows import US, Bar, Case, Metric, Row, cases
+from rows import US, Bar, Case, Metric, Row, Watch, cases
 from tasks import add1, noop, total
 
 OURS = "jackfield-threads"
@@ -50,12 +50,12 @@ ROWS = [
 
 
 def chain(system: Any, n: int) -> dict[str, float]:
-    start = time.perf_counter()
+    watch = Watch()
     future = system.submit(noop, 0)
     for _ in range(n):
         future = system.submit(add1, future)
     assert future.result() == n
-    return {US: (time.perf_counter() - start) / (n + 1) * 1e6}
+    return watch.per_task(n + 1)
 
 
 def fan_out(system: Any, n: int) -> dict[str, float]:

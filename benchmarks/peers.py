@@ -60,10 +60,17 @@ class Ours:
         workers: Threads or processes of that.
         store: Where results of cached calls are kept.
         plugins: Observers and the like.
+        monitors: Monitors by label.
     """
 
     def __init__(
-        self, kind: str, workers: int, *, store: str = "memory", plugins: Any = ()
+        self,
+        kind: str,
+        workers: int,
+        *,
+        store: str = "memory",
+        plugins: Any = (),
+        monitors: Any = None,
     ) -> None:
         import jackfield
 
@@ -75,6 +82,7 @@ class Ours:
             run_dir=fresh(),
             checkpoint={"store": store},
             plugins=list(plugins),
+            monitors=monitors or {},
         )
         self.python_app = jackfield.python_app
         self.apps: dict[Any, Any] = {}
@@ -113,6 +121,51 @@ def observed(workers: int) -> Ours:
     return Ours("threads", workers, plugins=[Observer()])
 
 
+def followed(workers: int) -> Ours:
+    """Have a plugin told of the run that looks at nothing."""
+    import jackfield
+
+    class Follower:
+        lost = 0
+
+        @jackfield.hookimpl
+        def jackfield_run_events(self, batch: Any) -> None:
+            self.lost += batch.lost
+
+    return Ours("threads", workers, plugins=[Follower()])
+
+
+def recorded(workers: int) -> Ours:
+    """Have a plugin read all records of the run."""
+    import jackfield
+
+    class Reader:
+        count = 0
+
+        @jackfield.hookimpl
+        def jackfield_run_events(self, batch: Any) -> None:
+            self.count += len(batch.tasks) + len(batch.attempts)
+
+    return Ours("threads", workers, plugins=[Reader()])
+
+
+class WithHistory(Ours):
+    """A kernel whose runs are kept in a database."""
+
+    def __init__(self, kind: str, workers: int, *, resources: bool) -> None:
+        monitor = {"plugin": "sqlite", "resources": resources}
+        super().__init__(kind, workers, monitors={"db": monitor})
+
+    def settle(self) -> None:
+        """Wait until all that has happened is stored."""
+        from jackfield_monitoring.store.reader import Store
+
+        ended = self.kernel.task_state_counts
+        with Store(self.kernel.run_dir) as store:
+            while any(store.counts().get(one, 0) < n for one, n in ended.items()):
+                time.sleep(0.05)
+
+
 def one_at_a_time(workers: int) -> Ours:
     from jackfield_executors.processes import pool
 
@@ -125,7 +178,15 @@ def with_million(scheme: str, workers: int) -> Ours:
 
 
 class Parsl:
-    def __init__(self, kind: str, workers: int, *, checkpoints: bool = False) -> None:
+    def __init__(
+        self,
+        kind: str,
+        workers: int,
+        *,
+        checkpoints: bool = False,
+        monitoring: bool = False,
+        resources: bool = False,
+    ) -> None:
         import parsl
         from parsl.config import Config
         from parsl.dataflow.memoization import BasicMemoizer
@@ -145,10 +206,12 @@ class Parsl:
             )
         self.parsl = parsl
         self.apps: dict[Any, Any] = {}
+        directory = fresh()
         parsl.load(
             Config(
                 executors=[executor],
-                run_dir=fresh(),
+                run_dir=directory,
+                monitoring=_hub(directory, resources) if monitoring else None,
                 initialize_logging=False,
                 memoizer=BasicMemoizer(
                     checkpoint_mode="task_exit" if checkpoints else None
@@ -173,6 +236,16 @@ class Parsl:
     def close(self) -> None:
         self.parsl.dfk().cleanup()
         self.parsl.clear()
+
+
+def _hub(directory: str, resources: bool) -> Any:
+    from parsl.monitoring import MonitoringHub
+
+    return MonitoringHub(
+        logging_endpoint=f"sqlite:///{directory}/monitoring.db",
+        resource_monitoring_enabled=resources,
+        resource_monitoring_interval=1,
+    )
 
 
 class Dask:
@@ -253,7 +326,13 @@ def process_pool(workers: int) -> Bare:
 SYSTEMS: dict[str, Callable[[int], Any]] = {
     "jackfield-threads": partial(Ours, "threads"),
     "jackfield-processes": partial(Ours, "processes"),
+    "jackfield-followed": followed,
     "jackfield-observed": observed,
+    "jackfield-recorded": recorded,
+    "jackfield-history-threads": partial(WithHistory, "threads", resources=False),
+    "jackfield-history-processes": partial(WithHistory, "processes", resources=False),
+    "jackfield-resources-threads": partial(WithHistory, "threads", resources=True),
+    "jackfield-resources-processes": partial(WithHistory, "processes", resources=True),
     "jackfield-one-at-a-time": one_at_a_time,
     "jackfield-sqlite": partial(Ours, "threads", store="sqlite"),
     "jackfield-pickle": partial(Ours, "threads", store="pickle"),
@@ -265,6 +344,12 @@ SYSTEMS: dict[str, Callable[[int], Any]] = {
     "parsl-threads": partial(Parsl, "threads"),
     "parsl-htex": partial(Parsl, "htex"),
     "parsl-checkpoints": partial(Parsl, "threads", checkpoints=True),
+    "parsl-threads-monitoring": partial(Parsl, "threads", monitoring=True),
+    "parsl-htex-monitoring": partial(Parsl, "htex", monitoring=True),
+    "parsl-threads-resources": partial(
+        Parsl, "threads", monitoring=True, resources=True
+    ),
+    "parsl-htex-resources": partial(Parsl, "htex", monitoring=True, resources=True),
     "dask-threads": partial(Dask, "threads"),
     "dask-processes": partial(Dask, "processes"),
     "executorlib": executorlib,

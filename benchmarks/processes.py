@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from rows import US, Bar, Metric, Row, cases
-from tasks import make
+from rows import US, Bar, Metric, Row, Watch, cases
+from tasks import counted, make
 
 OURS = "jackfield-processes"
 PEERS = ("cf-processes", "loky", "parsl-htex", "dask-processes", "executorlib", "ray")
@@ -40,3 +40,12 @@ def payload(system: Any, n: int) -> dict[str, float]:
     futures = [system.submit(make, 1_000_000) for _ in range(n)]
     assert all(len(future.result()) == 1_000_000 for future in futures)
     return {"mb_per_s": n / (time.perf_counter() - start)}
+
+
+def functions(system: Any, n: int) -> dict[str, float]:
+    """Send n functions that no worker has, and that it cannot import."""
+    made = [counted(i) for i in range(n)]
+    watch = Watch()
+    futures = [system.submit(function) for function in made]
+    assert sum(future.result() for future in futures) == n * (n - 1) // 2
+    return watch.per_task(n)

@@ -127,9 +127,9 @@ class Planned(NamedTuple):
     parents: tuple[int, ...]
 
 
-def plan(shape: str) -> list[Planned]:
-    """Make a workflow's tasks, always the same ones."""
-    dice = random.Random(shape)
+def plan(shape: str, seed: str = "") -> list[Planned]:
+    """Make a workflow's tasks, always the same ones for a seed."""
+    dice = random.Random(shape + seed)
     places: dict[str, range] = {}
     tasks: list[Planned] = []
     for stage in SHAPES[shape]:

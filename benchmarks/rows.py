@@ -5,6 +5,7 @@ Each theme (``threads.py``, ``memo.py``, ...) lists its rows and has their work.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
@@ -85,6 +86,22 @@ class Row(NamedTuple):
 
 
 US = "us_per_task"
+CPU_US = "cpu_us_per_task"
+
+
+class Watch:
+    """Runs from when it is made: on the clock, and in processor time of this process."""
+
+    def __init__(self) -> None:
+        self._clock = time.perf_counter()
+        self._cpu = time.process_time()
+
+    def per_task(self, n: int) -> dict[str, float]:
+        """Return the microseconds for each of n tasks."""
+        clock = time.perf_counter() - self._clock
+        cpu = time.process_time() - self._cpu
+        return {US: clock / n * 1e6, CPU_US: cpu / n * 1e6}
+
 
 FEWER = {
     "parsl-threads": 10_000,

@@ -23,7 +23,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import graphs
+import large
 import memory
+import pages
 import processes
 import quality
 import start
@@ -33,6 +35,7 @@ from peers import NEEDS, installed
 from plot import draw
 
 import memo
+import monitoring
 import staging
 
 if TYPE_CHECKING:
@@ -41,7 +44,10 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 LIMIT_S = 900.0
-THEMES = (threads, graphs, processes, start, memo, memory, quality, staging)
+THEMES = (
+    threads, graphs, processes, large, start, memo, memory, quality, staging, monitoring,
+    pages,
+)  # fmt: skip
 ROWS: list[Row] = [row for theme in THEMES for row in theme.ROWS]
 
 

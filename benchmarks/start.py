@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from rows import Bar, Case, Metric, Row, cases
 
@@ -19,7 +21,27 @@ MODULES = {
 }
 PEERS = ("cf-processes", "loky", "parsl-htex", "dask-processes", "executorlib", "ray")
 
+SHORT = ("jackfield-processes", "cf-processes", "loky")
+
+
+def _short(module: str, what: str) -> Row:
+    return Row(
+        f"short-{module}",
+        tuple(
+            Case("-", "start.short", 3, name, {"which": name, "module": module})
+            for name in SHORT
+        ),
+        (
+            Metric("first_ms", f"processes, {what}: to the first result, ms", bars=(Bar("ratio", 1.0, "cf-processes"),)),
+            Metric("run_ms", f"processes, {what}: a short run, ms", bars=(Bar("ratio", 1 / 1.1, "cf-processes"),)),
+            Metric("replaced_ms", f"processes, {what}: a dead worker's place taken, ms", bars=(Bar("at most", 30),)),
+        ),
+    )  # fmt: skip
+
+
 ROWS = [
+    _short("light", "a bare function"),
+    _short("heavy", "one that needs numpy and pandas"),
     Row(
         "import",
         tuple(
@@ -39,6 +61,17 @@ ROWS = [
         (Metric("start_ms", "processes, from nothing to the first result, ms"), Metric("stop_ms", "processes, cleanup(), ms")),
     ),
 ]  # fmt: skip
+
+
+def short(_: None, n: int, which: str, module: str) -> dict[str, float]:
+    """Take the medians of short runs, each in a Python of its own."""
+    program = Path(__file__).with_name("short_run.py")
+    runs = []
+    for _round in range(n):
+        command = [sys.executable, program, which, module, str(time.monotonic())]
+        done = subprocess.run(command, check=True, capture_output=True)
+        runs.append(json.loads(done.stdout))
+    return {key: statistics.median(run[key] for run in runs) for key in runs[0]}
 
 
 def importing(_: None, n: int, module: str) -> dict[str, float]:

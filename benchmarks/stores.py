@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import pickle
 import random
 import shutil
 import subprocess
@@ -24,8 +25,8 @@ from typing import TYPE_CHECKING
 
 from jackfield.abc import CheckpointRecord
 from jackfield.plugins import PluginManager
-from jackfield.results.envelope import load_value, pack_value
-from jackfield.results.signing import SigningKey
+from jackfield_results.envelope import load_value, pack
+from jackfield_results.signing import SigningKey
 
 if TYPE_CHECKING:
     from jackfield.abc import CheckpointStore
@@ -57,6 +58,10 @@ def key_of(number: int) -> bytes:
     return blake2b(number.to_bytes(8, "big"), digest_size=32).digest()
 
 
+def _packed(value: object) -> bytes:
+    return pack(key_of(0), pickle.dumps(value), KEY)
+
+
 def open_store(url: str) -> CheckpointStore:
     return PluginManager().open_checkpoint(url, {})
 
@@ -64,9 +69,9 @@ def open_store(url: str) -> CheckpointStore:
 def sign() -> None:
     for size in (10, 10_000, 1_000_000):
         value = os.urandom(size)
-        packed = pack_value(key_of(0), value, KEY)
+        packed = _packed(value)
         count = 5_000 if size < 100_000 else 50
-        pack = timeit.timeit(partial(pack_value, key_of(0), value, KEY), number=count)
+        pack = timeit.timeit(partial(_packed, value), number=count)
         load = timeit.timeit(
             partial(load_value, key_of(0), packed, KEY, "signed"), number=count
         )
@@ -77,7 +82,7 @@ def sign() -> None:
 
 def measure(url: str, count: int, batch: int) -> None:
     manifest = {"function": "ab" * 16, "argument 'x'": "cd" * 16}
-    value = pack_value(key_of(0), "a small result", KEY)
+    value = _packed("a small result")
     store = open_store(url)
     worst = spent = 0.0
     for first in range(0, count, batch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 GATE = threading.Event()
@@ -24,6 +25,15 @@ def total(*xs: Any) -> int:
 
 def make(n: int) -> bytes:
     return bytes(n)
+
+
+def counted(i: int) -> Callable[[], int]:
+    """Return a function that has to be sent itself, as its like."""
+
+    def constant() -> int:
+        return i
+
+    return constant
 
 
 def wait() -> int:

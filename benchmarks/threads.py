@@ -6,7 +6,7 @@ import threading
 import time
 from typing import Any
 
-from rows import US, Bar, Case, Metric, Row, cases
+from rows import US, Bar, Case, Metric, Row, Watch, cases
 from tasks import noop
 
 OURS = "jackfield-threads"
@@ -39,14 +39,23 @@ ROWS = [
         ),
         (Metric(US, "threads, a plugin observes all events, µs a task", bars=(Bar("more", 5, "not observed"),)),),
     ),
+    Row(
+        "run-events",
+        (
+            Case("jackfield-followed", "threads.independent", 100_000, "followed"),
+            Case("jackfield-recorded", "threads.independent", 100_000, "all records read"),
+            Case(OURS, "threads.independent", 100_000, "not observed"),
+        ),
+        (Metric(US, "threads, a plugin follows the run, µs a task", bars=(Bar("more", 1, "not observed", 0.5), Bar("ratio", 0.2, "all records read"))),),
+    ),
 ]  # fmt: skip
 
 
 def independent(system: Any, n: int) -> dict[str, float]:
-    start = time.perf_counter()
+    watch = Watch()
     futures = [system.submit(noop, i) for i in range(n)]
     assert sum(future.result() for future in futures) == n * (n - 1) // 2
-    return {US: (time.perf_counter() - start) / n * 1e6}
+    return watch.per_task(n)
 
 
 def latency(system: Any, n: int) -> dict[str, float]:

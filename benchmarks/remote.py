@@ -1,0 +1,327 @@
+"""Plugins for engines beside the engines' own clients and the plugin ``processes``.
+
+Run it with ``make bench-remote``; it takes some minutes. ``ARGS=ray`` measures one engine
+alone. All have two workers on this machine. The systems of an engine take turns; the
+medians of the rounds are shown, with the CPU time of the driver and of all processes
+for a task, which says more than the clock does on a machine that has much else to do.
+Compare them within one run only. The last table is a chain of tasks that hand on 50 MB
+each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from threading import Condition
+from typing import Any
+
+import psutil
+
+import jackfield as jf
+from jackfield.abc import Executor, ExecutorContext, Work
+from jackfield.plugins import PluginManager
+from jackfield_executors.adapter import AdaptedExecutor
+from jackfield_executors.foreign.options import Options
+
+WORKERS = 2
+LIMIT_S = 300.0
+SINGLES = 100
+LINKS = 10
+LARGE = 50_000_000
+
+
+def noop(*_: object) -> None:
+    """Do nothing."""
+
+
+def millisecond(*_: object) -> None:
+    import time
+
+    time.sleep(0.001)
+
+
+class Ours:
+    """An executor of the kernel's kind, driven in the kernel's place."""
+
+    def __init__(self, executor: Executor, directory: str) -> None:
+        self.executor = executor
+        self.left: set[Work] = set()
+        self.changed = Condition()
+        self.number = 0
+        executor.start(ExecutorContext("bench", Path(directory), self.report))
+
+    def report(self, outcomes: Any) -> None:
+        with self.changed:
+            for work, error, _ in outcomes:
+                assert error is None, error
+                self.left.discard(work)
+            if not self.left:
+                self.changed.notify_all()
+
+    def run(self, function: Callable[..., Any], count: int) -> None:
+        works = [
+            Work(self.number + n, 1, function.__name__, function, (n,), {})
+            for n in range(count)
+        ]
+        self.number += count
+        self.left.update(works)
+        self.executor.submit(works)
+        with self.changed:
+            assert self.changed.wait_for(lambda: not self.left, LIMIT_S)
+
+
+class Native:
+    """An engine's client, used as its documentation shows.
+
+    Args:
+        run: Runs a function so many times, and waits for all results.
+    """
+
+    def __init__(self, run: Callable[[Callable[..., Any], int], object]) -> None:
+        self.run = run
+
+
+def made(plugin: str, **options: Any) -> Executor:
+    executor = PluginManager().create_executor(plugin, "bench", options)
+    assert isinstance(executor, Executor)
+    return executor
+
+
+# -- The engines: each gives systems by name, the engine's own client first
+
+
+@contextmanager
+def dask_cluster() -> Iterator[Any]:
+    from distributed import Client, LocalCluster
+
+    with (
+        LocalCluster(
+            n_workers=1,
+            threads_per_worker=WORKERS,
+            host="127.0.0.1",
+            dashboard_address=":0",
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+@contextmanager
+def dask() -> Iterator[dict[str, Any]]:
+    with dask_cluster() as client:
+        yield {
+            "Dask's client": Native(
+                lambda function, count: client.gather(
+                    client.map(function, range(count), pure=False)
+                )
+            ),
+            "dask": made("dask", address=client.cluster.scheduler_address),
+            "Dask's executor, adapted": AdaptedExecutor(
+                Options("bench", client.get_executor())
+            ),
+        }
+
+
+@contextmanager
+def ray() -> Iterator[dict[str, Any]]:
+    os.environ.update(
+        RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",
+        RAY_AUTH_MODE="token",
+        RAY_AUTH_TOKEN=secrets.token_hex(32),
+        RAY_USAGE_STATS_ENABLED="0",
+    )
+    import ray  # it reads these variables now
+
+    def run(function: Callable[..., Any], count: int) -> None:
+        call = ray.remote(function)
+        ray.get([call.remote(n) for n in range(count)])
+
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+        # Each of the two systems gets its own CPUs: an agent keeps those that it has.
+        context = ray.init(
+            num_cpus=2 * WORKERS,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            _temp_dir=directory,
+        )
+        options = {"agents": 1, "agent_options": {"num_cpus": WORKERS}}
+        ours = made("ray", address=context.address_info["gcs_address"], **options)
+        yield {"Ray's client": Native(run), "ray": ours}
+        ray.shutdown()
+
+
+def htex() -> Any:
+    """Return an executor of Parsl's, for both of its systems."""
+    from parsl.executors import HighThroughputExecutor
+    from parsl.providers import LocalProvider
+
+    return HighThroughputExecutor(
+        address="127.0.0.1",
+        cores_per_worker=0.01,
+        max_workers_per_node=WORKERS,
+        provider=LocalProvider(init_blocks=1, max_blocks=1),
+    )
+
+
+@contextmanager
+def parsl() -> Iterator[dict[str, Any]]:
+    with tempfile.TemporaryDirectory() as directory:
+        native = htex()
+        native.run_dir = native.provider.script_dir = directory
+        path = os.environ["PATH"]
+        os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{path}"
+        native.start()
+        native.scale_out_facade(1)
+
+        def run(function: Callable[..., Any], count: int) -> None:
+            for future in [native.submit(function, {}, n) for n in range(count)]:
+                future.result()
+
+        ours = made("parsl", executor="remote:htex")
+        yield {"HTEX's client": Native(run), "parsl": ours}
+        native.provider.cancel(list(native.blocks_to_job_id.values()))
+        native.shutdown()
+
+
+ENGINES = {"dask": dask, "ray": ray, "parsl": parsl}
+
+
+def cpu_of_all() -> float:
+    """Return the CPU seconds of this process and all below it so far."""
+    me = psutil.Process()
+    seconds = 0.0
+    for process in [me, *me.children(recursive=True)]:
+        with suppress(psutil.Error):
+            times = process.cpu_times()
+            seconds += times.user + times.system
+    return seconds
+
+
+def measure(system: Any, scale: float) -> tuple[float, ...]:
+    """Return µs a no-op, a task of 1 ms and a single one, and CPU µs a no-op."""
+    many = int((1_000 if isinstance(system, Native) else 20_000) * scale)
+    start, cpu, all_cpu = time.perf_counter(), time.process_time(), cpu_of_all()
+    system.run(noop, many)
+    each = (time.perf_counter() - start) / many
+    cpu = (time.process_time() - cpu) / many
+    all_cpu = (cpu_of_all() - all_cpu) / many
+    some = int((500 if isinstance(system, Native) else 2_000) * scale)
+    start = time.perf_counter()
+    system.run(millisecond, some)
+    short = (time.perf_counter() - start) / some
+    singles = []
+    for _ in range(int(SINGLES * scale)):
+        start = time.perf_counter()
+        system.run(noop, 1)
+        singles.append(time.perf_counter() - start)
+    single = statistics.median(singles)
+    return tuple(1e6 * figure for figure in (each, short, single, cpu, all_cpu))
+
+
+def compare(engine: str, options: Any) -> None:
+    """Measure an engine's systems in turn, again and again; print a table."""
+    with tempfile.TemporaryDirectory() as directory, ENGINES[engine]() as systems:
+        systems["processes"] = made("processes", workers=WORKERS)
+        for name, one in systems.items():
+            if isinstance(one, Executor):
+                systems[name] = Ours(one, directory)
+        samples: dict[str, list[Any]] = {name: [] for name in systems}
+        for system in systems.values():
+            system.run(noop, 100)
+        for _ in range(options.rounds):
+            for name, system in systems.items():
+                samples[name].append(measure(system, 0.1 if options.quick else 1.0))
+        for system in systems.values():
+            if isinstance(system, Ours):
+                system.executor.shutdown(grace=0)
+    print(
+        f"\n| {engine}, µs | no-op | 1 ms | latency p50 | driver's CPU | CPU of all |"
+    )
+    print("| --- | --- | --- | --- | --- | --- |")
+    for name, rounds in samples.items():
+        columns = zip(*rounds, strict=True)
+        figures = [f"{statistics.median(column):,.0f}" for column in columns]
+        print(f"| {name} |", " | ".join(figures), "|", flush=True)
+
+
+# -- Large results
+
+
+def first(size: int) -> bytes:
+    return bytes(size)
+
+
+def following(data: bytes) -> bytes:
+    return bytes(len(data))
+
+
+def native_chain(client: Any) -> None:
+    future = client.submit(first, LARGE, pure=False)
+    for _ in range(LINKS):
+        future = client.submit(following, future, pure=False)
+    assert client.submit(len, future, pure=False).result() == LARGE
+
+
+def our_chain(kernel: Any) -> None:
+    future = kernel.submit(first, LARGE)
+    for _ in range(LINKS):
+        future = kernel.submit(following, future)
+    assert kernel.submit(len, future).result() == LARGE
+
+
+def compare_chains(options: Any) -> None:
+    """Print how long a link of a chain takes: Dask's own, ours on it, on processes."""
+    samples: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as directory, dask_cluster() as client:
+        address = client.cluster.scheduler_address
+        tables = {
+            "dask": {"plugin": "dask", "address": address},
+            "processes": {"plugin": "processes", "workers": WORKERS},
+        }
+        for _ in range(options.rounds):
+            runs = {"Dask's client": partial(native_chain, client)}
+            for name, run in runs.items():
+                samples.setdefault(name, []).append(timed(run))
+            for name, table in tables.items():
+                with jf.load(run_dir=directory, executors={name: table}) as kernel:
+                    kernel.submit(len, "").result()
+                    samples.setdefault(name, []).append(
+                        timed(partial(our_chain, kernel))
+                    )
+    print(f"\n| a chain of {LARGE / 1e6:.0f} MB | ms a link |")
+    print("| --- | --- |")
+    for name, seconds in samples.items():
+        print(f"| {name} | {statistics.median(seconds) / LINKS * 1e3:,.0f} |")
+
+
+def timed(run: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("engines", nargs="*", choices=[*ENGINES, "chain"])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the tasks")
+    options = parser.parse_args()
+    for engine in options.engines or [*ENGINES, "chain"]:
+        if engine == "chain":
+            compare_chains(options)
+        else:
+            compare(engine, options)
+
+
+if __name__ == "__main__":
+    main()
