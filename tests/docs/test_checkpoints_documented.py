@@ -14,10 +14,10 @@ from click.testing import CliRunner
 
 from jackfield.errors import CheckpointError
 from jackfield.plugins import PluginManager
-from jackfield.results.chained import open_stores
-from jackfield.results.signing import make_key, signing_key
 from jackfield_checkpoint._options import COMMON, Options
 from jackfield_cli import main
+from jackfield_results.chained import open_stores
+from jackfield_results.signing import make_key, signing_key
 from jackfield_testing import CheckpointStoreConformance
 
 if TYPE_CHECKING:

@@ -9,9 +9,12 @@ from typing import get_args
 
 import pytest
 
-from jackfield.config import Config, resolve
+from jackfield.config import Config, make_request
 from jackfield.config.check import CheckpointMode, Dependencies, ExitMode, LogLevel
-from jackfield.config.sources import KEYS, document
+from jackfield.config.model import KEYS
+from jackfield.plugins import PluginManager
+from jackfield_configuration.resolution import jackfield_find_configuration
+from jackfield_configuration.sources import document
 
 TEXT = (Path(__file__).parents[2] / "docs/configuration.md").read_text("utf-8")
 FIELDS = [one.name for one in fields(Config)]
@@ -29,10 +32,6 @@ def blocks(language: str) -> list[str]:
 def row_of(name: str) -> list[str]:
     [row] = [row for row in ROWS if re.search(rf"`{re.escape(name)}`", row[0])]
     return row
-
-
-def no_profiles(name: str) -> object:
-    raise AssertionError(name)
 
 
 @pytest.mark.parametrize("name", FIELDS)
@@ -70,7 +69,7 @@ def test_every_table_of_the_examples_is_a_configuration() -> None:
     assert len(examples) >= 2
     for text in examples:
         table = tomllib.loads(text)
-        resolved = resolve(table, profiles=no_profiles, environ={})
+        resolved = PluginManager().find_configuration(table, environ={})
         assert set(table) <= set(KEYS)
         assert resolved.config != Config()
 
@@ -78,7 +77,8 @@ def test_every_table_of_the_examples_is_a_configuration() -> None:
 def test_the_first_example_is_read_as_it_says(tmp_path: Path) -> None:
     (tmp_path / "jackfield.toml").write_text(blocks("toml")[0])
 
-    config = resolve(profiles=no_profiles, directory=tmp_path, environ={}).config
+    found = PluginManager().find_configuration(directory=tmp_path, environ={})
+    config = found.config
 
     assert config.retries == 2
     assert list(config.executors) == ["cpu", "io"]
@@ -89,7 +89,7 @@ def test_the_variables_of_the_example_are_accepted() -> None:
     [text] = blocks("sh")
     environ = dict(line.split("=", 1) for line in text.splitlines())
 
-    config = resolve({}, profiles=no_profiles, environ=environ).config
+    config = PluginManager().find_configuration({}, environ=environ).config
 
     assert config.retries == 3
     assert config.executors == {"cpu": {"plugin": "processes", "workers": 4}}
@@ -102,7 +102,8 @@ def test_the_profile_of_the_example_is_one() -> None:
 
     exec(source, names)
 
-    resolved = resolve({}, profiles=names.__getitem__, profile="perlmutter", environ={})
+    request = make_request({}, profile="perlmutter", environ={})
+    resolved = jackfield_find_configuration(request, names.__getitem__)
     assert resolved.config.executors["cpu"] == {"plugin": "processes", "workers": 128}
 
 

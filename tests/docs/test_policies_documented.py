@@ -63,4 +63,9 @@ def test_each_hook_has_an_implementer_among_ours() -> None:
 
     implemented = {hook for plugin in ours for hook in plugin.hooks}
 
-    assert hooks == implemented
+    # What a monitor is told, the objects implement that are made for a configuration.
+    made = {"jackfield_create_monitor", "jackfield_run_events"}
+    # So do those that jackfield_parsl makes of options of Parsl's.
+    made |= {"jackfield_find_futures", "jackfield_stream_path"}
+    assert hooks - implemented <= made
+    assert implemented <= hooks

@@ -15,9 +15,9 @@ from typing import Any, get_args
 import pytest
 
 import jackfield as jf
-from jackfield.config import resolve
 from jackfield.config.transfers import transfers_table
 from jackfield.kernel.compose import TRANSFER_THREADS
+from jackfield.plugins import PluginManager
 from jackfield.staging.progress import Stage
 from jackfield_testing.servers import HostileFTPServer, HostileHTTPServer
 from jackfield_transfers.credentials import Credentials
@@ -126,10 +126,7 @@ def test_every_kind_of_verification_is_told(how: str) -> None:
 def test_the_configuration_is_one_and_means_what_it_seems_to() -> None:
     table = tomllib.loads(blocks("toml")[0])
 
-    def no_profiles(name: str) -> object:
-        raise AssertionError(name)
-
-    config = resolve(table, profiles=no_profiles, environ={}).config
+    config = PluginManager().find_configuration(table, environ={}).config
 
     slow = config.staging["https"]["hosts"]["slow.example.org"]
     assert (slow["connections"], slow["idle_timeout"]) == (1, 300.0)

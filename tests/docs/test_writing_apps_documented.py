@@ -11,7 +11,12 @@ import pytest
 
 PAGE = (Path(__file__).parents[2] / "docs/writing-apps.md").read_text("utf-8")
 SCRIPTS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-EXPECTED = ["['north a', 'south a']\nsorted\n\n", "3\n"]
+EXPECTED = [
+    "['north a', 'south a']\nsorted\n\n",
+    "3\n",
+    "1 wheel\n2 brake\n",
+    "",  # it shows how apps ask for resources, and calls none
+]
 
 
 @pytest.mark.parametrize("number", range(len(EXPECTED)))
