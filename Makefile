@@ -9,9 +9,12 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
 CANDIDATES := $(or $(PYTHON),python3.13 python3.12 python3.11 python3)
 ARGS :=
-PACKAGES := jackfield jackfield_checkpoint jackfield_cli jackfield_executors \
-	jackfield_memo jackfield_monitoring jackfield_observers jackfield_policies \
-	jackfield_staging jackfield_testing jackfield_transfers
+TYPESCRIPT := 7.0.2
+PACKAGES := jackfield jackfield_bash jackfield_checkpoint jackfield_cli \
+	jackfield_configuration jackfield_executors jackfield_memo jackfield_monitoring \
+	jackfield_observers jackfield_parsl jackfield_policies jackfield_results \
+	jackfield_serialize jackfield_staging jackfield_stream jackfield_system \
+	jackfield_testing jackfield_transfers
 
 ifneq ($(words $(PYTHON)),$(if $(PYTHON),1,0))
 $(error PYTHON is '$(PYTHON)': it must be one name or path, without spaces)
@@ -22,10 +25,11 @@ endif
 # that a test starts, would compile everything again.
 PYTEST := env -u PYTHONDONTWRITEBYTECODE $(PY) -m pytest -n auto --dist loadgroup
 
-.PHONY: help demo test quick lint types check bench clean environment moved
+.PHONY: help demo test quick lint types pages docs check bench bench-remote dist clean \
+	environment moved
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
 
 demo: $(VENV)/.installed  ## map Python's standard library: atlas/report.md
 	$(PY) examples/stdlib_atlas.py $(ARGS)
@@ -46,10 +50,31 @@ types: $(VENV)/.dev  ## check the types
 	for package in $(PACKAGES); do PATH="$(CURDIR)/$(VENV)/bin:$$PATH" \
 		pyright --ignoreexternal --verifytypes $$package || exit 1; done
 
+# The compiler comes from npm, which not every machine has: `.ci/run` looks first.
+pages:  ## check the types of the pages' JavaScript
+	npx --yes --package typescript@$(TYPESCRIPT) -- tsc -p plugins/monitoring/jsconfig.json
+
+# Strict: a link or an anchor that leads nowhere is an error, and so is a page that asks for
+# anything of another server. The variable turns off an advertisement of the theme's.
+docs: $(VENV)/.docs  ## build the site of the documentation: build/site/index.html
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
+	$(PY) .ci/check-site.py build/site
+
 check: lint types test  ## all of the three above
 
 bench: $(VENV)/.bench  ## compare with other libraries
 	$(PY) benchmarks/run.py $(ARGS)
+
+bench-remote: $(VENV)/.dev  ## measure tasks on a Dask cluster of this machine
+	$(PY) benchmarks/remote.py $(ARGS)
+
+# The version is that of pyproject.toml. What is built is tried on each Python that is
+# there, in environments that have nothing else, and gets a list of what comes along.
+dist: $(VENV)/.release  ## build sdist, wheel and SBOM, and try them: dist/
+	rm -rf dist
+	$(PY) -m build --outdir dist .
+	$(PY) -m twine check --strict dist/*
+	CYCLONEDX=$(CURDIR)/$(VENV)/bin/cyclonedx-py .ci/check-dist dist
 
 clean:  ## remove the environment, the atlas and the tools' caches
 	rm -rf $(VENV) atlas build dist benchmarks/results
@@ -89,6 +114,18 @@ $(VENV)/.dev: $(VENV)/.installed
 	@echo "Installing the tools for tests and checks into $(VENV)"
 	@$(call write_extra,dev) > $(VENV)/dev.txt
 	@$(PIP) install --requirement $(VENV)/dev.txt
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.installed
+	@echo "Installing the tools for the documentation into $(VENV)"
+	@$(call write_extra,docs) > $(VENV)/docs.txt
+	@$(PIP) install --requirement $(VENV)/docs.txt
+	@touch $@
+
+$(VENV)/.release: $(VENV)/.installed
+	@echo "Installing the tools for releases into $(VENV)"
+	@$(call write_extra,release) > $(VENV)/release.txt
+	@$(PIP) install --requirement $(VENV)/release.txt
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.dev
