@@ -139,8 +139,9 @@ class PythonKeyMaker(KeyMaker):
         except MemoKeyError:
             raise
         except Exception as error:
+            said = str(error).rstrip(".")
             reason = (
-                f"looking at what it reaches raised {type(error).__name__}: {error}. "
+                f"looking at what it reaches raised {type(error).__name__}: {said}. "
                 f"Give the app a version=, which then stands for its code."
             )
             raise MemoKeyError(_name(plain), "the function", reason) from error

@@ -462,7 +462,13 @@ def _always(kind: type) -> bool:
 
 
 def _parts(value: object) -> dict[str, object]:
-    """Take a value apart that has attributes; any other has no parts."""
+    """Take a value apart that has attributes; any other has no parts.
+
+    What a package's decorator keeps for itself is no part of what it has made. An app
+    knows the executors of the run: they lead to all that the run does at the moment.
+    """
+    if callable(value) and (wrapped := wrapped_by(value)) is not None:
+        return {"__wrapped__": wrapped, **set_on_wrapper(value)}
     found = {**slots_of(value), **attributes_of(value)}
     if found and isinstance(value, dict | list | tuple | set | frozenset | deque):
         found[""] = dict(value) if isinstance(value, dict) else list(value)
