@@ -231,6 +231,8 @@ def _group(item: pytest.Item) -> str | None:
     Every other test runs wherever there is room.
     """
     assert isinstance(item, pytest.Function)
+    if item.get_closest_marker("xdist_group") is not None:
+        return None  # it says so itself, and xdist would put the names together
     if (server := _server(item)) is not None:
         return server
     fixtures = item._fixtureinfo.name2fixturedefs.values()  # pytest has no other way

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 pytest.importorskip("distributed", reason="pip install 'jackfield[dask]'")
 
 pytestmark = [
-    pytest.mark.xdist_group("dask"),
+    pytest.mark.xdist_group("engines"),
     # Its sockets and loops end when they are collected.
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
@@ -60,6 +61,10 @@ def _clusters() -> Iterator[None]:
     with _started:
         # Or they would set variables of this process, for all tests that come later.
         _started.enter_context(config.set({"distributed.nanny.pre-spawn-environ": {}}))
+        # A worker that has died comes again, however long a busy machine takes: by
+        # default the cluster gives it up for ever after 15 seconds.
+        again = {"distributed.deploy.lost-worker-timeout": f"{WAIT_S:g}s"}
+        _started.enter_context(config.set(again))
         cluster(1)
         cluster(2)
         yield
@@ -79,8 +84,16 @@ class TestDask(ExecutorConformance):
     short_cycles = 6
     cycles = 20
 
+    patience = WAIT_S
+
     def make_executor(self, workers: int) -> Executor:
-        return executor_on(cluster(workers))
+        return executor_on(cluster(workers), self.patience)
+
+    def test_more_than_there_is_is_an_error_and_does_not_wait(
+        self, tmp_path: Path
+    ) -> None:
+        self.patience = 20.0  # as long it waits for an agent that has so much
+        super().test_more_than_there_is_is_an_error_and_does_not_wait(tmp_path)
 
     def make_losing_executor(self) -> Executor:
         return executor_on(cluster(2, "losses"), PATIENCE_S)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 pytest.importorskip("distributed", reason="pip install 'jackfield[dask]'")
 
 pytestmark = [
-    pytest.mark.xdist_group("dask"),
+    pytest.mark.xdist_group("engines"),
     # Its sockets and loops end when they are collected.
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     # One test sends 32 MB, of which Dask warns.
@@ -72,6 +72,10 @@ def _clusters() -> Iterator[None]:
     with _started:
         # Or they would set variables of this process, for all tests that come later.
         _started.enter_context(config.set({"distributed.nanny.pre-spawn-environ": {}}))
+        # A worker that has died comes again, however long a busy machine takes: by
+        # default the cluster gives it up for ever after 15 seconds.
+        again = {"distributed.deploy.lost-worker-timeout": f"{WAIT_S:g}s"}
+        _started.enter_context(config.set(again))
         client(1)
         client(2)
         yield

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 pytest.importorskip("parsl", reason="pip install 'jackfield[parsl]'")
 
 # It takes minutes: each block starts some programs in Python.
-pytestmark = [pytest.mark.xdist_group("parsl"), pytest.mark.slow]
+pytestmark = [pytest.mark.xdist_group("engines"), pytest.mark.slow]
 
 
 class TestParsl(ExecutorConformance):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 pytest.importorskip("ray", reason="pip install 'jackfield[ray]'")
 
 # It takes minutes: most of its tests connect to the cluster anew.
-pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.slow]
+pytestmark = [pytest.mark.xdist_group("engines"), pytest.mark.slow]
 
 PATIENCE_S = 3.0
 """Of executors that lose their workers. Others wait as long as a test may last: a
@@ -69,8 +70,16 @@ class TestRay(ExecutorConformance):
     short_cycles = 2
     cycles = 20
 
+    patience = WAIT_S
+
     def make_executor(self, workers: int) -> Executor:
-        return executor(workers)
+        return executor(workers, self.patience)
+
+    def test_more_than_there_is_is_an_error_and_does_not_wait(
+        self, tmp_path: Path
+    ) -> None:
+        self.patience = 20.0  # as long it waits for an agent that has so much
+        super().test_more_than_there_is_is_an_error_and_does_not_wait(tmp_path)
 
     def make_losing_executor(self) -> Executor:
         self.restore_workers()

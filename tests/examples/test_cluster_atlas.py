@@ -15,7 +15,7 @@ PROGRAMS = ("slurmctld", "slurmd", "sbatch", "squeue", "scancel", "sinfo", "mung
 
 pytest.importorskip("dask_jobqueue", reason="pip install 'jackfield[jobqueue]'")
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("dask")]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("engines")]
 
 HAS_SLURM = os.geteuid() == 0 and all(map(shutil.which, PROGRAMS))
 

@@ -23,7 +23,7 @@ from jackfield_parsl.dataflow.memoization import BasicMemoizer, Memoizer
 if TYPE_CHECKING:
     from jackfield_parsl.dataflow.taskrecord import TaskRecord
 
-pytestmark = pytest.mark.xdist_group("parsl")
+pytestmark = pytest.mark.xdist_group("engines")
 
 LIMIT_S = 60.0
 DOCS = Path(__file__).parents[2] / "docs/coming-from-parsl.md"

@@ -53,6 +53,9 @@ HELLO_S: Final = 30.0
 LATE_S: Final = 10.0
 """Seconds that an answer of an agent may take, beyond those that the agent waits."""
 
+AGAIN: Final = "120s"
+"""How long a worker of this machine that has died may take to start again."""
+
 MESSAGE: Final = 500
 """Characters of an error of the batch system that are kept."""
 
@@ -356,6 +359,11 @@ class DaskSite:
             elastic = {"n_workers": 0, "threads_per_worker": 1}
             first = elastic if self._elastic else {"n_workers": 1}
             local = {"dashboard_address": ":0", **first, **options}
+            # By default a cluster gives a worker up for ever that has died and takes
+            # longer than 15 seconds to start again, as on a busy machine or from a slow
+            # disk. What somebody has set is left as it is.
+            again = {"distributed": {"deploy": {"lost-worker-timeout": AGAIN}}}
+            config.update_defaults(again)
             # For its workers Dask would limit the threads of numerical libraries by
             # variables of this process, which keep these values. Agents set their own.
             with config.set({"distributed.nanny.pre-spawn-environ": {}}):

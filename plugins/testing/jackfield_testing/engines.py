@@ -13,15 +13,18 @@ import signal
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from jackfield_system.programs import pids
 from jackfield_testing.footprint import WAIT_S, alive, settled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+MOST_STARTS: Final = 3
+"""So often a first node is started that does not come up."""
 
 
 def in_session(leader: int) -> list[int]:
@@ -91,18 +94,37 @@ class RayCluster:
 
     @contextmanager
     def head(self, cpus: int = 0) -> Iterator[subprocess.Popen[bytes]]:
-        """Start the first node."""
+        """Start the first node.
+
+        Ray gives a node 30 seconds to start, and no way to give it more. On a busy
+        machine that may be too little, so it is tried again.
+        """
         options = ["--head", "--port=0", "--include-dashboard=false"]
-        options.append(f"--temp-dir={self._here}")
+        options += [f"--temp-dir={self._here}", f"--num-cpus={cpus}"]
         try:
-            with self._node(*options, f"--num-cpus={cpus}") as started:
-                noted = self._here / "ray_current_cluster"
-                assert settled(noted.exists, WAIT_S), self.said()
-                assert settled(lambda: bool(noted.read_text()), WAIT_S)
-                self.address = noted.read_text()
+            with ExitStack() as tries:
+                for _ in range(MOST_STARTS):
+                    (self._here / "ray_current_cluster").unlink(missing_ok=True)
+                    started = tries.enter_context(self._node(*options))
+                    if self._is_up(started):
+                        break
+                    tries.close()
+                else:
+                    raise AssertionError(self.said())
                 yield started
         finally:
             shutil.rmtree(self._here, ignore_errors=True)
+
+    def _is_up(self, head: subprocess.Popen[bytes]) -> bool:
+        """Wait until the first node has noted its address, or has ended."""
+        noted = self._here / "ray_current_cluster"
+
+        def is_decided() -> bool:
+            self.address = noted.read_text() if noted.exists() else ""
+            return bool(self.address) or head.poll() is not None
+
+        assert settled(is_decided, WAIT_S), self.said()
+        return bool(self.address) and head.poll() is None
 
     @contextmanager
     def node(self, cpus: int, **resources: int) -> Iterator[subprocess.Popen[bytes]]:

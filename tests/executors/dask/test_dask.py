@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 pytest.importorskip("distributed", reason="pip install 'jackfield[dask]'")
 
 pytestmark = [
-    pytest.mark.xdist_group("dask"),
+    pytest.mark.xdist_group("engines"),
     # Its sockets and loops end when they are collected.
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]

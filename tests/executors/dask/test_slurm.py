@@ -29,7 +29,7 @@ pytest.importorskip("dask_jobqueue", reason="pip install 'jackfield[jobqueue]'")
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "squeue", "scancel", "munged")
 
 pytestmark = [
-    pytest.mark.xdist_group("dask"),
+    pytest.mark.xdist_group("engines"),
     pytest.mark.skipif(
         os.geteuid() != 0 or not all(map(shutil.which, PROGRAMS)),
         reason="needs root, and apt-get install slurmctld slurmd slurm-client munge "

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 pytest.importorskip("parsl", reason="pip install 'jackfield[parsl]'")
 
-pytestmark = pytest.mark.xdist_group("parsl")
+pytestmark = pytest.mark.xdist_group("engines")
 
 SITE = "jackfield_testing.engines:htex"
 

@@ -434,6 +434,8 @@ def test_a_killed_driver_and_fork_server_leave_no_worker(
         sleeper_pids([file], wait_until)
         worker, server, child = map(int, file.read_text().split())
 
+        # Stopped first: it would end what the lost worker had started, if it had time.
+        driver.send_signal(signal.SIGSTOP)
         os.kill(server, signal.SIGKILL)
         driver.kill()
 

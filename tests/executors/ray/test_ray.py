@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 pytest.importorskip("ray", reason="pip install 'jackfield[ray]'")
 
-pytestmark = pytest.mark.xdist_group("ray")
+pytestmark = pytest.mark.xdist_group("engines")
 
 PATIENCE_S = 3.0
 REPLACED_S = 20.0

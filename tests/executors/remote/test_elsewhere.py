@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytest.importorskip("distributed", reason="pip install 'jackfield[dask]'")
-pytestmark = pytest.mark.xdist_group("dask")
+pytestmark = pytest.mark.xdist_group("engines")
 
 _hosts = itertools.count()
 
