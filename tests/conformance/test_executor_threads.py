@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import threading
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from jackfield.errors import ConfigurationError, ExecutorError
 from jackfield_executors.threads import ThreadsExecutor, jackfield_create_executor
 from jackfield_testing import ExecutorConformance, Harness
 from jackfield_testing.executors import tasks
+from jackfield_testing.footprint import settled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,16 +82,55 @@ def test_threads_start_when_there_is_work_for_them(tmp_path: Path) -> None:
     with harness(tmp_path, 8) as io:
         assert of_label("io") == []
 
-        io.wait(io.submit_each(tasks.identity, range(3)))
+        all_three = threading.Barrier(3)
+        io.wait([io.submit(all_three.wait, WAIT_S) for _ in range(3)])
 
         assert len(of_label("io")) == 3
 
 
 def test_there_are_never_more_threads_than_workers(tmp_path: Path) -> None:
     with harness(tmp_path, 2) as io:
-        io.wait(io.submit_each(tasks.identity, range(100)))
+        both = threading.Barrier(2)
+        io.wait([io.submit(both.wait, WAIT_S) for _ in range(100)])
 
         assert len(of_label("io")) == 2
+
+
+def test_a_thread_that_is_idle_is_used_before_another_is_started(
+    tmp_path: Path,
+) -> None:
+    executor = ThreadsExecutor(8)
+
+    def is_idle() -> bool:  # it is so just after it has reported a work
+        return bool(executor._idle)
+
+    with Harness(executor, tmp_path, "io").start() as io:
+        for number in range(20):
+            assert io.value(io.submit(tasks.identity, number)) == number
+            assert settled(is_idle, WAIT_S)
+
+        assert len(of_label("io")) == 1
+
+
+def test_no_work_waits_behind_a_long_one_while_a_thread_can_be_started(
+    tmp_path: Path,
+) -> None:
+    chance = random.Random(7)
+    for _ in range(100):
+        go_on = threading.Event()
+        with harness(tmp_path, 3) as io:
+            io.cleanups.append(go_on.set)
+            for number in range(chance.randrange(6)):
+                work = io.submit(tasks.identity, number)
+                if chance.random() < 0.3:
+                    io.executor.cancel(work)
+                elif chance.random() < 0.5:
+                    io.wait([work])
+            for _ in range(2):
+                io.submit(go_on.wait, WAIT_S)
+
+            assert io.value(io.submit(tasks.identity, "last")) == "last"
+            go_on.set()
 
 
 def test_threads_carry_the_label_and_keep_no_program_alive(tmp_path: Path) -> None:

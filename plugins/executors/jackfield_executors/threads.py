@@ -16,6 +16,14 @@ an entry to one caller only, and so decides every race:
   the grace. Whoever comes second does nothing, so nothing is reported after
   ``shutdown``.
 
+*How many threads.* One is started when there is something to run and no thread is
+idle, until there are as many as ``workers``. ``_idle`` has a token for a thread that
+looks for its next work while none is queued; who queues a work takes one, or starts a
+thread. So there are never more tokens than threads that will come to the queue, less
+what is in it, and no work waits behind a long one while a thread could be started for
+it. There may be fewer, which costs a thread too many: where another thread was quicker
+to take what this one had seen, and where an exception has torn a loop.
+
 *Works that ask for amounts.* A plain work has no part in any of this, and it costs it
 nothing. A work that asks for amounts has a ``Turn``. If it asks for the cores of three
 workers, its turn is in the queue three times, one behind the other: the first two
@@ -180,6 +188,7 @@ class ThreadsExecutor(Executor):
         # more.
         self._lock = Lock()
         self._threads: list[Thread] = []
+        self._idle: list[None] = []
         self._closed = False
         self._turns: dict[Work, Turn] = {}
         self._lines: dict[Demand, deque[Turn]] = {}
@@ -309,14 +318,19 @@ class ThreadsExecutor(Executor):
             self._end_turn(turn)
 
     def _grow(self, wanted: int) -> None:
-        """Start up to ``wanted`` more threads. The lock is held.
+        """Have ``wanted`` more threads come to the queue. The lock is held.
 
-        If the system refuses, the executor goes on with those that it has.
+        Those that are idle do; for the others, threads are started while there may be
+        more. If the system refuses, the executor goes on with those that it has.
 
         Raises:
             ExecutorError: There is not a single one.
         """
         threads = self._threads
+        idle = self._idle
+        while wanted and idle:
+            idle.pop()
+            wanted -= 1
         for n in range(len(threads), min(self._workers, len(threads) + wanted)):
             name = f"jackfield-{self._label}-{n}"
             thread = Thread(target=self._work, name=name, daemon=True)
@@ -384,7 +398,7 @@ class ThreadsExecutor(Executor):
 
     def _serve(self, name: str) -> None:
         queue, queued, running = self._queue, self._queued, self._running
-        report = self._report
+        report, threads, idle = self._report, self._threads, self._idle
         # An exception that another thread throws into this one arrives when CPython
         # looks for it: after a call of a function and at the end of a loop's round.
         # `iter` calls `queue.get` from C, so there is no such point between taking a
@@ -406,6 +420,8 @@ class ThreadsExecutor(Executor):
                     self._serve_turn(name, work)
             # A thread that waits must not keep arguments and results alive.
             del work
+            if not queued and len(threads) < self._workers:
+                idle.append(None)
         queue.put(None)  # there is one for all threads: pass it on to the next
 
     def _fail_running(self, name: str, error: BaseException) -> None:
