@@ -4,7 +4,8 @@ The project's code counts by its text, a package by the version of its distribut
 the standard library by Python's version. Code is the project's unless its file lies
 in the standard library or in a ``site-packages`` or ``dist-packages`` directory of a
 distribution; so an editable install counts as the project's, and so does a loose
-file in ``site-packages`` that no distribution owns.
+file in ``site-packages`` that no distribution owns. Jackfield itself is a package,
+however it is installed.
 """
 
 from __future__ import annotations
@@ -20,6 +21,16 @@ from jackfield_memo.files import path_identity
 
 _SITE: Final = frozenset({"site-packages", "dist-packages"})
 _STDLIB: Final = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120  (compared as text)
+
+OURS: Final = frozenset(
+    {"jackfield", "jackfield_bash", "jackfield_checkpoint", "jackfield_cli"}
+    | {"jackfield_configuration", "jackfield_executors", "jackfield_memo"}
+    | {"jackfield_monitoring", "jackfield_observers", "jackfield_parsl"}
+    | {"jackfield_policies", "jackfield_results", "jackfield_serialize"}
+    | {"jackfield_staging", "jackfield_stream", "jackfield_system"}
+    | {"jackfield_testing", "jackfield_transfers"}
+)
+"""Top-level modules of Jackfield."""
 
 
 class Origin(NamedTuple):
@@ -75,7 +86,7 @@ def origin(name: str, file: str | None) -> Origin:
         file: Its file or directory, ``None`` if it has none.
     """
     root = _root(name)
-    if root == "jackfield":
+    if root in OURS:
         return Origin("package", package_version("jackfield") or "jackfield")
     if root == "__main__":
         return PROJECT

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -434,14 +435,14 @@ def test_a_killed_driver_and_fork_server_leave_no_worker(
         sleeper_pids([file], wait_until)
         worker, server, child = map(int, file.read_text().split())
 
-        # Stopped first: it would end what the lost worker had started, if it had time.
-        driver.send_signal(signal.SIGSTOP)
         os.kill(server, signal.SIGKILL)
         driver.kill()
 
     wait_until(lambda: not is_alive(worker))
-    assert is_alive(child)  # what a task has started is the dead server's to end
-    os.kill(child, signal.SIGKILL)
+    # What a task has started is the server's to end. If that had preloaded modules, the
+    # process that had started it is still there to do it; otherwise nobody is.
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(child, signal.SIGKILL)
 
 
 def test_a_forked_child_of_the_driver_leaves_the_workers_alone(tmp_path: Path) -> None:
