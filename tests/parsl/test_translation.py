@@ -103,26 +103,42 @@ def test_staging_in_the_task_is_a_table() -> None:
                 "queue": "batch",
                 "account": "lab",
                 "walltime": "01:00:00",
+                "job_cpu": 8,
                 "job_extra_directives": ["--mail-type=END", "--exclusive"],
                 "job_script_prologue": ["module load python"],
             },
         ),
         (
-            providers.PBSProProvider(queue="q", cpus_per_node=8, mem_per_node=16),
+            providers.PBSProProvider(
+                queue="q", cpus_per_node=8, mem_per_node=16, select_options="gpus=1"
+            ),
             "pbs",
-            {"queue": "q"},
+            {
+                "queue": "q",
+                "walltime": "00:20:00",
+                "resource_spec": "select=1:ncpus=8:mem=16gb:gpus=1",
+            },
         ),
         (
             providers.TorqueProvider(queue="q", scheduler_options="#PBS -m e", **NODE),
             "pbs",
-            {"queue": "q", "job_extra_directives": ["-m e"]},
+            {
+                "queue": "q",
+                "walltime": "00:20:00",
+                "resource_spec": "nodes=1:ppn=8,mem=16gb",
+                "job_extra_directives": ["-m e"],
+            },
         ),
-        (providers.LSFProvider(project="p", **NODE), "lsf", {"project": "p"}),
+        (
+            providers.LSFProvider(project="p", **NODE),
+            "lsf",
+            {"project": "p", "ncpus": 8},
+        ),
         (providers.GridEngineProvider(queue="q", **NODE), "sge", {"queue": "q"}),
         (
             providers.CondorProvider(cores_per_slot=8, mem_per_slot=16),
             "htcondor",
-            {"disk": "16 GB"},
+            {"disk": "16 GiB"},
         ),
     ],
     ids=lambda one: type(one).__name__ if not isinstance(one, str | dict) else "",
@@ -142,11 +158,38 @@ def test_a_provider_is_a_cluster_of_dask(
         name: number * nodes for name, number in blocks.items()
     }
     told = table["cluster_options"]
-    expected = {"cores": 4, "processes": 1, "memory": "16 GB", **options}
+    expected = {"cores": 4, "processes": 1, "memory": "16 GiB", **options}
     if cluster != "htcondor":
         expected.setdefault("walltime", "00:10:00")
     assert told == expected
     assert jackfield_check_options("cpu", table)
+
+
+@pytest.mark.parametrize(
+    ("provider", "cluster"),
+    [
+        (providers.SlurmProvider("q"), "SLURM"),
+        (providers.PBSProProvider(cpus_per_node=3), "PBS"),
+        (providers.TorqueProvider(), "PBS"),
+        (providers.LSFProvider(), "LSF"),
+        (providers.GridEngineProvider(), "SGE"),
+    ],
+    ids=lambda one: "" if isinstance(one, str) else type(one).__name__,
+)
+def test_jobs_ask_for_no_memory_that_a_provider_does_not_name(
+    provider: Any, cluster: str
+) -> None:
+    jobqueue = pytest.importorskip("dask_jobqueue")
+    executor = parsl.HighThroughputExecutor(max_workers_per_node=3, provider=provider)
+
+    options = executor.as_jackfield()["cluster_options"]
+    job = getattr(jobqueue, f"{cluster}Cluster").job_cls("tls://x:1", "x", **options)
+    script = job.job_script()
+
+    assert "--nthreads 3" in script
+    assert "--memory-limit 0" in script
+    header = script[: script.index("distributed")]
+    assert not re.search(r"mem|-M ", header), header
 
 
 @pytest.mark.parametrize(
@@ -216,7 +259,11 @@ def config(**options: Any) -> Callable[[], Any]:
         (htex(cpu_affinity="block"), "leave it out"),
         (htex(available_accelerators=2), "CUDA_VISIBLE_DEVICES"),
         (htex(mem_per_worker=4), "max_workers_per_node"),
-        (htex(provider=providers.SlurmProvider("q")), "say both"),
+        (htex(provider=providers.CondorProvider()), "say both"),
+        (
+            htex(provider=providers.SlurmProvider("q"), cores_per_worker=2),
+            "say cores_per_node",
+        ),
         (htex(provider=providers.KubernetesProvider()), "Dask cluster"),
         (htex(provider=providers.LocalProvider(worker_init="x")), "initializer"),
     ],

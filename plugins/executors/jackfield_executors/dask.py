@@ -373,6 +373,16 @@ class DaskSite:
         except ImportError:
             raise _without_jobqueue(self._arguments[0], kind) from None
         options.setdefault("log_directory", str(logs))
+        # Any free port, as two scripts on one machine would both have Dask's.
+        options["scheduler_options"] = {
+            "dashboard_address": ":0",
+            **options.get("scheduler_options", {}),
+        }
+        if self._queue.default("shared-temp-directory") is None:
+            # Of the keys, which only their owner may read; Dask's choice is the
+            # directory of the script, with a warning.
+            logs.mkdir(parents=True, exist_ok=True)
+            options.setdefault("shared_temp_directory", str(logs))
         return getattr(jobqueue, _JOBQUEUE[kind])(**options)
 
     # -- jobs, which ``remote.crew`` asks for
@@ -461,3 +471,6 @@ class DaskSite:
             self._client.close()
         if self._cluster is not None:
             self._cluster.close()
+            for name, file in vars(self._cluster).items():
+                if name.startswith("_job_") and hasattr(file, "close"):
+                    file.close()  # one of the keys, which is then gone from the disk

@@ -55,9 +55,9 @@ class JobQueue:
         """Return how many threads the workers of one job have together."""
         if self._kind == "local":
             return int(options.get("threads_per_worker") or 1)
-        return int(options.get("cores") or self._default("cores") or 1)
+        return int(options.get("cores") or self.default("cores") or 1)
 
-    def _default(self, name: str) -> Any:
+    def default(self, name: str) -> Any:
         """Return what Dask's own configuration says of jobs."""
         from dask import config
 
@@ -70,7 +70,7 @@ class JobQueue:
         """
         if self._kind in {"", "local"}:
             return math.inf
-        walltime = options.get("walltime") or self._default("walltime")
+        walltime = options.get("walltime") or self.default("walltime")
         return seconds_of(walltime, self._kind)
 
 

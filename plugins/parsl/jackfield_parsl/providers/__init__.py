@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -24,7 +25,13 @@ __all__ = [
 ]
 
 Workers = Callable[[int | None], int]
-"""Gives the number of workers of a machine from that of its cores."""
+"""Gives the number of workers of a machine from that of its cores.
+
+Of ``None`` cores, which is of a machine that is not known yet, 0 is one for each core.
+"""
+
+_NO_LIMIT = "0"
+"""What Dask calls a worker whose memory it does not watch."""
 
 _COMMON: dict[str, Any] = {
     "nodes_per_block": 1,
@@ -78,7 +85,8 @@ class LocalProvider(Provider):
                 "run it before the script, or give the executor 'processes' an "
                 "initializer",
             )
-        return {"plugin": "processes", "workers": workers(None)}
+        cores = len(os.sched_getaffinity(0))
+        return {"plugin": "processes", "workers": workers(cores)}
 
 
 class ClusterProvider(Provider):
@@ -98,16 +106,12 @@ class ClusterProvider(Provider):
     def executor(self, workers: Workers) -> dict[str, Any]:
         """Return a table of the executor ``dask``."""
         cores, memory = getattr(self, self.cores), getattr(self, self.memory)
-        if cores is None or memory is None:
-            raise refused(
-                f"{type(self).__name__} without {self.cores} and {self.memory}",
-                "say both, as jobs ask for cores and gigabytes",
-            )
         options: dict[str, Any] = {
             "cores": workers(cores),
             "processes": 1,
-            "memory": f"{memory} GB",
+            "memory": _NO_LIMIT if memory is None else f"{memory} GiB",
             "walltime": self.walltime,
+            **self.demand(cores or workers(None) or None, memory),
         }
         for name, other in self.renamed.items():
             if getattr(self, name):
@@ -129,6 +133,13 @@ class ClusterProvider(Provider):
             "cluster_options": options,
             **{name: one * self.nodes_per_block for name, one in blocks.items()},
         }
+
+    def demand(self, cores: int | None, memory: float | None) -> dict[str, Any]:
+        """Return the options with which a job asks for cores and gigabytes.
+
+        What is ``None`` is not asked for, and so what the batch system gives.
+        """
+        raise NotImplementedError
 
     def directives(self) -> list[str]:
         """Return more options of the batch system."""
@@ -164,6 +175,18 @@ class SlurmProvider(ClusterProvider):
         "exclusive": True,
     }
 
+    def demand(self, cores: int | None, memory: float | None) -> dict[str, Any]:
+        """Ask for all cores of the node; one that is had alone needs no number."""
+        asked: dict[str, Any] = {} if cores is None else {"job_cpu": cores}
+        skipped = []
+        if self.cores_per_node is None and (self.exclusive or cores is None):
+            asked, skipped = {}, ["--cpus-per-task="]
+        if memory is None:
+            # The line is left out, but without it dask-jobqueue computes one.
+            asked["job_mem"] = "0"
+            skipped.append("--mem=")
+        return {**asked, "job_directives_skip": skipped} if skipped else asked
+
     def directives(self) -> list[str]:
         """Return what has an option of ``sbatch`` and none of dask-jobqueue."""
         named = {
@@ -188,9 +211,19 @@ class PBSProProvider(ClusterProvider):
         "account": None,
         "queue": None,
         **_JOBS,
+        "walltime": "00:20:00",
         "select_options": "",
         "cpus_per_node": 1,
     }
+
+    def demand(self, cores: int | None, memory: float | None) -> dict[str, Any]:
+        """Ask for a chunk, of what ``select_options`` adds."""
+        parts = [f"select=1:ncpus={cores}"]
+        if memory is not None:
+            parts.append(f"mem={memory}gb")
+        if self.select_options:
+            parts.append(self.select_options.removeprefix(":"))
+        return {"resource_spec": ":".join(parts)}
 
 
 class TorqueProvider(ClusterProvider):
@@ -199,7 +232,17 @@ class TorqueProvider(ClusterProvider):
     cluster: ClassVar[str] = "pbs"
     prefix: ClassVar[str] = "#PBS"
     renamed: ClassVar[dict[str, str]] = {"queue": "queue", "account": "account"}
-    defaults: ClassVar[dict[str, Any]] = {"account": None, "queue": None, **_JOBS}
+    defaults: ClassVar[dict[str, Any]] = {
+        "account": None,
+        "queue": None,
+        **_JOBS,
+        "walltime": "00:20:00",
+    }
+
+    def demand(self, cores: int | None, memory: float | None) -> dict[str, Any]:
+        """Ask for a node in Torque's words, which are not those of PBS Pro."""
+        spec = f"nodes=1:ppn={cores or 1}"
+        return {"resource_spec": spec if memory is None else f"{spec},mem={memory}gb"}
 
 
 class LSFProvider(ClusterProvider):
@@ -217,6 +260,11 @@ class LSFProvider(ClusterProvider):
         "request_by_nodes": True,
     }
 
+    def demand(self, cores: int | None, memory: float | None) -> dict[str, Any]:
+        """Ask for slots on one host."""
+        asked: dict[str, Any] = {"ncpus": cores or 1}
+        return {**asked, "job_directives_skip": ["-M "]} if memory is None else asked
+
 
 class GridEngineProvider(ClusterProvider):
     """Jobs of SGE."""
@@ -225,6 +273,11 @@ class GridEngineProvider(ClusterProvider):
     prefix: ClassVar[str] = "#$"
     renamed: ClassVar[dict[str, str]] = {"queue": "queue"}
     defaults: ClassVar[dict[str, Any]] = {**_JOBS, "queue": None}
+
+    def demand(self, cores: int | None, memory: float | None) -> dict[str, Any]:
+        """Ask for nothing: what sites call cores and memory is in scheduler_options."""
+        del cores, memory
+        return {}
 
 
 class CondorProvider(ClusterProvider):
@@ -252,11 +305,21 @@ class CondorProvider(ClusterProvider):
                 "write the executor 'dask' with job_extra_directives, a dict, in "
                 "cluster_options",
             )
+        if self.cores_per_slot is None or self.mem_per_slot is None:
+            raise refused(
+                "CondorProvider without cores_per_slot and mem_per_slot",
+                "say both, as these jobs ask for cores and gigabytes",
+            )
         table = super().executor(workers)
         options = table["cluster_options"]
         options["disk"] = options["memory"]
         options.pop("walltime")
         return table
+
+    def demand(self, cores: int | None, memory: float | None) -> dict[str, Any]:
+        """Ask for nothing more: dask-jobqueue asks for what its workers have."""
+        del cores, memory
+        return {}
 
 
 class _Elsewhere(Provider):

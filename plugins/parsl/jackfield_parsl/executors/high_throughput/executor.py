@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -98,8 +97,16 @@ class HighThroughputExecutor(ParslExecutor):
         return self.provider.executor(self._workers)
 
     def _workers(self, cores: int | None) -> int:
-        """Return how many workers a machine gets that has so many cores."""
+        """Return how many workers a machine gets that has so many cores.
+
+        0, of a machine whose cores are not known, stands for one for each of them.
+        """
         if cores is None:
-            cores = len(os.sched_getaffinity(0))
+            if self.max_workers_per_node is None and self.cores_per_worker != 1:
+                raise refused(
+                    "cores_per_worker for nodes whose cores it is not told",
+                    "say cores_per_node in the provider, or max_workers_per_node",
+                )
+            return self.max_workers_per_node or 0
         fitting = max(1, int(cores / self.cores_per_worker))
         return min(fitting, self.max_workers_per_node or fitting)
