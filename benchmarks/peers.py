@@ -77,12 +77,13 @@ class Ours:
         start = time.perf_counter()
         if store in ("sqlite", "pickle"):
             store = f"{store}:///{fresh()}/store"
+        options: dict[str, Any] = {"monitors": monitors} if monitors else {}
         self.kernel = jackfield.load(
             executors={"x": {"plugin": kind, "workers": workers}},
             run_dir=fresh(),
             checkpoint={"store": store},
             plugins=list(plugins),
-            monitors=monitors or {},
+            **options,  # earlier versions, which this one is compared with, have none
         )
         self.python_app = jackfield.python_app
         self.apps: dict[Any, Any] = {}
