@@ -141,6 +141,9 @@ def test_types_are_strictly_right(
         ("memo", "numpy", "a memo of jackfield already"),
         ("executor", "threads", "an executor of jackfield already"),
         ("staging", "s3", "jackfield already"),
+        ("command", "runs", "a command of jackfield already"),
+        ("policy", "transient", "a policy of jackfield already"),
+        ("policy", "block", "means something else"),
     ],
 )
 def test_a_name_that_cannot_be_is_refused_with_the_reason(

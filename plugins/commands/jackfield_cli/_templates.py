@@ -41,6 +41,7 @@ class Pattern:
         tests: What is tested, for the README.
         target: What the entry point names in the module; ``""`` is the module itself.
         pattern: What a name must be, and that in words.
+        reserved: Names that mean something else where it is used.
     """
 
     kind: Kind
@@ -53,6 +54,7 @@ class Pattern:
         PLAIN,
         "small letters, digits and single dashes, from a letter on",
     )
+    reserved: frozenset[str] = frozenset()
 
 
 PATTERNS: Final[Mapping[str, Pattern]] = {
@@ -113,6 +115,22 @@ PATTERNS: Final[Mapping[str, Pattern]] = {
         "the configuration can be, and tasks run where it says.",
         target="PROFILE",
     ),
+    "policy": Pattern(
+        "optional",
+        "Policy",
+        "A policy for runs of Jackfield: a table [plugins.$name].",
+        '```toml\n[plugins.$name]\ngive_up = ["ValueError"]\n```',
+        "real runs go as it says, and the options.",
+        target="$class",
+        reserved=frozenset({"allow", "block"}),
+    ),
+    "command": Pattern(
+        "command",
+        "",
+        "A command for Jackfield: jackfield $name.",
+        "```console\njackfield $name --dir runs --limit 5\n```",
+        "the command as it is called, and the options.",
+    ),
     "observer": Pattern(
         "plugin",
         "Observer",
@@ -133,6 +151,8 @@ def why_not(kind: str, name: str) -> str:
         return f"{name!r} cannot be it: it must be {words}."
     if len(name) > LONGEST:
         return f"{name!r} is too long: at most {LONGEST} characters."
+    if name in PATTERNS[kind].reserved:
+        return f"{name!r} cannot be it: in a configuration it means something else."
     if kind == "memo" and keyword.iskeyword(name):
         return f"{name!r} is a word of Python, and no package."
     return ""

@@ -25,8 +25,9 @@ def new(kind: str, name: str, parent: Path) -> None:
     """Begin a plugin: a distribution with code, tests, types and CI.
 
     NAME is what users will write: an executor's or monitor's `plugin`, the URL scheme
-    of files or of a store, the package whose values are hashed, the profile. What is
-    written works, and passes its tests: change it from there.
+    of files or of a store, the package whose values are hashed, the profile, a policy's
+    table, the command. What is written works, and passes its tests: change it from
+    there.
     """
     reason = why_not(kind, name) or _taken(kind, name)
     if reason:
