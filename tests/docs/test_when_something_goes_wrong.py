@@ -53,6 +53,7 @@ def test_the_page_has_these_scripts() -> None:
         "interrupted.py",
         "again.py",
         "texts.py",
+        "meant.py",
     ]
     assert SCRIPTS.keys() - SHOWN.keys() == {"again.py"}
 

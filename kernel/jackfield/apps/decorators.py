@@ -12,6 +12,7 @@ from typing import (
     Any,
     Final,
     Generic,
+    NoReturn,
     ParamSpec,
     TypeAlias,
     TypedDict,
@@ -98,6 +99,16 @@ _MOST_ASKING: Final = 100
 """Variants of one app that are kept, one for each value of ``resources=`` in calls."""
 
 
+class _OfFutures:
+    """Stands under a name that futures have and apps have not."""
+
+    def __get__(self, app: object, owner: type) -> NoReturn:
+        raise AttributeError(
+            f"{app or owner!r} is an app, and no future: call it, and ask the future "
+            f"that it returns for .result()."
+        )
+
+
 class App(Generic[P, R_co]):
     """A decorated function: calling it submits a task and returns its future.
 
@@ -113,7 +124,10 @@ class App(Generic[P, R_co]):
         self, function: Callable[P, Any], kind: Kind, options: Mapping[str, Any]
     ) -> None:
         if not callable(function):
-            raise TypeError(f"{kind}_app decorates a function, not {function!r}.")
+            raise TypeError(
+                f"{kind}_app decorates a function, not {function!r}. Its options have "
+                f"names: @{kind}_app(retries=3)."
+            )
         self.__wrapped__: Callable[..., Any] = function
         self.__name__: str = name_of(function)
         functools.update_wrapper(self, function)
@@ -215,6 +229,9 @@ class App(Generic[P, R_co]):
 
     def __repr__(self) -> str:
         return f"<{self._kind}_app {self._spec.name}>"
+
+    if not TYPE_CHECKING:
+        result = exception = done = cancel = add_done_callback = outputs = _OfFutures()
 
     __jackfield_app__ = True
 

@@ -50,6 +50,7 @@ from typing import (
 
 from jackfield.errors import FutureInTextWarning
 from jackfield.futures.locks import Condition, Latch
+from jackfield.futures.misuse import REFUSED
 from jackfield.kept import Kept
 
 if TYPE_CHECKING:
@@ -449,6 +450,10 @@ class KernelFuture(Future[T]):
         return f"{word} [in {call}]" if call else word
 
 
+for _name, _method in REFUSED.items():  # to a type checker they are errors as it is
+    setattr(KernelFuture, _name, _method)
+
+
 class AppFuture(KernelFuture[T]):
     """The future of a call of an app. It ends when the task and its outputs have.
 
@@ -515,9 +520,8 @@ class AppFuture(KernelFuture[T]):
     def __getitem__(self, key: Any) -> AppFuture[Any]:
         return self._task.item(self, key)
 
-    # Without these, Python would try indices 0, 1, 2, ... and launch tasks for ever.
-    __iter__ = None
-    __contains__ = None
+    if TYPE_CHECKING:  # or it would take ``future[0]`` for a sign that one may loop
+        __iter__ = None
 
     def __repr__(self) -> str:
         return f"<AppFuture {self._task.title}: {self._outcome()}>"

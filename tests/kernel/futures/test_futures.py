@@ -1009,3 +1009,82 @@ def test_a_future_says_that_it_cannot_be_copied(
 
     with pytest.raises(TypeError, match=r"AppFuture 0 \(int\).*cannot be copied"):
         copies(future)
+
+
+# -- A future where its result is meant
+
+
+@jf.python_app
+def size_of(path: str, outputs: tuple[jf.File, ...] = ()) -> int:
+    for file in outputs:
+        Path(file.filepath).write_text(path)
+    return len(path)
+
+
+@pytest.mark.parametrize(
+    "misuse",
+    [
+        lambda future: future + 1,
+        lambda future: 1 + future,
+        lambda future: sum([future]),
+        lambda future: future * 1.5,
+        lambda future: [1, 2] * future,
+        lambda future: future < 3,
+        lambda future: max([future, future]),
+        lambda future: sorted([future, future]),
+        lambda future: -future,
+        lambda future: future | {},
+        lambda future: [*future],
+        dict,
+        lambda future: 1 in future,
+        len,
+        range,
+        float,
+        lambda future: [1, 2][future],
+    ],
+)
+def test_a_future_in_the_place_of_its_result_says_which_and_what_to_do(
+    kernel: jf.DataFlowKernel, misuse: Callable[[Any], object], tmp_path: Path
+) -> None:
+    future = size_of("a.txt", outputs=[jf.File(str(tmp_path / "out"))])
+    for one, item in ((future, True), (future.outputs[0], False)):
+        one.result(LIMIT_S)
+
+        with pytest.raises(TypeError) as raised:
+            misuse(one)
+
+        told = str(raised.value)
+        assert told.startswith(repr(one))
+        assert "pass it to an app as an argument, or ask for its .result()" in told
+        assert ("future[key]" in told) is item
+    assert len(kernel.tasks) <= 1
+
+
+def test_what_asks_for_the_future_itself_is_as_for_any_object(
+    kernel: jf.DataFlowKernel,
+) -> None:
+    future, other = size_of("a"), size_of("a")
+
+    assert future
+    assert bool(future) is True
+    assert future in [other, future]
+    assert future != other
+    assert [future].index(future) == 0
+    assert {future: 1}[future] == 1
+    assert [one for one in (None, future) if one] == [future]
+    assert future.result(LIMIT_S) == 1
+
+
+@pytest.mark.parametrize("name", ["result", "exception", "done", "cancel", "outputs"])
+def test_an_app_taken_for_its_future_says_so(name: str) -> None:
+    with pytest.raises(AttributeError, match="size_of> is an app, and no future"):
+        getattr(size_of, name)
+    assert not hasattr(size_of, name)
+
+
+def test_an_attribute_of_a_function_is_the_apps_too() -> None:
+    def measured() -> None: ...
+
+    measured.result = "kept"  # type: ignore[attr-defined]  # as anybody may
+
+    assert jf.python_app(measured).result == "kept"  # type: ignore[attr-defined]
