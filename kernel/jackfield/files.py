@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from functools import cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
@@ -404,3 +405,13 @@ def as_file(value: object) -> File:
     if isinstance(value, str | os.PathLike):
         return File(value)
     raise TypeError(f"Expected a File, a path or a URL, not {value!r}.")
+
+
+def lack_of(path: str) -> str:
+    """Return what to say of an output that is not there, or is no file; else ``""``."""
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116  (a str is at hand)
+    except (OSError, ValueError):
+        return path
+    made = stat.S_ISREG(mode) or stat.S_ISDIR(mode)
+    return "" if made else f"{path} (a named pipe, socket or device, and no file)"

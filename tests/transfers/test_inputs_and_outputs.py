@@ -174,7 +174,7 @@ def test_an_output_that_is_something_else_is_an_error_that_names_it(
     with load(shelf, transfers={"in_task": in_task, "attempts": 9}):
         error = make(maker, outputs=[jf.File(url)]).exception(LIMIT_S)
 
-    if maker in (a_pipe, a_device) and not in_task:  # told before anything is moved
+    if maker in (a_pipe, a_device):  # told before anything is moved
         assert isinstance(error, MissingOutputs)
         assert f"{Path(jf.File(url).path).name} {NO_FILE}" in str(error)
     else:
@@ -214,6 +214,77 @@ def test_an_output_is_compared_with_what_is_declared(
 
     assert isinstance(error, TransferError)
     assert shelf.files == {"good": b"four"}
+
+
+@jf.python_app
+def make_both(
+    source: jf.File, data: bytes, outputs: Sequence[jf.File | Path] = ()
+) -> None:
+    """Write the data, if there is some, to each local output, and 1 to the others."""
+    assert Path(source).read_bytes() == b"1"
+    for file in outputs:
+        remote = isinstance(file, jf.File) and file.remote
+        if data or remote:
+            Path(file).write_bytes(b"1" if remote else data)
+
+
+@pytest.mark.parametrize("in_task", [False, True])
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_local_outputs_are_looked_at_wherever_the_others_are_moved(
+    load: Load, tmp_path: Path, in_task: bool, executor: str
+) -> None:
+    digest = hashlib.sha256(b"four").hexdigest()
+    local = tmp_path / "local"
+    with HostileHTTPServer({"/in": b"1"}) as server:
+        source, remote = jf.File(server.url("/in")), jf.File(server.url("/out"))
+        with load(
+            executors={"x": EXECUTORS[executor]()}, transfers={"in_task": in_task}
+        ):
+
+            def made(data: bytes, **declared: Any) -> BaseException | None:
+                server.files.pop("/out", None)
+                local.unlink(missing_ok=True)
+                outputs = [jf.File(str(local), **declared), remote]
+                return make_both(source, data, outputs=outputs).exception(LIMIT_S)
+
+            assert made(b"four") is None
+            assert made(b"four", size=4, sha256=digest) is None
+            assert server.files["/out"] == b"1"
+            missing = made(b"")
+            assert isinstance(missing, MissingOutputs)
+            assert str(local) in str(missing)
+            for declared in ({"size": 3}, {"sha256": "0" * 64}):
+                wrong = made(b"four", **declared)
+                assert isinstance(wrong, TransferError)
+                assert "local" in str(wrong)
+
+
+@jf.python_app
+def places_of(*files: jf.File) -> list[tuple[str, str | None]]:
+    return [(file.filepath, file.verified) for file in files]
+
+
+@pytest.mark.parametrize("in_task", [False, True])
+def test_local_inputs_are_compared_where_they_are(
+    load: Load, tmp_path: Path, in_task: bool
+) -> None:
+    (tmp_path / "local").write_bytes(b"four")
+    with (
+        HostileHTTPServer({"/in": b"1"}) as server,
+        load(transfers={"in_task": in_task}),
+    ):
+
+        def placed(size: int) -> Any:
+            local = jf.File(str(tmp_path / "local"), size=size)
+            return places_of(local, jf.File(server.url("/in")))
+
+        (place, verified), (other, _) = placed(4).result(LIMIT_S)
+        assert (place, verified) == (str(tmp_path / "local"), "size")
+        assert Path(other).exists() is not in_task
+        wrong = placed(3).exception(LIMIT_S)
+
+    assert "4 bytes" in str(wrong)
+    assert "3" in str(wrong)
 
 
 @pytest.mark.parametrize("maker", [a_directory, a_pipe, a_device])

@@ -9,8 +9,6 @@ task never comes here.
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
@@ -18,6 +16,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.errors import MissingOutputs
+from jackfield.files import lack_of
 from jackfield.futures import AppFuture, DataFuture
 from jackfield.graph.arguments import futures_in, substitute
 from jackfield.graph.task import own_tasks
@@ -143,27 +142,21 @@ class Finisher:
                 named pipe, or writes to it, may wait for ever.
         """
         extras = task.extras
-        if extras is None or extras.in_task or not (extras.outputs or extras.streams):
+        if extras is None or not (extras.outputs or extras.streams):
             return []
-        missing = list(filter(None, [_lack(file.filepath) for file in extras.outputs]))
+        moved = extras.remote_outputs()
+        files = [one for one in extras.outputs if one.declared and one not in moved]
+        here = list(extras.outputs)
+        if extras.in_task:  # it has moved some itself, and looked for these
+            here = [one for one in here if one not in moved]
+            moved = []
+        missing = list(filter(None, [lack_of(file.filepath) for file in here]))
         if missing:
             raise MissingOutputs(task.spec.name, missing)
-        files = extras.remote_outputs()
-        files += [one for one in extras.outputs if one.declared and one not in files]
-        sent: list[Future[Any]] = [self._transfers().send(file) for file in files]
+        sent: list[Future[Any]] = [self._transfers().send(f) for f in moved + files]
         for one in own_tasks(sent, task.home):
             one.note_parent(task)
         return sent
-
-
-def _lack(path: str) -> str:
-    """Return what to say of an output that is not there, or is no file; else ``""``."""
-    try:
-        mode = os.stat(path).st_mode  # noqa: PTH116  (a str is at hand)
-    except (OSError, ValueError):
-        return path
-    made = stat.S_ISREG(mode) or stat.S_ISDIR(mode)
-    return "" if made else f"{path} (a named pipe, socket or device, and no file)"
 
 
 def _joined_futures(task: Task, value: Any) -> list[Future[Any]]:

@@ -53,6 +53,15 @@ class InTask:
         task.need_extras().in_task = True
         return True
 
+    def left(self, task: Task, files: Iterable[File]) -> list[File]:
+        """Return those of a task's inputs that it does not bring itself.
+
+        Local ones that are only compared with what is declared are among them.
+        """
+        moved = [one for one in files if _may_move(one)]
+        itself = bool(moved) and self.decide(task, moved)
+        return [one for one in files if not itself or one not in moved]
+
     def wrap(self, task: Task) -> None:
         """Have the task's function stage its files, if the task is to."""
         work, extras = task.work, task.extras
@@ -63,8 +72,13 @@ class InTask:
             function = function.function
         if isinstance(function, StagedCall):  # a retry
             return
-        found = find(work.args, dict(work.kwargs))
-        inputs = list(found.files) if found is not None else []
+        given = {name: one for name, one in work.kwargs.items() if name != "outputs"}
+        found = find(work.args, given)
+        inputs = list(filter(_may_move, found.files)) if found is not None else []
         outputs = extras.remote_outputs()
         courier = self._transfers().courier(task.spec.name, inputs, outputs)
         work.function = StagedCall(work.function, courier)
+
+
+def _may_move(file: File) -> bool:
+    return file.remote or file.url.startswith("file:")

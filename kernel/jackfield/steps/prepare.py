@@ -73,7 +73,8 @@ class Preparer:
         if work is None:
             return False
         late = self._put_values_in(task, work)
-        if late and not self._in_task.decide(task, late):
+        late = late and self._in_task.left(task, late)
+        if late:
             self._await_files(task, late)
             return False
         if task.spec.cache and self._memo is not None:

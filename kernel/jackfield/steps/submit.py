@@ -232,8 +232,8 @@ class Dependencies:
 
     def post(self, task: Task, future: AppFuture[Any], found: Found) -> None:
         """Post a task that waits for what was found."""
-        if found.files and not self._in_task.decide(task, found.files):
-            for file in found.files:
+        if found.files:
+            for file in self._in_task.left(task, found.files):
                 fetched = self._transfers().fetch(file)
                 found.files[file] = fetched
                 found.futures[fetched] = None

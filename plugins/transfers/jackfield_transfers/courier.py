@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jackfield.errors import MissingOutputs
+from jackfield.files import lack_of
 from jackfield.staging import mover
 from jackfield.staging.remote import Stop
 from jackfield_system.local_names import safe_name
@@ -78,7 +79,7 @@ class Courier(mover.Courier):
         return placed
 
     def _send(self, outputs: Collection[File]) -> None:
-        missing = [file.filepath for file in outputs if not Path(file).exists()]
+        missing = list(filter(None, [lack_of(file.filepath) for file in outputs]))
         if missing:
             raise MissingOutputs(self.app, missing)
         for file in outputs:
