@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from jackfield import TaskState
-from jackfield_monitoring.store.schema import INDEX_OF_STATE
+from jackfield_monitoring.store.schema import FIRST_FINAL, INDEX_OF_STATE
 
 if TYPE_CHECKING:
     from jackfield_monitoring.store.reader import Store
@@ -39,7 +39,7 @@ FROM attempt WHERE task >= ? ORDER BY task, n
 """
 _EDGES: Final = "SELECT child, parent FROM edge WHERE child >= ? ORDER BY child, parent"
 
-_FIRST_OPEN: Final = "SELECT min(id) FROM task WHERE state < 5"
+_FIRST_OPEN: Final = "SELECT min(id) FROM task WHERE state < ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ def _add_running(store: Store, attempts: dict[str, array[int]], first: int) -> N
 def first_open(store: Store) -> int | None:
     """Return the first task that has not ended; ``None`` if all have."""
     with store.snapshot() as connection:
-        (number,) = connection.execute(_FIRST_OPEN).fetchone()
+        (number,) = connection.execute(_FIRST_OPEN, (FIRST_FINAL,)).fetchone()
     return None if number is None else int(number)
 
 

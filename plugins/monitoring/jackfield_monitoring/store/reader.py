@@ -35,6 +35,7 @@ from jackfield_monitoring.store.schema import (
     APPLICATION_ID,
     BUCKETS_PER_DOUBLING,
     FILE_NAME,
+    FIRST_FINAL,
     INDEX_OF_STATE,
     MEMO,
     STATES,
@@ -52,7 +53,10 @@ BUSY_S: Final = 5.0
 """Seconds to wait where the writer has no write-ahead log, and keeps readers out."""
 
 LINKS_MOST: Final = 200
+"""Tasks of each sort (parents, children, inner ones) that a task's page names."""
+
 CHUNK: Final = 50_000
+"""Rows that are read at a time where all are wanted."""
 
 _TASKS: Final = """
 SELECT
@@ -84,7 +88,7 @@ FROM running
 LEFT JOIN task ON task.id = running.task
 LEFT JOIN app ON app.id = task.app
 LEFT JOIN worker ON worker.id = running.worker
-WHERE ifnull(task.state, 0) < 5 AND NOT EXISTS (
+WHERE ifnull(task.state, 0) < ? AND NOT EXISTS (
     SELECT 1 FROM attempt WHERE attempt.task = running.task AND attempt.n = running.n
 )
 ORDER BY ifnull(running.began, seen), running.task
@@ -167,7 +171,10 @@ class Store:
         return [Gap(*row) for row in self._all(sql)]
 
     def samples(self, since: int = -1) -> list[Sample]:
-        """Return what executors had to do at moments after ``since``."""
+        """Return what executors had to do, at moments later than ``since``.
+
+        ``since`` is a time as the store has it, in microseconds.
+        """
         sql = "SELECT t, executor, workers, unfinished FROM sample WHERE t > ?"
         return [Sample(*row) for row in self._all(sql, since)]
 
@@ -308,14 +315,15 @@ class Store:
         )
 
     def running(self) -> list[RunningRow]:
-        """Return the attempts that run, those that began first before the others.
+        """Return the attempts that run, in the order in which they began.
 
-        That is what executors told a moment ago, without what has ended since; of a run
-        that was killed, what ran at its last sign of life.
+        These are the ones that executors have last told of, without those that have
+        ended since. Of a run that was killed, they are what ran at its last sign of
+        life.
         """
         return [
             RunningRow(task, n, app or "", *rest)
-            for task, n, app, *rest in self._all(_RUNNING)
+            for task, n, app, *rest in self._all(_RUNNING, FIRST_FINAL)
         ]
 
     # -- Transfers
@@ -336,9 +344,10 @@ class Store:
         """Give the rows of a statement in pages, each read by itself.
 
         Args:
-            sql: Selects the columns of its order first, and takes as parameters those
-                of the last row that is known, and how many rows are wanted.
-            key: How many columns that are.
+            sql: Selects whole numbers by which the rows are ordered, and then whatever
+                else is wanted. Its parameters are these numbers of the row after which
+                the page begins, and how many rows it may have.
+            key: How many such numbers there are.
         """
         last: tuple[Any, ...] = (-1,) * key
         while page := self._all(sql, *last, CHUNK):
@@ -399,7 +408,10 @@ def _task(row: Sequence[Any]) -> TaskRow:
 def _spread(
     buckets: Sequence[tuple[int, int]], busy: int
 ) -> tuple[int, int, int | None, int | None, int | None, int | None]:
-    """Return the number of attempts, their time, and three percentiles and the end."""
+    """Return what ``Cell`` has from ``attempts`` to ``longest``.
+
+    A bucket stands for the durations in it by the middle of its bounds.
+    """
     total = sum(count for _, count in buckets)
     if not total:
         return 0, busy, None, None, None, None
@@ -424,8 +436,9 @@ def _open(path: Path) -> sqlite3.Connection:
     except sqlite3.Error as error:
         if path.with_name(f"{path.name}-wal").exists():
             raise _failure(path, error) from error
-    # Where nothing can be written, SQLite can make no shared memory, and does without
-    # if told that nobody writes.
+    # In a directory that cannot be written to, SQLite cannot make the shared memory
+    # that a write-ahead log needs. There is none, so nothing is lost if it is told to
+    # do without, because nobody writes.
     try:
         return _connect(path, "mode=ro&immutable=1")
     except sqlite3.Error as error:

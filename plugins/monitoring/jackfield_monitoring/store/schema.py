@@ -26,11 +26,14 @@ INDEX_OF_STATE: Final[dict[TaskState, int]] = {
     state: index for index, state in enumerate(STATES)
 }
 
+FIRST_FINAL: Final = INDEX_OF_STATE[TaskState.SUCCEEDED]
+"""Index of the first state in which a task has ended; all later ones are such, too."""
+
 MEMO: Final = ("off", "miss", "hit")
-"""What ``TaskRecord.memo`` says is stored as its index here."""
+"""A value of ``TaskRecord.memo`` is stored as its index here."""
 
 BUCKETS_PER_DOUBLING: Final = 8
-"""How finely durations are counted: neighbours differ by 9 %."""
+"""How finely durations are counted: a bucket's bounds are 9 % apart."""
 
 SCHEMA: Final = f"""
 PRAGMA application_id = {APPLICATION_ID};
