@@ -128,7 +128,7 @@ def jackfield_open_log(run_dir: Path, level: str) -> logging.Handler | None:
 def jackfield_check_options(
     kind: str, name: str, options: Mapping[str, Any]
 ) -> bool | None:
-    """Refuse options that cannot be, and start nothing.
+    """Refuse unknown options and wrong values, and start nothing.
 
     ``jackfield config check`` asks, in a process of its own that runs no task. An entry
     point is asked about the tables that are for it.
@@ -142,7 +142,7 @@ def jackfield_check_options(
             that makes the executor, store or monitor, or ``Remote.options``.
 
     Returns:
-        True if they can be, ``None`` if they are not yours. A bad option is a
+        True if they are right, ``None`` if they are not yours. A bad option is a
         ``ConfigurationError`` that names it in quotes.
     """
 

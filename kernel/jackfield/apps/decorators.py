@@ -197,7 +197,7 @@ class App(Generic[P, R_co]):
         """Return the same app with other options: ``app.options(retries=3)(x)``.
 
         Raises:
-            ConfigurationError: An option is unknown, or cannot be.
+            ConfigurationError: An option is unknown, or its value wrong.
         """
         if self._unbound is not None:
             bound = _bind(self._unbound.options(**changes), *self._bound)
@@ -280,7 +280,7 @@ def python_app(
     event loop of its own, where the task runs.
 
     Raises:
-        ConfigurationError: An option is unknown or cannot be.
+        ConfigurationError: An option is unknown, or its value is wrong.
         TypeError: It is a generator function.
     """
     return _decorate("python", function, options)

@@ -73,7 +73,7 @@ class Config:
         log_level: Least severity of messages in the run's log file; ``"OFF"``: no file.
 
     Raises:
-        ConfigurationError: A key is unknown, or its value cannot be.
+        ConfigurationError: A key is unknown, or its value is wrong.
     """
 
     executors: Mapping[str, ExecutorChoice] = field(

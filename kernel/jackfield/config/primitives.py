@@ -26,7 +26,7 @@ _DATA: Final = (str, bytes, int, float, Mapping, type(None))
 
 
 class Wrong(Exception):  # noqa: N818  (never leaves this package)
-    """A value that cannot be.
+    """A value is of the wrong type, or out of range.
 
     Attributes:
         key: Its key, with which the message begins.

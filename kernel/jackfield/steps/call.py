@@ -89,7 +89,7 @@ class CallReader:
             without those that it does not accept.
 
         Raises:
-            ConfigurationError: One of them cannot be.
+            ConfigurationError: One of them is wrong.
             BadStdStreamFile: A stream is no path, ``(path, mode)`` or file.
             NoProviderError: No plugin serves the scheme of a remote output.
         """

@@ -53,7 +53,7 @@ def parse(
         names: The options that this store knows.
 
     Raises:
-        ConfigurationError: The URL has no path, or an option cannot be.
+        ConfigurationError: The URL has no path, or an option is wrong.
     """
     for name, value in table.items():
         if name not in names:

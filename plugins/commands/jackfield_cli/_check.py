@@ -1,4 +1,4 @@
-"""Whether a configuration can be, as far as can be said without starting anything."""
+"""Whether a configuration is right, as far as that shows without starting anything."""
 
 from __future__ import annotations
 

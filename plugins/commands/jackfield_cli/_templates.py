@@ -112,7 +112,7 @@ PATTERNS: Final[Mapping[str, Pattern]] = {
         "",
         "A configuration for Jackfield to choose by name: '$name'.",
         '```python\nimport jackfield as jf\n\nwith jf.load("$name"):\n    ...\n```',
-        "the configuration can be, and tasks run where it says.",
+        "the configuration is accepted, and tasks run where it says.",
         target="PROFILE",
     ),
     "policy": Pattern(

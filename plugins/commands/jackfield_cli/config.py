@@ -66,7 +66,7 @@ def show(
 def check(*, profile: str | None, file: Path | None, directory: Path | None) -> None:
     """Check everything that is configured; start nothing.
 
-    Plugins are asked whether their options can be. Each problem is told with its key
+    Plugins are asked whether their options are right. Each problem is told with its key
     and where that was set; there is then an exit code of 1.
     """
     from jackfield_cli._check import problems

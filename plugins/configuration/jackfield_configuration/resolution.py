@@ -37,8 +37,8 @@ def jackfield_find_configuration(
     With none, files are searched: see ``jackfield_configuration.found.search``.
 
     Raises:
-        ConfigurationError: A file cannot be read, a key is unknown, or a value
-            cannot be. It names key and source.
+        ConfigurationError: A file cannot be read, a key is unknown, or a value is
+            wrong. It names key and source.
         PluginNotFoundError: No profile has that name; raised by ``profiles``.
     """
     environ = request.environ

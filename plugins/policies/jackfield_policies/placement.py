@@ -34,7 +34,7 @@ class Placement:
             from this machine to a cluster when there is more of it.
 
     Raises:
-        ConfigurationError: A table cannot be.
+        ConfigurationError: A table is wrong.
     """
 
     def __init__(

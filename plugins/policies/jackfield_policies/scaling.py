@@ -54,7 +54,7 @@ class Scaling:
         settings: Those of all others; see ``Settings``.
 
     Raises:
-        ConfigurationError: A setting is unknown or cannot be.
+        ConfigurationError: A setting is unknown, or its value is wrong.
     """
 
     def __init__(

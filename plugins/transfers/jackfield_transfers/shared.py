@@ -123,7 +123,7 @@ class SharedMover(mover.Mover):
         Called once for each, and again when the plugins of the scheme have changed.
 
         Raises:
-            ConfigurationError: What is configured for it cannot be.
+            ConfigurationError: What is configured for it is wrong.
         """
 
     @abstractmethod

@@ -54,8 +54,8 @@ def jackfield_create_monitor(
     """Make the monitor of a table ``[monitors.LABEL]`` with this plugin.
 
     Raises:
-        ConfigurationError: An option is unknown, or it or a variable of the environment
-            cannot be.
+        ConfigurationError: An option is unknown, or the value of an option or of a
+            variable of the environment is wrong.
     """
     if kind != "opentelemetry":
         return None
@@ -71,7 +71,7 @@ def jackfield_check_options(kind: str, name: str, options: Mapping[str, Any]) ->
     """Look at the options of a table.
 
     Raises:
-        ConfigurationError: One is unknown, or cannot be.
+        ConfigurationError: One is unknown, or its value is wrong.
     """
     del kind
     _endpoint(name, options)
