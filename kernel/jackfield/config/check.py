@@ -41,10 +41,10 @@ OnFailure: TypeAlias = Literal["warn", "stop"]
 LogLevel: TypeAlias = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "OFF"]
 
 PYTHON: Final = "Python"
-"""The source of what a program gives itself."""
+"""What messages name as the source of a value that the program gives in Python."""
 
 COMMAND_LINE: Final = "command line"
-"""The source of what is assigned from outside."""
+"""What messages name as the source of a value from the command line."""
 
 DEFAULT_PERIOD: Final = "00:30:00"
 """Hours, minutes and seconds between two periodic checkpoints."""
@@ -82,7 +82,7 @@ def checked_executors(executors: Mapping[str, Any]) -> dict[str, Any]:
     """Check executors that a program adds, as those of a configuration are.
 
     Raises:
-        ConfigurationError: A label or a table cannot be.
+        ConfigurationError: A label or a table is not allowed.
     """
     kept: dict[str, Any] = checked({"executors": executors})["executors"]
     return kept

@@ -39,7 +39,7 @@ def transfers_table(key: Key, value: Any) -> object:
 
 
 def staging_tables(key: Key, value: Any) -> object:
-    """Check ``[staging.SCHEME]``: what every scheme has; the rest is the plugin's."""
+    """Check what every ``[staging.SCHEME]`` may have; keep what is the plugin's."""
     kept = {}
     for scheme, options in tables(key, value).items():
         here = (*key, scheme)
@@ -55,7 +55,7 @@ def staging_tables(key: Key, value: Any) -> object:
 
 
 def provider_options(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is the plugin's of a table ``[staging.SCHEME]``, or of a host's."""
+    """Return the plugin's options in a table ``[staging.SCHEME]``, or in a host's."""
     return {k: v for k, v in table.items() if k not in _RULES and k != HOSTS}
 
 
@@ -100,7 +100,7 @@ _RULES: Final[Mapping[str, Check]] = {
     "in_task": flag,
     "credentials": _text,
 }
-"""What may be set for all, for a scheme and for a host; see docs/staging.md."""
+"""What may be set for all files, for a scheme and for a host; see docs/staging.md."""
 
 _TRANSFERS: Final[Mapping[str, Check]] = {
     **_RULES,

@@ -34,7 +34,7 @@ class AsyncCall:
 
 
 _in_use: Final[WeakValueDictionary[int, AsyncCall]] = WeakValueDictionary()
-"""Those that somebody holds, by the ``id`` of the function that each of them holds."""
+"""The calls in use, by the ``id`` of their function, which each of them holds."""
 
 
 async def _awaited(result: Any) -> Any:
@@ -54,7 +54,7 @@ def _tick(loop: AbstractEventLoop) -> None:
 
 
 def runnable(app: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what a task of a function calls: a coroutine function is to be awaited.
+    """Return what the task of an app calls: its function, or an ``AsyncCall`` of it.
 
     Raises:
         TypeError: It is a generator function.

@@ -38,12 +38,11 @@ if TYPE_CHECKING:
 END_S: Final = 10.0
 """Seconds that an executor gets to end, beyond the grace of its tasks.
 
-Twice what ``adapter`` allows, so that it can still report one that does not end.
+Twice what ``adapter`` gives what it wraps, so that it can still report its hanging.
 """
 
-
 SOME_FAULTS: Final = 3
-"""So often workers die, and no task ends well in between, before the run says so."""
+"""Deaths of workers, with no task that ends well in between, until the run warns."""
 
 ADAPTER: Final = "adapter"
 """Name of the plugin that wraps a ``concurrent.futures.Executor``."""
@@ -65,10 +64,10 @@ class ExecutorPool:
         manager: The plugins, which make executors.
         run_dir: The run's directory.
         report: Takes the outcomes that an executor reports.
-        own: Those for the kernel's own tasks, started when they are needed: each label
-            with a function that returns the executor or its configuration table.
-        tell: Takes news of their workers; see ``ExecutorContext``.
-        scale: Called when an elastic executor is there, and whenever it has changed.
+        own: The executors for the kernel's own tasks: label to configuration table.
+            Each is started when it is first needed.
+        tell: Takes news of executors' workers; see ``ExecutorContext``.
+        scale: Called when an elastic executor was added, and whenever one has changed.
         log: The run's log.
     """
 
@@ -201,7 +200,7 @@ class ExecutorPool:
             return None
 
     def _create(self, label: str, table: Any) -> Executor:
-        """Return the executor of a table, adapted if it is of another kind."""
+        """Make the executor of a table, or wrap a ``concurrent.futures`` one."""
         made = table
         if isinstance(table, Mapping):
             options = {key: value for key, value in table.items() if key != "plugin"}
@@ -271,10 +270,10 @@ class ExecutorPool:
     # -- choosing
 
     def blame(self, entry: ExecutorEntry, error: ExecutorError) -> None:
-        """Note that an executor has failed, which the run says once.
+        """Note that an executor, and not a task, has failed; warn of it once.
 
-        One that is broken for good leaves the routes; another rests a while. So its
-        tasks go to others, as far as there are any that can run them.
+        One that is broken for good leaves the routes; any other rests for a while. So
+        tasks go to other executors, if any can run them.
         """
         entry.note_fault()
         for_good = isinstance(error, ExecutorBrokenError)
@@ -305,9 +304,10 @@ class ExecutorPool:
             ConfigurationError: The app names an unknown label.
             UnsupportedByExecutorError: None of them can do what is asked for.
         """
-        # The version is read before the entries. If an executor is added in between,
-        # the route gets the old version and is computed anew the next time. The other
-        # way round, an old route would pass as current for ever.
+        # Whoever adds an executor, or marks one as broken or lost, replaces the version
+        # afterwards. Here it is read first: a route that misses the change has the old
+        # version, and is computed anew the next time. The other way round, an old route
+        # would pass as current for ever.
         version = self.version
         if walltime is not None and walltime != spec.walltime:
             return Route(self._fitting(spec, walltime), version)

@@ -192,7 +192,7 @@ class KernelFuture(Future[T]):
         @property
         def _waiters(self) -> list[Any]:
             # ``concurrent.futures`` reads this with the condition held, so two threads
-            # cannot both make the list. It does so to wait for a pending future.
+            # cannot both make the list. Whoever reads it is about to wait.
             self._task.refuse_wait()
             if self._waiting is None:
                 self._waiting = []
@@ -249,6 +249,7 @@ class KernelFuture(Future[T]):
         Raises:
             TimeoutError: It has not ended in time.
             CancelledError: It was cancelled.
+            CircularWaitError: Called without a timeout in a task of the same kernel.
         """
         self._await_end(timeout)
         if self._exception is not None:
@@ -333,7 +334,7 @@ class KernelFuture(Future[T]):
         return partial(on_loop, fn)
 
     def remove_done_callback(self, fn: Callable[[Self], object]) -> int:
-        """Forget a done-callback, as ``asyncio.wait`` does; return how often it was."""
+        """Forget a done-callback, as ``asyncio.wait`` asks; return how many went."""
         with _claim:
             before = self._callbacks or []
             left = [one for one in before if one != fn and not _hands_on(one, fn)]
@@ -557,7 +558,7 @@ class DataFuture(KernelFuture["File"]):
 
     @property
     def filename(self) -> str:
-        """The same path, as in Parsl; of a ``File`` it is the last part."""
+        """The same path, as in Parsl; ``File.filename`` is its last part alone."""
         return self.filepath
 
     def cancel(self) -> bool:
@@ -641,9 +642,9 @@ def claim_cancel(
     """
     if not _claim._is_owned():
         return _end_as_cancelled(future, allowed)
-    # The garbage collector runs a ``__del__`` of a user's while this thread holds the
-    # lock. To wait for the condition now would be the wrong order: another thread may
-    # have it and wait for the lock. So such a cancel comes too late if it is not free.
+    # This thread has the lock: the garbage collector called a ``__del__`` of a user's.
+    # To wait for the condition now would be the wrong order, because its holder may
+    # wait for the lock. If it is not free, the cancel is refused, as if it came late.
     if not future._condition.acquire(blocking=False):
         return False
     try:
@@ -665,7 +666,7 @@ def _end_as_cancelled(
                 future._write(Cancellation(), None)
             return True
         finally:
-            # After a Ctrl-C in between, too: nobody else would tell them any more.
+            # After a Ctrl-C, too: this was the end, and nobody else would tell them.
             if ours and future._state is not PENDING:
                 future._tell_waiters()
 

@@ -18,15 +18,15 @@ def windowed(
     iterables: tuple[Iterable[Any], ...],
     window: int | None,
 ) -> Iterator[R]:
-    """Give results in order, with at most ``window`` calls that are not given yet.
+    """Give results in order; submit ``window`` calls ahead of them at most.
 
     The iterables are as for the built-in ``map``. Without a window, all calls are
     submitted at once. If an iterable raises, or a call is refused, the calls before it
     give their results first.
 
     Raises:
-        TypeError: There is no iterable, or one that is none; or ``window`` is no
-            number.
+        TypeError: There are no iterables, one of them cannot be iterated over, or
+            ``window`` is no whole number.
         ValueError: ``window`` is below 1.
     """
     if not iterables:

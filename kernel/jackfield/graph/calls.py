@@ -1,10 +1,10 @@
 """A call of an app as messages show it: ``align('s1.bam', threads=4, label='s1')``.
 
-It is made where a task fails and where somebody looks at a future, perhaps with the
-scheduler's role. So no code of users runs for it, which could wait, raise or never end:
-builtin values, containers and dataclasses are walked through here; of any other object
-there is only its class. Long values are cut. Passwords are not shown, be they in URLs
-or behind a name that says so.
+It is made where a task fails or somebody looks at a future, perhaps by a thread that
+has the scheduler's role. So no code of users runs for it: it could wait, raise or never
+end. Builtin values, containers and dataclasses are taken apart here; of other objects
+there is only the class, unless ``_OTHERS`` has their package. Long values are cut. No
+passwords are shown, be they in URLs or values of names that say so.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from jackfield.messages import LONGEST, SECRET, cut
 _NOT_SHOWN: Final = frozenset({CALLED_IN, KEPT_STDERR})
 """Arguments that the kernel has added to a call."""
 
-_TEXT: Final = 60
-_ITEMS: Final = 6
-_DEPTH: Final = 3
+_TEXT: Final = 60  # characters of a text or a ``repr``
+_ITEMS: Final = 6  # arguments by position, and parts of a container
+_DEPTH: Final = 3  # containers within each other
 _PLAIN: Final = frozenset({bool, complex, float, range, slice, type(None)})
 _OTHERS: Final = frozenset(
     {"datetime", "decimal", "fractions", "ipaddress", "numpy", "pandas", "uuid"}
@@ -59,7 +59,7 @@ def shown_call(
     kwargs: Mapping[str, Any],
     label: str,
 ) -> str:
-    """Return a call as it would be written, cut to a line; never raises."""
+    """Return a call as one would write it, cut to ``LONGEST``; never raises."""
     try:
         return _shown_call(name, function, args, kwargs, label)
     except Exception:
@@ -85,16 +85,16 @@ def _shown_call(
 
 def _parameters(function: object) -> tuple[str, ...]:
     """Return the names of positional parameters, of a plain function only."""
-    while _is_around(type(function)):
-        within = getattr(function, "function", None)
-        function = within or getattr(function, "__wrapped__", None)
+    while _is_wrapper(type(function)):
+        wrapped = getattr(function, "function", None)
+        function = wrapped or getattr(function, "__wrapped__", None)
     if type(function) is not FunctionType:
         return ()
     return function.__code__.co_varnames[: function.__code__.co_argcount]
 
 
-def _is_around(kind: type) -> bool:
-    """Tell whether a callable of this class only stands for a user's function."""
+def _is_wrapper(kind: type) -> bool:
+    """Tell whether a callable of this class, of ours, wraps a user's function."""
     of_kernel = kind.__module__.startswith("jackfield.")
     return of_kernel or issubclass(kind, Command)
 
@@ -160,7 +160,7 @@ def _compound(value: Any, kind: type, depth: int) -> str:
 def _parts(value: Any, kind: type, depth: int) -> tuple[str, Iterator[str], str] | None:
     """Return how a container begins, the texts of its parts, and how it ends.
 
-    Its items are asked for by the builtin class that it is or comes from.
+    The methods are those of the builtin class, so that no subclass of a user's runs.
     """
     if issubclass(kind, dict):
         return "{", (_item(*one, depth) for one in dict.items(value)), "}"
@@ -189,7 +189,7 @@ def _fields(names: Iterable[str], values: Iterable[Any], depth: int) -> Iterator
 def _quoted(text: str) -> str:
     """Quote a text; of a long one keep both ends, because the ends of paths differ.
 
-    Of a very long one with URLs only the beginning, or half a URL might show a secret.
+    Of a very long one with a URL only the beginning: a half URL might show a secret.
     """
     if len(text) > 20 * _TEXT:  # nothing of megabytes is searched
         head, tail = text[: 10 * _TEXT], text[-10 * _TEXT :]

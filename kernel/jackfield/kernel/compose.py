@@ -469,7 +469,7 @@ class Parts:
         return self._in_turn(self._unended)
 
     def _in_turn(self, look: Callable[[], T]) -> T:
-        """Look at the graph by an item of the inbox, or at once if that cannot be."""
+        """Look at the graph in an item of the inbox; or here, if none is worked off."""
         if self.scheduler.thread.is_alive() and not self.scheduler.busy:
             made: list[T] = []
             latch = Latch()

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import FunctionType, TracebackType
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, overload
 from weakref import WeakKeyDictionary
 
 from jackfield.errors import ConfigurationError, KernelClosedError, printable, suggest
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
     from jackfield.config import Config
     from jackfield.futures import AppFuture
     from jackfield.graph.task import Executors
-
-_MOST_SPECS: Final = 1_000
-"""Names of plain functions for which a record is kept, to make none for each call."""
 
 R = TypeVar("R")
 
@@ -319,7 +316,7 @@ class DataFlowKernel:
         return windowed(lambda *items: self.submit(func, *items), iterables, window)
 
     def wait_for_callbacks(self, begun: Callable[[], bool]) -> None:
-        """Wait until done-callbacks have returned whose last ones have ``begun``."""
+        """Wait for done-callbacks to return; ``begun`` tells if the last was called."""
         self._parts.callbacks.flush(begun)
 
     def runs(self, work: Work) -> bool:
@@ -387,7 +384,7 @@ class DataFlowKernel:
     def register(self, plugin: object, name: str | None = None) -> str:
         """Register a plugin object; return its name.
 
-        Its hooks count from now on; those that are told of a start are told no more.
+        Its hooks are called from now on; it is not told of the start any more.
 
         Args:
             plugin: A module, or an object that is no class, with hooks.
@@ -429,7 +426,7 @@ class DataFlowKernel:
         self._shutdown.cleanup(wait=wait)
 
     def tell_no_failures(self) -> None:
-        """Do not say at the end which failures nobody has asked for: another does."""
+        """Say nothing at the end of failures nobody asked for: the caller does it."""
         self._shutdown.tells = False
 
     def __enter__(self) -> Self:
@@ -456,7 +453,7 @@ class DataFlowKernel:
 
 
 def _why(kind: type[BaseException] | None) -> str:
-    """Return how what is said begins, if a ``with`` block ends by an exception."""
+    """Return why a ``with`` block ends early, in words; ``""`` if it does not."""
     if kind is None:
         return ""
     interrupted = issubclass(kind, KeyboardInterrupt)

@@ -123,7 +123,7 @@ def check_api(name: str, origin: str, required: object) -> None:
     """Refuse a plugin whose ``JACKFIELD_API`` excludes this Jackfield's.
 
     Raises:
-        PluginLoadError: It does, or it is no such text.
+        PluginLoadError: It excludes it, or is no range of versions.
     """
     if required is None:
         return
@@ -143,7 +143,7 @@ def accepts(required: object, version: str) -> bool:
     a minor number left out is 0.
 
     Raises:
-        ValueError: ``required`` is no such text.
+        ValueError: ``required`` is no range of versions.
     """
     clauses = required.split(",") if isinstance(required, str) else [""]
     matches = [re.fullmatch(_CLAUSE, clause) for clause in clauses]

@@ -82,14 +82,14 @@ StagingHook: TypeAlias = Literal[
 ]
 
 ANY_SCHEME: Final = "any"
-"""The staging plugin of this name is asked about the schemes that no other is named
-like."""
+"""A staging plugin of this name is asked about every scheme after which no staging
+plugin is named."""
 
 
 def monitor_options(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is the plugin's of a table ``[monitors.LABEL]``."""
-    kernels = {"plugin", "resources", "complete"}
-    return {name: value for name, value in table.items() if name not in kernels}
+    """Return the plugin's options in a table ``[monitors.LABEL]``, not the kernel's."""
+    of_kernel = {"plugin", "resources", "complete"}
+    return {name: value for name, value in table.items() if name not in of_kernel}
 
 
 class PluginManager(PluginCollection):
@@ -144,8 +144,8 @@ class PluginManager(PluginCollection):
         Where none is installed, or all are blocked, what is given in Python counts.
 
         Args:
-            source: As for ``jackfield.load``; what ``set_default_source`` was told
-                counts here.
+            source: As for ``jackfield.load``; where it is left out, what
+                ``set_default_source`` was told.
             profile: As for ``jackfield.load``.
             plugins: As for ``jackfield.load``.
             options: As for ``jackfield.load``.
@@ -266,10 +266,10 @@ class PluginManager(PluginCollection):
     def check_options(
         self, kind: Kind, plugin: str, name: str, options: Mapping[str, Any]
     ) -> bool:
-        """Have a plugin check the options for a name; tell whether it could.
+        """Have a plugin check the options for a name; tell whether it has a check.
 
         Raises:
-            ConfigurationError: They cannot be.
+            ConfigurationError: An option is unknown or has a wrong value.
             PluginError: There is no such plugin, or it cannot be used.
         """
         staging = kind == "staging"
@@ -295,7 +295,7 @@ class PluginManager(PluginCollection):
         Raises:
             PluginError: The entry point cannot be used.
         """
-        # ``staging`` gives another tuple as soon as a plugin is registered or leaves.
+        # Another tuple shows that a plugin has come or gone since this was kept.
         known = self._providers.get(scheme)
         if known and known.stage_in is self.staging(scheme, "jackfield_stage_in"):
             return known
@@ -401,12 +401,12 @@ class PluginManager(PluginCollection):
     ) -> tuple[Callable[[object], bytes | None], ...]:
         """Return the hook functions to ask for the identity of a type's values.
 
-        The program's plugins, then the entry point of the group
+        The program's plugins come first, then the entry point of the group
         ``jackfield.memo`` that is named like the root module of the type, loaded now.
-        For a broken one there is a warning.
+        If that one is broken there is a warning, and the others are asked.
 
         Raises:
-            PluginError: It cannot be used, and a list of allowed plugins names it.
+            PluginError: It is broken, and the list of allowed plugins names it.
         """
         root = str(value_type.__module__).partition(".")[0]
         known = self._hashers.get(root)

@@ -43,7 +43,7 @@ Kind: TypeAlias = Literal[
     "plugin",
     "profile",
 ]
-"""What an entry point offers; each kind has its group."""
+"""What an entry point offers. Each kind has its group of entry points."""
 
 GROUPS: Final[dict[Kind, str]] = {
     "configuration": "jackfield.configuration",
@@ -101,7 +101,7 @@ class EntryPoint:
 
     @property
     def ours(self) -> bool:
-        """Whether it is built in. A distribution's name does not say so, only files."""
+        """Whether it is Jackfield's own, by its files: anybody may take the name."""
         named = _normalized(self.distribution) == "jackfield"
         return named and self.module.partition(".")[0] in _own_packages()
 
@@ -214,7 +214,7 @@ def _identity(directory: Path) -> tuple[str, str]:
 
 
 def _headers(metadata: str) -> dict[str, str]:
-    """Return name and version as far as metadata have them."""
+    """Return ``Name`` and ``Version``, or those of them that metadata have."""
     return dict(
         line.split(": ", 1)
         for line in metadata.partition("\n\n")[0].splitlines()
@@ -230,7 +230,7 @@ def _read(path: Path) -> str:
 
 
 def _parse(text: str, distribution: str, version: str) -> Iterator[EntryPoint]:
-    """Give our entry points; a line that is none is passed over, as pip does."""
+    """Give our entry points. Lines that are no entry points are passed over."""
     kind: Kind | None = None
     for line in map(str.strip, text.splitlines()):
         if line.startswith("["):
@@ -262,11 +262,11 @@ def _from_importlib() -> Iterator[EntryPoint]:
 
 
 def _parts(one: Distribution) -> tuple[str, str, str, str]:
-    """Return name, version, our entry points if any, and the directory's name."""
+    """Return name, version, entry points, directory's name: empty if not ours."""
     text = one.read_text("entry_points.txt") or ""
     if "[jackfield." not in text:
         return "", "", "", ""
-    # Not by its properties: they raise where the metadata are not complete.
+    # Not from ``one.name`` and ``one.version``, which raise if metadata are incomplete.
     headers = _headers(one.read_text("METADATA") or one.read_text("PKG-INFO") or "")
     name = headers.get("Name", "")
     directory = getattr(getattr(one, "_path", None), "name", "")
