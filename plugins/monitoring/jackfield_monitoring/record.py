@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 JACKFIELD_API = ">=1,<2"
 
 FIRST_S: Final = 0.05
-"""Seconds until a run's file is first written: not while it gets its first results."""
+"""Seconds until a run's file is first written, so as not to slow its first results."""
 
 FIRST_BEAT_S: Final = 1.0
 """Seconds until the first beat. Each pause is twice as long as that before, up to
 ``BEAT_S``: so a young run that is killed is not shown as one that has hardly begun."""
 
 SHORT_S: Final = 0.2
-"""Seconds more until Git is asked; a run that ends before is not worth the effort."""
+"""Seconds more until Git is asked, which a shorter run is not worth."""
 
 
 class RunRecord:
@@ -60,9 +60,10 @@ class RunRecord:
             state="running",
             began=time.time(),
         )
-        # Here and not on the thread: by then the script may be elsewhere.
+        # Found out here and not on the thread, because the script may change its
+        # directory before the thread looks.
         place = facts.script_dir()
-        with suppress(OSError):  # it has been removed
+        with suppress(OSError):  # the directory may have been removed
             self._record["program"] = {"cwd": os.getcwd()}  # noqa: PTH109  (0.01 ms)
         self._thread = threading.Thread(
             target=self._run, args=(kernel, place), name="jackfield-record", daemon=True
@@ -112,7 +113,7 @@ class RunRecord:
             pause = min(2 * pause, BEAT_S)
 
     def _fill(self, kernel: DataFlowKernel) -> None:
-        """Add what is quickly known and does not change; once."""
+        """Add, at the first call, what is quickly known and does not change."""
         record = self._record
         if "settings" not in record:
             record["program"] = {**facts.program(), **record.get("program", {})}

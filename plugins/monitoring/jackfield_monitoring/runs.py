@@ -27,7 +27,7 @@ State: TypeAlias = Literal["running", "done", "failed", "lost", "unknown"]
 LOG_NAME: Final = "jackfield.log"
 
 MOST_BYTES: Final = 10_000_000
-"""Size from which on a record is not read: it is none of ours."""
+"""Characters beyond which a record is not read: none of ours is so long."""
 
 SILENT_BEATS: Final = 4
 """Beats that a run on another machine may miss before it counts as lost."""
@@ -69,7 +69,10 @@ class Run:
 
     @property
     def began(self) -> float:
-        """When it began, in seconds since the epoch; of the directory, if untold."""
+        """When it began, in seconds since the epoch.
+
+        Where the record does not tell it, this is when its directory last changed.
+        """
         began = self.seconds("began")
         if began is not None:
             return began
@@ -80,7 +83,11 @@ class Run:
 
     @property
     def state(self) -> State:
-        """How the run is, or how it has ended; ``"lost"`` if it was killed."""
+        """How the run is, or how it has ended.
+
+        ``"lost"`` is a run that was killed, and ``"unknown"`` one whose record cannot
+        be read.
+        """
         told = self.record.get("state")
         if told in ("done", "failed"):
             return "failed" if told == "failed" else "done"
@@ -89,11 +96,12 @@ class Run:
         return "running" if self._is_alive() else "lost"
 
     def _is_alive(self) -> bool:
-        """Tell whether the driver may still be there.
+        """Tell whether the driver, the process of the run, may still be there.
 
-        Where its pid means it, that is known. From another machine or container, or
-        since the machine was started anew, there are only the beats to go by, and
-        clocks that may differ.
+        On the machine and in the container where it began, its pid and the time when
+        the process started tell it for certain. Elsewhere, or when the machine was
+        started anew, there are only the record's beats to go by, and the clocks of two
+        machines may differ.
         """
         program = self.table("program")
         pid, started = program.get("pid"), program.get("started")
@@ -106,7 +114,7 @@ class Run:
 
     @property
     def elapsed(self) -> float | None:
-        """Seconds that it has taken so far, or in all."""
+        """Seconds that it has taken, so far or in all; ``None`` if that is unknown."""
         elapsed = self.seconds("elapsed")
         if elapsed is not None and self.state == "running":
             return max(elapsed, time.time() - self.began)
@@ -128,7 +136,7 @@ class Run:
 
     @property
     def argv(self) -> list[str]:
-        """The command line; of a notebook that word, and not what Jupyter starts."""
+        """The command line; ``["notebook"]`` for what Jupyter starts for a notebook."""
         argv = _texts(self.table("program").get("argv"))
         notebook = len(argv) > 1 and Path(argv[1]).name == "ipykernel_launcher.py"
         return ["notebook"] if notebook else argv
@@ -185,10 +193,10 @@ def read(path: Path) -> Run:
 
 
 def _end_in_store(path: Path) -> dict[str, Any]:
-    """Return how a run has ended by its history, if that knows; ``run.json`` does not.
+    """Return how a run has ended, if its history knows it though ``run.json`` does not.
 
     Where the disk was full at the end, or the directory could not be written to, one of
-    the two has the end and the other has not. Who has it is right.
+    the two may have the end and the other not. The one that has it is right.
     """
     from jackfield_monitoring.store.reader import Store, StoreError
 
@@ -298,7 +306,7 @@ def remove(run: Run) -> None:
 
 
 def tail(run: Run, lines: int, follow_s: float | None = None) -> Iterator[str]:
-    """Give the last lines of a run's log; those that come too, if it is followed.
+    """Give the last lines of a run's log and, if it is followed, those that come.
 
     Args:
         run: The run.

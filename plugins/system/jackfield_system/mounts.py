@@ -1,8 +1,8 @@
 """Whether a path is on a file system that other machines may use too.
 
-SQLite's write-ahead log needs memory that all processes share, which no network file
-system gives. What the operating system does not tell (elsewhere than on Linux) is
-taken as local.
+Whoever opens a SQLite database asks. Its write-ahead log needs memory that all its
+processes share, which they cannot on a network file system. Only Linux tells the types
+of file systems; elsewhere all count as local.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ _NETWORK: Final = frozenset(
     | {"smbfs", "virtiofs", "wekafs"}
 )
 _OCTAL: Final = re.compile(r"\\([0-7]{3})")
+"""How the kernel writes blanks and the like in names."""
 
 
 def shared_kind(path: Path, mounts: str | None = None) -> str | None:
-    """Return the file system's type if it may be shared between machines.
+    """Return the type of a path's file system if machines may share it, else ``None``.
 
-    A user-space file system (``fuse.*``) counts as one: what is behind it is unknown.
+    A file system in user space (``fuse.*``) counts as shared: what is behind it is
+    unknown.
 
     Args:
         path: An existing file or directory.
@@ -44,7 +46,11 @@ def _read() -> str:
 
 
 def _kind(path: Path, mounts: str) -> str:
-    """Return the type of the last mount that is nearest above the path."""
+    """Return the type of the mount that a path is on; ``""`` if that is not known.
+
+    Of the mounts above the path, it is on the nearest. Of several mounts at the same
+    place, it is on the last: that one hides the others.
+    """
     best, kind = -1, ""
     for line in mounts.splitlines():
         place, dash, rest = line.partition(" - ")

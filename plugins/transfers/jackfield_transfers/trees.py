@@ -30,7 +30,8 @@ _STRENGTH: Final = ("digest", "etag", "size", "none")
 """The values of ``File.verified``, the surest first."""
 
 _LONGEST: Final = 1 << 14
-"""Letters of a name below a directory, as it is quoted; Linux has paths of 4096."""
+"""Most characters of a quoted name below a directory. A path of Linux has 4096 bytes,
+and a quoted byte three characters."""
 
 _MAGIC: Final = "*"
 """The only special character of patterns; ``?`` and ``[`` are common in names."""
@@ -64,6 +65,7 @@ def fetch_tree(
     staged = _side_by_side(actions, site.rules.connections, stop)
     target = directory / name
     part.rename(target)
+    # A tree counts as verified like its weakest file; without files it is "none".
     weakest = max((_STRENGTH.index(str(one.verified)) for one in staged), default=-1)
     return file.at(target, verified=_STRENGTH[weakest])
 
@@ -72,8 +74,8 @@ def send_tree(file: File, site: Site, stop: Stop, on_progress: OnProgress) -> Fi
     """Take all files below a local directory to their places below a URL.
 
     Several are moved at the same time. After a failure, those that are there stay.
-    Links are followed; of a directory without files nothing is sent. Names are sent as
-    the bytes that they are.
+    Links are followed; of a directory without files nothing is sent. A name that is no
+    text in the system's encoding is sent as the bytes that it is.
 
     Raises:
         TransferError: A file could not be sent, or something below is no file.
@@ -99,7 +101,9 @@ def _fetch_one(
 ) -> File:
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.touch(exist_ok=False)  # of two twins, only one can
+        # Where letters and their capitals are the same, two names may mean one file.
+        # Only the thread that comes first can make it.
+        place.touch(exist_ok=False)
     except FileExistsError:
         reason = f"its local name {place.name!r} is taken by one that differs in case"
         raise TransferError(redact(file.url), reason) from None
@@ -204,8 +208,9 @@ def _regex(pattern: str) -> str:
         if star == "**/":
             translated.append(f"(?:.*/)?{text}")
         elif star == "*" and text and 2 * number + 2 < len(rest):
-            # A star is followed by a text. The first place where that text stands is as
-            # good as any later one, so the match never goes back to try those (``?>``).
+            # This star is followed by a text, and that by another star, which fits what
+            # comes between. So the first place where the text stands is as good as any
+            # later one, and the match never goes back to try those (``?>``).
             # With several stars it would try every combination of places, which takes
             # for ever with a name that a server has made for that.
             translated.append(f"(?>[^/]*?{text})")

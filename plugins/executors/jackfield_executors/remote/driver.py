@@ -261,7 +261,7 @@ class AgentsExecutor(Executor):
             log.debug("Executor %r: no agent on %s: %r", self._label, link.name, error)
 
     def _watch(self) -> None:
-        """Give works up when there has been no agent for too long, or none can be."""
+        """Give works up when there has been no agent for too long, or will be none."""
         while not self._book.ended.wait(WATCH_S):
             before = self._patience.health
             health = self._look_at_health()

@@ -33,7 +33,7 @@ _ASCENDING: Final = frozenset({"id", "submitted", "task", "began", "child", "par
 
 
 def unit_for(took: int) -> int:
-    """Choose the unit of times for a run that goes on: it changes as rarely as can be.
+    """Choose the unit of times for a run that goes on, which is to change rarely.
 
     Args:
         took: Microseconds that the run has taken so far.

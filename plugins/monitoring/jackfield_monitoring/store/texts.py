@@ -1,7 +1,8 @@
-"""Makes texts harmless before they are stored: whole, short, and without secrets.
+"""Makes texts harmless before they are stored: short, printable, without secrets.
 
-Names, messages and outputs come from anywhere. What could command a terminal, turn the
-direction of a line, or is no character at all is stored as Python would escape it.
+Names, messages and outputs come from anywhere. A character that could command a
+terminal or turn the direction of a line, and what is no character at all, is stored as
+Python would escape it.
 """
 
 from __future__ import annotations
@@ -23,13 +24,14 @@ TRACEBACK_HEAD: Final = 4_000
 """Characters of a long traceback that are taken from its beginning."""
 
 SEARCHED_MOST: Final = 65_536
-"""Characters of a text that are searched for secrets; the rest is not looked at."""
+"""Characters of a text that are searched for secrets; the rest is not stored."""
 
 KEPT: Final = "\n\t"
-"""What is not printable and stays nevertheless."""
+"""Characters that are stored as they are, though they are not printable."""
 
 _NOTED: Final = re.compile(r"""[=:'"]| -""")
-"""Is in every text that has a secret: before the value, or around it."""
+"""Fits something in every text that has a secret, so that others need no search: what
+stands between a name and its value, or around the value."""
 
 _VARYING: Final = re.compile(
     r"(?P<hex>\b0x[0-9a-fA-F]+|\b(?=[0-9a-f]*[0-9])(?=[0-9]*[a-f])[0-9a-f]{8,64}\b)"
@@ -47,7 +49,7 @@ _STANDS_FOR: Final = {"hex": "0x…", "path": "/…", "number": "#"}
 def clean(text: str, most: int = NAME_MOST) -> str:
     """Return a text as it may be stored: at most so many characters, no secrets."""
     if len(text) <= most and text.isprintable() and _NOTED.search(text) is None:
-        return text  # as most are
+        return text  # most texts are harmless as they are
     if len(text) > SEARCHED_MOST:
         text = _cut(text)
     text = hide_secrets(text)
@@ -78,11 +80,11 @@ def traceback(text: str) -> str:
 def shape(message: str) -> str:
     """Return a message without what varies from one failure to the next.
 
-    Numbers, paths and hexadecimal digits: ``no file /data/7.txt`` and ``no file
-    /data/8.txt`` have one shape.
-    Nor does it matter which task was not run because another had failed, which tasks
-    are between the two, and with what the latter was called: so all that failures of
-    one shape have brought about is one shape.
+    What varies is numbers, paths and hexadecimal digits: ``no file /data/7.txt`` and
+    ``no file /data/8.txt`` have one shape. In the message of a task that was not run
+    because another one had failed, it is also the number of the former, the tasks
+    between the two, and the call that failed. So all tasks that were not run because of
+    failures of one shape have one shape, too.
     """
     text = _VARYING.sub(lambda found: _STANDS_FOR[found.lastgroup or ""], message)
     not_run = _NOT_RUN.match(text)

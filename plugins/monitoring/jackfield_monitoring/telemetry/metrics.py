@@ -43,7 +43,7 @@ OTHER: Final = "other"
 BUCKETS: Final = (
     0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0, 300.0, 1_800.0, 7_200.0, 43_200.0
 )  # fmt: skip
-"""Upper ends, in seconds, of the classes in which durations are counted."""
+"""Upper bounds, in seconds, of the histogram in which durations are counted."""
 
 _OWN: Final = frozenset({"transfer", "internal"})
 """Kinds of tasks that the kernel makes for itself."""
@@ -52,7 +52,7 @@ _ENDS: Final = frozenset({"done", "failed", "cancelled"})
 """Stages in which a transfer has ended."""
 
 log: Final = logging.getLogger("jackfield.monitoring.metrics")
-log.setLevel(logging.INFO)  # the address is of use to who has not asked for more
+log.setLevel(logging.INFO)  # whoever switches this on wants the address, at any level
 
 
 @hookimpl
@@ -62,27 +62,31 @@ def jackfield_create_monitor(
     """Make the monitor of a table ``[monitors.LABEL]`` with this plugin.
 
     Raises:
-        ConfigurationError: An option is unknown, or cannot be.
+        ConfigurationError: An option is unknown, or its value is wrong.
     """
     if kind != "prometheus":
         return None
-    return PrometheusMonitor(*_place(label, options))
+    return PrometheusMonitor(*_checked(label, options))
 
 
 @hookimpl
 def jackfield_check_options(kind: str, name: str, options: Mapping[str, Any]) -> bool:
-    """Look at the options of a table.
+    """Check the options of a table ``[monitors.LABEL]``; ``name`` is the label.
 
     Raises:
-        ConfigurationError: One is unknown, or cannot be.
+        ConfigurationError: One is unknown, or its value is wrong.
     """
     del kind
-    _place(name, options)
+    _checked(name, options)
     return True
 
 
-def _place(label: str, options: Mapping[str, Any]) -> tuple[str, int]:
-    """Return the address and the port that are asked for."""
+def _checked(label: str, options: Mapping[str, Any]) -> tuple[str, int]:
+    """Return the options ``address`` and ``port``, with their defaults.
+
+    Raises:
+        ConfigurationError: One is unknown, or its value is wrong.
+    """
     check_names("prometheus", label, options, "address", "port")
     address, port = options.get("address", "127.0.0.1"), options.get("port", 0)
     if not isinstance(address, str) or not address:
@@ -102,8 +106,10 @@ def _place(label: str, options: Mapping[str, Any]) -> tuple[str, int]:
 class PrometheusMonitor:
     """Counts, and has a server that tells the numbers while the kernel lives.
 
-    What it is told comes on the thread of the kernel's events, the start and the end on
-    whatever thread loads and ends the kernel.
+    Batches come on the thread of the kernel's events; the start and the end come on
+    whatever thread loads and ends the kernel. The end may come before the start, or
+    while the start is told. One of the two takes ``_lock`` first: if it is the end, no
+    server is made; if it is the start, the end finds the server and stops it.
 
     Args:
         address: Where to listen.
@@ -111,7 +117,7 @@ class PrometheusMonitor:
     """
 
     def __init__(self, address: str = "127.0.0.1", port: int = 0) -> None:
-        self._place: tuple[str, int] = (address, port)
+        self._address: tuple[str, int] = (address, port)
         self._numbers: Numbers = Numbers()
         self._lock: threading.Lock = threading.Lock()
         self._server: Scrapes | None = None
@@ -119,9 +125,9 @@ class PrometheusMonitor:
 
     @hookimpl
     def jackfield_kernel_started(self, kernel: DataFlowKernel) -> None:
-        """Begin to answer; where that cannot be, say so and go on without."""
+        """Begin to answer; if the port is taken, warn and go on without metrics."""
         self._numbers.name(facts.id_of(kernel.run_dir))
-        address, port = self._place
+        address, port = self._address
         with self._lock:
             if self._ended:
                 return
@@ -139,7 +145,7 @@ class PrometheusMonitor:
 
     @hookimpl
     def jackfield_run_events(self, batch: Batch) -> None:
-        """Count."""
+        """Count what a batch tells."""
         self._numbers.take(batch)
 
     @hookimpl
@@ -154,7 +160,11 @@ class PrometheusMonitor:
 
 
 class Names:
-    """The values of one label, made harmless; beyond ``most`` all are ``other``."""
+    """Gives the value of a label for a name; it is the name, made harmless.
+
+    After ``most`` names it gives ``other`` for every new one, because Prometheus keeps
+    numbers for each value.
+    """
 
     def __init__(self, most: int) -> None:
         self._most: int = most
@@ -278,25 +288,29 @@ class Numbers:
                 came[name] += 1
             else:
                 now[before] -= 1
-            place = name, state.value
+            labels = name, state.value
             if state in FINAL:
-                ended[place] += 1
+                ended[labels] += 1
                 apps[task] = name
             else:
-                now[place] += 1
-                live[task] = place
+                now[labels] += 1
+                live[task] = labels
         for name, number in came.items():
             self._submitted.labels(name).inc(number)
-        for place, number in now.items():
-            self._tasks.labels(*place).inc(number)
-        for place, number in ended.items():
-            self._ended.labels(*place).inc(number)
+        for pair, number in now.items():
+            self._tasks.labels(*pair).inc(number)
+        for pair, number in ended.items():
+            self._ended.labels(*pair).inc(number)
         return apps
 
     def _take_attempts(
         self, attempts: Sequence[AttemptRecord], ended: Mapping[int, str]
     ) -> None:
-        """Count attempts; those at the kernel's own tasks are left out."""
+        """Count attempts, by the apps of their tasks.
+
+        A task is in ``ended``, if it has ended in this batch, or in ``_live``. The
+        kernel's own tasks are in neither, so their attempts are left out.
+        """
         outcomes: Counter[tuple[str, str, str]] = Counter()
         failures: Counter[tuple[str, str]] = Counter()
         for one in attempts:
@@ -323,9 +337,10 @@ class Numbers:
     def _take_transfers(self, events: Sequence[TransferEvent]) -> None:
         for event in events:
             way, ended = event.direction, event.stage in _ENDS
-            if event.attempt:  # a file from the cache was not moved
+            if event.attempt:  # else the file came from the cache, and none was moved
                 before = self._moved.pop(event.transfer, 0)
-                # Another attempt may begin with the first byte.
+                # If the count has fallen, another attempt has begun at the first byte.
+                # Then all that it has moved is new.
                 more = event.moved - (before if event.moved >= before else 0)
                 self._bytes.labels(way).inc(more)
                 if not ended:

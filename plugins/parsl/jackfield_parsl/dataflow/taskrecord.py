@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class TaskRecord(dict[str, Any]):
-    """A dict of facts; ``call`` has the arguments, shortened, as text."""
+    """A dict of facts by Parsl's names, and ``call``, the call as a shortened text."""
 
     def __missing__(self, key: str) -> Any:
         raise KeyError(
@@ -19,7 +19,7 @@ class TaskRecord(dict[str, Any]):
 
     @classmethod
     def of(cls, task: TaskView, **more: Any) -> Self:
-        """Make one of what a hook sees of a task."""
+        """Make one of a hook's view of a task; ``more`` are further facts."""
         return cls(
             id=task.id,
             func_name=task.app,

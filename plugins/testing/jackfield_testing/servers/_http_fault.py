@@ -1,4 +1,4 @@
-"""What all faults of the HTTP server are.
+"""What the faults of the HTTP server have in common.
 
 A fault is a frozen dataclass whose fields say how much goes wrong. It overrides some of
 four methods, each called at its stage of an exchange; one that it does not override
@@ -47,9 +47,11 @@ class HTTPFault:
     ``receive`` (only for PUT), ``answer``, ``stream`` (only for GET).
 
     Attributes:
-        methods: The requests that it applies to, unless ``server.fault`` is told.
-        lasting: Whether it is a property of the server, which goes together with
-            other faults. Of the others, the first that is due applies alone.
+        methods: The requests that it applies to, unless ``server.fault`` is given other
+            ``methods``.
+        lasting: Whether it is a property of the server, such as a missing ETag, which
+            shows together with any other fault. Of the faults that are not lasting,
+            only the first that is not used up happens to a request.
     """
 
     methods: ClassVar[tuple[str, ...]] = ("GET", "HEAD", "PUT")
