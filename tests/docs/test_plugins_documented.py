@@ -7,8 +7,9 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from jackfield.plugins import PluginManager
+from jackfield.plugins.scan import GROUPS
 from jackfield_cli import main
-from jackfield_cli._catalog import page
+from jackfield_cli._catalog import TITLES, page
 
 PAGE = Path(__file__).parents[2] / "docs/plugins.md"
 
@@ -19,6 +20,10 @@ def test_the_page_is_current() -> None:
     assert PAGE.read_text() == page(ours), (
         f"run: jackfield plugins --markdown > {PAGE.relative_to(PAGE.parents[1])}"
     )
+
+
+def test_every_kind_has_a_heading_that_says_how_its_plugins_are_used() -> None:
+    assert {*TITLES} == {*GROUPS}
 
 
 def test_every_plugin_of_ours_says_what_it_is() -> None:

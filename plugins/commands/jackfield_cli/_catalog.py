@@ -23,6 +23,7 @@ TITLES: Final = {
     "configuration": ("Configuration", "Finds the configuration of a kernel."),
     "log": ("Logs", "Where the log of a run goes."),
     "executor": ("Executors", 'Where tasks run: `[executors.LABEL] plugin = "NAME"`.'),
+    "walltime": ("Walltimes", "Ends functions at their `walltime=`."),
     "shell": ("Shells", "Runs the command lines of bash apps."),
     "staging": ("Staging", "Files whose URLs begin with `NAME:`."),
     "mover": ("Movers", "Makes transfers of the bytes that staging moves."),
