@@ -14,12 +14,13 @@ from collections import ChainMap
 from enum import Enum
 from functools import cache
 from pathlib import Path
-from types import CellType, CodeType, FunctionType, MemberDescriptorType
+from types import CellType, CodeType, FunctionType, MemberDescriptorType, ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 from weakref import WeakSet
 
 from jackfield_serialize._by_value import ALWAYS, KINDS, remade, sentinel
 from jackfield_serialize._errors import reduce_error
+from jackfield_serialize._left_behind import with_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -132,7 +133,7 @@ class _PlainPickler(pickle.Pickler):
             return KINDS[kind](obj)
         if not worker_can_import(getattr(obj, "__module__", None)):
             raise _NotImportableError
-        return NotImplemented
+        return with_all(obj) or NotImplemented
 
 
 def _reduced(obj: Any, known: Mapping[type, Any]) -> Any:
@@ -186,11 +187,14 @@ def cloud_pickler() -> type[pickle.Pickler]:
                 return NotImplemented  # what it rebuilds things with, by name
             if issubclass(kind, BaseException):
                 return reduce_error(obj)
+            if issubclass(kind, ModuleType) and "__reduce__" not in vars(kind):
+                return theirs[ModuleType](obj)  # a module may have a class of its own
             if kind is FunctionType or issubclass(kind, type):
                 _send_by_value(obj.__module__)
                 by_value = remade(obj) if "registry" in obj.__dict__ else None
             else:
                 by_value = _reduced(obj, self.dispatch_table)
+                by_value = with_all(obj) or by_value
             if by_value is not None:
                 return by_value
             reduced: Any = super().reducer_override(obj)

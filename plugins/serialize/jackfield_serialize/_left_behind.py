@@ -1,0 +1,112 @@
+"""Attributes that a value's pickling leaves behind: they go along all the same.
+
+``Decimal``, ``date``, ``Counter``, NumPy's arrays and many other types say how they are
+pickled and know nothing of attributes that a class of the project adds to them. A task
+on threads sees these, so one elsewhere is to see them too. What a class leaves out by a
+method of the project's own, it leaves out on purpose.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import functools
+import sys
+from pathlib import PurePath
+from types import MemberDescriptorType
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+_PROTOCOL: Final = 5
+_SITE: Final = frozenset({"site-packages", "dist-packages"})
+_WAYS: Final = ("__getstate__", "__reduce_ex__", "__reduce__")
+
+_makers: Final[WeakKeyDictionary[type, type | None]] = WeakKeyDictionary()
+
+
+def with_all(value: Any) -> tuple[Any, ...] | None:
+    """Return how to pickle a value with what its pickling leaves behind.
+
+    Returns:
+        What a reducer returns; ``None`` if nothing is left behind.
+    """
+    kind = type(value)
+    try:
+        maker = _makers[kind]
+    except KeyError:
+        maker = _makers[kind] = _maker(kind)
+    if maker is None:
+        return None
+    everything = _attributes(value, kind, maker)
+    if not everything:
+        return None
+    reduced = value.__reduce_ex__(_PROTOCOL)
+    if not isinstance(reduced, tuple):
+        return None
+    make, arguments, state, items, pairs, setter = (*reduced, *[None] * 4)[:6]
+    for part in state if isinstance(state, tuple) else (state,):
+        for name in part if isinstance(part, dict) else ():
+            everything.pop(name, None)
+    if not everything:
+        return None
+    return make, arguments, (setter, state, everything), items, pairs, _set_all
+
+
+def _set_all(value: Any, states: tuple[Any, Any, dict[str, Any]]) -> None:
+    """Give a value its state, and what was left behind; called by unpickling."""
+    setter, state, attributes = states
+    if setter is not None:
+        setter(value, state)
+    elif hasattr(value, "__setstate__"):
+        if state is not None:
+            value.__setstate__(state)
+    elif state is not None:
+        parts = state if isinstance(state, tuple) and len(state) == 2 else (state,)
+        for part in parts:
+            for name, one in (part or {}).items():
+                object.__setattr__(value, name, one)
+    for name, one in attributes.items():
+        object.__setattr__(value, name, one)
+
+
+def _maker(kind: type) -> type | None:
+    """Return the class that says how values of a type are pickled, if it may forget."""
+    if not _is_projects(kind) or kind in copyreg.dispatch_table:
+        return None
+    for owner in kind.__mro__[:-1]:
+        if any(name in vars(owner) for name in _WAYS):
+            return None if _is_projects(owner) else owner
+    return None
+
+
+def _is_projects(owner: type) -> bool:
+    name = owner.__module__
+    if not isinstance(name, str) or name == "__main__":
+        return name == "__main__"
+    if name.partition(".")[0] in sys.stdlib_module_names:
+        return False
+    file = getattr(sys.modules.get(name), "__file__", None)
+    return file is None or _SITE.isdisjoint(PurePath(file).parts)
+
+
+def _attributes(value: Any, kind: type, maker: type) -> dict[str, Any]:
+    """Return the attributes that classes of the project have given to a value."""
+    try:
+        found = dict(object.__getattribute__(value, "__dict__"))
+    except AttributeError:
+        found = {}
+    root = maker.__module__.partition(".")[0]
+    tables = getattr(kind, "_internal_names_set", ())  # pandas has them
+    for name, part in list(found.items()):
+        whose = type(part).__module__
+        own = name[:1] == "_" and str(whose).partition(".")[0] == root
+        own = own or name in tables or (bool(tables) and name == "_attrs")
+        if own or isinstance(getattr(kind, name, None), functools.cached_property):
+            del found[name]
+    for owner in kind.__mro__[: kind.__mro__.index(maker)]:
+        for name, member in vars(owner).items():
+            if isinstance(member, MemberDescriptorType) and name not in found:
+                try:
+                    found[name] = member.__get__(value)
+                except AttributeError:  # nothing is in it
+                    continue
+    return found
