@@ -55,6 +55,7 @@ from jackfield_memo.labels import (
     type_alone,
 )
 from jackfield_memo.names import DYNAMIC, PYTHONS, UNBOUND, Names
+from jackfield_memo.opaque import HANDLES
 from jackfield_memo.origins import (
     Origin,
     compiled_version,
@@ -455,6 +456,8 @@ class GraphBuilder:
         del reason
         if type(value) is not object:
             name = class_name(type(value))
+            if _is_foreign_code(value) and not self._refusal:
+                self._refusal = f"{self._label} reaches a {name}, whose code is unknown"
             self._note(f"{self._label} holds a {name}, which counts by its type only")
         return type_alone(value, "")
 
@@ -489,6 +492,16 @@ def _id(thing: object) -> bytes:
 def _id_too(value: object, reason: str) -> bytes:
     del reason
     return _id(value)
+
+
+def _is_foreign_code(value: object) -> bool:
+    """Tell whether a value without identity may run code that nobody sees.
+
+    An object that can be called and is a package's: ``numpy.frompyfunc`` makes such.
+    """
+    home = home_of(type(value))
+    outside = home.partition(".")[0] in HANDLES
+    return callable(value) and not outside and origin_by_name(home).kind != "project"
 
 
 def _public(names: Mapping[str, Any]) -> list[str]:

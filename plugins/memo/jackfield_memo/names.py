@@ -125,10 +125,14 @@ class Names:
         inner = sys.modules.get(f"{module.__name__}.{name}")
         if inner is not None and rest:
             return self._in_module(inner, rest)
+        kind = type(module)  # of its own: its properties are attributes of the module
+        if kind is not ModuleType:
+            self._calls(f"{module.__name__}'s class for {name}")
+        own = b"" if kind is ModuleType else self._refer(kind)
         if "__getattr__" not in namespace:
-            return UNBOUND
+            return own or UNBOUND
         self._calls(f"{module.__name__}.__getattr__ for {name}")
-        return self.resolve(module, namespace, ("__getattr__",))
+        return own + self.resolve(module, namespace, ("__getattr__",))
 
     def _builtin(self, name: str) -> bytes:
         value = vars(builtins).get(name, MISSING)

@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import copyreg
 import functools
+import sys
 import types
+import typing
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
@@ -282,11 +284,7 @@ def _as_pickled(encoder: PartEncoder, value: Any) -> bytes:
         parts = {**slots_of(value), **attributes_of(value)}
         return _composed(encoder, b"?", value, Unordered(parts))
     if isinstance(reduced, str):  # the name of something that exists once
-        home = str(getattr(value, "__module__", ""))
-        version = compiled_version(home)
-        encoded = _composed(encoder, b"g", value, reduced, home, version)
-        rest = forgotten(value, (), named=True)
-        return _with(encoder, rest, encoded) if rest else encoded
+        return _named(encoder, value, reduced)
     function, args, state, items, pairs = (*reduced, None, None, None)[:5]
     body = [encoder.encode(function), encoder.encode(args)]
     body.append(_state(encoder, _without_caches(value, state)))
@@ -298,6 +296,59 @@ def _as_pickled(encoder: PartEncoder, value: Any) -> bytes:
     encoded = sized(b"o", b"".join(sized(b":", part) for part in body))
     rest = forgotten(value, _names_in(state), named=False)
     return _with(encoder, rest, encoded) if rest else encoded
+
+
+def _named(encoder: PartEncoder, value: Any, name: str) -> bytes:
+    """Encode what pickles as a name: by that, and by what the project has given it."""
+    home = str(getattr(value, "__module__", None) or "")
+    if type(value) in _MADE_OF and origin_by_name(home).kind == "project":
+        rest = _MADE_OF[type(value)](value)
+    else:
+        rest = forgotten(value, (), named=True)
+    if not home and not _is_named(value, name):
+        reason = f"it says that its name is {name!r}, which stands for something else"
+        unknown = encoder.policy.unknown(value, f"{reason}. {HOW_TO_TEACH}")
+        return _with(encoder, rest, unknown) if rest else unknown
+    version = compiled_version(home)
+    encoded = _composed(encoder, b"g", value, name, home, version)
+    return _with(encoder, rest, encoded) if rest else encoded
+
+
+def _is_named(value: object, name: str) -> bool:
+    """Tell whether a name of some module stands for what says no module of its own."""
+    if _found.get(id(value)) is value:
+        return True
+    root = home_of(type(value)).partition(".")[0]
+    for module in (sys.modules.get(root), *list(sys.modules.values())):
+        if attributes_of(module).get(name) is value:
+            if len(_found) >= _FOUND_KEPT:
+                _found.clear()
+            _found[id(value)] = value
+            return True
+    return False
+
+
+_found: Final[dict[int, object]] = {}
+"""What a name was found for: modules hold it anyway."""
+_FOUND_KEPT: Final = 1000
+
+
+def _parameter(value: Any) -> dict[str, Any]:
+    """Return what a type variable is made of, apart from its name."""
+    names = ("bound", "constraints", "covariant", "contravariant", "infer_variance")
+    given = {name: getattr(value, f"__{name}__", None) for name in (*names, "default")}
+    return {name: one for name, one in given.items() if one}
+
+
+_MADE_OF: Final[dict[type, Callable[[Any], dict[str, Any]]]] = {
+    typing.NewType: lambda value: {"supertype": value.__supertype__},
+    typing.TypeVar: _parameter,
+    typing.ParamSpec: _parameter,
+    typing.TypeVarTuple: _parameter,
+}
+if sys.version_info >= (3, 12):
+    _MADE_OF[typing.TypeAliasType] = lambda value: {"value": value.__value__}
+"""Types of ``typing`` whose values pickle as a name: what these are made of."""
 
 
 def _names_in(state: Any) -> set[str]:

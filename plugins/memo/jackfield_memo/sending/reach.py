@@ -131,6 +131,8 @@ class Reach:
         self._modules.add(key)
         namespace = vars(module)
         live = is_live_in(namespace)
+        if type(module) is not ModuleType:  # its properties are the module's attributes
+            self._follow(type(module))
         whole = names is None or names.computing
         if live:
             self.live.add(module.__name__)
