@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import logging
+import os
 import random
 import threading
 from queue import SimpleQueue
@@ -210,3 +212,36 @@ def test_a_work_that_is_lost_between_two_steps_is_reported_as_failed(
     assert isinstance(error, ExecutorError)
     assert reports.get(timeout=WAIT_S) == ((plain, None, 1),)
     executor.shutdown()
+
+
+# -- Tasks that fork
+
+
+def fork_and_return(read: int, write: int, *, raises: bool = False) -> int:
+    """Fork, and come back in the parent and in the child, which holds ``write``."""
+    pid = os.fork()
+    if pid:
+        os.close(write)
+        return pid
+    os.close(read)
+    if raises:
+        raise ValueError("the child's")
+    return 0
+
+
+@pytest.mark.parametrize("raises", [False, True])
+@pytest.mark.parametrize("asks", [{}, {"cores": 1}])
+def test_the_child_of_a_task_that_forks_ends_when_it_returns(
+    tmp_path: Path, asks: dict[str, float], raises: bool
+) -> None:
+    read, write = os.pipe()
+    with harness(tmp_path, 1) as io:
+        task = functools.partial(fork_and_return, read, write, raises=raises)
+        pid = io.value(io.submit(task, resources=asks))
+
+        _, status = os.waitpid(pid, 0)
+
+        assert os.waitstatus_to_exitcode(status) == int(raises)
+        assert os.read(read, 1) == b""
+        assert io.value(io.submit(os.getpid)) == os.getpid()
+    os.close(read)

@@ -45,6 +45,22 @@ class DoesNotLoad:
         return refuse_to_load, ()
 
 
+class ExitsInStr(Exception):
+    """Would end whoever asks for its text."""
+
+    def __str__(self) -> str:
+        raise SystemExit("raised in __str__")
+
+    __repr__ = __str__
+
+
+class ExitsInStrAndHoldsALock(ExitsInStr):
+    """Comes as text only, and has none."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+
 class RaisesInReduce:
     def __reduce__(self) -> Any:
         raise ValueError("raised in __reduce__")
@@ -77,6 +93,10 @@ def raise_two_arguments() -> None:
 
 def raise_with_lock() -> None:
     raise ValueError("it holds a lock", threading.Lock())
+
+
+def raise_without_text(kind: type[Exception]) -> None:
+    raise kind
 
 
 def raise_system_exit() -> None:
@@ -229,6 +249,18 @@ def test_an_exception_that_holds_a_lock_comes_as_text(
     assert error.type_name.endswith("ValueError")
     assert "it holds a lock" in error.message
     assert "raise_with_lock" in error.traceback
+
+
+@pytest.mark.parametrize("kind", [ExitsInStr, ExitsInStrAndHoldsALock])
+def test_an_exception_whose_text_would_end_the_worker_comes_back(
+    isolated: jf.DataFlowKernel, kind: type[Exception]
+) -> None:
+    error = isolated.submit(raise_without_text, kind).exception(LIMIT_S)
+
+    if isinstance(error, RemoteError):
+        assert error.type_name.endswith(kind.__name__)
+    else:
+        assert type(error) is kind
 
 
 def test_an_exception_that_would_end_the_worker_ends_the_task(

@@ -47,7 +47,7 @@ from collections import deque
 from dataclasses import replace
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread, current_thread
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from jackfield.abc import Capabilities, Executor, run_work
 from jackfield.clock import monotonic
@@ -193,6 +193,7 @@ class ThreadsExecutor(Executor):
         self._turns: dict[Work, Turn] = {}
         self._lines: dict[Demand, deque[Turn]] = {}
         self._free = dict(amounts)
+        self._forks = _forks[0]
 
     @property
     def workers(self) -> int:
@@ -309,6 +310,8 @@ class ThreadsExecutor(Executor):
         try:
             if self._queued.pop(work, False):
                 outcome = run_work(work)
+                if _forks[0] != self._forks:
+                    _end_child(outcome)
                 self._end_turn(turn)
                 if self._running.pop(name, None) is not None:
                     self._report((outcome,))
@@ -399,6 +402,7 @@ class ThreadsExecutor(Executor):
     def _serve(self, name: str) -> None:
         queue, queued, running = self._queue, self._queued, self._running
         report, threads, idle = self._report, self._threads, self._idle
+        forks, before = _forks, self._forks
         # An exception that another thread throws into this one arrives when CPython
         # looks for it: after a call of a function and at the end of a loop's round.
         # `iter` calls `queue.get` from C, so there is no such point between taking a
@@ -411,6 +415,8 @@ class ThreadsExecutor(Executor):
             running[name] = work
             if queued.pop(work, False):
                 outcome = run_work(work)  # type: ignore[arg-type]  # no turn is in `queued`
+                if forks[0] != before:
+                    _end_child(outcome)
                 if running.pop(name, None) is not None:
                     report((outcome,))
                 del outcome
@@ -488,6 +494,25 @@ class ThreadsExecutor(Executor):
                 reason = f"it is left, and still runs task {work.id} ({work.name})"
                 self._tell_of(thread.name, alive=False, reason=reason)
         return stuck
+
+
+_forks: Final = [0]
+"""How often a process was forked on the way from the first one to this one."""
+
+
+def _count_fork() -> None:
+    _forks[0] += 1
+
+
+os.register_at_fork(after_in_child=_count_fork)
+
+
+def _end_child(outcome: Outcome) -> NoReturn:
+    """End the child of a task that has forked, where the child returns as well.
+
+    Only the parent may report, and the child's thread would wait for works for ever.
+    """
+    os._exit(0 if outcome[1] is None else 1)
 
 
 def _age(line: tuple[Demand, deque[Turn]]) -> int:

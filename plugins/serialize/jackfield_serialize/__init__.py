@@ -342,7 +342,7 @@ def _format(error: BaseException, skip_frames: int) -> str:
         trace = trace.tb_next if trace is not None else None
     try:
         return shortened("".join(traceback.format_exception(type(error), error, trace)))
-    except Exception:
+    except BaseException:
         return f"{type(error).__qualname__}: its traceback cannot be shown\n"
 
 

@@ -60,7 +60,8 @@ def _set_all(value: Any, states: tuple[Any, Any, dict[str, Any]]) -> None:
         if state is not None:
             value.__setstate__(state)
     elif state is not None:
-        parts = state if isinstance(state, tuple) and len(state) == 2 else (state,)
+        in_slots = isinstance(state, tuple) and len(state) == 2
+        parts: tuple[Any, ...] = state if in_slots else (state,)
         for part in parts:
             for name, one in (part or {}).items():
                 object.__setattr__(value, name, one)

@@ -213,14 +213,14 @@ def one_line(error: BaseException) -> str:
 def safe_str(value: object) -> str:
     try:
         return shortened(str(value))
-    except Exception:
+    except BaseException:  # also what would end a worker that only tells of an error
         return f"<{type(value).__name__} whose str() raises>"
 
 
 def safe_repr(value: object) -> str:
     try:
         return shortened(repr(value))
-    except Exception:
+    except BaseException:  # also what would end a worker that only tells of an error
         return f"<{type(value).__name__} whose repr() raises>"
 
 
