@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
+import multiprocessing
 import os
 import pickle
+import sys
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +22,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.clock import monotonic
-from jackfield.errors import ConfigurationError
+from jackfield.errors import ConfigurationError, ExecutorError
 from jackfield.hookspecs import hookimpl
 from jackfield_executors.elastic import Bounds, bounds_of, known_elsewhere
 from jackfield_executors.jobqueue import JobQueue
@@ -188,6 +190,13 @@ def _bounds(label: str, options: Mapping[str, Any]) -> Bounds:
     return bounds_of(label, options, fixed="jobs", most=1)
 
 
+_UNGUARDED: Final = (
+    "jackfield: a worker of Dask's has begun the script again, which each imports. Put "
+    "what starts the run below `if __name__ == '__main__':`."
+)
+"""What a worker says whose import of the script would start another cluster."""
+
+
 class DaskAgent(Agent):
     """An agent as an actor of Dask's.
 
@@ -353,6 +362,8 @@ class DaskSite:
         kind = self._options["cluster"]
         options: dict[str, Any] = {"security": True, **self._options["cluster_options"]}
         if kind == "local":
+            if getattr(multiprocessing.current_process(), "_inheriting", False):
+                sys.exit(_UNGUARDED)  # one line, where an error would be pages
             from dask import config
             from distributed import LocalCluster
 
@@ -367,7 +378,10 @@ class DaskSite:
             # For its workers Dask would limit the threads of numerical libraries by
             # variables of this process, which keep these values. Agents set their own.
             with config.set({"distributed.nanny.pre-spawn-environ": {}}):
-                return LocalCluster(**local)  # type: ignore[no-untyped-call]  # as above
+                try:
+                    return LocalCluster(**local)  # type: ignore[no-untyped-call]  # as above
+                except RuntimeError as error:
+                    raise _without_workers(self._arguments[0], error) from None
         try:
             jobqueue = import_module("dask_jobqueue")
         except ImportError:
@@ -474,3 +488,11 @@ class DaskSite:
             for name, file in vars(self._cluster).items():
                 if name.startswith("_job_") and hasattr(file, "close"):
                     file.close()  # one of the keys, which is then gone from the disk
+
+
+def _without_workers(label: str, error: RuntimeError) -> ExecutorError:
+    return ExecutorError(
+        label,
+        f"no worker of its cluster has started ({error}). A script that starts one has "
+        f"to do so below `if __name__ == '__main__':`",
+    )

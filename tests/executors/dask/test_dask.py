@@ -421,3 +421,29 @@ def test_a_worker_of_another_python_runs_nothing(tmp_path: Path) -> None:
         assert theirs in str(caught.value)
         assert fingerprint() in str(caught.value)
         one.shutdown(grace=0)
+
+
+def test_a_script_that_workers_would_run_again_is_told_so(tmp_path: Path) -> None:
+    script = tmp_path / "unguarded.py"
+    script.write_text(
+        "import jackfield as jf\n"
+        "with jf.load({'executors': {'far': {'plugin': 'dask'}}}):\n"
+        "    print('loaded')\n"
+    )
+
+    ran = subprocess.run(
+        [sys.executable, str(script)],
+        capture_output=True,
+        check=False,
+        text=True,
+        cwd=tmp_path,
+        timeout=2 * WAIT_S,
+    )
+
+    assert ran.returncode == 1
+    assert ran.stdout == ""
+    assert "a worker of Dask's has begun the script again" in ran.stderr
+    *_, last = ran.stderr.splitlines()
+    assert last.startswith("jackfield.errors.ExecutorError: Executor 'far': no worker")
+    assert "below `if __name__ == '__main__':`" in last
+    assert "bootstrapping phase" not in ran.stderr  # in pages of tracebacks
