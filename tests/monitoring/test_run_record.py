@@ -17,6 +17,7 @@ import pytest
 import jackfield as jf
 from jackfield_monitoring import facts
 from jackfield_monitoring.fields import FORMAT, Record
+from jackfield_monitoring.record import RunRecord
 from jackfield_testing.footprint import settled
 
 LIMIT_S = 40.0
@@ -308,3 +309,37 @@ def test_a_kernel_that_ends_before_its_start_is_told_leaves_no_thread(
         lambda: "jackfield-record" not in [one.name for one in threading.enumerate()],
         LIMIT_S,
     )
+
+
+def test_an_end_that_is_told_while_the_start_is_waits_for_the_thread(
+    tmp_path: Path,
+) -> None:
+    record, raised = RunRecord(), list[BaseException]()
+
+    def end() -> None:
+        try:
+            record.jackfield_kernel_closing(kernel)
+        except BaseException as error:
+            raised.append(error)
+
+    ender = threading.Thread(target=end)
+
+    def end_before_the_thread_is_started(frame: Any, event: str, _: object) -> None:
+        starts = event == "call" and frame.f_code is threading.Thread.start.__code__
+        if starts and frame.f_locals["self"].name == "jackfield-record":
+            sys.setprofile(None)
+            ender.start()
+            ender.join(0.5)  # it waits for us, or has ended too early
+
+    config = jf.Config(run_dir=tmp_path, block_plugins=("record",))
+    with jf.load(config) as kernel:
+        sys.setprofile(end_before_the_thread_is_started)
+        try:
+            record.jackfield_kernel_started(kernel)
+        finally:
+            sys.setprofile(None)
+        ender.join(LIMIT_S)
+
+    assert not ender.is_alive()
+    assert raised == []
+    assert record_of(kernel.run_dir)["state"] == "done"

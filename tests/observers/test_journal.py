@@ -304,3 +304,17 @@ def test_a_size_that_cannot_be_ends_the_start(tmp_path: Path, size: object) -> N
         jf.load(table(tmp_path, max_megabytes=size)),
     ):
         pass
+
+
+def test_a_kernel_that_ends_before_its_start_is_told_has_a_whole_journal(
+    tmp_path: Path,
+) -> None:
+    class Ender:
+        @jf.hookimpl(tryfirst=True)
+        def jackfield_kernel_started(self, kernel: jf.DataFlowKernel) -> None:
+            kernel.cleanup()
+
+    with jf.load(table(tmp_path), plugins=[Ender()]) as kernel:
+        pass
+
+    assert [line["what"] for line in lines(kernel)] == ["started", "ended"]

@@ -41,6 +41,11 @@ class RunRecord:
     The kernel's start and its end come on whatever thread loads and ends it. In between
     a thread of this object writes the file. The two never write at the same time: the
     end waits for the thread before it writes the last text.
+
+    Another plugin that is told of the start may end the kernel, so the end may be told
+    before the start or during it. One of the two takes ``_beginning`` first. If it is
+    the end, the start makes no thread; if it is the start, the end finds a thread that
+    has been started, and waits for it.
     """
 
     def __init__(self) -> None:
@@ -48,6 +53,7 @@ class RunRecord:
         self._monotonic: float = 0.0
         self._git = facts.Git()
         self._stop = threading.Event()
+        self._beginning = threading.Lock()
         self._thread: threading.Thread | None = None
 
     @hookimpl
@@ -65,13 +71,13 @@ class RunRecord:
         place = facts.script_dir()
         with suppress(OSError):  # the directory may have been removed
             self._record["program"] = {"cwd": os.getcwd()}  # noqa: PTH109  (0.01 ms)
-        self._thread = threading.Thread(
+        thread = threading.Thread(
             target=self._run, args=(kernel, place), name="jackfield-record", daemon=True
         )
-        # Another plugin that is told of the start may have ended the kernel, so that
-        # the end has been told before the start. Then nobody would stop the thread.
-        if not self._stop.is_set():
-            self._thread.start()
+        with self._beginning:
+            if not self._stop.is_set():
+                thread.start()
+                self._thread = thread
 
     @hookimpl
     def jackfield_kernel_closing(self, kernel: DataFlowKernel) -> None:
@@ -80,9 +86,10 @@ class RunRecord:
         Raises:
             OSError: It cannot be written; the kernel logs it.
         """
-        self._stop.set()
-        thread, record = self._thread, self._record
-        if thread is None:  # it was never told of the start
+        with self._beginning:
+            self._stop.set()
+            thread, record = self._thread, self._record
+        if thread is None:  # it was not told of the start before
             return
         self._git.stop()
         thread.join()

@@ -56,6 +56,7 @@ class Journal:
         self._early: list[str] = []
         self._file: TextIO | None = None
         self._ended: bool = False
+        self._last: dict[str, Any] | None = None
         self._lock = Lock()
 
     @hookimpl
@@ -74,6 +75,10 @@ class Journal:
             self._file = _create(kernel.run_dir / FILE_NAME)
             self._ended = False
             self._write([_line("started", first), *early])
+            # Another plugin that is told of the start may have ended the kernel, so
+            # that the end was told first.
+            if self._last is not None:
+                self._end(self._last)
 
     @hookimpl
     def jackfield_task_events(self, events: Sequence[TaskEvent]) -> None:
@@ -96,12 +101,17 @@ class Journal:
         last: dict[str, Any] = {"wall": time.time()}
         last |= {state.value: counts[state] for state in TaskState if counts[state]}
         with self._lock:
-            if self._skipped:
-                last["left_out"] = self._skipped
-            if self._file is not None:
-                self._put([_line("ended", last)])
-                self._file.close()
-            self._file, self._ended = None, True
+            self._last = last
+            self._end(last)
+
+    def _end(self, last: dict[str, Any]) -> None:
+        """Write the last line, if there is a file, and close it. With the lock held."""
+        if self._skipped:
+            last["left_out"] = self._skipped
+        if self._file is not None:
+            self._put([_line("ended", last)])
+            self._file.close()
+        self._file, self._ended = None, True
 
     def _add(self, lines: Iterable[str]) -> None:
         made = list(lines)

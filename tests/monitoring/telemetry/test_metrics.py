@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections import Counter
@@ -27,6 +28,7 @@ from jackfield_monitoring.telemetry.metrics import (
     APPS_MOST,
     LABEL_MOST,
     Numbers,
+    PrometheusMonitor,
 )
 
 if TYPE_CHECKING:
@@ -175,6 +177,31 @@ def test_the_end_frees_the_port_though_a_connection_is_open(tmp_path: Path) -> N
         idle = socket.create_connection(("127.0.0.1", port), LIMIT_S)
     with idle, socket.create_server(("127.0.0.1", port)) as server:
         assert server.getsockname()[1] == port
+
+
+def test_an_end_that_is_told_just_after_the_server_began_does_no_harm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monitor = PrometheusMonitor()
+    free = threading.Lock()
+    ends = iter([True])
+
+    class EndsWhenItIsFree:
+        def __enter__(self) -> None:
+            free.acquire()
+
+        def __exit__(self, *raised: object) -> None:
+            free.release()
+            if next(ends, False):
+                monitor.jackfield_kernel_closing(kernel)
+
+    monkeypatch.setattr(monitor, "_lock", EndsWhenItIsFree())
+    with jf.load({"run_dir": str(tmp_path / "runs")}) as kernel:
+        monitor.jackfield_kernel_started(kernel)
+        url = address(kernel)
+
+    with pytest.raises(OSError, match="refused"):
+        scrape(url)
 
 
 def test_a_port_that_is_taken_is_told_and_the_run_goes_on(tmp_path: Path) -> None:

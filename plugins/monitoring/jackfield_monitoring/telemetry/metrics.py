@@ -132,7 +132,7 @@ class PrometheusMonitor:
             if self._ended:
                 return
             try:
-                self._server = Scrapes(self._numbers.registry, address, port)
+                server = Scrapes(self._numbers.registry, address, port)
             except OSError as error:
                 log.warning(
                     "There are no metrics of this run, because nothing can listen at "
@@ -140,8 +140,10 @@ class PrometheusMonitor:
                     "that is free.", port, address, error.strerror or error,
                 )  # fmt: skip
                 return
-            self._server.start()
-        log.info("Metrics are at %s", self._server.url)
+            server.start()
+            self._server = server
+        # Not by ``self._server``, which the end may have taken meanwhile.
+        log.info("Metrics are at %s", server.url)
 
     @hookimpl
     def jackfield_run_events(self, batch: Batch) -> None:
