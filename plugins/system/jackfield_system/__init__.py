@@ -5,5 +5,7 @@
 - ``mounts`` tells which file systems other machines may use too.
 - ``own_files`` says where a user keeps what counts for all runs, and opens files, but
   through no symbolic link.
+- ``held_directories`` makes temporary directories that are removed, also if their
+  process was killed.
 - ``local_names`` makes a safe name for a local file of any name.
 """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from jackfield.errors import MissingOutputs
 from jackfield.files import lack_of
 from jackfield.staging import mover
 from jackfield.staging.remote import Stop
+from jackfield_system.held_directories import HeldDirectory, sweep_once
 from jackfield_system.local_names import safe_name
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ class Courier(mover.Courier):
     @contextmanager
     def moving(self) -> Iterator[Callable[[File], File]]:
         """Stage in, give what finds local copies, and stage out."""
-        with tempfile.TemporaryDirectory(prefix="jackfield-") as name:
-            directory = Path(name)
+        sweep_once()
+        with HeldDirectory("call") as directory:
             outputs = self._placed(directory)
             inputs = self._fetched(directory)
 

@@ -20,6 +20,8 @@ from jackfield_executors.remote.hosted import EngineGoneError
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from jackfield_system.held_directories import HeldDirectory
+
 LOOK_S: Final = 5.0
 """Seconds between two looks at the jobs; a provider may ask for more."""
 
@@ -37,7 +39,7 @@ class HtexEngine:
         scratch: None: all its files are in the run's directory.
     """
 
-    scratch: Path | None = None
+    scratch: HeldDirectory | None = None
     quick: frozenset[str] = frozenset({"submit"})
 
     def __init__(self) -> None:

@@ -6,18 +6,21 @@ import os
 import pickle
 import secrets
 import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield_executors.remote.agent import Agent
 from jackfield_executors.remote.hosted import EngineGoneError
+from jackfield_system.held_directories import HeldDirectory, sweep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from concurrent.futures import Future
 
     from jackfield_executors.remote.places import Home
+
+PLACE: Final = Path("/tmp")  # noqa: S108  (what is made there, is closed to others)
+"""Where the directory of a cluster is that was started here."""
 
 STOP_S: Final = 3.0
 """Seconds that an agent gets to end before its process is killed."""
@@ -44,7 +47,7 @@ class RayEngine:
     quick: frozenset[str] = frozenset({"hello", "put", "take"})
 
     def __init__(self) -> None:
-        self.scratch: Path | None = None
+        self.scratch: HeldDirectory | None = None
         self._ray: Any = None  # its module: to import it takes a second
         # By name; only ``look`` adds to these. An agent begins as a starting one.
         self._starting: dict[str, Any] = {}  # what ``hello`` will answer
@@ -71,14 +74,16 @@ class RayEngine:
         address = options["address"]
         if address is None:
             # A path of a socket is short, so this is not within the run's directory.
-            self.scratch = Path(tempfile.mkdtemp(prefix="jackfield-ray-", dir="/tmp"))
+            # What a host has left there that was killed is removed before.
+            sweep(PLACE)
+            self.scratch = HeldDirectory("ray", PLACE)
             # Nobody else has this token, so nobody else can connect.
             os.environ["RAY_AUTH_MODE"] = "token"
             os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
             where = {
                 "include_dashboard": False,
                 "_node_ip_address": "127.0.0.1",
-                "_temp_dir": str(self.scratch),
+                "_temp_dir": str(self.scratch.path),
             }
         else:
             where = {"address": address}
@@ -221,7 +226,7 @@ class RayEngine:
         """Disconnect, and end the cluster if it is ours."""
         self._ray.shutdown()
         if self.scratch is not None:
-            logs = self.scratch / "session_latest" / "logs"
+            logs = self.scratch.path / "session_latest" / "logs"
             shutil.copytree(logs, self._logs / "ray", dirs_exist_ok=True)
 
     def leave(self) -> None:

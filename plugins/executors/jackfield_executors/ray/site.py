@@ -7,7 +7,9 @@ import math
 import pickle
 from typing import TYPE_CHECKING, Any, Final
 
+from jackfield_executors.ray.engine import PLACE
 from jackfield_executors.remote.host import EngineGoneError, Host
+from jackfield_system.held_directories import sweep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -150,3 +152,4 @@ class RaySite:
         """End the host, and with it the cluster if it is ours."""
         if self._host is not None:
             self._host.end(CLOSE_S)
+            sweep(PLACE)  # if the host was killed

@@ -9,7 +9,9 @@ is in a process of the pool, and so does its outcome until it is back in the dri
 
 An agent that does not see the driver's disk has a directory of its own: with the
 project's modules (``shipping``), and with one directory for each call that has files
-(``parcels``). What tasks print and log goes home among the results.
+(``parcels``). If it is killed, the next agent of that machine removes the directory,
+or the driver at its end, if it is there. What tasks print and log goes home among the
+results.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ from jackfield_executors.remote.places import Home, is_seen, told
 from jackfield_executors.remote.shipping import unpack, use
 from jackfield_executors.shares import CORES, NOTHING
 from jackfield_serialize import Packed, pack_error, run_packed
+from jackfield_system.held_directories import HeldDirectory, sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -150,7 +153,7 @@ class Agent:
         self._works: dict[int, Work] = {}
         self._tokens: dict[Work, int] = {}
         self._functions: dict[int, Callable[..., Any]] = {}
-        self._made: Path | None = None  # its directory, once something needed it
+        self._made: HeldDirectory | None = None  # once something needed it
         self._code = ("", "")  # where modules were unpacked, and their digest
         self._no_code: TransferError | None = None  # why they were not
         self._asked = monotonic()
@@ -169,8 +172,9 @@ class Agent:
             )
             here = Path(tempfile.gettempdir())
             self._pool.start(ExecutorContext(label, here, self._report))
-            name = f"jackfield-{label}-lease"
-            threading.Thread(target=self._keep, name=name, daemon=True).start()
+            for target, name in ((self._keep, "lease"), (sweep, "sweep")):
+                name = f"jackfield-{label}-{name}"  # noqa: PLW2901  (in whole)
+                threading.Thread(target=target, name=name, daemon=True).start()
 
     def hello(self) -> str:
         """Return what this process is, and whether it sees the driver's disk."""
@@ -241,9 +245,8 @@ class Agent:
     def _directory(self) -> Path:
         """Return the agent's own directory; made when it is needed. As ``_handle``."""
         if self._made is None:
-            name = f"jackfield-{self._label}-"
-            self._made = Path(tempfile.mkdtemp(prefix=name))
-        return self._made
+            self._made = HeldDirectory(self._label)
+        return self._made.path
 
     def _place_of(self, token: int) -> str:
         """Return where a call's directory is to be; the call fails if it cannot be."""
@@ -302,7 +305,7 @@ class Agent:
             self._pool.shutdown(grace=0)
         with self._order:
             if self._made is not None:
-                shutil.rmtree(self._made, ignore_errors=True)
+                self._made.remove()
 
     def _end_pool(self) -> None:
         """End the pool, which waits for what is left in its workers' pipes."""

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import atexit
 import pickle
-import shutil
-import tempfile
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -23,6 +21,7 @@ from jackfield_executors.remote.places import finds
 from jackfield_executors.remote.shipping import unpack, use
 from jackfield_executors.surroundings import Visit
 from jackfield_serialize import Packed
+from jackfield_system.held_directories import HeldDirectory, sweep_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,8 +90,9 @@ def _run(
 ) -> tuple[Packed, Returned | None]:
     if not parcel:
         return visit.run(function, call), None
-    with tempfile.TemporaryDirectory(prefix="jackfield-") as directory:
-        return run_parcel(function, call, parcel, directory, visit.run)
+    sweep_once()
+    with HeldDirectory("call") as directory:
+        return run_parcel(function, call, parcel, str(directory), visit.run)
 
 
 def _measured(
@@ -119,8 +119,10 @@ def _has_code(driver: str, code: Code) -> bool:
         if not data:
             return False
         if not directory:
-            directory = tempfile.mkdtemp(prefix="jackfield-code-")
-            atexit.register(shutil.rmtree, directory, ignore_errors=True)
+            sweep_once()
+            made = HeldDirectory("code")
+            atexit.register(made.remove)
+            directory = str(made.path)
         unpack(data, Path(directory))
         _codes[driver] = directory, digest
     use(directory, digest)

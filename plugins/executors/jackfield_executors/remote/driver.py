@@ -41,6 +41,7 @@ from jackfield_executors.remote.travel import Travel
 from jackfield_executors.shares import CORES, NOTHING, Shares
 from jackfield_executors.threads import join_within
 from jackfield_serialize import load_outcome
+from jackfield_system.held_directories import sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -545,6 +546,7 @@ class AgentsExecutor(Executor):
         join_within([thread for thread in self._threads if thread is not me], END_S)
         self._site.close()
         self._travel.close()
+        sweep()  # what agents have left that were killed on this machine
 
     def _hear_out(self, posts: Sequence[Post]) -> None:
         """End pools, and wait a moment for the last that tasks have printed there."""

@@ -13,7 +13,6 @@ import importlib
 import os
 import pickle
 import select
-import shutil
 import sys
 import threading
 import time
@@ -28,7 +27,7 @@ from jackfield_executors.processes import family
 from jackfield_executors.remote.agent import AgentEndedError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from jackfield_system.held_directories import HeldDirectory
 
 THREADS: Final = 16
 """Questions that are answered at a time; those that take long are futures."""
@@ -62,7 +61,7 @@ class Engine(Protocol):
         ...
 
     @property
-    def scratch(self) -> Path | None:
+    def scratch(self) -> HeldDirectory | None:
         """A directory that is to be removed at the end."""
         ...
 
@@ -133,7 +132,7 @@ class Hosted:
                 family.kill(members)
                 time.sleep(0.01)
             if self._engine.scratch is not None:
-                shutil.rmtree(self._engine.scratch, ignore_errors=True)
+                self._engine.scratch.remove()
             os._exit(0)
 
     def _leave(self) -> None:
