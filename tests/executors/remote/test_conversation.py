@@ -12,7 +12,7 @@ import pytest
 
 from jackfield.errors import WorkerDiedError, WorkerLostError
 from jackfield_executors.remote import agent as agents
-from jackfield_executors.remote import post
+from jackfield_executors.remote import driver, post
 from jackfield_executors.remote.agent import Agent
 from jackfield_executors.remote.driver import AgentsExecutor
 from jackfield_testing import Harness
@@ -241,3 +241,60 @@ def test_a_work_whose_result_is_being_loaded_is_not_cancelled(
 
         gate.open()
         assert driven.value(work) == "landed"
+
+
+def test_a_driver_that_reports_for_long_is_not_taken_for_dead(
+    site: BadSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = 0.5
+    monkeypatch.setattr(agents, "LEASE_S", lease)
+    monkeypatch.setattr(post, "QUIET_S", lease / 5)
+    monkeypatch.setattr(driver, "WATCH_S", lease / 10)
+    given_up: list[bool] = []
+    with driven_by(site, tmp_path) as driven:
+        (link,) = site.links
+
+        def observe(_: object) -> None:
+            driven.on_report = None
+            given_up.append(link.agent._stopped.wait(4 * lease))
+
+        driven.on_report = observe
+        gate = tasks.Gate(tmp_path / "gate")
+        driven.cleanups.append(gate.open)
+        first, held = driven.submit_each(gate.hold, ["a", "b"])
+        until_entered(gate, "a")
+        gate.open()
+
+        assert driven.values([first, held]) == ["a", "b"]
+        assert given_up == [False]
+        assert driven.value(driven.submit(tasks.add, 40, 2)) == 42
+        assert site.links == [link]
+
+
+def test_an_agent_is_not_silent_while_nobody_asks(
+    site: BadSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a long report, one answer that is lost is nothing more than that."""
+    silence = 0.3
+    monkeypatch.setattr(post, "SILENCE_S", silence)
+    with driven_by(site, tmp_path) as driven:
+        (link,) = site.links
+        take = link.take
+        lost = threading.Event()
+
+        def losing(patience: float, seen: int) -> Answer:
+            if not lost.is_set():
+                lost.set()
+                raise TimeoutError("the answer is lost")
+            return take(patience, seen)
+
+        def observe(_: object) -> None:
+            driven.on_report = None
+            assert not lost.wait(2 * silence)
+            monkeypatch.setattr(link, "take", losing)
+
+        driven.on_report = observe
+        assert driven.value(driven.submit(tasks.add, 40, 2)) == 42
+        assert lost.wait(WAIT_S)
+        assert driven.value(driven.submit(tasks.add, 1, 2)) == 3
+        assert site.links == [link]

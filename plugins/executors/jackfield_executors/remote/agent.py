@@ -52,7 +52,11 @@ if TYPE_CHECKING:
 log: logging.Logger = logging.getLogger("jackfield.executors.remote")
 
 LEASE_S: Final = 30.0
-"""Seconds without a question of the driver's after which an agent takes it for dead."""
+"""Seconds without a word of the driver's after which an agent takes it for dead."""
+
+ALIVE: Final = -1
+"""In the place of a message's number: there is no message. The driver lives, but has
+asked for nothing for a while, because it has to do with results."""
 
 GATHER_S: Final = 0.002
 """Seconds that an answer waits for more results, if there are more calls to run."""
@@ -156,7 +160,7 @@ class Agent:
         self._made: HeldDirectory | None = None  # once something needed it
         self._code = ("", "")  # where modules were unpacked, and their digest
         self._no_code: TransferError | None = None  # why they were not
-        self._asked = monotonic()
+        self._asked = monotonic()  # when the driver was last heard
         self._stopped = threading.Event()
         self._pool: ProcessExecutor | None = None
         if self._fits:
@@ -181,7 +185,11 @@ class Agent:
         return told(fingerprint(), sees=self._sees)
 
     def put(self, number: int, data: bytes) -> None:
-        """Take a message, which may have come before, or before its turn."""
+        """Take a message, which may have come before, or before its turn.
+
+        One with the number ``ALIVE`` only shows that the driver lives.
+        """
+        self._asked = monotonic()
         with self._order:
             if number >= self._next:
                 self._early[number] = data
@@ -278,7 +286,7 @@ class Agent:
             AgentEndedError: After ``stop``.
         """
         with self._ready:
-            # Only a question shows that the driver lives, not the answer to one: this
+            # A question shows that the driver lives, and not the answer to one: this
             # process may have been stopped since.
             self._asked = monotonic()
             while self._results and self._first < seen:
@@ -344,7 +352,7 @@ class Agent:
             self._ready.notify_all()
 
     def _keep(self) -> None:
-        """End when the driver has asked for nothing for too long."""
+        """End when nothing has been heard of the driver for too long."""
         while not self._stopped.wait(LEASE_S / 10):
             if monotonic() - self._asked > LEASE_S:
                 log.warning("The driver is gone; its tasks are ended")

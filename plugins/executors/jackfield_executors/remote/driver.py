@@ -4,8 +4,8 @@ Works wait in a queue here. An agent gets as many as it has workers, and beyond 
 some that are known to be short, so that its workers need not wait for the next message.
 One thread for each agent waits for results, reports them and sends the next works;
 another one looks for agents that are new, each of which is greeted on a thread of its
-own, and one sees whether there is any. ``book`` and ``post`` tell what is decided where
-these threads meet.
+own, one sees whether there is any, and one shows them that the driver lives. ``book``
+and ``post`` tell what is decided where these threads meet.
 """
 
 from __future__ import annotations
@@ -184,6 +184,7 @@ class AgentsExecutor(Executor):
             self.capabilities = self._can(self._travel.shared)
         self._start_thread(self._seek, "seek")
         self._start_thread(self._watch, "watch")
+        self._start_thread(self._show_alive, "alive")
         if self._crew is not None:
             self._start_thread(self._keep_jobs, "jobs", self._crew)
 
@@ -275,6 +276,15 @@ class AgentsExecutor(Executor):
             self._fail_too_large()
             for post in self._book.idle_posts():
                 self._feed(post)
+
+    def _show_alive(self) -> None:
+        """Show agents that the driver lives, whatever else it is busy with.
+
+        No code of users runs on this thread, nor that of observers.
+        """
+        while not self._book.ended.wait(WATCH_S):
+            for post in self._book.posts:
+                post.show_alive()
 
     def _fail_too_large(self) -> None:
         """Fail what asks for more than any agent has, when it has waited long enough.

@@ -22,6 +22,9 @@ The races, and who wins them:
 - *An agent that was given up, and lives.* Its works have left ``flying`` and were
   reported as lost. Nobody asks it any more, so its results reach nobody, and it ends
   itself after ``LEASE_S``.
+- *A driver that is long busy with results.* The thread that asks an agent for results
+  reports them, too, which may run code of users or of observers. Meanwhile another
+  thread shows the agent that the driver lives (``show_alive``).
 - *An agent that has given its driver up.* It answers ``AgentEndedError`` for good, so
   that its works fail at once.
 """
@@ -37,7 +40,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.clock import monotonic
-from jackfield_executors.remote.agent import END, LEASE_S, AgentEndedError
+from jackfield_executors.remote.agent import ALIVE, END, LEASE_S, AgentEndedError
 from jackfield_executors.shares import Shares
 
 if TYPE_CHECKING:
@@ -55,7 +58,11 @@ POLL_S: Final = 5.0
 """Seconds that an agent waits for results before it answers that there are none."""
 
 SILENCE_S: Final = LEASE_S
-"""Seconds without an answer after which the driver takes an agent for gone."""
+"""Seconds without an answer to its questions after which the driver takes an agent for
+gone. While it asks none, there is no silence."""
+
+QUIET_S: Final = LEASE_S / 4
+"""Seconds without a question after which an agent is shown that the driver lives."""
 
 RESEND_S: Final = 10.0
 """Seconds after which a message that the agent does not have is sent again: so many and
@@ -108,7 +115,10 @@ class Post:
     _unheard: dict[int, tuple[float, bytes]] = field(default_factory=dict)
     # Only the thread that receives uses these.
     _seen: int = 0
-    _heard: float = field(default_factory=monotonic)
+    _silent: float | None = None  # when the first question was asked without an answer
+    # When the agent was last asked, or shown that the driver lives. Two threads write
+    # it, and each may overwrite the other's: both are right.
+    _asked: float = field(default_factory=monotonic)
 
     def send_calls(
         self, functions: dict[int, bytes], calls: list[Any], code: Code | None = None
@@ -152,22 +162,37 @@ class Post:
         Raises:
             Exception: The agent is gone, or was not heard for ``SILENCE_S``.
         """
+        now = self._asked = monotonic()
+        self._silent = self._silent or now
         try:
             arrived, first, results = self.link.take(POLL_S, self._seen)
         except AgentEndedError:
             raise
         except Exception as error:
-            silent = monotonic() - self._heard
+            silent = monotonic() - self._silent
             if silent > SILENCE_S or not self.link.there():
                 raise
             log.debug("No answer of %s for %.1f s: %r", self.link.name, silent, error)
             ended.wait(RETRY_S)
             return []
-        self._heard = monotonic()
+        self._silent = None
         fresh = results[self._seen - first :]
         self._seen = first + len(results)
         self._note(arrived)
         return fresh
+
+    def show_alive(self) -> None:
+        """Show the agent that the driver lives, if it has not been asked for a while.
+
+        Called again and again, on one thread that does nothing else.
+        """
+        now = monotonic()
+        if now - self._asked > QUIET_S:
+            self._asked = now
+            try:
+                self.link.put(ALIVE, b"")
+            except Exception as error:  # it is gone, which ``receive`` finds
+                log.debug("No sign of life to %s: %r", self.link.name, error)
 
     def _note(self, arrived: int) -> None:
         """Drop the messages below a number; send again what the agent lacks."""
