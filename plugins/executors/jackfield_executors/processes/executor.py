@@ -25,12 +25,13 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from jackfield.abc import Capabilities, Executor
+from jackfield.abc import Capabilities, Executor, Health
 from jackfield.clock import monotonic
 from jackfield.errors import ExecutorBrokenError, ExecutorError
 from jackfield.events import Load
 from jackfield_executors.elastic import Idle
 from jackfield_executors.processes import cancellation, output
+from jackfield_executors.processes.fitness import Fitness
 from jackfield_executors.processes.handle import WorkerHandle
 from jackfield_executors.processes.output import Output
 from jackfield_executors.processes.pool import Pool
@@ -88,11 +89,17 @@ class ProcessExecutor(Executor):
         self._dropping = False
         self._ended = False
         self._idle = Idle()
+        self._fitness = Fitness(options.label)
 
     @property
     def workers(self) -> int:
         """How many worker processes there are at most, for now."""
         return self._limit
+
+    @property
+    def health(self) -> Health:
+        """Whether workers can be started; see ``fitness``."""
+        return self._fitness.health
 
     def load(self) -> Load | None:
         """Tell what there is to do, if the number of workers is elastic."""
@@ -128,7 +135,7 @@ class ProcessExecutor(Executor):
         """
         self._report = context.report
         self._tell = context.tell
-        self._changed = context.changed
+        self._changed = self._fitness.changed = context.changed
         self._options = replace(self._options, spill=str(context.run_dir))
         try:
             self._open()
@@ -172,6 +179,7 @@ class ProcessExecutor(Executor):
             self._tell,
             lambda: self._limit,
             store,
+            self._fitness,
         )
         closing.callback(self._supervisor.close)
         self._supervisor.start_server()
@@ -257,6 +265,7 @@ class ProcessExecutor(Executor):
             log.exception("Executor %r has failed", self._options.label)
             self._pool.closing = True
             reason = f"it has failed: {error!r}"
+            self._fitness.note_lost(reason)
             self._pool.fail_all(ExecutorBrokenError(self._options.label, reason))
             self._deliver()
             self._close()

@@ -14,6 +14,7 @@ import sys
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
+from jackfield.clock import monotonic
 from jackfield.events import Place, Running
 from jackfield.measuring import this_host
 from jackfield_executors.processes.kept import PackedResult
@@ -70,6 +71,7 @@ class WorkerHandle:
         measure: What it has been told to measure; see ``Kind.MEASURE``.
         ran: How the task ran whose large result is to come.
         outbox: Data for it that the socket had no room for.
+        asked: When the fork server was asked for it.
         ready: Whether it is set up.
         watchdog: Whether its watchdog runs while it works on ``held``. Only then it can
             return what waits behind a task that takes long, so only then it may be sent
@@ -96,6 +98,7 @@ class WorkerHandle:
 
     __slots__ = (
         "_forgotten",
+        "asked",
         "assigned",
         "attached",
         "being_sent",
@@ -146,6 +149,7 @@ class WorkerHandle:
         self.page: Page = page
         self.pipes: tuple[int, int] = pipes
         self.pid: int = 0
+        self.asked: float = monotonic()
         self.held: deque[Work] = deque()
         self.received: int = 0
         self.load: float = 0.0

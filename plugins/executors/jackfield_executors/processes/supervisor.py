@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
+    from jackfield_executors.processes.fitness import Fitness
     from jackfield_executors.processes.forkserver_client import Notice
     from jackfield_executors.processes.handle import WorkerHandle
     from jackfield_executors.processes.options import Options
@@ -69,6 +70,14 @@ MOST_STARTING: Final = 64
 
 MOST_FAILED_STARTS: Final = 4
 """When so many workers in a row have died before one was ready, what waits fails."""
+
+ANSWER_S: Final = 60.0
+"""Seconds until the fork server has to tell what has become of a worker that it was
+asked for, or whose connection is closed, if there is no other worker. On a busy machine
+it may take some to start."""
+
+PRELOAD_S: Final = 300.0
+"""Seconds that it gets before that to preload modules."""
 
 RETRY_S: Final = 1.0
 """Seconds until the next try if there was no process or descriptor for a worker."""
@@ -97,7 +106,10 @@ class Supervisor:
         tell: Callable[[WorkerEvent], None],
         limit: Callable[[], int],
         store: Store,
+        fitness: Fitness,
     ) -> None:
+        self._fitness = fitness
+        self._answers_from = 0.0  # when the fork server began to serve requests
         self._store = store
         selector.register(store.news, selectors.EVENT_READ, self._forget_segments)
         self._limit = limit
@@ -128,6 +140,7 @@ class Supervisor:
         """
         self._server = ForkServerClient(self._options.environment())
         self._preloaded = False
+        self._answers_from = monotonic()
         control = self._server.control
         self._selector.register(control, selectors.EVENT_READ, self._read_notices)
 
@@ -164,6 +177,8 @@ class Supervisor:
             self._start_some(min(wanted - living, MOST_STARTING - starting))
         elif not closing:
             self._target = max(self._target, wanted)
+            if not (starting or self._fitness.lost):
+                self._fitness.note_well()
 
     def shrink(self) -> None:
         """Have workers exit if there are more than there are to be.
@@ -215,8 +230,11 @@ class Supervisor:
                 )
         except OSError as error:
             self._try_later()
-            if not self._pool.workers:
-                self._give_up(f"no worker can be started: {error}", error)
+            reason = f"no worker can be started: {error}"
+            if self._pool.workers:
+                self._fitness.note_short(reason)
+            else:
+                self._give_up(reason, error)
         except SerializationError as error:
             self._give_up(f"its initializer cannot be sent: {error}", error)
 
@@ -270,6 +288,7 @@ class Supervisor:
             self._selector.unregister(self._preloading.sock)
             self._preloading.close(self._output)
             self._preloading = None
+            self._answers_from = monotonic()
 
     def _try_later(self) -> None:
         self._retry_at = monotonic() + RETRY_S
@@ -305,6 +324,7 @@ class Supervisor:
         with self._pool.lock:
             self._pool.workers[worker.number] = worker
             self._pool.unsent_data |= bool(worker.outbox)
+            self._look_at(self._answer_due(worker))
         self._selector.register(worker.sock, selectors.EVENT_READ, worker)
         self._tell_room()
 
@@ -381,6 +401,7 @@ class Supervisor:
             with self._pool.lock:
                 worker.ready = True
                 self._pool.note_idle(worker)
+            self._fitness.note_well()
         elif kind == Kind.UNFIT:
             worker.unfit = bytes(received.body).decode(errors="replace")
 
@@ -469,12 +490,15 @@ class Supervisor:
 
     def check(self, now: float) -> None:
         """Kill the workers that should have exited by now, and set the next check."""
-        due = [self._retry_at] if self._retry_at > now else []
+        self._replace_if_stuck(now)
+        self._try_whether_well(now)
+        due = [at for at in (self._retry_at, self._fitness.trial) if at > now]
         self._pool.worker_missing |= 0 < self._retry_at <= now
         # Under the lock, because a thread that sends a worker its last task tells it to
         # exit, and makes `next_check` earlier: that must not be overwritten here.
         with self._pool.lock:
             for worker in self._pool.workers.values():
+                due.append(max(self._answer_due(worker), now + RETRY_S))
                 end = _end_due(worker)
                 if end > now:
                     due.append(end)
@@ -483,6 +507,56 @@ class Supervisor:
                     worker.kill_reason = KillReason(None, reason)
                     self.kill(worker)
             self._pool.next_check = min(due, default=math.inf)
+
+    def _look_at(self, when: float) -> None:
+        """Have ``check`` called at that time, if it is not called before."""
+        self._pool.next_check = min(self._pool.next_check, when)
+
+    def _answer_due(self, worker: WorkerHandle) -> float:
+        """Return when the fork server has to have told of a worker; infinite if it has.
+
+        While it preloads, it serves no requests; that has a limit of its own.
+        """
+        asked = worker.disconnected or (0.0 if worker.pid else worker.asked)
+        if worker.dead or not asked:
+            return math.inf
+        if self._preloading is not None:
+            return self._answers_from + PRELOAD_S
+        return max(asked, self._answers_from) + ANSWER_S
+
+    def _replace_if_stuck(self, now: float) -> None:
+        """Replace a fork server that does not answer, unless some worker is ready."""
+        workers = list(self._pool.workers.values())
+        due = min(map(self._answer_due, workers), default=math.inf)
+        if due > now or self._server is None:
+            return
+        if any(one.ready and not one.disconnected for one in workers):
+            return
+        if self._preloading is not None:
+            log.warning(
+                "Executor %r: to preload %s takes more than %g s; workers start "
+                "without", self._options.label, ", ".join(self._wanted or ()), PRELOAD_S
+            )  # fmt: skip
+            self._wanted = ()
+            self._preloading.stop()
+            self._end_preloading()
+        else:
+            self._replace_server("the process that starts the workers is stuck.")
+
+    def _try_whether_well(self, now: float) -> None:
+        """Start a worker although nothing waits, if the pool was lost and it is time.
+
+        If there are to be no workers, none is tried: the next works will tell.
+        """
+        fitness = self._fitness
+        if not fitness.trial or fitness.trial > now or self._pool.closing:
+            return
+        fitness.trial = 0.0
+        if self._limit():
+            self._target = max(self._target, 1)
+            self._pool.worker_missing = True
+        else:
+            fitness.note_well()
 
     # -- Exits -----------------------------------------------------------------------
 
@@ -546,23 +620,30 @@ class Supervisor:
     def _count_failed_start(self, reason: str, cause: BaseException | None) -> None:
         """Note that a worker has died before it was ready, for this reason."""
         self._failed_starts += 1
-        if self._failed_starts < MOST_FAILED_STARTS:
+        tried = self._fitness.lost and not self._pool.has_queued
+        if self._failed_starts < MOST_FAILED_STARTS and not tried:
             return
         if any(worker.ready for worker in self._pool.workers.values()):
             self._try_later()  # the ready ones do the work meanwhile
+            self._fitness.note_short(reason)
         else:
             self._give_up(reason, cause)
 
     def _give_up(self, reason: str, cause: BaseException | None) -> None:
-        """Fail what waits. Workers are started again when the next works come."""
+        """Fail what waits. Workers are started again when the next works come.
+
+        What fails now is to go elsewhere, so the kernel is told of the loss first.
+        """
         self._failed_starts = 0
         self._target = 0
         self._pool.worker_missing = False
+        self._fitness.note_lost(reason)
+        self._look_at(self._fitness.trial)
         error = ExecutorLostError(self._options.label, reason)
         error.__cause__ = cause
         self._pool.fail_queue(error)
 
-    def _replace_server(self) -> None:
+    def _replace_server(self, why: str = "") -> None:
         """Settle all workers after the death of the fork server; ``grow`` starts anew.
 
         The operating system kills the workers with their parent where it can (on
@@ -571,7 +652,8 @@ class Supervisor:
         there.
         """
         self.close()
-        reason = "the process that starts the workers has died, and they with it."
+        died = "the process that starts the workers has died, and they with it."
+        reason = why or died
         for worker in list(self._pool.workers.values()):
             if worker.pid:
                 kill_group(worker.pid)

@@ -1,0 +1,225 @@
+"""What a pool of processes says of itself when its workers cannot be started."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jackfield as jf
+from jackfield.abc import READY, Executor
+from jackfield.errors import ExecutorLostError
+from jackfield_executors.processes import (
+    fitness,
+    forkserver_client,
+    jackfield_create_executor,
+    supervisor,
+)
+from jackfield_testing import Harness
+from jackfield_testing.executors import tasks
+from jackfield_testing.footprint import WAIT_S, alive, settled
+
+if TYPE_CHECKING:
+    import pytest
+
+    from jackfield.events import Batch
+
+SHORT_S = 0.3
+
+
+def made(**options: Any) -> Executor:
+    executor = jackfield_create_executor("processes", "cpu", options)
+    assert isinstance(executor, Executor)
+    return executor
+
+
+def fail_if(there: str) -> None:
+    if Path(there).exists():
+        raise OSError("no licence")
+
+
+def fail_once(there: str) -> None:
+    """Fail in the second process that comes here, and in those after it."""
+    try:
+        os.mkdir(there)  # noqa: PTH102  (in one step)
+    except FileExistsError:
+        raise OSError("no licence for two") from None
+
+
+def test_workers_that_die_at_each_start_make_it_lost_until_one_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(fitness, "FIRST_DELAY_S", 0.1)
+    broken = tmp_path / "broken"
+    broken.touch()
+    pool = made(workers=2, initializer=fail_if, initargs=[str(broken)])
+    with Harness(pool, tmp_path, "cpu").start() as harness:
+        assert pool.health == READY
+
+        error = harness.error(harness.submit(tasks.add, 1, 2))
+
+        assert isinstance(error, ExecutorLostError)
+        assert pool.health.state == "lost"
+        assert "die while they start" in pool.health.reason
+        assert "no licence" in pool.health.reason
+        assert harness.workers_seen, "the kernel was not told"
+        told = caplog.text.count("die while they start")
+        assert told == 1
+        # Those that come now fail, too, and nothing waits for ever.
+        assert isinstance(
+            harness.error(harness.submit(tasks.add, 1, 2)), ExecutorLostError
+        )
+        assert caplog.text.count("die while they start") == told
+
+        broken.unlink()
+
+        # Without any work: other executors have them all.
+        assert settled(lambda: pool.health == READY, WAIT_S)
+        assert harness.value(harness.submit(tasks.add, 40, 2)) == 42
+
+
+def test_while_others_run_tasks_it_is_short_of_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "RETRY_S", 0.1)
+    there = tmp_path / "there"
+    pool = made(workers=2, initializer=fail_once, initargs=[str(there)])
+    with Harness(pool, tmp_path, "cpu").start() as harness:
+        gate = tasks.Gate(tmp_path / "gate")
+        harness.cleanups.append(gate.open)
+        works = harness.submit_each(gate.hold, ["a", "b"])
+
+        assert settled(lambda: pool.health.state == "short", WAIT_S)
+        assert "no licence for two" in pool.health.reason
+        there.rmdir()
+
+        assert settled(lambda: pool.health == READY, WAIT_S)
+        gate.open()
+        assert harness.values(works) == ["a", "b"]
+
+
+def test_a_fork_server_that_cannot_be_started_again_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fitness, "FIRST_DELAY_S", 0.1)
+    pool = made(workers=1)
+    with Harness(pool, tmp_path, "cpu").start() as harness:
+        server = harness.value(harness.submit(os.getppid))
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "executable", str(tmp_path / "not there"))
+            os.kill(server, signal.SIGKILL)
+            assert settled(lambda: pool.health.state == "lost", WAIT_S)
+
+            error = harness.error(harness.submit(tasks.add, 1, 2))
+
+            assert isinstance(error, ExecutorLostError)
+            assert "no worker can be started" in str(error)
+
+        assert settled(lambda: pool.health == READY, WAIT_S)
+        assert harness.value(harness.submit(tasks.add, 40, 2)) == 42
+
+
+def test_a_fork_server_that_dies_at_each_start_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forkserver_client, "_BOOT", "raise SystemExit(3)")
+    pool = made(workers=1)
+    with Harness(pool, tmp_path, "cpu").start() as harness:
+        error = harness.error(harness.submit(tasks.add, 1, 2))
+
+        assert isinstance(error, ExecutorLostError)
+        assert pool.health.state == "lost"
+
+
+def test_a_fork_server_that_is_stuck_is_an_error_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(forkserver_client, "_BOOT", "import time; time.sleep(600)")
+    monkeypatch.setattr(forkserver_client, "END_S", SHORT_S)
+    monkeypatch.setattr(supervisor, "ANSWER_S", SHORT_S)
+    monkeypatch.setattr(supervisor, "PRELOAD_S", SHORT_S)
+    pool = made(workers=1, preload=["json"])
+    with Harness(pool, tmp_path, "cpu").start() as harness:
+        error = harness.error(harness.submit(tasks.add, 1, 2))
+
+        assert isinstance(error, ExecutorLostError)
+        assert "is stuck" in str(error)
+        assert "is stuck" in pool.health.reason
+        assert "to preload json takes more than" in caplog.text
+
+
+def test_a_fork_server_that_is_stopped_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forkserver_client, "END_S", SHORT_S)
+    pool = made(workers=1)
+    with Harness(pool, tmp_path, "cpu").start() as harness:
+        server, worker = harness.value(harness.submit(parents))
+        harness.cleanups.append(lambda: kill_if_alive(server))
+        monkeypatch.setattr(supervisor, "ANSWER_S", SHORT_S)
+        os.kill(server, signal.SIGSTOP)
+        os.kill(worker, signal.SIGKILL)  # which nobody tells
+
+        assert harness.value(harness.submit(parents))[0] != server
+        assert pool.health == READY
+
+
+def kill_if_alive(pid: int) -> None:
+    if alive(pid):
+        os.kill(pid, signal.SIGKILL)
+
+
+def parents() -> tuple[int, int]:
+    return os.getppid(), os.getpid()
+
+
+@jf.python_app
+def process() -> int:
+    return os.getpid()
+
+
+def test_what_others_can_run_goes_to_them(tmp_path: Path) -> None:
+    pool = made(workers=1, initializer=fail_if, initargs=[str(tmp_path)])
+    threads = {"plugin": "threads", "workers": 1}
+    executors: dict[str, Any] = {"cpu": pool, "threads": threads}
+    with jf.load(run_dir=tmp_path / "runs", executors=executors, retries=1):
+        found = [process() for _ in range(4)]
+        assert {one.result(WAIT_S) for one in found} == {os.getpid()}
+        assert settled(lambda: pool.health.state == "lost", WAIT_S)
+        found = [process() for _ in range(100)]
+        assert {one.result(WAIT_S) for one in found} == {os.getpid()}
+
+
+class Observer:
+    """Notes why executors lack workers."""
+
+    def __init__(self) -> None:
+        self.lacking: set[str] = set()
+
+    @jf.hookimpl
+    def jackfield_run_events(self, batch: Batch) -> None:
+        self.lacking.update(load.lacking for load in batch.loads)
+
+
+def test_observers_are_told_why_it_has_no_workers(tmp_path: Path) -> None:
+    observer = Observer()
+    pool = made(workers=1, initializer=fail_if, initargs=[str(tmp_path)])
+    config = jf.Config(
+        run_dir=tmp_path / "runs", executors={"cpu": pool}, plugins=[observer]
+    )
+    with jf.load(config):
+        assert isinstance(process().exception(WAIT_S), ExecutorLostError)
+
+        assert settled(lambda: any("no licence" in o for o in observer.lacking), WAIT_S)
+
+
+def test_a_pool_that_is_lost_ends_at_once(tmp_path: Path) -> None:
+    pool = made(workers=1, initializer=fail_if, initargs=[str(tmp_path)])
+    harness = Harness(pool, tmp_path, "cpu").start()
+    assert isinstance(harness.error(harness.submit(tasks.add, 1, 2)), ExecutorLostError)
+    begin = time.monotonic()
+    pool.shutdown()
+    assert time.monotonic() - begin < WAIT_S / 2
