@@ -220,7 +220,8 @@ class Load(NamedTuple):
         start_s: Seconds that a new worker is expected to need until it can begin.
         idle_s: For how many seconds it has had nothing to do.
         running: What runs; ``None`` if the executor does not tell. Only observers get
-            it.
+            this and the next one.
+        lacking: Why it has fewer workers than it wants; ``""`` if it has not.
     """
 
     executor: str
@@ -235,6 +236,7 @@ class Load(NamedTuple):
     start_s: float = 0.0
     idle_s: float = 0.0
     running: Sequence[Running] | None = None
+    lacking: str = ""
 
     @property
     def busy(self) -> int:

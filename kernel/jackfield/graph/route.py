@@ -46,6 +46,7 @@ class ExecutorEntry:
         elastic: Whether it can be asked for workers; see ``Executor.load``.
         broken: Whether it has said that it is broken for good.
         lost: Whether it has no worker and waits for none; see ``Health``.
+        lacking: ``Health.reason``.
         faults: How often it has failed, a moment apart, since it last ran a task.
         rests_until: When it may get tasks again that others can run, by the monotonic
             clock.
@@ -61,6 +62,7 @@ class ExecutorEntry:
         "faults",
         "given",
         "label",
+        "lacking",
         "lock",
         "lost",
         "rests_until",
@@ -80,6 +82,7 @@ class ExecutorEntry:
         self.elastic: bool = False
         self.broken: bool = False
         self.lost: bool = False
+        self.lacking: str = ""
         self.faults: int = 0
         self.rests_until: float = 0.0
         self.told: bool = False
@@ -112,7 +115,8 @@ class ExecutorEntry:
     def read_workers(self) -> None:
         """Ask the executor how many workers it has now, and whether it is lost."""
         self.workers = max(0, int(self.executor.workers))
-        self.lost = self.executor.health.state == "lost"
+        health = self.executor.health
+        self.lost, self.lacking = health.state == "lost", health.reason
 
     @property
     def room(self) -> int:

@@ -568,9 +568,10 @@ class Parts:
     def _loads(self) -> list[Load]:
         """Return what each executor has to do."""
         entries = self.pool.entries.values()
+        running = self.pool.running
         return [
-            Load(one.label, one.workers, one.load, running=self.pool.running(one))
-            for one in entries
+            Load(e.label, e.workers, e.load, running=running(e), lacking=e.lacking)
+            for e in entries
         ]
 
 

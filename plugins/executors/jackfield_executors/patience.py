@@ -18,8 +18,9 @@ class Patience:
     """Measures how long there has been no worker. For one thread, but for ``came``.
 
     It begins when the last worker is gone. An executor that never had one may be
-    waiting for its turn in the queue of a cluster, and so may one whose next workers
-    are in that queue: for those, ``waits`` is true, and there is no end to it.
+    waiting for its turn in the queue of a cluster, which may take hours, and so may one
+    whose next workers are in that queue: for those, ``waits`` is true. There is no end
+    to it, but the user is told: by a warning, and as long as it lasts by ``health``.
 
     Attributes:
         health: As it was at the last look.
@@ -69,7 +70,9 @@ class Patience:
             self.health = Health("starting", f"it has had no worker yet{because}")
         if without >= self.seconds * WARN_AFTER and not self._warned and not lost:
             self._warned = True
-            log.warning("Executor %r: %s", self._label, self.health.reason)
+            endless = waits or not self._had
+            told = "; its tasks wait, however long that takes" if endless else ""
+            log.warning("Executor %r: %s%s", self._label, self.health.reason, told)
         return self.health
 
     def came(self) -> None:
@@ -80,6 +83,9 @@ class Patience:
         """
         self._had = True
         self.health = READY
+        if self._warned:
+            self._warned = False
+            log.info("Executor %r: a worker has come", self._label)
 
     def rest(self) -> None:
         """Note that no worker is missing."""

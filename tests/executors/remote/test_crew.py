@@ -109,7 +109,8 @@ def test_jobs_are_begun_and_what_they_wait_for_is_known() -> None:
     room.crew.step()
 
     assert room.queue.begun == ["job-0", "job-1"]
-    assert (room.crew.pending, room.crew.why) == (2, "pending (Resources)")
+    assert room.crew.pending == 2
+    assert room.crew.why == "2 jobs are on the way: pending (Resources)"
     room.run("job-0")
     assert room.crew.pending == 1
 
@@ -192,3 +193,20 @@ def test_an_agent_that_comes_when_its_job_is_to_go_is_not_wanted() -> None:
     assert not room.crew.wants(Place("job-0"))
     late = room.run("job-0")
     assert room.gone == [late]
+
+
+def test_jobs_that_wait_long_are_told_with_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    room = Room(1)
+    now = monotonic()
+    monkeypatch.setattr(crew, "monotonic", lambda: now + 90 * 60)
+    room.crew.step()
+    assert room.crew.why == "one job is on the way for 90 min: pending (Resources)"
+
+    room.queue.jobs["job-0"] = ""  # as of a batch system that says nothing
+    room.crew.step()
+    assert room.crew.why == "one job is on the way for 90 min"
+
+    room.run("job-0")
+    assert room.crew.why == ""

@@ -119,6 +119,25 @@ def test_tasks_that_run_long_are_named() -> None:
     assert len(lines(counts, Look(60, 2), 100.0, 100.0)) == 2
 
 
+def test_an_executor_that_lacks_workers_says_why() -> None:
+    counts = run(align=(1, 0, 0, 0, 4))
+    why = "it has no worker yet:\njob 7 is pending (Priority)"
+    idle = Load("idle", 0, 0, lacking="it has nothing to do either")
+    counts.take(Batch(0, 0, loads=[Load("far", 0, 4, lacking=why), idle]))
+
+    told = lines(counts, Look(80), 1.0, 0.0)
+
+    assert told[-1].startswith("far: it has no worker yet:")
+    assert "job 7 is pending (Priority)" in told[-1]
+    assert "job 7 is pending (Priority)" in sentence(counts, 1.0, 0.0)
+    assert "\n" not in told[-1] + sentence(counts, 1.0, 0.0)
+    assert not any("nothing to do" in line for line in told)
+    assert len(lines(counts, Look(80, 1), 1.0, 0.0)) == 1
+
+    counts.take(Batch(0, 0, loads=[Load("far", 4, 4)]))
+    assert not any("far:" in line for line in lines(counts, Look(80), 1.0, 0.0))
+
+
 def test_columns_go_before_the_numbers_do() -> None:
     counts = run(align=(180, 16, 3, 0, 1))
 

@@ -88,8 +88,6 @@ class RaySite:
         self._numbers = itertools.count(1)
         self._host: Host | None = None
         self._looked = False
-        # Threads that lose agents change it too; it is only for messages.
-        self._agents = 0
         self.why: str = ""
 
     def open(self, label: str, expected: str, home: Home, logs: Path) -> None:
@@ -135,8 +133,7 @@ class RaySite:
         wait = 0.0 if self._looked or self._elastic else FIRST_S
         self._looked = True
         found = self._host.ask_again("look", wait + LATE_S, wait)
-        self._agents += len(found)
-        self.why = "" if self._agents else self._host.ask_again("waiting", LATE_S)
+        self.why = self._host.ask_again("waiting", LATE_S)
         return [
             RayLink(self._host, name, workers, name if self._elastic else "")
             for name, workers in found
@@ -145,7 +142,6 @@ class RaySite:
     def forget(self, link: Link) -> None:
         """Have the node get another agent, if it is still there."""
         assert self._host is not None
-        self._agents -= 1
         self._host.ask("forget", link.name)
 
     def close(self) -> None:

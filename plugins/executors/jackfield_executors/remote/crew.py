@@ -108,13 +108,24 @@ class Crew:
         staying = [name for name, job in self._known.items() if not job.draining]
         self.pending = sum(not self._known[name].had for name in staying)
         reasons = [states[name] for name in staying if states.get(name)]
-        if reasons or not self.pending:
-            self.why = reasons[0] if reasons else self.why * bool(self.failed)
+        if self.pending and (reasons or not self.failed):
+            self.why = self._said_of_pending(staying, reasons)
+        elif not self.failed:
+            self.why = ""
         if len(staying) > self.wanted:
             self._drop(staying, posts)
         elif len(staying) < self.wanted and monotonic() >= self._next_try:
             self._begin(self.wanted - len(staying))
         self._end_the_drained(posts)
+
+    def _said_of_pending(self, names: list[str], reasons: list[str]) -> str:
+        """Say how many jobs are on their way, for how long, and why."""
+        asked = [self._known[name].asked for name in names if not self._known[name].had]
+        minutes = int((monotonic() - min(asked)) / 60)
+        jobs = "one job is" if len(asked) == 1 else f"{len(asked)} jobs are"
+        long = f" for {minutes} min" * bool(minutes)
+        because = f": {reasons[0]}" if reasons else ""
+        return f"{jobs} on the way{long}{because}"
 
     def _posts(self) -> Mapping[str, list[Post]]:
         """Return the agents of each job."""

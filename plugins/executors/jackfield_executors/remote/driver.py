@@ -327,7 +327,8 @@ class AgentsExecutor(Executor):
         """Find out whether there are workers, and whether more are to come."""
         workers, crew, patience = self.workers, self._crew, self._patience
         if crew is None or self._jobs is None:
-            return patience.look(workers, why=self._site.why)
+            why = self._site.why
+            return patience.look(workers, short=bool(why), why=why)
         if not workers and crew.hopeless:
             return patience.give_up(f"its jobs fail to start: {crew.why}")
         if not crew.wanted and not workers:

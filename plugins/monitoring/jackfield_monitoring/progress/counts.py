@@ -173,6 +173,8 @@ class Counts:
         whole: The numbers of all apps together.
         newest: The failure that came last, or ``None``.
         lost: Records that the run had to drop: then these numbers are too low.
+        lacking: Why executors with tasks have fewer workers than they want, by label.
+            Replaced, never changed.
     """
 
     def __init__(self) -> None:
@@ -187,6 +189,7 @@ class Counts:
         self._live: dict[int, dict[int, str] | None] = {}
         self._handed: dict[str, OrderedDict[int, str]] = {}
         self._workers: dict[str, int] = {}
+        self.lacking: dict[str, str] = {}
         self._told: tuple[Running, ...] = ()
         self._chosen: list[AppCounts] = []
         self._chosen_at: float = 0.0
@@ -201,6 +204,8 @@ class Counts:
         for load in batch.loads:
             self._workers[load.executor] = load.workers
         if batch.loads:
+            wanting = [one for one in batch.loads if one.lacking and one.unfinished]
+            self.lacking = {one.executor: one.lacking for one in wanting}
             told = [one for load in batch.loads for one in load.running or ()]
             self._told = tuple(sorted(told, key=_since)[:MOST_LONGEST])
         live = self._live

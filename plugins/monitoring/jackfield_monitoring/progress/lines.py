@@ -4,6 +4,9 @@ A line an app, whose columns stand below each other; then the whole run; then th
 failure that came last. Columns in which nothing is to be said are not there. All is
 made anew four times a second, so it must be quick: only names and failures can have
 other characters than ASCII, and only they are measured.
+
+An executor that has tasks, and fewer workers than it wants, has a line of its own: a
+job may wait for hours in the queue of a cluster.
 """
 
 from __future__ import annotations
@@ -38,6 +41,9 @@ LONG_S: Final = 10.0
 
 MOST_LONG: Final = 3
 """Lines for such tasks, at most."""
+
+MOST_LACKING: Final = 2
+"""Lines for executors that lack workers, at most."""
 
 LONGEST_FAILURE: Final = 500
 """Characters of a failure that are shown at most."""
@@ -90,13 +96,18 @@ def lines(counts: Counts, look: Look, seconds: float, now: float) -> list[str]:
     running = counts.running()
     # A third of the lines, so that there is room for apps.
     long = counts.longest(now, LONG_S)[: min(MOST_LONG, look.height // 3)]
-    shown = _chosen(counts, look._replace(height=look.height - len(long)), now)
+    lacking = list(map(executor, counts.lacking.items()))[:MOST_LACKING]
+    lacking = lacking[: look.height // 4]
+    room = look._replace(height=look.height - len(long) - len(lacking))
+    shown = _chosen(counts, room, now)
     made = _app_lines(counts, shown, look, running, now)
     whole = _whole(counts, shown, running.total(), seconds, now)
     made.append(_shown("".join(whole), look.width, look))
     for one in long:
         text = _shown(running_task(one, now), look.width, look)
         made.append(_coloured(text, "busy", look))
+    for line in lacking:
+        made.append(_coloured(_shown(line, look.width, look), "odd", look))
     if counts.newest is not None:
         text = _shown(failure(counts.newest), look.width, look)
         made.append(_coloured(text, "bad", look))
@@ -106,13 +117,20 @@ def lines(counts: Counts, look: Look, seconds: float, now: float) -> list[str]:
 def sentence(counts: Counts, seconds: float, now: float) -> str:
     """Return the whole run in one line, for logs."""
     busiest = counts.busiest(MOST_APPS, now)
-    return "".join(_whole(counts, busiest, counts.running().total(), seconds, now))
+    whole = _whole(counts, busiest, counts.running().total(), seconds, now)
+    return "; ".join(["".join(whole), *map(executor, counts.lacking.items())])
 
 
 def failure(newest: Newest) -> str:
     """Return what the newest failure is, in one line that may be long."""
     text = f"newest failure: task {newest.task} ({newest.app[:LONGEST_NAME]}): "
     return printable(text + newest.text[:LONGEST_FAILURE])
+
+
+def executor(lacking: tuple[str, str]) -> str:
+    """Return why an executor has fewer workers than it wants, in one line."""
+    label, reason = lacking
+    return printable(f"{label}: {reason[:LONGEST_FAILURE]}")
 
 
 def running_task(one: Running, now: float) -> str:
