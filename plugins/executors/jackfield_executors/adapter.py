@@ -446,7 +446,12 @@ class AdaptedExecutor(Executor):
     def _watched(self) -> None:
         """Look at what the engine has just answered. On the watch's thread."""
         before, workers = (self._workers, self._patience.health), self.workers
-        health = self._patience.look(workers)
+        watch, patience = self._watch, self._patience
+        assert watch is not None
+        if watch.gone:
+            health = patience.give_up(watch.why)
+        else:
+            health = patience.look(workers, why=watch.why)
         self._gone = health.reason if health.state == "lost" else ""
         self._workers = workers
         if (workers, health) != before:

@@ -14,6 +14,7 @@ from tests.executors import engines
 from tests.executors.engines import holding
 
 import jackfield as jf
+from jackfield.abc import READY
 from jackfield.errors import (
     ConfigurationError,
     ExecutorError,
@@ -155,11 +156,15 @@ def test_a_lost_interchange_is_an_error_in_time(
     _, works = holding(driven, tmp_path, ["a", "b"])
     works += driven.submit_each(tasks.add, range(20))
     (interchange,) = named("HTEX interchange")
+    assert driven.executor.health == READY
 
     os.kill(interchange, number)
 
     for work in works:
         assert isinstance(driven.error(work), ExecutorLostError)
+    health = driven.executor.health
+    assert health.state == "lost"
+    assert health.reason
     within_limit(driven, None)
 
 
@@ -200,6 +205,37 @@ def test_a_block_that_ends_is_replaced(driven: Harness, tmp_path: Path) -> None:
 
     for work in held:
         assert isinstance(driven.error(work), ExecutorError)
+    # Whether it was lost meanwhile depends on how soon the other one is there.
     assert settled(lambda: driven.executor.workers == 2, WAIT_S)
+    assert settled(lambda: driven.executor.health == READY, WAIT_S)
     assert driven.values(driven.submit_each(tasks.add, range(20))) == [*range(20)]
     assert named("process_worker_pool.py") != [manager]
+
+
+FAILING = """\
+from jackfield_testing import engines
+
+def htex():
+    one = engines.htex()
+    one.provider.worker_init = "exit 3"
+    return one
+"""
+
+
+@pytest.mark.slow
+def test_blocks_that_never_have_a_worker_are_an_error_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "failing_site.py").write_text(FAILING)
+    monkeypatch.syspath_prepend(tmp_path)
+    far = made({"executor": "failing_site:htex", "patience": 600.0})
+    with Harness(far, tmp_path, "far").start() as harness:
+        before = far.health
+        assert before.state == "starting"
+
+        error = harness.error(harness.submit(tasks.add, 1, 2))
+
+        assert isinstance(error, ExecutorLostError)
+        assert "3 blocks in a row have ended without a worker" in str(error)
+        assert far.health.state == "lost"
+        within_limit(harness, None)

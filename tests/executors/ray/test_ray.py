@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from tests.executors import engines
 from tests.executors.engines import holding
 
 import jackfield as jf
+from jackfield.abc import READY
 from jackfield.errors import (
     AppTimeout,
     ConfigurationError,
@@ -232,9 +234,58 @@ def test_agents_that_wait_for_cpus_are_told_and_waited_for(
         work = harness.submit(tasks.add, 40, 2)
 
         assert settled(lambda: "wait for 30 CPUs" in caplog.text, WAIT_S)
-        assert "Ray has 20 of 20 free" in caplog.text
+        assert "Ray has 20 of 20 free; its tasks wait, however long" in caplog.text
+        assert far.health.state == "starting"
+        assert "wait for 30 CPUs" in far.health.reason
         with cluster.node(30):
             assert harness.value(work) == 42
+            assert settled(lambda: far.health == READY, WAIT_S)
+
+
+def test_a_killed_host_is_the_loss_of_its_executor_and_leaves_nothing(
+    tmp_path: Path,
+) -> None:
+    files = directories()
+    far = made({"cluster_options": {"num_cpus": 1}, "patience": 0.5})
+    with Harness(far, tmp_path, "far").start() as harness:
+        assert harness.value(harness.submit(tasks.add, 40, 2)) == 42
+        assert far.health == READY
+        (host,) = [pid for pid in descendants() if "RayEngine" in command_of(pid)]
+
+        os.kill(host, signal.SIGKILL)
+
+        assert settled(lambda: far.health.state == "lost", WAIT_S)
+        assert "it has had no worker for 0.5 s" in far.health.reason
+        assert harness.workers_seen[-1] == 0
+        error = harness.error(harness.submit(tasks.add, 1, 2))
+        assert isinstance(error, ExecutorLostError)
+        within_limit(harness, None)
+    assert directories() <= files
+
+
+@pytest.mark.slow
+def test_an_executor_is_well_again_when_an_agent_has_come(
+    cluster: RayCluster, tmp_path: Path
+) -> None:
+    options = {"address": cluster.address, "agents": 1, "patience": 1.0}
+    needs = {"num_cpus": 1, "resources": {"special": 1}}
+    far = made({**options, "agent_options": needs})
+    with cluster.node(1, special=1) as node:
+        harness = Harness(far, tmp_path, "far").start()
+        with ExitStack() as stack:
+            stack.enter_context(harness)
+            assert settled(lambda: far.health == READY, WAIT_S)
+
+            os.kill(part(node, "raylet"), signal.SIGKILL)
+
+            assert settled(lambda: far.health.state == "lost", WAIT_S)
+            assert "1 specials; Ray has" in far.health.reason
+            error = harness.error(harness.submit(tasks.add, 1, 2))
+            assert isinstance(error, ExecutorLostError)
+            stack.enter_context(cluster.node(1, special=1))
+            assert settled(lambda: far.health == READY, WAIT_S)
+            assert harness.value(harness.submit(tasks.add, 40, 2)) == 42
+            harness.executor.shutdown()
 
 
 # -- Deaths that take long to be found

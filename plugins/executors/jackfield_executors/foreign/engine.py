@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.abc import Capabilities
-from jackfield.errors import ConfigurationError
+from jackfield.errors import ConfigurationError, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,6 +112,8 @@ class Watch:
 
     Attributes:
         workers: The last answer; 0 if the question failed.
+        why: Why it did; ``""`` if it did not.
+        gone: Whether it failed for good, so that no worker is to be waited for.
 
     Args:
         count: Asks the engine.
@@ -123,6 +125,8 @@ class Watch:
         self, count: Callable[[], int], label: str, changed: Callable[[], None]
     ) -> None:
         self.workers: int = 0
+        self.why: str = ""
+        self.gone: bool = False
         self._count = count
         self._changed = changed
         self._stop = threading.Event()
@@ -144,10 +148,14 @@ class Watch:
             self._changed()
 
     def _ask(self) -> None:
+        from jackfield_executors.remote.hosted import EngineGoneError
+
+        self.why, self.gone = "", False
         try:
             self.workers = self._count()
         except Exception as error:
             log.debug("The number of workers cannot be had: %r", error)
+            self.why, self.gone = one_line(error), isinstance(error, EngineGoneError)
             self.workers = 0
 
 

@@ -80,7 +80,8 @@ class HtexEngine:
         """Return how many workers there are, and see to the blocks.
 
         Raises:
-            EngineGoneError: The interchange has ended, through which everything goes.
+            EngineGoneError: The interchange has ended, through which everything goes;
+                or blocks have ended without a worker, so that no more are asked for.
         """
         code = self._htex.interchange_proc.poll()
         if code is not None:
@@ -89,19 +90,23 @@ class HtexEngine:
         # job that it was in may be known to have ended long before.
         managers = self._htex.connected_managers()
         self._seen.update(manager["block_id"] for manager in managers)
-        self._replace()
+        blocks = self._replace()
+        if self._failed >= MOST_FAILED and not managers and not blocks:
+            raise EngineGoneError(
+                f"{self._failed} blocks in a row have ended without a worker"
+            )
         return sum(
             manager["worker_count"]
             for manager in managers
             if manager["active"] and manager["block_id"] not in self._over
         )
 
-    def _replace(self) -> None:
-        """Ask for a block for each that has ended."""
+    def _replace(self) -> int:
+        """Ask for a block for each that has ended; return how many there are."""
         provider = self._htex.provider
         wait = max(LOOK_S, provider.status_polling_interval or 0)
         if monotonic() - self._looked < wait:
-            return
+            return len(self._htex.blocks_to_job_id.keys() - self._over)
         self._looked = monotonic()
         ended = {
             block
@@ -115,6 +120,7 @@ class HtexEngine:
                 self._htex.scale_out_facade(1)
             else:
                 print(f"Block {block} has had no worker: no more blocks", flush=True)  # noqa: T201  (into the log)
+        return len(self._htex.blocks_to_job_id.keys() - self._over)
 
     def close(self) -> None:
         """End the jobs and the interchange."""

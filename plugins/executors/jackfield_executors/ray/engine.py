@@ -170,10 +170,18 @@ class RayEngine:
         """Say what agents wait for, if any does."""
         if not self._starting:
             return ""
-        wanted = sum(self._workers[name] for name in list(self._starting))
-        free = self._ray.available_resources().get("CPU", 0)
-        total = self._ray.cluster_resources().get("CPU", 0)
-        return f"its agents wait for {wanted} CPUs; Ray has {free:g} of {total:g} free"
+        waiting = list(self._starting)
+        asked = {"CPU": float(sum(self._workers[name] for name in waiting))}
+        own = self._options["agent_options"]
+        others = {"GPU": own.get("num_gpus"), **(own.get("resources") or {})}
+        asked |= {name: len(waiting) * one for name, one in others.items() if one}
+        free = self._ray.available_resources()
+        total = self._ray.cluster_resources()
+        wanted = ", ".join(f"{amount:g} {name}s" for name, amount in asked.items())
+        has = ", ".join(
+            f"{free.get(name, 0):g} of {total.get(name, 0):g}" for name in asked
+        )
+        return f"its agents wait for {wanted}; Ray has {has} free"
 
     # -- one agent
 
