@@ -219,8 +219,7 @@ class Load(NamedTuple):
         seconds: How long the others are expected to take, one after the other.
         start_s: Seconds that a new worker is expected to need until it can begin.
         idle_s: For how many seconds it has had nothing to do.
-        running: What runs; ``None`` if the executor does not tell. Only observers get
-            this and the next one.
+        running: What runs; ``None`` if it does not tell. For observers, as the next.
         lacking: Why it has fewer workers than it wants; ``""`` if it has not.
     """
 

@@ -179,10 +179,10 @@ class ExecutorPool:
 
     def _changed(self, entry: ExecutorEntry) -> None:
         """Look at an executor's workers and health again; see ``ExecutorContext``."""
-        was_lost = entry.lost
+        before = entry.health.state
         try:
             entry.read_workers()
-            if entry.lost is not was_lost:
+            if entry.health.state != before:
                 self.version = object()  # after the mark; see ``route``
             if entry.elastic:
                 self._scale()
@@ -325,7 +325,7 @@ class ExecutorPool:
         if not fitting:
             reasons = [r for r in reasons if r] or ["no executor is configured."]
             raise UnsupportedByExecutorError(spec.name, reasons)
-        alive = [entry for entry in fitting if not (entry.broken or entry.lost)]
+        alive = [e for e in fitting if not e.broken and e.health.state != "lost"]
         return tuple(alive or fitting)
 
     def _labels(self, spec: AppSpec) -> Sequence[str]:

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from jackfield.abc import Capabilities, Executor
+from jackfield.abc import READY, Capabilities, Executor, Health
 from jackfield.clock import monotonic
 from jackfield.errors import ExecutorError
 
@@ -45,8 +45,7 @@ class ExecutorEntry:
             held, so by one thread at a time.
         elastic: Whether it can be asked for workers; see ``Executor.load``.
         broken: Whether it has said that it is broken for good.
-        lost: Whether it has no worker and waits for none; see ``Health``.
-        lacking: ``Health.reason``.
+        health: Whether it has the workers that it wants, as it said last.
         faults: How often it has failed, a moment apart, since it last ran a task.
         rests_until: When it may get tasks again that others can run, by the monotonic
             clock.
@@ -61,10 +60,9 @@ class ExecutorEntry:
         "executor",
         "faults",
         "given",
+        "health",
         "label",
-        "lacking",
         "lock",
-        "lost",
         "rests_until",
         "returned",
         "told",
@@ -81,8 +79,7 @@ class ExecutorEntry:
         self.lock: threading.Lock = threading.Lock()
         self.elastic: bool = False
         self.broken: bool = False
-        self.lost: bool = False
-        self.lacking: str = ""
+        self.health: Health = READY
         self.faults: int = 0
         self.rests_until: float = 0.0
         self.told: bool = False
@@ -113,10 +110,9 @@ class ExecutorEntry:
         self.read_workers()
 
     def read_workers(self) -> None:
-        """Ask the executor how many workers it has now, and whether it is lost."""
+        """Ask the executor how many workers it has now, and how it is."""
         self.workers = max(0, int(self.executor.workers))
-        health = self.executor.health
-        self.lost, self.lacking = health.state == "lost", health.reason
+        self.health = self.executor.health
 
     @property
     def room(self) -> int:

@@ -567,11 +567,10 @@ class Parts:
 
     def _loads(self) -> list[Load]:
         """Return what each executor has to do."""
-        entries = self.pool.entries.values()
-        running = self.pool.running
+        run = self.pool.running
         return [
-            Load(e.label, e.workers, e.load, running=running(e), lacking=e.lacking)
-            for e in entries
+            Load(e.label, e.workers, e.load, running=run(e), lacking=e.health.reason)
+            for e in self.pool.entries.values()
         ]
 
 
