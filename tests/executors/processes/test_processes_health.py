@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -53,6 +54,7 @@ def test_workers_that_die_at_each_start_make_it_lost_until_one_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(fitness, "FIRST_DELAY_S", 0.1)
+    caplog.set_level(logging.INFO, "jackfield.executors.processes")
     broken = tmp_path / "broken"
     broken.touch()
     pool = made(workers=2, initializer=fail_if, initargs=[str(broken)])

@@ -62,7 +62,7 @@ class Fitness:
     def note_lost(self, reason: str) -> None:
         """Note that there is no worker, and that none can be started."""
         if not self._trials:
-            log.warning("Executor %r: %s", self._label, reason)
+            log.info("Executor %r: %s", self._label, reason)  # the kernel warns
         delay = min(FIRST_DELAY_S * 2.0 ** min(self._trials, 10), LONGEST_DELAY_S)
         self.trial = monotonic() + delay
         self._trials += 1
