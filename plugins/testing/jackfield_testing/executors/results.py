@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zlib import crc32
 
+import pytest
+
 from jackfield.abc import Capabilities, Kept
 from jackfield_testing.executors import tasks
 from jackfield_testing.executors.case import (
@@ -81,6 +83,38 @@ class Results(ExecutorCase):
             again.kept = (kept,)
             shared.submit_batch([again])
             assert shared.value(again) == expected
+
+    def test_a_large_result_can_be_read_within_its_report(self, tmp_path: Path) -> None:
+        # The kernel does so for a cached task, and for one on another executor. What
+        # is kept elsewhere may have to come to the very thread that reports.
+        with self.running(tmp_path) as harness:
+            read: list[object] = []
+            noted = threading.Event()
+            works = [harness.work(tasks.numbers, LONG) for _ in range(4)]
+
+            def fetch(outcomes: Sequence[Outcome]) -> None:
+                for _, _, value in outcomes:
+                    read.append(value.fetch() if isinstance(value, Kept) else value)
+                if len(read) == len(works):
+                    noted.set()
+
+            harness.on_report = fetch
+            harness.submit_batch(works)
+
+            assert noted.wait(WAIT_S), "it waits for what its own thread receives"
+            assert read == [list(range(LONG))] * len(works)
+
+    @pytest.mark.parametrize("grace", [None, 0.0])
+    def test_a_large_result_can_be_read_after_the_end(
+        self, tmp_path: Path, grace: float | None
+    ) -> None:
+        with self.running(tmp_path) as harness:
+            work = harness.submit(tasks.numbers, LONG)
+            harness.wait([work])
+
+            harness.executor.shutdown(grace=grace)
+
+            assert harness.value(work) == list(range(LONG))
 
     def test_equal_calls_are_each_run(self, shared: Harness) -> None:
         works = shared.submit_each(tasks.unlike_any_other, [1] * 20)
