@@ -37,6 +37,7 @@ LIMIT_S = 300.0
 SINGLES = 100
 LINKS = 10
 LARGE = 50_000_000
+THEIRS = "Dask's client"
 
 
 def noop(*_: object) -> None:
@@ -119,7 +120,7 @@ def dask_cluster() -> Iterator[Any]:
 def dask() -> Iterator[dict[str, Any]]:
     with dask_cluster() as client:
         yield {
-            "Dask's client": Native(
+            THEIRS: Native(
                 lambda function, count: client.gather(
                     client.map(function, range(count), pure=False)
                 )
@@ -289,9 +290,7 @@ def compare_chains(options: Any) -> None:
             "processes": {"plugin": "processes", "workers": WORKERS},
         }
         for _ in range(options.rounds):
-            runs = {"Dask's client": partial(native_chain, client)}
-            for name, run in runs.items():
-                samples.setdefault(name, []).append(timed(run))
+            samples.setdefault(THEIRS, []).append(timed(partial(native_chain, client)))
             for name, table in tables.items():
                 with jf.load(run_dir=directory, executors={name: table}) as kernel:
                     kernel.submit(len, "").result()
@@ -300,8 +299,10 @@ def compare_chains(options: Any) -> None:
                     )
     print(f"\n| a chain of {LARGE / 1e6:.0f} MB | ms a link |")
     print("| --- | --- |")
-    for name, seconds in samples.items():
-        print(f"| {name} | {statistics.median(seconds) / LINKS * 1e3:,.0f} |")
+    medians = {name: statistics.median(seconds) for name, seconds in samples.items()}
+    for name, median in medians.items():
+        print(f"| {name} | {median / LINKS * 1e3:,.0f} |")
+    print(f"| `dask` / Dask's client | {medians['dask'] / medians[THEIRS]:.1f} x |")
 
 
 def timed(run: Callable[[], None]) -> float:

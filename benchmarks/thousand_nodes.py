@@ -105,10 +105,10 @@ class Node:
 
     def put(self, number: int, data: bytes) -> None:
         before = time.thread_time()
-        _, functions, calls, cancelled = pickle.loads(data)
+        _, functions, calls, cancelled, _, _ = pickle.loads(data)
         self._functions.update(functions)
         new: list[Result] = []
-        for token, _, _, _, function, *_, call, _ in calls:
+        for token, _, _, _, function, *_, call, _, _, _ in calls:
             if self._packed is None:
                 self._packed = run_packed(self._functions[function], call)
             new.append((token, max(self._seconds, 1e-6), self._packed, None, None))

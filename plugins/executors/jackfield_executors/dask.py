@@ -28,6 +28,7 @@ from jackfield_executors.elastic import Bounds, bounds_of, known_elsewhere
 from jackfield_executors.jobqueue import JobQueue
 from jackfield_executors.remote.agent import Agent
 from jackfield_executors.remote.checking import (
+    FLAG,
     FROM_0,
     FROM_1,
     RESOURCES,
@@ -87,6 +88,7 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
     "init": 0,
     "patience": 60.0,
     "resources": {},
+    "keep": True,
     **OPTIONS,
 }
 
@@ -102,6 +104,7 @@ _TAKES: Final[Mapping[str, Takes]] = {
     "init": FROM_0,
     "patience": SECONDS,
     "resources": RESOURCES,
+    "keep": FLAG,
 }
 
 
@@ -127,6 +130,7 @@ def jackfield_create_executor(
         jobs=site if site.has_jobs else None,
         bounds=bounds,
         resources=checked["resources"],
+        keep=checked["keep"],
         **{name: checked[name] for name in OPTIONS},
     )
 

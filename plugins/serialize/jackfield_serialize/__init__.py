@@ -252,13 +252,19 @@ def load_call(
 _functions: OrderedDict[bytes, Callable[..., Any]] = OrderedDict()
 
 
-def run_packed(function: bytes, call: bytes, buffers: Sequence[Any] = ()) -> Packed:
+def run_packed(
+    function: bytes,
+    call: bytes,
+    buffers: Sequence[Any] = (),
+    pack: Callable[[object], Packed] | None = None,
+) -> Packed:
     """Load a function and its arguments, call it, and pack the outcome.
 
     This is what runs in a worker, of any kind of pool. It never raises. The functions
     that were loaded last are remembered. ``function`` and ``call`` come from
     ``dump_function`` and ``dump_call``, ``buffers`` is what the latter has put into its
-    own. The outcome is for ``load_outcome``.
+    own. The outcome is for ``load_outcome``. ``pack`` takes the place of
+    ``pack_value``, and does not raise either.
     """
     try:
         loaded = _remembered(function)
@@ -272,7 +278,7 @@ def run_packed(function: bytes, call: bytes, buffers: Sequence[Any] = ()) -> Pac
         value = loaded(*args, **kwargs)
     except BaseException as error:
         return pack_error(error)
-    return pack_value(value)
+    return (pack or pack_value)(value)
 
 
 def _remembered(data: bytes) -> Callable[..., Any]:

@@ -30,7 +30,7 @@ from jackfield.errors import (
 from jackfield.events import Place
 from jackfield_executors import dask
 from jackfield_executors.dask import jackfield_check_options, jackfield_create_executor
-from jackfield_executors.remote import driver, post
+from jackfield_executors.remote import driver, post, stays
 from jackfield_executors.remote.fingerprint import fingerprint
 from jackfield_testing import Harness
 from jackfield_testing.engines import command_of
@@ -73,6 +73,7 @@ made = partial(engines.made, jackfield_create_executor, "dask")
         ({"adress": "tcp://here:1"}, "did you mean 'address'"),
         ({"cluster": "kubernetes"}, "must be one of local, htcondor"),
         ({"jobs": 0}, "'jobs' must be a whole number from 1 on"),
+        ({"keep": 3}, "'keep' must be true or false"),
         ({"patience": "long"}, "'patience' must be a number of seconds"),
         ({"address": "tcp://here:1", "jobs": 2}, "does not go with"),
     ],
@@ -286,6 +287,115 @@ def test_a_killed_worker_fails_what_it_had_and_no_process_is_left(
             assert driven.values(queued) == list(range(20))
             assert settled(lambda: not any(map(alive, pids)), WAIT_S)
             within_limit(driven, None)
+
+
+@jf.python_app
+def large(size: int) -> bytes:
+    return b"x" * size
+
+
+@jf.python_app
+def longer(data: bytes) -> bytes:
+    return data + b"y"
+
+
+@jf.python_app(executors=["here"])
+def length_here(data: bytes) -> int:
+    return len(data)
+
+
+@jf.python_app(cache=True)
+def cached(size: int) -> bytes:
+    return b"z" * size
+
+
+LARGE = 3_000_000
+
+
+@contextmanager
+def kernel(address: str, tmp_path: Path, **config: Any) -> Iterator[Any]:
+    """Give a kernel on a cluster, and with threads of its own."""
+    far = {"plugin": "dask", "address": address, "patience": WAIT_S}
+    here = {"plugin": "threads", "workers": 1}
+    executors = {"far": far, "here": here}
+    directory = tmp_path / "runs"
+    with jf.load(run_dir=directory, executors=executors, **config) as one:
+        yield one
+
+
+def on_far(app: Any, *args: Any) -> Any:
+    return app.options(executors=["far"])(*args)
+
+
+def test_a_kept_result_is_read_wherever_it_is_wanted(tmp_path: Path) -> None:
+    with (
+        cluster(tmp_path) as (_, _, address),
+        worker(address),
+        kernel(address, tmp_path),
+    ):
+        first = on_far(large, LARGE)
+        chain = first
+        for _ in range(10):
+            chain = on_far(longer, chain)
+        here = length_here(chain)
+        many = [on_far(longer, first) for _ in range(8)]  # on both workers
+        remembered = on_far(cached, LARGE)
+
+        assert chain.result(WAIT_S) == b"x" * LARGE + b"y" * 10
+        assert here.result(WAIT_S) == LARGE + 10
+        assert {len(one.result(WAIT_S)) for one in many} == {LARGE + 1}
+        assert remembered.result(WAIT_S) == b"z" * LARGE
+        late = on_far(large, LARGE)
+    assert late.result() == b"x" * LARGE  # the run has ended, and the agents with it
+
+
+def test_a_killed_worker_takes_what_only_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stays, "HOME_S", 1_000.0)
+    with (
+        cluster(tmp_path) as (_, killed, address),
+        kernel(address, tmp_path, retries=1),
+    ):
+        lost = on_far(large, LARGE)
+        jf.wait_for_current_tasks()
+        kept = lost._result  # to read it would bring it home
+        assert isinstance(kept, stays.Stayed)
+        assert kept.away
+
+        killed.kill()
+        killed.wait()
+
+        for _ in range(2):
+            with pytest.raises(WorkerLostError, match="the result of 'large' is lost"):
+                lost.result(WAIT_S)
+        assert isinstance(lost.exception(WAIT_S), WorkerLostError)
+        with worker(address):
+            others = [on_far(longer, lost), length_here(lost)]
+            for other in others:
+                error = other.exception(WAIT_S)
+                assert isinstance(error, WorkerLostError)
+                assert "only its worker had it: tcp://127.0.0.1" in str(error)
+            assert on_far(longer, b"").result(WAIT_S) == b"y"
+
+
+def test_what_has_come_home_survives_a_killed_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stays, "HOME_S", 0.0)
+    with (
+        cluster(tmp_path) as (_, killed, address),
+        kernel(address, tmp_path, retries=1),
+    ):
+        first = on_far(large, LARGE)
+        jf.wait_for_current_tasks()
+        assert settled(lambda: not first._result.away, WAIT_S)
+
+        killed.kill()
+
+        with worker(address):
+            assert on_far(longer, first).result(WAIT_S) == b"x" * LARGE + b"y"
+        assert first.result() == b"x" * LARGE
 
 
 def test_workers_that_are_all_killed_are_an_error_in_time(tmp_path: Path) -> None:

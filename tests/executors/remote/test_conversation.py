@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from jackfield.abc import Kept
 from jackfield.errors import WorkerDiedError, WorkerLostError
 from jackfield_executors.remote import agent as agents
-from jackfield_executors.remote import driver, post
+from jackfield_executors.remote import driver, post, stays
 from jackfield_executors.remote.agent import Agent
 from jackfield_executors.remote.driver import AgentsExecutor
 from jackfield_testing import Harness
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from jackfield_executors.remote.agent import Answer
     from jackfield_executors.remote.link import Link
     from jackfield_executors.remote.places import Home
+
+
+LARGE = 2_000_000
 
 
 class BadLink:
@@ -153,6 +157,32 @@ def test_each_work_runs_and_counts_once_over_a_bad_link(
         assert link.lost > 10
         link.bad.clear()
     assert sorted(map(int, ran.read_text().split())) == list(range(80))
+
+
+def test_large_results_stay_and_come_home_over_a_bad_link(
+    site: BadSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stays, "HOME_S", 0.2)
+    with driven_by(site, tmp_path) as driven:
+        (link,) = site.links
+        link.bad.set()
+        work = driven.submit(tasks.payload, LARGE)
+        kept = None
+        for _ in range(20):
+            kept = driven.outcome(work)
+            assert isinstance(kept, Kept)
+            if link.lost % 2:
+                assert len(kept.fetch()) == LARGE
+            work = driven.work(tasks.identity, kept)
+            work.kept = (kept,)
+            driven.submit_batch([work])
+
+        assert driven.value(work) == tasks.payload(LARGE)
+        assert link.lost > 10
+        del kept, work
+        driven.forget()
+        assert settled(lambda: not link.agent._shelf._kept, WAIT_S)
+        link.bad.clear()
 
 
 def test_a_cancel_over_a_bad_link_kills(site: BadSite, tmp_path: Path) -> None:

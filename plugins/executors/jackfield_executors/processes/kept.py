@@ -73,16 +73,22 @@ class PackedResult(Kept):
             raise self._error
         return self._value
 
+    def look(self) -> Any:
+        """Return a value of the caller's own; this stays packed.
+
+        For who knows that it is made of built-in types. Its buffers are views.
+
+        Raises:
+            OSError: The segment cannot be mapped.
+        """
+        assert self._packed is not None
+        return serialize.loads(*_opened(self._packed))
+
     def _unpack(self, packed: Packed | Segment) -> None:
-        data: Data
-        buffers: Sequence[Data]
-        if isinstance(packed, Segment):
-            try:
-                data, *buffers = packed.private()
-            except OSError as error:  # it may work another time
-                raise serialize.broken_result(self._task, error) from error
-        else:
-            data, buffers = packed
+        try:
+            data, buffers = _opened(packed)
+        except OSError as error:  # it may work another time
+            raise serialize.broken_result(self._task, error) from error
         try:
             self._value = serialize.loads(data, buffers)
         except KeyboardInterrupt:  # it is meant for the script, which may ask again
@@ -96,12 +102,33 @@ class PackedResult(Kept):
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         """Have a worker that unpickles this get the value."""
+        return self.reduced()
+
+    def reduced(
+        self, *, read_only: bool = False
+    ) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        """Do so; with ``read_only``, arrays of it as they are where they are shared."""
         packed = self._packed
         if packed is None:
             return itself, (self._value,)
         if isinstance(packed, Segment):
             return shared.value_of, (packed.number,)
-        return shared.Nested(*packed).__reduce__()
+        data, buffers = packed
+        if read_only:
+            buffers = [memoryview(one).toreadonly() for one in buffers]
+        return shared.Nested(data, buffers).__reduce__()
+
+
+def _opened(packed: Packed | Segment) -> Packed:
+    """Return a pickle and its buffers, for this process alone if it is a segment.
+
+    Raises:
+        OSError: The segment cannot be mapped.
+    """
+    if not isinstance(packed, Segment):
+        return packed
+    data, *buffers = packed.private()
+    return data, buffers
 
 
 def itself(value: T) -> T:

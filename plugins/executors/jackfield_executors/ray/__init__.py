@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from jackfield.hookspecs import hookimpl
 from jackfield_executors.elastic import Bounds, bounds_of, known_elsewhere
 from jackfield_executors.remote.checking import (
+    FLAG,
     FROM_0,
     FROM_1,
     RESOURCES,
@@ -39,6 +40,7 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
     "cluster_options": {},
     "patience": 60.0,
     "resources": {},
+    "keep": True,
     **OPTIONS,
 }
 
@@ -52,6 +54,7 @@ _TAKES: Final[Mapping[str, Takes]] = {
     "cluster_options": TABLE,
     "patience": SECONDS,
     "resources": RESOURCES,
+    "keep": FLAG,
 }
 
 
@@ -75,6 +78,7 @@ def jackfield_create_executor(
         jobs=site if bounds.elastic else None,
         bounds=bounds,
         resources=checked["resources"],
+        keep=checked["keep"],
         **{name: checked[name] for name in OPTIONS},
     )
 

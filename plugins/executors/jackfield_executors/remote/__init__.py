@@ -3,7 +3,8 @@
 ``fingerprint`` says what a process must have in common with the driver, and ``bundles``
 is what a worker of any engine runs. Where our own pool runs inside the workers,
 ``agent`` is the worker's side, ``link`` what an engine brings, ``post`` the talk with
-one agent, ``book`` which work is where, and ``driver`` the executor. ``host`` holds an
+one agent, ``book`` which work is where, and ``driver`` the executor. ``stays`` and
+``shelf`` are the two sides of large results that stay with an agent. ``host`` holds an
 engine's client in a process of its own, of which ``hosted`` is the program.
 
 Of workers that do not see the driver's disk: ``places`` finds out, ``carrying`` and

@@ -25,19 +25,32 @@ import tempfile
 import threading
 from collections import deque
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from jackfield.abc import ExecutorContext, Kept, Work
+from jackfield.abc import ExecutorContext, Work
 from jackfield.clock import monotonic
-from jackfield.errors import TransferError
-from jackfield_executors.measured import Ran, to_send
+from jackfield.errors import TransferError, WorkerLostError
+from jackfield_executors import measured
+from jackfield_executors.measured import Ran
 from jackfield_executors.processes.executor import ProcessExecutor
+from jackfield_executors.processes.kept import PackedResult
 from jackfield_executors.processes.options import parse_options
 from jackfield_executors.remote.fingerprint import fingerprint
 from jackfield_executors.remote.parcels import Returned, run_parcel
 from jackfield_executors.remote.places import Home, is_seen, told
+from jackfield_executors.remote.shelf import (
+    LARGE,
+    STAYS,
+    Shelf,
+    at_hand,
+    pack_apart,
+    pack_to_send,
+    size_of,
+    to_send,
+)
 from jackfield_executors.remote.shipping import unpack, use
 from jackfield_executors.shares import CORES, NOTHING
 from jackfield_serialize import Packed, pack_error, run_packed
@@ -61,6 +74,9 @@ asked for nothing for a while, because it has to do with results."""
 GATHER_S: Final = 0.002
 """Seconds that an answer waits for more results, if there are more calls to run."""
 
+ANSWER: Final = 64_000_000
+"""Bytes of results in an answer after which the others come with the next one."""
+
 MOST_PRINTED: Final = 1_000_000
 """Characters of what tasks print and log that wait for a question of the driver's. What
 comes beyond that is dropped, and counted."""
@@ -68,6 +84,11 @@ comes beyond that is dropped, and counted."""
 PRINTED: Final = -1
 """In the place of a token: the result is what tasks have printed and logged meanwhile,
 as an outcome ``("printed", [(stream, text or record)])``."""
+
+HOME: Final = -2
+"""In the same place: the result is one that was kept here, which the driver wants, as
+an outcome ``("home", number, [pickle, *buffers])``; ``None`` in the place of the list
+if it is not here."""
 
 END: Final = -1
 """In the place of a call to be cancelled: the pool is to end, and what tasks have
@@ -151,6 +172,8 @@ class Agent:
         self._ready = threading.Condition()
         self._results: deque[Result] = deque()
         self._first = 0  # the number of the first of these
+        self._sizes: dict[int, int] = {}  # of the large ones, by number
+        self._shelf = Shelf()  # under the same lock
         self._order = threading.Lock()
         self._next = 0  # the number of the message that is to be handled next
         self._early: dict[int, bytes] = {}  # messages that have overtaken others
@@ -203,15 +226,29 @@ class Agent:
         functions: dict[int, bytes],
         calls: list[Any],
         cancelled: int | None,
+        wanted: Sequence[int],
+        forgotten: Sequence[int],
     ) -> None:
-        """Keep code and functions, run calls, and stop one. ``_order`` is held."""
+        """Do what a message says; ``_order`` is held.
+
+        Args:
+            code: Modules to keep.
+            functions: Functions to keep, by number.
+            calls: Calls to run.
+            cancelled: The call to stop, ``END``, or ``None``.
+            wanted: Results that are kept here, and are to be sent.
+            forgotten: Results that nobody will name again.
+        """
         assert self._pool is not None
+        if wanted or forgotten:
+            self._look_after_kept(wanted, forgotten)
         if code is not None:
             self._unpack(*code)
         for number, function in functions.items():
             # One object for all its calls: so the pool sends it once, too.
             self._functions[number] = partial(run_timed, function)
         batch = []
+        lacking: list[Work] = []
         for (
             token,
             task,
@@ -223,17 +260,32 @@ class Agent:
             measure,
             call,
             parcel,
+            takes,
+            keep,
         ) in calls:
             timed = self._functions[number]
             files = None
             if parcel:
                 files = parcel, self._place_of(token)
-            args = call, self._code, files
+            taken: dict[int, PackedResult] | None = {}
+            if takes:
+                with self._ready:
+                    taken = self._shelf.find(takes)
+            args = call, self._code, files, taken, keep
             work = Work(task, attempt, name, timed, args, {}, walltime, resources)
             work.measure = measure
             self._works[token] = work
             self._tokens[work] = token
+            if taken is None:  # the driver's book does not let that happen
+                lacking.append(work)
+                continue
+            work.kept = tuple(taken.values())
             batch.append(work)
+        if lacking:
+            reason = "what the task is to get is not on its worker any more"
+            self._report(
+                [(one, WorkerLostError(self._label, reason), None) for one in lacking]
+            )
         try:
             if batch and self._no_code is None:
                 self._pool.submit(batch)
@@ -249,6 +301,15 @@ class Agent:
             if unwanted is not None and self._pool.cancel(unwanted):
                 self._works.pop(cancelled, None)
                 self._tokens.pop(unwanted, None)
+
+    def _look_after_kept(self, wanted: Sequence[int], forgotten: Sequence[int]) -> None:
+        """Send results home that are kept here, and forget some."""
+        with self._ready:
+            for number in wanted:
+                packed = "home", number, self._shelf.parts(number)
+                self._add_result(HOME, 0.0, packed)
+            self._shelf.forget(forgotten)
+            self._ready.notify_all()
 
     def _directory(self) -> Path:
         """Return the agent's own directory; made when it is needed. As ``_handle``."""
@@ -291,6 +352,7 @@ class Agent:
             self._asked = monotonic()
             while self._results and self._first < seen:
                 self._results.popleft()
+                self._sizes.pop(self._first, None)
                 self._first += 1
             self._ready.wait_for(
                 lambda: self._results or self._printed or self._stopped.is_set(),
@@ -302,7 +364,31 @@ class Agent:
                 raise AgentEndedError("this agent has ended")
             if self._printed:
                 self._results.append(self._printed.as_result())
-            return self._next, self._first, list(self._results)
+            results = list(islice(self._results, self._in_an_answer()))
+            return self._next, self._first, results
+
+    def _in_an_answer(self) -> int | None:
+        """Return how many results go with the next answer. ``_ready`` is held."""
+        total = 0
+        for number, size in self._sizes.items():
+            total += size
+            if total > ANSWER:
+                return number - self._first + 1
+        return None
+
+    def _add_result(
+        self,
+        token: int,
+        seconds: float,
+        packed: Packed,
+        ran: Ran | None = None,
+        returned: Returned | None = None,
+    ) -> None:
+        """Keep a result for the next ``take``. ``_ready`` is held."""
+        size = size_of(packed)
+        if size:
+            self._sizes[self._first + len(self._results)] = size
+        self._results.append((token, seconds, packed, ran, returned))
 
     def stop(self) -> None:
         """Kill what runs, and wait until all processes have ended."""
@@ -333,17 +419,29 @@ class Agent:
                 if token is None:
                     continue
                 self._works.pop(token, None)
-                if isinstance(value, Kept):
-                    error, value = _read(value)  # noqa: PLW2901  (an outcome of its own)
-                if error is None:
-                    seconds, packed, returned = value
-                else:
-                    seconds, packed, returned = 0.0, pack_error(error), None
+                seconds, packed, returned = self._outcome(token, error, value)
                 if work.args[2] is not None:
                     shutil.rmtree(work.args[2][1], ignore_errors=True)
-                ran = None if work.ran is None else to_send(work.ran)
-                self._results.append((token, seconds, packed, ran, returned))
+                ran = None if work.ran is None else measured.to_send(work.ran)
+                self._add_result(token, seconds, packed, ran, returned)
             self._ready.notify_all()
+
+    def _outcome(
+        self, token: int, error: BaseException | None, value: Any
+    ) -> tuple[float, Packed, Returned | None]:
+        """Return what the driver is told of a call. ``_ready`` is held."""
+        if error is not None:
+            return 0.0, pack_error(error), None
+        if not isinstance(value, PackedResult):
+            seconds, packed, returned = value
+            return seconds, to_send(packed), returned
+        try:
+            seconds, packed, returned = value.look()
+        except OSError as failure:
+            return 0.0, pack_error(failure), None
+        if packed[0] == LARGE and self._shelf.put(token, value):
+            return seconds, (STAYS, value.size), returned
+        return seconds, to_send(packed), returned
 
     def _add_printed(self, stream: str, data: str | bytes) -> None:
         """Keep what tasks print and log for the next ``take``. On the pool's thread."""
@@ -359,19 +457,13 @@ class Agent:
                 self.stop()
 
 
-def _read(kept: Kept) -> tuple[BaseException | None, Any]:
-    """Read a result that the pool has kept; return what that raises, and the value."""
-    try:
-        return None, kept.fetch()
-    except Exception as error:
-        return error, None
-
-
 def run_timed(
     function: bytes,
     call: bytes,
     code: tuple[str, str],
     files: tuple[bytes, str] | None,
+    taken: Mapping[int, Any],
+    keep: bool,
 ) -> tuple[float, Packed, Returned | None]:
     """Run a call in a process of the pool; return how long it took, too.
 
@@ -380,17 +472,35 @@ def run_timed(
         call: The arguments.
         code: The directory of modules that were shipped, and their digest.
         files: The call's parcel, and the directory to make for it.
+        taken: The kept results that the arguments name; see ``at_hand``.
+        keep: Whether the result may stay with the agent.
     """
     start = perf_counter()
     if code[0]:
         use(*code)
+    if taken:
+        with at_hand(taken):
+            packed, returned = _run(
+                function, call, files, pack_apart if keep else pack_to_send
+            )
+    else:
+        packed, returned = _run(
+            function, call, files, pack_apart if keep else pack_to_send
+        )
+    return perf_counter() - start, packed, returned
+
+
+def _run(
+    function: bytes,
+    call: bytes,
+    files: tuple[bytes, str] | None,
+    pack: Callable[[object], Packed],
+) -> tuple[Packed, Returned | None]:
     if files is None:
-        packed = run_packed(function, call)
-        return perf_counter() - start, packed, None
+        return run_packed(function, call, pack=pack), None
     parcel, directory = files
     Path(directory).mkdir(0o700)
-    packed, returned = run_parcel(function, call, parcel, directory)
-    return perf_counter() - start, packed, returned
+    return run_parcel(function, call, parcel, directory)
 
 
 def enter(home: Home, sees: bool) -> None:

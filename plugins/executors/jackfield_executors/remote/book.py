@@ -14,26 +14,34 @@ one lock, so whoever takes a work out decides a race:
   ``posts`` only, and ``Post.send_calls`` leaves out those that have been taken away
   while they were pickled.
 - *An agent that comes at the end.* ``join`` refuses it after ``end``.
+- *A result that comes home or gets lost* (``stays``) *while a work that gets it is
+  queued.* A work with one that is away waits in a line of the one agent that has it
+  (``Post.own``), and others have theirs sent home. ``arrange`` is called after a result
+  has changed, so either it finds the work, or the work is placed after the change.
 - *Two that lose one agent.* The second one does not find it in ``posts``.
 """
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import math
 import threading
 from collections import OrderedDict
-from itertools import islice
-from typing import TYPE_CHECKING, Final
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Final, cast
 
 from jackfield.clock import monotonic
+from jackfield_executors.remote.stays import stayed_in
 from jackfield_executors.shares import fits, take
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from jackfield.abc import Work
+    from jackfield.errors import WorkerLostError
     from jackfield_executors.remote.post import Post
+    from jackfield_executors.remote.stays import Stayed
 
 AHEAD_S: Final = 0.1
 """Seconds of work that each worker of an agent may have in store."""
@@ -80,6 +88,9 @@ class Book:
         self._workers = 0
         self._free_ones: dict[Post, None] = {}  # with fewer works than workers
         self._queue: OrderedDict[Work, None] = OrderedDict()
+        self._tied: dict[Work, Post | None] = {}  # to agents, as ``_place`` says
+        self._doomed: list[Work] = []  # those without one: what they get is lost
+        self._wanted: list[Stayed] = []  # results that are to be sent home
         self._where: dict[Work, tuple[Post, int]] = {}  # of those with an agent
         self._open: set[Work] = set()
         self._tokens = itertools.count()
@@ -93,9 +104,84 @@ class Book:
             if self._closed:
                 return False
             self._queue.update(dict.fromkeys(batch))
+            for work in batch:
+                if work.kept:
+                    self._place(work)
             self._open.update(batch)
             self._asking += sum(bool(work.resources) for work in batch)
             return True
+
+    def _place(self, work: Work) -> None:
+        """Tie a queued work to the agent that has what it gets. The lock is held."""
+        away = [one for one in stayed_in(work) if one.away]
+        lost = any(one.loss for one in stayed_in(work))
+        if not away and not lost:
+            return
+        del self._queue[work]
+        sizes: dict[Post, int] = {}
+        for one in away:
+            there = cast("Post", one.post)
+            sizes[there] = sizes.get(there, 0) + one.size
+            one.works[work] = None
+        post = None if lost else max(sizes, key=lambda one: sizes[one])
+        self._tied[work] = post
+        if post is None:
+            self._doomed.append(work)
+            return
+        if len(sizes) == 1:  # else once the others' are home
+            post.own[work] = None
+        others = self._free_ones.keys() - {post}
+        busy = len(post.flying) + len(post.own) > post.link.workers
+        # Where another one could begin at once, the result is sent home for it.
+        leave = post.draining or post not in self._there or (busy and others)
+        self._wanted += [one for one in away if leave or one.post is not post]
+
+    def _untie(self, work: Work) -> bool:
+        """Take a work out that is tied; false if it is not. The lock is held."""
+        if work not in self._tied:
+            return False
+        post = self._tied.pop(work)
+        if post is not None:
+            post.own.pop(work, None)
+        for one in stayed_in(work):
+            one.works.pop(work, None)
+        return True
+
+    def arrange(
+        self, changed: Iterable[Stayed] = ()
+    ) -> tuple[list[tuple[Work, WorkerLostError]], list[Stayed], bool]:
+        """Place works anew whose results have come home or are lost.
+
+        Returns:
+            Works that can never run, with the reason; results that are to be sent home;
+            and whether there is something new that any agent may run.
+        """
+        failed: list[tuple[Work, WorkerLostError]] = []
+        free = False
+        with self._lock:
+            works = {*self._doomed, *(work for one in changed for work in one.works)}
+            self._doomed = []
+            for work in sorted(works, key=lambda work: work.id, reverse=True):
+                if not self._untie(work):
+                    continue
+                losses = [loss for one in stayed_in(work) if (loss := one.loss)]
+                if losses:
+                    failed.append((work, losses[0]))
+                    continue
+                self._queue[work] = None
+                self._queue.move_to_end(work, last=False)
+                self._place(work)
+                free |= work in self._queue
+            wanted, self._wanted = self._wanted, []
+        return failed, wanted, free
+
+    def take_wanted(self) -> list[Stayed]:
+        """Return results that are to be sent home, once."""
+        if not self._wanted:
+            return []
+        with self._lock:
+            wanted, self._wanted = self._wanted, []
+        return wanted
 
     def join(self, post: Post) -> bool:
         """Take an agent in; false if it comes after the end."""
@@ -116,7 +202,7 @@ class Book:
                 return taken
             workers = post.link.workers
             # Leave others theirs.
-            share = len(self._queue) * workers // self._workers + 1
+            share = len(self._queue) * workers // self._workers + 1 + len(post.own)
             free = self._free(post) if self._asking else None
             while len(taken) < share:
                 work = self._first_for(post, free)
@@ -128,7 +214,8 @@ class Book:
                     break
                 if len(post.flying) >= MOST * workers:
                     break
-                del self._queue[work]
+                if not self._tied or not self._untie(work):
+                    del self._queue[work]
                 token = next(self._tokens)
                 post.flying[token] = work, cost
                 post.load += cost
@@ -138,7 +225,16 @@ class Book:
                     take(free, post.shares.demand(work.resources))
             if len(post.flying) >= workers:
                 self._free_ones.pop(post, None)
+            elif self._tied and not self._queue:
+                self._ask_for_tied(post)
         return taken
+
+    def _ask_for_tied(self, post: Post) -> None:
+        """Have results sent home for works that an idle agent could run. As above."""
+        for work, other in islice(self._tied.items(), post.link.workers):
+            full = other is not None and len(other.flying) >= other.link.workers
+            if full and other is not post:
+                self._wanted += [one for one in stayed_in(work) if one.away]
 
     def hungry(self) -> Iterator[Post]:
         """Give the agents that should be sent works, until no work waits.
@@ -156,9 +252,10 @@ class Book:
             else:
                 posts.sort(key=lambda one: len(one.flying) / one.link.workers)
         for post in posts:
-            if not self._queue:
+            if self._queue or post.own:
+                yield post
+            elif not self._tied:
                 return
-            yield post
 
     def _free(self, post: Post) -> dict[str, float]:
         """Return what an agent has left of what works ask for. The lock is held.
@@ -179,11 +276,14 @@ class Book:
             post: The agent; it has the time for the work.
             free: What it has left of what works ask for, if that matters.
         """
+        queue: Iterable[Work] = self._queue
+        if post.own:  # in the order in which they came
+            queue = heapq.merge(post.own, self._queue, key=lambda work: work.id)
         if post.link.ends == math.inf and free is None:
-            return next(iter(self._queue), None)
+            return next(iter(queue), None)
         left = post.link.ends - monotonic()
         kept = False
-        for work in islice(self._queue, LOOKED_AT):
+        for work in islice(queue, LOOKED_AT):
             # What takes longer than a job lasts can only be tried at its beginning.
             if min(self._needs(work), NEARLY_ALL * post.lasts) > left:
                 continue
@@ -213,7 +313,7 @@ class Book:
         What was kept free there may be needed no more, and nothing tells them so.
         """
         with self._lock:
-            if not self._asking or not self._queue:
+            if not self._asking or not (self._queue or self._tied):
                 return []
             return [post for post in self.posts if not post.flying]
 
@@ -251,10 +351,15 @@ class Book:
             return bool(self._queue) and not post.flying and not self._first_for(post)
 
     def drain(self, post: Post) -> bool:
-        """Give an agent nothing more; return whether it has nothing left."""
+        """Give an agent nothing more; return whether it has nothing left.
+
+        That is, no work, and no result that only it has.
+        """
         with self._lock:
             post.draining = True
-            return not post.flying
+            if post.flying:
+                return False
+        return not post.stays.away()
 
     def to_do(self) -> tuple[int, int, int, float]:
         """Return how many works wait, how many are open, and what they will take.
@@ -264,8 +369,9 @@ class Book:
         ones stand for the rest.
         """
         with self._lock:
-            queued, unfinished = len(self._queue), len(self._open)
-            some = [*islice(self._queue, LOOKED_AT), *self._where]
+            queued, unfinished = len(self._queue) + len(self._tied), len(self._open)
+            waiting = chain(self._queue, self._tied)
+            some = [*islice(waiting, LOOKED_AT), *self._where]
             costs = [self._expected.get(work.name) for work in some]
         seconds = sum(cost for cost in costs if cost is not None)
         more = unfinished / len(costs) if costs else 1.0
@@ -287,6 +393,7 @@ class Book:
                 if work is not None:
                     self._queue[work] = None
                     self._queue.move_to_end(work, last=False)
+                    self._place(work)
 
     def _has_enough(self, post: Post) -> bool:
         """Whether an agent's store is half full; else each answer brings a message."""
@@ -329,7 +436,7 @@ class Book:
                 self._withdraw(*found)
             elif work in self._queue:
                 del self._queue[work]
-            else:
+            elif not self._untie(work):
                 return False
             self._close_off([work])
             return found or True
@@ -374,9 +481,10 @@ class Book:
         """Take no more works; with ``drop``, forget those that wait."""
         with self._lock:
             self._closed = True
-            dropped = list(self._queue) if drop else []
+            dropped = [*self._queue, *self._tied] if drop else []
             for work in dropped:
-                del self._queue[work]
+                if not self._untie(work):
+                    del self._queue[work]
             self._close_off(dropped)
 
     def end(self) -> list[Post] | None:
@@ -392,6 +500,8 @@ class Book:
                 post.flying.clear()
             self._where.clear()
             self._queue.clear()
+            for work in list(self._tied):
+                self._untie(work)
             self._open.clear()
             self.idle.set()
             return posts

@@ -27,6 +27,7 @@ def text(wanted: str) -> Takes:
 TABLE: Final[Takes] = lambda value: isinstance(value, Mapping), "a table"
 SECONDS: Final[Takes] = _is_time, "a number of seconds from 0 on"
 RESOURCES: Final[Takes] = are_amounts, AMOUNTS
+FLAG: Final[Takes] = lambda value: isinstance(value, bool), "true or false"
 FROM_0: Final[Takes] = (
     lambda value: type(value) is int and value >= 0,
     "a whole number from 0 on",

@@ -29,7 +29,7 @@ from jackfield.events import Load
 from jackfield_executors.elastic import Bounds, Idle
 from jackfield_executors.measured import received
 from jackfield_executors.patience import Patience
-from jackfield_executors.remote.agent import PRINTED
+from jackfield_executors.remote.agent import HOME, PRINTED
 from jackfield_executors.remote.book import Book
 from jackfield_executors.remote.carrying import land
 from jackfield_executors.remote.crew import Crew
@@ -37,6 +37,8 @@ from jackfield_executors.remote.fingerprint import fingerprint
 from jackfield_executors.remote.functions import Functions
 from jackfield_executors.remote.places import understood
 from jackfield_executors.remote.post import Post
+from jackfield_executors.remote.shelf import STAYS
+from jackfield_executors.remote.stays import Stayed
 from jackfield_executors.remote.travel import Travel
 from jackfield_executors.shares import CORES, NOTHING, Shares
 from jackfield_executors.threads import join_within
@@ -80,6 +82,7 @@ class AgentsExecutor(Executor):
         jobs: What begins and ends the jobs in which agents run, if that is done here.
         bounds: Between how many of them there may be.
         resources: What each agent has of what works ask for, beyond its cores.
+        keep: Whether large results stay with their agents for a while.
         disks: What ``disk_options.OPTIONS`` has: what is done for workers that do not
             see the driver's files.
     """
@@ -93,10 +96,12 @@ class AgentsExecutor(Executor):
         jobs: Jobs | None = None,
         bounds: Bounds | None = None,
         resources: Mapping[str, float] = NOTHING,
+        keep: bool = True,
         **disks: Any,
     ) -> None:
         self._travel = Travel(label, disks)
         self._resources = resources
+        self._keep = keep
         self._large_since: float | None = None
         self._label = label
         self._site = site
@@ -104,6 +109,7 @@ class AgentsExecutor(Executor):
         self._book = Book()
         self._lock = threading.Lock()  # guards the list of threads
         self._threads: list[threading.Thread] = []
+        self._served = threading.local()  # of a thread that receives: ``post``
         self._functions = Functions()
         self._jobs = jobs
         self.capabilities: Capabilities = self._can(self._travel.shared)
@@ -274,6 +280,8 @@ class AgentsExecutor(Executor):
             elif health.state == "lost":
                 self._give_up(ExecutorLostError(self._label, health.reason))
             self._fail_too_large()
+            for post in self._book.posts:
+                post.tend()
             for post in self._book.idle_posts():
                 self._feed(post)
 
@@ -356,6 +364,7 @@ class AgentsExecutor(Executor):
             return
         self._hear_out([post])
         _stop(post.link)
+        self._arrange(post.stays.lose(f"{post.link.name} was to go"))
         self._changed()
 
     def _give_up(self, error: ExecutorError) -> None:
@@ -375,7 +384,9 @@ class AgentsExecutor(Executor):
         why = "the time of its job is over" if late else one_line(cause)
         reason = f"its worker {post.link.name} is lost: {why}"
         errors = [WorkerLostError(self._label, reason, expected) for _ in works]
+        lost = post.stays.lose(f"{post.link.name} is gone: {why}")
         self._deliver([(w, e, None) for w, e in zip(works, errors, strict=True)])
+        self._arrange(lost)
 
     # -- what the kernel calls
 
@@ -393,11 +404,26 @@ class AgentsExecutor(Executor):
             # before it looks into the book: one of the two sees both.
             if not self._crew.wanted:
                 self._changed()
+        if any([work.kept for work in batch]):  # noqa: C419  (a list is faster)
+            self._arrange()
+        self._feed_hungry()
+
+    def _feed_hungry(self) -> None:
+        """Send works to agents that have too few."""
         for post in self._book.hungry():
             if post.sees:
                 self._feed(post)
             else:  # files are to be read, and this thread has other things to do
                 self._travel.later(self._feed, post)
+
+    def _arrange(self, changed: Sequence[Stayed] = ()) -> None:
+        """See to works that wait for results which have come home or are lost."""
+        failed, wanted, free = self._book.arrange(changed)
+        for one in wanted:
+            one.want()
+        self._deliver([(work, error, None) for work, error in failed])
+        if free:
+            self._feed_hungry()
 
     def cancel(self, work: Work) -> bool:
         """Drop a work, or have the process that runs it killed."""
@@ -417,13 +443,15 @@ class AgentsExecutor(Executor):
             with post.sending:
                 works = self._book.assign(post)
                 if not works:
-                    return
+                    break
                 try:
                     failed = self._send(post, works)
                 except Exception as error:
                     lost = [w for t, w in works if self._book.settle(post, t)]
                     failed = [(work, self._unsent(error), None) for work in lost]
             self._deliver(failed)
+        for one in self._book.take_wanted():
+            one.want()
 
     def _send(self, post: Post, works: Sequence[tuple[int, Work]]) -> list[Outcome]:
         """Send works to an agent; return those that cannot be sent, as outcomes."""
@@ -431,6 +459,7 @@ class AgentsExecutor(Executor):
         calls = []
         failed: list[Outcome] = []
         size = 0
+        keep = self._keep and not post.soon_over
         code = self._travel.code(post)
         for index, (token, work) in enumerate(works):
             if size > BYTES:
@@ -438,7 +467,7 @@ class AgentsExecutor(Executor):
                 break
             try:
                 number, function = self._functions.dump(work)
-                call, parcel = self._travel.pack(post, token, work)
+                call, parcel, takes = self._travel.pack(post, token, work)
             except BaseException as error:
                 if self._book.settle(post, token) is not None:
                     failed.append((work, self._unsent(error), None))
@@ -448,7 +477,8 @@ class AgentsExecutor(Executor):
                 functions[number] = function
             about = (token, work.id, work.attempt, work.name, number)
             asks = dict(work.resources)
-            calls.append((*about, work.walltime, asks, work.measure, call, parcel))
+            with_it = call, parcel, takes, keep
+            calls.append((*about, work.walltime, asks, work.measure, *with_it))
             if parcel:
                 size += len(parcel)
                 self._book.weigh(post, token, len(parcel) / SLOW)
@@ -465,8 +495,13 @@ class AgentsExecutor(Executor):
     # -- results
 
     def _serve(self, post: Post) -> None:
-        """Wait for an agent's results until it is gone, or the executor has ended."""
-        while not self._book.ended.is_set():
+        """Wait for an agent's results until it is gone, or the executor has ended.
+
+        Or until another thread does this in the place of this one.
+        """
+        self._served.post = post
+        me = post.receiver = threading.current_thread()
+        while not self._book.ended.is_set() and post.receiver is me:
             try:
                 results = post.receive(self._book.ended)
             except BaseException as error:
@@ -476,28 +511,60 @@ class AgentsExecutor(Executor):
             self._land(post, results)
             del results  # or it would live on until the next one comes
 
+    def _stand_in(self) -> None:
+        """Have another thread receive, if this one does, and is about to wait.
+
+        Within a report the kernel may read a result that is on its way to this thread.
+        """
+        post = getattr(self._served, "post", None)
+        if post is not None and post.receiver is threading.current_thread():
+            post.receiver = None  # the other one may begin later than this one goes on
+            try:
+                self._start_thread(self._serve, post.link.name, post)
+            except BaseException:  # no thread can be had
+                post.receiver = threading.current_thread()
+                raise
+
     def _land(self, post: Post, results: Sequence[Result]) -> None:
         """Send an agent the next works, and report what has ended there."""
-        landed = []
+        landed: list[tuple[Work, Any]] = []
+        come: list[Stayed] = []
         for token, seconds, packed, ran, returned in results:
             if token == PRINTED:
                 self._hear(post, *packed)
                 continue
+            if token == HOME:
+                come += post.stays.arrive(*packed[1:])
+                continue
             kept = post.packed.pop(token, None)
             work = self._book.settle(post, token, seconds)
+            value: Any = packed
+            if packed[0] == STAYS:
+                value = self._stayed(post, token, work, packed[1])
             if work is not None:
                 if ran is not None:
                     place = received(ran)
                     worker = f"{place.worker}@{post.link.name}"
                     work.ran = place._replace(worker=worker)
                 if kept is None:
-                    landed.append((work, packed))
+                    landed.append((work, value))
                 else:
                     self._travel.later(self._land_files, work, packed, kept, returned)
+        if come:
+            self._arrange(come)
+            del come
+            post.tend()
         self._feed(post)
         for other in self._book.idle_posts():
             self._feed(other)
-        self._deliver([(w, *load_outcome(w.name, packed)) for w, packed in landed])
+        self._deliver([_loaded(work, value) for work, value in landed])
+
+    def _stayed(self, post: Post, token: int, work: Work | None, size: int) -> Stayed:
+        """Return what stands for a result that has stayed with its agent."""
+        name = "" if work is None else work.name
+        stayed = Stayed(self._label, name, token, size, post, self._stand_in)
+        post.stays.add(stayed)
+        return stayed
 
     def _land_files(self, work: Work, packed: Any, kept: Any, returned: Any) -> None:
         """Put a work's files in their places, then report it."""
@@ -542,12 +609,16 @@ class AgentsExecutor(Executor):
             self._end(grace)
 
     def _end(self, grace: float | None) -> None:
-        if self._book.idle.wait(grace):
+        idle = self._book.idle.wait(grace)
+        self._bring_home(None if grace is None else END_S)
+        if idle:
             self._hear_out(self._book.posts)
         posts = self._book.end()
         self._look_at_jobs.set()  # its thread sees that this is the end
         if posts is None:
             return
+        for post in posts:
+            post.stays.lose("the executor has been shut down")
         stops = [threading.Thread(target=_stop, args=(p.link,)) for p in posts]
         for thread in stops:
             thread.daemon = True
@@ -559,6 +630,15 @@ class AgentsExecutor(Executor):
         self._travel.close()
         sweep()  # what agents have left that were killed on this machine
 
+    def _bring_home(self, limit: float | None) -> None:
+        """Have what only agents have sent home: a script may read it after the end."""
+        deadline = math.inf if limit is None else monotonic() + limit
+        for post in self._book.posts:
+            stays = post.stays.away()
+            post.want(stays)
+            for one in stays:
+                one.wait(None if limit is None else max(0.0, deadline - monotonic()))
+
     def _hear_out(self, posts: Sequence[Post]) -> None:
         """End pools, and wait a moment for the last that tasks have printed there."""
         deadline = monotonic() + LAST_WORDS_S
@@ -566,6 +646,13 @@ class AgentsExecutor(Executor):
             post.send_end()
         for post in posts:
             post.silent.wait(max(0.0, deadline - monotonic()))
+
+
+def _loaded(work: Work, value: Any) -> Outcome:
+    """Return what is reported: a result that has stayed, or what has come."""
+    if isinstance(value, Stayed):
+        return work, None, value
+    return work, *load_outcome(work.name, value)
 
 
 def _stop(link: Link) -> None:

@@ -83,7 +83,18 @@ def pickling_files(reduce: Callable[[File], tuple[Any, ...] | None]) -> Iterator
         _thread.reduce = outer
 
 
+def note_files() -> None:
+    """Have ``met_file`` tell from now on, for this thread."""
+    _thread.met = False
+
+
+def met_file() -> bool:
+    """Whether this thread has pickled a file since ``note_files``."""
+    return bool(_thread.met)
+
+
 def _reduce_file(file: File) -> Any:
+    _thread.met = True
     reduce = getattr(_thread, "reduce", None)
     return (reduce and reduce(file)) or file.__reduce_ex__(5)
 

@@ -41,16 +41,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.clock import monotonic
 from jackfield_executors.remote.agent import ALIVE, END, LEASE_S, AgentEndedError
+from jackfield_executors.remote.stays import SOON_S, Stays
 from jackfield_executors.shares import Shares
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from jackfield.abc import Work
     from jackfield_executors.remote.agent import Result
     from jackfield_executors.remote.carrying import Packed
     from jackfield_executors.remote.link import Link
     from jackfield_executors.remote.shipping import Code
+    from jackfield_executors.remote.stays import Stayed
 
 log: logging.Logger = logging.getLogger("jackfield.executors.remote")
 
@@ -91,6 +93,10 @@ class Post:
         code: Digest of the modules that it was sent.
         packed: What is kept of calls that have files, by token.
         silent: Set when the agent has said its last words.
+        stays: The results that it keeps.
+        own: Works that wait for it, because only it has what they get. In order;
+            changed under the executor's lock.
+        receiver: The thread that receives.
         load: Seconds that its works are expected to take together.
         sending: Held while works are taken and sent, so that functions arrive before
             the calls that need them.
@@ -107,6 +113,9 @@ class Post:
     code: str = ""
     packed: dict[int, Packed] = field(default_factory=dict)
     silent: threading.Event = field(default_factory=threading.Event)
+    stays: Stays = field(default_factory=Stays)
+    own: dict[Work, None] = field(default_factory=dict)
+    receiver: threading.Thread | None = None
     load: float = 0.0
     sending: threading.Lock = field(default_factory=threading.Lock)
     # Guards the two below. No code of users runs under it, nor anything that waits.
@@ -120,6 +129,11 @@ class Post:
     # it, and each may overwrite the other's: both are right.
     _asked: float = field(default_factory=monotonic)
 
+    @property
+    def soon_over(self) -> bool:
+        """Whether the agent is to go, or the time of its job is nearly over."""
+        return self.draining or self.link.ends - monotonic() < SOON_S
+
     def send_calls(
         self, functions: dict[int, bytes], calls: list[Any], code: Code | None = None
     ) -> None:
@@ -127,22 +141,49 @@ class Post:
         with self._lock:
             calls = [call for call in calls if call[0] in self.flying]
             if functions or calls or code:
-                self._send((code, functions, calls, None))
+                self._send(code, functions, calls)
 
     def send_cancel(self, token: int) -> None:
         """Have a call stopped, whose work is in ``flying`` no more."""
         with self._lock:
-            self._send((None, {}, [], token))
+            self._send(cancelled=token)
 
     def send_end(self) -> None:
         """Have the agent end its pool, and say its last words."""
         with self._lock:
-            self._send((None, {}, [], END))
+            self._send(cancelled=END)
 
-    def _send(self, message: Any) -> None:
-        """Number a message, and send it. The lock is held."""
-        number, data = next(self._numbers), pickle.dumps(message, 5)
-        self._put(number, data)
+    def want(self, stays: Sequence[Stayed]) -> None:
+        """Have results sent home, unless they are on their way."""
+        numbers = self.stays.ask(stays)
+        if numbers:
+            with self._lock:
+                self._send(wanted=numbers)
+
+    def tend(self) -> None:
+        """Have results sent home that should be, and tell which to forget."""
+        self.want(self.stays.due(hurry=self.soon_over))
+        if self.stays.gone:
+            with self._lock:
+                self._send()
+
+    def _send(
+        self,
+        code: Code | None = None,
+        functions: Mapping[int, bytes] | None = None,
+        calls: Sequence[Any] = (),
+        cancelled: int | None = None,
+        wanted: Sequence[int] = (),
+    ) -> None:
+        """Number a message, and send it. The lock is held.
+
+        A result that is to be forgotten is named by no later call: a call that is in
+        ``flying`` holds what it names.
+        """
+        gone = self.stays.gone
+        forgotten = [gone.popleft() for _ in range(len(gone))] if gone else ()
+        message = code, functions or {}, calls, cancelled, wanted, forgotten
+        self._put(next(self._numbers), pickle.dumps(message, 5))
 
     def _put(self, number: int, data: bytes) -> None:
         """Send a message, and note when to send it again."""

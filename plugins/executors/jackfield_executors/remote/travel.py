@@ -27,6 +27,7 @@ from jackfield_executors.remote.carrying import (
 )
 from jackfield_executors.remote.disk_options import OPTIONS
 from jackfield_executors.remote.shipping import Shipment
+from jackfield_executors.remote.stays import Call
 from jackfield_executors.shares import parse_size
 from jackfield_serialize import dump_call
 from jackfield_system.local_names import safe_name
@@ -113,12 +114,23 @@ class Travel:
         post.code = code[0]
         return code
 
-    def pack(self, post: Post, token: int, work: Work) -> tuple[bytes, bytes]:
+    def pack(
+        self, post: Post, token: int, work: Work
+    ) -> tuple[bytes, bytes, Sequence[int]]:
         """Return a call and its files, as an agent gets them.
+
+        The numbers are those of the agent's kept results that the call names.
 
         Raises:
             Exception: An argument cannot be pickled, or a file cannot be sent.
         """
+        if post.sees and not work.kept:
+            args, kwargs = work.args, work.kwargs
+            return dump_call(work.name, work.function, args, kwargs), b"", ()
+        with Call(post) as going:
+            return *self._pack(post, token, work), going.takes
+
+    def _pack(self, post: Post, token: int, work: Work) -> tuple[bytes, bytes]:
         if post.sees:
             return dump_call(work.name, work.function, work.args, work.kwargs), b""
         packed = pack(work, self._limit)
