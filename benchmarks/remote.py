@@ -286,7 +286,7 @@ def compare_chains(options: Any) -> None:
     with tempfile.TemporaryDirectory() as directory, dask_cluster() as client:
         address = client.cluster.scheduler_address
         tables = {
-            "dask": {"plugin": "dask", "address": address},
+            "dask": {"plugin": "dask", "address": address, "keep": True},
             "processes": {"plugin": "processes", "workers": WORKERS},
         }
         for _ in range(options.rounds):

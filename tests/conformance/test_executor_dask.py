@@ -72,7 +72,8 @@ def _clusters() -> Iterator[None]:
 
 
 def executor_on(started: Any, patience: float = WAIT_S) -> Executor:
-    options = {"address": started.scheduler_address, "patience": patience}
+    address = started.scheduler_address
+    options = {"address": address, "patience": patience, "keep": True}
     executor = jackfield_create_executor("dask", "far", options)
     assert executor is not None
     return executor

@@ -88,7 +88,7 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
     "init": 0,
     "patience": 60.0,
     "resources": {},
-    "keep": True,
+    "keep": False,
     **OPTIONS,
 }
 

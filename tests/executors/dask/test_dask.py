@@ -315,7 +315,7 @@ LARGE = 3_000_000
 @contextmanager
 def kernel(address: str, tmp_path: Path, **config: Any) -> Iterator[Any]:
     """Give a kernel on a cluster, and with threads of its own."""
-    far = {"plugin": "dask", "address": address, "patience": WAIT_S}
+    far = {"plugin": "dask", "address": address, "patience": WAIT_S, "keep": True}
     here = {"plugin": "threads", "workers": 1}
     executors = {"far": far, "here": here}
     directory = tmp_path / "runs"

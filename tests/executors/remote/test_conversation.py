@@ -137,7 +137,9 @@ def note(line: tuple[Path, int]) -> None:
 
 
 def driven_by(site: BadSite, tmp_path: Path) -> Harness:
-    executor = AgentsExecutor("far", site, patience=60.0, shared_filesystem=True)
+    executor = AgentsExecutor(
+        "far", site, patience=60.0, keep=True, shared_filesystem=True
+    )
     return Harness(executor, tmp_path, "far").start()
 
 

@@ -40,7 +40,7 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
     "cluster_options": {},
     "patience": 60.0,
     "resources": {},
-    "keep": True,
+    "keep": False,
     **OPTIONS,
 }
 

@@ -96,7 +96,7 @@ class AgentsExecutor(Executor):
         jobs: Jobs | None = None,
         bounds: Bounds | None = None,
         resources: Mapping[str, float] = NOTHING,
-        keep: bool = True,
+        keep: bool = False,
         **disks: Any,
     ) -> None:
         self._travel = Travel(label, disks)
