@@ -33,7 +33,7 @@ with zipfile.ZipFile(data, "w") as archive:
 
 if __name__ == "__main__":
     agent = Agent("far", fingerprint(), 1, (None, [], "", "no", {}))
-    agent.put(0, pickle.dumps((("digest", data.getvalue()), {}, [], None)))
+    agent.put(0, pickle.dumps((("digest", data.getvalue()), {}, [], None, (), ())))
     print("there", flush=True)
     sys.stdin.read()
     agent.stop()
