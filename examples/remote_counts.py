@@ -222,13 +222,19 @@ class Watch:
 
 def main() -> None:
     options = read_options()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by the way of all errors
+    came: list[int] = []
+
+    def terminate(number: int, _: object) -> None:
+        came.append(number)
+        raise KeyboardInterrupt  # by the way of all errors, as Ctrl-C
+
+    signal.signal(signal.SIGTERM, terminate)
     scratch = Path(tempfile.mkdtemp(prefix="remote-counts-"))
     try:
         right = count_remotely(options, scratch)
     except KeyboardInterrupt:
         print("remote_counts: interrupted", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(128 + (came or [signal.SIGINT])[0])
     except (jf.JackfieldError, remote_sites.ServerError) as error:
         sys.exit(f"remote_counts: {error}")
     finally:
