@@ -49,7 +49,7 @@ LONG: Final = Path(__file__).with_name("long_tests.txt")
 ``make test ARGS=--note-long`` writes it anew.
 """
 
-QUICK_S: Final = 100.0
+QUICK_S: Final = 50.0
 """Seconds that all tests together may take which are not noted as long.
 
 The processes that share them and the import of the tests make it under a minute on two

@@ -92,7 +92,7 @@ def test_without_other_processes_a_hang_fails_by_its_name_too(suite: Path) -> No
 
 def test_a_quick_run_leaves_out_what_has_been_noted_as_long(suite: Path) -> None:
     conftest = suite / "conftest.py"
-    conftest.write_text(conftest.read_text().replace("= 100.0", "= 1.0"))
+    conftest.write_text(conftest.read_text().replace("= 50.0", "= 1.0"))
     (suite / "test_trouble.py").write_text(
         "import time\n"
         "def test_long():\n    time.sleep(1)\n"
