@@ -174,6 +174,6 @@ def test_a_module_may_have_a_class_of_its_own(
         "sys.modules[__name__].__class__ = Lazy\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    import lazy_one  # type: ignore[import-not-found]
+    import lazy_one  # type: ignore[import-not-found]  # just written
 
     assert loads(dumps([lazy_one]))[0] is lazy_one

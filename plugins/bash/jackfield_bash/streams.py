@@ -54,7 +54,8 @@ def opened(name: str, spec: Any, app: str) -> Iterator[Any]:
     path, mode = spec if isinstance(spec, tuple) else (spec, "a")
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        # Devices may be links, as /dev/stdout is; nobody else can put any there.
+        # A link is refused, because another user may have put it there. In /dev only
+        # the administrator can, and /dev/stdout is one.
         device = os.fspath(path).startswith("/dev/")
         opener = None if device else open_no_link
         stream = open(path, mode, opener=opener)  # noqa: SIM115  (closed below)

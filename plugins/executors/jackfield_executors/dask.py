@@ -379,8 +379,8 @@ class DaskSite:
             # disk. What somebody has set is left as it is.
             again = {"distributed": {"deploy": {"lost-worker-timeout": AGAIN}}}
             config.update_defaults(again)
-            # For its workers Dask would limit the threads of numerical libraries by
-            # variables of this process, which keep these values. Agents set their own.
+            # Dask limits the threads of numerical libraries in its workers by variables
+            # that it sets in this process, too, and leaves there. Agents set their own.
             with config.set({"distributed.nanny.pre-spawn-environ": {}}):
                 try:
                     return LocalCluster(**local)  # type: ignore[no-untyped-call]  # as above

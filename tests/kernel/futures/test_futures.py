@@ -1087,4 +1087,4 @@ def test_an_attribute_of_a_function_is_the_apps_too() -> None:
 
     measured.result = "kept"  # type: ignore[attr-defined]  # as anybody may
 
-    assert jf.python_app(measured).result == "kept"  # type: ignore[attr-defined]
+    assert jf.python_app(measured).result == "kept"  # type: ignore[attr-defined]  # as above

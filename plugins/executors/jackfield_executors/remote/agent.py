@@ -247,7 +247,26 @@ class Agent:
         for number, function in functions.items():
             # One object for all its calls: so the pool sends it once, too.
             self._functions[number] = partial(run_timed, function)
-        batch = []
+        batch = self._works_of(calls)
+        try:
+            if batch and self._no_code is None:
+                self._pool.submit(batch)
+        except Exception as error:
+            self._report([(work, error, None) for work in batch])
+        if self._no_code is not None:
+            self._report([(work, self._no_code, None) for work in batch])
+        if cancelled == END:
+            name = f"jackfield-{self._label}-end"
+            threading.Thread(target=self._end_pool, name=name, daemon=True).start()
+        elif cancelled is not None:
+            unwanted = self._works.get(cancelled)
+            if unwanted is not None and self._pool.cancel(unwanted):
+                self._works.pop(cancelled, None)
+                self._tokens.pop(unwanted, None)
+
+    def _works_of(self, calls: Sequence[Any]) -> list[Work]:
+        """Make works of calls; report those that cannot run. ``_order`` is held."""
+        batch: list[Work] = []
         lacking: list[Work] = []
         for (
             token,
@@ -286,21 +305,7 @@ class Agent:
             self._report(
                 [(one, WorkerLostError(self._label, reason), None) for one in lacking]
             )
-        try:
-            if batch and self._no_code is None:
-                self._pool.submit(batch)
-        except Exception as error:
-            self._report([(work, error, None) for work in batch])
-        if self._no_code is not None:
-            self._report([(work, self._no_code, None) for work in batch])
-        if cancelled == END:
-            name = f"jackfield-{self._label}-end"
-            threading.Thread(target=self._end_pool, name=name, daemon=True).start()
-        elif cancelled is not None:
-            unwanted = self._works.get(cancelled)
-            if unwanted is not None and self._pool.cancel(unwanted):
-                self._works.pop(cancelled, None)
-                self._tokens.pop(unwanted, None)
+        return batch
 
     def _look_after_kept(self, wanted: Sequence[int], forgotten: Sequence[int]) -> None:
         """Send results home that are kept here, and forget some."""

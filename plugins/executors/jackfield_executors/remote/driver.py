@@ -181,10 +181,10 @@ class AgentsExecutor(Executor):
             reason = f"its cluster cannot be used: {one_line(error)}"
             raise ExecutorError(self._label, reason) from error
         if self._travel.shared is None:
-            # Nobody has said whether workers see the script's disk. Each agent has
-            # looked; if there is none yet, workers are taken to see it. A file that is
-            # staged on this machine by that travels with its call all the same, to an
-            # agent that comes later and does not see it.
+            # Nobody has said whether workers see the script's disk, so each agent has
+            # looked. While there is no agent, workers are taken to see it, and files
+            # are staged on this machine. If an agent comes that does not see them, they
+            # travel with the calls that it gets.
             self.capabilities = self._can(all(p.sees for p in self._book.posts))
         else:
             self.capabilities = self._can(self._travel.shared)

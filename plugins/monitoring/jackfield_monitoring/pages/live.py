@@ -124,7 +124,8 @@ class History:
         with self._lock:
             version = name, self.version()
             known = self._made.get(kind)
-            # What a run has taken so far changes without anything being written.
+            # The overview tells how long a run has taken so far, which changes though
+            # nothing is written.
             if known is not None and known[0] == version and kind != "overview":
                 return known[1]
             made = make()
