@@ -83,6 +83,8 @@ def _clusters() -> Iterator[None]:
 
 
 def adapted(workers: int, use: str = "all tests", patience: float = WAIT_S) -> Executor:
+    """Adapt an executor of a cluster, once it has its workers: one may be new."""
+    client(workers, use).wait_for_workers(workers, timeout=WAIT_S)
     engine = client(workers, use).get_executor()
     return AdaptedExecutor(Options("far", engine, patience=patience))
 

@@ -90,10 +90,28 @@ class ExecutorCase(ABC):
         with Harness(cls().make_executor(2), run_dir) as harness:
             harness.start()
             # Workers that start on first use start here, not in somebody's test.
+            assert settled(lambda: harness.executor.workers >= 1, WAIT_S), "no worker"
+            harness.workers_at_first = harness.executor.workers
             harness.wait(
-                harness.submit_each(tasks.now, range(harness.executor.workers))
+                harness.submit_each(tasks.now, range(harness.workers_at_first))
             )
             yield harness
+
+    @pytest.fixture(autouse=True)
+    def _all_workers(self, request: pytest.FixtureRequest) -> None:
+        """Wait until the shared executor has all its workers.
+
+        A test before this one may have killed a worker of a cluster that both executors
+        use. The cluster starts another one, and until then the shared executor says, as
+        it should, that it has fewer workers.
+        """
+        if "shared" not in request.fixturenames:
+            return
+        harness: Harness = request.getfixturevalue("shared")
+        executor, all_of_them = harness.executor, harness.workers_at_first
+        assert settled(lambda: executor.workers >= all_of_them, WAIT_S), (
+            f"{executor.workers} of {all_of_them} workers"
+        )
 
     @contextmanager
     def running(self, run_dir: Path, workers: int = 2) -> Iterator[Harness]:

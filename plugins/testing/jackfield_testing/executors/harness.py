@@ -45,6 +45,8 @@ class Harness:
             outcomes are noted.
         workers_seen: How many workers the executor had each time that it said their
             number had changed.
+        workers_at_first: How many workers the executor that tests share had when it
+            was new.
         cleanups: Called on leaving, after the shutdown.
     """
 
@@ -59,6 +61,7 @@ class Harness:
         self.on_report: Callable[[Sequence[Outcome]], None] | None = None
         self.cleanups: list[Callable[[], object]] = []
         self.workers_seen: list[int] = []
+        self.workers_at_first: int = 0
         self._run_dir = run_dir
         self._ids = itertools.count()
         self._changed = Condition()
