@@ -5,7 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from jackfield.config import Config
@@ -44,7 +44,7 @@ class KernelExecutor(concurrent.futures.Executor):
     """Runs calls as tasks of a kernel, for libraries that take an executor.
 
     Futures among the arguments are waited for, as with apps. All methods may be called
-    on any thread.
+    on any thread. ``map`` ignores ``chunksize``: batches are the kernel's own affair.
 
     Args:
         kernel: A kernel, which ``shutdown`` does not end; or a configuration, as
@@ -100,20 +100,6 @@ class KernelExecutor(concurrent.futures.Executor):
         self._unfinished[future] = None
         future.add_done_callback(self._forget)
         return future
-
-    def map(
-        self,
-        fn: Callable[..., R],
-        *iterables: Iterable[Any],
-        timeout: float | None = None,
-        chunksize: int = 1,
-    ) -> Iterator[R]:
-        """Call ``fn`` for each item and give the results in order.
-
-        ``chunksize`` is ignored: the kernel hands tasks over in batches by itself.
-        """
-        del chunksize
-        return super().map(fn, *iterables, timeout=timeout)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls. A kernel that was given goes on; one of its own ends.

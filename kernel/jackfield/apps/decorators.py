@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from types import FunctionType, MethodType
@@ -34,6 +33,7 @@ from jackfield.steps.call import (
     checked_resources,
     checked_walltime,
     name_of,
+    parameters_of,
     read_signature,
     with_defaults,
     without_defaults,
@@ -137,12 +137,14 @@ class App(Generic[P, R_co]):
         self._spec: AppSpec = _spec(function, kind, options)
         self._waits: Callable[..., Any] | None = None
         target = function
-        if _has_waited_defaults(function):
+        parameters = parameters_of(function) or {}
+        # Whether a default is, or holds, a future or a file that a task looks for.
+        if find(tuple(one.default for one in parameters.values()), {}) is not None:
             self._waits, target = function, without_defaults(function)
         self._target: Callable[..., Any] = runnable(self.__name__, target)
         self._ready: bool = kind != "bash" and self._waits is None
         # Of a parameter of the function's own that has the name the kernel reads none.
-        self._asks: bool = kind != "join" and not _has_parameter(function, "resources")
+        self._asks: bool = kind != "join" and "resources" not in parameters
         self._asking: dict[Any, App[P, R_co]] = {}
         # An app that is a method, got from an object: the app of the class, and the
         # object, which is the first argument of every call.
@@ -392,22 +394,6 @@ def _spec(
     )
 
 
-def _has_parameter(function: Callable[..., Any], name: str) -> bool:
-    try:
-        return name in inspect.signature(function).parameters
-    except (TypeError, ValueError):  # a C function that does not tell
-        return False
-
-
-def _has_waited_defaults(function: Callable[..., Any]) -> bool:
-    """Tell whether a default is, or holds, a future or a file that a task looks for."""
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # a C function that does not tell
-        return False
-    return find(tuple(one.default for one in parameters), {}) is not None
-
-
 def _flag(app: str, options: Mapping[str, Any], name: str) -> bool:
     value = options.get(name, False)
     if not isinstance(value, bool):
@@ -422,11 +408,10 @@ def _ignored(
 ) -> tuple[str, ...]:
     """Return the arguments that do not count; refuse one that the app does not take."""
     names = _names(app, options, "ignore_for_cache")
-    try:
-        parameters = inspect.signature(function).parameters if names else {}
-    except (TypeError, ValueError):  # a C function that does not tell
-        return names
-    if any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
+    parameters = parameters_of(function) if names else None
+    if parameters is None or any(
+        one.kind is one.VAR_KEYWORD for one in parameters.values()
+    ):
         return names
     for name in names:
         if name not in parameters and name not in READ_BY_KERNEL:

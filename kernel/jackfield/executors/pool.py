@@ -138,18 +138,8 @@ class ExecutorPool:
             # executor, and must not keep the pool from being shut down.
             with self._starting_own:
                 if label not in self.entries:
-                    self._add_own(label)
+                    self.add({label: self._own[label]})
         return self.entries[label]
-
-    def _add_own(self, label: str) -> None:
-        entry = self._start(label, self._own[label])
-        try:
-            with self._lock:
-                self._check_free(label)  # the pool may have been shut down meanwhile
-                self.entries = {**self.entries, label: entry}
-        except BaseException:
-            self._shut(entry, 0.0)
-            raise
 
     def _check_free(self, label: str) -> None:
         """Raise if the pool is closed or the label is taken."""

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import operator
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.errors import PluginError, one_line
@@ -15,9 +16,7 @@ from jackfield.errors import PluginError, one_line
 if TYPE_CHECKING:
     from logging import Logger
 
-    from jackfield.events import Load
     from jackfield.executors.pool import ExecutorPool
-    from jackfield.graph.route import ExecutorEntry
     from jackfield.plugins.manager import PluginManager
 
 SCALING: Final = "scaling"
@@ -69,35 +68,29 @@ class Scaling:
             # Before the loads are read: who changes one after that asks once more.
             self._asked_for = False
         try:
-            asked = dict(self._loads())
-            loads = {label: load for label, (_, load) in asked.items()}
-            answer = self._manager.ask(self._manager.hooks.scale, _checked, loads)
+            executors = {
+                label: entry.executor
+                for label, entry in self._pool.entries.items()
+                if entry.elastic
+            }
+            asked = {label: one.load() for label, one in executors.items()}
+            loads = {label: load for label, load in asked.items() if load is not None}
+            check = partial(_checked, loads)
+            answer = self._manager.ask(self._manager.hooks.scale, check, loads)
             for label, number in (answer or {}).items():
-                entry, load = _named(asked, label)
-                entry.executor.scale(min(max(number, load.least), load.most))
+                least, most = loads[label].least, loads[label].most
+                executors[label].scale(min(max(number, least), most))
             self._told = ""
         except Exception as error:
             if one_line(error) != self._told:  # once, and not each period
                 self._told = one_line(error)
                 self._log.exception("Scaling executors has failed")
 
-    def _loads(self) -> Iterator[tuple[str, tuple[ExecutorEntry, Load]]]:
-        """Give label, executor and load of those that can be scaled."""
-        for label, entry in self._pool.entries.items():
-            load = entry.executor.load() if entry.elastic else None
-            if load is not None:
-                yield label, (entry, load)
 
-
-def _named(
-    asked: Mapping[str, tuple[ExecutorEntry, Load]], label: str
-) -> tuple[ExecutorEntry, Load]:
-    if label not in asked:
-        raise LookupError(f"jackfield_scale was not asked about {label!r}")
-    return asked[label]
-
-
-def _checked(answer: Any) -> Mapping[str, int]:
+def _checked(asked: Container[str], answer: Any) -> Mapping[str, int]:
     if not isinstance(answer, Mapping):
         raise TypeError(f"A plugin's jackfield_scale answered {answer!r}, no mapping")
+    for label in answer:
+        if label not in asked:
+            raise LookupError(f"jackfield_scale was not asked about {label!r}")
     return {label: operator.index(number) for label, number in answer.items()}

@@ -428,10 +428,8 @@ class Parts:
         return self.manager.ask(hooks, _as_it_is, view, stream) if hooks else None
 
     def _is_forbidden(self, task: Task) -> bool:
-        hooks = self.manager.hooks.use_result
-        if not hooks:
-            return False
-        return self.manager.ask(hooks, bool, task.view(with_call=True)) is False
+        hooks, ask = self.manager.hooks.use_result, self.manager.ask
+        return bool(hooks) and ask(hooks, bool, task.view(with_call=True)) is False
 
     def _opener(self) -> Opener | None:
         hooks = self.manager.hooks.find_futures
@@ -509,6 +507,26 @@ class Parts:
         )
 
     def runs(self, work: Work) -> bool:
+    def wait_for_tasks(self, timeout: float | None = None) -> None:
+        """Wait until every task submitted so far has ended; see ``DataFlowKernel``.
+
+        Raises:
+            TimeoutError: Some have not ended in time.
+        """
+        # The barrier is set by an item of the inbox, which comes after all tasks that
+        # were submitted before. When it is worked off, these are live or have ended.
+        barrier = Barrier()
+        self.scheduler.post(partial(self.barriers.set, barrier, self.live))
+        down = False
+        try:
+            down = barrier.down.wait(timeout)
+        finally:
+            if not down:  # out of time, or Ctrl-C
+                self.scheduler.post(partial(self.barriers.drop, barrier))
+        if not down:
+            number = len(barrier.left)
+            raise TimeoutError(f"{number} tasks did not end within {timeout} s")
+
         """Tell whether a work is the present attempt of a task of this kernel."""
         return self._home.task_of_work(work) is not None
 

@@ -17,7 +17,6 @@ from jackfield.kernel.log import RunLog
 from jackfield.kernel.rundir import make_run_dir, unmake_run_dir
 from jackfield.kernel.shutdown import Shutdown, end_first_at_exit
 from jackfield.kernel.telling import INTERRUPTED
-from jackfield.kernel.waiting import wait_for_tasks
 from jackfield.plugins.manager import PluginManager
 from jackfield.states import Summary, TaskState  # noqa: TC001  (so that ``get_type_hints`` finds them)
 from jackfield.steps.call import (
@@ -335,10 +334,10 @@ class DataFlowKernel:
             TimeoutError: Some have not ended in time.
             RuntimeError: The caller is itself a task, which would wait for itself.
         """
-        if not self._shutdown.ended.is_set():
-            wait_for_tasks(self._parts, timeout)
-        elif self._parts.must_not_wait():
+        if self._parts.must_not_wait():
             raise RuntimeError("A task cannot wait for all tasks: it is one of them.")
+        if not self._shutdown.ended.is_set():
+            self._parts.wait_for_tasks(timeout)
 
     def checkpoint(self) -> None:
         """Write the results of cached apps to the checkpoint store, and wait for it.

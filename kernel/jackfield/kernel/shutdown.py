@@ -33,7 +33,6 @@ from jackfield.graph.scheduler import is_interrupt
 from jackfield.graph.task import Task
 from jackfield.kernel import current
 from jackfield.kernel.telling import INTERRUPTED, tell_cut, tell_failures
-from jackfield.kernel.waiting import wait_for_tasks
 from jackfield.last_end import call_all
 from jackfield.messages import say
 from jackfield.states import TaskState
@@ -164,11 +163,11 @@ class Shutdown:
         # ``unfinished`` counts the inbox and ``live``. A task that is being registered
         # right now is in neither, so we must not begin with that look. A barrier is an
         # item of the inbox and comes after such a task.
-        wait_for_tasks(parts)
+        parts.wait_for_tasks()
         while parts.unfinished():  # tasks have submitted tasks while we waited
-            wait_for_tasks(parts)
+            parts.wait_for_tasks()
         self._close()
-        wait_for_tasks(parts)  # for one that was submitted just before we closed
+        parts.wait_for_tasks()  # for one that was submitted just before we closed
 
     def _close(self) -> None:
         self._parts.closing.close("it is closed")

@@ -301,20 +301,14 @@ def plain_call(
     if type(function) is FunctionType:
         if function.__dict__ or function.__code__.co_flags & _NOT_PLAIN:
             target = runnable(name_of(function), function)
-        look = bool(function.__kwdefaults__)
-        for value in function.__defaults__ or ():
-            look = look or type(value) not in ATOMIC
-        if look and _waits_for_defaults(function):
+        defaults, named = function.__defaults__ or (), function.__kwdefaults__ or {}
+        look = named or not ATOMIC.issuperset(map(type, defaults))
+        if look and find(defaults, named) is not None:
             args, kwargs = with_defaults(function, args, kwargs)
             target = runnable(name_of(function), without_defaults(function))
     elif not isinstance(function, BuiltinFunctionType | type):
         target = runnable(name_of(function), function)
     return target, args, kwargs
-
-
-def _waits_for_defaults(function: FunctionType) -> bool:
-    defaults, named = function.__defaults__ or (), function.__kwdefaults__ or {}
-    return find(defaults, named) is not None
 
 
 def with_defaults(
@@ -358,14 +352,21 @@ def without_defaults(function: Callable[..., Any]) -> Callable[..., Any]:
     return copy
 
 
+def parameters_of(
+    function: Callable[..., Any],
+) -> Mapping[str, inspect.Parameter] | None:
+    """Return a function's parameters; ``None`` of a C function that does not tell."""
+    try:
+        return inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return None
+
+
 def read_signature(
     function: Callable[..., Any],
 ) -> tuple[frozenset[str], dict[str, Any]]:
     """Return which of the kernel's arguments a function takes, and their defaults."""
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # a C function that does not tell
-        return frozenset(), {}
+    parameters = (parameters_of(function) or {}).values()
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
         accepts = READ_BY_KERNEL
     else:
