@@ -15,7 +15,10 @@ import pytest
 
 from jackfield.abc import Executor, ExecutorContext, Work
 from jackfield.errors import ExecutorError
-from jackfield_executors.processes import jackfield_create_executor
+from jackfield_executors.processes import (
+    forkserver_client,
+    jackfield_create_executor,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -116,6 +119,20 @@ def test_a_shutdown_before_any_task_leaves_no_process(
 ) -> None:
     before = descendants()
     pool = open_executor()
+
+    pool.executor.shutdown()
+
+    assert descendants() <= before
+
+
+def test_a_shutdown_before_any_task_waits_for_nobody(
+    open_executor: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = descendants()
+    pool = open_executor()
+    (server,) = descendants() - before
+    server.suspend()
+    monkeypatch.setattr(forkserver_client, "END_S", 3600.0)
 
     pool.executor.shutdown()
 

@@ -83,7 +83,8 @@ class Preloading:
         stdout, stderr, self.pipes = output.open()
         try:
             message = [REQUEST.pack(PRELOAD, 0)]
-            socket.send_fds(server.control, message, [theirs.fileno(), stdout, stderr])
+            fds = [theirs.fileno(), stdout, stderr]
+            socket.send_fds(server.asked(), message, fds)
             self.sock.setblocking(False)
             self.sock.sendall(b"".join(large_frame(Kind.SETUP, [pickle.dumps(wanted)])))
         except BaseException:
@@ -137,6 +138,7 @@ class ForkServerClient:
         self.control: socket.socket
         self.control, theirs = socket.socketpair()
         self._rest = b""
+        self._asked = False
         with theirs:
             try:
                 self._process = subprocess.Popen(
@@ -163,6 +165,11 @@ class ForkServerClient:
         arguments = [str(fd), str(os.getpid()), path, self._mark]
         return [sys.executable, *flags, "-c", _BOOT, *arguments]
 
+    def asked(self) -> socket.socket:
+        """Return the connection for a request, and note that there is one."""
+        self._asked = True
+        return self.control
+
     def start_worker(self, number: int, fds: Sequence[int]) -> None:
         """Ask for a worker. A notice will tell what became of it.
 
@@ -175,7 +182,7 @@ class ForkServerClient:
             OSError: The fork server is gone, or has too many requests to serve.
         """
         message = REQUEST.pack(START, number)
-        socket.send_fds(self.control, [message], list(fds))
+        socket.send_fds(self.asked(), [message], list(fds))
 
     def kill_worker(self, number: int) -> bool:
         """Have a worker killed with its process group, if it has not ended yet.
@@ -215,9 +222,15 @@ class ForkServerClient:
         """End it and all below it, and wait until they have ended.
 
         To close the connection is to ask for that. If it was killed, or has to be, what
-        it would have killed is left, and found by its mark.
+        it would have killed is left, and found by its mark. One that was never asked
+        for anything has started nothing, and may still be importing what it needs: it
+        is killed, so that nobody waits for that.
         """
         self.control.close()
+        if not self._asked:
+            self._process.kill()
+            self._process.wait()
+            return
         try:
             code = self._process.wait(END_S)
         except subprocess.TimeoutExpired:
