@@ -132,6 +132,10 @@ that comes after ``cancel`` has returned True for it.
 """
 
 
+Wake: TypeAlias = Callable[[], object]
+"""Wakes an idle thread of an executor. Called on any thread, a user's too: it must
+neither wait nor raise, and a Ctrl-C may break it off."""
+
 _thread = local()
 
 
@@ -176,8 +180,8 @@ def run_work(work: Work) -> Outcome:
     return work, None, value
 
 
-def _tell_nobody(event: WorkerEvent) -> None:
-    del event
+def _do_nothing(*_: object) -> None:
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,13 +199,21 @@ class ExecutorContext:
             become another, and when an elastic executor that wants no workers has got
             works. On any thread, but not with a lock held that ``load``, ``scale`` or
             one of those two takes; it never raises.
+        attend: Offers an idle thread, if the executor likes, or with ``None`` withdraws
+            that. The kernel may call the ``Wake`` in place of waking a thread of its
+            own. Then a thread of the executor calls ``serve`` at once. Who begins
+            something else while an offer may stand withdraws it first.
+        serve: Works off what has come. A work that is submitted meanwhile, on the same
+            thread, may be kept by that thread and run when ``serve`` has returned.
     """
 
     label: str
     run_dir: Path
     report: Report
-    tell: Callable[[WorkerEvent], None] = _tell_nobody
-    changed: Callable[[], None] = lambda: None
+    tell: Callable[[WorkerEvent], None] = _do_nothing
+    changed: Callable[[], None] = _do_nothing
+    attend: Callable[[Wake | None], None] = _do_nothing
+    serve: Callable[[], None] = _do_nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,9 +306,9 @@ class Executor(ABC):
         """Take works, in order, without waiting for any of them.
 
         Called on a thread of the kernel, or on one of an executor's that is inside
-        ``report``; never on the user's own. Each work has to be reported sooner or
-        later, also when its arguments cannot be pickled or its worker dies: a work that
-        is not leaves a future pending for ever.
+        ``report`` or ``serve``; never on the user's own. Each work has to be reported
+        sooner or later, also when its arguments cannot be pickled or its worker dies: a
+        work that is not leaves a future pending for ever.
 
         An exception from here fails every work of the batch. So none of them may run
         then, nor be reported.

@@ -137,6 +137,18 @@ class LeavesFiles(ThreadsExecutor):
         (context.run_dir / "socket").touch()
 
 
+class SleepsOn(ThreadsExecutor):
+    """Does not serve when it is woken."""
+
+    def _attend(self, name: str) -> None:
+        del name
+
+
+class LetsOffersStand(ThreadsExecutor):
+    def _withdraw(self) -> None:
+        """Leave the offer as it is."""
+
+
 class HasNoWorkers(ThreadsExecutor):
     @property
     def workers(self) -> int:
@@ -276,6 +288,10 @@ def kit_of(executor: Callable[[int], Executor]) -> ExecutorConformance:
         (TakesWorksAfterTheEnd, "test_works_are_refused_afterwards"),
         (LiesOfItsPlaces, "test_no_two_works_are_on_one_worker_at_a_time"),
         (LeavesFiles, "test_no_file_is_left_but_in_a_directory_of_its_own"),
+        (SleepsOn, "test_an_idle_thread_that_is_woken_serves_and_runs_what_it_finds"),
+        (SleepsOn, "test_a_wake_up_too_many_does_no_harm"),
+        (LetsOffersStand, "test_no_offer_stands_while_all_workers_are_busy"),
+        (LetsOffersStand, "test_no_offer_stands_at_the_end"),
     ],
 )
 def test_an_executor_that_breaks_its_contract_is_noticed(
@@ -285,6 +301,7 @@ def test_an_executor_that_breaks_its_contract_is_noticed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("jackfield_testing.executors.results.AT_ONCE_S", 1.0)
+    monkeypatch.setattr("jackfield_testing.executors.attend.AT_ONCE_S", 1.0)
     monkeypatch.chdir(tmp_path)  # and back again
     with pytest.raises((AssertionError, pytest.fail.Exception)):
         getattr(kit_of(broken), test)(tmp_path)

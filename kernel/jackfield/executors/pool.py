@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jackfield.events import Running, WorkerEvent
+    from jackfield.graph.scheduler import Scheduler
     from jackfield.graph.task import AppSpec
     from jackfield.plugins.manager import PluginManager
 
@@ -68,6 +69,7 @@ class ExecutorPool:
             Each is started when it is first needed.
         tell: Takes news of executors' workers; see ``ExecutorContext``.
         scale: Called when an elastic executor was added, and whenever one has changed.
+        scheduler: Takes the offers of idle threads.
         log: The run's log.
     """
 
@@ -79,6 +81,7 @@ class ExecutorPool:
         own: Mapping[str, Mapping[str, Any]],
         tell: Callable[[WorkerEvent], None],
         scale: Callable[[], None],
+        scheduler: Scheduler,
         log: Logger,
     ) -> None:
         self._manager: PluginManager = manager
@@ -87,6 +90,7 @@ class ExecutorPool:
         self._own: Mapping[str, Mapping[str, Any]] = own
         self._tell: Callable[[WorkerEvent], None] = tell
         self._scale: Callable[[], None] = scale
+        self._scheduler: Scheduler = scheduler
         self._log: Logger = log
         self._lock: threading.Lock = threading.Lock()
         self._starting_own: threading.RLock = threading.RLock()
@@ -156,7 +160,10 @@ class ExecutorPool:
         try:
             report = partial(self._report, entry)
             changed = partial(self._changed, entry)
-            context = ExecutorContext(label, self._run_dir, report, self._tell, changed)
+            context = ExecutorContext(
+                label, self._run_dir, report, self._tell, changed,
+                self._scheduler.attend, self._scheduler.serve,
+            )  # fmt: skip
             executor.start(context)
             entry.read_capabilities()
             return entry
@@ -256,6 +263,8 @@ class ExecutorPool:
             if is_interrupt(error):
                 raise
             self._log.exception("Executor %r raised in shutdown; going on", entry.label)
+        finally:
+            self._scheduler.attend(None)  # nobody is there who could be woken
 
     # -- choosing
 

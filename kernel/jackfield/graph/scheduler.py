@@ -20,6 +20,9 @@ kernel works (only its end and a fork do, for a second):
   may be done twice (``_wake_idle`` tells why none is lost). Only at the end of the
   kernel, when the dispatcher may be gone, ``post`` and ``stop`` work the inbox off
   there.
+- An executor may offer an idle thread (``attend``), which ``post`` wakes instead of a
+  dispatcher that sleeps. It puts the task that has come into the graph and then runs
+  it itself (``serve``), so that one thread is woken for it and not two.
 
 To work off some items is a *step*. A step only changes state, and returns what is to be
 done because of it: works to hand to executors, callbacks to call, plugins to ask. This
@@ -37,11 +40,16 @@ import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from jackfield import clock
 from jackfield.futures.locks import NAP_S, join
+from jackfield.graph.task import Task
+
+if TYPE_CHECKING:
+    from jackfield.abc import Wake
 
 BATCH: Final = 512
 """Items worked off in one step at most."""
@@ -61,6 +69,16 @@ def is_interrupt(error: BaseException) -> bool:
     """
     on_main = threading.current_thread() is threading.main_thread()
     return on_main and isinstance(error, KeyboardInterrupt)
+
+
+def _rouse(sleeper: list[Wake] | None) -> bool:
+    """Wake the thread of a full list, and clear it; tell whether it was full."""
+    if not sleeper:
+        return False
+    for wake in sleeper:
+        wake()
+    sleeper.clear()
+    return True
 
 
 class Scheduler:
@@ -86,7 +104,9 @@ class Scheduler:
         self._here: threading.local = threading.local()
         self._role: threading.Lock = threading.Lock()
         self._wake: SimpleQueue[None] = SimpleQueue()  # a token ends one sleep
-        self._idle: list[None] | None = None  # see ``_wake_idle``
+        self._put_token: Wake = partial(self._wake.put, None)
+        self._idle: list[Wake] | None = None  # see ``_wake_idle``
+        self._offer: list[Wake] | None = None  # see ``attend``
         self._stopping: bool = False
         self._held: bool = False  # the role is held for a fork
         self._timer_lock: threading.Lock = threading.Lock()
@@ -110,8 +130,16 @@ class Scheduler:
     # -- for users' threads
 
     def post(self, item: Any) -> None:
-        """Leave an item for the dispatcher, and wake it."""
+        """Leave an item for the dispatcher, or an idle thread, and wake it."""
         self.inbox.append(item)
+        # An offer is a list as ``_idle`` is. If it is empty, its thread was just woken,
+        # and looks at the inbox after this. A cached task is the dispatcher's: if it is
+        # a hit, that takes another step to end it.
+        if self._idle and type(item) is Task and not self._stopping:
+            offer = None if item.spec.cache else self._offer
+            if offer is not None:
+                _rouse(offer)
+                return
         # While the kernel ends, the dispatcher may have looked at the inbox for the
         # last time before our item was there. Then the item is worked off here.
         if not self._wake_idle() and self._stopping:
@@ -119,21 +147,35 @@ class Scheduler:
 
     def _wake_idle(self) -> bool:
         """Wake the dispatcher if it sleeps or is about to; tell whether we did."""
-        # ``_idle`` is a new list of one element for every sleep of the dispatcher, and
+        # ``_idle`` is a new list of one ``Wake`` for every sleep of the dispatcher, and
         # ``None`` while it is awake. We wake it in two steps: a token into ``_wake``,
         # then the list is cleared, so that further callers need not wake it too. A
         # Ctrl-C between the two leaves the list full, and the next caller adds a second
         # token: one wake-up for nothing, and no item lost. If we clear late, when the
         # dispatcher sleeps again already, we clear the list of the sleep before, and
         # the new sleep can still be ended.
-        idle = self._idle
-        if not idle:
-            return False
-        self._wake.put(None)
-        idle.clear()
-        return True
+        return _rouse(self._idle)
 
     # -- for executors' threads and the kernel's own
+
+    def attend(self, wake: Wake | None) -> None:
+        """Take the offer of an idle thread, or with ``None`` withdraw the newest."""
+        self._offer = None if wake is None else [wake]
+        # Who has woken the thread that now withdraws has put its item into the inbox
+        # before. The dispatcher gets it, if that is still there.
+        if wake is None and self.inbox and not self._wake_idle() and self._stopping:
+            self.pump()
+
+    def serve(self) -> None:
+        """Work off a task that came alone, on the idle thread that was woken for it.
+
+        More than that is left to the dispatcher. So at most one work is submitted here,
+        and no plugin is called after that: it may be kept by this thread, and does not
+        wait behind something that waits for it.
+        """
+        self._offer = None  # from here on ``post`` wakes the dispatcher
+        self.pump(lone=True)
+        self.attend(None)
 
     def control(self, action: Callable[[Any], object]) -> None:
         """Have a function called within a step: here, or by whoever holds the role."""
@@ -153,12 +195,13 @@ class Scheduler:
         if not self._wake_idle() and self._idle is None:
             self.pump()
 
-    def pump(self) -> None:
+    def pump(self, *, lone: bool = False) -> None:
         """Work the inbox off, unless this thread or another one does so already.
 
         What ``step`` or ``perform`` raises goes to ``on_fault``, and the rest goes on.
+        With ``lone``, only a task is worked off, and only if it is alone in the inbox.
         """
-        here = self._here
+        here, inbox = self._here, self.inbox
         # A thread comes here a second time if an executor runs works inside its
         # ``submit``, which ``perform`` has called, and reports from there. It leaves at
         # once, and its loop below finds the report when ``perform`` returns. So a chain
@@ -167,23 +210,27 @@ class Scheduler:
             return
         here.busy = True
         try:
-            while self.inbox:
+            while inbox:
                 # Whoever holds the role looks at the inbox again after giving it back,
                 # which is after our item was put in.
                 if not self._role.acquire(blocking=False):
                     return
                 try:
                     try:
-                        effects = self._step(self.inbox, BATCH)
+                        if lone and not (len(inbox) == 1 and type(inbox[0]) is Task):
+                            return
+                        effects = self._step(inbox, 1 if lone else BATCH)
                     finally:
                         self._role.release()
                     # Others may have left items while we had the role. What we perform
                     # now may take long, so the dispatcher is woken to see to them.
-                    if self.inbox:
+                    if inbox:
                         self._wake_idle()
                     self._perform(effects)
                 except BaseException as error:
                     self._on_fault(error)
+                if lone:
+                    return
         finally:
             here.busy = False
 
@@ -270,7 +317,7 @@ class Scheduler:
         while not self._stopping:
             self.pump()
             timeout = self._fire()
-            self._idle = [None]
+            self._idle = [self._put_token]
             # An item may have come after the pump, from a thread that found ``_idle``
             # empty and so woke nobody. From here on every such thread finds it full,
             # so this look at the inbox is the one that none of them can miss.

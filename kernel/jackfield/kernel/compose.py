@@ -32,7 +32,7 @@ from jackfield.graph.arguments import checked_parts
 from jackfield.graph.observation import Observation
 from jackfield.graph.route import INTERNAL, TRANSFERS
 from jackfield.graph.scheduler import Scheduler, is_interrupt
-from jackfield.graph.state import Barriers, Closing, Tally
+from jackfield.graph.state import Barrier, Barriers, Closing, Tally
 from jackfield.graph.task import AppSpec, Home
 from jackfield.graph.transitions import Effects, Ended
 from jackfield.states import Summary, TaskState
@@ -163,6 +163,7 @@ class Parts:
             self._own_executors(),
             self.observation.tell,
             lambda: self._scaling().ask_soon(),
+            self.scheduler,
             log,
         )
         self._make_ends()
@@ -506,7 +507,6 @@ class Parts:
             own=MappingProxyType(own),
         )
 
-    def runs(self, work: Work) -> bool:
     def wait_for_tasks(self, timeout: float | None = None) -> None:
         """Wait until every task submitted so far has ended; see ``DataFlowKernel``.
 
@@ -527,6 +527,7 @@ class Parts:
             number = len(barrier.left)
             raise TimeoutError(f"{number} tasks did not end within {timeout} s")
 
+    def runs(self, work: Work) -> bool:
         """Tell whether a work is the present attempt of a task of this kernel."""
         return self._home.task_of_work(work) is not None
 

@@ -34,6 +34,16 @@ that ask for the same. ``_turns`` has the turns that have not ended. Whoever rem
 of them, under the lock, gives back what it had: the thread that has run the work, or
 ``cancel``.
 
+*Idle threads attend the kernel.* A thread that finds nothing queued offers itself, by
+``ExecutorContext.attend``. Who calls ``_wake_up`` then puts ``_ATTEND`` into the queue,
+and the thread that takes it works off what has come (``_attend``). A work that is
+submitted meanwhile on that very thread is not queued: the thread runs it next, which
+saves one wake-up of two. An offer must not stand while all threads run works. So who
+takes a work withdraws it, if ``_offered`` says that there may be one. That is set
+*after* the offer was made, on the thread that made it, and cleared *before* it is
+withdrawn or served. So it may be set for nothing, but whenever there is an offer it is
+set, or will be before the thread that made the offer can take a work.
+
 Each outcome is reported at once. If a thread kept one back to report it with the next,
 it would wait as long as the next task runs; and for short tasks that was not faster.
 """
@@ -44,6 +54,7 @@ import logging
 import math
 import os
 from collections import deque
+from contextlib import suppress
 from dataclasses import replace
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread, current_thread
@@ -139,6 +150,10 @@ def _default_workers() -> int:
     return min(MOST_DEFAULT_WORKERS, cores + 4)
 
 
+_ATTEND: Final[Any] = object()
+"""In the queue: have the kernel attended."""
+
+
 class Turn:
     """A work that asks for amounts.
 
@@ -190,6 +205,8 @@ class ThreadsExecutor(Executor):
         self._threads: list[Thread] = []
         self._idle: list[None] = []
         self._closed = False
+        self._offered = False
+        self._attending: set[str] = set()  # names of threads that are in `_attend`
         self._turns: dict[Work, Turn] = {}
         self._lines: dict[Demand, deque[Turn]] = {}
         self._free = dict(amounts)
@@ -205,6 +222,8 @@ class ThreadsExecutor(Executor):
         self._label = context.label
         self._report = context.report
         self._tell = context.tell
+        self._offer = context.attend
+        self._serve_kernel = context.serve
 
     def submit(self, batch: Sequence[Work]) -> None:
         """Queue works.
@@ -215,6 +234,8 @@ class ThreadsExecutor(Executor):
         with self._lock:
             if self._closed:
                 raise ExecutorError(self._label, "it takes no works after shutdown")
+            if self._attending and self._keeps(batch):
+                return
             if len(self._threads) < self._workers:
                 self._grow(len(batch))
             # First here, then into the queue: a thread that takes a work which is not
@@ -228,6 +249,17 @@ class ThreadsExecutor(Executor):
             refused = self._submit_asking(batch)
         if refused:
             self._report(refused)
+
+    def _keeps(self, batch: Sequence[Work]) -> bool:
+        """Keep a work for this thread if it attends the kernel. The lock is held."""
+        name = current_thread().name
+        if name not in self._attending or name in self._running:
+            return False
+        if len(batch) != 1 or batch[0].resources:
+            return False
+        self._queued[batch[0]] = True
+        self._running[name] = batch[0]
+        return True
 
     def _submit_asking(self, batch: Sequence[Work]) -> list[Outcome]:
         """Queue works of which some ask for amounts. The lock is held.
@@ -402,6 +434,7 @@ class ThreadsExecutor(Executor):
     def _serve(self, name: str) -> None:
         queue, queued, running = self._queue, self._queued, self._running
         report, threads, idle = self._report, self._threads, self._idle
+        offer, wake = self._offer, self._wake_up
         forks, before = _forks, self._forks
         # An exception that another thread throws into this one arrives when CPython
         # looks for it: after a call of a function and at the end of a loop's round.
@@ -411,9 +444,16 @@ class ThreadsExecutor(Executor):
         # It is noted in `running` before it is removed from `_queued`, so that it is in
         # at least one of them when `shutdown` looks.
         items: Iterator[Work | Turn] = iter(queue.get, None)
-        for work in items:
-            running[name] = work
-            if queued.pop(work, False):
+        for taken in items:
+            if taken is _ATTEND:
+                self._attend(name)
+                work = running.get(name)  # the one that was kept, or none
+            else:
+                work = running[name] = taken
+                if self._offered:
+                    self._withdraw()
+            del taken
+            if work is not None and queued.pop(work, False):
                 outcome = run_work(work)  # type: ignore[arg-type]  # no turn is in `queued`
                 if forks[0] != before:
                     _end_child(outcome)
@@ -426,9 +466,37 @@ class ThreadsExecutor(Executor):
                     self._serve_turn(name, work)
             # A thread that waits must not keep arguments and results alive.
             del work
-            if not queued and len(threads) < self._workers:
-                idle.append(None)
+            if not queued:
+                if len(threads) < self._workers:
+                    idle.append(None)
+                offer(wake)
+                self._offered = True
+        self._withdraw()
         queue.put(None)  # there is one for all threads: pass it on to the next
+
+    def _wake_up(self) -> None:
+        """Have a thread attend the kernel. Called on any thread; see ``attend``."""
+        self._queue.put(_ATTEND)
+
+    def _attend(self, name: str) -> None:
+        """Work off what has come to the kernel, and maybe keep a work for this thread.
+
+        If so, it is in ``_running`` and in ``_queued``, as if it had been taken.
+        """
+        self._offered = False
+        if self._idle:  # no longer this thread, which may be held up by a plugin
+            with suppress(IndexError):  # another thread was quicker
+                self._idle.pop()
+        self._attending.add(name)
+        try:
+            self._serve_kernel()
+        finally:
+            self._attending.discard(name)
+
+    def _withdraw(self) -> None:
+        """Withdraw the offer, if there is one."""
+        self._offered = False
+        self._offer(None)
 
     def _fail_running(self, name: str, error: BaseException) -> None:
         """Report the work that a thread had taken when an exception tore its loop.
@@ -439,6 +507,7 @@ class ThreadsExecutor(Executor):
         arrives within ``run_work`` or not at all.
         """
         log.error("Thread %s was interrupted between two tasks", name, exc_info=error)
+        self._withdraw()  # it may have been woken to attend the kernel
         work = self._running.pop(name, None)
         if work is not None and not isinstance(work, Turn):
             self._queued.pop(work, None)
@@ -458,6 +527,7 @@ class ThreadsExecutor(Executor):
                 self._drop_queued()
             if not self._lines:  # else `_admit` does it, after the last of them
                 self._queue.put(None)
+        self._withdraw()
         me = current_thread()
         threads = [thread for thread in self._threads if thread is not me]
         join_within(threads, grace)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jackfield_testing.executors.attend import Attend
 from jackfield_testing.executors.cancel import Cancel
 from jackfield_testing.executors.elastic import Elastic
 from jackfield_testing.executors.end import End
@@ -11,7 +12,7 @@ from jackfield_testing.executors.places import Places
 from jackfield_testing.executors.results import Results
 
 
-class ExecutorConformance(Results, Faults, Lost, Elastic, Cancel, Places, End):
+class ExecutorConformance(Results, Attend, Faults, Lost, Elastic, Cancel, Places, End):
     """What the kernel relies on in an executor.
 
     Name a subclass ``Test...`` and give it ``make_executor``; any

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from jackfield.abc import Outcome
+    from jackfield.abc import Outcome, Wake
 
 NOTHING: Final[Mapping[str, float]] = {}
 
@@ -43,6 +43,9 @@ class Harness:
         label: Its label.
         on_report: Called with each report, on the thread that brings it, after the
             outcomes are noted.
+        on_serve: Called when a thread that was woken serves, on that thread.
+        offer: Wakes the idle thread that is offered; ``None`` if there is none.
+        served: How often a thread has served.
         workers_seen: How many workers the executor had each time that it said their
             number had changed.
         workers_at_first: How many workers the executor that tests share had when it
@@ -59,6 +62,9 @@ class Harness:
         self.executor: Executor = _adapted(executor, label)
         self.label: str = label
         self.on_report: Callable[[Sequence[Outcome]], None] | None = None
+        self.on_serve: Callable[[], object] | None = None
+        self.offer: Wake | None = None
+        self.served: int = 0
         self.cleanups: list[Callable[[], object]] = []
         self.workers_seen: list[int] = []
         self.workers_at_first: int = 0
@@ -75,7 +81,12 @@ class Harness:
         """Start the executor."""
         self.executor.start(
             ExecutorContext(
-                self.label, self._run_dir, self._report, changed=self._note_workers
+                self.label,
+                self._run_dir,
+                self._report,
+                changed=self._note_workers,
+                attend=self._attend,
+                serve=self._serve,
             )
         )
         return self
@@ -100,6 +111,16 @@ class Harness:
         with self._changed:
             self.workers_seen.append(self.executor.workers)
             self._changed.notify_all()
+
+    def _attend(self, wake: Wake | None) -> None:
+        self.offer = wake
+
+    def _serve(self) -> None:
+        self.offer = None
+        if self.on_serve is not None:
+            self.on_serve()
+        with self._changed:
+            self.served += 1
 
     def _report(self, outcomes: Sequence[Outcome]) -> None:
         with self._changed:
