@@ -137,8 +137,9 @@ class Scheduler:
         # a hit, that takes another step to end it.
         if self._idle and type(item) is Task and not self._stopping:
             offer = None if item.spec.cache else self._offer
-            if offer is not None:
+            if offer:
                 _rouse(offer)
+            if offer is not None:
                 return
         # While the kernel ends, the dispatcher may have looked at the inbox for the
         # last time before our item was there. Then the item is worked off here.

@@ -57,7 +57,7 @@ def receive_outcomes(
     except TypeError:
         kind = type(outcomes).__name__
         log.exception("An executor reported %s, no list of outcomes", kind)
-    if entry.load > entry.workers:
+    if entry.given - entry.returned > entry.workers:  # its load
         scheduler.nudge()
     else:
         scheduler.pump()

@@ -240,9 +240,12 @@ class ThreadsExecutor(Executor):
                 self._grow(len(batch))
             # First here, then into the queue: a thread that takes a work which is not
             # in `_queued` yet would skip it as cancelled.
-            self._queued.update(dict.fromkeys(batch, True))
-            put = self._queue.put
-            if not any([work.resources for work in batch]):  # noqa: C419  (it is faster)
+            queued, put, asking = self._queued, self._queue.put, False
+            for work in batch:
+                queued[work] = True
+                if work.resources:
+                    asking = True
+            if not asking:
                 for work in batch:
                     put(work)
                 return
