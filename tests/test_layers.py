@@ -278,6 +278,6 @@ def _is_of_others(node: ast.Attribute) -> bool:
 
 
 def test_no_package_of_ours_is_taken_for_the_projects() -> None:
-    from jackfield_memo.origins import OURS
+    from jackfield_serialize.origins import OURS
 
     assert {"jackfield", *[path.name for path in PLUGINS]} == OURS

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from jackfield.abc import Work, run_work
 from jackfield_memo.key_maker import PythonKeyMaker
 
 if TYPE_CHECKING:
@@ -21,12 +22,16 @@ if TYPE_CHECKING:
 
 PRINT = """
 import sys
+from jackfield.abc import Work, run_work
 from jackfield_memo.key_maker import PythonKeyMaker
+from jackfield.abc import Work, run_work
 identity = PythonKeyMaker(value_hooks=lambda kind: (), function_hooks=lambda: ())
 before = identity.function(f).digest.hex()
-result = f(1)
-after = identity.function(f).digest.hex()
-print(before, result, before == after)
+def call():  # as the kernel does on a thread: the key is looked at after the call
+    return f(1), identity.function(f).digest.hex()
+_, error, outcome = run_work(Work(1, 1, "f", call, (), {}))
+result, after = outcome
+print(before, result, before == after == identity.function(f).digest.hex())
 """
 
 PROJECTS: dict[str, tuple[str, dict[str, str]]] = {
@@ -312,6 +317,81 @@ def test_what_is_set_in_a_module_after_its_late_import_counts(
     exec(textwrap.dedent(change), {"late": sys.modules["late"]})
 
     assert identity.function(app.f).digest != before
+
+
+COMPUTED = """
+import functools
+TOTAL = sum([1, 2])
+NAMES = dict(a=1)
+class Settings:
+    level = 1
+    def __init__(self):
+        self.rate = 2
+        self.uses = 0
+    def set_rate(self, rate):
+        self.rate = rate
+    def use(self):
+        self.uses += 1
+        return self.rate, self.level
+settings = Settings()
+def shift(x, by=1, *, more=(1, 2)):
+    return x + by + len(more)
+def traced(function):
+    @functools.wraps(function)
+    def wrapper(x):
+        return function(x)
+    return wrapper
+@traced
+def wrapped(x):
+    return x
+def work(x):
+    return TOTAL, NAMES, settings.use(), shift(x), wrapped(x)
+"""
+
+
+@pytest.mark.parametrize("how", ["imported by the call", "imported by the script"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        "late.TOTAL = 4",
+        "late.NAMES['a'] = 4",
+        "late.settings.rate = 4",
+        "late.settings.set_rate(4)",
+        "late.settings.extra = 4",
+        "late.Settings.level = 4",
+        "late.shift.__defaults__ = (4,)",
+        "late.shift.__kwdefaults__['more'] = ()",
+        "late.shift.extra = 4",
+        "late.wrapped.__wrapped__ = 4",
+        "late.wrapped.__closure__[0].cell_contents = late.shift",
+    ],
+)
+def test_what_is_set_in_what_a_late_import_has_made_counts(
+    change: str, how: str, identity: PythonKeyMaker, project: Importer
+) -> None:
+    app: Any = project(app="def f(x):\n    from late import work\n    return work(x)\n")
+    Path(app.__file__).with_name("late.py").write_text(COMPUTED)
+    importlib.invalidate_caches()
+    text_only = identity.function(app.f).digest
+
+    def call() -> bytes:
+        app.f(1)
+        return identity.function(app.f).digest
+
+    if how == "imported by the script":
+        importlib.import_module("late")
+        identity.function(app.f)  # its key is made
+    _, error, before = run_work(Work(1, 1, "f", call, (), {}))
+    assert error is None
+    app.f(1)
+    assert identity.function(app.f).digest == before
+    assert (text_only == before) == (how == "imported by the call")
+    exec(change, {"late": sys.modules["late"]})
+
+    changed = identity.function(app.f).digest
+    assert changed != before
+    app.f(1)
+    assert identity.function(app.f).digest == changed
 
 
 @pytest.mark.parametrize("plugin", ["threads", "processes"])

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from jackfield_memo.atoms import ATOMS
 from jackfield_memo.code_names import names_of
 from jackfield_memo.introspection import class_name, home_of
-from jackfield_memo.origins import origin_by_name
+from jackfield_serialize.origins import origin_by_name
 
 if TYPE_CHECKING:
     from jackfield_memo.references import Chain

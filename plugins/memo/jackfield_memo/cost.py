@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from jackfield.files import File
 from jackfield_memo.code_cache import is_code
 from jackfield_memo.introspection import attributes_of, home_of
-from jackfield_memo.origins import origin_by_name
+from jackfield_serialize.origins import origin_by_name
 
 if TYPE_CHECKING:
     from jackfield_memo.policy import ValueHooks

@@ -16,6 +16,7 @@ import time
 from typing import TYPE_CHECKING, Final, Literal
 
 from jackfield_memo.atoms import UnknownValueError, sized
+from jackfield_serialize.origins import file_of, origin_by_name
 
 if TYPE_CHECKING:
     from jackfield.files import File
@@ -71,6 +72,18 @@ def written_identity(file: File) -> bytes:
 
 def _name(file: File) -> bytes:
     return sized(b"u", file.url.encode("utf-8", "surrogatepass"))
+
+
+def compiled_version(name: str) -> str | bytes:
+    """Return what code without source counts by, besides its name.
+
+    A package's version; for a compiled module of the project, its file's content.
+    """
+    whose = origin_by_name(name)
+    file = file_of(sys.modules[name]) if name in sys.modules else None
+    if whose.kind != "project" or file is None or file.endswith(".py"):
+        return whose.version
+    return path_identity(file, "content")
 
 
 def path_identity(path: str, by: FilesBy) -> bytes:

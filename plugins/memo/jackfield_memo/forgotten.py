@@ -16,7 +16,7 @@ from types import FunctionType, MemberDescriptorType
 from typing import Any
 
 from jackfield_memo.introspection import attributes_of, home_of
-from jackfield_memo.origins import origin_by_name
+from jackfield_serialize.origins import origin_by_name
 
 
 def forgotten(

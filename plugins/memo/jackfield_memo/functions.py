@@ -25,7 +25,6 @@ from jackfield_memo.introspection import (
     home_of,
     wrapped_by,
 )
-from jackfield_memo.origins import origin_by_name
 from jackfield_memo.policy import Unordered
 from jackfield_memo.references import (
     Chain,
@@ -41,6 +40,7 @@ from jackfield_memo.references import (
 )
 from jackfield_memo.sources import Text, find_source
 from jackfield_memo.syntax import code_form, function_form, private_names
+from jackfield_serialize.origins import origin_by_name
 
 _NEVER_READ_ANNOTATIONS: Final = frozenset(
     {"abc", "builtins", "contextlib", "enum", "functools", "jackfield", "typing"}

@@ -31,6 +31,7 @@ from jackfield_memo.asking import (
 )
 from jackfield_memo.atoms import sized
 from jackfield_memo.dynamic import COMPUTED_IMPORT, Dynamic, dynamic_in_tree
+from jackfield_memo.files import compiled_version
 from jackfield_memo.functions import (
     Code,
     code_of,
@@ -54,15 +55,9 @@ from jackfield_memo.labels import (
     shown,
     type_alone,
 )
+from jackfield_memo.late_state import held_otherwise
 from jackfield_memo.names import DYNAMIC, PYTHONS, UNBOUND, Names
 from jackfield_memo.opaque import HANDLES
-from jackfield_memo.origins import (
-    Origin,
-    compiled_version,
-    origin,
-    origin_by_name,
-    origin_of_module,
-)
 from jackfield_memo.own_changes import OwnChanges
 from jackfield_memo.policy import Policy, Unordered
 from jackfield_memo.references import Chain, computes_attributes, name_chains
@@ -70,6 +65,12 @@ from jackfield_memo.snapshot import Snapshot
 from jackfield_memo.sources import tree_of
 from jackfield_memo.static import StaticModule, StaticModules, Target
 from jackfield_memo.values import Encoder
+from jackfield_serialize.origins import (
+    Origin,
+    origin,
+    origin_by_name,
+    origin_of_module,
+)
 
 if TYPE_CHECKING:
     from jackfield.files import File
@@ -127,6 +128,8 @@ class GraphBuilder:
         self._blind: dict[str, None] = {}
         self._refusal: str = ""
         self._label: str = ""
+        # Attributes that functions take of something.
+        self._used: set[str] = set()
         self._codes: dict[int, Code] = {}
         self._texts: list[Text] = []
         self._ranking: set[int] = set()
@@ -272,6 +275,7 @@ class GraphBuilder:
         if code.dynamic:
             references += self._reached(function, names, code.dynamic)
         self._asks = self._asks.and_of(function.__code__, code.touched)
+        self._used.update(part for chain in code.touched for part in chain[1:])
         own: tuple[Any, ...] = ("function", code.form, held.as_value())
         if self._counted.texts:
             self._snapshot.readable(function)
@@ -385,6 +389,7 @@ class GraphBuilder:
         further = dynamic_in_tree(statements, {})
         static.remember(module, name, self._snapshot)
         otherwise = static.running_otherwise(module, name, self._rank)
+        otherwise += self._held_otherwise(module, name)
         otherwise += static.data_identities(module, name)
         references = self._imported(
             self._static.references(module, name, dynamic=bool(dynamic))
@@ -399,6 +404,23 @@ class GraphBuilder:
         elif self._counted.names:
             form += name.encode()  # those within stand in the form
         return ("static", form, otherwise), references
+
+    def _held_otherwise(self, module: StaticModule, name: str) -> list[bytes]:
+        """Return what names of a module hold besides what its text has made."""
+        if name == static.EFFECTS:
+            return []
+        used = self._used | module.attributes
+        found = []
+        for one in module.bindings if name == static.WHOLE else (name,):
+            held = held_otherwise(
+                module,
+                one,
+                sys.modules.get(module.name),
+                lambda value: self._own_changes.of_itself(value, used),
+                self._rank,
+            )
+            found += [one.encode(), *held] if held else []
+        return found
 
     def _static_names(self) -> bytes:
         """Return what names of modules, by which imports came, stand for besides."""

@@ -22,7 +22,7 @@ from weakref import ReferenceType
 from jackfield_memo.atoms import ATOMS
 from jackfield_memo.introspection import attributes_of, home_of, slots_of
 from jackfield_memo.opaque import VIEWS, is_fixed, is_opaque
-from jackfield_memo.origins import origin_by_name
+from jackfield_serialize.origins import origin_by_name
 
 _SEQUENCES: Final = (list, tuple, set, frozenset, deque)
 _SEEN: Final = (SimpleNamespace, BaseException, ReferenceType, *VIEWS)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from jackfield_memo.asking import is_pythons, registered
 from jackfield_memo.introspection import MISSING
-from jackfield_memo.origins import Origin, origin_of_module
+from jackfield_serialize.origins import Origin, origin_of_module
 
 if TYPE_CHECKING:
     from jackfield_memo.references import Chain

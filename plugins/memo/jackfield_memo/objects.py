@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.files import File
 from jackfield_memo.atoms import CycleError, UnknownValueError, sized
+from jackfield_memo.files import compiled_version
 from jackfield_memo.forgotten import added, forgotten, is_cache
 from jackfield_memo.introspection import (
     attributes_of,
@@ -37,8 +38,8 @@ from jackfield_memo.introspection import (
     wrapped_by,
 )
 from jackfield_memo.opaque import HANDLES, IN_MEMORY, VIEWS
-from jackfield_memo.origins import compiled_version, origin_by_name
 from jackfield_memo.policy import Unordered
+from jackfield_serialize.origins import origin_by_name
 
 if TYPE_CHECKING:
     from jackfield.memo_keys import ValueHook

@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 
 from jackfield_memo.atoms import ATOMS
 from jackfield_memo.introspection import class_name, home_of
-from jackfield_memo.origins import origin_by_name
+from jackfield_serialize.origins import origin_by_name
 
 BYTES: Final = (bytearray, array, memoryview)
 """Types of values that have bytes, which change in place."""

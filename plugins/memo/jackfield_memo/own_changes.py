@@ -16,13 +16,13 @@ the values are in the snapshot. So it is collected first, and taken out at the e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from types import FunctionType, ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield_memo.introspection import MISSING, attributes_of, home_of
-from jackfield_memo.origins import origin_by_name
+from jackfield_serialize.origins import origin_by_name
 
 if TYPE_CHECKING:
     from jackfield_memo.functions import Code
@@ -34,6 +34,7 @@ _SETTERS: Final = frozenset(
     | {"__init_subclass__", "__setitem__", "__setstate__"}
 )
 """Special methods that syntax calls only where somebody sets or defines something."""
+_MAKERS: Final = ("__init__", "__new__", "__post_init__")
 
 
 class OwnChanges:
@@ -70,6 +71,27 @@ class OwnChanges:
     def descriptor(self, value: object) -> None:
         """Note an object that a class has for an attribute: it may keep something."""
         self._used.append(value)
+
+    def of_itself(self, value: Any, names: Collection[str]) -> Collection[str] | None:
+        """Return the attributes of a value that its own methods change.
+
+        Args:
+            value: The value.
+            names: Names that code uses: a method runs only if its name is among them.
+
+        Returns:
+            Their names; ``None`` if the value changes as a whole.
+        """
+        if not _has_own_attributes(value) or isinstance(value, FunctionType | type):
+            return ()
+        for owner in _classes(value):
+            for name in vars(owner):
+                special = name[:2] == "__" and name not in _SETTERS
+                if name not in _MAKERS and (special or name in names):
+                    self._follow(value, (name,))
+        if id(value) in self._values:
+            return None
+        return self._attributes.get(id(value), ())
 
     def leave_out(self, *, all_run: bool) -> None:
         """Take what is changed out of the snapshot.

@@ -39,7 +39,7 @@ from jackfield_memo.introspection import (
 from jackfield_memo.large import Large
 from jackfield_memo.loaded import signature
 from jackfield_memo.objects import set_on_wrapper
-from jackfield_memo.origins import origin_by_name
+from jackfield_serialize.origins import origin_by_name
 
 SMALL: Final = 64
 """A value that can change is looked at again at each call if it has at most so many

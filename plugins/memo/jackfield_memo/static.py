@@ -19,12 +19,13 @@ import hashlib
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from functools import cached_property, partial
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from jackfield_memo import late_state
 from jackfield_memo.bytecode import drop_stale
 from jackfield_memo.files import path_identity
 from jackfield_memo.functions import is_generated
@@ -37,7 +38,6 @@ from jackfield_memo.import_effects import (
 )
 from jackfield_memo.introspection import MISSING, wrapped_by
 from jackfield_memo.loaded import as_read, signature
-from jackfield_memo.origins import PROJECT, Origin, origin
 from jackfield_memo.references import (
     Chain,
     Import,
@@ -48,6 +48,7 @@ from jackfield_memo.references import (
 )
 from jackfield_memo.sources import Text, parse, read_text
 from jackfield_memo.syntax import code_form, statements_form
+from jackfield_serialize.origins import PROJECT, Origin, origin
 
 if TYPE_CHECKING:
     from jackfield_memo.asking import Asks
@@ -176,6 +177,12 @@ class StaticModule:
             return False
         return module.is_outside(chain, base, seen=seen)
 
+    @cached_property
+    def attributes(self) -> frozenset[str]:
+        """The attributes that code in it takes of something."""
+        nodes = ast.walk(self.text.tree)
+        return frozenset(one.attr for one in nodes if isinstance(one, ast.Attribute))
+
     def statements(self, name: str) -> list[ast.stmt]:
         """Return the statements behind a name."""
         if name == WHOLE:
@@ -197,6 +204,24 @@ class StaticModule:
         return name in self._changed or (
             isinstance(written, dict | list | set) and not written
         )
+
+    def is_changed(self, name: str) -> bool:
+        """Tell whether code of the module changes a value, as ``changes`` does."""
+        return self.changes(name, _written(self.statements(name)))
+
+    def is_written(self, name: str) -> bool:
+        """Tell whether the value of a constant is written out."""
+        return _written(self.statements(name)) is not _MISSING
+
+    def written_in(self, name: str) -> dict[str, Any]:
+        """Return the attributes of a class that are written out, with their values."""
+        found = {}
+        for statement in self.statements(name):
+            for one in getattr(statement, "body", ()):
+                value = _written([one])
+                if value is not _MISSING:
+                    found.update(dict.fromkeys(_bound(one), value))
+        return found
 
     def binds(self, name: str) -> bool:
         """Tell whether a name is bound for certain when the module is imported."""
@@ -599,7 +624,7 @@ def running_otherwise(
         return [identity(value)]
     written = _written(statements)
     if written is _MISSING or module.changes(name, written):
-        return []
+        return []  # see ``late_state``
     return [] if identity(written) == identity(value) else [identity(value)]
 
 
@@ -640,8 +665,8 @@ def _remember_name(module: StaticModule, name: str, snapshot: Snapshot) -> None:
         snapshot.members(value)
     for function in _functions(value):
         snapshot.function(function)
-    if _written(statements) is not _MISSING or not statements:
-        snapshot.content(value)
+    if value is not _MISSING and not isinstance(value, ModuleType):
+        late_state.remember(value, snapshot)
 
 
 def bound_otherwise(

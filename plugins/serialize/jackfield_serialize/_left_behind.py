@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import copyreg
 import functools
-import sys
-from pathlib import PurePath
 from types import MemberDescriptorType
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
+from jackfield_serialize.origins import origin_by_name
+
 _PROTOCOL: Final = 5
-_SITE: Final = frozenset({"site-packages", "dist-packages"})
 _WAYS: Final = ("__getstate__", "__reduce_ex__", "__reduce__")
 
 _makers: Final[WeakKeyDictionary[type, type | None]] = WeakKeyDictionary()
@@ -71,22 +70,21 @@ def _set_all(value: Any, states: tuple[Any, Any, dict[str, Any]]) -> None:
 
 def _maker(kind: type) -> type | None:
     """Return the class that says how values of a type are pickled, if it may forget."""
-    if not _is_projects(kind) or kind in copyreg.dispatch_table:
-        return None
     for owner in kind.__mro__[:-1]:
         if any(name in vars(owner) for name in _WAYS):
-            return None if _is_projects(owner) else owner
-    return None
+            break
+    else:
+        return None
+    if not _is_projects(kind) or kind in copyreg.dispatch_table:
+        return None
+    return None if _is_projects(owner) else owner
 
 
 def _is_projects(owner: type) -> bool:
     name = owner.__module__
-    if not isinstance(name, str) or name == "__main__":
-        return name == "__main__"
-    if name.partition(".")[0] in sys.stdlib_module_names:
-        return False
-    file = getattr(sys.modules.get(name), "__file__", None)
-    return file is None or _SITE.isdisjoint(PurePath(file).parts)
+    return (
+        origin_by_name(name if isinstance(name, str) else "builtins").kind == "project"
+    )
 
 
 def _attributes(value: Any, kind: type, maker: type) -> dict[str, Any]:

@@ -21,8 +21,8 @@ from typing import Final
 
 from jackfield_memo.bytecode import drop_stale
 from jackfield_memo.process import TICK_NS, began
-from jackfield_memo.sending.whose import is_project
 from jackfield_serialize import note_shared, shipped
+from jackfield_serialize.origins import origin
 
 _MAIN: Final = frozenset({"__main__", "__mp_main__"})
 _imported: Final = [0]
@@ -38,7 +38,7 @@ def project_modules() -> list[tuple[str, ModuleType, str]]:
             continue
         if name in _MAIN:
             continue
-        if is_project(name, file):
+        if origin(name, file).kind == "project":
             found.append((name, module, file))
     return found
 

@@ -29,12 +29,12 @@ from jackfield_memo.introspection import (
     slots_of,
     wrapped_by,
 )
+from jackfield_memo.objects import set_on_wrapper
 from jackfield_memo.opaque import is_opaque
-from jackfield_memo.origins import origin_by_name
 from jackfield_memo.policy import Unordered
 from jackfield_memo.sending.finding import found
-from jackfield_memo.sending.whose import is_project_name
 from jackfield_serialize import worker_can_import
+from jackfield_serialize.origins import is_project_name, origin_by_name
 
 _LARGE: Final = 10_000
 """Parts or kilobytes; a constant that has more counts by its type, unless the result of
@@ -135,7 +135,9 @@ def _plainly(value: Any, encode: Callable[[Any], bytes]) -> bytes | None:
         return None
     whose = origin_by_name(home_of(kind)).kind
     if callable(value) and wrapped_by(value) is not None:
-        return b"w" + encode(wrapped_by(value))
+        further = sorted(set_on_wrapper(value).items())
+        set_on = [encode(name) + _tried(encode, part) for name, part in further]
+        return sized(b"w", encode(wrapped_by(value)) + b"".join(set_on))
     if whose == "python":
         return None
     if home_of(kind).partition(".")[0] in {"numpy", "pandas", "pyarrow"}:

@@ -27,8 +27,8 @@ from jackfield_memo.introspection import (
 )
 from jackfield_memo.sending.finding import found
 from jackfield_memo.sending.likeness import is_live, is_live_in, likeness, members_of
-from jackfield_memo.sending.whose import is_project_name
 from jackfield_serialize import cloud_pickler, dump_parts, loads, remade
+from jackfield_serialize.origins import is_project_name
 
 if TYPE_CHECKING:
     import pickle

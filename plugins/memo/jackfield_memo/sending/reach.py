@@ -33,11 +33,11 @@ from jackfield_memo.introspection import (
     home_of,
     wrapped_by,
 )
-from jackfield_memo.origins import origin_by_name
+from jackfield_memo.objects import set_on_wrapper
 from jackfield_memo.sending.finding import found
 from jackfield_memo.sending.likeness import is_large, is_live_in
 from jackfield_memo.sending.watch import Watch, parts_in
-from jackfield_memo.sending.whose import is_project, is_project_name
+from jackfield_serialize.origins import is_project_name, origin, origin_by_name
 
 _GETTERS: Final = (operator.attrgetter, operator.methodcaller)
 Name = tuple[str, str]
@@ -168,7 +168,7 @@ class Reach:
     def _code(self, function: FunctionType) -> None:
         namespace = function.__globals__
         home = namespace.get("__name__") or ""
-        if not is_project(home, namespace.get("__file__")):
+        if origin(home, namespace.get("__file__")).kind != "project":
             return
         live = is_live_in(namespace)
         names = names_of(function.__code__)
@@ -312,7 +312,8 @@ class Reach:
         elif issubclass(kind, staticmethod | classmethod):
             parts = (value.__func__,)
         elif callable(value) and wrapped_by(value) is not None:
-            parts = (wrapped_by(value),)
+            parts = (wrapped_by(value), *set_on_wrapper(value).values())
+            self._follow(kind)
         elif (compares := compared_by(value)) is not None:
             parts = (compares,)
         else:

@@ -17,8 +17,6 @@ from pathlib import PurePath
 from types import ModuleType
 from typing import Final, Literal, NamedTuple
 
-from jackfield_memo.files import path_identity
-
 _SITE: Final = frozenset({"site-packages", "dist-packages"})
 _STDLIB: Final = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120  (compared as text)
 
@@ -51,7 +49,7 @@ PYTHON: Final = Origin("python")
 
 def origin_of_module(module: ModuleType) -> Origin:
     """Return whose a module is."""
-    return origin(module.__name__, _file(module))
+    return origin(module.__name__, file_of(module))
 
 
 def origin_by_name(name: str | None) -> Origin:
@@ -65,16 +63,10 @@ def origin_by_name(name: str | None) -> Origin:
     return PYTHON if _root(name or "") in sys.builtin_module_names else PROJECT
 
 
-def compiled_version(name: str) -> str | bytes:
-    """Return what code without source counts by, besides its name.
-
-    A package's version; for a compiled module of the project, its file's content.
-    """
-    whose = origin_by_name(name)
-    file = _file(sys.modules[name]) if name in sys.modules else None
-    if whose.kind != "project" or file is None or file.endswith(".py"):
-        return whose.version
-    return path_identity(file, "content")
+def is_project_name(name: str) -> bool:
+    """Tell whether a module is imported here and the project's."""
+    module = sys.modules.get(name)
+    return module is not None and origin_of_module(module).kind == "project"
 
 
 @cache
@@ -125,7 +117,8 @@ def _owners() -> dict[str, list[str]]:
     return dict(metadata.packages_distributions())
 
 
-def _file(module: ModuleType) -> str | None:
+def file_of(module: ModuleType) -> str | None:
+    """Return a module's file, or its directory; ``None`` if it has neither."""
     file = getattr(module, "__file__", None)
     if file is None:
         paths = list(getattr(module, "__path__", ()))
