@@ -13,6 +13,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from oracle import LAZY  # type: ignore[import-not-found]  # beside this
+
 MODULES = {
     "__init__": '"""A package."""\nfrom . import consts\n',
     "consts": """
@@ -136,9 +138,63 @@ class Late:
 def work(x):
     return under(x) * AMOUNT + {WORK} + deep.BOTTOM
 """,
+    "tools": """
+import collections
+import functools
+from functools import partialmethod as Again
+MADE = []
+class Meta(type):
+    def __init__(cls, name, bases, names):
+        super().__init__(name, bases, names)
+        MADE.append(cls)
+    def rank(cls):
+        return len(cls.__name__) * {RANK}
+class Tool(metaclass=Meta):
+    __slots__ = ("grip",)
+    def __init__(self, grip):
+        self.grip = grip
+    def use(self, x):
+        return x + self.grip * {USE}
+class Times:
+    def __init__(self, factor):
+        self.factor = factor
+    def __get__(self, one, owner):
+        return one.grip * self.factor + {GOT}
+class Hammer(Tool):
+    weight = Times({FACTORED})
+    double = Again(Tool.use, {DOUBLE})
+    @functools.cached_property
+    def mass(self):
+        return self.weight + {MASS}
+class Counting:
+    def __init__(self, function):
+        functools.update_wrapper(self, function)
+        self.function = function
+    def __call__(self, x):
+        return self.function(x) + {COUNTED}
+@Counting
+def counting(x):
+    return x * {COUNTING}
+@functools.singledispatch
+def measure(x):
+    return {MEASURE}
+@measure.register
+def _(x: int):
+    return x + {MEASURED}
+Pair = collections.namedtuple("Pair", "a b", defaults=({PAIR},))
+QUEUE = collections.deque([{DEQUE}, 1])
+def numbers(x):
+    for one in QUEUE:
+        yield x + one
+class Odd(dict):
+    def __missing__(self, key):
+        return len(key) * {ODD}
+ODD = Odd(a={KNOWN})
+""",
     "app": """
+import importlib
 import PACKAGE.helpers as hh
-from . import consts, helpers, plugins, registry, shapes
+from . import consts, helpers, plugins, registry, shapes, tools
 from .helpers import ADD, HALF, scale
 from .shapes import Box, Kind, settings
 LOCAL = {LOCAL}
@@ -176,12 +232,25 @@ def f_wrapped(x):
     return helpers.wrapped(x) + hh.cached(x)
 def f_settings(x):
     return settings.factor() + settings.names["x"] * x
+def f_tools(x):
+    hammer = tools.Hammer(x)
+    return [hammer.use(2), hammer.weight, hammer.double(), hammer.mass]
+def f_made(x):
+    return [one.rank() + x for one in tools.MADE]
+def f_called(x):
+    return tools.counting(x) + tools.measure(x) + tools.measure("x")
+def f_data(x):
+    return [*tools.numbers(x), *tools.Pair(x), tools.ODD["a"], tools.ODD["none"]]
+def f_computed(x):
+    return getattr(helpers, "sca" + "le")(x) + {COMPUTED}
+def f_imported(x):
+    return importlib.import_module("PACKAGE.tools").counting(x) + {IMPORTED}
 def f_default(x, y={DEFAULT}, *, z={KEYWORD}):
     return [x, y, z]
 """,
 }
 FUNCTIONS = re.findall(r"def (f_\w+)", MODULES["app"])
-LAZY = ("lazy", "deep")
+EDITED = ("consts", "helpers", "shapes", "plugins", "tools", "app")
 SCRIPT = """
 GLOBAL_PACKAGE = {GLOBAL}
 ITEMS_PACKAGE = [1, {ITEMS}]
@@ -210,18 +279,20 @@ class Step:
         files: Files to write: path in the package to text.
         reload: Modules to load anew.
         run: Code of the script to run.
-        move: Whether to go into a directory where modules of the same names are.
+        move: The directory to go into: ``decoys`` has modules of the same names.
         calls: Functions to call, as the script writes them.
         same: Whether nothing has happened that could change a result.
+        anew: The script's text, if the program is begun anew, with what files say now.
     """
 
     what: str
     files: dict[str, str] = field(default_factory=dict)
     reload: list[str] = field(default_factory=list)
     run: str = ""
-    move: bool = False
+    move: str = ""
     calls: list[str] = field(default_factory=list)
     same: bool = False
+    anew: str = ""
 
 
 @dataclass
@@ -255,6 +326,7 @@ class Maker:
         self.numbers = {name: self.random.randint(2, 99) for name in names}
         self.numbers["ROOT"] = self.random.randint(2, 9) ** 2
         self.number = self.random.randint(2, 99)
+        self.keeps_lazy = self.random.random() < 0.5
 
     def make(self, steps: int) -> Program:
         """Make it, with so many things that happen."""
@@ -264,9 +336,7 @@ class Maker:
         calls += [name.replace("PACKAGE", self.package) for name in script]
         files = {f"{name}.py": self.text(name) for name in MODULES}
         files["number.txt"] = str(self.number)
-        program = Program(
-            self.package, files, self.script(), self.random.random() < 0.5, []
-        )
+        program = Program(self.package, files, self.script(), self.keeps_lazy, [])
         program.steps.append(Step("start"))
         for _ in range(steps):
             program.steps.append(self.step())
@@ -292,10 +362,12 @@ class Maker:
             (4, self.edit_and_reload),
             (3, self.edit_lazy),
             (6, self.patch),
+            (1, self.patch_lazy),
             (3, self.script_change),
             (1, self.data_file),
             (1, self.comment),
             (2, self.move),
+            (2, self.begin_anew),
             (2, self.nothing),
         ]
         weights, makers = zip(*kinds, strict=True)
@@ -312,7 +384,7 @@ class Maker:
 
     def edit(self) -> Step:
         """Edit a module on disk; what is imported stays as it is."""
-        name = self.random.choice(["consts", "helpers", "shapes", "plugins", "app"])
+        name = self.random.choice(EDITED)
         before = dict(self.numbers)
         self.change(MODULES[name])
         step = Step(f"edit {name}", {f"{name}.py": self.text(name)})
@@ -322,7 +394,7 @@ class Maker:
 
     def edit_and_reload(self) -> Step:
         """Edit a module and load it anew, and perhaps those that use it."""
-        name = self.random.choice(["consts", "helpers", "shapes", "plugins", "app"])
+        name = self.random.choice(EDITED)
         self.change(MODULES[name])
         reload = [name, "app"] if self.random.random() < 0.7 else [name]
         if name == "consts":
@@ -375,10 +447,38 @@ class Maker:
                 f"{p}.app.ADD = {p}.helpers.adder({new})",
                 f"{p}.app.sum = lambda x: {new}",
                 f"del {p}.shapes.Box.area",
+                f"{p}.shapes.Kind.BIG._value_ = {new}",
+                f"{p}.shapes.Point.__init__.__defaults__ = ({new},)",
+                f"{p}.helpers.ADD.__closure__[0].cell_contents = {new}",
+                f"{p}.helpers.HALF.keywords['by'] = {new}",
+                f"{p}.tools.Meta.rank = lambda cls: {new}",
+                f"{p}.tools.Times.__get__ = lambda self, one, owner: {new}",
+                f"vars({p}.tools.Hammer)['weight'].factor = {new}",
+                f"{p}.tools.Tool.use = lambda self, x: x * {new}",
+                f"{p}.tools.Hammer.double = {p}.tools.Again({p}.tools.Tool.use, {new})",
+                f"{p}.tools.Counting.__call__ = lambda self, x: {new}",
+                f"{p}.tools.counting.function = {p}.helpers.scale",
+                f"{p}.tools.measure.register(int, lambda x: {new})",
+                f"{p}.tools.measure.register(str, lambda x: {new})",
+                f"{p}.tools.Pair.__new__.__defaults__ = ({new},)",
+                f"{p}.tools.QUEUE.append({new})",
+                f"{p}.tools.QUEUE.clear()",
+                f"{p}.tools.Odd.__missing__ = lambda self, key: {new}",
+                f"{p}.tools.ODD['a'] = {new}",
             ]
         )
         if what.startswith("del"):
             what = f"if 'area' in vars({p}.shapes.Box): {what}"
+        return Step(what, run=what)
+
+    def patch_lazy(self) -> Step:
+        """Set something in a module that functions import, and the script before."""
+        new = self.random.randint(100, 999)
+        if not self.keeps_lazy:
+            return self.patch()
+        place = self.random.choice(["lazy.AMOUNT", "lazy.Late.value", "deep.BOTTOM"])
+        name = f"{self.package}.{place.partition('.')[0]}"
+        what = f"import {name}; {self.package}.{place} = {new}"
         return Step(what, run=what)
 
     def script_change(self) -> Step:
@@ -409,13 +509,22 @@ class Maker:
 
     def comment(self) -> Step:
         """Edit what does not matter."""
-        name = self.random.choice(["consts", "helpers", "shapes", "app"])
+        name = self.random.choice(EDITED)
         text = f"# A comment {self.random.random()}.\n" + self.text(name)
         return Step(f"comment {name}", {f"{name}.py": text})
 
     def move(self) -> Step:
         """Go into another directory."""
-        return Step("another directory", move=True)
+        move = self.random.choice(["decoys", "decoys", "packages"])
+        return Step(f"directory {move}", move=move)
+
+    def begin_anew(self) -> Step:
+        """Edit something, then begin the program anew: what was set is gone."""
+        for name in self.random.sample(sorted(set(MODULES) - {"__init__"}), 2):
+            if "{" in MODULES[name]:
+                self.change(MODULES[name])
+        files = {f"{name}.py": self.text(name) for name in MODULES}
+        return Step("begin anew", files, anew=self.script())
 
     def nothing(self) -> Step:
         """Do nothing: all calls are calls of before."""

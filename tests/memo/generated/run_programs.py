@@ -1,8 +1,9 @@
-"""Runs generated programs and compares each answer with that of a plain call.
+"""Runs generated programs and compares each answer with that of a fresh interpreter.
 
 Run as ``python run_programs.py DIRECTORY FIRST LAST STEPS``: it writes the packages
 into the directory, keeps results in a store there, and prints what it found as JSON. A
-second run in the same directory finds the results of the first.
+second run in the same directory finds the results of the first. ``oracle.py`` says what
+the right answers are.
 """
 
 from __future__ import annotations
@@ -17,27 +18,33 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).parent))
 
-from programs import (  # type: ignore[import-not-found]  # noqa: E402  (beside this)
-    LAZY,
+from oracle import (  # type: ignore[import-not-found]  # beside this
+    Oracle,
+    forget_lazy,
+    loaded,
+)
+from programs import (  # type: ignore[import-not-found]  # the same
     Maker,
     Program,
     Step,
 )
 
-import jackfield as jf  # noqa: E402
+import jackfield as jf
 
 LIMIT_S = 60.0
+WAYS = {3: "cached on threads", 4: "cached on processes", 5: "plain on processes"}
+"""Arguments, and how functions are called with each."""
 SCRIPT_NAMES = vars(sys.modules["__main__"])
 
 
 class Runner:
     """Runs programs one after the other, in this process and one kernel."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, oracle: Oracle) -> None:
         self.directory = directory
+        self.oracle = oracle
         self.packages = directory / "packages"
         self.decoys = directory / "decoys"
         for one in (self.packages, self.decoys):
@@ -45,6 +52,7 @@ class Runner:
         self.cells = 0
         self.found: dict[str, Any] = {
             "wrong": [],
+            "programs": 0,
             "calls": 0,
             "hits": 0,
             "needless": 0,
@@ -62,16 +70,29 @@ class Runner:
             self.write(package / name, text)
             self.write(decoy / name, "" if name.endswith(".py") else "0")
         os.chdir(self.packages)
+        self.begin(program)
+        last: dict[str, Any] = {}
+        for step in program.steps:
+            self.happen(program, step)
+            answers = {
+                name: self.call(program, step, name, last) for name in step.calls
+            }
+            self.compare(program, step, answers)
+        self.end(program)
+        self.found["programs"] += 1
+
+    def begin(self, program: Program) -> None:
+        """Import the program, and define what its script defines."""
         importlib.invalidate_caches()
         importlib.import_module(f"{program.package}.app")
         self.cell(f"import {program.package}.app")
         self.cell(program.script)
-        last: dict[str, Any] = {}
-        for step in program.steps:
-            self.happen(program, step)
-            for name in step.calls:
-                self.call(program, step, name, last)
-        for name in [one for one in sys.modules if one.startswith(program.package)]:
+        self.oracle.begin(program)
+
+    def end(self, program: Program) -> None:
+        """Forget the program."""
+        self.oracle.end()
+        for name in loaded(program.package):
             del sys.modules[name]
 
     def write(self, path: Path, text: str) -> None:
@@ -94,35 +115,47 @@ class Runner:
         if step.run:
             self.cell(step.run)
         if step.move:
-            os.chdir(self.decoys)
+            os.chdir(self.directory / step.move)
+        if step.anew:
+            os.chdir(self.packages)
+            self.end(program)
+            program.script = step.anew
+            self.begin(program)
+        else:
+            self.oracle.step(step)
 
     def call(
         self, program: Program, step: Step, name: str, last: dict[str, Any]
-    ) -> None:
-        """Call a function in each way, and compare."""
+    ) -> list[str]:
+        """Call a function in each of the ``WAYS``."""
         function = eval(name, SCRIPT_NAMES)
-        answers: dict[str, tuple[str, int]] = {}
+        answers = []
         for where, argument in (("threads", 3), ("processes", 4)):
             self.forget_lazy(program)
             app = jf.python_app(cache=True, executors=[where])(function)
             future = app(argument)
             answer = self.outcome(future)
-            answers[f"cached on {where}"] = answer, argument
+            answers.append(answer)
             self.count(program, step, name, where, future, last, answer)
         self.forget_lazy(program)
         plain = jf.python_app(executors=["processes"])(function)(5)
-        answers["plain on processes"] = self.outcome(plain), 5
-        for way, (answer, argument) in answers.items():
-            self.forget_lazy(program)
-            try:
-                ought = repr(function(argument))
-            except Exception as error:
-                ought = repr(error)
-            if answer != ought:
-                self.found["wrong"].append(
-                    f"{program.package}: after {step.what!r}, {name}({argument}) "
-                    f"{way}: {answer}, ought to be {ought}"
-                )
+        return [*answers, self.outcome(plain)]
+
+    def compare(
+        self, program: Program, step: Step, answers: dict[str, list[str]]
+    ) -> None:
+        """Compare the answers of a step with those of fresh interpreters."""
+        self.forget_lazy(program)
+        right = self.oracle.calls(program.package, list(answers), list(WAYS))
+        for name, given in answers.items():
+            for (argument, way), answer, ought in zip(
+                WAYS.items(), given, right[name], strict=True
+            ):
+                if answer != ought:
+                    self.found["wrong"].append(
+                        f"{program.package}: after {step.what!r}, {name}({argument}) "
+                        f"{way}: {answer}, ought to be {ought}"
+                    )
 
     def outcome(self, future: Any) -> str:
         try:
@@ -157,18 +190,22 @@ class Runner:
 
     def forget_lazy(self, program: Program) -> None:
         """Have modules that functions import be imported by each call anew."""
-        if program.keeps_lazy:
-            return
-        for name in LAZY:
-            full = f"{program.package}.{name}"
-            if sys.modules.pop(full, None) is not None:
-                delattr(sys.modules[program.package], name)
+        if not program.keeps_lazy:
+            forget_lazy(program.package)
 
 
 def main() -> None:
     """Run the programs that the command line names."""
     directory, first, last, steps = sys.argv[1:]
-    runner = Runner(Path(directory))
+    with Oracle() as oracle:
+        runner = Runner(Path(directory), oracle)
+        run(runner, range(int(first), int(last)), int(steps))
+    runner.found["compared"] = oracle.answers
+    print(json.dumps(runner.found))
+
+
+def run(runner: Runner, numbers: range, steps: int) -> None:
+    """Run programs in one kernel."""
     sys.path.insert(0, str(runner.packages))
     sys.path.insert(0, "")
     warnings.simplefilter("ignore")
@@ -186,9 +223,8 @@ def main() -> None:
         "checkpoint": {"store": f"sqlite:///{runner.directory / 'store.db'}"},
     }
     with jf.load(config):
-        for number in range(int(first), int(last)):
-            runner.run(Maker(number).make(int(steps)))
-    print(json.dumps(runner.found))
+        for number in numbers:
+            runner.run(Maker(number).make(steps))
 
 
 if __name__ == "__main__":
