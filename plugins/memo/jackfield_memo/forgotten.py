@@ -9,6 +9,7 @@ project's, it leaves out on purpose.
 
 from __future__ import annotations
 
+import copyreg
 import functools
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -89,6 +90,8 @@ def _kind_of(owner: type) -> str:
 
 def _pickled_by(kind: type) -> type | None:
     """Return the class that says how a value is pickled, if it may forget something."""
+    if kind in copyreg.dispatch_table and not issubclass(kind, BaseException):
+        return kind if _kind_of(kind) == "project" else None
     for owner in kind.__mro__[:-1]:
         names = vars(owner)
         if "__getstate__" in names:

@@ -21,6 +21,7 @@ from typing import Any, Final, NamedTuple
 from jackfield_memo.dynamic import Dynamic, dynamic_in_code, dynamic_in_tree
 from jackfield_memo.introspection import (
     MISSING,
+    class_name,
     further_of,
     home_of,
     wrapped_by,
@@ -389,7 +390,7 @@ def is_generated(function: FunctionType) -> bool:
     )
 
 
-def _is_as_made(owner: type, function: FunctionType) -> bool:
+def is_as_made(owner: type, function: FunctionType) -> bool:
     """Tell whether the defaults of a generated method are still those of the fields."""
     code = function.__code__
     positional = code.co_varnames[: code.co_argcount]
@@ -397,15 +398,20 @@ def _is_as_made(owner: type, function: FunctionType) -> bool:
         zip(reversed(positional), reversed(function.__defaults__ or ()), strict=False)
     )
     given |= function.__kwdefaults__ or {}
-    fields = vars(owner).get("__dataclass_fields__", {})
-    known = {one.name: one.default for one in fields.values()}
+    known: dict[str, Any] = {}
     # A field whose value is made by a function has a mark for a default.
-    made = {
-        one.name
-        for one in fields.values()
-        if one.default_factory is not dataclasses.MISSING
-    }
-    return not fields or all(
+    made: set[str] = set()
+    fields: Any = vars(owner).get("__dataclass_fields__", {})
+    for one in fields.values():
+        known[one.name] = one.default
+        if one.default_factory is not dataclasses.MISSING:
+            made.add(one.name)
+    for one in vars(owner).get("__attrs_attrs__", ()):
+        name = getattr(one, "alias", None) or one.name.lstrip("_")
+        known[name] = one.default
+        if class_name(type(one.default)).endswith(".Factory"):
+            made.add(name)
+    return not known or all(
         name in made or value is known.get(name) for name, value in given.items()
     )
 
@@ -414,7 +420,7 @@ def _counts(owner: type, name: str, value: Any) -> bool:
     if name in _FIELDS:
         return True
     if isinstance(value, FunctionType):
-        return not is_generated(value) or not _is_as_made(owner, value)
+        return not is_generated(value) or not is_as_made(owner, value)
     if isinstance(value, types.MemberDescriptorType | types.GetSetDescriptorType):
         return False
     if not _is_special(name):

@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple
 from jackfield_memo.asking import registered
 from jackfield_memo.atoms import ATOMS, UnknownValueError, sized
 from jackfield_memo.code_names import names_of
+from jackfield_memo.functions import is_as_made
 from jackfield_memo.introspection import (
     MISSING,
     attributes_of,
@@ -282,14 +283,19 @@ def members_of(owner: type) -> dict[str, Any]:
         for name, member in vars(owner).items()
         if name not in _SKIPPED
         and not isinstance(member, MemberDescriptorType)
-        and not _is_generated(member)
+        and not _is_generated(owner, member)
     }
 
 
-def _is_generated(member: Any) -> bool:
-    """Tell whether attrs has made a method: with numbers of its process in it."""
+def _is_generated(owner: type, member: Any) -> bool:
+    """Tell whether attrs has made a method: with numbers of its process in it.
+
+    One whose default values have been changed since counts.
+    """
     code = getattr(member, "__code__", None)
-    return code is not None and code.co_filename.startswith("<attrs generated")
+    if code is None or not code.co_filename.startswith("<attrs generated"):
+        return False
+    return is_as_made(owner, member)
 
 
 def _member(looking: _Looking, member: Any) -> bytes:

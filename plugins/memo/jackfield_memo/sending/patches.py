@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from enum import Enum
 from functools import cache, cached_property
 from types import CellType, CodeType, FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NewType
 
 from jackfield_memo.asking import registered
 from jackfield_memo.introspection import (
@@ -184,6 +184,8 @@ def _pickler() -> type[pickle.Pickler]:
                 if _has_name(obj) and not self._comes_by_value(obj):
                     return NotImplemented
                 return remade(obj) or _reduced(obj)
+            if type(obj) is NewType and _home(obj) in self._patch.names:
+                return _new_type, (*_home(obj), obj.__supertype__)
             if wrapped_by(obj) is not None:
                 again = remade(obj) if self._comes_by_value(wrapped_by(obj)) else None
                 if again is not None:
@@ -210,6 +212,13 @@ def _pickler() -> type[pickle.Pickler]:
             return False
 
     return PatchPickler
+
+
+def _new_type(home: str, name: str, supertype: Any) -> Any:
+    """Return a ``NewType`` with what it is made of now; called by unpickling."""
+    made: Any = NewType(name, supertype)  # type: ignore[misc]  # not a static one
+    made.__module__ = home
+    return made
 
 
 def _has_name(function: FunctionType) -> bool:

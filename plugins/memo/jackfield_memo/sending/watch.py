@@ -9,6 +9,7 @@ from __future__ import annotations
 import pickle
 from collections import defaultdict, deque
 from collections.abc import Mapping
+from datetime import datetime, time
 from enum import Enum
 from hashlib import sha256
 from io import BytesIO
@@ -315,6 +316,8 @@ def parts_in(value: Any) -> list[Any]:
         parts += value
     elif issubclass(kind, ReferenceType):
         parts.append(value())
+    elif issubclass(kind, datetime | time) and value.tzinfo is not None:
+        parts.append(value.tzinfo)
     if issubclass(kind, dict | MappingProxyType):
         parts += (*value, *value.values())
     elif issubclass(kind, _CONTAINERS):

@@ -1,0 +1,298 @@
+"""What pickling leaves out of values, and what is set where no name shows it.
+
+Each case is a module whose function is called, plainly and cached, on threads and on
+processes, before and after something in the module has been changed by the script. The
+answer is always that of a call in the script; or, where a worker cannot be made equal,
+that is told and the result is not kept.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import jackfield as jf
+from jackfield.plugins import PluginManager
+from jackfield.plugins.key_makers import create_key_maker
+
+LIMIT_S = 60.0
+CASES: dict[str, tuple[str, str]] = {
+    "a reduce method leaves out what is set later": (
+        """
+class P:
+    extra = 0
+    def __init__(self, x):
+        self.x = x
+    def __reduce__(self):
+        return P, (self.x,)
+VALUE = P(1)
+def f(x):
+    return x + VALUE.x + VALUE.extra
+""",
+        "m.VALUE.extra = 7",
+    ),
+    "the same in a slot": (
+        """
+class P:
+    __slots__ = ("x", "extra")
+    def __init__(self, x):
+        self.x = x
+    def __reduce__(self):
+        return P, (self.x,)
+VALUE = P(1)
+def f(x):
+    return x + VALUE.x + getattr(VALUE, "extra", 0)
+""",
+        "m.VALUE.extra = 7",
+    ),
+    "copyreg leaves out what is set later": (
+        """
+import copyreg
+class P:
+    extra = 0
+    def __init__(self, x):
+        self.x = x
+copyreg.pickle(P, lambda value: (P, (value.x,)))
+VALUE = P(1)
+def f(x):
+    return x + VALUE.x + VALUE.extra
+""",
+        "m.VALUE.extra = 7",
+    ),
+    "an attribute of a time zone": (
+        """
+import datetime
+class Zone(datetime.tzinfo):
+    hours = 1
+    def utcoffset(self, when):
+        return datetime.timedelta(hours=self.hours)
+    def dst(self, when):
+        return None
+WHEN = datetime.datetime(2020, 1, 1, tzinfo=Zone())
+def f(x):
+    return x + WHEN.utcoffset().seconds
+""",
+        "m.WHEN.tzinfo.hours = 2",
+    ),
+    "an attribute of the zone of a time of day": (
+        """
+import datetime
+class Zone(datetime.tzinfo):
+    hours = 1
+    def utcoffset(self, when):
+        return datetime.timedelta(hours=self.hours)
+    def dst(self, when):
+        return None
+TIMES = {"noon": datetime.time(12, tzinfo=Zone())}
+def f(x):
+    return x + TIMES["noon"].utcoffset().seconds
+""",
+        "m.TIMES['noon'].tzinfo.hours = 2",
+    ),
+    "what a new type is made of": (
+        """
+import typing
+Id = typing.NewType("Id", int)
+def f(x):
+    return x, Id.__supertype__.__name__
+""",
+        "m.Id.__supertype__ = str",
+    ),
+    "a default value of what attrs has made": (
+        """
+import attrs
+@attrs.define
+class P:
+    x: int = 1
+    _hidden: int = 2
+    items: list = attrs.Factory(list)
+def f(x):
+    one = P()
+    return x, one.x, one._hidden, one.items
+""",
+        "m.P.__init__.__defaults__ = (5, *m.P.__init__.__defaults__[1:])",
+    ),
+    "an attribute of a decorated function": (
+        """
+import functools
+class Times:
+    def __init__(self, function):
+        functools.update_wrapper(self, function)
+        self.function, self.factor = function, 1
+    def __call__(self, x):
+        return self.function(x) * self.factor
+@Times
+def times(x):
+    return x + 1
+def f(x):
+    return times(x)
+""",
+        "m.times.factor = 3",
+    ),
+    "a method of the class of a decorated function": (
+        """
+import functools
+class Times:
+    def __init__(self, function):
+        functools.update_wrapper(self, function)
+        self.function = function
+    def __call__(self, x):
+        return self.function(x)
+@Times
+def times(x):
+    return x + 1
+def f(x):
+    return times(x)
+""",
+        "m.Times.__call__ = lambda self, x: 17",
+    ),
+}
+
+
+@pytest.fixture(params=["threads", "processes"])
+def kernel(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[jf.DataFlowKernel]:
+    """Give a kernel with one worker."""
+    table = {"plugin": request.param, "workers": 1}
+    config = {
+        "run_dir": str(tmp_path / "runs"),
+        "executors": {"x": table},
+        "checkpoint": {"store": "memory"},
+    }
+    with jf.load(config) as loaded:
+        yield loaded
+
+
+def imported(text: str, directory: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Import a module of this text, with a name that no other test has."""
+    name = f"left_out_{abs(hash(str(directory)))}"
+    monkeypatch.syspath_prepend(directory)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    (directory / f"{name}.py").write_text(text)
+    importlib.invalidate_caches()
+    return importlib.import_module(name)
+
+
+@pytest.mark.usefixtures("kernel")
+@pytest.mark.parametrize(("text", "change"), CASES.values(), ids=CASES)
+def test_a_change_is_seen_by_every_call(
+    text: str, change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module: Any = imported(text, tmp_path, monkeypatch)
+    plain, cached = jf.python_app(module.f), jf.python_app(cache=True)(module.f)
+    for _ in range(2):
+        assert plain(1).result(LIMIT_S) == module.f(1)
+        assert cached(1).result(LIMIT_S) == module.f(1)
+    before = module.f(1)
+    exec(change, {"m": module})
+
+    assert module.f(1) != before
+    for status in ("miss", "hit"):
+        future = cached(1)
+        assert plain(1).result(LIMIT_S) == module.f(1)
+        assert future.result(LIMIT_S) == module.f(1)
+        assert future.memo.status == status
+
+
+ARGUMENTS = """
+import copyreg
+class Reduced:
+    extra = 0
+    def __init__(self, x):
+        self.x = x
+    def __reduce__(self):
+        return Reduced, (self.x,)
+class Registered:
+    extra = 0
+    def __init__(self, x):
+        self.x = x
+copyreg.pickle(Registered, lambda value: (Registered, (value.x,)))
+def f(value):
+    return value.x + value.extra
+"""
+
+
+@pytest.mark.usefixtures("kernel")
+@pytest.mark.parametrize("kind", ["Reduced", "Registered"])
+def test_an_argument_has_what_its_pickling_forgets(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module: Any = imported(ARGUMENTS, tmp_path, monkeypatch)
+    cached = jf.python_app(cache=True)(module.f)
+    found = []
+    for extra in (1, 2, 1):
+        value = getattr(module, kind)(10)
+        value.extra, value.lock = extra, iter(())  # the latter cannot be pickled well
+        future = cached(value)
+        found.append((future.result(LIMIT_S), future.memo.status))
+
+    assert found == [(11, "miss"), (12, "miss"), (11, "hit")]
+
+
+ON_PURPOSE = """
+class P:
+    def __init__(self):
+        self.x, self.kept = 1, 1
+    def __getstate__(self):
+        return {"x": self.x}
+    def __setstate__(self, state):
+        self.x, self.kept = state["x"], 1
+VALUE = P()
+def f(x):
+    return x + VALUE.kept
+"""
+
+
+def test_what_cannot_be_made_equal_in_a_worker_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    module: Any = imported(ON_PURPOSE, tmp_path, monkeypatch)
+    config = {
+        "run_dir": str(tmp_path / "runs"),
+        "executors": {"x": {"plugin": "processes", "workers": 1}},
+    }
+    with jf.load(config), caplog.at_level(logging.WARNING, "jackfield.memo"):
+        plain = jf.python_app(module.f)
+        assert plain(1).result(LIMIT_S) == 2
+        module.VALUE.kept = 5
+        plain(1).result(LIMIT_S)
+
+    assert "VALUE" in caplog.text
+    assert "cannot be made equal" in caplog.text
+
+
+BY_TYPE = """
+import logging
+import queue
+import weakref
+class Thing:
+    pass
+THING = Thing()
+QUEUE, WEAK, LOG = queue.Queue(), weakref.WeakValueDictionary(), logging.getLogger("l")
+def f(x):
+    return x + QUEUE.qsize() + len(WEAK) + LOG.level
+"""
+
+
+def test_what_stands_for_something_outside_counts_by_its_type_and_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module: Any = imported(BY_TYPE, tmp_path, monkeypatch)
+    keys = create_key_maker(PluginManager())
+    before = keys.function(module.f)
+    module.QUEUE.put(1)
+    module.WEAK["a"] = module.THING
+    monkeypatch.setattr(module.LOG, "level", 10)
+
+    assert keys.function(module.f).digest == before.digest
+    told = " ".join(before.blind)
+    assert "holds a queue.Queue, which counts by its type only" in told
+    assert "holds a weakref.WeakValueDictionary, which counts by its type only" in told
