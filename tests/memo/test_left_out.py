@@ -8,6 +8,7 @@ that is told and the result is not kept.
 
 from __future__ import annotations
 
+import builtins
 import importlib
 import logging
 import sys
@@ -136,6 +137,87 @@ def f(x):
 """,
         "m.times.factor = 3",
     ),
+    "an item of a deque of an own class": (
+        """
+import collections
+class Items(collections.deque):
+    pass
+VALUE = Items([1])
+VALUE.unit = 1
+def f(x):
+    return x + len(VALUE) + VALUE.unit
+""",
+        "m.VALUE.append(2)",
+    ),
+    "a text of an own class": (
+        """
+class Text(str):
+    pass
+VALUE = Text("a")
+def f(x):
+    return VALUE, x
+""",
+        "m.VALUE = m.Text('b')",
+    ),
+    "a number of an own class": (
+        """
+import decimal
+class Money(decimal.Decimal):
+    pass
+VALUE = Money(1)
+VALUE.unit = "m"
+def f(x):
+    return int(VALUE), VALUE.unit, x
+""",
+        "m.VALUE = m.Money(2); m.VALUE.unit = 'm'",
+    ),
+    "a struct": (
+        """
+import struct
+HEAD = struct.Struct("<i")
+def f(x):
+    return HEAD.pack(x)
+""",
+        "m.HEAD = m.struct.Struct('<q')",
+    ),
+    "what compares in sorting": (
+        """
+import functools
+def compare(one, other):
+    return one - other
+ORDER = functools.cmp_to_key(compare)
+def f(x):
+    return sorted([x, 3, 2], key=ORDER)
+""",
+        "m.compare.__code__ = (lambda one, other: other - one).__code__",
+    ),
+    "an attribute of a wrapper that refers to itself": (
+        """
+import functools
+def times(function):
+    @functools.wraps(function)
+    def wrapper(x):
+        return function(x) * wrapper.factor
+    wrapper.factor = 1
+    return wrapper
+@times
+@times
+def g(x):
+    return x + 1
+def f(x):
+    return g(x)
+""",
+        "m.g.factor = 3; m.g.__wrapped__.factor = 5",
+    ),
+    "the name of a function": (
+        """
+def g(x):
+    return x
+def f(x):
+    return g.__name__, x
+""",
+        "m.g.__name__ = 'other'",
+    ),
     "a method of the class of a decorated function": (
         """
 import functools
@@ -200,6 +282,48 @@ def test_a_change_is_seen_by_every_call(
         assert plain(1).result(LIMIT_S) == module.f(1)
         assert future.result(LIMIT_S) == module.f(1)
         assert future.memo.status == status
+
+
+@pytest.mark.usefixtures("kernel")
+def test_a_built_in_name_that_was_set_is_itself_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "def f(x):\n    return abs(x)\n"
+    module: Any = imported(text, tmp_path, monkeypatch)
+    plain = jf.python_app(module.f)
+    found = [plain(-1).result(LIMIT_S)]
+    with monkeypatch.context() as context:
+        context.setattr(builtins, "abs", lambda x: 17)
+        found.append(plain(-1).result(LIMIT_S))
+    found.append(plain(-1).result(LIMIT_S))
+
+    assert found == [1, 17, 1]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("__import__('hashlib').sha256(b'a')", "__import__('hashlib').sha256(b'b')"),
+        ("__import__('hashlib').sha256()", "__import__('hashlib').md5()"),
+        ("__import__('hashlib').shake_128()", "__import__('hashlib').shake_128(b'b')"),
+        ("compile('1', '', 'eval')", "compile('2', '', 'eval')"),
+        ("__import__('struct').Struct('i')", "__import__('struct').Struct('q')"),
+    ],
+)
+def test_values_that_cannot_be_pickled_count_by_what_they_are(
+    one: str, other: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = f"VALUE = {one}\ndef f(x):\n    return VALUE\n"
+    text += "def make(text):\n    return eval(text)\n"
+    module: Any = imported(text, tmp_path, monkeypatch)
+    keys = create_key_maker(PluginManager())
+    digests = [keys.function(module.f).digest]
+    for expression in (one, other):
+        module.VALUE = module.make(expression)
+        digests.append(keys.function(module.f).digest)
+
+    assert digests[0] == digests[1]
+    assert digests[0] != digests[2]
 
 
 ARGUMENTS = """

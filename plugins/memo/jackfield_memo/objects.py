@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import copyreg
 import functools
+import hashlib
 import sys
 import types
 import typing
@@ -23,6 +24,7 @@ from collections.abc import Callable, Iterator, Mapping
 from enum import Enum, Flag
 from io import BytesIO, StringIO
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
+from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.files import File
@@ -39,6 +41,7 @@ from jackfield_memo.introspection import (
 )
 from jackfield_memo.opaque import HANDLES, IN_MEMORY, VIEWS
 from jackfield_memo.policy import Unordered
+from jackfield_memo.syntax import code_form
 from jackfield_serialize.origins import origin_by_name
 
 if TYPE_CHECKING:
@@ -191,6 +194,20 @@ def _file(encoder: PartEncoder, value: File) -> bytes:
     return sized(b"F", encoder.policy.file(value))
 
 
+def _struct(encoder: PartEncoder, value: Struct) -> bytes:
+    return _composed(encoder, b"w", value, value.format)
+
+
+def _code(encoder: PartEncoder, value: types.CodeType) -> bytes:
+    return _composed(encoder, b"w", value, code_form(value))
+
+
+def _hash(encoder: PartEncoder, value: Any) -> bytes:
+    """Encode a hash object of ``hashlib`` by what it has been fed with."""
+    length = (16,) if value.digest_size == 0 else ()  # of shake, which has any length
+    return _composed(encoder, b"w", value, value.name, value.digest(*length))
+
+
 def _iterator(encoder: PartEncoder, value: Iterator[Any]) -> bytes:
     reason = "it is used up by reading it; pass a list of what it gives."
     return encoder.policy.unknown(value, reason)
@@ -248,6 +265,9 @@ def set_on_wrapper(value: object) -> dict[str, Any]:
     }
 
 
+_HASHES: Final = tuple(
+    {type(hashlib.new(name)) for name in hashlib.algorithms_guaranteed}
+)
 _Encode = Callable[["PartEncoder", Any], bytes]
 _FAMILIES: Final[tuple[tuple[Any, _Encode], ...]] = (
     (File, _file),
@@ -261,6 +281,9 @@ _FAMILIES: Final[tuple[tuple[Any, _Encode], ...]] = (
     (property, _property),
     (functools.cached_property, _cached_property),
     ((types.MemberDescriptorType, types.GetSetDescriptorType), _slot),
+    (Struct, _struct),
+    (types.CodeType, _code),
+    (_HASHES, _hash),
     (IN_MEMORY, _in_memory),
     (VIEWS, _view),
     (Iterator, _iterator),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+import struct
 import sys
 import threading
 import typing
@@ -173,7 +174,12 @@ def remade(thing: Any) -> _Reduced | None:
     return KINDS[kind](thing) if kind in KINDS else None
 
 
+def _struct(thing: Any) -> _Reduced:
+    return struct.Struct, (thing.format,)
+
+
 ALWAYS: Final = {object, functools.cached_property, functools.singledispatchmethod}
+ALWAYS.add(struct.Struct)
 """Types that never pickle as they should; the others only where no worker can import
 the module that they name."""
 KINDS: Final[dict[type, Callable[[Any], _Reduced | None]]] = {
@@ -184,6 +190,7 @@ KINDS: Final[dict[type, Callable[[Any], _Reduced | None]]] = {
     functools.cached_property: _cached_property,
     functools.singledispatchmethod: _method,
     type(_dispatch): _dispatching,
+    struct.Struct: _struct,
 }
 for _name in ("TypeVarTuple", "TypeAliasType"):
     if hasattr(typing, _name):

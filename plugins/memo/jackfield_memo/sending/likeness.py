@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from hashlib import sha256
@@ -37,6 +38,7 @@ from jackfield_memo.sending.finding import found
 from jackfield_serialize import worker_can_import
 from jackfield_serialize.origins import is_project_name, origin_by_name
 
+_PROTOCOL: Final = 4
 _LARGE: Final = 10_000
 """Parts or kilobytes; a constant that has more counts by its type, unless the result of
 the call is cached."""
@@ -151,10 +153,26 @@ def _plainly(value: Any, encode: Callable[[Any], bytes]) -> bytes | None:
     if len(parts) > _LARGE:
         return _by_type(value)
     inner = [encode(name) + _tried(encode, parts[name]) for name in sorted(parts)]
-    if isinstance(value, dict | list | tuple | set | frozenset):
+    if isinstance(value, dict | list | tuple | set | frozenset | deque):
         plain: Any = dict(value) if isinstance(value, dict) else list(value)
         inner.append(encode(plain) if len(plain) <= _LARGE else b"?")
+    elif any(
+        origin_by_name(home_of(one)).kind != "project" for one in kind.__mro__[:-1]
+    ):
+        inner.append(_tried(encode, _made_with(value)))
     return sized(b"a", class_name(kind).encode() + b"".join(inner))
+
+
+def _is_foreign(owner: type) -> bool:
+    return origin_by_name(home_of(owner)).kind != "project"
+
+
+def _made_with(value: Any) -> Any:
+    """Return what a value of a class derived from a foreign one is made anew with."""
+    try:
+        return value.__reduce_ex__(_PROTOCOL)[1]
+    except Exception:  # it cannot be pickled: its attributes count
+        return None
 
 
 def _tried(encode: Callable[[Any], bytes], value: Any) -> bytes:
@@ -191,6 +209,8 @@ def _function(looking: _Looking, function: FunctionType) -> bytes:
 def _function_parts(looking: _Looking, function: FunctionType) -> Iterator[bytes]:
     yield f"{function.__module__}:{function.__qualname__}".encode()
     yield code_likeness(function.__code__)
+    if function.__name__ != function.__code__.co_name:
+        yield function.__name__.encode() + b"|"
     for value in function.__defaults__ or ():
         yield _value(looking, value)
     yield b"|"

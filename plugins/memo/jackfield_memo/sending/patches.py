@@ -7,20 +7,22 @@ subclasses and ``isinstance`` go on with it; else it comes by value.
 
 from __future__ import annotations
 
+import builtins
 import importlib
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from enum import Enum
-from functools import cache, cached_property
+from functools import cache, cached_property, cmp_to_key
 from types import CellType, CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, NewType
 
-from jackfield_memo.asking import registered
+from jackfield_memo.asking import is_pythons, registered
 from jackfield_memo.introspection import (
     MISSING,
     attributes_of,
+    compared_by,
     home_of,
     set_on_member,
     wrapped_by,
@@ -109,6 +111,8 @@ def make(
 
 def _item(name: Name, value: Any, replaced: Collection[Name]) -> _Item:
     module, path = name
+    if module == "builtins" and is_pythons(path, value):
+        value = MISSING  # what was set in its place is to go
     carried = None if value is MISSING else value
     if isinstance(value, type) and _home(value) == name and name not in replaced:
         carried = ClassParts(value)
@@ -184,6 +188,11 @@ def _pickler() -> type[pickle.Pickler]:
                 if _has_name(obj) and not self._comes_by_value(obj):
                     return NotImplemented
                 return remade(obj) or _reduced(obj)
+            if type(obj) is CellType:
+                return _cell_reduced(obj)
+            compares = compared_by(obj)
+            if compares is not None:
+                return cmp_to_key, (compares,)
             if type(obj) is NewType and _home(obj) in self._patch.names:
                 return _new_type, (*_home(obj), obj.__supertype__)
             if wrapped_by(obj) is not None:
@@ -212,6 +221,19 @@ def _pickler() -> type[pickle.Pickler]:
             return False
 
     return PatchPickler
+
+
+def _cell_reduced(cell: CellType) -> tuple[Any, ...]:
+    """Return how to make a cell anew. It may hold the function that it is part of."""
+    try:
+        content = cell.cell_contents
+    except ValueError:
+        return CellType, ()
+    return CellType, (), (content,), None, None, _fill
+
+
+def _fill(cell: CellType, state: tuple[Any]) -> None:
+    (cell.cell_contents,) = state
 
 
 def _new_type(home: str, name: str, supertype: Any) -> Any:
@@ -270,6 +292,10 @@ def apply(data: Collection[bytes], expected: Likenesses, *, thorough: bool) -> N
                 _set(item, expected, thorough=thorough)
 
 
+_builtins: Final[dict[str, Any]] = {}
+"""What built-in names stood for before something was set in their place."""
+
+
 def _set(item: _Item, expected: Likenesses, *, thorough: bool) -> None:
     module, path, gone, value = item
     name = module, path
@@ -278,7 +304,11 @@ def _set(item: _Item, expected: Likenesses, *, thorough: bool) -> None:
     owner, last = _owner(module, path)
     if owner is MISSING:
         return
-    if gone:
+    if module == "builtins" and last not in _builtins:
+        _builtins[last] = vars(builtins).get(last, MISSING)
+    if gone and _builtins.get(last, MISSING) is not MISSING and module == "builtins":
+        setattr(owner, last, _builtins[last])
+    elif gone:
         if last in attributes_of(owner):
             delattr(owner, last)
     elif isinstance(value, ClassParts):

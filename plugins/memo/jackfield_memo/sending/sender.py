@@ -16,6 +16,7 @@ from types import FunctionType
 from typing import Any, Final, NamedTuple
 
 from jackfield.errors import SerializationError, StaleCodeError
+from jackfield_memo.asking import is_pythons
 from jackfield_memo.introspection import MISSING
 from jackfield_memo.sending import patches
 from jackfield_memo.sending.finding import found, text_digest
@@ -255,8 +256,9 @@ def _look(
     else:
         reach.walk(function)
     for name in (carried | gone) - reach.names.keys():
-        if name[0] in {*reach.live, "builtins"} and found(*name) is MISSING:
-            reach.names[name] = MISSING  # is to go from workers
+        value = found(*name) if name[0] in {*reach.live, "builtins"} else None
+        if value is MISSING or (name[0] == "builtins" and is_pythons(name[1], value)):
+            reach.names[name] = value  # what was sent is to go from workers
     expected: dict[Name, bytes] = {}
     blind: set[Name] = set()
     for name, value in reach.names.items():

@@ -226,6 +226,7 @@ def _parts_of(function: FunctionType) -> tuple[Any, ...]:
     keywords: Mapping[str, Any] = function.__kwdefaults__ or _EMPTY
     return (
         function.__code__,
+        function.__name__,
         *(function.__defaults__ or ()),
         None,
         *keywords.values(),
