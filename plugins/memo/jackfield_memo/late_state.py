@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import ast
 import weakref
+from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -39,15 +40,19 @@ class ModuleText(Protocol):
     text: Text
 
     @property
+    @abstractmethod
     def bindings(self) -> Collection[str]:
         """The names that it binds."""
 
+    @abstractmethod
     def is_changed(self, name: str) -> bool:
         """Tell whether code of the module changes a value."""
 
+    @abstractmethod
     def is_written(self, name: str) -> bool:
         """Tell whether the value of a constant is written out."""
 
+    @abstractmethod
     def written_in(self, name: str) -> dict[str, Any]:
         """Return the attributes of a class that are written out, with their values."""
 

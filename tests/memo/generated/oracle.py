@@ -84,12 +84,11 @@ class Oracle:
 
     def begin(self, program: Program) -> None:
         """Have a replica import a program, from the files as they are now."""
-        path = [one for one in sys.path if "generated" not in one][:2]
         self._ask(
             do="begin",
             package=program.package,
             keeps_lazy=program.keeps_lazy,
-            path=path,
+            path=sys.path[:2],  # as the script has put them there
             directory=str(Path.cwd()),
             script=program.script,
         )
