@@ -96,13 +96,19 @@ def record(run: Path, **more: Any) -> None:
     (run / "run.json").write_text(json.dumps(told | more))
 
 
-def history(run: Path, batches: Sequence[Batch], state: str | None = "done") -> Writer:
-    """Write a history of these batches; ``None`` leaves it open, as of a live run."""
+def history(
+    run: Path, batches: Sequence[Batch], state: str | None = "done", *,
+    began: int = 1_790_000_000,
+) -> Writer:  # fmt: skip
+    """Write a history of these batches; ``None`` leaves it open, as of a live run.
+
+    A run that goes on is to have ``began`` just now, or it counts as lost.
+    """
     run.mkdir(exist_ok=True)
     record(run)
     second = 1_000_000
     row = RunRow(
-        "0" * 32, str(run), 1_790_000_000 * second, 0, "lovelace", "ada", 7, "3.13.0",
+        "0" * 32, str(run), began * second, 0, "lovelace", "ada", 7, "3.13.0",
         "0.1.0", '["fit.py"]', "/home/ada",
     )  # fmt: skip
     writer = Writer(run / "monitor.db", row)

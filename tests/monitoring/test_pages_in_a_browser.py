@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -409,7 +410,8 @@ def test_a_report_prints_all_that_matters(
 
 
 def test_a_run_that_goes_on_is_followed(browser: Browser, runs: Path) -> None:
-    writer = history(runs / "000", [batch(task(0, TaskState.WAITING))], state=None)
+    waiting, began = batch(task(0, TaskState.WAITING)), int(time.time())
+    writer = history(runs / "000", [waiting], state=None, began=began)
     (runs / "000/run.json").unlink()
     place = Place("w-0", "lovelace", 1, 1.0, 2.0)
     with serving(runs) as server:
@@ -432,7 +434,7 @@ def test_what_runs_now_is_shown_until_it_ends(browser: Browser, runs: Path) -> N
     now = [Running(n, 1, "fit", f"w-{n}", "lovelace", 1, 3.0 - n) for n in range(2)]
     live = [task(n, TaskState.SUBMITTED, attempts=1) for n in range(3)]
     told = Batch(0.0, 9.0, tasks=live, loads=[Load("cpu", 2, 3, running=now)])
-    writer = history(runs / "000", [told], state=None)
+    writer = history(runs / "000", [told], state=None, began=int(time.time()))
     (runs / "000/run.json").unlink()
     rows = (
         "return [...document.querySelectorAll('#running tbody th')]"
@@ -471,6 +473,51 @@ def test_two_runs_are_compared(
         browser.run("history.back()")
         browser.wait(lambda: browser.text("h1") == "Runs")
         fine(browser, allowed=(server.url, "data:"))
+
+
+def test_a_comparison_shows_failures_first_and_no_more_apps_than_can_be_read(
+    browser: Browser, made_up: Callable[..., Path], runs: Path
+) -> None:
+    for number in range(2):
+        made_up(number, tasks=2_000, apps=100, seed=number)
+    with serving(runs) as server:
+        browser.open(f"{server.url}#compare=000,001")
+        assert browser.text("section:nth-of-type(2) h2") == "Failures"
+        assert browser.count("tbody tr") == 25
+        browser.click("#compare-apps + div > button")
+        browser.wait(lambda: browser.count("tbody tr") == 100)
+        assert browser.count("#compare-apps + div > button") == 0
+
+
+def test_apps_of_one_name_and_two_kinds_are_compared_each(
+    browser: Browser, runs: Path
+) -> None:
+    for number in range(2):
+        tasks = [task(0), task(1, kind="bash"), task(2, kind="bash")]
+        history(runs / f"{number:03}", [Batch(0.0, 9.0, tasks=tasks)])
+    cells = """
+    return Array.from(document.querySelectorAll("tbody tr"), (row) =>
+        [row.children[0].textContent, row.children[1].textContent].join(" "))
+    """
+    with serving(runs) as server:
+        browser.open(f"{server.url}#compare=000,001")
+        assert sorted(browser.run(cells)) == ["fit (bash) 2", "fit 1"]
+
+
+def test_a_task_stands_in_the_middle_of_what_is_near_it(
+    browser: Browser, runs: Path
+) -> None:
+    chain = [task(n, depends_on=(n - 1,) if n else ()) for n in range(40)]
+    history(runs / "000", [Batch(0.0, 9.0, tasks=chain)])
+    apart = """
+    const picture = document.querySelector("dialog .graph");
+    const self = picture?.querySelector(".self")?.getBoundingClientRect();
+    const frame = picture?.getBoundingClientRect();
+    return self && Math.abs(self.x + self.width / 2 - frame.x - frame.width / 2);
+    """
+    with serving(runs) as server:
+        browser.open(f"{server.url}#run=000&task=20")
+        browser.wait(lambda: (browser.run(apart) or 1e9) < 20)
 
 
 def test_a_damaged_history_is_a_sentence_in_the_page(

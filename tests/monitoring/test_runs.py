@@ -16,12 +16,15 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from tests.monitoring.conftest import record
 
 import jackfield as jf
 from jackfield_cli import main
 from jackfield_monitoring import facts
 from jackfield_monitoring.pages.overview import name_of
 from jackfield_monitoring.runs import RunError, find, read, runs_in
+from jackfield_monitoring.store.made_up import MadeUp
+from jackfield_monitoring.store.reader import Store
 from jackfield_testing.footprint import settled
 
 LIMIT_S = 40.0
@@ -128,6 +131,50 @@ def test_a_run_whose_history_has_its_end_is_not_lost(tmp_path: Path) -> None:
         database.execute("UPDATE run SET ended = NULL, state = 'running'")
     database.close()
     assert read(run_dir).state == "lost"
+
+
+def test_a_killed_run_has_the_counts_of_its_history(tmp_path: Path) -> None:
+    run_dir = tmp_path / "000"
+    run_dir.mkdir()
+    MadeUp(tasks=50, unfinished=5, failed=0.1).write(run_dir / "monitor.db")
+    with Store(run_dir) as store:
+        counts = {state.value: n for state, n in store.counts().items()}
+        written = store.run().wall_of(store.run().beat)
+    # As in the first half minute, in which the record had seldom been written.
+    gone = {**facts.program(), "started": 1}
+    record(run_dir, state="running", counts={}, program=gone, beat=written - 1.0)
+
+    run = read(run_dir)
+
+    assert (run.state, run.counts, run.problem) == ("lost", counts, None)
+    assert run.elapsed is not None
+    assert run.elapsed > 1.0
+    # Where the history could not be written for a while, the record knows more.
+    record(run_dir, state="running", program=gone, beat=written + 1.0)
+    assert read(run_dir).counts == {"succeeded": 3, "failed": 1}
+
+
+@pytest.mark.parametrize("text", [None, b"", b"{", b'{"state": 7, "counts": 7}'])
+@pytest.mark.parametrize("unfinished", [0, 5])
+def test_what_a_damaged_record_should_say_is_in_the_history(
+    tmp_path: Path, text: bytes | None, unfinished: int
+) -> None:
+    run_dir = tmp_path / "000"
+    run_dir.mkdir()
+    MadeUp(tasks=50, unfinished=unfinished, failed=0.0).write(run_dir / "monitor.db")
+    if text is not None:
+        (run_dir / "run.json").write_bytes(text)
+
+    run = read(run_dir)
+
+    assert run.state == ("lost" if unfinished else "done")
+    assert sum(run.counts.values()) == 50
+    assert run.argv == ["python", "steps.py"]
+    assert run.began == 1_790_000_000.0
+    assert "50 tasks" in cli(tmp_path, "ls").output
+    shown = cli(tmp_path, "show").output
+    assert "ada@lovelace, process 4711" in shown
+    assert run.problem is None or run.problem in shown
 
 
 @pytest.mark.parametrize("what", ["host", "boot", "namespace"])

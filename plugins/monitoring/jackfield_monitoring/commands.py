@@ -233,7 +233,7 @@ def _shown(run: Run) -> Iterator[str]:
         yield f"  {plain(run.problem)}"
     if run.state == "lost":
         yield "  Its program is gone, and did not say goodbye: it was killed, or the"
-        yield "  machine stopped. The counts are those of its last beat."
+        yield "  machine stopped. The counts are those that it wrote last."
     for heading, text in _facts(run):
         if text:
             yield f"  {heading:10}{plain(text)}"

@@ -49,8 +49,9 @@ class Run:
 
     Attributes:
         path: The directory.
-        record: What was in ``run.json``; empty if there is none that can be read.
-        problem: Why there is none, or ``None``.
+        record: What was in ``run.json``, or what the run's history has of that; empty
+            if there is neither that can be read.
+        problem: Why there is no ``run.json``, or ``None``.
     """
 
     path: Path
@@ -85,8 +86,8 @@ class Run:
     def state(self) -> State:
         """How the run is, or how it has ended.
 
-        ``"lost"`` is a run that was killed, and ``"unknown"`` one whose record cannot
-        be read.
+        ``"lost"`` is a run that was killed, and ``"unknown"`` one of which there is
+        neither a record nor a history that can be read.
         """
         told = self.record.get("state")
         if told in ("done", "failed"):
@@ -169,6 +170,14 @@ def _texts(value: object) -> list[str]:
 
 
 def read(path: Path) -> Run:
+    """Read a run's record, and what its history knows better."""
+    run = _recorded(path)
+    if run.state not in ("unknown", "lost"):
+        return run
+    return Run(path, run.record | _told_by_store(path, run), run.problem)
+
+
+def _recorded(path: Path) -> Run:
     """Read a run's record; of a directory without one, less is known."""
     file = path / FILE_NAME
     try:
@@ -188,15 +197,17 @@ def read(path: Path) -> Run:
         record = None
     if not isinstance(record, dict):
         return Run(path, {}, f"{file} is damaged: it holds no JSON object.")
-    run = Run(path, record)
-    return Run(path, record | _end_in_store(path)) if run.state == "lost" else run
+    return Run(path, record)
 
 
-def _end_in_store(path: Path) -> dict[str, Any]:
-    """Return how a run has ended, if its history knows it though ``run.json`` does not.
+def _told_by_store(path: Path, run: Run) -> dict[str, Any]:
+    """Return what a run's history tells, as ``run.json`` should.
 
-    Where the disk was full at the end, or the directory could not be written to, one of
-    the two may have the end and the other not. The one that has it is right.
+    It is asked where there is no record that can be read, and where the record does not
+    have the end. A history is written ten times a second, a record each half minute: of
+    a run that was killed the history knows more. Where the disk was full at the end, or
+    the directory could not be written to, one of the two may have the end and the other
+    not. The one that has it is right.
     """
     from jackfield_monitoring.store.reader import Store, StoreError
 
@@ -206,14 +217,29 @@ def _end_in_store(path: Path) -> dict[str, Any]:
             counts = store.counts(own=False)
     except StoreError:
         return {}
-    if facts.ended is None:
-        return {}
-    return {
-        "state": facts.state,
-        "ended": facts.wall_of(facts.ended),
-        "elapsed": (facts.ended - facts.monotonic) / 1e6,
+    last = facts.beat if facts.ended is None else facts.ended
+    told: dict[str, Any] = {
+        "beat": facts.wall_of(last),
+        "elapsed": (last - facts.monotonic) / 1e6,
         "counts": {state.value: number for state, number in counts.items()},
     }
+    if facts.ended is not None:
+        told |= {"state": facts.state, "ended": told["beat"]}
+    if run.state == "unknown":
+        program = {
+            "argv": list(facts.argv),
+            "cwd": facts.cwd,
+            "host": facts.host,
+            "user": facts.user,
+            "pid": facts.pid,
+            "python": facts.python,
+        }
+        about = {"id": facts.uuid, "began": facts.wall / 1e6, "state": facts.state}
+        versions = {"jackfield": facts.jackfield}
+        return about | {"program": program, "versions": versions} | told
+    if facts.ended is None and told["beat"] < (run.seconds("beat") or 0.0):
+        return {}  # it could not be written for a while
+    return told
 
 
 def runs_in(parent: Path, how: str = "with --dir") -> list[Run]:

@@ -260,7 +260,7 @@ class Runs:
                 "problem": run.problem or "",
                 "began": run.began,
                 "took": run.elapsed,
-                "tasks": sum(run.counts.values()),
+                "tasks": sum(run.counts.values()) if run.record else None,
                 "failed": run.counts.get("failed", 0),
                 "stored": (run.path / STORE).exists(),
             }

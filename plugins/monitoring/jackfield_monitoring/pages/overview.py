@@ -76,7 +76,6 @@ def overview_of(run: Run, store: Store | None, problem: str = "") -> dict[str, A
     }  # fmt: skip
     if store is not None:
         told |= _of_store(run, store)
-        told["facts"] = _facts_of_store(told["facts"], store.run())
     return told
 
 
@@ -167,29 +166,13 @@ def _of_store(run: Run, store: Store) -> dict[str, Any]:
         }
 
 
-def _facts_of_store(told: Sequence[Sequence[str]], facts: RunFacts) -> list[list[str]]:
-    """Add what ``run.json`` does not tell, because it is gone, say."""
-    known = {
-        "by": f"{facts.user}@{facts.host}, process {facts.pid}",
-        "command": shlex.join(facts.argv),
-        "in": facts.cwd,
-        "id": facts.uuid,
-        "Python": facts.python,
-        "Jackfield": facts.jackfield,
-    }
-    names = {name for name, _ in told}
-    added = [[k, printable(v)] for k, v in known.items() if v and k not in names]
-    return [*added, *map(list, told)]
-
-
 def _time(run: Run, facts: RunFacts) -> dict[str, Any]:
-    """Return when the run began and how long it took; its record may be gone."""
+    """Return when the run began and how long it took, on the clock of its history."""
     last = facts.beat if facts.ended is None else facts.ended
     taken = max(0, last - facts.monotonic) / 1e6
     if run.state == "running":
         taken = max(taken, time.time() - facts.wall / 1e6)
-    state = run.state if run.state != "unknown" else facts.state
-    return {"began": facts.wall / 1e6, "now": taken, "state": state}
+    return {"began": facts.wall / 1e6, "now": taken}
 
 
 def _workers(

@@ -17,15 +17,18 @@ import { count, counted, duration, el, moment, short } from "./dom.js";
  * @property {number} total
  */
 
+/** Apps that are compared at once; the others come when they are asked for. */
+const APPS_COMPARED = 25;
+
 /**
- * Sum up a run by the names of its apps.
+ * Sum up a run by the names and kinds of its apps.
  *
  * @param {Side} side
  * @returns {Map<string, Sums>}
  */
 function byName({ overview, model }) {
   const times = model ? timesOf(model, overview.apps.length) : null;
-  return new Map(matrix(overview).map((row) => [row.name, {
+  return new Map(matrix(overview).map((row) => [row.kind === "python" || !row.kind ? row.name : `${row.name} (${row.kind})`, {
     n: row.total, failed: row.states[FAILED], total: row.seconds,
     median: times ? times.good[row.app].median : row.seconds / row.total,
   }]));
@@ -46,12 +49,26 @@ export function comparison(a, b) {
   return el("div", {},
     el("section", {}, wholes(a, "A", scale), wholes(b, "B", scale),
       el("p", { class: "hint" }, `B took ${ratio(a.overview.now, b.overview.now)} as A.`)),
-    el("section", { "aria-labelledby": "compare-apps" },
-      el("h2", { id: "compare-apps" }, "Apps"),
-      el("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "Apps of both runs" },
-        el("table", {}, head(), el("tbody", {}, ...names.map((name) => line(name, left.get(name), right.get(name))))))),
     el("section", { "aria-labelledby": "compare-failures" },
-      el("h2", { id: "compare-failures" }, "Failures"), failures(a.overview, b.overview)));
+      el("h2", { id: "compare-failures" }, "Failures"), failures(a.overview, b.overview)),
+    el("section", { "aria-labelledby": "compare-apps" },
+      el("h2", { id: "compare-apps" }, "Apps"), comparedApps(names, (name) => line(name, left.get(name), right.get(name)))));
+}
+
+/**
+ * Make the table of apps; those that took little time are there when they are wanted.
+ *
+ * @param {string[]} names
+ * @param {(name: string) => HTMLElement} row
+ */
+function comparedApps(names, row) {
+  const body = el("tbody", {}, ...names.slice(0, APPS_COMPARED).map(row));
+  const rest = names.slice(APPS_COMPARED);
+  const more = el("button", { type: "button", click: () => { body.append(...rest.map(row)); more.remove(); } },
+    `Show ${counted(rest.length, "more app")}`);
+  return el("div", {},
+    el("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "Apps of both runs" }, el("table", {}, head(), body)),
+    rest.length ? more : null);
 }
 
 /**

@@ -149,7 +149,7 @@ function openAddressed(page) {
 
 /**
  * @typedef {{run: string, name: string, state: string, problem: string, began: number,
- *   took: number | null, tasks: number, failed: number, stored: boolean}} Listed
+ *   took: number | null, tasks: number | null, failed: number, stored: boolean}} Listed
  */
 
 /** @param {Set<string>} chosen */
@@ -187,10 +187,10 @@ function listed(run, chosen, choose) {
   return el("tr", {}, el("td", {}, box),
     el("th", { scope: "row", class: "text" }, el("a", { href: `#run=${run.run}` }, run.run)),
     el("td", { class: "text" }, el("span", { class: `badge run-${run.state}` }, run.state)),
-    el("td", {}, moment(run.began)), el("td", {}, duration(run.took)), el("td", {}, count(run.tasks)),
+    el("td", {}, moment(run.began)), el("td", {}, duration(run.took)), el("td", {}, run.tasks === null ? "–" : count(run.tasks)),
     run.failed ? el("td", { class: "state s7" }, `✕ ${count(run.failed)}`) : el("td", { class: "none" }, "·"),
-    el("td", { class: "text" }, el("bdi", {}, run.problem || run.name.replace(/ · run \d+$/, "")),
-      run.stored ? "" : el("small", {}, " without history")));
+    el("td", { class: "text" }, el("bdi", {}, run.name.replace(/ · run \d+$/, "")),
+      el("small", {}, ` ${run.problem || (run.stored ? "" : "without history")}`)));
 }
 
 // -- Two runs

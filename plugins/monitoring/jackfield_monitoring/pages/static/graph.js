@@ -16,6 +16,9 @@ const MOST_APPS = 40;
 /** Tasks in the neighbourhood of one. */
 export const MOST_TASKS = 200;
 
+/** Room below a drawing; above it is the margin, in which edges go back. */
+const BELOW = 10;
+
 /** Tasks beyond which none are added that are only connected through others. */
 const ENOUGH_TASKS = 60;
 
@@ -117,7 +120,7 @@ function drawn(nodes, edges, size) {
   const rows = arranged(layersOf(nodes.length, edges), edges);
   const most = rows.reduce((a, row) => Math.max(a, row.length), 1);
   const [stepX, stepY] = [size.wide + size.across, size.high + size.down];
-  const [width, height] = [rows.length * stepX - size.across + 4, most * stepY - size.down + 2 * size.margin];
+  const [width, height] = [rows.length * stepX - size.across + 4, most * stepY - size.down + size.margin + BELOW];
   /** @type {[number, number][]} */
   const at = [];
   rows.forEach((row, layer) => {
@@ -336,7 +339,22 @@ export function taskGraph(overview, model, task, open) {
   const size = { wide: 150, high: 22, across: 34, down: 6, margin: 8, label: `What is near task ${task}` };
   const told = tasks.length === 1 ? "It depends on no task, and none on it."
     : more ? `The nearest ${tasks.length} tasks; there are more.` : `${counted(tasks.length - 1, "task")} are connected with it.`;
-  return el("div", {}, el("p", { class: "hint" }, told), tasks.length > 1 ? drawn(nodes, edges, size) : null);
+  const hint = el("p", { class: "hint" }, told);
+  if (tasks.length === 1) return el("div", {}, hint);
+  const picture = drawn(nodes, edges, size);
+  requestAnimationFrame(() => showMiddle(picture, ".self"));
+  return el("div", {}, hint, picture);
+}
+
+/**
+ * Scroll a picture, and nothing around it, until a part of it is in the middle.
+ *
+ * @param {HTMLElement} picture
+ * @param {string} part
+ */
+function showMiddle(picture, part) {
+  const [frame, found] = [picture.getBoundingClientRect(), picture.querySelector(part)?.getBoundingClientRect()];
+  if (found) picture.scrollBy(found.x + found.width / 2 - frame.x - frame.width / 2, found.y + found.height / 2 - frame.y - frame.height / 2);
 }
 
 /**
