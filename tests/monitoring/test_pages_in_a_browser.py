@@ -12,7 +12,15 @@ from tests.monitoring.conftest import history, record
 from tests.monitoring.test_dashboard import batch, serving, task
 
 from jackfield import TaskState
-from jackfield.events import AttemptRecord, Batch, Failure, Load, Place, Running
+from jackfield.events import (
+    AttemptRecord,
+    Batch,
+    Failure,
+    Load,
+    Place,
+    Running,
+    WorkerEvent,
+)
 from jackfield_monitoring.pages.report import report_of, write
 from jackfield_monitoring.runs import read
 from jackfield_monitoring.store.reader import Store
@@ -518,6 +526,35 @@ def test_a_task_stands_in_the_middle_of_what_is_near_it(
     with serving(runs) as server:
         browser.open(f"{server.url}#run=000&task=20")
         browser.wait(lambda: (browser.run(apart) or 1e9) < 20)
+
+
+def test_own_workers_that_did_nothing_have_no_lane(
+    browser: Browser, runs: Path
+) -> None:
+    born = [
+        WorkerEvent(executor, f"{executor}-{n}", "lovelace", 1, True, "", 0.5)
+        for executor in ("cpu", "_internal")
+        for n in range(9)
+    ]
+    ran = [
+        AttemptRecord(
+            0, n, executor, 1.0, 3.0,
+            Place(f"{executor}-3", "lovelace", 1, 1.0 + n, 1.5 + n), None, None,
+        )
+        for n, executor in enumerate(["cpu", "_internal"], 1)
+    ]  # fmt: skip
+    told = Batch(0.0, 9.0, tasks=[task(0)], attempts=ran, workers=born)
+    history(runs / "000", [told])
+    tall = f"return document.querySelector('{LANES}').clientHeight"
+    with serving(runs) as server:
+        browser.open(f"{server.url}#run=000")
+        browser.see(LANES)
+        height = browser.run(tall)
+        told = Batch(0.0, 9.0, tasks=[task(0)], attempts=ran[:1], workers=born)
+        history(runs / "001", [told])
+        browser.open(f"{server.url}#run=001")
+        browser.see(LANES)
+        assert height * 9 == browser.run(tall) * 10
 
 
 def test_a_damaged_history_is_a_sentence_in_the_page(

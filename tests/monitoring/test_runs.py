@@ -149,6 +149,10 @@ def test_a_killed_run_has_the_counts_of_its_history(tmp_path: Path) -> None:
     assert (run.state, run.counts, run.problem) == ("lost", counts, None)
     assert run.elapsed is not None
     assert run.elapsed > 1.0
+    assert run.failures
+    shown = cli(tmp_path, "show").output
+    assert run.failures[0] in shown
+    assert f"jackfield report {run_dir}" in shown
     # Where the history could not be written for a while, the record knows more.
     record(run_dir, state="running", program=gone, beat=written + 1.0)
     assert read(run_dir).counts == {"succeeded": 3, "failed": 1}

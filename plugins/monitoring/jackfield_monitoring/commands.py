@@ -15,6 +15,7 @@ from jackfield import TaskState, hookimpl
 from jackfield.errors import JackfieldError
 from jackfield_monitoring import runs as finding
 from jackfield_monitoring.runs import Run, RunError
+from jackfield_monitoring.store.schema import FILE_NAME as STORE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -263,3 +264,5 @@ def _facts(run: Run) -> Iterator[tuple[str, str]]:
         yield "commit", f"{run.text('code', 'commit')}{changed} in {code.get('root')}"
     yield "python", run.text("program", "python")
     yield "log", str((run.path / finding.LOG_NAME).absolute())
+    page = shlex.join(["jackfield", "report", str(run.path.absolute())])
+    yield "page", page if (run.path / STORE).exists() else ""

@@ -29,6 +29,9 @@ LOG_NAME: Final = "jackfield.log"
 MOST_BYTES: Final = 10_000_000
 """Characters beyond which a record is not read: none of ours is so long."""
 
+FAILURES_READ: Final = 10
+"""Failures that are read of a history where ``run.json`` does not have them."""
+
 SILENT_BEATS: Final = 4
 """Beats that a run on another machine may miss before it counts as lost."""
 
@@ -215,6 +218,7 @@ def _told_by_store(path: Path, run: Run) -> dict[str, Any]:
         with Store(path) as store:
             facts = store.run()
             counts = store.counts(own=False)
+            failures = store.first_failures(FAILURES_READ)
     except StoreError:
         return {}
     last = facts.beat if facts.ended is None else facts.ended
@@ -222,6 +226,7 @@ def _told_by_store(path: Path, run: Run) -> dict[str, Any]:
         "beat": facts.wall_of(last),
         "elapsed": (last - facts.monotonic) / 1e6,
         "counts": {state.value: number for state, number in counts.items()},
+        "failures": failures,
     }
     if facts.ended is not None:
         told |= {"state": facts.state, "ended": told["beat"]}

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
+from jackfield import TaskState
 from jackfield_monitoring.plain import open_plain
 from jackfield_monitoring.store.records import (
     App,
@@ -46,8 +47,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from types import TracebackType
     from typing import Self
-
-    from jackfield import TaskState
 
 BUSY_S: Final = 5.0
 """Seconds to wait where the writer has no write-ahead log, and keeps readers out."""
@@ -223,6 +222,22 @@ class Store:
         """
         with self.snapshot():
             return [self._failure(row) for row in self._all(sql, limit)]
+
+    def first_failures(self, limit: int) -> list[str]:
+        """Return a line for each group of failures, the earliest first.
+
+        Tasks that failed because others had are none of these.
+        """
+        sql = """
+        SELECT task, name, error.kind, message
+        FROM error JOIN task ON task.id = task LEFT JOIN app ON app.id = app
+        WHERE state = ? ORDER BY first, error.id LIMIT ?
+        """
+        failed = INDEX_OF_STATE[TaskState.FAILED]
+        return [
+            f"Task {task} ({app}) failed: {kind}: {message}"
+            for task, app, kind, message in self._all(sql, failed, limit)
+        ]
 
     def failure(self, group: int) -> FailureGroup | None:
         """Return one group of failures."""

@@ -141,7 +141,9 @@ export function makeModel(overview, columns) {
     for (let i = lane.first; i < lane.last; i++) lane.busy += bars.ends[i] - bars.begins[i];
     lane.busy *= unit;
   }
-  return { unit, end, tasks, attempts, edges, running, rowOf, lanes, bars, unplaced };
+  // The kernel's own workers are told of where they did something.
+  const shown = lanes.filter((lane) => !lane.own || lane.first < lane.last);
+  return { unit, end, tasks, attempts, edges, running, rowOf, lanes: shown, bars, unplaced };
 }
 
 /**
