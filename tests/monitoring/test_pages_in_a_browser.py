@@ -414,6 +414,22 @@ def test_a_report_prints_all_that_matters(
     assert "tasks" not in shown
 
 
+def test_a_page_of_paper_is_wide_enough(
+    browser: Browser, made_up: Callable[..., Path]
+) -> None:
+    path = report(made_up(tasks=3_000, workers=64, apps=200, failed=0.1))
+    browser.open(path, width=720)  # as wide as A4 without its margins
+    browser.cdp("Emulation.setEmulatedMedia", media="print")
+
+    wide, there_is = browser.run(WIDTHS)
+
+    assert wide <= there_is
+    assert "other apps" in browser.text(".legend")
+    shown = "return document.querySelector(arguments[0]).checkVisibility()"
+    assert browser.run(shown, ".legend button:disabled")
+    assert not browser.run(shown, "#apps input")
+
+
 # -- The dashboard
 
 
