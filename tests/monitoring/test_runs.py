@@ -268,12 +268,16 @@ def test_a_run_has_many_names(tmp_path: Path) -> None:
     assert find("last", tmp_path).path == second
 
 
-@pytest.mark.parametrize("name", ["7", "xyz", "abc", "", "no/such/place"])
+@pytest.mark.parametrize(
+    "name", ["7", "xyz", "abc", "", "no/such/place", "9" * 5_000, "a/" + "b" * 5_000]
+)
 def test_a_name_that_means_nothing_is_told(tmp_path: Path, name: str) -> None:
     a_run(tmp_path)
 
     with pytest.raises(RunError, match=r"There is no run"):
         find(name, tmp_path)
+    shown = cli(tmp_path, "show", "--", name)
+    assert (shown.exit_code, "Traceback" in shown.output) == (1, False)
 
 
 def test_an_id_that_two_runs_begin_with_is_told(tmp_path: Path) -> None:

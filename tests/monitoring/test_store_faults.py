@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import pytest
 
 import jackfield as jf
 from jackfield import TaskState
-from jackfield.events import Batch, TaskRecord
+from jackfield.events import AttemptRecord, Batch, Place, TaskRecord
 from jackfield_monitoring.store import plugin as plugin_module
 from jackfield_monitoring.store import writer as writer_module
 from jackfield_monitoring.store.made_up import MadeUp
@@ -692,3 +693,52 @@ def test_options_are_refused() -> None:
     assert isinstance(jackfield_create_monitor("sqlite", "db", {}), SqliteMonitor)
     with pytest.raises(jf.ConfigurationError, match=r"monitors\.db.*'speed'"):
         jackfield_create_monitor("sqlite", "db", {"speed": 3})
+
+
+NONSENSE = {
+    "a begin that is no number": {"began": float("nan")},
+    "an end that never is": {"ended": float("inf")},
+    "a begin beyond all clocks": {"began": 1e300},
+    "no seconds of processor time": {"cpu": float("nan")},
+    "more memory than there are addresses": {"memory": 2**80},
+    "a process of no number": {"pid": object()},
+    "a name that is none": {"worker": object()},
+}
+
+
+@pytest.mark.parametrize("nonsense", NONSENSE)
+def test_what_an_executor_says_wrongly_costs_no_other_record(
+    nonsense: str,
+    monitor: SqliteMonitor,
+    kernel: jf.DataFlowKernel,
+    tmp_path: Path,
+) -> None:
+    right = Place("w-0", "lovelace", 1, 1.0, 2.0, 0.5, 1_000)
+    wrong = right._replace(**NONSENSE[nonsense])
+    attempts = [
+        AttemptRecord(n, 1, "cpu", 1.0, 2.0, wrong if n == 3 else right, None, None)
+        for n in range(10)
+    ]
+
+    monitor.jackfield_run_events(replace(batch(0), attempts=attempts))
+    monitor.jackfield_kernel_closing(kernel)
+
+    with Store(path_of(tmp_path)) as store:
+        assert store.gaps() == []
+        told = [store.task(n) for n in range(10)]
+    workers = [page.attempts[0].worker for page in told if page is not None]
+    assert workers == ["w-0"] * 3 + [None] + ["w-0"] * 6
+
+
+def test_a_clock_that_goes_back_makes_no_time(
+    monitor: SqliteMonitor, kernel: jf.DataFlowKernel, tmp_path: Path
+) -> None:
+    back = Place("w-0", "lovelace", 1, 5.0, 2.0)
+    attempts = [AttemptRecord(n, 1, "cpu", 5.0, 4.0, back, None, None) for n in (0, 1)]
+    attempts.append(AttemptRecord(2, 1, "cpu", 5.0, 4.0, None, None, None))
+
+    monitor.jackfield_run_events(replace(batch(0), attempts=attempts))
+    monitor.jackfield_kernel_closing(kernel)
+
+    with Store(path_of(tmp_path)) as store:
+        assert [cell.busy for cell in store.matrix()] == [0]

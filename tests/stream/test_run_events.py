@@ -7,6 +7,7 @@ import os
 import random
 import threading
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,12 +17,14 @@ import pytest
 import jackfield as jf
 from jackfield.graph.task import task_of
 from jackfield.stream import Notes, StreamContext
-from jackfield_stream.records import CALLS
+from jackfield_executors.threads import ThreadsExecutor
+from jackfield_stream.records import CALLS, MadeOnUse
 from jackfield_stream.stream import Stream
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from jackfield.abc import ExecutorContext, Outcome
     from jackfield.events import (
         AttemptRecord,
         Batch,
@@ -523,3 +526,48 @@ def test_nothing_is_told_where_nothing_happens() -> None:
     stream.stop(LIMIT_S)
 
     assert told == []
+
+
+class Liar(ThreadsExecutor):
+    """Says of every second work that it ran where no work can."""
+
+    def start(self, context: ExecutorContext) -> None:
+        def report(outcomes: Sequence[Outcome]) -> None:
+            for work, _, _ in outcomes:
+                if work.args[0] % 2:
+                    work.ran = ("here", "and there")  # type: ignore[assignment]
+            context.report(outcomes)
+
+        super().start(replace(context, report=report))
+
+
+class LiarPlugin:
+    JACKFIELD_API = ">=1,<2"
+
+    @jf.hookimpl
+    def jackfield_create_executor(self, kind: str) -> Liar | None:
+        return Liar(1) if kind == "liar" else None
+
+
+def test_a_place_that_is_none_costs_no_other_record(tmp_path: Path) -> None:
+    histories = [History(), History()]
+    liar = {"liar": {"plugin": "liar"}}
+    plugins = [*histories, LiarPlugin()]
+    with jf.load(plugins=plugins, run_dir=tmp_path, executors=liar) as kernel:
+        futures = [kernel.submit(abs, n) for n in range(20)]
+        assert sum(future.result(LIMIT_S) for future in futures) == 190
+
+    for history in histories:
+        places = [history.attempts[future.tid, 1].place for future in futures]
+        assert [place is None for place in places] == [False, True] * 10
+
+
+def test_who_asks_second_is_told_too_that_records_cannot_be_made() -> None:
+    def made() -> list[int]:
+        raise ValueError("no")
+
+    records = MadeOnUse(made)
+
+    for _ in range(2):
+        with pytest.raises(ValueError, match="no"):
+            len(records)

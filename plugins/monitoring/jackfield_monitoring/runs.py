@@ -29,6 +29,9 @@ LOG_NAME: Final = "jackfield.log"
 MOST_BYTES: Final = 10_000_000
 """Characters beyond which a record is not read: none of ours is so long."""
 
+NUMBER_MOST: Final = 255
+"""Digits that a run's number may have, since its directory is called so."""
+
 FAILURES_READ: Final = 10
 """Failures that are read of a history where ``run.json`` does not have them."""
 
@@ -286,7 +289,7 @@ def find(name: str, parent: Path) -> Run:
         if not runs:
             raise RunError(f"There are no runs in {parent.absolute()} yet.")
         return runs[-1]
-    if name.isdecimal():
+    if name.isdecimal() and len(name) <= NUMBER_MOST:
         same = [run for run in runs if run.number == int(name)]
         if same:
             return same[0]
@@ -298,7 +301,7 @@ def find(name: str, parent: Path) -> Run:
             numbers = ", ".join(run.path.name for run in same)
             raise RunError(f"{name!r} begins the ids of several runs: {numbers}.")
     for path in (parent / name, Path(name)):
-        if name and path.is_dir():
+        if name and _is_directory(path):
             return _at(path)
     raise RunError(
         f"There is no run {name!r} in {parent.absolute()}"
@@ -307,8 +310,15 @@ def find(name: str, parent: Path) -> Run:
     )
 
 
+def _is_directory(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # it is longer than any name
+        return False
+
+
 def _at(path: Path) -> Run:
-    if not path.is_dir():
+    if not _is_directory(path):
         raise RunError(f"There is no run at {path.absolute()}.")
     run = read(path)
     if run.problem and not (path / LOG_NAME).exists():

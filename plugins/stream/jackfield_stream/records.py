@@ -26,7 +26,7 @@ from jackfield_stream.failures import Failures, reason_of
 
 if TYPE_CHECKING:
     from jackfield.abc import Work
-    from jackfield.events import Failure, Load, WorkerEvent
+    from jackfield.events import Failure, Load, Ran, WorkerEvent
     from jackfield.states import TransferEvent
     from jackfield.stream import NotedExecutor, NotedTask, Notes
 
@@ -54,9 +54,9 @@ class MadeOnUse(Sequence[T]):
         self._made: list[T] = []
 
     def _items(self) -> list[T]:
-        make, self._make = self._make, None  # with all that it refers to
-        if make is not None:
-            self._made = make()
+        if self._make is not None:
+            self._made = self._make()
+            self._make = None  # with all that it refers to
         return self._made
 
     @overload
@@ -197,6 +197,14 @@ class History:
         return loads
 
 
+def _place(ran: Ran | None) -> Place | None:
+    """Return where an attempt ran, if its executor has told that as it should."""
+    try:
+        return None if ran is None else Place._make(ran)
+    except TypeError:  # of another length, or no tuple
+        return None
+
+
 def _edges(steps: Sequence[Notes]) -> dict[tuple[str, str], int]:
     """Note in tasks what they depend on; return how often apps depend on each other."""
     edges: Counter[tuple[str, str]] = Counter()
@@ -276,7 +284,7 @@ class _Rows:
                 records.append(
                     AttemptRecord(
                         task.id, work.attempt, label, launched, notes.monotonic,
-                        None if work.ran is None else Place._make(work.ran),
+                        _place(work.ran),
                         failure, delay,
                     )
                 )  # fmt: skip
@@ -292,7 +300,7 @@ class _Rows:
                     AttemptRecord(
                         task.id, task.attempt, entry.label, launched,
                         notes.monotonic if reported is None else reported,
-                        None if ran is None else Place._make(ran),
+                        _place(ran),
                         self._failures.of(task) if fails else None, None,
                     )
                 )  # fmt: skip

@@ -52,7 +52,7 @@ def export(name: str, form: Format, output: Path | None, parent: Path | None) ->
         run = finding.find(name, parent_of(parent))
         suffix = ".trace.json.gz" if form == "trace" else f"-{form}"
         path = output or Path(f"run-{run.path.resolve().name}{suffix}")
-        with Store(run.path) as store:
+        with Store(run.path) as store, store.computing():
             _write(store, form, path)
     click.echo(f"Written: {printable(str(path))}")
 

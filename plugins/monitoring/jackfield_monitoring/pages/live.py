@@ -144,7 +144,7 @@ class History:
 
     def _columns(self, first: int, unit: int) -> bytes:
         store = self._opened()
-        with store.snapshot():
+        with store.snapshot(), store.computing():
             facts = store.run()
             fitting = unit_for(facts.beat - facts.monotonic)
             if unit != fitting:

@@ -49,7 +49,7 @@ def report_of(run: Run, store: Store | None, problem: str = "") -> str:
     details: dict[int, Any] = {}
     columns = b""
     if store is not None:
-        with store.snapshot():
+        with store.snapshot(), store.computing():
             bulk = read_bulk(store, most_edges=EDGES_MOST)
             details = _details(run, store, bulk)
             columns = _columns(store, bulk)

@@ -20,6 +20,7 @@ from jackfield_monitoring import facts
 from jackfield_monitoring.options import check_names
 from jackfield_monitoring.store.rows import microseconds
 from jackfield_monitoring.store.schema import FILE_NAME
+from jackfield_monitoring.store.sound import sound
 from jackfield_monitoring.store.texts import PATH_MOST, clean, path
 from jackfield_monitoring.store.writer import (
     LAST_BUSY_S,
@@ -183,6 +184,9 @@ class SqliteMonitor:
         except (OSError, sqlite3.OperationalError) as error:
             self._put_off(error)
         except Exception as error:
+            if self._leave_out(error):
+                self._write(last=last)
+                return
             # It is not the disk, so another time would end the same way.
             reason = f"They could not be stored: {clean(str(error))}"
             if reason != self._told:  # a damaged file says the same ten times a second
@@ -194,6 +198,22 @@ class SqliteMonitor:
             self._stored += self._records
             self._records, self._pause_s = 0, 0.0
             self._waiting.clear()
+
+    def _leave_out(self, error: Exception) -> bool:
+        """Take out of what waits whatever cannot be stored; tell if there was any."""
+        found = [sound(batch) for batch in self._waiting]
+        if not any(changed for _, changed in found):
+            return False
+        self._waiting = deque(batch for batch, _ in found)
+        left = sum(map(_records, self._waiting))
+        reason = f"They could not be stored: {clean(str(error))}"
+        self._note_lost(self._records - left, self._waiting[-1].monotonic, reason)
+        self._records = left
+        if reason != self._told:
+            text = "The history of the run lacks records that cannot be stored: %s"
+            log.warning(text, clean(str(error)))
+        self._told = reason
+        return True
 
     def _give_up(self) -> None:
         """Leave what somebody else has put in the file's place as it is."""

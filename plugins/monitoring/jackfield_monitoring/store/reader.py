@@ -10,8 +10,18 @@ import json
 import sqlite3
 import threading
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from types import UnionType
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 from urllib.parse import quote
 
 from jackfield import TaskState
@@ -94,6 +104,17 @@ ORDER BY ifnull(running.began, seen), running.task
 """
 
 
+MOST: Final = 2**40
+"""Tasks, or attempts, than which no history has more."""
+
+_NONSENSE: Final = (
+    ArithmeticError, AttributeError, LookupError, TypeError, ValueError,
+)  # fmt: skip
+"""What Python raises where values are not as they should be."""
+
+R = TypeVar("R")
+
+
 class StoreError(Exception):
     """A history cannot be read; the text says why, and what now."""
 
@@ -145,16 +166,18 @@ class Store:
             argv = tuple(map(str, json.loads(row[9])))
         except (TypeError, ValueError):
             argv = ()
-        return RunFacts(*[*row[:9], argv, *row[10:]])
+        return self._made(RunFacts, [*row[:9], argv, *row[10:]])
 
     def apps(self) -> list[App]:
         """Return all apps."""
-        return [App(*row) for row in self._all("SELECT id, name, kind FROM app")]
+        return [
+            self._made(App, row) for row in self._all("SELECT id, name, kind FROM app")
+        ]
 
     def executors(self) -> list[Executor]:
         """Return all executors that have had a task or a load."""
         sql = "SELECT id, label, workers FROM executor"
-        return [Executor(*row) for row in self._all(sql)]
+        return [self._made(Executor, row) for row in self._all(sql)]
 
     def workers(self) -> list[Worker]:
         """Return all workers."""
@@ -162,12 +185,12 @@ class Store:
         SELECT id, executor, name, host, pid, began, ended, coalesce(reason, '')
         FROM worker
         """
-        return [Worker(*row) for row in self._all(sql)]
+        return [self._made(Worker, row) for row in self._all(sql)]
 
     def gaps(self) -> list[Gap]:
         """Return what the history lacks."""
         sql = "SELECT t, lost, reason FROM gap ORDER BY t"
-        return [Gap(*row) for row in self._all(sql)]
+        return [self._made(Gap, row) for row in self._all(sql)]
 
     def samples(self, since: int = -1) -> list[Sample]:
         """Return what executors had to do, at moments later than ``since``.
@@ -175,7 +198,7 @@ class Store:
         ``since`` is a time as the store has it, in microseconds.
         """
         sql = "SELECT t, executor, workers, unfinished FROM sample WHERE t > ?"
-        return [Sample(*row) for row in self._all(sql, since)]
+        return [self._made(Sample, row) for row in self._all(sql, since)]
 
     # -- Numbers of tasks
 
@@ -190,7 +213,7 @@ class Store:
         WHERE ? OR ifnull(kind, '') NOT IN ('transfer', 'internal')
         GROUP BY state HAVING sum(n) > 0
         """
-        return {STATES[state]: count for state, count in self._all(sql, own)}
+        return {self._state(state): count for state, count in self._all(sql, own)}
 
     def matrix(self) -> list[Cell]:
         """Return the tasks of each app in each state, and how long attempts took."""
@@ -200,16 +223,18 @@ class Store:
             sql = "SELECT app, state, bucket, n FROM spread ORDER BY app, state, bucket"
             for app, state, bucket, count in self._all(sql):
                 spreads.setdefault((app, state), []).append((bucket, count))
-        return [
-            Cell(app, STATES[state], n, *_spread(spreads.get((app, state), []), busy))
-            for app, state, n, busy in tallies
-            if n or busy
-        ]
+        cells = []
+        for app, state, n, busy in tallies:
+            if n or busy:
+                spread = self._spread(spreads.get((app, state), []), busy)
+                cells.append(self._made(Cell, [app, self._state(state), n, *spread]))
+        return cells
 
     def app_edges(self) -> list[AppEdge]:
         """Return which apps depend on which."""
         return [
-            AppEdge(*row) for row in self._all("SELECT parent, child, n FROM app_edge")
+            self._made(AppEdge, row)
+            for row in self._all("SELECT parent, child, n FROM app_edge")
         ]
 
     # -- Failures
@@ -256,7 +281,8 @@ class Store:
         SELECT app, count(*) FROM task WHERE error = ? GROUP BY app ORDER BY 2 DESC
         """
         apps = tuple((app, count) for app, count in self._all(sql, row[0]))
-        return FailureGroup(*[*facts, example[0] if example else None, apps])
+        told = [*facts, example[0] if example else None, apps]
+        return self._made(FailureGroup, told)
 
     # -- Tasks
 
@@ -290,7 +316,7 @@ class Store:
         tests = "".join(f" AND task.{name} = :{name}" for name in chosen)
         sql = f"{_TASKS} WHERE task.id > :after{tests} ORDER BY task.id LIMIT :limit"
         rows = self._named(sql, chosen | {"after": after, "limit": limit})
-        return [_task(row) for row in rows]
+        return [self._task(row) for row in rows]
 
     def task(self, number: int) -> TaskPage | None:
         """Return all about one task; ``None`` if it is not known."""
@@ -321,12 +347,13 @@ class Store:
         """Return tasks by their numbers, in that order, without unknown ones."""
         sql = f"{_TASKS} WHERE task.id = ?"
         rows = (self._all(sql, number) for number in numbers)
-        return tuple(_task(found[0]) for found in rows if found)
+        return tuple(self._task(found[0]) for found in rows if found)
 
     def _attempts_of(self, number: int) -> tuple[AttemptRow, ...]:
         rows = self._all(f"{_ATTEMPTS} WHERE task = ? ORDER BY n", number)
         return tuple(
-            AttemptRow(*[*row[:10], STATES[row[10]], *row[11:]]) for row in rows
+            self._made(AttemptRow, [*row[:10], self._state(row[10]), *row[11:]])
+            for row in rows
         )
 
     def running(self) -> list[RunningRow]:
@@ -337,7 +364,7 @@ class Store:
         life.
         """
         return [
-            RunningRow(task, n, app or "", *rest)
+            self._made(RunningRow, [task, n, app or "", *rest])
             for task, n, app, *rest in self._all(_RUNNING, FIRST_FINAL)
         ]
 
@@ -346,12 +373,12 @@ class Store:
     def transfers(self, after: int = -1, limit: int = 1_000) -> list[TransferRow]:
         """Return a page of transfers in the order of their numbers."""
         sql = f"{_TRANSFERS} WHERE id > ? ORDER BY id LIMIT ?"
-        return [TransferRow(*row) for row in self._all(sql, after, limit)]
+        return [self._made(TransferRow, row) for row in self._all(sql, after, limit)]
 
     def _transfers_of(self, tasks: Iterable[int]) -> tuple[TransferRow, ...]:
         sql = f"{_TRANSFERS} WHERE task = ?"
         rows = (row for task in tasks for row in self._all(sql, task))
-        return tuple(TransferRow(*row) for row in rows)
+        return tuple(self._made(TransferRow, row) for row in rows)
 
     # -- All of it
 
@@ -378,6 +405,8 @@ class Store:
                 yield self._connection
             except sqlite3.Error as error:
                 raise _failure(self.path, error) from error
+            except OverflowError as error:  # it is asked about a number that it told
+                raise self.damaged(str(error)) from error
 
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
@@ -407,38 +436,92 @@ class Store:
             raise StoreError(f"{self.path} is damaged: a row is missing.")
         return rows[0]
 
+    # -- What was read
 
-def _task(row: Sequence[Any]) -> TaskRow:
-    (
-        number, app, kind, state, attempts, parent, label, call, submitted, ended,
-        executor, memo, key, refusal, stdout, stderr, error, origin,
-    ) = row  # fmt: skip
-    return TaskRow(
-        number, app or "", kind or "", STATES[state], attempts, parent, label or "",
-        call or "", submitted, ended, executor, MEMO[memo or 0], key, refusal or "",
-        stdout, stderr, error, origin,
+    def damaged(self, problem: str) -> StoreError:
+        """Return the error that says so: SQLite has noticed nothing, but we have."""
+        return StoreError(f"{self.path} is damaged: {problem}.")
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Take errors of what is computed from whole tables for damage of the file.
+
+        Records are looked at one by one (``_made``). Of millions of rows the values are
+        not: one of a type or a size that no run writes becomes an error of Python's.
+
+        Raises:
+            StoreError: There was such an error, which is its cause.
+        """
+        try:
+            yield
+        except _NONSENSE as error:
+            raise self.damaged(str(error)) from error
+
+    def _made(self, kind: type[R], values: Sequence[Any]) -> R:
+        """Make a record. In a damaged file, a field may hold a value of any type.
+
+        Raises:
+            StoreError: One is not of the type that the record's class declares.
+        """
+        fields = _types_of(kind)
+        for value, (name, types) in zip(values, fields, strict=True):
+            if type(value) not in types:
+                told = type(value).__name__
+                raise self.damaged(f"{kind.__name__}.{name} is of the type {told}")
+        return kind(*values)
+
+    def _state(self, index: Any) -> TaskState:
+        if type(index) is not int or not 0 <= index < len(STATES):
+            raise self.damaged("there is no such state of a task")
+        return STATES[index]
+
+    def _task(self, row: Sequence[Any]) -> TaskRow:
+        (
+            number, app, kind, state, attempts, parent, label, call, submitted, ended,
+            executor, memo, key, refusal, stdout, stderr, error, origin,
+        ) = row  # fmt: skip
+        values = (
+            number, app or "", kind or "", self._state(state), attempts, parent,
+            label or "", call or "", submitted, ended, executor,
+            MEMO[memo] if memo in range(len(MEMO)) else MEMO[0], key, refusal or "",
+            stdout, stderr, error, origin,
+        )  # fmt: skip
+        return self._made(TaskRow, values)
+
+    def _spread(
+        self, buckets: Sequence[tuple[int, int]], busy: int
+    ) -> tuple[int, int, int | None, int | None, int | None, int | None]:
+        """Return what ``Cell`` has from ``attempts`` to ``longest``.
+
+        A bucket stands for the durations in it by the middle of its bounds.
+        """
+        if not all(type(n) is int and 0 <= n < MOST for pair in buckets for n in pair):
+            raise self.damaged("durations are counted wrongly")
+        total = sum(count for _, count in buckets)
+        if not total:
+            return 0, busy, None, None, None, None
+        found: list[int] = []
+        for share in (0.5, 0.9, 0.99, 1.0):
+            wanted, seen = share * total, 0
+            for bucket, count in buckets:
+                seen += count
+                if seen >= wanted:
+                    exponent = min((bucket + 0.5) / BUCKETS_PER_DOUBLING, 63.0)
+                    found.append(round(2**exponent))
+                    break
+        return total, busy, found[0], found[1], found[2], found[3]
+
+
+@cache
+def _types_of(kind: type[Any]) -> tuple[tuple[str, frozenset[type]], ...]:
+    """Return the fields of a record, and the types that each may have."""
+    return tuple(
+        (name, frozenset(
+            get_origin(one) or one
+            for one in (get_args(told) if isinstance(told, UnionType) else (told,))
+        ))
+        for name, told in get_type_hints(kind).items()
     )  # fmt: skip
-
-
-def _spread(
-    buckets: Sequence[tuple[int, int]], busy: int
-) -> tuple[int, int, int | None, int | None, int | None, int | None]:
-    """Return what ``Cell`` has from ``attempts`` to ``longest``.
-
-    A bucket stands for the durations in it by the middle of its bounds.
-    """
-    total = sum(count for _, count in buckets)
-    if not total:
-        return 0, busy, None, None, None, None
-    found: list[int] = []
-    for share in (0.5, 0.9, 0.99, 1.0):
-        wanted, seen = share * total, 0
-        for bucket, count in buckets:
-            seen += count
-            if seen >= wanted:
-                found.append(round(2 ** ((bucket + 0.5) / BUCKETS_PER_DOUBLING)))
-                break
-    return total, busy, found[0], found[1], found[2], found[3]
 
 
 # -- Opening

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from jackfield import TaskState
+from jackfield import TaskState  # noqa: TC001  (the reader looks at fields' types)
 
 
 @dataclass(frozen=True, slots=True)

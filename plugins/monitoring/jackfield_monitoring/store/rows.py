@@ -315,8 +315,10 @@ class RowMaker:
                 self._seen(error, reported, reported_us).attempts += 1
             if app_id:
                 cell = app_id << _STATE_BITS | state
-                busy[cell] += took
-                bucket = int(log2(took) * BUCKETS_PER_DOUBLING) if took > 0 else 0
+                bucket = 0
+                if took > 0:  # a clock may have gone back
+                    busy[cell] += took
+                    bucket = int(log2(took) * BUCKETS_PER_DOUBLING)
                 buckets[cell << _BUCKET_BITS | bucket] += 1
             add((
                 number, n, app_id, executor_id, worker, launched_us, began, ended,
