@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -22,7 +23,7 @@ from click.testing import CliRunner
 from tests.monitoring.conftest import history, record
 
 from jackfield import TaskState
-from jackfield.events import Batch, TaskRecord
+from jackfield.events import AttemptRecord, Batch, Failure, TaskRecord
 from jackfield_cli import main
 from jackfield_monitoring.pages import server as server_module
 from jackfield_monitoring.pages.server import Dashboard, is_loopback
@@ -290,6 +291,26 @@ def test_a_task_is_told_with_what_it_wrote(runs: Path, dashboard: Dashboard) -> 
     assert [tail["text"] for tail in page["tails"]] == ["red", ""]
     assert "outside" in page["tails"][1]["note"]
     assert told(dashboard, "/api/runs/000/tasks/5") is None
+
+
+def test_a_task_is_not_told_the_numbers_of_another_one(
+    runs: Path, dashboard: Dashboard
+) -> None:
+    said = [Failure("ValueError", f"bad record {n} in /in/{n}.txt") for n in range(2)]
+    tasks = [
+        task(n, TaskState.FAILED, attempts=1, ended=2.0, failure=said[n])
+        for n in range(2)
+    ]
+    attempts = [
+        AttemptRecord(n, 1, "cpu", 1.0, 2.0, None, said[n], None) for n in range(2)
+    ]
+    history(runs / "000", [replace(batch(*tasks), attempts=attempts)])
+
+    pages = [told(dashboard, f"/api/runs/000/tasks/{n}") for n in range(2)]
+
+    assert [page["attempts"][0]["error"] for page in pages] == [
+        "ValueError: bad record 0 in /in/0.txt", "ValueError: bad record # in /…",
+    ]  # fmt: skip
 
 
 def test_a_change_is_told_within_half_a_second(

@@ -85,11 +85,18 @@ def _memo(row: TaskRow) -> Iterator[tuple[str, str]]:
 
 def _attempt(page: TaskPage, attempt: AttemptRow) -> dict[str, Any]:
     group = next((one for one in page.failures if one.id == attempt.error), None)
+    error = ""
+    if group is not None:
+        # Of a group, the history keeps what the first one said; others have other
+        # numbers in it.
+        first = None if group.example is None else group.example.id
+        own = group.attempts == 1 or first == attempt.task
+        error = f"{group.kind}: {group.message if own else group.shape}"
     retry = attempt.retry_in
     return {
         "n": attempt.n,
         "told": [[name, text] for name, text in _resources(attempt) if text],
-        "error": f"{group.kind}: {group.message}" if group else "",
+        "error": error,
         "retry": "" if retry is None else f"Tried again after {retry / 1e6:g} s.",
     }
 

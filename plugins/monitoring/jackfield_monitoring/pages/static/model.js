@@ -100,7 +100,8 @@ const MOST_UNPLACED = 1000;
  * @property {import("./columns.js").Table} edges
  * @property {number[]} running Rows of the attempts that run, the longest before others.
  * @property {Uint32Array} rowOf Of each attempt, the row of its task, or `NONE`.
- * @property {Lane[]} lanes
+ * @property {Lane[]} lanes One for each worker, in the overview's order, and those made up.
+ * @property {Lane[]} shown Those of the timeline: the kernel's own only where they did something.
  * @property {{begins: Uint32Array, ends: Uint32Array, attempts: Uint32Array, apps: Uint16Array, bad: Uint8Array, open: Uint8Array}} bars
  * @property {number} unplaced Attempts whose worker is not known.
  */
@@ -141,9 +142,8 @@ export function makeModel(overview, columns) {
     for (let i = lane.first; i < lane.last; i++) lane.busy += bars.ends[i] - bars.begins[i];
     lane.busy *= unit;
   }
-  // The kernel's own workers are told of where they did something.
   const shown = lanes.filter((lane) => !lane.own || lane.first < lane.last);
-  return { unit, end, tasks, attempts, edges, running, rowOf, lanes: shown, bars, unplaced };
+  return { unit, end, tasks, attempts, edges, running, rowOf, lanes, shown, bars, unplaced };
 }
 
 /**

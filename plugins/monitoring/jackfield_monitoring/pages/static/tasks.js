@@ -277,7 +277,9 @@ export class TaskPanel {
     const more = details?.attempts[place];
     const state = attempts.state[i];
     const failure = overview.failures.find((one) => one.id === attempts.error[i]);
-    const why = more?.error || (failure ? `${failure.kind}: ${failure.message}` : "");
+    const own = failure?.n === 1 || failure?.first === attempts.task[i];
+    const why = more?.error || (failure ? `${failure.kind}: ${own ? failure.message : failure.shape}` : "");
+    const first = own || failure?.first == null ? "" : `, task ${failure.first}`;
     const where = lanes[attempts.worker[i]];
     return el("li", {},
       el("span", { class: `state s${state}` }, `${state === FAILED ? "✕ " : ""}${attemptWord(state)}`),
@@ -287,7 +289,7 @@ export class TaskPanel {
       more?.retry ? el("p", { class: "hint" }, more.retry) : "",
       more?.told.length ? list(more.told) : "",
       failure?.traceback
-        ? el("details", { open: true }, el("summary", {}, "Traceback of the first that failed so"),
+        ? el("details", { open: true }, el("summary", {}, own ? "Traceback" : `Traceback of the first that failed so${first}`),
           el("pre", { tabindex: 0, "aria-label": "Traceback" }, failure.traceback))
         : "");
   }

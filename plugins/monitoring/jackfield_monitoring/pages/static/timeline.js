@@ -154,7 +154,7 @@ export class Timeline {
     const ratio = window.devicePixelRatio || 1;
     const width = this.scroller.clientWidth || 600;
     const gutter = width > 560 ? GUTTER : 0;
-    const lanes = this.model.lanes.length;
+    const lanes = this.model.shown.length;
     const height = HEIGHTS.find((one) => one * lanes <= MOST_HEIGHT) ?? 2;
     const fits = height * lanes <= MOST_HEIGHT;
     this.eachButton.hidden = fits && height >= 6;
@@ -234,7 +234,7 @@ export class Timeline {
     const top = this.scroller.scrollTop;
     const first = Math.floor(top / size.one);
     for (let i = first; i < size.rows && i * size.one < top + size.high; i++) {
-      const lanes = this.model.lanes.slice(i * size.together, (i + 1) * size.together);
+      const lanes = this.model.shown.slice(i * size.together, (i + 1) * size.together);
       for (const lane of lanes) this.addLane(lane, row, wide, size.together);
       const y = Math.round((i * size.one - top) * size.ratio);
       const high = Math.round(size.one * size.ratio);
@@ -342,7 +342,7 @@ export class Timeline {
     for (let i = Math.floor(top / size.one / every) * every; i < size.rows; i += every) {
       const y = i * size.one - top + Math.max(size.one, 12) / 2;
       if (y > size.high - 4) break;
-      const name = this.model.lanes[i * size.together].name;
+      const name = this.model.shown[i * size.together].name;
       context.fillText(short(name, 17), 0, y, size.gutter - 8);
     }
   }
@@ -531,8 +531,8 @@ export class Timeline {
     const at = this.at(x);
     /** @type {Found | null} */
     let found = null;
-    for (let lane = row * size.together; lane < Math.min(this.model.lanes.length, (row + 1) * size.together); lane++) {
-      const one = this.model.lanes[lane];
+    for (let lane = row * size.together; lane < Math.min(this.model.shown.length, (row + 1) * size.together); lane++) {
+      const one = this.model.shown[lane];
       const bar = barAfter(this.model, one, at - slack);
       if (bar >= one.last || this.model.bars.begins[bar] > at + slack) continue;
       if (!found || this.model.bars.bad[bar] > this.model.bars.bad[found.bar]) found = { bar, lane };
@@ -549,7 +549,7 @@ export class Timeline {
     const { bars, attempts, unit } = this.model;
     const attempt = bars.attempts[bar];
     const app = this.overview.apps[bars.apps[bar]]?.name ?? "unknown app";
-    const { name, told } = this.model.lanes[lane];
+    const { name, told } = this.model.shown[lane];
     const word = bars.open[bar] ? "running for" : bars.bad[bar] ? "failed after" : "took";
     return {
       head: `${bars.bad[bar] ? "✕ " : ""}${short(app, 60)} · task ${attempts.task[attempt]}`,
@@ -592,7 +592,7 @@ export class Timeline {
 
   /** @param {number} step 1 for the next one, -1 for the one before. */
   nextFailure(step) {
-    const { bars, lanes } = this.model;
+    const { bars, shown: lanes } = this.model;
     const { begins } = bars;
     const now = this.chosen ? begins[this.chosen.bar] : step > 0 ? -1 : this.model.end + 1;
     const here = this.chosen?.bar ?? -1;
@@ -609,7 +609,7 @@ export class Timeline {
 
   /** @param {number} step */
   nextBar(step) {
-    const { lanes } = this.model;
+    const { shown: lanes } = this.model;
     if (!this.chosen) {
       const lane = lanes.findIndex((one) => barAfter(this.model, one, this.from) < one.last);
       if (lane >= 0) this.choose({ bar: barAfter(this.model, lanes[lane], this.from), lane });
