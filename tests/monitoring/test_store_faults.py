@@ -695,7 +695,7 @@ def test_options_are_refused() -> None:
         jackfield_create_monitor("sqlite", "db", {"speed": 3})
 
 
-NONSENSE = {
+NONSENSE: dict[str, dict[str, Any]] = {
     "a begin that is no number": {"began": float("nan")},
     "an end that never is": {"ended": float("inf")},
     "a begin beyond all clocks": {"began": 1e300},

@@ -12,7 +12,7 @@ from dataclasses import replace
 from enum import Enum
 from math import isfinite
 from operator import is_not
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
     from jackfield.events import AttemptRecord, Batch
@@ -22,24 +22,34 @@ MOST_S: Final = 9e12
 
 MOST: Final = 2**63
 
+T = TypeVar("T")
+
 
 def sound(batch: Batch) -> tuple[Batch, int]:
     """Leave out of a batch what cannot be stored; tell of how many records that was.
 
     An attempt is kept where only the place of it is nonsense.
     """
-    made: dict[str, list[Any]] = {}
-    changed = 0
-    for name in ("tasks", "attempts", "workers", "transfers", "loads"):
-        records = list(getattr(batch, name))
-        kept = records
-        if name == "attempts":
-            kept = list(map(_placed, kept))
-            changed += sum(map(is_not, records, kept))
-        kept = [one for one in kept if _is_sound(one)]
-        changed += len(records) - len(kept)
-        made[name] = kept
-    return replace(batch, **made), changed
+    placed = list(map(_placed, batch.attempts))
+    made = replace(
+        batch,
+        tasks=_kept(batch.tasks),
+        attempts=_kept(placed),
+        workers=_kept(batch.workers),
+        transfers=_kept(batch.transfers),
+        loads=_kept(batch.loads),
+    )
+    changed = sum(map(is_not, batch.attempts, placed))
+    return made, changed + _size(batch) - _size(made)
+
+
+def _size(batch: Batch) -> int:
+    parts = batch.tasks, batch.attempts, batch.workers, batch.transfers, batch.loads
+    return sum(map(len, parts))
+
+
+def _kept(records: Sequence[T]) -> list[T]:
+    return [one for one in records if _is_sound(one)]
 
 
 def _placed(attempt: AttemptRecord) -> AttemptRecord:
