@@ -89,6 +89,7 @@ def test_what_is_right_is_said_to_be_and_nothing_is_started() -> None:
         ("[staging.https]\nheaderz = 1", "staging.https.headerz", "mean 'headers'?"),
         ('[staging.ftp]\nhost = "x"', "staging.ftp.host", "is no option"),
         ("[staging.file]\nroots = 3", "staging.file.roots", "a list of directories"),
+        ("[staging.zip]\nx = 1", "staging.zip.x", "is no option"),
         (
             '[staging.https.hosts."h"]\nmax_redirects = "3"',
             "staging.https.hosts.h.max_redirects",

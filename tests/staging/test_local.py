@@ -36,26 +36,26 @@ def url_of(path: Path) -> str:
 
 
 def fetch(url: str, path: Path, **more: Any) -> RemoteInfo:
-    info = local.jackfield_stage_in(Transfer(url=url, path=path, **more))
+    info = local.provider.jackfield_stage_in(Transfer(url=url, path=path, **more))
     assert info is not None
     return info
 
 
 def send(url: str, path: Path, body: bytes = BODY, **more: Any) -> RemoteInfo:
     path.write_bytes(body)
-    info = local.jackfield_stage_out(Transfer(url=url, path=path, **more))
+    info = local.provider.jackfield_stage_out(Transfer(url=url, path=path, **more))
     assert info is not None
     return info
 
 
 def stat(url: str, **more: Any) -> RemoteInfo:
-    info = local.jackfield_stat_file(Remote(url=url, **more))
+    info = local.provider.jackfield_stat_file(Remote(url=url, **more))
     assert info is not None
     return info
 
 
 def names(url: str, **more: Any) -> dict[str, RemoteInfo]:
-    found = local.jackfield_list_files(Remote(url=url, **more))
+    found = local.provider.jackfield_list_files(Remote(url=url, **more))
     assert found is not None
     return {name.removeprefix(url): info for name, info in found.items()}
 
@@ -79,7 +79,7 @@ def test_a_file_is_copied_and_told_of(there: Path, tmp_path: Path, form: str) ->
     }[form]
 
     transfer = Transfer(url=url, path=tmp_path / "part")
-    info = local.jackfield_stage_in(transfer)
+    info = local.provider.jackfield_stage_in(transfer)
 
     assert (tmp_path / "part").read_bytes() == BODY
     assert info is not None
@@ -160,7 +160,7 @@ def test_a_file_that_is_written_to_meanwhile_has_changed(
     (there / "x").write_bytes(BODY)
 
     with pytest.raises(RemoteChangedError):
-        local.jackfield_stage_in(
+        local.provider.jackfield_stage_in(
             WrittenMeanwhile(url=str(there / "x"), path=tmp_path / "part")
         )
 
@@ -248,7 +248,7 @@ def test_row_76_a_copy_that_ends_early_leaves_the_old_file_and_nothing_else(
     with pytest.raises(
         OSError if fails else TransferCancelledError, match=r"bad|cancel"
     ):
-        local.jackfield_stage_out(transfer)
+        local.provider.jackfield_stage_out(transfer)
 
     assert entries(there) == ["x"]
     assert (there / "x").read_bytes() == b"old"
@@ -385,10 +385,10 @@ def test_a_directory_that_is_not_there_is_not_found(tree: Path) -> None:
 def test_row_74_other_schemes_are_left_to_others(tmp_path: Path, url: str) -> None:
     transfer = Transfer(url=url, path=tmp_path / "part")
 
-    assert local.jackfield_stage_in(transfer) is None
-    assert local.jackfield_stage_out(transfer) is None
-    assert local.jackfield_stat_file(Remote(url=url)) is None
-    assert local.jackfield_list_files(Remote(url=url)) is None
+    assert local.provider.jackfield_stage_in(transfer) is None
+    assert local.provider.jackfield_stage_out(transfer) is None
+    assert local.provider.jackfield_stat_file(Remote(url=url)) is None
+    assert local.provider.jackfield_list_files(Remote(url=url)) is None
 
 
 @pytest.mark.parametrize("name", ["~/x", "~root/x", "$HOME/x", "simplecache::x"])

@@ -1,8 +1,9 @@
 """What the core asks of a filesystem: the contract that every scheme keeps.
 
-A filesystem here is one of fsspec's and ``Files`` besides. fsspec's own methods do not
-do for a transfer: they write to the final name, take the rest of a file from another
-version than its beginning, and run on when nobody waits. So the core uses four others.
+A filesystem here is one of fsspec's and ``Files`` besides, or ``Files`` alone, where
+the files are of this machine. fsspec's own methods do not do for a transfer: they write
+to the final name, take the rest of a file from another version than its beginning, and
+run on when nobody waits. So the core uses four others.
 """
 
 from __future__ import annotations

@@ -16,21 +16,20 @@ import shutil
 import warnings
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
-from jackfield import Remote, RemoteInfo, Transfer, hookimpl
-from jackfield.errors import (
-    JackfieldError,
-    RemoteForbiddenError,
-    RemoteNotFoundError,
-    TransferError,
-)
+from jackfield import Remote, RemoteInfo, Transfer
+from jackfield.errors import RemoteNotFoundError, TransferError
+from jackfield_staging._core_files import BLOCK, Files, Place, Runs, Stream
+from jackfield_staging._core_hooks import Provider
+from jackfield_staging.local import translated
 
-SUFFIX = ".zip"
+SUFFIX: Final = ".zip"
 
 
 class _Member(NamedTuple):
@@ -38,69 +37,61 @@ class _Member(NamedTuple):
     name: str
 
 
-@hookimpl
-def jackfield_stage_in(transfer: Transfer) -> RemoteInfo | None:
-    """Take one file out of its archive; its checksum is verified on the way."""
-    member = _member(transfer)
-    if member is None:
-        return None
-    with _opened(transfer, member.archive) as archive:
-        info = _info(transfer, archive, member.name)
-        with archive.open(member.name) as source:
-            return transfer.receive(source, info)
+class _ZipFiles(Files):
+    """Files within archives, read and added by the standard library."""
 
+    runs = Runs.CALLER
 
-@hookimpl
-def jackfield_stat_file(remote: Remote) -> RemoteInfo | None:
-    """Look a file up in its archive."""
-    member = _member(remote)
-    if member is None:
-        return None
-    with _opened(remote, member.archive) as archive:
-        return _info(remote, archive, member.name)
+    def explain(self, remote: Remote, error: Exception) -> None:
+        if isinstance(error, zipfile.BadZipFile):
+            reason = f"the archive is damaged: {error}"
+            raise TransferError(str(remote), reason) from error
+        with translated(remote, missing="there is no such archive"):
+            raise error
 
+    def look(self, remote: Remote, path: _Member) -> RemoteInfo:
+        with zipfile.ZipFile(path.archive) as archive:
+            return _info(remote, archive, path.name)
 
-@hookimpl
-def jackfield_list_files(remote: Remote) -> dict[str, RemoteInfo] | None:
-    """List the files below a directory within an archive."""
-    member = _member(remote)
-    if member is None:
-        return None
-    with _opened(remote, member.archive) as archive:
-        top = f"{member.name.rstrip('/')}/" if member.name else ""
-        names = [one for one in archive.namelist() if one.startswith(top)]
-        if not names:
-            raise RemoteNotFoundError(str(remote), "it is not in the archive")
-        return {
-            remote.url + quote(one.removeprefix(top)): _info(remote, archive, one)
-            for one in dict.fromkeys(names)
-            if not one.endswith("/")
-        }
+    def stream(self, transfer: Transfer, path: _Member) -> Stream:
+        """Take a file out of its archive; its checksum is verified on the way."""
+        with ExitStack() as opened:
+            archive = opened.enter_context(zipfile.ZipFile(path.archive))
+            info = _info(transfer, archive, path.name)
+            file = opened.enter_context(archive.open(path.name))
+            read = partial(file.read, BLOCK)
+            return Stream(info, read=read, close=opened.pop_all().close)
 
-
-@hookimpl
-def jackfield_stage_out(transfer: Transfer) -> RemoteInfo | None:
-    """Add the file to a copy of the archive, and put that in its place."""
-    member = _member(transfer)
-    if member is None:
-        return None
-    path = member.archive
-    if not member.name or member.name.endswith("/"):
-        raise TransferError(str(transfer), "it names no file within the archive")
-    with _translated(transfer):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(path.parent):
-            aside = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.part")
+    def send(self, file: Transfer, path: _Member) -> RemoteInfo:
+        """Add a file to a copy of the archive, and put that in its place."""
+        if not path.name or path.name.endswith("/"):
+            raise TransferError(str(file), "it names no file within the archive")
+        place = path.archive
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(place.parent):
+            aside = place.with_name(f".{place.name[:40]}.{secrets.token_hex(6)}.part")
             try:
                 with suppress(FileNotFoundError):
-                    shutil.copy(path, aside)
-                _add(transfer, aside, member.name)
-                transfer.check()
-                aside.replace(path)
+                    shutil.copy(place, aside)
+                _add(file, aside, path.name)
+                file.check()
+                aside.replace(place)
             finally:
                 aside.unlink(missing_ok=True)
-    with _opened(transfer, path) as archive:
-        return _info(transfer, archive, member.name)
+        return self.look(file, path)
+
+    def below(self, remote: Remote, path: _Member) -> dict[str, RemoteInfo]:
+        """Find the files below a directory within an archive."""
+        with zipfile.ZipFile(path.archive) as archive:
+            top = f"{path.name.rstrip('/')}/" if path.name else ""
+            names = [one for one in archive.namelist() if one.startswith(top)]
+            if not names:
+                raise RemoteNotFoundError(str(remote), "it is not in the archive")
+            return {
+                quote(one.removeprefix(top)): _info(remote, archive, one)
+                for one in dict.fromkeys(names)
+                if not one.endswith("/")
+            }
 
 
 def _add(transfer: Transfer, path: Path, name: str) -> None:
@@ -131,14 +122,8 @@ def _alone(directory: Path) -> Iterator[None]:
         os.close(number)
 
 
-def _member(remote: Remote) -> _Member | None:
-    """Understand a URL; return ``None`` if it is of another scheme.
-
-    Raises:
-        TransferError: There is a host in it, or no archive.
-    """
-    if remote.scheme != "zip":
-        return None
+def reach(remote: Remote) -> Place:
+    """Say which archive a URL names, and which file within."""
     remote.read_options(_NoOptions)
     parts = urlsplit(remote.url)
     if parts.netloc:
@@ -148,19 +133,13 @@ def _member(remote: Remote) -> _Member | None:
     for number, name in enumerate(names, 1):
         if name.lower().endswith(SUFFIX):
             archive = Path("/".join(names[:number]))
-            return _Member(archive, "/".join(names[number:]))
+            return Place("zip", _Member(archive, "/".join(names[number:])), _ZipFiles)
     raise TransferError(str(remote), f"no part of its path ends with {SUFFIX}")
 
 
 @dataclass(frozen=True, slots=True)
 class _NoOptions:
     """The table ``[staging.zip]`` has no options."""
-
-
-@contextmanager
-def _opened(remote: Remote, path: Path) -> Iterator[zipfile.ZipFile]:
-    with _translated(remote), zipfile.ZipFile(path) as archive:
-        yield archive
 
 
 def _info(remote: Remote, archive: zipfile.ZipFile, name: str) -> RemoteInfo:
@@ -172,16 +151,4 @@ def _info(remote: Remote, archive: zipfile.ZipFile, name: str) -> RemoteInfo:
     return RemoteInfo(size=size, etag=f'"{entry.CRC:08x}-{size}"', settled=True)
 
 
-@contextmanager
-def _translated(remote: Remote) -> Iterator[None]:
-    """Take what the system says of the archive as said by the other side."""
-    try:
-        yield
-    except JackfieldError:
-        raise
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise RemoteNotFoundError(str(remote), "there is no such archive") from error
-    except PermissionError as error:
-        raise RemoteForbiddenError(str(remote), error.strerror or "") from error
-    except zipfile.BadZipFile as error:
-        raise TransferError(str(remote), f"the archive is damaged: {error}") from error
+provider: Final = Provider("zip".__eq__, reach)
