@@ -1028,7 +1028,7 @@ def test_a_server_without_tls_does_not_learn_the_password(
 def test_a_file_of_certificates_that_is_missing_is_named(
     tls_server: HostileFTPServer, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigurationError, match=r"ca_file = '/none\.pem'"):
+    with pytest.raises(ConfigurationError, match="ca_file names '/none"):
         fetch(
             ftps(tls_server, "x"),
             tmp_path / "part",

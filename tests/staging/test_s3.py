@@ -343,6 +343,14 @@ def test_a_bad_option_is_named(options: dict[str, Any], tmp_path: Path) -> None:
         s3.provider.jackfield_stage_in(given)
 
 
+def test_a_file_of_certificates_that_is_missing_is_named(tmp_path: Path) -> None:
+    options = {"endpoint_url": "https://127.0.0.1:1", "ca_file": "/none.pem"}
+    asked = Remote(url="s3://bucket/x", options=options, credentials=LOGIN)
+
+    with pytest.raises(ConfigurationError, match="ca_file names '/none"):
+        s3.provider.jackfield_stat_file(asked)
+
+
 def test_row_75_credentials_in_the_url_are_used_and_not_shown(
     server: HostileHTTPServer, tmp_path: Path
 ) -> None:

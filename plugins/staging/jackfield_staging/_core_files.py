@@ -9,13 +9,11 @@ run on when nobody waits. So the core uses four others.
 from __future__ import annotations
 
 import re
-import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Final
-from urllib.parse import urlsplit
 
 from jackfield import TransferError
 from jackfield.errors import RemoteChangedError
@@ -152,14 +150,6 @@ class Tally:
         if self._counts[what] > self._limits[what]:
             reason = f"its listing has more than {self._limits[what]} {what}"
             raise TransferError(str(self._remote), reason)
-
-
-def warn_insecure(remote: Remote, option: str) -> None:
-    """Warn that an option lets anybody answer, in the run's log and as Python does."""
-    host = urlsplit(remote.url).hostname
-    text = f"{option}: whoever answers for {host!r} is believed to be it"
-    remote.warn(text)
-    warnings.warn(text, stacklevel=2)
 
 
 def check_same(remote: Remote, before: RemoteInfo, after: RemoteInfo) -> None:

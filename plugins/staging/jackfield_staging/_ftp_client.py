@@ -15,10 +15,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from jackfield import ConfigurationError
+from jackfield_staging._core_trust import tls_context
 
 if TYPE_CHECKING:
     from jackfield.staging.remote import Timeouts
@@ -224,7 +223,7 @@ class Client(ftplib.FTP):
 
         The plain socket cannot be used by itself afterwards; it is closed on failure.
         """
-        context = like.context if like else _context(self.account.ca_file)
+        context = like.context if like else tls_context(self.account.ca_file)
         secured = context.wrap_socket(
             plain,
             server_hostname=self.account.host,
@@ -352,14 +351,3 @@ def _say_end(connection: socket.socket, patience_s: float) -> None:
                         continue
             break
         socket.socket.shutdown(connection, socket.SHUT_WR)
-
-
-@lru_cache(maxsize=8)
-def _context(ca_file: str) -> ssl.SSLContext:
-    """Verify certificates and names. Reading what the system trusts takes a while."""
-    try:
-        return ssl.create_default_context(cafile=ca_file or None)
-    except OSError as error:
-        raise ConfigurationError(
-            f"staging.ftps.ca_file = {ca_file!r} cannot be used: {error}."
-        ) from error

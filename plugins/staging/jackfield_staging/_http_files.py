@@ -21,8 +21,9 @@ from jackfield import Remote, RemoteInfo, Transfer, TransferError
 from jackfield.errors import RemoteChangedError
 from jackfield_staging import _http_rules as rules
 from jackfield_staging._core_files import Stream, Tally, check_same
+from jackfield_staging._core_trust import tls_context
 from jackfield_staging._http_index import entries, text_of
-from jackfield_staging._http_options import proxy_for, tls_context
+from jackfield_staging._http_options import proxy_for
 from jackfield_staging._http_wire import Body, HTTPWire, block, first_block, small
 
 if TYPE_CHECKING:
@@ -235,7 +236,14 @@ class HTTPFiles(HTTPWire):
         self, method: str, trail: Trail, headers: Mapping[str, str], body: Body | None
     ) -> aiohttp.ClientResponse:
         at, options = trail.at, trail.options
-        proxy = trail.proxy = None
+        tls = proxy = trail.proxy = None
+        if at.scheme == "https":
+            tls = tls_context(
+                options.ca_file,
+                options.client_cert,
+                options.client_key,
+                insecure=options.insecure,
+            )
         if options.trust_env:
             proxy = trail.proxy = proxy_for(at.host or "", at.port, at.scheme, "all")
         try:
@@ -245,7 +253,7 @@ class HTTPFiles(HTTPWire):
                 {**trail.headers, **headers},
                 trail.timeouts,
                 body=body,
-                tls=tls_context(options) if at.scheme == "https" else None,
+                tls=tls,
                 proxy=proxy,
                 # A proxy may well have a private address.
                 guarded=trail.guarded and proxy is None,

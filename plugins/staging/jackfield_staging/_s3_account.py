@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import ssl
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
@@ -26,6 +24,7 @@ from yarl import URL
 
 from jackfield import clock
 from jackfield_staging._core_files import Files, Runs
+from jackfield_staging._core_trust import tls_context
 from jackfield_staging._http_options import proxy_for
 from jackfield_staging._http_wire import Body, HTTPWire, explain, small
 from jackfield_staging._s3_errors import (
@@ -36,6 +35,8 @@ from jackfield_staging._s3_errors import (
 )
 
 if TYPE_CHECKING:
+    import ssl
+
     import aiohttp
 
     from jackfield import Remote
@@ -133,7 +134,7 @@ class S3Account(Files, S3FileSystem):  # type: ignore[misc]  # s3fs has no types
                 signed,
                 self.account.timeouts,
                 body=body,
-                tls=_context(options) if url.startswith("https:") else None,
+                tls=_tls(options) if url.startswith("https:") else None,
                 proxy=region.proxy,
             )
             if answer.status < 300:
@@ -234,12 +235,8 @@ def _arguments(account: Account) -> dict[str, Any]:
     }
 
 
-@lru_cache(maxsize=8)
-def _context(options: S3Options) -> ssl.SSLContext:
+def _tls(options: S3Options) -> ssl.SSLContext:
     """Trust whom botocore would trust."""
+    given = options.ca_file
     usual = os.environ.get("AWS_CA_BUNDLE") or where()
-    context = ssl.create_default_context(cafile=options.ca_file or usual)
-    if not (options.ca_file or options.verify):
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
+    return tls_context(given or usual, insecure=not (given or options.verify))

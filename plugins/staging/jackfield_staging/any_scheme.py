@@ -28,8 +28,9 @@ from fsspec.registry import get_filesystem_class, known_implementations, registr
 
 from jackfield import ConfigurationError, Remote, TransferError
 from jackfield_staging._any_files import Async, Blocking, Memory, Wrapped
-from jackfield_staging._core_files import Place, warn_insecure
+from jackfield_staging._core_files import Place
 from jackfield_staging._core_hooks import Provider
+from jackfield_staging._core_trust import warn_insecure
 
 # Schemes that have a plugin of their own.
 ELSEWHERE: Final = {"file", "ftp", "ftps", "http", "https", "s3"}

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Final
 
 from jackfield import ConfigurationError, Remote
-from jackfield_staging._core_files import Place, warn_insecure
+from jackfield_staging._core_files import Place
 from jackfield_staging._core_hooks import Provider
+from jackfield_staging._core_trust import warn_insecure
 from jackfield_staging._http_options import read_options
 
 SCHEMES: Final = frozenset({"http", "https"})

@@ -1,0 +1,71 @@
+"""Whom TLS connections trust, and what is said where that is anybody."""
+
+from __future__ import annotations
+
+import functools
+import ssl
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+from urllib.parse import urlsplit
+
+from jackfield import ConfigurationError
+
+if TYPE_CHECKING:
+    from jackfield import Remote
+
+# A file and when it was changed, so that a renewed certificate is read again.
+Stamped: TypeAlias = tuple[str, int] | None
+
+
+def warn_insecure(remote: Remote, option: str) -> None:
+    """Warn that an option lets anybody answer, in the run's log and as Python does."""
+    host = urlsplit(remote.url).hostname
+    text = f"{option}: whoever answers for {host!r} is believed to be it"
+    remote.warn(text)
+    warnings.warn(text, stacklevel=2)
+
+
+def tls_context(
+    ca_file: str, cert: str = "", key: str = "", *, insecure: bool = False
+) -> ssl.SSLContext:
+    """Return what TLS connections are made with; the same one for equal options.
+
+    To read what the system trusts takes a while.
+    """
+    return _context(
+        _stamped("ca_file", ca_file),
+        _stamped("client_cert", cert),
+        _stamped("client_key", key),
+        insecure,
+    )
+
+
+def _stamped(option: str, name: str) -> Stamped:
+    if not name:
+        return None
+    path = Path(name).expanduser()
+    try:
+        return str(path), path.stat().st_mtime_ns
+    except OSError as error:
+        reason = f"The option {option} names {name!r}, which cannot be read: {error}"
+        raise ConfigurationError(reason) from error
+
+
+@functools.lru_cache(maxsize=16)
+def _context(
+    ca_file: Stamped, cert: Stamped, key: Stamped, insecure: bool
+) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=ca_file[0] if ca_file else None)
+        if cert is not None:
+            # A password is given, else OpenSSL would ask for one at the terminal.
+            context.load_cert_chain(cert[0], key[0] if key else None, lambda: b"")
+    except OSError as error:
+        names = ", ".join(repr(one[0]) for one in (ca_file, cert, key) if one)
+        reason = f"No certificates can be read from {names}: {error}"
+        raise ConfigurationError(reason) from error
+    if insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
