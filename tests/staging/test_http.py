@@ -313,6 +313,7 @@ def test_row_59_a_slow_body_is_progress(server: HostileHTTPServer, part: Path) -
         (403, RemoteForbiddenError, False),
         (400, TransferError, False),
         (408, TransferError, True),
+        (423, TransferError, True),
         (425, TransferError, True),
         (429, TransferError, True),
         (500, TransferError, True),

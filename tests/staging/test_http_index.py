@@ -299,7 +299,7 @@ def test_headers_made_to_be_slow_are_read_in_no_time(
     began = time.monotonic()
 
     assert names(server.url("/d/")) == ["x"]
-    rules.failure("http://h/", 503, {"Retry-After": text})
+    rules.retry_after(text)
     rules.describe(206, {"Content-Range": f"bytes {text}"})
     assert time.monotonic() - began < 30
 

@@ -7,6 +7,7 @@ from typing import Final
 from jackfield import Remote, TransferError
 from jackfield import errors as kernel
 from jackfield.errors import one_line
+from jackfield_staging._http_rules import failure
 
 # Libraries whose errors, where they are nothing worse, are the connection's.
 NETWORKS: Final = {"aiohttp", "httpcore", "httpx", "paramiko", "requests", "urllib3"}
@@ -16,7 +17,6 @@ LOGIN: Final = {
     *("AuthenticationException", "BadAuthenticationType", "PasswordRequiredException")
 }
 NO_LOGIN: Final = "No authentication methods available"
-PASSING_STATUS: Final = frozenset({408, 423, 425, 429})
 
 
 def explain(remote: Remote, error: Exception) -> None:
@@ -40,13 +40,12 @@ def _meant(remote: Remote, error: Exception) -> TransferError:
             f"it cannot be told who answers there: {reason}. For SFTP, add the host's "
             "key to the file that known_hosts names, by default ~/.ssh/known_hosts.",
         )
-    refused = isinstance(error, PermissionError) or names & LOGIN or NO_LOGIN in reason
-    if refused or status in (401, 403):
+    if isinstance(error, PermissionError) or names & LOGIN or NO_LOGIN in reason:
         return kernel.RemoteForbiddenError(place, reason)
     if status == 412:
         return kernel.RemoteChangedError(place, reason)
     if status:
-        return TransferError(place, reason, status in PASSING_STATUS or status >= 500)
+        return failure(place, status, reason)
     return TransferError(place, reason, any(map(_passing, behind)))
 
 

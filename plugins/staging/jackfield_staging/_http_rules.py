@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from http import HTTPStatus
 from pathlib import PurePosixPath
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -28,7 +27,7 @@ _LOCAL_NAT64: Final = ipaddress.IPv6Network("64:ff9b:1::/48")
 
 _MISSING: Final = frozenset({404, 410})
 _FORBIDDEN: Final = frozenset({401, 403, 407})
-_TRANSIENT: Final = frozenset({408, 425, 429})
+_TRANSIENT: Final = frozenset({408, 423, 425, 429})
 _UNABLE: Final = frozenset({501, 505})  # what a server will answer the next time, too
 
 _RANGE: Final = re.compile(r"bytes\s+(?:(\d+)-(\d+)|\*)/(\d+|\*)", re.IGNORECASE)
@@ -86,18 +85,15 @@ def retry_after(value: str | None) -> float | None:
 
 
 def failure(
-    url: str, status: int, headers: Mapping[str, str], via: str = ""
+    url: str, status: int, reason: str, retry_after: float | None = None
 ) -> TransferError:
-    """Return the error that a status stands for; ``url`` and ``via`` are shown."""
-    phrases = {one.value: f" {one.phrase}" for one in HTTPStatus}
-    reason = f"the server answered {status}{phrases.get(status, '')}{via}"
+    """Return the error that a status stands for, as one for ``url``, as it is shown."""
     if status in _MISSING:
         return RemoteNotFoundError(url, reason)
     if status in _FORBIDDEN:
         return RemoteForbiddenError(url, reason)
     later = status in _TRANSIENT or (status >= 500 and status not in _UNABLE)
-    wait = retry_after(headers.get("Retry-After")) if later else None
-    return TransferError(url, reason, transient=later, retry_after=wait)
+    return TransferError(url, reason, later, retry_after if later else None)
 
 
 def media_type(headers: Mapping[str, str]) -> str:

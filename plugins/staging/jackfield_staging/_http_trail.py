@@ -6,6 +6,7 @@ import asyncio
 import re
 import socket
 from collections.abc import Mapping
+from http import HTTPStatus
 from itertools import accumulate
 from typing import Any, Final
 from urllib.parse import quote
@@ -108,8 +109,11 @@ class Trail:
 
     def failure(self, status: int, headers: Mapping[str, str]) -> TransferError:
         """Return the error that a status stands for."""
+        phrases = {one.value: f" {one.phrase}" for one in HTTPStatus}
         asked = via(self.proxy) if self.proxy else ""
-        return rules.failure(str(self._remote), status, headers, asked)
+        reason = f"the server answered {status}{phrases.get(status, '')}{asked}"
+        wait = rules.retry_after(headers.get("Retry-After"))
+        return rules.failure(str(self._remote), status, reason, wait)
 
     def refusal(self, reason: str) -> TransferError:
         """Return the error that the URL is not to be had, for this reason."""

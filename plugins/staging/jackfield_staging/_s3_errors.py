@@ -13,21 +13,20 @@ from botocore import exceptions as botocore
 
 from jackfield import Remote, TransferError
 from jackfield import errors as kernel
+from jackfield_staging._http_rules import failure, retry_after
 from jackfield_staging._http_wire import small
 
 if TYPE_CHECKING:
     import aiohttp
 
 MOST_TEXT: Final = 1 << 16
-MISSING: Final = frozenset({"NoSuchKey", "NoSuchBucket", "NoSuchVersion"})
-FORBIDDEN: Final = frozenset({"ExpiredToken", "InvalidToken", "TokenRefreshRequired"})
-PASSING: Final = frozenset(
-    {
-        *("ConditionalRequestConflict", "OperationAborted", "RequestTimeout"),
-        *("SlowDown", "Throttling", "ThrottlingException"),
-    }
-)
-PASSING_STATUS: Final = frozenset({408, 425, 429})
+MEANT: Final = {
+    **dict.fromkeys(("NoSuchKey", "NoSuchBucket", "NoSuchVersion"), 404),
+    **dict.fromkeys(("ExpiredToken", "InvalidToken", "TokenRefreshRequired"), 403),
+    **dict.fromkeys(("ConditionalRequestConflict", "OperationAborted"), 503),
+    **dict.fromkeys(("RequestTimeout", "SlowDown"), 503),
+    **dict.fromkeys(("Throttling", "ThrottlingException"), 503),
+}
 NO_LOGIN: Final = (
     botocore.NoCredentialsError,
     botocore.CredentialRetrievalError,
@@ -55,15 +54,11 @@ class Refusal:
         code = self.code.removeprefix(str(status))  # HEAD's has no other
         told = ": ".join(word for word in (code, self.text) if word)
         reason = f"the store answers {status} {told}"
-        if self.code in MISSING or status in (404, 410):
-            return kernel.RemoteNotFoundError(place, reason)
-        if self.code in FORBIDDEN or status in (401, 403):
-            return kernel.RemoteForbiddenError(place, reason)
         if status in (412, 416):
             return kernel.RemoteChangedError(place, reason)
-        passing = self.code in PASSING or status in PASSING_STATUS or status >= 500
-        wait = float(self.retry_after) if self.retry_after.isdecimal() else None
-        return TransferError(place, reason, passing, wait)
+        # What a store says in words outweighs the status, such as 400 for all of it.
+        status = MEANT.get(self.code, status)
+        return failure(place, status, reason, retry_after(self.retry_after))
 
 
 async def read_refusal(answer: aiohttp.ClientResponse, idle_s: float) -> Refusal:
