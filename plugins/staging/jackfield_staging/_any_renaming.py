@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import secrets
 from abc import abstractmethod
 from collections.abc import Generator
 from contextlib import suppress
 from itertools import islice
 from pathlib import PurePosixPath
-from typing import Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from urllib.parse import unquote
 
-from jackfield import Remote, RemoteInfo, Transfer, TransferError
 from jackfield_staging._any_files import READ_SIZE, Blocking, pieces
+from jackfield_staging._core_files import check_moved, part_name
+
+if TYPE_CHECKING:
+    from jackfield import Remote, RemoteInfo, Transfer
 
 SFTP_BLOCK: Final = 1 << 15  # bytes that SFTP servers send in one answer
 AHEAD: Final = 256  # such blocks that are asked for at once: 8 MB on the way
@@ -22,12 +24,12 @@ class _Renaming(Blocking):
     def write(self, transfer: Transfer, path: str) -> None:
         """Write under a name that nobody looks for; rename when it is all there."""
         place = PurePosixPath(path)
-        part = str(place.with_name(f".{place.name[:100]}.{secrets.token_hex(8)}.part"))
+        part = str(place.with_name(part_name(place.name)))
         size = transfer.path.stat().st_size
         try:
             with transfer.open() as file:
                 self.pour(file, part, size)
-            _check_size(transfer, self.fs.info(part)["size"], size)
+            check_moved(transfer, self.fs.info(part)["size"])
             transfer.check()
             self.rename(part, path)
         except BaseException:
@@ -107,9 +109,3 @@ class WebDAVFiles(_Renaming):
 
     def rename(self, part: str, path: str) -> None:
         self.fs.client.move(part, path, overwrite=True)  # ``mv`` copies and deletes
-
-
-def _check_size(transfer: Transfer, there: int, ours: int) -> None:
-    if there != ours:
-        reason = f"{there} bytes arrived there of {ours}"
-        raise TransferError(str(transfer), reason, transient=True)

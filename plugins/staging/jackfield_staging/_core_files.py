@@ -9,6 +9,7 @@ run on when nobody waits. So the core uses four others.
 from __future__ import annotations
 
 import re
+import secrets
 from collections import Counter
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from jackfield import TransferError
 from jackfield.errors import RemoteChangedError
 
 if TYPE_CHECKING:
-    from jackfield import Remote, RemoteInfo
+    from jackfield import Remote, RemoteInfo, Transfer
 
 BLOCK: Final = 1 << 20  # bytes that are handed over between two threads at a time
 
@@ -157,6 +158,19 @@ def check_same(remote: Remote, before: RemoteInfo, after: RemoteInfo) -> None:
     difference = before.differs(after)
     if difference is not None:
         raise RemoteChangedError(str(remote), difference)
+
+
+def check_moved(transfer: Transfer, there: int | None) -> None:
+    """See that the other side has as many bytes as have moved, if that is known."""
+    if there is not None and there != transfer.moved:
+        reason = f"{transfer.moved} bytes have moved, but the other side has {there}"
+        raise TransferError(str(transfer), reason, transient=True)
+
+
+def part_name(name: str) -> str:
+    """Return a name beside another, for a file to have until it is whole."""
+    # Shortened, so that the longest name still has room for the marks.
+    return f".{name[:40]}.{secrets.token_hex(6)}.part"
 
 
 def escape(name: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ftplib
-import secrets
 from collections.abc import Generator
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
@@ -17,7 +16,15 @@ from jackfield import Remote, RemoteInfo, Transfer, TransferError
 from jackfield.errors import RemoteForbiddenError
 from jackfield.staging.remote import Timeouts
 from jackfield_staging import _ftp_errors
-from jackfield_staging._core_files import Files, Runs, Stream, Tally, check_same
+from jackfield_staging._core_files import (
+    Files,
+    Runs,
+    Stream,
+    Tally,
+    check_moved,
+    check_same,
+    part_name,
+)
 from jackfield_staging._ftp_client import Account, Client
 from jackfield_staging._ftp_errors import refusal, refused_as
 from jackfield_staging._ftp_listing import list_below, look, resolved
@@ -131,7 +138,7 @@ class FTPFiles(Files, FTPFileSystem):  # type: ignore[misc]  # fsspec has no typ
 
     def _confirm(self, transfer: Transfer, path: str, info: RemoteInfo) -> RemoteInfo:
         """See that all has arrived, and that it is still the same file."""
-        _check_size(transfer, info.size, "arrive")
+        check_moved(transfer, info.size)
         if info.etag is None:
             return info
         check_same(transfer, info, look(self.ftp, path))
@@ -146,8 +153,7 @@ class FTPFiles(Files, FTPFileSystem):  # type: ignore[misc]  # fsspec has no typ
                 raise TransferError(str(file), "it names a directory; expected a file")
             if not self.options.atomic:
                 return self._put(file, final)
-            # Shortened, so that the longest name still has room for the marks.
-            aside = f"{directory}/.{name[:40]}.{secrets.token_hex(6)}.part"
+            aside = f"{directory}/{part_name(name)}"
             info = self._put(file, aside)
             try:
                 file.check()
@@ -184,7 +190,7 @@ class FTPFiles(Files, FTPFileSystem):  # type: ignore[misc]  # fsspec has no typ
             info = RemoteInfo()
             with suppress(ftplib.error_perm):  # one may leave it here, and not see it
                 info = look(self.ftp, path)
-            _check_size(transfer, info.size, "were sent")
+            check_moved(transfer, info.size)
         except BaseException as error:
             if begun:
                 self._discard(path)
@@ -223,12 +229,6 @@ class FTPFiles(Files, FTPFileSystem):  # type: ignore[misc]  # fsspec has no typ
         with suppress(Exception), closing(Client(ftp.account, CLEANUP)) as fresh:
             fresh.open()
             _delete(fresh, path)
-
-
-def _check_size(transfer: Transfer, size: int | None, verb: str) -> None:
-    if size is not None and size != transfer.moved:
-        reason = f"{transfer.moved} bytes {verb}, but the server has {size}"
-        raise TransferError(str(transfer), reason, transient=True)
 
 
 def _delete(ftp: Client, path: str) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import secrets
 import shutil
 import warnings
 import zipfile
@@ -25,7 +24,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from jackfield import Remote, RemoteInfo, Transfer
 from jackfield.errors import RemoteNotFoundError, TransferError
-from jackfield_staging._core_files import BLOCK, Files, Place, Runs, Stream
+from jackfield_staging._core_files import BLOCK, Files, Place, Runs, Stream, part_name
 from jackfield_staging._core_hooks import Provider
 from jackfield_staging.local import translated
 
@@ -69,7 +68,7 @@ class _ZipFiles(Files):
         place = path.archive
         place.parent.mkdir(parents=True, exist_ok=True)
         with _alone(place.parent):
-            aside = place.with_name(f".{place.name[:40]}.{secrets.token_hex(6)}.part")
+            aside = place.with_name(part_name(place.name))
             try:
                 with suppress(FileNotFoundError):
                     shutil.copy(place, aside)
