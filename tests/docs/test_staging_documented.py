@@ -30,7 +30,7 @@ READS = b"ACGT ACCT TTGA\nGATTACA GG\n"
 
 PROVIDERS = {
     "http and https": ("jackfield_staging._http_options", "HttpOptions"),
-    "ftp and ftps": ("jackfield_staging._ftp_files", "FtpOptions"),
+    "ftp and ftps": ("jackfield_staging._ftp_client", "FtpOptions"),
     "s3": ("jackfield_staging._s3_address", "S3Options"),
     "file": ("jackfield_staging.local", "FileOptions"),
 }

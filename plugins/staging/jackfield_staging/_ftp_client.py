@@ -32,6 +32,18 @@ KEEPALIVE_S: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
+class FtpOptions:
+    """The tables ``[staging.ftp]`` and ``[staging.ftps]``: see docs/staging.md."""
+
+    passive: bool = True
+    atomic: bool = True
+    create_directories: bool = True
+    delete_before_rename: bool = False
+    implicit: bool = False
+    ca_file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Account:
     """A server, who one is there, and how one talks to it: what connections share."""
 
@@ -40,9 +52,7 @@ class Account:
     user: str
     password: str = field(repr=False)
     tls: bool
-    implicit: bool
-    ca_file: str
-    passive: bool
+    options: FtpOptions
 
 
 class Client(ftplib.FTP):
@@ -102,10 +112,11 @@ class Client(ftplib.FTP):
         account = self.account
         self.host = account.host
         self._read_from(self.dial(account.host, account.port))
-        if account.implicit:
+        implicit = account.options.implicit
+        if account.tls and implicit:
             self._read_from(self.wrapped(self.control()))
         self.welcome = self.getresp()
-        if account.tls and not account.implicit:
+        if account.tls and not implicit:
             self._demand("AUTH TLS")
             # What somebody may have sent ahead of the handshake goes unread.
             self._read_from(self.wrapped(self.control()))
@@ -223,7 +234,7 @@ class Client(ftplib.FTP):
 
         The plain socket cannot be used by itself afterwards; it is closed on failure.
         """
-        context = like.context if like else tls_context(self.account.ca_file)
+        context = like.context if like else tls_context(self.account.options.ca_file)
         secured = context.wrap_socket(
             plain,
             server_hostname=self.account.host,
@@ -267,8 +278,8 @@ class Client(ftplib.FTP):
             connection.close()
 
     def _open_data(self, command: str, rest: int) -> socket.socket:
-        begin = self._dial_data if self.account.passive else self._accept_data
-        connection = begin(command, rest)
+        passive = self.account.options.passive
+        connection = (self._dial_data if passive else self._accept_data)(command, rest)
         control = self.control()
         if isinstance(control, ssl.SSLSocket):
             # Many servers want to see by the session that it is the same client.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ftplib
 from collections.abc import Generator
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Final
 from urllib.parse import quote
@@ -38,27 +38,15 @@ SETTLE_S: Final = 0.5  # for a server to see that an upload was broken off
 CLEANUP: Final = Timeouts(2.0, 2.0)
 
 
-@dataclass(frozen=True, slots=True)
-class FtpOptions:
-    """The tables ``[staging.ftp]`` and ``[staging.ftps]``: see docs/staging.md."""
-
-    passive: bool = True
-    atomic: bool = True
-    create_directories: bool = True
-    delete_before_rename: bool = False
-    implicit: bool = False
-    ca_file: str = ""
-
-
 class FTPFiles(Files, FTPFileSystem):  # type: ignore[misc]  # fsspec has no types
     """fsspec's filesystem: one ``STOR`` a file, verified, on a client to be cut."""
 
     runs = Runs.CALLER
     protocol = ()  # no options from fsspec's own files
 
-    def __init__(self, account: Account, waits: Timeouts, options: FtpOptions) -> None:
+    def __init__(self, account: Account, waits: Timeouts) -> None:
         self.ftp = Client(account, waits)
-        self.options = options
+        self.options = account.options
         super().__init__(account.host)
 
     def _connect(self) -> None:

@@ -19,8 +19,8 @@ from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
 from jackfield import Remote, TransferError
 from jackfield_staging._core_files import Place
 from jackfield_staging._core_hooks import Provider
-from jackfield_staging._ftp_client import HOME, Account
-from jackfield_staging._ftp_files import FTPFiles, FtpOptions
+from jackfield_staging._ftp_client import HOME, Account, FtpOptions
+from jackfield_staging._ftp_files import FTPFiles
 
 SCHEMES: Final = ("ftp", "ftps")
 ANONYMOUS: Final = ("anonymous", "anonymous@")
@@ -44,25 +44,15 @@ def reach(remote: Remote) -> Place:
     if re.search("[\r\n\0]", path + account.user + account.password):
         reason = "a line break or NUL, which FTP cannot say, is in its path or login"
         raise TransferError(str(remote), reason)
-    return Place((account, options), path, lambda: FTPFiles(account, waits, options))
+    return Place(account, path, lambda: FTPFiles(account, waits))
 
 
 def _account(remote: Remote, parts: SplitResult, options: FtpOptions) -> Account:
     if not parts.hostname:
         raise ValueError("it names no host")
     tls = remote.scheme == "ftps"
-    implicit = tls and options.implicit
-    user, password = _login(remote, parts)
-    return Account(
-        host=parts.hostname,
-        port=parts.port or (990 if implicit else 21),
-        user=user,
-        password=password,
-        tls=tls,
-        implicit=implicit,
-        ca_file=options.ca_file if tls else "",
-        passive=options.passive,
-    )
+    port = parts.port or (990 if tls and options.implicit else 21)
+    return Account(parts.hostname, port, *_login(remote, parts), tls, options)
 
 
 def _login(remote: Remote, parts: SplitResult) -> tuple[str, str]:
