@@ -178,10 +178,11 @@ async def first_block(
 async def small(answer: aiohttp.ClientResponse, most: int, idle_s: float) -> bytes:
     """Return a body that has to be small; of a larger one, a little more than ``most``.
 
-    It is one answer, and no file: it has to come in time, too.
+    It is one answer, and no file: it has to come in time, too. The connection is free
+    for others afterwards, or closed if there is more.
     """
     body = bytearray()
-    async with asyncio.timeout(PATIENCE * idle_s):
+    async with answer, asyncio.timeout(PATIENCE * idle_s):
         while len(body) <= most and (parts := await block(answer, idle_s)):
             body += b"".join(parts)
     return bytes(body)

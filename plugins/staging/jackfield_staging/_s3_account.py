@@ -95,10 +95,7 @@ class S3Account(Files, S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         botocore would take one of any length.
         """
         answer = await self.exchange(remote, method, target, *given, **more)
-        try:
-            data = await small(answer, MOST_TEXT, self.account.timeouts.idle)
-        finally:
-            answer.release()
+        data = await small(answer, MOST_TEXT, self.account.timeouts.idle)
         text = data.decode("utf-8", "replace")
         if "<Error>" in text:  # what takes long may fail when its head has been sent
             raise refusal_of(500, text, answer).error(remote)

@@ -63,10 +63,7 @@ class Refusal:
 
 async def read_refusal(answer: aiohttp.ClientResponse, idle_s: float) -> Refusal:
     """Read an answer with a status of 300 and more."""
-    try:
-        text = (await small(answer, MOST_TEXT, idle_s)).decode("utf-8", "replace")
-    finally:
-        answer.close()
+    text = (await small(answer, MOST_TEXT, idle_s)).decode("utf-8", "replace")
     return refusal_of(answer.status, text, answer)
 
 

@@ -77,10 +77,7 @@ class S3Files(S3Account):
         query |= {"continuation-token": token} if token else {}
         whole = replace(path, key="")
         answer = await self.exchange(remote, "GET", whole, {}, query=query)
-        try:
-            page = await small(answer, MOST_PAGE, self.account.timeouts.idle)
-        finally:
-            answer.release()
+        page = await small(answer, MOST_PAGE, self.account.timeouts.idle)
         if len(page) > MOST_PAGE:
             reason = f"a page of its listing has more than {MOST_PAGE} bytes"
             raise TransferError(str(remote), reason)
@@ -154,7 +151,6 @@ class S3Files(S3Account):
             remote, "PUT", target, headers, query=query, body=body, sha256=digest
         )
         await small(answer, MOST_TEXT, self.account.timeouts.idle)
-        answer.release()
         return answer
 
     async def _send_in_parts(self, file: Outgoing, target: Target) -> RemoteInfo:
