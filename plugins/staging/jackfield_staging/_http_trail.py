@@ -21,12 +21,9 @@ from jackfield_staging import _http_rules as rules
 from jackfield_staging._http_options import HttpOptions, own_headers, without_user
 from jackfield_staging._http_wire import via
 
-# ``_UNSPEAKABLE`` matches the characters that must be quoted before a URL is sent. All
-# others are sent as they were written, because a signature may be made of them.
-# ``_PLAIN`` matches URLs that need nothing done to them: no quoting, and no user or
-# fragment to be taken off (see ``without_user``).
+# What must be quoted before a URL is sent. All else is sent as it was written, because
+# a signature may be made of it.
 _UNSPEAKABLE: Final = re.compile(r"[^!-~]+")
-_PLAIN: Final = re.compile(r"https?://[!\"$->A-~]+(?:\?[!\"$-?A-~]+)?")
 
 
 class Trail:
@@ -122,8 +119,7 @@ class Trail:
     def parsed(self, url: str, base: URL | None = None) -> URL:
         """Understand a URL, perhaps relative to another, or raise that it is none."""
         try:
-            plain = _PLAIN.fullmatch(url) is not None
-            parsed = URL(url if plain else _sendable(url), encoded=True)
+            parsed = URL(_sendable(url), encoded=True)
             known = (parsed if base is None else base.join(parsed)).host is not None
         except ValueError:  # its text may hold a password
             parsed, known = URL(), False
