@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from itertools import accumulate
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import aiohttp
 from yarl import URL
@@ -18,7 +18,7 @@ from jackfield import Remote, TransferError
 from jackfield.errors import RemoteForbiddenError
 from jackfield.files import redact
 from jackfield_staging import _http_rules as rules
-from jackfield_staging._http_options import HttpOptions, own_headers, without_user
+from jackfield_staging._http_options import HttpOptions, own_headers
 from jackfield_staging._http_wire import via
 
 # What must be quoted before a URL is sent. All else is sent as it was written, because
@@ -129,13 +129,12 @@ class Trail:
 
 
 def _sendable(url: str) -> str:
-    """Quote what cannot be sent of a URL, and leave the rest as it was."""
-    text = without_user(url)
-    head, mark, rest = text.partition("://")
-    netloc = re.split("[/?#]", rest, maxsplit=1)[0]
+    """Quote what cannot be sent of a URL, and leave the rest, but for a login."""
+    parts = urlsplit(url)
+    netloc = parts.netloc.rpartition("@")[2]
     if not netloc.isascii():
-        host = URL(f"{head}{mark}{netloc}").raw_authority
-        text = f"{head}{mark}{host}{rest[len(netloc) :]}"
+        netloc = URL(f"//{netloc}").raw_authority
+    text = urlunsplit(parts._replace(netloc=netloc))
     return _UNSPEAKABLE.sub(lambda one: quote(one[0], errors="surrogateescape"), text)
 
 
