@@ -45,29 +45,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-LOG: Final = "plain"
-"""Name of the entry point of the group ``jackfield.logs`` that keeps the log of a run,
-unless a plugin that is asked first does."""
-
-MOVER: Final = "files"
-"""Name of the entry point of the group ``jackfield.movers`` that moves files, unless a
-plugin that is asked first does."""
-
-KEEPER: Final = "signed"
-"""Name of the entry point of the group ``jackfield.keepers`` that keeps results, unless
-a plugin that is asked first does."""
-
-WALLTIME: Final = "soft"
-"""Name of the entry point of the group ``jackfield.walltimes`` that enforces walltimes
-where an executor does not, unless a plugin that is asked first does."""
-
-STREAM: Final = "records"
-"""Name of the entry point of the group ``jackfield.streams`` that tells observers,
-unless a plugin that is asked first does."""
-
-SHELL: Final = "bash"
-"""Name of the entry point of the group ``jackfield.shells`` that runs command lines,
-unless a plugin that is asked first does."""
+USUAL: Final[Mapping[Kind, str]] = {
+    "keeper": "signed",
+    "log": "plain",
+    "mover": "files",
+    "shell": "bash",
+    "stream": "records",
+    "walltime": "soft",
+}
+"""Which entry point of a kind does what no plugin that is asked first does."""
 
 _EXECUTORS: Final[tuple[type[Executor | concurrent.futures.Executor], ...]] = (
     Executor,
@@ -182,12 +168,8 @@ class PluginManager(PluginCollection):
         return Resolved(config)
 
     def open_log(self, run_dir: Path, level: str) -> logging.Handler:
-        """Ask for what keeps a run's log: plugins that are registered, then ``plain``.
-
-        Raises:
-            PluginError: Nobody answers, and that one is blocked, missing or broken.
-        """
-        return self.provide("log", LOG, (logging.Handler,), (run_dir, level))
+        """Ask for what keeps a run's log, as ``usual`` does."""
+        return self.usual("log", (logging.Handler,), run_dir, level)
 
     def create_executor(
         self, kind: str, label: str, options: Mapping[str, Any]
@@ -202,20 +184,12 @@ class PluginManager(PluginCollection):
         return self.provide("executor", kind, _EXECUTORS, (kind, label, options))
 
     def create_walltime(self) -> type[LimitedCall]:
-        """Ask for what enforces walltimes: plugins that are registered, then ``soft``.
-
-        Raises:
-            PluginError: Nobody answers, and that one is blocked, missing or broken.
-        """
-        return self.provide("walltime", WALLTIME, (type,), ())
+        """Ask for what enforces walltimes where an executor does not, as ``usual``."""
+        return self.usual("walltime", (type,))
 
     def create_command(self, function: Callable[..., Any], name: str) -> Command:
-        """Ask for a bash app's command: plugins that are registered, then ``bash``.
-
-        Raises:
-            PluginError: Nobody answers, and that one is blocked, missing or broken.
-        """
-        return self.provide("shell", SHELL, (Command,), (function, name))
+        """Ask for a bash app's command, as ``usual`` does."""
+        return self.usual("shell", (Command,), function, name)
 
     def open_checkpoint(self, url: str, options: Mapping[str, Any]) -> CheckpointStore:
         """Ask for a store: plugins that are registered, then that of the URL's scheme.
@@ -235,6 +209,14 @@ class PluginManager(PluginCollection):
                 "The URL in checkpoint.store names no plugin; write one such as "
                 "'sqlite:///results.db'."
             ) from error
+
+    def usual(self, kind: Kind, types: tuple[type[T], ...], *arguments: Any) -> T:
+        """Ask plugins that are registered, then the one in ``USUAL``.
+
+        Raises:
+            PluginError: Nobody answers, and that one is blocked, missing or broken.
+        """
+        return self.provide(kind, USUAL[kind], types, arguments)
 
     def provide(
         self,
@@ -280,14 +262,10 @@ class PluginManager(PluginCollection):
     # -- Files and memo keys
 
     def create_mover(self, around: MoverContext) -> Mover:
-        """Ask for what moves files: plugins that are registered, then ``files``.
-
-        Raises:
-            PluginError: Nobody answers, and that one is blocked, missing or broken.
-        """
+        """Ask for what moves files, as ``usual`` does."""
         from jackfield.staging.mover import Mover  # few runs need it
 
-        return self.provide("mover", MOVER, (Mover,), (around,))
+        return self.usual("mover", (Mover,), around)
 
     def provider(self, scheme: str) -> Provider:
         """Return the functions of plugins that move the bytes of a scheme.
@@ -318,27 +296,25 @@ class PluginManager(PluginCollection):
     def create_keeper(
         self, table: Mapping[str, Any], around: Surroundings
     ) -> ResultKeeper:
-        """Ask for what keeps results: plugins that are registered, then ``signed``.
+        """Ask for what keeps results, as ``usual`` does.
 
         Raises:
-            PluginError: Nobody answers, and that one is blocked, missing or broken.
             JackfieldError: The configured store cannot be opened.
         """
         from jackfield.keeping import ResultKeeper  # few runs need it
 
-        return self.provide("keeper", KEEPER, (ResultKeeper,), (table, around))
+        return self.usual("keeper", (ResultKeeper,), table, around)
 
     def create_stream(self, around: StreamContext) -> EventStream:
-        """Ask for what tells observers: plugins that are registered, then ``records``.
+        """Ask for what tells observers, as ``usual`` does.
 
         Raises:
-            PluginError: Nobody answers, and that one is blocked, missing or broken; it
-                says which observers need it.
+            PluginError: As there; it says which observers need it.
         """
         from jackfield.stream import EventStream  # a run without observers needs none
 
         try:
-            return self.provide("stream", STREAM, (EventStream,), (around,))
+            return self.usual("stream", (EventStream,), around)
         except PluginError as error:
             hooks = self.hooks
             told = (*hooks.run_events, *hooks.task_events, *hooks.transfer_events)
@@ -348,7 +324,7 @@ class PluginManager(PluginCollection):
                 f"register a plugin with jackfield_create_stream."
             )
             group = f"group {GROUPS['stream']}"
-            raise PluginLoadError(STREAM, group, reason) from error
+            raise PluginLoadError(USUAL["stream"], group, reason) from error
 
     def serves(self, scheme: str) -> bool:
         """Tell whether some plugin may move the files of a scheme."""

@@ -11,7 +11,7 @@ from jackfield.config.transfers import HOSTS, provider_options
 from jackfield.errors import ConfigurationError, JackfieldError, suggest
 from jackfield.keeping import KEEPERS_OWN
 from jackfield.plugins import PluginManager
-from jackfield.plugins.manager import KEEPER, monitor_options
+from jackfield.plugins.manager import USUAL, monitor_options
 
 if TYPE_CHECKING:
     from jackfield.config import Config, Resolved
@@ -63,7 +63,9 @@ class _Check:
         table = self._config.checkpoint
         options = {k: v for k, v in table.items() if k not in KEEPERS_OWN}
         if table:
-            self._ask("keeper", KEEPER, "checkpoint", "checkpoint", table, table)
+            self._ask(
+                "keeper", USUAL["keeper"], "checkpoint", "checkpoint", table, table
+            )
         urls = [table["store"]] if table else []
         for url in (*urls, *table.get("read", ())):
             if url != "memory":
