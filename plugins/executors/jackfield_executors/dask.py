@@ -24,23 +24,21 @@ from typing import TYPE_CHECKING, Any, Final
 from jackfield.clock import monotonic
 from jackfield.errors import ConfigurationError, ExecutorError
 from jackfield.hookspecs import hookimpl
+from jackfield_executors.checking import (
+    AGENTS,
+    DISKS,
+    FROM_1,
+    TABLE,
+    Option,
+    checked_options,
+    need_package,
+    takes,
+    text,
+)
 from jackfield_executors.elastic import Bounds, bounds_of, known_elsewhere
 from jackfield_executors.jobqueue import JobQueue
 from jackfield_executors.remote.agent import Agent
-from jackfield_executors.remote.checking import (
-    FLAG,
-    FROM_0,
-    FROM_1,
-    RESOURCES,
-    SECONDS,
-    TABLE,
-    Takes,
-    checked_options,
-    text,
-)
-from jackfield_executors.remote.disk_options import OPTIONS
 from jackfield_executors.remote.driver import AgentsExecutor
-from jackfield_executors.shares import checked_amounts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,33 +76,16 @@ _JOBQUEUE: Final = {
 _STARTING: Final = ("cluster", "cluster_options", "jobs", "least", "most", "init")
 """Options of clusters that are started here."""
 
-_DEFAULTS: Final[Mapping[str, Any]] = {
-    "address": None,
-    "cluster": "local",
-    "cluster_options": {},
-    "jobs": 1,
-    "least": 0,
-    "most": 1,
-    "init": 0,
-    "patience": 60.0,
-    "resources": {},
-    "keep": False,
-    **OPTIONS,
-}
-
 _CLUSTERS: Final = ("local", *_JOBQUEUE)
 
-_TAKES: Final[Mapping[str, Takes]] = {
-    "address": text("a scheduler's address, 'tls://host:8786'"),
-    "cluster": (_CLUSTERS.__contains__, f"one of {', '.join(_CLUSTERS)}"),
-    "cluster_options": TABLE,
-    "jobs": FROM_1,
-    "least": FROM_0,
-    "most": FROM_1,
-    "init": FROM_0,
-    "patience": SECONDS,
-    "resources": RESOURCES,
-    "keep": FLAG,
+_OPTIONS: Final[Mapping[str, Option]] = {
+    "address": Option(None, text("a scheduler's address, 'tls://host:8786'")),
+    "cluster": Option(
+        "local", takes(_CLUSTERS.__contains__, f"one of {', '.join(_CLUSTERS)}")
+    ),
+    "cluster_options": Option({}, TABLE),
+    "jobs": Option(1, FROM_1),
+    **AGENTS,
 }
 
 
@@ -116,11 +97,6 @@ def jackfield_create_executor(
     if kind != "dask":
         return None
     checked = _checked(label, options)
-    try:
-        import distributed  # noqa: F401
-    except ImportError:
-        raise _without(label, "distributed") from None
-    _need_keys(label, checked)
     bounds = _bounds(label, options)
     site = DaskSite(checked, elastic=bounds.elastic)
     return AgentsExecutor(
@@ -131,7 +107,7 @@ def jackfield_create_executor(
         bounds=bounds,
         resources=checked["resources"],
         keep=checked["keep"],
-        **{name: checked[name] for name in OPTIONS},
+        **{name: checked[name] for name in DISKS},
     )
 
 
@@ -140,26 +116,9 @@ def jackfield_check_options(name: str, options: Mapping[str, Any]) -> bool:
     """Check an executor's table, and whether the packages that it needs are there."""
     checked = _checked(name, options)
     kind = checked["cluster"]
-    if find_spec("distributed") is None:
-        raise _without(name, "distributed")
-    _need_keys(name, checked)
     if kind != "local" and find_spec("dask_jobqueue") is None:
         raise _without_jobqueue(name, kind)
     return True
-
-
-def _need_keys(label: str, checked: Mapping[str, Any]) -> None:
-    """Refuse to start a cluster where nothing makes its keys: Dask comes without."""
-    closed = checked["cluster_options"].get("security", True) is True
-    if checked["address"] is None and closed and find_spec("cryptography") is None:
-        raise _without(label, "cryptography")
-
-
-def _without(label: str, package: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"Executor {label!r}: the plugin 'dask' needs the package {package}: "
-        f"pip install 'jackfield[dask]'"
-    )
 
 
 def _without_jobqueue(label: str, kind: str) -> ConfigurationError:
@@ -176,7 +135,7 @@ def _checked(label: str, options: Mapping[str, Any]) -> dict[str, Any]:
         ConfigurationError: Names the executor, the option and what it takes.
     """
     checked = checked_options(
-        "dask", label, options, _DEFAULTS, _TAKES, elsewhere=known_elsewhere
+        "dask", label, options, _OPTIONS, elsewhere=known_elsewhere
     )
     starting = [name for name in _STARTING if name in options]
     if "address" in options and starting:
@@ -185,7 +144,11 @@ def _checked(label: str, options: Mapping[str, Any]) -> dict[str, Any]:
             f"go with {starting[0]!r}, which is of one that is started."
         )
     _bounds(label, options)
-    checked["resources"] = checked_amounts(checked["resources"])
+    need_package("dask", label, "distributed")
+    # Nothing makes the keys of a cluster that is started here: Dask comes without.
+    closed = checked["cluster_options"].get("security", True) is True
+    if checked["address"] is None and closed:
+        need_package("dask", label, "cryptography")
     return checked
 
 

@@ -174,12 +174,3 @@ def checked_amounts(value: Any) -> dict[str, float]:
     if not found.get(GPUS, 0.0).is_integer() or found.get(CORES) == 0:
         raise ValueError(f"{AMOUNTS}; gpus are whole, and cores more than none")
     return found
-
-
-def are_amounts(value: Any) -> bool:
-    """Whether this is what the option ``resources`` takes."""
-    try:
-        checked_amounts(value)
-    except ValueError:
-        return False
-    return True

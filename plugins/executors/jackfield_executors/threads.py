@@ -62,10 +62,11 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from jackfield.abc import Capabilities, Executor, run_work
 from jackfield.clock import monotonic
-from jackfield.errors import ConfigurationError, ExecutorError, suggest
+from jackfield.errors import ExecutorError
 from jackfield.events import Running, WorkerEvent
 from jackfield.hookspecs import hookimpl
 from jackfield.measuring import this_host
+from jackfield_executors.checking import FROM_1, checked_values
 from jackfield_executors.processes import resources
 from jackfield_executors.shares import (
     CORES,
@@ -87,8 +88,6 @@ log: logging.Logger = logging.getLogger("jackfield.executors.threads")
 MOST_DEFAULT_WORKERS: Final = 32
 """How many threads there are at most if the option is not set."""
 
-_OPTIONS: Final = ("workers", "resources")
-
 LAST_REPORT_S: Final = 1.0
 """Seconds that threads have to end after ``grace``, if they run no task any more."""
 
@@ -103,43 +102,28 @@ def jackfield_create_executor(
     """Make the executor for a configuration's table with ``plugin = "threads"``."""
     if kind != "threads":
         return None
-    return ThreadsExecutor(_workers(label, options), _amounts(label, options))
+    return ThreadsExecutor(*_workers_and_amounts(label, options))
 
 
 @hookimpl
 def jackfield_check_options(name: str, options: Mapping[str, Any]) -> bool:
     """Check an executor's table."""
-    _amounts(name, options)
-    return _workers(name, options) > 0
+    _workers_and_amounts(name, options)
+    return True
 
 
-def _amounts(label: str, options: Mapping[str, Any]) -> dict[str, float]:
-    """Return what tasks share: what the machine has, and what the option says."""
-    try:
-        return resources.available() | checked_amounts(options.get("resources", {}))
-    except ValueError as error:
-        raise ConfigurationError(
-            f"Executor {label!r}: option 'resources' must be {error}, not "
-            f"{options['resources']!r}."
-        ) from error
+def _workers_and_amounts(
+    label: str, options: Mapping[str, Any]
+) -> tuple[int, dict[str, float]]:
+    """Return how many works run at once, and what they share."""
+    checks = {"workers": _optional_count, "resources": checked_amounts}
+    checked = checked_values("threads", label, options, checks)
+    amounts = resources.available() | checked.get("resources", {})
+    return checked.get("workers") or _default_workers(), amounts
 
 
-def _workers(label: str, options: Mapping[str, Any]) -> int:
-    for name in options:
-        if name not in _OPTIONS:
-            raise ConfigurationError(
-                f"Executor {label!r}: threads has no option {name!r}"
-                f"{suggest(name, _OPTIONS)} Options: {', '.join(_OPTIONS)}."
-            )
-    workers = options.get("workers")
-    if workers is None:
-        return _default_workers()
-    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-        raise ConfigurationError(
-            f"Executor {label!r}: option 'workers' must be a whole number from 1 on, "
-            f"not {workers!r}."
-        )
-    return workers
+def _optional_count(value: Any) -> int | None:
+    return None if value is None else FROM_1(value)
 
 
 def _default_workers() -> int:

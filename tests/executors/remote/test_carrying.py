@@ -26,9 +26,9 @@ from jackfield.errors import (
     TransferError,
     WorkerLostError,
 )
+from jackfield_executors.checking import DISKS, checked_options
 from jackfield_executors.remote import post
 from jackfield_executors.remote.agent import Agent
-from jackfield_executors.remote.disk_options import wrong_option
 from jackfield_executors.remote.driver import AgentsExecutor
 from jackfield_executors.remote.trees import (
     HostileNameError,
@@ -282,7 +282,8 @@ def test_what_cannot_travel_is_told_with_the_way_out(here: Path) -> None:
     ],
 )
 def test_a_wrong_option_is_told(name: str, value: Any, told: str) -> None:
-    assert told in wrong_option(name, value)
+    with pytest.raises(ConfigurationError, match=told):
+        checked_options("dask", "far", {name: value}, DISKS)
 
 
 @pytest.mark.usefixtures("here")

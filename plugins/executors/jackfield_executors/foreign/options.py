@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import concurrent.futures
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
-from jackfield.errors import ConfigurationError, suggest
-from jackfield_executors.remote.disk_options import wrong_option
+from jackfield.errors import ConfigurationError
+from jackfield_executors.checking import (
+    DISKS,
+    FROM_0,
+    SECONDS,
+    Check,
+    checked_values,
+    takes,
+)
 from jackfield_executors.shares import parse_size
 
 
@@ -55,13 +62,7 @@ def parse_options(label: str, options: Mapping[str, Any]) -> Options:
     Raises:
         ConfigurationError: Names the executor, the option and what it takes.
     """
-    known = [field.name for field in fields(Options) if field.name != "label"]
-    for name in options:
-        if name not in known:
-            raise ConfigurationError(
-                f"Executor {label!r}: adapter has no option {name!r}"
-                f"{suggest(name, known)} Options: {', '.join(known)}."
-            )
+    checked = checked_values("adapter", label, options, _CHECKS)
     executor = options.get("executor")
     if not isinstance(executor, concurrent.futures.Executor):
         raise ConfigurationError(
@@ -69,26 +70,21 @@ def parse_options(label: str, options: Mapping[str, Any]) -> Options:
             f"which is a concurrent.futures.Executor; it was given "
             f"{', '.join(options) or 'none'}."
         )
-    for name, value in options.items():
-        wanted = _wrong(name, value)
-        if wanted:
-            raise ConfigurationError(
-                f"Executor {label!r}: option {name!r} must be {wanted}, not {value!r}."
-            )
-    return Options(label, **options)
+    return Options(label, **checked)
 
 
-def _wrong(name: str, value: Any) -> str:
-    """Say what an option takes, if the value is something else."""
-    if name in {"carry", "ship", "shared_filesystem"}:
-        return wrong_option(name, value)
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if name == "workers":
-        fits = value is None or callable(value) or (whole and value >= 1)
-        return "" if fits else "a whole number from 1 on, or a function"
-    if name == "ahead":
-        return "" if whole and value >= 0 else "a whole number from 0 on"
-    if name in {"bundle", "patience"}:
-        fits = (whole or isinstance(value, float)) and value >= 0
-        return "" if fits else "a number of seconds from 0 on"
-    return ""
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value > 0
+
+
+_CHECKS: Final[Mapping[str, Check]] = {
+    "executor": lambda value: value,
+    "workers": takes(
+        lambda value: value is None or callable(value) or _is_count(value),
+        "a whole number from 1 on, or a function",
+    ),
+    "bundle": SECONDS,
+    "ahead": FROM_0,
+    "patience": SECONDS,
+    **{name: one.check for name, one in DISKS.items()},
+}

@@ -12,36 +12,30 @@ from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.errors import ConfigurationError
 from jackfield.hookspecs import hookimpl
-from jackfield_executors.remote.checking import (
+from jackfield_executors.checking import (
+    DISKS,
     FROM_1,
     SECONDS,
-    Takes,
+    Option,
     checked_options,
     need_package,
+    takes,
 )
-from jackfield_executors.remote.disk_options import OPTIONS
 
 if TYPE_CHECKING:
     from jackfield.abc import Executor
-
-_DEFAULTS: Final[Mapping[str, Any]] = {
-    "executor": None,
-    "blocks": None,
-    "bundle": 0.05,
-    "patience": 60.0,
-    **OPTIONS,
-}
 
 
 def _names(value: Any) -> bool:
     return isinstance(value, str) and all(value.partition(":"))
 
 
-_TAKES: Final[Mapping[str, Takes]] = {
-    "executor": (_names, "a text such as 'module:object'"),
-    "blocks": FROM_1,
-    "bundle": SECONDS,
-    "patience": SECONDS,
+_OPTIONS: Final[Mapping[str, Option]] = {
+    "executor": Option(None, takes(_names, "a text such as 'module:object'")),
+    "blocks": Option(None, FROM_1),
+    "bundle": Option(0.05, SECONDS),
+    "patience": Option(60.0, SECONDS),
+    **DISKS,
 }
 
 
@@ -71,7 +65,7 @@ def _checked(label: str, options: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigurationError: Names the executor, the option and what it takes.
     """
-    checked = checked_options("parsl", label, options, _DEFAULTS, _TAKES)
+    checked = checked_options("parsl", label, options, _OPTIONS)
     if "executor" not in options:
         raise ConfigurationError(
             f"Executor {label!r}: the plugin 'parsl' needs the option executor, which "

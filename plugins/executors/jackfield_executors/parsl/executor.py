@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from jackfield.abc import Capabilities
 from jackfield.errors import ExecutorError, one_line
 from jackfield_executors.adapter import AdaptedExecutor
+from jackfield_executors.checking import DISKS
 from jackfield_executors.foreign.options import Options
-from jackfield_executors.remote.disk_options import OPTIONS
 from jackfield_executors.remote.host import Host
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class ParslExecutor(AdaptedExecutor):
                 workers=self._hosted.count,
                 bundle=options["bundle"],
                 patience=options["patience"],
-                **{name: options[name] for name in OPTIONS},
+                **{name: options[name] for name in DISKS},
             )
         )
 

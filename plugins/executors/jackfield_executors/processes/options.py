@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from jackfield.errors import ConfigurationError, suggest
+from jackfield.errors import ConfigurationError
+from jackfield_executors.checking import Check, checked_values
 from jackfield_executors.elastic import bounds_of, known_elsewhere
 from jackfield_executors.processes import resources
 from jackfield_executors.processes.shared import default_most
@@ -99,22 +100,14 @@ def parse_options(label: str, options: Mapping[str, Any]) -> Options:
         raise ConfigurationError(
             f"Executor {label!r}: 'processes' needs a POSIX system."
         )
-    checked: dict[str, Any] = {}
-    for name, value in options.items():
-        check = _CHECKS.get(name)
-        if check is None:
-            raise ConfigurationError(
-                f"Executor {label!r} has no option {name!r}"
-                f"{known_elsewhere(name) or suggest(name, _CHECKS)} "
-                f"Options: {', '.join(_CHECKS)}."
-            )
-        try:
-            checked[name] = check(value)
-        except (TypeError, ValueError) as error:
-            raise ConfigurationError(
-                f"Executor {label!r}: option {name!r} must be {error}, not "
-                f"{_shown(name, value)}."
-            ) from error
+    checked = checked_values(
+        "processes",
+        label,
+        options,
+        _CHECKS,
+        elsewhere=known_elsewhere,
+        private=_PRIVATE,
+    )
     _check_memory(label, checked)
     cores = resources.available_cores()
     bounds = bounds_of(label, checked, fixed="workers", most=cores)
@@ -125,11 +118,6 @@ def parse_options(label: str, options: Mapping[str, Any]) -> Options:
     checked.setdefault("threads_per_worker", max(1, cores // workers))
     checked.setdefault("max_shared", default_most())
     return Options(label, **checked)
-
-
-def _shown(name: str, value: object) -> str:
-    """Show a wrong value; what may hold a secret, only by its type."""
-    return type(value).__name__ if name in _PRIVATE else repr(value)
 
 
 def _check_memory(label: str, checked: Mapping[str, Any]) -> None:
@@ -212,8 +200,9 @@ def _modules(value: Any) -> tuple[str, ...]:
 
 
 _PRIVATE: Final = frozenset({"env", "initargs", "initializer"})
+"""Options that may hold a secret."""
 
-_CHECKS: Final[dict[str, Callable[[Any], Any]]] = {
+_CHECKS: Final[Mapping[str, Check]] = {
     "workers": _count,
     "least": _from_zero,
     "most": _count,

@@ -11,50 +11,27 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.hookspecs import hookimpl
-from jackfield_executors.elastic import Bounds, bounds_of, known_elsewhere
-from jackfield_executors.remote.checking import (
-    FLAG,
-    FROM_0,
+from jackfield_executors.checking import (
+    AGENTS,
+    DISKS,
     FROM_1,
-    RESOURCES,
-    SECONDS,
     TABLE,
-    Takes,
+    Option,
     checked_options,
     need_package,
     text,
 )
-from jackfield_executors.remote.disk_options import OPTIONS
-from jackfield_executors.shares import checked_amounts
+from jackfield_executors.elastic import Bounds, bounds_of, known_elsewhere
 
 if TYPE_CHECKING:
     from jackfield.abc import Executor
 
-_DEFAULTS: Final[Mapping[str, Any]] = {
-    "address": None,
-    "agents": None,
-    "least": 0,
-    "most": 1,
-    "init": 0,
-    "agent_options": {},
-    "cluster_options": {},
-    "patience": 60.0,
-    "resources": {},
-    "keep": False,
-    **OPTIONS,
-}
-
-_TAKES: Final[Mapping[str, Takes]] = {
-    "address": text("a cluster's address, 'auto' or 'host:6379'"),
-    "agents": FROM_1,
-    "least": FROM_0,
-    "most": FROM_1,
-    "init": FROM_0,
-    "agent_options": TABLE,
-    "cluster_options": TABLE,
-    "patience": SECONDS,
-    "resources": RESOURCES,
-    "keep": FLAG,
+_OPTIONS: Final[Mapping[str, Option]] = {
+    "address": Option(None, text("a cluster's address, 'auto' or 'host:6379'")),
+    "agents": Option(None, FROM_1),
+    "agent_options": Option({}, TABLE),
+    "cluster_options": Option({}, TABLE),
+    **AGENTS,
 }
 
 
@@ -79,7 +56,7 @@ def jackfield_create_executor(
         bounds=bounds,
         resources=checked["resources"],
         keep=checked["keep"],
-        **{name: checked[name] for name in OPTIONS},
+        **{name: checked[name] for name in DISKS},
     )
 
 
@@ -97,7 +74,7 @@ def _checked(label: str, options: Mapping[str, Any]) -> dict[str, Any]:
         ConfigurationError: Names the executor, the option and what it takes.
     """
     checked = checked_options(
-        "ray", label, options, _DEFAULTS, _TAKES, elsewhere=known_elsewhere
+        "ray", label, options, _OPTIONS, elsewhere=known_elsewhere
     )
     _bounds(label, options)
     need_package("ray", label)
@@ -105,7 +82,7 @@ def _checked(label: str, options: Mapping[str, Any]) -> dict[str, Any]:
     rays = checked["agent_options"]
     known = {"gpus": rays.get("num_gpus"), "memory": rays.get("memory")}
     given = {name: float(amount) for name, amount in known.items() if amount}
-    checked["resources"] = given | checked_amounts(checked["resources"])
+    checked["resources"] = given | checked["resources"]
     return checked
 
 

@@ -83,7 +83,7 @@ class AgentsExecutor(Executor):
         bounds: Between how many of them there may be.
         resources: What each agent has of what works ask for, beyond its cores.
         keep: Whether large results stay with their agents for a while.
-        disks: What ``disk_options.OPTIONS`` has: what is done for workers that do not
+        disks: What ``checking.DISKS`` has: what is done for workers that do not
             see the driver's files.
     """
 

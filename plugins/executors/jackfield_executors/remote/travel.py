@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.errors import ConfigurationError
+from jackfield_executors.checking import DISKS
 from jackfield_executors.processes import output
 from jackfield_executors.remote import places
 from jackfield_executors.remote.agent import LOGGED
@@ -25,7 +26,6 @@ from jackfield_executors.remote.carrying import (
     Limit,
     pack,
 )
-from jackfield_executors.remote.disk_options import OPTIONS
 from jackfield_executors.remote.shipping import Shipment
 from jackfield_executors.remote.stays import Call
 from jackfield_executors.shares import parse_size
@@ -49,11 +49,11 @@ class Travel:
 
     Args:
         label: The executor's label.
-        options: The values of ``OPTIONS``.
+        options: The values of ``DISKS``.
     """
 
     def __init__(self, label: str, options: Mapping[str, Any]) -> None:
-        given = {**OPTIONS, **options}
+        given = {name: one.default for name, one in DISKS.items()} | {**options}
         self.shared: bool | None = given["shared_filesystem"]
         size = parse_size(given["carry"])
         if size is None:
