@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from botocore import exceptions as botocore
 
@@ -81,8 +81,11 @@ def explained(remote: Remote) -> Iterator[None]:
     """Turn botocore's errors into the kernel's."""
     try:
         yield
-    except botocore.ClientError as error:
-        raise _refused(error.response).error(remote) from error
+    except botocore.ClientError as error:  # of who lends credentials, such as STS
+        told = error.response
+        status = int(told.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        status = MEANT.get(told.get("Error", {}).get("Code", ""), status)
+        raise failure(str(remote), status, str(error)) from error
     except NO_LOGIN as error:
         raise kernel.RemoteForbiddenError(
             str(remote), f"no credentials: {error}"
@@ -92,16 +95,6 @@ def explained(remote: Remote) -> Iterator[None]:
         passing = isinstance(error, broken) and not isinstance(error, botocore.SSLError)
         reason = str(error) or type(error).__name__
         raise TransferError(str(remote), reason, passing) from error
-
-
-def _refused(answer: dict[str, Any]) -> Refusal:
-    told, data = answer.get("Error", {}), answer.get("ResponseMetadata", {})
-    return Refusal(
-        int(data.get("HTTPStatusCode", 0)),
-        str(told.get("Code", "")),
-        str(told.get("Message", "")),
-        str(data.get("HTTPHeaders", {}).get("retry-after", "")),
-    )
 
 
 def element(text: str, name: str) -> str:
