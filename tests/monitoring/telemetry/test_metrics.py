@@ -5,8 +5,6 @@ from __future__ import annotations
 import http.client
 import re
 import socket
-import subprocess
-import sys
 import threading
 import time
 import urllib.request
@@ -329,34 +327,3 @@ def test_what_is_told_of_transfers_workers_and_losses_is_counted() -> None:
     assert found["jackfield_workers_lost_total", "cpu"] == 1
     assert found["jackfield_executor_workers", "cpu"] == 4
     assert found["jackfield_records_lost_total",] == 8
-
-
-# -- Options
-
-
-@pytest.mark.parametrize(
-    "options",
-    [{"port": -1}, {"port": 70_000}, {"port": "x"}, {"port": True}, {"address": ""},
-     {"address": 1}, {"host": "0.0.0.0"}],
-)  # fmt: skip
-def test_options_that_cannot_be_are_named(
-    tmp_path: Path, options: dict[str, Any]
-) -> None:
-    (name,) = options
-    with pytest.raises(jf.ConfigurationError, match=f"monitors.metrics.*'{name}'"):
-        jf.load(table(tmp_path, **options))
-
-
-def test_without_the_library_the_error_says_how_to_get_it(tmp_path: Path) -> None:
-    script = (
-        "import sys\n"
-        "sys.modules['prometheus_client'] = None\n"
-        "import jackfield as jf\n"
-        f"jf.load({table(tmp_path)!r})\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True,
-        timeout=LIMIT_S, check=False,
-    )  # fmt: skip
-    assert done.returncode != 0
-    assert "pip install 'jackfield[prometheus]'" in done.stderr

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -415,34 +413,3 @@ def test_any_name_and_text_can_be_sent(
 
     assert len(collector.spans) == 3
     assert all("\x1b" not in span.name for span in collector.spans)
-
-
-# -- Options
-
-
-@pytest.mark.parametrize(
-    "options",
-    [{"endpoint": "file:///etc/passwd"}, {"endpoint": 7}, {"endpoint": "host:4318"},
-     {"url": "http://127.0.0.1/"}],
-)  # fmt: skip
-def test_options_that_cannot_be_are_named(
-    tmp_path: Path, options: dict[str, Any]
-) -> None:
-    (name,) = options
-    with pytest.raises(jf.ConfigurationError, match=f"monitors.traces.*'{name}'"):
-        jf.load(table(tmp_path, **options))
-
-
-def test_without_the_library_the_error_says_how_to_get_it(tmp_path: Path) -> None:
-    script = (
-        "import sys\n"
-        "sys.modules['opentelemetry.exporter.otlp'] = None\n"
-        "import jackfield as jf\n"
-        f"jf.load({table(tmp_path)!r})\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True,
-        timeout=LIMIT_S, check=False,
-    )  # fmt: skip
-    assert done.returncode != 0
-    assert "pip install 'jackfield[opentelemetry]'" in done.stderr
