@@ -16,11 +16,9 @@ from contextlib import contextmanager, suppress
 from queue import SimpleQueue
 from typing import Any, BinaryIO, Final, TypeVar
 
-from fsspec.asyn import get_loop
-
 from jackfield import JackfieldError, Remote, Transfer, TransferError, clock
 from jackfield.errors import one_line
-from jackfield_staging._core_files import BLOCK, Files, Runs, Stream
+from jackfield_staging._core_files import BLOCK, Files, Runs, Stream, get_loop
 
 T = TypeVar("T")
 

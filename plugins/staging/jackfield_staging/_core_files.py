@@ -20,6 +20,8 @@ from jackfield import TransferError
 from jackfield.errors import RemoteChangedError
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
     from jackfield import Remote, RemoteInfo, Transfer
 
 BLOCK: Final = 1 << 20  # bytes that are handed over between two threads at a time
@@ -134,6 +136,14 @@ class Files:
 
     def abandon(self) -> None:
         """Close them in a forked child, without a word to the other side."""
+
+
+def get_loop() -> AbstractEventLoop:
+    """Return fsspec's loop. Files of this machine do without, and import no fsspec."""
+    from fsspec import asyn
+
+    loop: AbstractEventLoop = asyn.get_loop()
+    return loop
 
 
 class Tally:

@@ -16,11 +16,9 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from fsspec.asyn import get_loop
-
 from jackfield import clock
 from jackfield_staging._core_calls import Loan
-from jackfield_staging._core_files import Files, Place, Runs
+from jackfield_staging._core_files import Files, Place, Runs, get_loop
 
 if TYPE_CHECKING:
     from jackfield import Remote
