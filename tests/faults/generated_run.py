@@ -24,7 +24,7 @@ import jackfield as jf
 TAG = "GENERATED_RUN"
 """The environment variable by which all processes of a run are found."""
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 ENDLESS_S = 600
 
 COMMANDS = {

@@ -97,10 +97,20 @@ def test_ctrl_c_while_leaving_waits_cancels_what_has_not_begun(start: Start) -> 
     program = start(
         APPS
         + """
+submitted = threading.Event()
+
+@jf.python_app
+def begin_late():
+    submitted.wait()
+    say("begun")
+    while True:
+        gate.wait(0.05)
+
 try:
     with load():
-        running = begin()
+        running = begin_late()
         waiting = identity(running)
+        submitted.set()
 except KeyboardInterrupt:
     say("waiting", waiting.cancelled(), "running", running.done())
     raise
@@ -121,13 +131,13 @@ class Slow(Executor):
     workers = 1
 
     def __init__(self):
-        self.over = threading.Event()
+        self.begun, self.over = threading.Event(), threading.Event()
 
     def start(self, context):
         pass
 
     def submit(self, batch):
-        say("begun")
+        self.begun.set()
 
     def shutdown(self, *, grace=None):
         say("shutdown", grace)
@@ -142,8 +152,11 @@ def test_a_second_ctrl_c_leaves_at_once(start: Start) -> None:
     program = start(
         SLOW_TO_END
         + """
-with load(executors={"slow": Slow()}, exit_grace=600.0) as kernel:
+slow = Slow()
+with load(executors={"slow": slow}, exit_grace=600.0) as kernel:
     kernel.submit(abs, 1)
+    slow.begun.wait()
+    say("begun")
 """
     )
     program.wait_for("begun")
@@ -160,10 +173,13 @@ def test_futures_have_ended_after_a_second_ctrl_c_too(start: Start) -> None:
     program = start(
         SLOW_TO_END
         + """
+slow = Slow()
 try:
-    with load(executors={"slow": Slow()}, exit_grace=600.0) as kernel:
+    with load(executors={"slow": slow}, exit_grace=600.0) as kernel:
         futures = [kernel.submit(abs, 1)]
         futures.append(kernel.submit(abs, futures[0]))
+        slow.begun.wait()
+        say("begun")
 except KeyboardInterrupt:
     say(*[future.cancelled() for future in futures])
 """
@@ -658,7 +674,6 @@ class Stuck:
     @jf.hookimpl
     def jackfield_select_executor(self, task, executors):
         if task.app == "identity":
-            say("stuck")
             gate.wait()
 
 executors = {"a": {"plugin": "threads"}, "b": {"plugin": "threads"}}
@@ -668,13 +683,14 @@ try:
         futures = [identity(1), identity(futures)]
         while kernel._parts.scheduler._idle is not None:
             time.sleep(0.01)
+        say("leaving")
         raise ValueError
 except (ValueError, KeyboardInterrupt):
     say([future.done() for future in futures])
 gate.set()
 """
     )
-    program.wait_for("stuck")
+    program.wait_for("leaving")
     time.sleep(0.5)
     program.signal()
 
@@ -687,9 +703,11 @@ gate.set()
 
 
 WAITS = """
+begun = threading.Event()
+
 @jf.python_app
 def waits(gene, label=None):
-    say("begun")
+    begun.set()
     while True:
         gate.wait(0.05)
 
@@ -711,6 +729,8 @@ with load():
     kept(1).result()
     running = waits("BRCA2", label="lung")
     rest = [identity(running) for _ in range(6)]
+    begun.wait()
+    say("begun")
     if {place == "in the block"}:
         running.result()
 """

@@ -27,7 +27,6 @@ import jackfield as jf
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 
 LIMIT_S = 60.0
-GONE_S = 10.0
 
 WAYS = [
     "sleep {tag} &",
@@ -53,8 +52,8 @@ def sleepers(tag: str) -> list[psutil.Process]:
     return found
 
 
-def wait_for(number: int, tag: str, limit: float = LIMIT_S) -> None:
-    deadline = time.monotonic() + limit
+def wait_for(number: int, tag: str) -> None:
+    deadline = time.monotonic() + LIMIT_S
     while (count := len(sleepers(tag))) != number:
         assert time.monotonic() < deadline, f"{count} sleepers, not {number}"
         time.sleep(0.02)
@@ -110,7 +109,7 @@ def test_cancel_ends_all_that_a_command_started(
 
     assert future.cancel()
 
-    wait_for(0, tag, GONE_S)
+    wait_for(0, tag)
 
 
 def test_cancel_ends_all_that_a_function_started(
@@ -121,7 +120,7 @@ def test_cancel_ends_all_that_a_function_started(
 
     assert future.cancel()
 
-    wait_for(0, tag, GONE_S)
+    wait_for(0, tag)
 
 
 def test_cancel_leaves_what_other_workers_started(
@@ -133,11 +132,11 @@ def test_cancel_leaves_what_other_workers_started(
     wait_for(EACH + 1, stays)
 
     future.cancel()
-    wait_for(0, gone, GONE_S)
+    wait_for(0, gone)
 
     assert len(sleepers(stays)) == EACH + 1
     other.cancel()
-    wait_for(0, stays, GONE_S)
+    wait_for(0, stays)
 
 
 @pytest.mark.parametrize("plugin", ["processes", "threads"])
@@ -147,7 +146,7 @@ def test_a_walltime_ends_all_that_a_command_started(plugin: str, tag: str) -> No
 
         with pytest.raises(jf.AppTimeout):
             future.result(LIMIT_S)
-        wait_for(0, tag, GONE_S)
+        wait_for(0, tag)
 
 
 @pytest.mark.parametrize("app", [all_ways, popen_all_ways])
@@ -174,7 +173,7 @@ def test_a_dead_worker_leaves_nothing_for_the_retry_to_meet(
         wait_until(lambda: counts)
         wait_for(all_of_them, tag)  # those of the retry
         future.cancel()
-        wait_for(0, tag, GONE_S)
+        wait_for(0, tag)
     assert counts == [0]
 
 
@@ -186,7 +185,7 @@ def test_the_end_of_the_run_ends_what_stayed_in_the_background(
         assert all_ways(tag, end="true").result(LIMIT_S) == 0
         wait_for(EACH, tag)
 
-    assert sleepers(tag) == []
+    wait_for(0, tag)
 
 
 def test_the_death_of_the_fork_server_ends_what_workers_started(
@@ -199,7 +198,7 @@ def test_the_death_of_the_fork_server_ends_what_workers_started(
     os.kill(server, signal.SIGKILL)
 
     assert isinstance(future.exception(LIMIT_S), jf.WorkerDiedError)
-    wait_for(0, tag, GONE_S)
+    wait_for(0, tag)
 
 
 def test_the_death_of_an_adapted_worker_ends_what_it_ran(tag: str) -> None:
@@ -214,7 +213,7 @@ def test_the_death_of_an_adapted_worker_ends_what_it_ran(tag: str) -> None:
             os.kill(worker, signal.SIGKILL)
 
             assert isinstance(future.exception(LIMIT_S), jf.JackfieldError)
-            wait_for(0, tag, GONE_S)
+            wait_for(0, tag)
 
 
 PROGRAM = """
@@ -250,7 +249,7 @@ def test_a_signal_to_the_program_ends_all(
     program.send_signal(signal.Signals[number])
 
     program.wait(LIMIT_S)
-    wait_for(0, tag, GONE_S)
+    wait_for(0, tag)
 
 
 def test_a_thread_that_was_given_up_runs_no_command_after_the_run(
@@ -270,10 +269,10 @@ def test_a_thread_that_was_given_up_runs_no_command_after_the_run(
     thread = next(one for one in threading.enumerate() if "-x-" in one.name)
     kernel.cleanup(wait=False)
     over.set()
-    thread.join(GONE_S)
+    thread.join(LIMIT_S)
 
     assert future.cancelled()
     assert sleepers(tag) == []
     with jf.load(table("threads") | {"run_dir": str(tmp_path / "r")}):
         assert all_ways(tag, end="true").result(LIMIT_S) == 0
-    assert sleepers(tag) == []
+    wait_for(0, tag)
