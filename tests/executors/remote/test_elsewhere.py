@@ -198,7 +198,7 @@ def test_a_script_runs_on_another_machine(tmp_path: Path) -> None:
             url = f"http://10.99.0.1:{port}/remote.txt"
             command = [*here, sys.executable, "main.py", address, url]
             ran = subprocess.run(  # noqa: PLW1510  (what it says is wanted)
-                command, cwd=project, capture_output=True, text=True, timeout=WAIT_S
+                command, cwd=project, capture_output=True, text=True, timeout=2 * WAIT_S
             )
 
     assert ran.returncode == 0, ran.stderr
