@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import pytest
 
 from jackfield.abc import Executor, ExecutorContext, Kept, Outcome, Work
 from jackfield_executors.processes import jackfield_create_executor
+from jackfield_testing.footprint import settled
 
 TIME_LIMIT = 60.0
 
@@ -134,11 +134,8 @@ def alive(pid: int) -> bool:
 def wait_until() -> Callable[[Callable[[], object]], None]:
     """Poll a condition, up to a time limit."""
 
-    def wait(condition: Callable[[], object], seconds: float = TIME_LIMIT) -> None:
-        end = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < end, "it did not happen"
-            time.sleep(0.005)
+    def wait(condition: Callable[[], object]) -> None:
+        assert settled(lambda: bool(condition()), TIME_LIMIT), "it did not happen"
 
     return wait
 
@@ -155,5 +152,9 @@ def no_leaks() -> Iterator[None]:
     threads = set(threading.enumerate())
     descriptors = len(list(Path("/proc/self/fd").iterdir()))
     yield
-    assert set(threading.enumerate()) <= threads
-    assert len(list(Path("/proc/self/fd").iterdir())) <= descriptors
+
+    def none_left() -> bool:
+        left = set(threading.enumerate()) - threads
+        return not left and len(list(Path("/proc/self/fd").iterdir())) <= descriptors
+
+    assert settled(none_left, TIME_LIMIT), set(threading.enumerate()) - threads

@@ -17,7 +17,7 @@ from jackfield_executors.processes.output import MOST_RECORDS, RECORDS_S, Output
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 RECORD = pickle.dumps({"name": "tests.flood", "levelno": logging.ERROR, "msg": "much"})
 
 

@@ -154,13 +154,36 @@ def slow_process(number: int) -> int:
     return os.getpid()
 
 
-def test_both_workers_share_short_work(pool: Any) -> None:
-    teach(pool, slow_process)
+IN_STEP = 60
 
-    pids = [pool.value(work) for work in pool.submit_many(slow_process, 200)]
 
-    assert min(pids.count(pid) for pid in set(pids)) > 60
+def in_step(directory: str) -> int:
+    """Return the process, when the other one has begun as many of these, up to 60."""
+    done = int(os.environ.get("DONE", "0"))
+    if directory and done < IN_STEP:
+        os.environ["DONE"] = str(done + 1)
+        Path(directory, f"{done}-{os.getpid()}").touch()
+        while len(list(Path(directory).glob(f"{done}-*"))) < 2:
+            time.sleep(0.0005)
+    return os.getpid()
+
+
+def test_both_workers_share_short_work(pool: Any, tmp_path: Path) -> None:
+    """If one were given most of it at once, the other one could not go on.
+
+    Left to themselves, they would share it as the machine shares its cores.
+    """
+    for work in [pool.submit(in_step, "") for _ in range(200)]:
+        pool.wait(work)
+    steps = tmp_path / "steps"
+    steps.mkdir()
+    works = [pool.work(in_step, str(steps)) for _ in range(200)]
+    pool.executor.submit(works)
+
+    pids = [pool.value(work) for work in works]
+
     assert len(set(pids)) == 2
+    assert min(pids.count(pid) for pid in set(pids)) >= IN_STEP
 
 
 def test_a_large_argument_is_not_pickled_before_its_turn(

@@ -161,6 +161,16 @@ def test_a_fork_server_that_is_stopped_is_replaced(
     with Harness(pool, tmp_path, "cpu").start() as harness:
         server, worker = harness.value(harness.submit(parents))
         harness.cleanups.append(lambda: kill_if_alive(server))
+        replace = supervisor.Supervisor._replace_server
+
+        def replace_with_patience(one: supervisor.Supervisor, why: str = "") -> None:
+            """Give the next one the time that it takes to start."""
+            monkeypatch.setattr(supervisor, "ANSWER_S", WAIT_S)
+            replace(one, why)
+
+        monkeypatch.setattr(
+            supervisor.Supervisor, "_replace_server", replace_with_patience
+        )
         monkeypatch.setattr(supervisor, "ANSWER_S", SHORT_S)
         os.kill(server, signal.SIGSTOP)
         os.kill(worker, signal.SIGKILL)  # which nobody tells

@@ -8,6 +8,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from jackfield_testing.footprint import WAIT_S, settled
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -48,10 +50,9 @@ class KillsItsWorker:
             pid, self.pid = self.pid, 0
             os.kill(pid, signal.SIGKILL)
             workers = self.pool.executor._pool.workers
-            end = time.monotonic() + 20
-            while any(worker.pid == pid for worker in list(workers.values())):
-                assert time.monotonic() < end
-                time.sleep(0.005)
+            assert settled(
+                lambda: all(one.pid != pid for one in list(workers.values())), WAIT_S
+            )
             self.then()
         return int, (60,)
 
@@ -85,15 +86,14 @@ def test_a_shutdown_drops_a_task_that_is_pickled_for_a_dead_worker(
 
     def shut_down() -> None:
         closing.start()
-        end = time.monotonic() + 20
-        while not pool.executor._pool.closing or pool.executor._dropping:
-            assert time.monotonic() < end
-            time.sleep(0.005)
+        assert settled(
+            lambda: pool.executor._pool.closing and not pool.executor._dropping, WAIT_S
+        )
 
     argument = KillsItsWorker(pool, pool.call(os.getpid), shut_down)
     work = pool.work(time.sleep, argument)
     pool.executor.submit([work])
-    closing.join(20)
+    closing.join(WAIT_S)
 
     assert not closing.is_alive()
     assert work not in pool.outcomes

@@ -29,7 +29,7 @@ from jackfield_executors.processes.wire import (
 from jackfield_executors.processes.worker import _Worker
 
 FUNCTION = 1
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 
 
 class Driver:

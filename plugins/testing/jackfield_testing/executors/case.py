@@ -118,6 +118,7 @@ class ExecutorCase(ABC):
         """Give a started executor for one test alone."""
         with Harness(self.make_executor(workers), run_dir) as harness:
             harness.start()
+            assert settled(lambda: harness.executor.workers >= 1, WAIT_S), "no worker"
             if workers == 1 and harness.executor.workers != 1:
                 pytest.skip("this executor cannot be limited to one worker")
             yield harness
