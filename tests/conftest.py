@@ -6,6 +6,7 @@ import faulthandler
 import importlib
 import itertools
 import os
+import signal
 import sys
 import threading
 from collections import defaultdict
@@ -101,8 +102,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep the standard error that people see, for ``_end_later``."""
+    """Keep the standard error that people see, for ``_end_later``; hear of Ctrl-C.
+
+    A shell that starts these tests in the background has them ignore SIGINT. So would
+    all programs that tests start, and then interrupt.
+    """
     config.stash[_STDERR] = os.dup(2)
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if in_main_thread and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     in_worker = hasattr(config, "workerinput")
     if config.getoption("--note-long") and not in_worker:
         config.pluginmanager.register(_LongTests())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -92,10 +93,10 @@ def test_without_other_processes_a_hang_fails_by_its_name_too(suite: Path) -> No
 
 def test_a_quick_run_leaves_out_what_has_been_noted_as_long(suite: Path) -> None:
     conftest = suite / "conftest.py"
-    conftest.write_text(conftest.read_text().replace("= 50.0", "= 1.0"))
+    conftest.write_text(conftest.read_text().replace("= 50.0", "= 3.0"))
     (suite / "test_trouble.py").write_text(
         "import time\n"
-        "def test_long():\n    time.sleep(1)\n"
+        "def test_long():\n    time.sleep(3)\n"
         "def test_short():\n    pass\n"
         "def test_needs_a_server(nginx):\n    pass\n"
     )
@@ -106,3 +107,27 @@ def test_a_quick_run_leaves_out_what_has_been_noted_as_long(suite: Path) -> None
     assert (suite / "long_tests.txt").read_text() == "test_long\n"
     assert "test_trouble.py::test_short PASSED" in said
     assert "1 passed, 2 deselected" in said
+
+
+INTERRUPTED = """
+import signal, subprocess, sys
+
+def test_of_a_program():
+    code = "import signal; signal.raise_signal(signal.SIGINT)"
+    run = subprocess.run([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    assert run.returncode == -signal.SIGINT
+"""
+
+
+@pytest.mark.parametrize("options", [(), ("-n", "1")], ids=["one", "xdist"])
+def test_programs_of_tests_hear_ctrl_c_though_a_shell_has_it_ignored(
+    suite: Path, options: tuple[str, ...]
+) -> None:
+    (suite / "test_trouble.py").write_text(INTERRUPTED)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        said = run(suite, *options)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+    assert "1 passed" in said
