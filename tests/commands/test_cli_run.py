@@ -332,7 +332,7 @@ late = threading.Event()
 
 @jf.python_app
 def wait(event):
-    assert event.wait(30)
+    assert event.wait(300)
     print("done")
 
 wait(late)
@@ -358,7 +358,7 @@ def later(x):
 
 @jf.python_app
 def wait(event):
-    event.wait(30)
+    event.wait(300)
 
 event = threading.Event()
 later(wait(event))
@@ -383,7 +383,7 @@ import threading
 @jf.python_app
 def block(event):
     print("ready", flush=True)
-    event.wait(30)
+    event.wait(300)
 
 with jf.load(exit_grace=0.1):
     event = threading.Event()
@@ -454,9 +454,9 @@ script_has_ended, never = threading.Event(), threading.Event()
 
 @jf.python_app
 def block():
-    assert script_has_ended.wait(30)
+    assert script_has_ended.wait(300)
     print("ready", flush=True)
-    never.wait(5)
+    never.wait(300)
 
 double(block())
 script_has_ended.set()

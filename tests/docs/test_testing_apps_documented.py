@@ -20,7 +20,7 @@ FILES = dict(
     re.findall(r"^```python\n# (\S+)\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 )
 SHOWN = re.findall(r"^```text\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
-LIMIT_S = 50.0
+LIMIT_S = 120.0
 
 
 def run_pytest(

@@ -566,6 +566,7 @@ def test_readers_see_whole_batches_while_it_is_written(tmp_path: Path) -> None:
 
     thread = threading.Thread(target=read)
     thread.start()
+    assert settled(lambda: bool(sums), LIMIT_S)
     for one in batches[1:]:
         writer.write([one])
     stop.set()
@@ -573,7 +574,6 @@ def test_readers_see_whole_batches_while_it_is_written(tmp_path: Path) -> None:
     writer.end("done", 1, [])
 
     assert not thread.is_alive()
-    assert sums
     assert all(total % 2_000 == 0 for total in sums)
 
 

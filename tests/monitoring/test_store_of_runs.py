@@ -291,7 +291,7 @@ def test_a_killed_run_lacks_a_moment_at_most(tmp_path: Path) -> None:
     ) as program:
         assert program.stdout is not None
         seen: list[tuple[int, float]] = []
-        while len(seen) < 40 or seen[-1][1] - seen[0][1] < 1.0:
+        while len(seen) < 40 or seen[-1][1] - seen[0][1] < 2.5:
             number, when = program.stdout.readline().split()
             seen.append((int(number), float(when)))
         program.send_signal(signal.SIGKILL)
@@ -303,7 +303,7 @@ def test_a_killed_run_lacks_a_moment_at_most(tmp_path: Path) -> None:
         beat = store.run().beat / 1e6
     # Batches come ten times a second. On a machine that is busy one may be late, but
     # what was told before the last one that came is there.
-    old = {number for number, when in seen if when < beat - 0.2}
+    old = {number for number, when in seen if when < beat - 1.0}
     assert old
     assert tasks >= old
     assert seen[-1][1] - beat < LIMIT_S / 2

@@ -123,7 +123,8 @@ def test_nothing_is_drawn_while_a_line_is_edited(start: Start) -> None:
             terminal.show("me", [f"drawn {number}"])
         print("said meanwhile")
 
-    threading.Timer(1.0, draw).start()
+    # When the line can be edited, for which there is no event.
+    readline.set_startup_hook(threading.Timer(1.0, draw).start)
     answer = input("name: ")
     print("hello", answer)
     terminal.finish("me", [])
