@@ -124,11 +124,17 @@ INSERT INTO error (id, kind, message, shape, traceback, n, attempts)
 VALUES (?, ?, ?, ?, ?, 0, 0)
 """
 
+# Not `?1` and so on: of these, Python 3.12 up to 3.12.3 warns as of names.
 _ERROR_COUNT: Final = """
 UPDATE error SET
-    n = n + ?2, attempts = attempts + ?3, task = coalesce(task, ?4),
-    first = min(coalesce(first, ?5), ?5), newest = max(coalesce(newest, ?6), ?6)
-WHERE id = ?1
+    n = error.n + new.n, attempts = error.attempts + new.attempts,
+    task = coalesce(error.task, new.task),
+    first = min(coalesce(error.first, new.first), new.first),
+    newest = max(coalesce(error.newest, new.newest), new.newest)
+FROM (
+    SELECT ? AS id, ? AS n, ? AS attempts, ? AS task, ? AS first, ? AS newest
+) AS new
+WHERE error.id = new.id
 """
 
 _TRANSFER: Final = """
@@ -147,7 +153,10 @@ _RUNNING: Final = """
 INSERT INTO running VALUES (?, ?, ?, nullif(?, -1), nullif(?, -1), ?)
 """
 
-_BIRTH: Final = "UPDATE worker SET began = min(coalesce(began, ?1), ?1) WHERE id = ?2"
+_BIRTH: Final = """
+UPDATE worker SET began = min(coalesce(worker.began, new.began), new.began)
+FROM (SELECT ? AS began, ? AS id) AS new WHERE worker.id = new.id
+"""
 
 
 class RunRow(NamedTuple):
