@@ -281,7 +281,7 @@ def test_python_m_jackfield_is_the_command(command: list[str]) -> None:
         [*command, "run", "script.py", "x"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=True,
     )
 

@@ -307,7 +307,7 @@ def imported_by(code: str) -> set[str]:
         capture_output=True,
         text=True,
         check=True,
-        timeout=50,
+        timeout=120,
     )
     return set(ran.stdout.splitlines()[-1].split())
 

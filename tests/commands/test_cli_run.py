@@ -297,7 +297,7 @@ with jf.load():
     assert command == ["jackfield", "report", str(place.directory / "runs" / "000")]
     page = place.directory / "page.html"
     jackfield = [sys.executable, "-m", *command, "-o", str(page)]
-    subprocess.run(jackfield, check=True, timeout=60, stdout=subprocess.DEVNULL)
+    subprocess.run(jackfield, check=True, timeout=120, stdout=subprocess.DEVNULL)
     assert page.exists()
 
 
@@ -554,7 +554,7 @@ atexit.unregister(second)
         cwd=place.directory,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 
@@ -654,7 +654,7 @@ def test_what_cannot_be_run_is_told_in_a_sentence(
         env=place.environ({}),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
 
     assert done.returncode == 1
@@ -679,7 +679,7 @@ def test_a_configuration_beside_the_script_is_found_first(place: Place) -> None:
             env=place.environ({}),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
         )
         assert done.stdout == "2\n"
 
@@ -712,7 +712,7 @@ def test_config_show_on_such_a_terminal(place: Place) -> None:
         ),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
 
     assert done.returncode == 0, done.stderr

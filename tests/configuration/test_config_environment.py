@@ -329,7 +329,7 @@ def test_a_working_directory_that_is_gone_is_one_sentence(
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=True,
     )
 

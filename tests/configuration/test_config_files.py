@@ -306,7 +306,7 @@ def test_a_directory_above_that_is_closed_ends_the_search(tmp_path: Path) -> Non
         cwd=below,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=True,
     )
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import functools
-import re
+import os
+import signal
 import subprocess
 import sys
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +16,12 @@ from jackfield.errors import ExecutorError
 from jackfield_executors.adapter import AdaptedExecutor
 from jackfield_executors.foreign.options import Options
 from jackfield_testing import ExecutorConformance, Harness
+from jackfield_testing.engines import (
+    BrokenClusterWarning,
+    DaskClusters,
+    address_in_log,
+    set_patience,
+)
 from jackfield_testing.executors import tasks
 from jackfield_testing.executors.end import within_limit
 from jackfield_testing.footprint import WAIT_S, settled
@@ -34,59 +40,28 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     # One test sends 32 MB, of which Dask warns.
     pytest.mark.filterwarnings("ignore:Sending large graph"),
+    pytest.mark.filterwarnings("default:A cluster is broken"),
 ]
 
-PATIENCE_S = 3.0
-"""Of executors that lose their workers. Others wait as long as a test may last: a
-scheduler that does not answer for seconds, on a busy machine, is not lost."""
-
-
-_started = ExitStack()
-
-
-@functools.cache
-def client(workers: int, use: str = "all tests") -> Any:
-    """Start a cluster of one-threaded processes, and connect to it.
-
-    Both end with the tests of this file, or with the process.
-    """
-    from distributed import Client, LocalCluster
-
-    cluster = LocalCluster(  # type: ignore[no-untyped-call]  # it has no annotations
-        n_workers=workers,
-        threads_per_worker=1,
-        host="127.0.0.1",
-        dashboard_address=":0",
-        silence_logs="CRITICAL",
-    )
-    _started.enter_context(cluster)
-    connected = Client(cluster, set_as_default=False)  # type: ignore[no-untyped-call]  # as above
-    return _started.enter_context(connected)
+clusters = DaskClusters(
+    lambda tasks: {"n_workers": tasks, "threads_per_worker": 1},
+)
+client = clusters.client
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _clusters() -> Iterator[None]:
     """Start the clusters before a test takes their threads for its own."""
-    from dask import config
-
-    with _started:
-        # Or they would set variables of this process, for all tests that come later.
-        _started.enter_context(config.set({"distributed.nanny.pre-spawn-environ": {}}))
-        # A worker that has died comes again, however long a busy machine takes: by
-        # default the cluster gives it up for ever after 15 seconds.
-        again = {"distributed.deploy.lost-worker-timeout": f"{WAIT_S:g}s"}
-        _started.enter_context(config.set(again))
+    with clusters:
         client(1)
         client(2)
         yield
-    client.cache_clear()
 
 
-def adapted(workers: int, use: str = "all tests", patience: float = WAIT_S) -> Executor:
+def adapted(workers: int, use: str = "all tests") -> AdaptedExecutor:
     """Adapt an executor of a cluster, once it has its workers: one may be new."""
-    client(workers, use).wait_for_workers(workers, timeout=WAIT_S)
-    engine = client(workers, use).get_executor()
-    return AdaptedExecutor(Options("far", engine, patience=patience))
+    engine = clusters.client_that_works(workers, use).get_executor()
+    return AdaptedExecutor(Options("far", engine, patience=WAIT_S))
 
 
 class TestDaskExecutor(ExecutorConformance):
@@ -100,14 +75,35 @@ class TestDaskExecutor(ExecutorConformance):
         return adapted(workers)
 
     def make_losing_executor(self) -> Executor:
-        return adapted(2, "losses", PATIENCE_S)
+        self.losing = adapted(2, "losses")
+        return self.losing
 
     def remove_workers(self) -> None:
+        set_patience(self.losing)
         client(2, "losses").cluster.scale(0)
 
     def restore_workers(self) -> None:
         client(2, "losses").cluster.scale(2)
         client(2, "losses").wait_for_workers(2, timeout=WAIT_S)
+        set_patience(self.losing, WAIT_S)
+
+
+def test_a_cluster_whose_worker_does_not_answer_is_replaced() -> None:
+    with DaskClusters(
+        lambda tasks: {"n_workers": tasks, "threads_per_worker": 1}
+    ) as own:
+        broken = own.client(1)
+        (stopped,) = broken.run(os.getpid).values()
+        os.kill(stopped, signal.SIGSTOP)
+        try:
+            with pytest.warns(BrokenClusterWarning, match="is replaced: TimeoutError"):
+                client = own.client_that_works(1, limit=1.0)
+
+            assert client is not broken
+            assert client is own.client_that_works(1)
+            assert client.submit(abs, -1).result(WAIT_S) == 1
+        finally:
+            os.kill(stopped, signal.SIGCONT)
 
 
 # -- A whole kernel on Dask
@@ -143,7 +139,7 @@ def test_a_scheduler_that_is_killed_is_an_error_in_time(tmp_path: Path) -> None:
     with (
         dask_programs() as (scheduler, one),
         Harness(
-            AdaptedExecutor(Options("far", one.get_executor(), patience=PATIENCE_S)),
+            AdaptedExecutor(Options("far", one.get_executor(), patience=WAIT_S)),
             tmp_path,
             "far",
         ).start() as harness,
@@ -153,6 +149,7 @@ def test_a_scheduler_that_is_killed_is_an_error_in_time(tmp_path: Path) -> None:
         works = harness.submit_each(gate.hold, map(str, range(20)))
         assert settled(lambda: bool(gate.entered()), WAIT_S)
 
+        set_patience(harness.executor)
         scheduler.kill()
 
         for work in works:
@@ -168,12 +165,7 @@ def dask_programs() -> Iterator[tuple[subprocess.Popen[str], Any]]:
     options = ["--host", "127.0.0.1", "--dashboard-address", ":0"]
     command = [sys.executable, "-m", "distributed.cli.dask_scheduler"]
     with program([*command, *options, "--port", "0"]) as scheduler:
-        assert scheduler.stderr is not None
-        address = next(
-            found[0]
-            for line in scheduler.stderr
-            if (found := re.search(r"tcp://127\.0\.0\.1:\d+", line))
-        )
+        address = address_in_log(scheduler)
         command = [sys.executable, "-m", "distributed.cli.dask_worker", address]
         with (
             program([*command, *options, "--nthreads", "1", "--no-nanny"]),

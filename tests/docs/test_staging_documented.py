@@ -181,7 +181,7 @@ def test_what_the_second_example_declares_is_verified(
     reads = run(f"import jackfield as jf\n{blocks('python')[1]}", urls)["reads"]
 
     with jf.load({"run_dir": str(tmp_path)}) as kernel:
-        there = kernel.submit(verified, reads).result(30)
+        there = kernel.submit(verified, reads).result(60)
     assert there == "digest"
 
 

@@ -73,7 +73,7 @@ def test_the_ten_lines_bring_a_file(tmp_path: Path) -> None:
     with HostileHTTPServer({"/run7/a.txt": b"one\ntwo\n"}) as server:
         url = server.url("/run7/a.txt").replace("http:", "lab:")
         with jf.load({"run_dir": str(tmp_path)}, plugins=[names["Lab"]()]):
-            line = names["first_line"](jf.File(url)).result(30)
+            line = names["first_line"](jf.File(url)).result(60)
 
     assert line == "one\n"
 

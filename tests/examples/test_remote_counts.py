@@ -209,9 +209,9 @@ def test_a_run_that_is_interrupted_leaves_nothing(
                 break
         # What a signal raises is lost where Python is within a callback of the import
         # system's. Once there are results, nothing is imported any more.
-        assert settled(lambda: any(place.rglob("[0-9]*.txt")), 30)
+        assert settled(lambda: any(place.rglob("[0-9]*.txt")), LIMIT_S)
         process.send_signal(number)
-        ended, said = process.wait(30), process.stderr.read()
+        ended, said = process.wait(LIMIT_S), process.stderr.read()
         assert ended == code, said
         assert said.endswith("remote_counts: interrupted\n")
         assert "Traceback" not in said

@@ -35,7 +35,7 @@ def test_all_is_called_when_the_last_kernel_ends_and_at_exit(tmp_path: Path) -> 
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 

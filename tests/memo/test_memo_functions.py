@@ -389,7 +389,7 @@ def test_threads_agree_on_a_function(
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
 
     assert len(found) == 4
     assert len(set(found)) == 1

@@ -530,12 +530,12 @@ def test_an_app_sees_what_is_set_between_its_calls() -> None:
         return model.predict(x)
 
     with jf.load({"checkpoint": {"store": "memory"}}):
-        found = [scaled(5).result(30), predicted(Model(), 1).result(30)]
+        found = [scaled(5).result(60), predicted(Model(), 1).result(60)]
         options.use(100)
         Model.predict = lambda self, x: x + 1000  # type: ignore[method-assign]  # as a script would
-        found += [scaled(5).result(30), predicted(Model(), 1).result(30)]
+        found += [scaled(5).result(60), predicted(Model(), 1).result(60)]
         again = scaled(5)
-        found.append(again.result(30))
+        found.append(again.result(60))
 
     assert found == [5, 2, 500, 1001, 500]
     assert again.memo.status == "hit"
@@ -561,7 +561,7 @@ def test_threads_that_look_while_methods_are_replaced_never_see_a_mixture(
     with ThreadPoolExecutor(4) as pool:
         looks = [pool.submit(look, turn) for turn in range(100)]
         list(pool.map(change, range(100)))
-        found = {one.result(30) for one in looks}
+        found = {one.result(60) for one in looks}
 
     assert found <= allowed
     app.Base.run = plain

@@ -244,7 +244,7 @@ def loaded(directory: Path, *, cache: bool) -> list[str]:
         [sys.executable, str(script)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         cwd=directory,
         check=False,
     )

@@ -340,7 +340,7 @@ def test_threads_agree(corpus: tuple[list[str], list[str]]) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
 
     assert len(found) == 4
     assert len(set(found)) == 1
@@ -365,7 +365,7 @@ def test_a_dict_that_another_thread_changes_does_not_fail() -> None:
             assert of({"a": value})
     finally:
         done.set()
-        changer.join(10)
+        changer.join(60)
 
 
 # -- Structure

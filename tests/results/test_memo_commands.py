@@ -347,7 +347,7 @@ def test_where_no_store_is_configured_it_is_the_one_that_runs_make(
 ) -> None:
     monkeypatch.setenv("JACKFIELD_RUN_DIR", run_dir)
     with jf.load():
-        jf.python_app(cache=True)(half)(4).result(20)
+        jf.python_app(cache=True)(half)(4).result(60)
 
     assert "1 result" in memo("ls").output
     memo("prune", "--app", "half", "--yes")

@@ -352,7 +352,7 @@ def test_the_users_own_group_is_nobody_else(
         [sys.executable, "-c", _DOUBT, path, str(gid)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=True,
     )
 

@@ -223,7 +223,7 @@ def test_a_server_is_ended_with_every_process_that_it_forked(tmp_path: Path) -> 
             started = pids(directory)
 
         assert len(started) == 4
-        assert all(is_gone(pid) for pid in started)
+        wait_until(lambda: all(is_gone(pid) for pid in started))
         assert not directory.exists()
         assert not leftover.exists()
 

@@ -135,12 +135,12 @@ def test_a_page_that_is_none_is_an_error(server: HostileHTTPServer, text: str) -
 @pytest.mark.parametrize("piece", ["<a>", "<a/>", "<Contents>", "&amp;", "<!--"])
 def test_a_page_made_to_be_slow_is_read_in_no_time(piece: str) -> None:
     text = f"<a>{piece * ((1 << 22) // len(piece))}"
-    began = time.monotonic()
+    began = time.process_time()
 
     with pytest.raises(SyntaxError):
         read_page(text.encode())
 
-    assert time.monotonic() - began < LIMIT_S
+    assert time.process_time() - began < LIMIT_S
 
 
 @pytest.mark.parametrize(

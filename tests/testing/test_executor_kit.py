@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -396,3 +398,53 @@ def test_an_executor_that_shares_badly_is_noticed(
 @pytest.mark.parametrize("test", RESOURCES)
 def test_one_that_shares_well_passes(test: str, tmp_path: Path) -> None:
     getattr(kit_of(HasTwoGpus), test)(tmp_path)
+
+
+DEAF = """
+import threading
+
+import pytest
+
+from jackfield_executors.threads import ThreadsExecutor
+from jackfield_testing.executors import case, harness, tasks
+from jackfield_testing.executors.case import ExecutorCase
+
+case.WAIT_S = 0.5
+
+
+class GoesDeaf(ThreadsExecutor):
+    deaf = False
+
+    def submit(self, batch):
+        if not self.deaf:
+            super().submit(batch)
+
+
+class TestShared(ExecutorCase):
+    def make_executor(self, workers):
+        return GoesDeaf(workers)
+
+    def test_that_loses_a_work(self, shared):
+        shared.executor.deaf = True
+        with pytest.raises(AssertionError, match="is not reported"):
+            shared.wait([shared.submit(tasks.add, 1)], 0.1)
+
+    def test_that_gets_another_executor(self, shared):
+        assert shared.value(shared.submit(tasks.add, 40, 2)) == 42
+        shared.executor._workers = 1  # one of two, which does not come again
+
+    def test_that_gets_a_third_one(self, shared):
+        assert shared.executor.workers == 2
+        assert shared.value(shared.submit(tasks.add, 40, 2)) == 42
+"""
+
+
+def test_a_shared_executor_that_is_lost_fails_one_test_alone(tmp_path: Path) -> None:
+    (tmp_path / "test_shared.py").write_text(DEAF)
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q"]
+
+    ran = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+
+    assert "3 passed" in ran.stdout, ran.stdout

@@ -21,8 +21,10 @@ import jackfield_testing
 from jackfield_testing.footprint import settled
 from jackfield_testing.kernels import NAMED, kernel_that_ends
 
-LIMIT_S = 50.0
+LIMIT_S = 120.0
 SOON_S = 0.2
+SUBMITTED_S = 2.0
+"""Seconds in which a test that then hangs has submitted its tasks, and they run."""
 KITS = sorted(
     f"jackfield_testing.{path.parent.name}.{path.stem}"
     for kit in ("checkpoints", "executors", "staging")
@@ -204,7 +206,9 @@ def ended_at_the_limit(run_dir: Path) -> Iterator[tuple[jf.DataFlowKernel, list[
     """Give a kernel with a short limit; the list has the failure's lines afterwards."""
     lines: list[str] = []
     try:
-        with kernel_that_ends({"exit_grace": SOON_S}, run_dir, SOON_S, never) as kernel:
+        with kernel_that_ends(
+            {"exit_grace": SOON_S}, run_dir, SUBMITTED_S, never
+        ) as kernel:
             yield kernel, lines
     except pytest.fail.Exception as failure:
         lines += str(failure).splitlines()

@@ -494,7 +494,8 @@ def test_what_moves_no_more_is_broken_off_and_tried_again(load: Load) -> None:
         assert read(jf.File("shelf://h/x")).result(LIMIT_S) == b"abc"
 
     assert gate.broken.is_set()
-    (retried,) = [one for one in shelf.events if one.stage == "retrying"]
+    # On a busy machine, the next attempt may move nothing for so long as well.
+    retried, *_ = [one for one in shelf.events if one.stage == "retrying"]
     assert "nothing moved for 0.2 s (idle_timeout)" in str(retried.error)
 
 

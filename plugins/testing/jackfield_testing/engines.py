@@ -1,4 +1,4 @@
-"""Clusters of engines that tests start as programs, and kill parts of.
+"""Clusters of engines that tests start, and kill parts of.
 
 Each program has a session of its own, by which all that it has started is found and
 killed at the end, whatever has become of the program itself.
@@ -7,21 +7,29 @@ killed at the end, whatever has become of the program itself.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import warnings
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from jackfield_system.programs import pids
 from jackfield_testing.footprint import WAIT_S, alive, settled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
+
+    from jackfield.abc import Executor
+
+PATIENCE_S: Final = 2.0
+"""Seconds that an executor waits for workers that a test has taken away."""
 
 MOST_STARTS: Final = 3
 """So often a first node is started that does not come up."""
@@ -67,6 +75,116 @@ def end_session(started: subprocess.Popen[bytes]) -> None:
     started.send_signal(signal.SIGKILL)
     started.wait()
     assert settled(none_left, WAIT_S)
+
+
+def set_patience(executor: Executor, seconds: float = PATIENCE_S) -> None:
+    """Have an executor wait so long for workers; to be called just before they go.
+
+    Until then it is to wait as long as a test may last. On a busy machine, an engine
+    that does not answer for seconds has not lost its workers.
+    """
+    vars(executor)["_patience"].seconds = seconds
+
+
+def address_in_log(scheduler: subprocess.Popen[str], host: str = "127.0.0.1") -> str:
+    """Return the address that a scheduler of Dask's logs, and read on behind it.
+
+    A scheduler stops if nobody reads what it logs.
+    """
+    assert scheduler.stderr is not None
+    for line in scheduler.stderr:
+        if found := re.search(rf"tcp://{re.escape(host)}:\d+", line):
+            threading.Thread(target=scheduler.stderr.read, daemon=True).start()
+            return found[0]
+    raise AssertionError("the scheduler has ended")
+
+
+class BrokenClusterWarning(UserWarning):
+    """A cluster that tests share did not answer any more, and was replaced."""
+
+
+class DaskClusters:
+    """Clusters of Dask's that all tests of a file share. They end with this context.
+
+    One of which a worker does not answer is replaced, or all those tests would fail.
+
+    Args:
+        options: Gives the options of a ``LocalCluster`` for a number of tasks that are
+            to run at once; ``n_workers`` is among them.
+    """
+
+    def __init__(self, options: Callable[[int], Mapping[str, Any]]) -> None:
+        self._options = options
+        self._stack = ExitStack()
+        self._clients: dict[tuple[int, str], Any] = {}
+
+    def __enter__(self) -> Self:
+        from dask import config
+
+        # Or they would set variables of this process, for all tests that come later.
+        spawn: dict[str, Any] = {"distributed.nanny.pre-spawn-environ": {}}
+        # A worker that has died comes again, however long a busy machine takes: by
+        # default the cluster gives it up for ever after 15 seconds.
+        again = {"distributed.deploy.lost-worker-timeout": "600s"}
+        # A task that kills its worker is given up with it. By default Dask has it kill
+        # four of them, and each takes its time to come again.
+        once = {"distributed.scheduler.allowed-failures": 0}
+        self._stack.enter_context(config.set({**spawn, **again, **once}))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._clients.clear()
+        self._stack.close()
+
+    def client(self, tasks: int, use: str = "all tests") -> Any:
+        """Return a client of the cluster for a use, which is started if need be.
+
+        Without the context, it ends with the process.
+        """
+        known = self._clients.get((tasks, use))
+        if known is None:
+            known = self._clients[tasks, use] = self._start(tasks)
+        return known
+
+    def client_that_works(
+        self, tasks: int, use: str = "all tests", limit: float = WAIT_S
+    ) -> Any:
+        """Return one all of whose workers answer, within so many seconds."""
+        client = self.client(tasks, use)
+        try:
+            self._ask(client, tasks, limit)
+        except Exception as error:
+            told = f"A cluster is broken, and is replaced: {error!r}"
+            warnings.warn(told, BrokenClusterWarning, stacklevel=2)
+            del self._clients[tasks, use]
+            client = self.client(tasks, use)
+            self._ask(client, tasks, WAIT_S)
+        return client
+
+    def _start(self, tasks: int) -> Any:
+        from distributed import Client, LocalCluster
+
+        cluster = self._stack.enter_context(
+            LocalCluster(  # type: ignore[no-untyped-call]  # it has no annotations
+                host="127.0.0.1", dashboard_address=":0", silence_logs="CRITICAL",
+                **self._options(tasks),
+            )
+        )  # fmt: skip
+        return self._stack.enter_context(Client(cluster, set_as_default=False))  # type: ignore[no-untyped-call]  # as above
+
+    def _ask(self, client: Any, tasks: int, limit: float) -> None:
+        """Have each worker answer.
+
+        Raises:
+            Exception: One does not, or it is not there.
+        """
+        client.wait_for_workers(self._options(tasks)["n_workers"], timeout=limit)
+        answers = [
+            client.submit(abs, -1, pure=False, workers=[one])
+            for one in client.scheduler_info()["workers"]
+        ]
+        for answer in answers:
+            answer.result(limit)
 
 
 class RayCluster:
@@ -171,7 +289,7 @@ def command_of(pid: int) -> str:
 def htex(workers: int = 2) -> Any:
     """Return an executor of Parsl's as a site may have configured it.
 
-    It misses a manager's heartbeat soon.
+    It misses a manager's heartbeat soon, but not because a machine is busy.
     """
     from parsl.executors import HighThroughputExecutor
     from parsl.providers import LocalProvider
@@ -182,7 +300,7 @@ def htex(workers: int = 2) -> Any:
         cores_per_worker=0.01,
         max_workers_per_node=workers,
         heartbeat_period=1,
-        heartbeat_threshold=4,
+        heartbeat_threshold=10,
         provider=LocalProvider(init_blocks=1, max_blocks=1),  # type: ignore[no-untyped-call]  # it has no annotations
     )
 

@@ -33,7 +33,7 @@ from jackfield_executors.dask import jackfield_check_options, jackfield_create_e
 from jackfield_executors.remote import driver, post, stays
 from jackfield_executors.remote.fingerprint import fingerprint
 from jackfield_testing import Harness
-from jackfield_testing.engines import command_of
+from jackfield_testing.engines import address_in_log, command_of
 from jackfield_testing.executors import tasks
 from jackfield_testing.executors.end import within_limit
 from jackfield_testing.footprint import WAIT_S, alive, descendants, settled
@@ -229,13 +229,7 @@ def scheduler() -> Iterator[tuple[subprocess.Popen[str], str]]:
     options = ["--host", "127.0.0.1", "--dashboard-address", ":0"]
     command = [sys.executable, "-m", "distributed.cli.dask_scheduler", *options]
     with program([*command, "--port", "0"]) as started:
-        assert started.stderr is not None
-        address = next(
-            found[0]
-            for line in started.stderr
-            if (found := re.search(r"tcp://127\.0\.0\.1:\d+", line))
-        )
-        yield started, address
+        yield started, address_in_log(started)
 
 
 @contextmanager

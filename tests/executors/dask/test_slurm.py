@@ -74,7 +74,7 @@ def test_tasks_run_in_a_job_and_the_job_ends(slurm: Path, tmp_path: Path) -> Non
 
     assert list(run_dir.glob("*/nodes/*.out"))
     assert settled(lambda: not output("squeue", "-h"), WAIT_S)
-    assert not any(alive(one.result()[1]) for one in ran)
+    assert settled(lambda: not any(alive(one.result()[1]) for one in ran), WAIT_S)
 
 
 def test_a_job_that_is_cancelled_fails_what_it_had(slurm: Path, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from jackfield.errors import (
 )
 from jackfield_executors.parsl import jackfield_create_executor
 from jackfield_testing import Harness
-from jackfield_testing.engines import command_of, in_session
+from jackfield_testing.engines import command_of, in_session, set_patience
 from jackfield_testing.executors import tasks
 from jackfield_testing.executors.end import within_limit
 from jackfield_testing.footprint import WAIT_S, alive, descendants, settled
@@ -116,9 +116,15 @@ def test_a_whole_kernel_runs_on_a_sites_executor(tmp_path: Path) -> None:
 
 
 def host() -> int:
-    """Return the process that holds the engine."""
-    (found,) = [pid for pid in descendants() if "HtexEngine" in command_of(pid)]
-    return found
+    """Return the process that holds the engine; one of a test before may just end."""
+    found: list[int] = []
+
+    def look() -> bool:
+        found[:] = [pid for pid in descendants() if "HtexEngine" in command_of(pid)]
+        return len(found) == 1
+
+    assert settled(look, WAIT_S), found
+    return found[0]
 
 
 def test_a_killed_driver_leaves_no_process(tmp_path: Path) -> None:
@@ -139,7 +145,7 @@ def test_a_killed_driver_leaves_no_process(tmp_path: Path) -> None:
 
 @pytest.fixture
 def driven(tmp_path: Path) -> Iterator[Harness]:
-    far = made({"executor": SITE, "patience": 2.0})
+    far = made({"executor": SITE, "patience": WAIT_S})
     with Harness(far, tmp_path, "far").start() as harness:
         assert settled(lambda: harness.executor.workers == 2, WAIT_S)
         yield harness
@@ -156,15 +162,15 @@ def test_a_lost_interchange_is_an_error_in_time(
     _, works = holding(driven, tmp_path, ["a", "b"])
     works += driven.submit_each(tasks.add, range(20))
     (interchange,) = named("HTEX interchange")
-    assert driven.executor.health == READY
+    assert settled(lambda: driven.executor.health == READY, WAIT_S)
 
+    set_patience(driven.executor)
     os.kill(interchange, number)
 
     for work in works:
         assert isinstance(driven.error(work), ExecutorLostError)
-    health = driven.executor.health
-    assert health.state == "lost"
-    assert health.reason
+    assert settled(lambda: driven.executor.health.state == "lost", WAIT_S)
+    assert driven.executor.health.reason
     within_limit(driven, None)
 
 
@@ -174,6 +180,7 @@ def test_a_killed_host_is_an_error_in_time(driven: Harness, tmp_path: Path) -> N
     works += driven.submit_each(tasks.add, range(20))
     processes = in_session(host())
 
+    set_patience(driven.executor)
     os.kill(host(), signal.SIGKILL)
 
     for work in works:
@@ -201,6 +208,7 @@ def test_a_block_that_ends_is_replaced(driven: Harness, tmp_path: Path) -> None:
     (manager,) = named("process_worker_pool.py")
     _, held = holding(driven, tmp_path, ["a", "b"])
 
+    set_patience(driven.executor)
     os.kill(manager, signal.SIGKILL)
 
     for work in held:

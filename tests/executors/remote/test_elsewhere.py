@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from jackfield_testing.engines import address_in_log
 from jackfield_testing.footprint import WAIT_S
 
 if TYPE_CHECKING:
@@ -168,12 +168,7 @@ def cluster() -> Iterator[tuple[list[str], str, subprocess.Popen[str]]]:
         environment = {**os.environ, "TMPDIR": "/tmp", "HOME": "/tmp"}
         command = [*here, *scheduler, "--host", host]
         with program(command, stderr=subprocess.PIPE) as started:
-            assert started.stderr is not None
-            address = next(
-                found[0]
-                for line in started.stderr
-                if (found := re.search(r"tcp://10\.99\.0\.1:\d+", line))
-            )
+            address = address_in_log(started, host)
             command = [*there, *worker, address, "--nthreads", "2"]
             with program(command, env=environment) as working:
                 yield here, address, working

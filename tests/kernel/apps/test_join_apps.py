@@ -306,7 +306,7 @@ def test_a_body_that_has_returned_is_not_run_again(kernel: jf.DataFlowKernel) ->
 
 
 def test_a_dependent_gets_the_results_of_a_join(kernel: jf.DataFlowKernel) -> None:
-    assert kernel.submit(sum, as_join(lambda: [double(1), double(2)])).result(10) == 6
+    assert kernel.submit(sum, as_join(lambda: [double(1), double(2)])).result(60) == 6
 
 
 def test_a_join_deeper_than_the_interpreters_stack_ends(

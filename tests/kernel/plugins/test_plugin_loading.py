@@ -162,7 +162,7 @@ def test_threads_that_load_at_once_share_one_registration(install: Install) -> N
     errors: list[BaseException] = []
 
     def load() -> None:
-        together.wait(5)
+        together.wait(60)
         try:
             manager.load("executor", "lab")
         except BaseException as error:
@@ -172,7 +172,7 @@ def test_threads_that_load_at_once_share_one_registration(install: Install) -> N
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(5)
+        thread.join(60)
 
     assert errors == []
     assert info(manager).loaded
@@ -188,7 +188,7 @@ def test_an_import_may_use_the_manager_on_another_thread(install: Install) -> No
     import threading, lab_bridge
     other = threading.Thread(target=lambda: lab_bridge.manager.register(lab_bridge))
     other.start()
-    other.join(5)
+    other.join(60)
     assert not other.is_alive()
     """,
         lab_bridge="""

@@ -42,7 +42,7 @@ def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
 def on_another_thread(manager: PluginManager, batch: list[Any]) -> None:
     thread = Thread(target=manager.deliver_events, args=(batch,))
     thread.start()
-    thread.join(10)
+    thread.join(60)
 
 
 @pytest.mark.parametrize(

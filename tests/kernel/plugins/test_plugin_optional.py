@@ -178,7 +178,7 @@ def test_a_kernel_uses_what_its_configuration_names(
     table = {"run_dir": str(tmp_path / "runs"), "plugins": {"lab": {"level": 0}}}
     with jf.load(table) as kernel:
         assert kernel.config.use_plugins == {"lab": {"level": 0}}
-        assert once_wrong().result(10) == 2
+        assert once_wrong().result(60) == 2
 
 
 def test_a_kernel_does_not_start_with_a_misspelt_option(

@@ -151,7 +151,7 @@ def test_the_backport_of_the_standard_library_is_no_reason_to_be_slow() -> None:
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
 

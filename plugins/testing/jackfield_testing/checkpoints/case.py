@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from jackfield.abc import CheckpointStore
 
-CHILD_LIMIT_S: Final = 50.0
+CHILD_LIMIT_S: Final = 120.0
 """Seconds that a job in another process may take, in the short form."""
 
 LONG_LIMIT_S: Final = 3600.0

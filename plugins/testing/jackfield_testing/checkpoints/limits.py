@@ -20,7 +20,7 @@ from jackfield_testing.checkpoints.case import (
     needs,
 )
 from jackfield_testing.checkpoints.child import key_of, record_of
-from jackfield_testing.footprint import footprint
+from jackfield_testing.footprint import WAIT_S, footprint, settled
 
 if TYPE_CHECKING:
     from jackfield_testing.footprint import Footprint
@@ -80,11 +80,11 @@ class Limits(CheckpointStoreCase):
 
     def test_nothing_is_held_after_closing(self, tmp_path: Path) -> None:
         self._cycle(tmp_path)
-        before = self._settled()
+        before = self._held()
         for _ in range(CYCLES):
             self._cycle(tmp_path)
 
-        assert self._settled() == before
+        assert settled(lambda: self._held() == before, WAIT_S), (before, self._held())
 
     def _cycle(self, directory: Path) -> None:
         with self.opened(directory) as store:
@@ -93,7 +93,7 @@ class Limits(CheckpointStoreCase):
             assert len(list(store.scan())) == 1
 
     @staticmethod
-    def _settled() -> Footprint:
+    def _held() -> Footprint:
         gc.collect()
         return footprint()
 

@@ -89,29 +89,28 @@ class ExecutorCase(ABC):
         run_dir = tmp_path_factory.mktemp("shared")
         with Harness(cls().make_executor(2), run_dir) as harness:
             harness.start()
-            # Workers that start on first use start here, not in somebody's test.
-            assert settled(lambda: harness.executor.workers >= 1, WAIT_S), "no worker"
-            harness.workers_at_first = harness.executor.workers
-            harness.wait(
-                harness.submit_each(tasks.now, range(harness.workers_at_first))
-            )
+            _warm_up(harness)
             yield harness
 
     @pytest.fixture(autouse=True)
     def _all_workers(self, request: pytest.FixtureRequest) -> None:
-        """Wait until the shared executor has all its workers.
+        """Wait until the shared executor has all its workers; or make another one.
 
         A test before this one may have killed a worker of a cluster that both executors
         use. The cluster starts another one, and until then the shared executor says, as
         it should, that it has fewer workers.
+
+        If a test has waited in vain for a work of it, or its workers do not come again,
+        that test has failed, or the one that killed them. Those that follow get an
+        executor that works, and do not fail with it.
         """
         if "shared" not in request.fixturenames:
             return
         harness: Harness = request.getfixturevalue("shared")
         executor, all_of_them = harness.executor, harness.workers_at_first
-        assert settled(lambda: executor.workers >= all_of_them, WAIT_S), (
-            f"{executor.workers} of {all_of_them} workers"
-        )
+        if harness.lost or not settled(lambda: executor.workers >= all_of_them, WAIT_S):
+            harness.begin_anew(type(self)().make_executor(2))
+            _warm_up(harness)
 
     @contextmanager
     def running(self, run_dir: Path, workers: int = 2) -> Iterator[Harness]:
@@ -122,6 +121,13 @@ class ExecutorCase(ABC):
             if workers == 1 and harness.executor.workers != 1:
                 pytest.skip("this executor cannot be limited to one worker")
             yield harness
+
+
+def _warm_up(harness: Harness) -> None:
+    """Have workers that start on first use start here, and not in somebody's test."""
+    assert settled(lambda: harness.executor.workers >= 1, WAIT_S), "no worker"
+    harness.workers_at_first = harness.executor.workers
+    harness.wait(harness.submit_each(tasks.now, range(harness.workers_at_first)))
 
 
 def needs(wanted: bool, what: str) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from threading import Condition
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from jackfield.abc import Executor, ExecutorContext, Kept, Work
 from jackfield.plugins import PluginManager
-from jackfield_testing.background import user_code
+from jackfield_testing.background import Background, user_code
 from jackfield_testing.footprint import WAIT_S
 
 if TYPE_CHECKING:
@@ -75,7 +76,23 @@ class Harness:
         self._known: set[Work] = set()
         self._strange: list[Outcome] = []
         self._lost = False
+
+    @property
+    def lost(self) -> bool:
         """Whether a work was not reported in time: others may be lost with it."""
+        return self._lost
+
+    def begin_anew(self, executor: Executor | concurrent.futures.Executor) -> None:
+        """Go on with another executor, which is started, in place of one that is lost.
+
+        The end of that one may hang, and so is waited for no longer than a work is.
+        """
+        ending = Background(partial(self.executor.shutdown, grace=0))
+        with suppress(Exception):
+            ending.finish()
+        self.executor = _adapted(executor, self.label)
+        self._lost = False
+        self.start()
 
     def start(self) -> Harness:
         """Start the executor."""

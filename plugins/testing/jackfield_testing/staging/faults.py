@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 HALF: Final = BLOCK // 2
 IDLE_S: Final = 0.3
-PAUSE_S: Final = 0.3
+PAUSE_S: Final = 0.75
 """Between five pieces: together longer than four of it, which nothing idle may last."""
 
 PATIENT: Final = {"idle_timeout": 300.0, "connect_timeout": 300.0}
