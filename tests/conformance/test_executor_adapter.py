@@ -310,7 +310,7 @@ def test_the_engine_gets_what_it_can_run_and_a_little_more(tmp_path: Path) -> No
 
 
 def test_short_works_travel_together_once_that_is_known(tmp_path: Path) -> None:
-    executor, harness = bundled(tmp_path, workers=1, ahead=0)
+    executor, harness = bundled(tmp_path, workers=1, ahead=0, bundle=WAIT_S)
     with harness:
         works = harness.submit_each(tasks.add, range(100))
         for index in range(20):

@@ -85,8 +85,15 @@ def changed(array: Any) -> float:
 
 
 @jf.python_app(executors=["cpu"], retries=KILLS)
-def plus_one_at_last(array: Any) -> Any:
+def plus_one_at_last(array: Any, place: str) -> Any:
+    Path(place, str(os.getpid())).touch()  # this worker may be killed
     return array + 1
+
+
+@jf.python_app(executors=["cpu"])
+def hold_until(path: str) -> None:
+    while not Path(path).exists():
+        time.sleep(0.001)
 
 
 @pytest.fixture
@@ -152,13 +159,15 @@ def test_an_argument_that_is_changed_between_two_calls_arrives_changed(
     assert sums == [*[COUNT] * 4, COUNT + 1, COUNT + 2, COUNT + 3]
 
 
-def test_an_argument_of_many_tasks_is_shared(load: Any) -> None:
+def test_an_argument_of_many_tasks_is_shared(load: Any, tmp_path: Path) -> None:
     load(workers=1)
-    gate = ones()  # so that all wait at the same time
+    go = tmp_path / "go"
+    held = hold_until(str(go))  # so that all wait at the same time
     array = np.ones(COUNT)
     looks = [seen(array) for _ in range(6)]
 
-    gate.result()
+    go.touch()
+    held.result()
     assert {one.result()[0] for one in looks} == {False}
     assert total(array).result() == COUNT
 
@@ -216,7 +225,9 @@ def test_a_task_goes_to_the_worker_that_has_its_argument(
         assert maker == user
 
 
-def test_a_result_outlives_its_kernel(load: Any) -> None:
+def test_a_result_outlives_its_kernel(
+    load: Any, wait_until: Callable[..., None]
+) -> None:
     kernel = load()
     future = ones()
     total(future).result()
@@ -225,7 +236,7 @@ def test_a_result_outlives_its_kernel(load: Any) -> None:
     assert float(future.result().sum()) == COUNT
     del future
     gc.collect()
-    assert segments() == 0
+    wait_until(lambda: segments() == 0)
 
 
 def test_above_the_bound_data_is_in_nameless_files(load: Any, tmp_path: Path) -> None:
@@ -324,27 +335,34 @@ def segments_elsewhere() -> int:
 
 
 def test_kills_leave_no_large_result_behind(
-    load: Any, wait_until: Callable[..., None]
+    load: Any, tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:
     load(workers=2)
     generator = random.Random(8)
     stop = threading.Event()
+    place = tmp_path / "workers"
+    place.mkdir()
 
     def kill() -> None:
         for _ in range(KILLS):  # fewer than a task has retries
             if stop.wait(0.3 * generator.random()):
                 return
+            pids = workers_alive()
+            # Mostly such as have begun a task: when several in a row die in their
+            # start, which takes long on a busy machine, the pool is taken for broken.
+            if generator.random() < 0.8:
+                pids = [pid for pid in pids if (place / str(pid)).exists()]
             with contextlib.suppress(IndexError, ProcessLookupError):  # none is there
-                os.kill(generator.choice(workers_alive()), signal.SIGKILL)
+                os.kill(generator.choice(pids), signal.SIGKILL)
 
     killer = threading.Thread(target=kill)
     killer.start()
     try:
         ends = []
         for _ in range(3):
-            future = plus_one_at_last(np.zeros(LARGE))
+            future = plus_one_at_last(np.zeros(LARGE), str(place))
             for _ in range(4):
-                future = plus_one_at_last(future)
+                future = plus_one_at_last(future, str(place))
             ends.append(future)
         del future
         assert [float(one.result()[-1]) for one in ends] == [5.0] * 3
