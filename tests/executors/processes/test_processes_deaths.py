@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from jackfield.errors import ExecutorError, WorkerDiedError
+from jackfield_executors.processes import supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -344,7 +345,45 @@ def test_the_death_of_the_fork_server_is_survived(
     assert pool.call(abs, -1) == 1
 
 
-def test_a_task_that_closes_the_workers_files_fails_alone(pool: Any) -> None:
+def test_a_death_is_told_right_though_it_is_heard_of_late(
+    open_executor: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    wait_until: Callable[..., None],
+) -> None:
+    """The connection has closed, and the worker is killed in vain: it has ended."""
+    monkeypatch.setattr(supervisor, "DISCONNECTED_S", 0.0)
+
+    def exit_when(begun: str, go: str) -> None:
+        Path(begun).touch()
+        while not Path(go).exists():
+            time.sleep(0.005)
+        os._exit(3)
+
+    pool = open_executor(workers=1)
+    fork_server = pool.call(os.getppid)
+    begun, go = tmp_path / "begun", tmp_path / "go"
+    work = pool.submit(exit_when, str(begun), str(go))
+    wait_until(begun.exists)
+    (worker,) = pool.executor._pool.workers.values()
+    os.kill(fork_server, signal.SIGSTOP)  # which tells of ends
+    try:
+        go.touch()
+        wait_until(lambda: worker.kill_reason is not None)
+    finally:
+        os.kill(fork_server, signal.SIGCONT)
+
+    error = pool.error(work)
+    assert isinstance(error, WorkerDiedError)
+    assert error.exitcode == 3
+    assert "exited with code 3" in str(error)
+
+
+def test_a_task_that_closes_the_workers_files_fails_alone(
+    pool: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "DISCONNECTED_S", 0.5)
+
     def close_all() -> None:
         os.closerange(3, 200)
         time.sleep(600)

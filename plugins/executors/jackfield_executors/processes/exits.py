@@ -129,7 +129,9 @@ class ExitHandler:
             with pool.lock:
                 pool.requeue([work])
         elif isinstance(kill_reason.error, str):
-            self._report(work, status, kill_reason.error)
+            # It may have ended by itself before the kill, and nobody has heard of it.
+            killed = os.waitstatus_to_exitcode(status) == -signal.SIGKILL
+            self._report(work, status, kill_reason.error if killed else reason)
         elif kill_reason.error is not None:
             pool.report([(work, kill_reason.error, None)])
         else:

@@ -82,8 +82,9 @@ PRELOAD_S: Final = 300.0
 RETRY_S: Final = 1.0
 """Seconds until the next try if there was no process or descriptor for a worker."""
 
-DISCONNECTED_S: Final = 0.5
-"""Seconds that a worker has to exit after its connection has closed."""
+DISCONNECTED_S: Final = 5.0
+"""Seconds until it has to be told that a worker has exited whose connection has closed:
+on a busy machine, it may take some."""
 
 KILL_AGAIN_S: Final = 0.01
 """Seconds until the next try if the fork server's connection had no room for a kill."""
