@@ -79,7 +79,7 @@ def test_a_sites_configuration_runs_its_apps_in_jobs() -> None:
     assert [one[:3] for one in ran] == [(number, job, "yes") for number in range(20)]
     assert Path("told.txt").read_text() == f"job {job}\n"
     assert settled(lambda: not output("squeue", "-h"), WAIT_S)
-    assert not any(alive(one[3]) for one in ran)
+    assert settled(lambda: not any(alive(one[3]) for one in ran), WAIT_S)
     assert list(Path("runinfo").glob("*/nodes/*.out"))
     assert not list(Path().rglob(".dask-jobqueue*"))  # the keys of the cluster
 

@@ -152,7 +152,7 @@ def test_a_slow_reader_is_no_stall(server: HostileHTTPServer, tmp_path: Path) ->
             parts = []
             for _ in range(10):
                 parts.append(upload.read(1 << 20))
-                exchange.pause(0.1)
+                exchange.pause(0.35)
             return b"".join(parts) + upload.rest()
 
     big = tmp_path / "big"
@@ -160,7 +160,7 @@ def test_a_slow_reader_is_no_stall(server: HostileHTTPServer, tmp_path: Path) ->
         writer.truncate(16 << 20)
     server.fault("/x", Slow())
 
-    send(server.url("/x"), big, timeouts=Timeouts(idle=0.9))
+    send(server.url("/x"), big, timeouts=Timeouts(idle=3.0))
 
     assert len(server.files["/x"]) == 16 << 20
 
