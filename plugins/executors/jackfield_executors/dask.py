@@ -54,8 +54,9 @@ HELLO_S: Final = 30.0
 LATE_S: Final = 10.0
 """Seconds that an answer of an agent may take, beyond those that the agent waits."""
 
-AGAIN: Final = "120s"
-"""How long a worker of this machine that has died may take to start again."""
+START_S: Final = 120.0
+"""Seconds that a worker of this machine may take to start, or to start again when it
+has died: on a busy machine, or from a slow disk, it takes many."""
 
 MESSAGE: Final = 500
 """Characters of an error of the batch system that are kept."""
@@ -322,7 +323,7 @@ class DaskSite:
             where = self._cluster = self._start(logs)
         self._client = Client(where, set_as_default=False)  # type: ignore[no-untyped-call]  # it has no annotations
         if self._cluster is not None and not self.has_jobs:
-            self._client.wait_for_workers(1, timeout=HELLO_S)
+            self._client.wait_for_workers(1, timeout=START_S)
 
     def _start(self, logs: Path) -> Any:
         """Start a cluster, which only those with its own keys may connect to."""
@@ -340,7 +341,9 @@ class DaskSite:
             # By default a cluster gives a worker up for ever that has died and takes
             # longer than 15 seconds to start again, as on a busy machine or from a slow
             # disk. What somebody has set is left as it is.
-            again = {"distributed": {"deploy": {"lost-worker-timeout": AGAIN}}}
+            again = {
+                "distributed": {"deploy": {"lost-worker-timeout": f"{START_S:g}s"}}
+            }
             config.update_defaults(again)
             # Dask limits the threads of numerical libraries in its workers by variables
             # that it sets in this process, too, and leaves there. Agents set their own.
