@@ -6,6 +6,7 @@ killed at the end, whatever has become of the program itself.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import secrets
@@ -120,6 +121,7 @@ class DaskClusters:
 
     def __enter__(self) -> Self:
         from dask import config
+        from distributed import utils
 
         # Or they would set variables of this process, for all tests that come later.
         spawn: dict[str, Any] = {"distributed.nanny.pre-spawn-environ": {}}
@@ -130,6 +132,12 @@ class DaskClusters:
         # four of them, and each takes its time to come again.
         once = {"distributed.scheduler.allowed-failures": 0}
         self._stack.enter_context(config.set({**spawn, **again, **once}))
+
+        async def start_thread() -> None:
+            await utils.offload(int)
+
+        # A thread that it keeps, once it has one, is not to be a test's.
+        asyncio.run(start_thread())
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -164,12 +172,15 @@ class DaskClusters:
     def _start(self, tasks: int) -> Any:
         from distributed import Client, LocalCluster
 
+        options: dict[str, Any] = {
+            "host": "127.0.0.1",
+            "dashboard_address": ":0",
+            "silence_logs": "CRITICAL",
+            **self._options(tasks),
+        }
         cluster = self._stack.enter_context(
-            LocalCluster(  # type: ignore[no-untyped-call]  # it has no annotations
-                host="127.0.0.1", dashboard_address=":0", silence_logs="CRITICAL",
-                **self._options(tasks),
-            )
-        )  # fmt: skip
+            LocalCluster(**options)  # type: ignore[no-untyped-call]  # it has no annotations
+        )
         return self._stack.enter_context(Client(cluster, set_as_default=False))  # type: ignore[no-untyped-call]  # as above
 
     def _ask(self, client: Any, tasks: int, limit: float) -> None:

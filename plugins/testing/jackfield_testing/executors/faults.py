@@ -324,6 +324,7 @@ class Walltimes(ExecutorCase):
             bystander = harness.submit(gate.hold, "bystander")
             started = tmp_path / "started"
 
+            following: list[Work] = []
             for walltime in WALLTIMES_S:
                 late = harness.submit(task, started, walltime=walltime)
                 following = harness.submit_each(tasks.identity, range(5))
