@@ -13,6 +13,7 @@ import functools
 import os
 import posix
 import sys
+import time
 from typing import Any, Final
 
 import jackfield_serialize as serialize
@@ -133,10 +134,13 @@ def _umask() -> int:
 
 
 def _restore_environment(wanted: dict[str, str]) -> None:
+    zone = os.environ.get("TZ")
     for name in os.environ.keys() - wanted.keys():
         del os.environ[name]
     # Those that look the same too: `os.putenv` changes what `os.environ` does not show.
     os.environ.update(wanted)
+    if zone != wanted.get("TZ"):
+        time.tzset()  # the C library looks at it only then
 
 
 class Visit:

@@ -45,7 +45,7 @@ Who is who, from the outside in:
 - ``output``: the thread that passes on what workers print and log.
 - ``forkserver``: the process that forks the workers; ``forkserver_client`` asks it.
 - ``needs``: which packages functions need; ``preload``: importing them for all workers.
-- ``worker`` and ``setup``: what a worker runs.
+- ``worker`` and ``setup``: what a worker runs; ``leftovers``: what tasks leave in it.
 - ``wire`` and ``progress``: what driver and worker share: frames and the progress page.
 - ``kept``: large results, which stay packed until somebody reads them. ``shared``: the
   memory in which they are, and large arguments.

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 import jackfield_serialize as serialize
 from jackfield.errors import one_line
-from jackfield_executors.processes import family, setup
+from jackfield_executors.processes import family, leftovers, setup
 from jackfield_executors.processes.wire import FrameReader, Kind, small_frame
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def run(
     error_fd = os.dup(2)
     setup.take_streams(*streams)
     sys.modules["__main__"] = ModuleType("__main__")
-    setup.follow_path(told["path"])
+    leftovers.follow_path(told["path"])
     sys.argv[:] = told["argv"]
     with suppress(OSError):
         os.chdir(told["directory"] or ".")

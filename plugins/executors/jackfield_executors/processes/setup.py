@@ -5,17 +5,22 @@ What is printed goes through pipes, and log records through the socket, to the d
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import pickle
 import signal
 import sys
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TextIO, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import jackfield_serialize as serialize
 from jackfield_executors.processes import shared
+from jackfield_executors.processes.leftovers import (
+    follow_path,
+    line_writer,
+    numpy_is_seeded,
+    reseed_numpy,
+)
 from jackfield_system.credentials import take_credential_variables
 
 if TYPE_CHECKING:
@@ -53,12 +58,8 @@ def take_streams(stdout_fd: int, stderr_fd: int) -> None:
     for fd, target in ((stdout_fd, 1), (stderr_fd, 2)):
         os.dup2(fd, target)
         os.close(fd)
-    sys.stdout = _line_writer(1)
-    sys.stderr = _line_writer(2)
-
-
-def _line_writer(fd: int) -> TextIO:
-    return open(fd, "w", 1, "utf-8", "backslashreplace", closefd=False)
+    sys.stdout = line_writer(1)
+    sys.stderr = line_writer(2)
 
 
 def flush_streams() -> None:
@@ -111,16 +112,8 @@ def _reseed() -> None:
     Python's do that by themselves. NumPy's are those that the fork server has made at
     its import, unless a module has seeded them, which all workers then have alike.
     """
-    numpy = sys.modules.get("numpy.random.mtrand")
-    generator = getattr(getattr(numpy, "_rand", None), "_bit_generator", None)
-    if numpy is not None and getattr(generator, "_seed_seq", None) is not None:
-        numpy.seed()
-
-
-def follow_path(path: list[str]) -> None:
-    """Set ``sys.path`` to the driver's."""
-    sys.path[:] = path
-    importlib.invalidate_caches()
+    if "numpy.random.mtrand" in sys.modules and not numpy_is_seeded():
+        reseed_numpy()
 
 
 def forward_logs(

@@ -403,6 +403,13 @@ class Supervisor:
                 worker.ready = True
                 self._pool.note_idle(worker)
             self._fitness.note_well()
+        elif kind == Kind.SPOILT:
+            reason = bytes(received.body).decode(errors="replace")
+            log.info(
+                "Worker %d is replaced, as a task has spoilt it: %s", worker.pid, reason
+            )
+            if not worker.stopping:
+                self._dismiss(worker)
         elif kind == Kind.UNFIT:
             worker.unfit = bytes(received.body).decode(errors="replace")
 

@@ -109,6 +109,9 @@ class Kind(IntEnum):
     for ``SHARED`` [its number]."""
     DETACH = 22
     """To a worker: a segment that no later call will name [its number]."""
+    SPOILT = 23
+    """From a worker: it runs no task any more, since one has changed what cannot be put
+    back; the body is the error's text."""
 
 
 class Frame(NamedTuple):

@@ -47,6 +47,7 @@ import sys
 import threading
 from collections import deque
 from contextlib import suppress
+from contextvars import copy_context
 from queue import SimpleQueue
 from time import sleep
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -57,6 +58,7 @@ from jackfield.clock import monotonic_ns
 from jackfield.files import File
 from jackfield_executors.processes import progress, setup, shared
 from jackfield_executors.processes.leaving import leave
+from jackfield_executors.processes.leftovers import Leftovers, SpoiltError
 from jackfield_executors.processes.progress import (
     BEGUN,
     CALLED,
@@ -98,6 +100,9 @@ OVERDUE_NS: Final = 10_000_000
 _RESOURCES: Final = 2
 """The number of ``Kind.MEASURE`` that asks for processor time and memory too."""
 
+LOOK_MS: Final = 1
+"""After this time, one looks after the next task what tasks have left behind."""
+
 _SENT: Final = object()
 """Stands for a result that is sent already."""
 
@@ -126,6 +131,13 @@ class _Worker:
         self._forgotten: list[int] = []
         self._detached: list[int] = []
         self._surroundings = Surroundings()
+        self._leftovers: Leftovers | None = None  # until it is set up
+        self._untidy = False
+        self._look_at = 0
+        self._suspects: set[int] = set()
+        """Functions after whose calls one looks what they have left: new ones, and
+        those that have left something. See ``leftovers``."""
+        self._spoilt = False
         self._stopping = False
         self._forked = False
         self._durations: list[tuple[int, int, int]] = []
@@ -179,6 +191,9 @@ class _Worker:
             if self._detached:
                 self._detach()
             watchdog.rest()
+            # In a while, so that it delays no task that comes soon.
+            if self._untidy and not self._stopping and not self.readable(LOOK_MS):
+                self._tidy_up()
 
     # -- Frames ----------------------------------------------------------------------
 
@@ -199,11 +214,11 @@ class _Worker:
                 self._on_frame(received)
         return watch
 
-    def readable(self) -> bool:
-        """Tell whether ``receive`` would return at once."""
+    def readable(self, milliseconds: int = 0) -> bool:
+        """Tell whether ``receive`` would return at once, or within some time."""
         poll = select.poll()
         poll.register(self._sock, select.POLLIN)
-        return bool(poll.poll(0))
+        return bool(poll.poll(milliseconds))
 
     def _on_frame(self, received: Frame) -> None:
         kind, number, body, _ = received
@@ -214,7 +229,8 @@ class _Worker:
         elif kind == Kind.STOP:
             self._stopping = True
         elif kind == Kind.PATH:
-            setup.follow_path(pickle.loads(body))
+            assert self._leftovers
+            self._leftovers.follow_path(pickle.loads(body))
         elif kind == Kind.DIRECTORY:
             self._surroundings.follow(pickle.loads(body))
         elif kind == Kind.MEASURE:
@@ -248,6 +264,7 @@ class _Worker:
             self._surroundings.restore()
             setup.apply(told, self.send_log)
             self._surroundings.settle()
+            self._leftovers = Leftovers()
         except BaseException as error:
             text = serialize.pack_error(error)[-1]
             self.send(small_frame(Kind.UNFIT, text.encode(errors="replace")))
@@ -287,7 +304,7 @@ class _Worker:
         while tasks:
             # The driver may set this just after our look. If it wants the task stopped
             # that we begin now, it will find it begun in the page, and kill us.
-            if words[RECALL]:
+            if words[RECALL] or self._spoilt:
                 break
             try:
                 number, args = tasks.popleft()
@@ -305,6 +322,11 @@ class _Worker:
                 self.rans.append(self._ran())
             args = None  # or they would live until the next task
             now = monotonic_ns()
+            if now > self._look_at or number in self._suspects:
+                self._tidy_up(number)
+                now = monotonic_ns()
+            else:
+                self._untidy = True
             if number != function:
                 self._note_duration(function, count, words[SINCE] - since)
                 since, function, count = words[SINCE], number, 0
@@ -321,7 +343,7 @@ class _Worker:
             self._note_duration(function, count, now - since)
             since, count = now, 0
             self._flush(begun)
-        recalled = words[RECALL]
+        recalled = words[RECALL] or self._spoilt
         # A result may have been kept for the next one to go with it, and then a recall
         # has come, or the watchdog has returned the next task. Nothing may be left
         # over: the driver sends nothing new before it has this answer.
@@ -343,8 +365,24 @@ class _Worker:
         # watchdog may receive another such frame meanwhile, and append to the list.
         while self._forgotten:
             number = self._forgotten.pop()
+            self._suspects.discard(number)
             self._functions.pop(number, None)
             self._serialized.pop(number, None)
+
+    def _tidy_up(self, number: int = -1) -> None:
+        """Put back what tasks have left, the last of which called function ``number``.
+
+        If that cannot be done, no task is run here any more, and the driver is told.
+        """
+        self._untidy = False
+        self._look_at = monotonic_ns() + LOOK_MS * 1_000_000
+        try:
+            if self._leftovers and not self._leftovers.undo():
+                self._suspects.discard(number)
+        except SpoiltError as error:
+            if not self._spoilt and not self._forked:
+                self._spoilt = True
+                self.send(small_frame(Kind.SPOILT, str(error).encode()))
 
     def _outcome(self, number: int, args: Any) -> Any:
         """Run one task, and return its result: a plain value, a tuple, or ``_SENT``."""
@@ -363,7 +401,8 @@ class _Worker:
             except _Unloadable as unloadable:
                 return unloadable.outcome
         try:
-            value = function(*args, **kwargs)
+            # In a context of its own, so that no later task finds what it sets there.
+            value = copy_context().run(function, *args, **kwargs)
         except BaseException as error:
             if self._forked:  # as below
                 os._exit(1)
@@ -391,6 +430,8 @@ class _Worker:
         try:
             function = self._functions.get(number)
             if function is None:
+                self._tidy_up()
+                self._suspects.add(number)
                 function = serialize.load_function(self._serialized[number])
                 self._functions[number] = function
                 del self._serialized[number]
@@ -398,6 +439,8 @@ class _Worker:
             args, kwargs = (args, {}) if type(args) is tuple else _load_call(args)
             if self._surroundings.changed:
                 self._surroundings.adopt_imports()
+            if self._leftovers and self._leftovers.grown():
+                self._leftovers.take()
         except BaseException as error:
             raise _Unloadable(serialize.pack_unloadable(what, error)) from error
         words[CALLED] = monotonic_ns()
