@@ -18,6 +18,11 @@ CALLED_IN: Final = "the directory of the call"
 KEPT_STDERR: Final = "_jackfield_stderr"
 """Under this name, where its standard error is kept if the call does not say."""
 
+_OF_SECRETS: Final = re.compile(
+    "pass|pwd|key|token|secret|credential|auth|cookie|-[up]"
+)
+_DIGEST: Final = re.compile("[0-9a-fA-F]{64}")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 
 _LOCAL: Final = frozenset({"file", "zip"})
@@ -75,6 +80,10 @@ class File:
             raise ValueError(f"A File needs a path or a URL, not {url!r}.")
         if "\0" in text:
             raise ValueError(f"A File's name cannot hold a NUL: {redact(text)!r}.")
+        if sha256 is not None and not _DIGEST.fullmatch(str(sha256)):
+            raise ValueError(f"sha256= has 64 hexadecimal digits, not {sha256!r}.")
+        if size is not None and (type(size) is not int or size < 0):
+            raise ValueError(f"size= is a number of bytes, not {size!r}.")
         if not isinstance(url, str) and _SCHEME.match(text):
             text = f"./{text}"  # a path object is a path, whatever it looks like
         text = _with_escaped_user(text)
@@ -222,14 +231,20 @@ def _split(text: str) -> tuple[str, str, str]:
         return "file", "", text
     from urllib.parse import unquote
 
-    scheme, after = found[1].lower(), text[found.end() :]
-    if not after.startswith("/" if scheme in _LOCAL else "//"):
-        shown = text if "@" not in text else f"{found[0]}..."  # perhaps a password
-        raise ValueError(
-            f"{shown!r} is neither a path nor a URL: a URL goes on with // after "
-            f"the colon, and a path that looks like one begins with ./ or /."
-        )
+    scheme, after, wrong = found[1].lower(), text[found.end() :], ""
     parts = _parts(text)
+    if not after.startswith("/" if scheme in _LOCAL else "//"):
+        wrong = (
+            "is neither a path nor a URL: a URL goes on with // after the colon, and a "
+            "path that looks like one begins with ./ or /"
+        )
+    elif _CONTROL.search(text):
+        wrong = "holds a control character; in a URL that is written as %XX"
+    elif scheme == "file" and parts.netloc.lower() not in {"", "localhost"}:
+        wrong = f"is on another machine, {parts.netloc!r}; write file:///path"
+    if wrong:
+        shown = text if "@" not in text else f"{found[0]}..."  # perhaps a password
+        raise ValueError(f"{shown!r} {wrong}.")
     return scheme, parts.netloc, unquote(parts.path)
 
 
@@ -299,14 +314,12 @@ def hide_secrets(text: str) -> str:
     none of these, and are returned in a fraction of a microsecond.
     """
     text = hide_url_secrets(text)
-    if not _may_hold_secret(text):
+    if not _OF_SECRETS.search(text.lower()):
         return text
-    text = _nameless_secrets().sub(_hidden, text)
+    text = _nameless_secrets().sub(
+        lambda found: f"{found[found.lastindex or 0]}***", text
+    )
     return _secrets().sub(r"\1\2***", text)
-
-
-def _hidden(found: re.Match[str]) -> str:
-    return f"{found[found.lastindex or 0]}***"
 
 
 def hide_url_secrets(text: str) -> str:
@@ -318,26 +331,9 @@ def hide_url_secrets(text: str) -> str:
 
 def holds_secret(text: str) -> bool:
     """Tell whether a text, beside its URLs, has what ``hide_secrets`` would hide."""
-    return _may_hold_secret(text) and (
+    return _OF_SECRETS.search(text.lower()) is not None and (
         _secrets().search(text) is not None
         or _nameless_secrets().search(text) is not None
-    )
-
-
-def _may_hold_secret(text: str) -> bool:
-    """Tell quickly, of most texts, that they hold none."""
-    lower = text.lower()
-    return (
-        "pass" in lower
-        or "pwd" in lower
-        or "key" in lower
-        or "token" in lower
-        or "secret" in lower
-        or "credential" in lower
-        or "auth" in lower
-        or "cookie" in lower
-        or "-u" in lower
-        or "-p" in lower
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -115,6 +116,48 @@ def test_a_running_task_has_its_grace_when_executors_came_later(tmp_path: Path) 
 
     assert ended.returncode == 0, ended.stderr
     assert (tmp_path / "ended").exists()
+
+
+INTERRUPTED = """
+import os, signal, sys, threading, time
+from pathlib import Path
+import jackfield as jf
+
+@jf.python_app
+def work():
+    Path("begun").touch()
+    time.sleep(600)
+
+jf.load({"exit_grace": 60, "executors": {"x": {"plugin": sys.argv[1], "workers": 1}}})
+work()
+while not Path("begun").exists():
+    time.sleep(0.01)
+"""
+
+
+@pytest.mark.parametrize("plugin", ["threads", "processes"])
+def test_a_ctrl_c_at_the_programs_end_ends_it_as_a_shell_expects(
+    tmp_path: Path, plugin: str
+) -> None:
+    (tmp_path / "program.py").write_text(INTERRUPTED)
+    program = subprocess.Popen(
+        [sys.executable, "program.py", plugin],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # so that pytest may be started with SIGINT ignored
+    )
+    try:
+        assert program.stderr is not None
+        told = program.stderr.readline()  # from then on it waits for the task
+        program.send_signal(signal.SIGINT)
+        _, rest = program.communicate(timeout=LIMIT_S)
+    finally:
+        program.kill()
+
+    assert "the program ends with 1 unfinished tasks" in told
+    assert program.returncode == -signal.SIGINT, rest  # which a shell calls 130
+    assert "Traceback" not in rest
 
 
 def test_a_closed_standard_error_is_no_traceback(tmp_path: Path) -> None:

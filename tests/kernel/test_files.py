@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -201,6 +202,42 @@ def test_a_directory_or_pattern_is_a_tree(url: str, tree: bool) -> None:
 def test_many_files_have_no_digest_or_size(url: str, declared: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="stands for many files"):
         File(url, **declared)  # type: ignore[arg-type]  # either of both
+
+
+@pytest.mark.parametrize(
+    ("declared", "word"),
+    [
+        ({"sha256": ""}, "64 hexadecimal digits"),
+        ({"sha256": "sha256:" + "0" * 64}, "64 hexadecimal digits"),
+        ({"sha256": "0" * 63}, "64 hexadecimal digits"),
+        ({"sha256": b"0" * 64}, "64 hexadecimal digits"),
+        ({"sha256": " " + "0" * 64}, "64 hexadecimal digits"),
+        ({"size": "1"}, "a number of bytes, not '1'"),
+        ({"size": -1}, "a number of bytes, not -1"),
+        ({"size": 1.5}, "a number of bytes"),
+        ({"size": True}, "a number of bytes"),
+    ],
+)
+def test_a_digest_or_size_that_no_file_can_have_is_refused_at_once(
+    declared: dict[str, Any], word: str
+) -> None:
+    with pytest.raises(ValueError, match=word):
+        File("reads.fq", **declared)
+
+
+@pytest.mark.parametrize("url", ["http://h/a\tb", "s3://b/k\n", "file:///a\rb"])
+def test_a_url_with_a_control_character_is_refused_and_not_asked_without_it(
+    url: str,
+) -> None:
+    with pytest.raises(ValueError, match="holds a control character"):
+        File(url)
+
+
+@pytest.mark.parametrize("url", ["file://other/a", "file://a.txt", "FILE://h:1/a"])
+def test_a_file_url_of_another_machine_is_not_read_here(url: str) -> None:
+    with pytest.raises(ValueError, match="is on another machine"):
+        File(url)
+    assert File("file://LocalHost/a").filepath == "/a"
 
 
 def test_outputs_and_arguments_are_refused_where_the_app_is_called(

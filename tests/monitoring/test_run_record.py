@@ -318,6 +318,23 @@ def test_a_kernel_that_ends_before_its_start_is_told_leaves_no_thread(
     )
 
 
+def test_a_kernel_that_ends_before_its_start_is_told_has_a_record(
+    tmp_path: Path,
+) -> None:
+    class Ender:
+        @jf.hookimpl(tryfirst=True)
+        def jackfield_kernel_started(self, kernel: jf.DataFlowKernel) -> None:
+            kernel.cleanup()
+
+    with jf.load(jf.Config(run_dir=tmp_path, plugins=[Ender()])) as kernel:
+        pass
+
+    record = record_of(kernel.run_dir)
+    assert record["state"] == "done"
+    assert record["program"]["cwd"] == str(Path.cwd())
+    assert record["ended"] >= record["began"]
+
+
 def test_an_end_that_is_told_while_the_start_is_waits_for_the_thread(
     tmp_path: Path,
 ) -> None:

@@ -23,9 +23,8 @@ from jackfield.errors import (
     suggest,
 )
 from jackfield.executors.selection import unfit
-from jackfield.futures.locks import join
+from jackfield.futures.locks import is_interrupt, join
 from jackfield.graph.route import ExecutorEntry, Route
-from jackfield.graph.scheduler import is_interrupt
 
 if TYPE_CHECKING:
     from logging import Logger

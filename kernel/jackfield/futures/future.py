@@ -49,7 +49,7 @@ from typing import (
 )
 
 from jackfield.errors import FutureInTextWarning
-from jackfield.futures.locks import Condition, Latch
+from jackfield.futures.locks import Condition, Latch, is_interrupt
 from jackfield.futures.misuse import REFUSED
 from jackfield.kept import Kept
 
@@ -712,8 +712,7 @@ def run_callback(
     try:
         callback(future)
     except BaseException as error:
-        on_main = threading.current_thread() is threading.main_thread()
-        if at_once and on_main and isinstance(error, KeyboardInterrupt):
+        if at_once and is_interrupt(error):
             raise
         logging.getLogger("jackfield").exception(
             "A done-callback of %r raised; the run goes on", future

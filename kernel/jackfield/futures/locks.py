@@ -17,7 +17,9 @@ Python handles a signal between two instructions of the main thread, and a Ctrl-
 
 from __future__ import annotations
 
+import signal
 import threading
+import traceback
 from collections.abc import Callable
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
@@ -91,3 +93,17 @@ def join(thread: threading.Thread, timeout: float | None) -> bool:
             return False
         thread.join(min(left, NAP_S))
     return True
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Tell whether an exception is the user's: a Ctrl-C, or of a signal's handler.
+
+    Python calls handlers on the main thread, whatever runs there, so in the code of
+    plugins too. On another thread it was raised by the code of a task or a plugin.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return False
+    handlers = map(signal.getsignal, signal.valid_signals())
+    codes = {getattr(handler, "__code__", None) for handler in handlers}
+    called = {frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)}
+    return isinstance(error, KeyboardInterrupt) or not codes.isdisjoint(called)

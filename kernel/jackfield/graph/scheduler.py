@@ -61,16 +61,6 @@ Step = Callable[["deque[Any]", int], Any]
 """Works off up to n items of the inbox; returns what ``perform`` gets."""
 
 
-def is_interrupt(error: BaseException) -> bool:
-    """Tell whether an exception is the user's Ctrl-C.
-
-    A ``KeyboardInterrupt`` on another thread than the main one was raised by the code
-    of a task or a plugin.
-    """
-    on_main = threading.current_thread() is threading.main_thread()
-    return on_main and isinstance(error, KeyboardInterrupt)
-
-
 def _rouse(sleeper: list[Wake] | None) -> bool:
     """Wake the thread of a full list, and clear it; tell whether it was full."""
     if not sleeper:

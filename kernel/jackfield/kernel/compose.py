@@ -27,11 +27,11 @@ from jackfield.errors import CheckpointWarning
 from jackfield.events import Load
 from jackfield.executors.pool import ExecutorPool
 from jackfield.futures.callbacks import CallbackRunner
-from jackfield.futures.locks import Latch
+from jackfield.futures.locks import Latch, is_interrupt
 from jackfield.graph.arguments import checked_parts
 from jackfield.graph.observation import Observation
 from jackfield.graph.route import INTERNAL, TRANSFERS
-from jackfield.graph.scheduler import Scheduler, is_interrupt
+from jackfield.graph.scheduler import Scheduler
 from jackfield.graph.state import Barrier, Barriers, Closing, Tally
 from jackfield.graph.task import AppSpec, Home
 from jackfield.graph.transitions import Effects, Ended

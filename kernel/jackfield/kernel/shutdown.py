@@ -18,6 +18,7 @@ import atexit
 import contextlib
 import inspect
 import os
+import signal
 import sys
 import threading
 from collections import deque
@@ -28,8 +29,7 @@ from typing import TYPE_CHECKING, Any, Final
 from jackfield import clock
 from jackfield.errors import KernelClosedError
 from jackfield.futures.future import reset_after_fork, strand
-from jackfield.futures.locks import NAP_S
-from jackfield.graph.scheduler import is_interrupt
+from jackfield.futures.locks import NAP_S, is_interrupt
 from jackfield.graph.task import Task
 from jackfield.kernel import current
 from jackfield.kernel.telling import INTERRUPTED, tell_cut, tell_failures
@@ -279,9 +279,14 @@ class Shutdown:
                 f"those that run get {grace:g} s. Use `with jackfield.load():`, or "
                 f"wait_for_current_tasks(), to wait for all."
             )
-        self.cleanup(wait=False)
-        if unfinished and self._lost() > before and not _has_exit_code():
-            sys.stderr = _Failing(sys.stderr)
+        interrupted = False
+        try:
+            self.cleanup(wait=False)
+        except KeyboardInterrupt:  # Python would show it, and end with 0
+            interrupted = True
+        lost = unfinished and self._lost() > before and not _has_exit_code()
+        if lost or interrupted:
+            sys.stderr = _Failing(sys.stderr, interrupted=interrupted)
 
     def _lost(self) -> int:
         """Return how many tasks were cancelled, or did not run for a cancelled one."""
@@ -361,8 +366,9 @@ class _Failing:
 
     closed = False
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: Any, *, interrupted: bool) -> None:
         self._stream = stream
+        self._interrupted = interrupted  # so that it ends by the signal, as Python does
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -372,6 +378,9 @@ class _Failing:
             self._stream.flush()
         here = inspect.currentframe()
         if here is not None and here.f_back is None:
+            if self._interrupted:
+                signal.signal(signal.SIGINT, signal.SIG_DFL)
+                signal.raise_signal(signal.SIGINT)
             raise OSError("tasks were cut short")
 
 

@@ -25,6 +25,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 from jackfield.errors import JackfieldError, PluginLoadError, one_line
+from jackfield.futures.locks import is_interrupt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -155,11 +156,11 @@ def first_answer(
 def _ask(compiled: Compiled, arguments: Sequence[Any]) -> Any:
     try:
         return compiled.function(*arguments)
-    except KeyboardInterrupt:
-        raise
     except JackfieldError as error:
         error.add_note(f"Raised by {compiled}.")
         raise
     except BaseException as error:
+        if is_interrupt(error):
+            raise
         reason = f"its {compiled.hook} raised {one_line(error)}"
         raise compiled.failure(reason) from error

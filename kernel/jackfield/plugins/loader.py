@@ -13,6 +13,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.errors import ConfigurationError, PluginLoadError, one_line, suggest
+from jackfield.futures.locks import is_interrupt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -43,11 +44,11 @@ def load_object(entry: EntryPoint) -> object:
         found = entry.resolve()
         of_module = getattr(sys.modules.get(entry.module), "JACKFIELD_API", None)
         required = getattr(found, "JACKFIELD_API", of_module)
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:
-        # Python 3.11 wraps a Ctrl-C that comes while a class is being made.
-        if isinstance(error.__cause__, KeyboardInterrupt):
+        if is_interrupt(error):
+            raise
+        # Python 3.11 wraps one that comes while a class is being made.
+        if error.__cause__ is not None and is_interrupt(error.__cause__):
             raise error.__cause__ from None
         raise _not_imported(entry, error) from error
     check_api(entry.name, entry.origin, required)
@@ -71,9 +72,9 @@ def load_plugin(entry: EntryPoint, options: Mapping[str, Any] | None = None) -> 
         return found
     try:
         return found(**(options or {}))
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:
+        if is_interrupt(error):
+            raise
         if options and isinstance(error, ConfigurationError):
             error.add_note(f"Raised by plugin {entry.name!r} ({entry.origin}).")
             raise

@@ -8,11 +8,11 @@ each failure costs time and a line in the log.
 
 from __future__ import annotations
 
-from threading import current_thread, main_thread
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.clock import monotonic
 from jackfield.errors import one_line
+from jackfield.futures.locks import is_interrupt
 
 if TYPE_CHECKING:
     import logging
@@ -48,16 +48,13 @@ class Observer:
         """Call the implementation; its exceptions end here, in the log.
 
         Raises:
-            KeyboardInterrupt: On the main thread, where it is the user's.
+            BaseException: The user's, by Ctrl-C or a signal's handler.
         """
         began = monotonic()
         try:
             self._function(*arguments)
         except BaseException as error:
-            if (
-                isinstance(error, KeyboardInterrupt)
-                and current_thread() is main_thread()
-            ):
+            if is_interrupt(error):
                 raise
             self._failed(error, log)
         else:
@@ -120,13 +117,13 @@ def tell_all(
     """Tell every observer, even if the user interrupts one of them with Ctrl-C.
 
     Raises:
-        KeyboardInterrupt: The user's, after all have been told; a second one at once.
+        BaseException: The user's, after all have been told; a second one at once.
     """
-    interrupt: KeyboardInterrupt | None = None
+    interrupt: BaseException | None = None
     for observer in observers:
         try:
             observer.tell(log, *arguments)
-        except KeyboardInterrupt as error:
+        except BaseException as error:
             if interrupt is not None:
                 raise
             interrupt = error

@@ -56,7 +56,9 @@ class CheckedCall:
         self._spec = spec
         self._code = code
         self._flights = memo
-        self._before: bool = spec.version is not None and _is_pinned(spec)
+        # A version stands neither for the code of a lambda nor for `depends_on`.
+        pinned = spec.version is not None and not spec.name.endswith("<lambda>")
+        self._before: bool = pinned and not spec.depends_on
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call the function."""
@@ -198,15 +200,6 @@ def innermost(function: Callable[..., Any]) -> Callable[..., Any]:
     ):
         function = function.function  # type: ignore[attr-defined]  # as they all have
     return function
-
-
-def _is_pinned(spec: AppSpec) -> bool:
-    """Tell whether a version stands for all the code that counts.
-
-    It stands neither for the code of a lambda nor for that of ``depends_on``.
-    """
-    pinned = spec.version is not None and not spec.depends_on
-    return pinned and not spec.name.endswith("<lambda>")
 
 
 def _is_still(

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from jackfield.steps.join import Joins
 
 
-MAY_HOLD: Final = frozenset({AppFuture, DataFuture, list, tuple})
+MAY_HOLD: Final = frozenset({AppFuture, DataFuture, list, tuple, dict})
 """Types of results in which futures are looked for."""
 
 _LOOKED_AT: Final = 16
@@ -44,7 +44,8 @@ def has_left_futures(task: Task, value: Any) -> bool:
     """
     if task.spec.kind != "python":
         return False
-    values = islice(value, _LOOKED_AT) if isinstance(value, list | tuple) else (value,)
+    some = value.values() if isinstance(value, dict) else value
+    values = (value,) if isinstance(value, Future) else islice(some, _LOOKED_AT)
     return any(one.id > task.id for one in own_tasks(values, task.home))
 
 

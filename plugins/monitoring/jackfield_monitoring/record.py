@@ -43,9 +43,9 @@ class RunRecord:
     end waits for the thread before it writes the last text.
 
     Another plugin that is told of the start may end the kernel, so the end may be told
-    before the start or during it. One of the two takes ``_beginning`` first. If it is
-    the end, the start makes no thread; if it is the start, the end finds a thread that
-    has been started, and waits for it.
+    before the start or during it. One of the two takes ``_beginning`` first, and begins
+    the record. If it is the end, the start makes no thread; if it is the start, the end
+    finds a thread that has been started, and waits for it.
     """
 
     def __init__(self) -> None:
@@ -59,23 +59,15 @@ class RunRecord:
     @hookimpl
     def jackfield_kernel_started(self, kernel: DataFlowKernel) -> None:
         """Begin the file, on a thread of its own: ``load`` does not wait for it."""
-        self._monotonic = time.monotonic()
-        self._record = Record(
-            format=FORMAT,
-            id=facts.id_of(kernel.run_dir),
-            state="running",
-            began=time.time(),
-        )
         # Found out here and not on the thread, because the script may change its
         # directory before the thread looks.
         place = facts.script_dir()
-        with suppress(OSError):  # the directory may have been removed
-            self._record["program"] = {"cwd": os.getcwd()}  # noqa: PTH109  (0.01 ms)
         thread = threading.Thread(
             target=self._run, args=(kernel, place), name="jackfield-record", daemon=True
         )
         with self._beginning:
             if not self._stop.is_set():
+                self._begin(kernel)
                 thread.start()
                 self._thread = thread
 
@@ -88,17 +80,31 @@ class RunRecord:
         """
         with self._beginning:
             self._stop.set()
-            thread, record = self._thread, self._record
-        if thread is None:  # it was not told of the start before
-            return
-        self._git.stop()
-        thread.join()
+            thread = self._thread
+            if thread is None:  # it was not told of the start before
+                self._begin(kernel)
+        if thread is not None:
+            self._git.stop()
+            thread.join()
+        record = self._record
         self._fill(kernel)
         summary = kernel.summary()
         record["state"] = "failed" if summary.failed else "done"
         record["ended"] = time.time()
         record["versions"] = record.get("versions", {}) | facts.imported_versions()
         self._write(kernel, summary)
+
+    def _begin(self, kernel: DataFlowKernel) -> None:
+        """Begin the record, with what may be another thing later."""
+        self._monotonic = time.monotonic()
+        self._record = Record(
+            format=FORMAT,
+            id=facts.id_of(kernel.run_dir),
+            state="running",
+            began=time.time(),
+        )
+        with suppress(OSError):  # the directory may have been removed
+            self._record["program"] = {"cwd": os.getcwd()}  # noqa: PTH109  (0.01 ms)
 
     def _run(self, kernel: DataFlowKernel, place: Path | None) -> None:
         """Write the file soon, again when all facts are known, and at each beat."""

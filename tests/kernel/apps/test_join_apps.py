@@ -107,8 +107,13 @@ def test_a_body_is_retried(kernel: jf.DataFlowKernel) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [lambda: double(1), lambda: [double(1), double(2)], lambda: (0, double(1))],
-    ids=["one", "a list", "a tuple"],
+    [
+        lambda: double(1),
+        lambda: [double(1), double(2)],
+        lambda: (0, double(1)),
+        lambda: {"n": 0, "one": double(1)},
+    ],
+    ids=["one", "a list", "a tuple", "a dict"],
 )
 def test_a_python_app_that_returns_futures_is_told_of_join_app(
     kernel: jf.DataFlowKernel, value: Any

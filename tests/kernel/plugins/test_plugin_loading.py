@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -490,6 +491,40 @@ def test_an_interrupt_while_a_class_is_made_is_one_too(install: Install) -> None
         manager.load("executor", "lab")
 
     assert info(manager).problem is None
+
+
+BY_A_SIGNAL = """
+import signal
+signal.raise_signal(signal.SIGUSR1)
+"""
+
+
+@pytest.mark.parametrize("error", [SystemExit(42), TimeoutError("enough")])
+def test_what_a_handler_of_signals_raises_during_an_import_is_the_users(
+    install: Install, error: BaseException
+) -> None:
+    install("lab-tools", ONE, lab=BY_A_SIGNAL)
+    manager = PluginManager()
+
+    def handle(*_: object) -> None:
+        raise error
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        with pytest.raises(type(error)) as raised:
+            manager.load("executor", "lab")
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+    assert raised.value is error
+    assert info(manager).problem is None
+
+
+def test_a_module_that_exits_is_a_broken_plugin(install: Install) -> None:
+    install("lab-tools", ONE, lab="import sys; sys.exit(3)")
+
+    with pytest.raises(PluginLoadError, match="SystemExit"):
+        PluginManager().load("executor", "lab")
 
 
 def test_general_plugins_load_once(install: Install) -> None:
