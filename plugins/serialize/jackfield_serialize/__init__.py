@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from jackfield.errors import RemoteError, SerializationError, TaskExitError
 from jackfield_serialize._by_value import remade
 from jackfield_serialize._errors import set_cause
+from jackfield_serialize._missing import note_missing_name, why_unloadable
 from jackfield_serialize._pickling import (
     PROTOCOL,
     Buffers,
@@ -301,7 +302,8 @@ def pack_value(value: object) -> Packed:
 
 def pack_unloadable(what: str, error: BaseException) -> Packed:
     """Return the outcome that the worker cannot unpickle ``what``."""
-    return "unpicklable", what, f"unpickling failed: {one_line(error)}"
+    reason = f"unpickling failed: {one_line(error)}{why_unloadable(error)}"
+    return "unpicklable", what, reason
 
 
 def pack_unpicklable(value: object, error: BaseException) -> Packed:
@@ -322,6 +324,8 @@ def pack_error(error: BaseException, *, skip_frames: int = 1) -> Packed:
     text = _format(error, skip_frames)
     if not isinstance(error, Exception):
         return "exit", safe_repr(error), text
+    if isinstance(error, LookupError | NameError | AttributeError):
+        note_missing_name(error)
     data = _dump_error(error)
     if data is None and error.__cause__ is not None:
         cause = RemoteError(_class_name(error.__cause__), safe_str(error.__cause__), "")
@@ -380,7 +384,7 @@ def load_outcome(name: str, packed: Packed) -> tuple[BaseException | None, Any]:
 
 def broken_result(name: str, error: BaseException) -> SerializationError:
     """Return the error of a result that cannot be unpickled; ``name`` is the app's."""
-    reason = f"unpickling it failed: {one_line(error)}"
+    reason = f"unpickling it failed: {one_line(error)}{why_unloadable(error)}"
     broken = SerializationError(name, "its result", reason)
     broken.__cause__ = error
     return broken
