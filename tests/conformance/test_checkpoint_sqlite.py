@@ -88,6 +88,13 @@ def test_other_urls_are_refused(url: str) -> None:
         jackfield_open_checkpoint(url, {})
 
 
+def test_an_error_shows_no_query_of_a_url() -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        jackfield_open_checkpoint("sqlite:///x.db?key=hunter2", {})
+
+    assert "hunter2" not in str(raised.value)
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [

@@ -137,6 +137,20 @@ def test_a_link_to_a_file_of_another_user_is_refused(
         resolve(project)
 
 
+@pytest.mark.parametrize("what", ["a link to nothing", "a pipe", "a directory"])
+def test_what_is_no_file_is_told_and_not_passed_over(project: Path, what: str) -> None:
+    path = project / "jackfield.toml"
+    if what == "a link to nothing":
+        path.symlink_to("moved.toml")
+    elif what == "a pipe":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+
+    with pytest.raises(jf.ConfigurationError, match="no file, so it sets nothing"):
+        resolve(project)
+
+
 @only_root
 def test_the_search_ends_below_the_first_directory_of_somebody_else(
     project: Path,

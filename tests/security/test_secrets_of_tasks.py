@@ -23,6 +23,7 @@ NAME = "JACKFIELD_CREDENTIALS_LAB_PASSWORD"
 def variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(NAME, "hunter2")
     monkeypatch.setenv("JACKFIELD_CREDENTIALS_LAB_USER", "me")
+    monkeypatch.setenv("JACKFIELD_STAGING__HTTPS__HEADERS__X_Api", "hunter2")
 
 
 @pytest.mark.parametrize("plugin", ["threads", "processes"])

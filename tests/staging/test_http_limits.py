@@ -281,6 +281,27 @@ def test_no_proxy_may_name_a_port(
     assert proxy_for("h", 80, "http") == ("http://p:3128" if used else None)
 
 
+@pytest.mark.parametrize(
+    ("host", "no_proxy", "used"),
+    [
+        ("10.1.2.3", "lab.example, 10.0.0.0/8", False),
+        ("10.1.2.3", "10.0.0.1/8", False),
+        ("11.1.2.3", "10.0.0.0/8", True),
+        ("fd00::7", "fd00::/8", False),
+        ("fd00::7", "10.0.0.0/8", True),
+        ("lab.example", "10.0.0.0/8", True),
+        ("10.1.2.3", "10.0.0.0/99, nonsense/8", True),
+    ],
+)
+def test_no_proxy_may_name_a_network(
+    environment: pytest.MonkeyPatch, host: str, no_proxy: str, used: bool
+) -> None:
+    environment.setenv("http_proxy", "http://p:3128")
+    environment.setenv("no_proxy", no_proxy)
+
+    assert proxy_for(host, 80, "http") == ("http://p:3128" if used else None)
+
+
 @pytest.mark.parametrize("form", ["{}", "//{}", "http://{}"])
 def test_a_proxy_needs_no_scheme(
     server: HostileHTTPServer,

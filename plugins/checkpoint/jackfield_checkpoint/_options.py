@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, NoReturn, TypeAlias, get_args
 
 from jackfield.errors import ConfigurationError, suggest
+from jackfield.files import redact
 
 Sync: TypeAlias = Literal["process", "power"]
 Trust: TypeAlias = Literal["owner", "signed", "any"]
@@ -57,9 +58,10 @@ def parse(
     """
     for name, value in table.items():
         if name not in names:
-            raise ConfigurationError(
-                f"Checkpoint store {url!r} has no option {name!r}{suggest(name, names)}"
-                f" Its options: {', '.join(names)}."
+            meant = suggest(name, names)
+            _refuse(
+                url,
+                f"it has no option {name!r}{meant} Its options: {', '.join(names)}.",
             )
         if not _CHECKS[name][0](value):
             _refuse(url, f"option {name!r} must be {_CHECKS[name][1]}, not {value!r}.")
@@ -70,7 +72,7 @@ def parse(
 
 
 def _refuse(url: str, why: str) -> NoReturn:
-    raise ConfigurationError(f"Checkpoint store {url!r}: {why}")
+    raise ConfigurationError(f"Checkpoint store {redact(url)!r}: {why}")
 
 
 def _path(url: str) -> Path:

@@ -116,9 +116,15 @@ def _add(found: Found, path: Path, home: Path, *, asks: bool) -> None:
 
     ``asks`` is whether it may do so only if it is harmless or has the user's word.
     """
-    if not os.path.isfile(path):  # noqa: PTH113  (False where forbidden)
-        return
     foreign = path.name == "pyproject.toml"  # most of them have nothing for us
+    if not os.path.isfile(path):  # noqa: PTH113  (False where forbidden)
+        if not foreign and os.path.lexists(path) and not _is_forbidden(path):
+            what = "leads to no file" if path.is_symlink() else "is no file"
+            raise ConfigurationError(
+                f"{path} {what}, so it sets nothing: put it right or take it away; "
+                f"{VARIABLE}={OFF} switches the search off."
+            )
+        return
     if foreign and not os.access(path, os.R_OK):
         return
     text, status = read(path)
@@ -139,6 +145,17 @@ def _add(found: Found, path: Path, home: Path, *, asks: bool) -> None:
                 _refuse(path, f"its {spelled(key)} needs your word.")
     found.layers.append(layer)
     found.files.append(str(path))
+
+
+def _is_forbidden(path: Path) -> bool:
+    """Tell whether it cannot even be seen what a path leads to."""
+    try:
+        path.stat()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _has_word(path: Path, home: Path) -> bool:

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Final
 
 CREDENTIALS_PREFIX: Final = "JACKFIELD_CREDENTIALS_"
 """As in ``JACKFIELD_CREDENTIALS_LAB_PASSWORD``: the password of credentials ``lab``."""
+
+_SECRET: Final = re.compile(
+    f"{CREDENTIALS_PREFIX}|JACKFIELD_.*__(HEADERS|COOKIES)__"
+    "|JACKFIELD_.*(PASSW|SECRET|TOKEN|AUTHORIZATION)",
+    re.IGNORECASE,
+)
+"""Of configuration, too: ``JACKFIELD_STAGING__HTTPS__HEADERS__AUTHORIZATION``."""
 
 _taken: Final[dict[str, str]] = {}
 """The variables that ``take_credential_variables`` has taken out of the environment."""
@@ -15,8 +23,8 @@ _taken: Final[dict[str, str]] = {}
 
 def credential_variables() -> dict[str, str]:
     """Return the variables that hold credentials, those that were taken out as well."""
-    here = os.environ.items()
-    return _taken | {k: v for k, v in here if k.startswith(CREDENTIALS_PREFIX)}
+    known = _taken | dict(os.environ)
+    return {k: v for k, v in known.items() if k.startswith(CREDENTIALS_PREFIX)}
 
 
 def take_credential_variables() -> None:
@@ -24,11 +32,10 @@ def take_credential_variables() -> None:
 
     For workers: programs that tasks start there inherit their environment.
     """
-    for name in [one for one in os.environ if one.startswith(CREDENTIALS_PREFIX)]:
+    for name in list(filter(_SECRET.match, os.environ)):
         _taken[name] = os.environ.pop(name)
 
 
 def without_credentials(environment: Mapping[str, str]) -> dict[str, str]:
     """Return an environment as the programs of tasks get it."""
-    here = environment.items()
-    return {k: v for k, v in here if not k.startswith(CREDENTIALS_PREFIX)}
+    return {k: v for k, v in environment.items() if not _SECRET.match(k)}
