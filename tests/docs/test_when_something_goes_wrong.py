@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import jackfield as jf
+from jackfield_testing.footprint import settled
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs/when-something-goes-wrong.md").read_text("utf-8")
@@ -25,6 +27,63 @@ SHOWN = dict(
     )
 )
 LIMIT_S = 100.0
+
+
+HANGING = """
+import os, signal, sys, threading
+from pathlib import Path
+import jackfield as jf
+
+@jf.python_app
+def handled():
+    signal.signal(signal.SIGABRT, signal.SIG_IGN)
+
+@jf.python_app
+def align():
+    Path("pid").write_text(str(os.getpid()))
+    Path("pid").rename("begun")
+    threading.Event().wait()
+
+if __name__ == "__main__":
+    executors = {"cpu": {"plugin": "processes", "workers": 1}}
+    with jf.load({"executors": executors}):
+        handled().result()
+        print(type(align().exception()).__name__)
+"""
+
+
+def test_an_aborted_worker_shows_in_which_line_its_task_was(tmp_path: Path) -> None:
+    (tmp_path / "hanging.py").write_text(HANGING)
+    script = subprocess.Popen(
+        [sys.executable, "hanging.py"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert settled((tmp_path / "begun").exists, LIMIT_S)
+        shown = run_command(tmp_path, "runs", "show", "last")
+        os.kill(int((tmp_path / "begun").read_text()), signal.SIGABRT)
+        out, told = script.communicate(timeout=LIMIT_S)
+    finally:
+        script.kill()
+
+    assert "running" in shown
+    assert "WorkerDiedError" in out
+    assert re.search(r'hanging.py", line 14 in align', told), told
+
+
+def run_command(place: Path, *arguments: str) -> str:
+    """Run ``jackfield`` in a directory, and return what it prints."""
+    return subprocess.run(
+        [sys.executable, "-m", "jackfield", *arguments],
+        cwd=place,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=True,
+    ).stdout
 
 
 def run(place: Path, name: str, *arguments: str) -> tuple[int, str]:

@@ -319,6 +319,9 @@ def _set_handlers(wanted: list[Any]) -> None:
     for number, handler in zip(_SIGNALS, wanted, strict=True):
         if handler is not None and _signal.getsignal(number) is not handler:
             signal.signal(number, handler)
+    if faulthandler.is_enabled():  # its own handlers may have been among them
+        faulthandler.disable()
+        faulthandler.enable(2)
 
 
 def _collects() -> tuple[bool, tuple[int, int, int]]:
