@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from jackfield.errors import ConfigurationError
@@ -34,16 +35,23 @@ def doubt(path: Path, status: os.stat_result | None = None) -> str | None:
     if status.st_uid not in (os.geteuid(), 0):
         return f"{path} belongs to user {status.st_uid}"
     mode = stat.S_IMODE(status.st_mode)
-    if mode & stat.S_IWOTH or (mode & stat.S_IWGRP and not _is_own(status.st_gid)):
+    own = _is_own(status.st_gid, path)
+    if mode & stat.S_IWOTH or (mode & stat.S_IWGRP and not own):
         return f"others may write {path} (mode {mode:04o})"
     return None
 
 
-def _is_own(gid: int) -> bool:
-    """Tell whether a group is the user's alone; root has none, and needs none."""
+def _is_own(gid: int, path: Path) -> bool:
+    """Tell whether a group is the user's alone; root has none, and needs none.
+
+    Where a list lets others in, the group's bits stand for these too.
+    """
     import grp
     import pwd
 
+    with suppress(OSError, AttributeError):  # a system without such lists
+        if "system.posix_acl_access" in os.listxattr(path):
+            return False
     try:
         user, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(gid)
     except KeyError:

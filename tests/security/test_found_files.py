@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import struct
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -149,6 +150,55 @@ def test_what_is_no_file_is_told_and_not_passed_over(project: Path, what: str) -
 
     with pytest.raises(jf.ConfigurationError, match="no file, so it sets nothing"):
         resolve(project)
+
+
+@only_root
+def test_a_list_that_lets_others_write_counts_as_the_groups_bits(
+    tmp_path: Path,
+) -> None:
+    alone = [
+        user
+        for user in pwd.getpwall()
+        if user.pw_uid
+        and user.pw_gid in {one.gr_gid for one in grp.getgrall()}
+        and grp.getgrgid(user.pw_gid).gr_name == user.pw_name
+        and not grp.getgrgid(user.pw_gid).gr_mem
+    ]
+    if not alone:
+        pytest.skip("no user of this machine has a group of their own")
+    path = tmp_path / "settings"
+    path.touch()
+    os.chown(path, alone[0].pw_uid, alone[0].pw_gid)
+    path.chmod(0o660)
+    look = (
+        "import grp, os, pwd; from pathlib import Path;"
+        "from jackfield.places import doubt;"
+        f"os.setegid({alone[0].pw_gid}); os.seteuid({alone[0].pw_uid});"
+        "print(doubt(Path('settings')))"
+    )
+
+    def doubted() -> str:
+        command = [sys.executable, "-c", look]
+        return subprocess.run(
+            command,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        ).stdout
+
+    tmp_path.chmod(0o755)  # which is all that a look from within it needs
+    before = doubted()
+    entries = [(1, 6, -1), (2, 6, NOBODY), (4, 0, -1), (16, 6, -1), (32, 0, -1)]
+    packed = b"".join(struct.pack("<HHi", *entry) for entry in entries)
+    try:
+        os.setxattr(path, "system.posix_acl_access", struct.pack("<I", 2) + packed)
+    except OSError:
+        pytest.skip("the file system has no such lists")
+
+    assert before == "None\n"
+    assert "others may write" in doubted()
 
 
 @only_root

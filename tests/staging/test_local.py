@@ -306,6 +306,30 @@ def test_row_73_nothing_outside_of_the_roots_is_touched(
     assert not (tmp_path / "new").exists()
 
 
+def test_a_link_that_is_put_there_after_the_look_is_not_followed(
+    there: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "secret").write_bytes(b"secret")
+    inside = there / "inside"
+    inside.write_bytes(b"harmless")
+    find_out = os.path.realpath
+
+    def swapped_after(path: Any, **options: Any) -> Any:
+        real = find_out(path, **options)
+        if real == str(inside):
+            inside.unlink()
+            inside.symlink_to(tmp_path / "secret")
+        return real
+
+    monkeypatch.setattr(os.path, "realpath", swapped_after)
+    with pytest.raises((TransferError, OSError)):
+        fetch(f"file://{inside}", tmp_path / "part", options={"roots": [str(there)]})
+
+    part = tmp_path / "part"
+    assert not part.exists() or part.read_bytes() != b"secret"
+    assert inside.is_symlink()
+
+
 def test_what_is_inside_of_the_roots_is_moved_and_listed(
     there: Path, tmp_path: Path
 ) -> None:

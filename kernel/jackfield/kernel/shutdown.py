@@ -230,7 +230,7 @@ class Shutdown:
         self, grace: float | None, interrupts: list[BaseException]
     ) -> list[Callable[[], Any]]:
         """Return the steps of the end; after an interrupt they do not wait any more."""
-        parts = self._parts
+        parts, stream = self._parts, self._parts.observation.stream
         limit = _THREADS_S if grace is None else min(_THREADS_S, max(1.0, grace))
         began: list[float] = []
 
@@ -245,7 +245,7 @@ class Shutdown:
             lambda: parts.pool.shutdown(0.0 if interrupts else grace),
             lambda: parts.scheduler.post(parts.ends.end_all_unreported),
             lambda: parts.scheduler.stop(left()),
-            lambda: _stop_stream(parts, left()),
+            *([lambda: stream.stop(left())] if stream is not None else ()),
             self._tell_plugins,
             _call_if_last,
             lambda: _close_keeper(parts),
@@ -328,11 +328,6 @@ def _call_if_last() -> None:
     """Let plugins end what they have for the process, unless a kernel is left."""
     if not _open:
         call_all()
-
-
-def _stop_stream(parts: Parts, timeout: float) -> None:
-    if parts.observation.stream is not None:
-        parts.observation.stream.stop(timeout)
 
 
 def _close_keeper(parts: Parts) -> None:
