@@ -247,7 +247,7 @@ class Shutdown:
             lambda: parts.scheduler.stop(left()),
             *([lambda: stream.stop(left())] if stream is not None else ()),
             self._tell_plugins,
-            _call_if_last,
+            lambda: None if _open else call_all(),  # by the process's last kernel
             lambda: _close_keeper(parts),
             lambda: _stop_callbacks(parts, left()),
             lambda: _log_summary(parts),
@@ -322,12 +322,6 @@ class Shutdown:
         # in the moment of the fork.
         self.ended = threading.Event()
         self.ended.set()
-
-
-def _call_if_last() -> None:
-    """Let plugins end what they have for the process, unless a kernel is left."""
-    if not _open:
-        call_all()
 
 
 def _close_keeper(parts: Parts) -> None:
