@@ -6,6 +6,7 @@ import contextvars
 import decimal
 import faulthandler
 import gc
+import importlib
 import locale
 import logging
 import os
@@ -286,9 +287,10 @@ def test_a_timer_that_a_task_has_left_ends_no_worker(
         return "done"
 
     pid = kernel.submit(os.getpid).result(LIMIT_S)
-    futures = [kernel.submit(leave_a_timer), kernel.submit(work_longer)]
+    kernel.submit(leave_a_timer)
+    longer = kernel.submit(work_longer)
 
-    assert futures[1].result(LIMIT_S) == "done"
+    assert longer.result(LIMIT_S) == "done"
     assert kernel.submit(os.getpid).result(LIMIT_S) == pid
 
 
@@ -395,19 +397,16 @@ def test_what_modules_set_at_their_import_stays(
     monkeypatch.syspath_prepend(tmp_path)
 
     def within() -> Any:
-        import sets_at_import  # type: ignore[import-not-found]
-
+        module = importlib.import_module("sets_at_import")
         warnings.simplefilter("error")
-        return sets_at_import.look()
+        return module.look()
 
     executors = {"one": {"plugin": "processes", "workers": 1}}
     config = {"executors": executors, "run_dir": tmp_path / "runs"}
     with jf.load(config) as kernel:
         function: Any = within
         if when == "with the function":
-            import sets_at_import
-
-            function = sets_at_import.look
+            function = importlib.import_module("sets_at_import").look
         for _ in range(3):
             assert kernel.submit(function).result(LIMIT_S) == (True, True)
         assert kernel.submit(warned).result(LIMIT_S) == "showwarning"
