@@ -4,10 +4,10 @@ A worker runs many tasks in one process, and much of a process is everybody's: t
 handlers of signals, standard streams, limits, hooks. ``Leftovers`` knows how they were
 before the tasks, compares, and puts back what is other. A comparison takes as long as
 three short tasks do. The worker compares after the first call of each function, after
-each call of a function that has left something behind before, a millisecond after the
-last comparison, and when it has nothing to do. So only what a function leaves behind
+each call of a function that has left something behind before, 5 ms after the last
+comparison, and when it has nothing to do. So only what a function leaves behind
 that has left nothing before, in a task shorter than that, may hit the tasks of the same
-millisecond. Directory, umask and environment are ``surroundings``, which see
+5 ms. Directory, umask and environment are ``surroundings``, which see
 each change.
 
 What modules set at their import has to stay, since they are not imported again. What a

@@ -100,7 +100,7 @@ OVERDUE_NS: Final = 10_000_000
 _RESOURCES: Final = 2
 """The number of ``Kind.MEASURE`` that asks for processor time and memory too."""
 
-LOOK_MS: Final = 1
+LOOK_MS: Final = 5
 """After this time, one looks after the next task what tasks have left behind."""
 
 _SENT: Final = object()
