@@ -19,7 +19,6 @@ ROOT = Path(__file__).parents[1]
 KERNEL = ROOT / "kernel" / "jackfield"
 PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/jackfield_*/__init__.py"))
 FLOORS = [  # from the ground up; the rooms of one floor do not know each other
-    {"hints"},
     {"clock", "errors", "files", "last_end", "version"},
     {"states"},
     {"events", "kept"},

@@ -93,6 +93,8 @@ class Work:
         kept: The ``Kept`` results among the arguments: as arguments, or as items of
             lists, tuples and dicts that are. An executor only gets those that it has
             reported itself; of all others it gets the values.
+        once: Whether it is never to run again when it has ended well, as an app with
+            ``retries=0`` says: then its result is not to be ``Kept``.
     """
 
     id: int
@@ -107,6 +109,7 @@ class Work:
     ran: Ran | None = None
     begun: Begin | None = None
     kept: tuple[Kept, ...] = ()
+    once: bool = False
 
     def __repr__(self) -> str:
         """Name task, app and attempt; never the arguments."""

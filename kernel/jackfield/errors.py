@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, ClassVar, Final, dataclass_transform
 
 # -- Bases, and two helpers for messages
@@ -98,14 +99,15 @@ def suggest(name: str, valid: Iterable[str]) -> str:
     """Return the end of a sentence about a name that is wrong.
 
     It is ``"; did you mean 'nearest'?"`` if a valid name is similar, else ``"."``. Of a
-    name that means something in Parsl, Dask or Prefect it says what does here.
+    name that means something elsewhere, as in Parsl, it says what does here: that is in
+    the mappings to which entry points of the group ``jackfield.hints`` lead.
     """
     from difflib import get_close_matches
+    from importlib.metadata import entry_points
 
-    from jackfield.hints import HINTS
-
-    if name in HINTS:
-        return f"; {HINTS[name]}."
+    for point in entry_points(group="jackfield.hints"):
+        with suppress(Exception):  # a broken one must not hide what is wrong
+            return f"; {point.load()[name]}."
     guess = get_close_matches(name, list(valid), n=1)
     return f"; did you mean {guess[0]!r}?" if guess else "."
 

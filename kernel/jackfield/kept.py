@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+SHALLOW: Final = frozenset({list, tuple, dict})
+"""Types of arguments whose items may be ``Kept``."""
 
 
 class Kept:
@@ -12,6 +16,11 @@ class Kept:
     as it is until somebody reads it: ``result()`` of the task's future, a task on
     another executor, the memo. A work that goes to the same executor gets the ``Kept``
     itself, in place of the value that its function is to be called with.
+
+    The task has ended well, and so it stays: if what kept its result is gone, the
+    executor makes the value again, by another run of the work. Whoever reads it, and
+    each work that gets it, waits for that. Only if that fails, too, there is an error.
+    A result of a work that is not to run ``once`` more is never kept.
 
     It is no abstract base class, because the kernel asks of many values whether they
     are one, and that question takes an abstract class several times as long.
@@ -27,6 +36,14 @@ class Kept:
         self.executor: str = executor
         self.size: int = size
 
+    @property
+    def at_hand(self) -> bool:
+        """Whether ``fetch`` waits for nobody; true for good once it has ended.
+
+        Where it is false, the kernel calls ``fetch`` on a thread that has the time.
+        """
+        return True
+
     def fetch(self) -> Any:
         """Return the value, the same object at each call.
 
@@ -41,3 +58,43 @@ class Kept:
     def __repr__(self) -> str:
         """Tell the size, and where it is."""
         return f"<{self.size:,} bytes kept by {self.executor!r}>"
+
+
+class NotAtHandError(Exception):
+    """Says which value somebody would have to wait for, who has no time."""
+
+    def __init__(self, kept: Kept) -> None:
+        super().__init__(kept)
+        self.kept: Kept = kept
+
+
+def read(kept: Kept) -> Any:
+    """Return a value that is at hand; raises what ``fetch`` does, too."""
+    if not kept.at_hand:
+        raise NotAtHandError(kept)
+    return kept.fetch()
+
+
+def with_each(
+    args: tuple[Any, ...], kwargs: Mapping[str, Any], put: Callable[[Kept], Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return arguments with ``put`` of it in the place of each ``Kept``."""
+    done: dict[int, Any] = {}  # a list that occurs twice stays one list
+
+    def changed(value: Any) -> Any:
+        kind = type(value)
+        if issubclass(kind, Kept):
+            return put(value)
+        if kind not in SHALLOW or id(value) in done:
+            return done.get(id(value), value)
+        items = value.values() if kind is dict else value
+        if not any(issubclass(one, Kept) for one in set(map(type, items))):
+            return value
+        new = [put(one) if issubclass(type(one), Kept) else one for one in items]
+        done[id(value)] = kind(zip(value, new, strict=True) if kind is dict else new)
+        return done[id(value)]
+
+    return (
+        tuple([changed(value) for value in args]),
+        {name: changed(value) for name, value in kwargs.items()},
+    )

@@ -46,7 +46,7 @@ def losses() -> Any:
 
 def executor_on(client: Any, patience: float = WAIT_S) -> Executor:
     address = client.cluster.scheduler_address
-    options = {"address": address, "patience": patience, "keep": True}
+    options = {"address": address, "patience": patience}
     executor = jackfield_create_executor("dask", "far", options)
     assert executor is not None
     return executor

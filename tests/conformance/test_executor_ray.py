@@ -59,7 +59,6 @@ def executor(workers: int, patience: float = WAIT_S, **needs: object) -> Executo
         "agents": 1,
         "agent_options": {"num_cpus": workers, **needs},
         "patience": patience,
-        "keep": True,
     }
     made = jackfield_create_executor("ray", "far", options)
     assert made is not None

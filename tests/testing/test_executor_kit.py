@@ -8,13 +8,14 @@ import sys
 import threading
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from functools import partial
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jackfield.abc import Capabilities, Executor, ExecutorContext, Work
+from jackfield.abc import Capabilities, Executor, ExecutorContext, Kept, Work
 from jackfield.errors import ExecutorError
 from jackfield.events import Place
 from jackfield_executors.shares import fits, take
@@ -264,6 +265,53 @@ class TellsDeaths(TellsDeathsRaw):
         self.context.report([(work, ExecutorError(self.context.label, "died"), None)])
 
 
+class Goner(Kept):
+    """A value that goes with the workers."""
+
+    def __init__(self, label: str, value: Any, gone: threading.Event) -> None:
+        super().__init__(label, 1)
+        self.value, self.gone = value, gone
+
+    def fetch(self) -> Any:
+        if self.gone.is_set():
+            raise ExecutorError(self.executor, "gone")
+        return self.value
+
+
+class LosesResults(ThreadsExecutor):
+    """Keeps results, and knows nothing of them when its workers are gone."""
+
+    keeps_all = False
+
+    def __init__(self, workers: int) -> None:
+        super().__init__(workers)
+        self.gone = threading.Event()
+
+    def start(self, context: ExecutorContext) -> None:
+        def report(outcomes: Sequence[Outcome]) -> None:
+            context.report([self.keep(context.label, *one) for one in outcomes])
+
+        super().start(ExecutorContext(context.label, context.run_dir, report))
+
+    def keep(self, label: str, work: Work, error: Any, value: Any) -> Outcome:
+        if error is None and (self.keeps_all or not work.once):
+            value = Goner(label, value, self.gone)
+        return work, error, value
+
+    def submit(self, batch: Sequence[Work]) -> None:
+        for work in batch:
+            with suppress(ExecutorError):
+                work.args = tuple([self.value_of(one) for one in work.args])
+        super().submit(batch)
+
+    def value_of(self, argument: Any) -> Any:
+        return argument.fetch() if isinstance(argument, Goner) else argument
+
+
+class KeepsWhatRunsOnce(LosesResults):
+    keeps_all = True
+
+
 def kit_of(executor: Callable[[int], Executor]) -> ExecutorConformance:
     class Kit(ExecutorConformance):
         def make_executor(self, workers: int) -> Executor:
@@ -337,6 +385,32 @@ def test_an_executor_that_is_useless_after_a_death_is_noticed(
 ) -> None:
     with pytest.raises(AssertionError):
         kit_of(broken).test_after_a_death_every_work_is_still_reported(tmp_path)
+
+
+@pytest.mark.parametrize("broken", [LosesResults, KeepsWhatRunsOnce])
+def test_an_executor_that_loses_what_it_keeps_is_noticed(
+    broken: type[LosesResults], tmp_path: Path
+) -> None:
+    executor = broken(1)
+
+    class Kit(ExecutorConformance):
+        def make_executor(self, workers: int) -> Executor:
+            return executor
+
+        def remove_workers(self) -> None:
+            executor.gone.set()
+
+    with pytest.raises((AssertionError, ExecutorError, TypeError)):
+        Kit().test_a_result_that_went_with_its_worker_is_made_again(tmp_path)
+
+
+def test_one_that_keeps_no_results_has_none_to_lose(tmp_path: Path) -> None:
+    class Kit(ExecutorConformance):
+        def make_executor(self, workers: int) -> Executor:
+            return ThreadsExecutor(workers)
+
+    with pytest.raises(pytest.skip.Exception, match="keeps no results"):
+        Kit().test_a_result_that_went_with_its_worker_is_made_again(tmp_path)
 
 
 def test_one_that_says_that_it_has_died_passes(tmp_path: Path) -> None:

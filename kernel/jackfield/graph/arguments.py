@@ -34,7 +34,7 @@ from typing import Any, Final, Generic, TypeAlias, TypeVar
 from jackfield.files import File
 from jackfield.futures import AppFuture
 from jackfield.futures.future import value_of
-from jackfield.kept import Kept
+from jackfield.kept import SHALLOW
 
 T = TypeVar("T")
 
@@ -54,7 +54,6 @@ Opener: TypeAlias = Callable[[Any], Opened | None]
 
 _LISTS: Final = (list, tuple, deque)
 _CONTAINERS: Final = (*_LISTS, set, frozenset)
-_SHALLOW: Final = frozenset({list, tuple, dict})
 _MAY_STAND: Final = ATOMIC | {AppFuture}
 
 
@@ -113,35 +112,10 @@ def are_shallow(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
         if kind is dict and not ATOMIC.issuperset(map(type, value)):
             return False
         if kind is not AppFuture and (
-            kind not in _SHALLOW or not _MAY_STAND.issuperset(map(type, items))
+            kind not in SHALLOW or not _MAY_STAND.issuperset(map(type, items))
         ):
             return False
     return True
-
-
-def with_values(
-    args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Replace each ``Kept`` by its value; raises what ``Kept.fetch`` does."""
-    done: dict[int, Any] = {}  # a list that occurs twice stays one list
-    return (
-        tuple([_fetched(value, done) for value in args]),
-        {name: _fetched(value, done) for name, value in kwargs.items()},
-    )
-
-
-def _fetched(value: Any, done: dict[int, Any]) -> Any:
-    kind = type(value)
-    if issubclass(kind, Kept):
-        return value.fetch()
-    if kind not in _SHALLOW or id(value) in done:
-        return done.get(id(value), value)
-    items = value.values() if kind is dict else value
-    if not any(issubclass(one, Kept) for one in set(map(type, items))):
-        return value
-    new = [one.fetch() if issubclass(type(one), Kept) else one for one in items]
-    done[id(value)] = kind(zip(value, new, strict=True) if kind is dict else new)
-    return done[id(value)]
 
 
 # -- any shape

@@ -99,6 +99,9 @@ It is used where to make the memo key takes long, because the arguments are larg
 that it does not hold up a thread of the kernel.
 """
 
+FETCH: Final = AppSpec("fetch", kind="transfer", executors=(INTERNAL,))
+"""Waits for a result that is kept where it was made, and is wanted elsewhere."""
+
 ERRANDS: Final[Mapping[Errand, AppSpec]] = {
     "stage_in": AppSpec("stage_in", kind="transfer", executors=(TRANSFERS,)),
     "stage_out": AppSpec("stage_out", kind="transfer", executors=(TRANSFERS,)),
@@ -310,7 +313,15 @@ class Parts:
             self._free,
             Lazy(self.manager.create_walltime),
         )
-        return Launcher(preparer, self.pool, self.manager, handover, self.ends.fail)
+        return Launcher(
+            preparer,
+            self.pool,
+            self.manager,
+            handover,
+            self.ends.fail,
+            partial(self.submitter.submit_internal, FETCH),
+            self._launch,
+        )
 
     # -- parts that are made when a run first needs them
 
@@ -350,6 +361,7 @@ class Parts:
             launch=self._launch,
             refuse_circle=self._refuse_circle,
             elsewhere=partial(self.submitter.submit_internal, LOOK_UP),
+            fetch=partial(self.submitter.submit_internal, FETCH),
             warn=partial(self._warn_of_results, level=logging.WARNING),
             forbidden=self._is_forbidden,
         )

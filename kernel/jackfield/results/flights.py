@@ -15,12 +15,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from jackfield.files import CALLED_IN, File
 from jackfield.graph.dependency_errors import name_call
 from jackfield.kept import Kept as KeptResult
+from jackfield.kept import NotAtHandError, read
 from jackfield.results.outputs import (
     LARGE,
     Frozen,
@@ -54,6 +56,7 @@ class Actions(NamedTuple):
         refuse_circle: Ends a task that follows a join which itself waits for that
             task: neither could ever end. Given the task and the join.
         elsewhere: Runs an action as a task of its own on the internal executor.
+        fetch: Does so with one that waits for a kept result.
         warn: Warns of results that are not kept.
         forbidden: Asks plugins whether a task is not to use an earlier result. It may
             raise.
@@ -64,6 +67,7 @@ class Actions(NamedTuple):
     launch: Callable[[Sequence[Task]], None]
     refuse_circle: Callable[[Task, Task], None]
     elsewhere: Callable[[Callable[[], None]], object]
+    fetch: Callable[[Callable[[], None]], object]
     warn: Callable[[str], None]
     forbidden: Callable[[Task], bool]
 
@@ -305,7 +309,10 @@ class Flights:
         assert extras is not None
         if issubclass(type(value), KeptResult):
             try:
-                value = value.fetch()
+                value = read(value)
+            except NotAtHandError:
+                self._actions.fetch(partial(self._remember_kept, task, value))
+                return
             except Exception as error:
                 self._actions.fail(task, error)
                 return
@@ -325,6 +332,11 @@ class Flights:
             self._actions.elsewhere(save)
         else:
             save()
+
+    def _remember_kept(self, task: Task, kept: KeptResult) -> None:
+        with suppress(Exception):  # it is raised again
+            kept.fetch()
+        self.remember(task, kept)
 
     def _save(self, task: Task, value: Any, result: Any) -> None:
         extras = task.extras

@@ -8,6 +8,7 @@ thread launches the same attempt. But a cancel may end the task at any moment, a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from jackfield.errors import ExecutorError, one_line
 from jackfield.executors.selection import select
 from jackfield.futures.future import Cancellation, holding_ends
 from jackfield.graph.route import Route
+from jackfield.kept import NotAtHandError
 from jackfield.states import TaskState
 from jackfield.steps.prepare import read_kept
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from jackfield.graph.state import Closing
     from jackfield.graph.task import Extras, Task
     from jackfield.graph.transitions import Effects
+    from jackfield.kept import Kept
     from jackfield.plugins.manager import PluginManager
     from jackfield.steps.code import CheckedCall, Looked, PresentCode
     from jackfield.steps.ends import Ends
@@ -37,7 +40,11 @@ if TYPE_CHECKING:
 
 
 class Launcher:
-    """Gives ready tasks to their executors, among which plugins may choose."""
+    """Gives ready tasks to their executors, among which plugins may choose.
+
+    ``elsewhere`` runs an action that waits for a kept result; ``later`` has tasks
+    launched, unless they are not ready any more.
+    """
 
     def __init__(
         self,
@@ -46,7 +53,11 @@ class Launcher:
         manager: PluginManager,
         handover: Handover,
         fail: Callable[[Task, BaseException], None],
+        elsewhere: Callable[[Callable[[], None]], object],
+        later: Callable[[Sequence[Task]], None],
     ) -> None:
+        self._elsewhere = elsewhere
+        self._later = later
         self._prepare = preparer.prepare
         self._pool = pool
         self._manager = manager
@@ -64,6 +75,12 @@ class Launcher:
                 if not plain and not self._prepare(task):
                     continue
                 entry = self._choose(task, groups)
+                work = task.work
+                if work and work.kept and not _may_keep(work, entry, task.extras):
+                    read_kept(work)
+            except NotAtHandError as late:
+                self._elsewhere(partial(self._launch_when_at_hand, task, late.kept))
+                continue
             except BaseException as error:
                 self._fail(task, error)
                 continue
@@ -77,6 +94,11 @@ class Launcher:
             except BaseException as error:
                 for task in group:
                     self._fail(task, error)
+
+    def _launch_when_at_hand(self, task: Task, kept: Kept) -> None:
+        with suppress(Exception):  # it is raised again when its value is put in
+            kept.fetch()
+        self._later([task])
 
     def _choose(
         self, task: Task, groups: Mapping[ExecutorEntry, Sequence[Task]]
@@ -164,13 +186,12 @@ class Handover:
             extras = task.extras
             limit = task.spec.walltime if extras is None else extras.walltime
             try:
-                if work.kept and not _may_keep(work, entry, extras):
-                    read_kept(work)
                 if extras is not None and extras.in_task:
                     self._in_task.wrap(task)
                 if limit is not None:
                     apply_walltime(work, limit, entry, self._limited)
                 if isolated:
+                    work.once = task.spec.retries == 0
                     looked = self._code.send(task, work, looked)
                 elif extras is not None and extras.memo == "miss":
                     checked = self._code.check(task, work, checked)

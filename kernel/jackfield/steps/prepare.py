@@ -19,9 +19,8 @@ from jackfield.graph.arguments import (
     candidates,
     put_in,
     substitute,
-    with_values,
 )
-from jackfield.kept import Kept
+from jackfield.kept import Kept, NotAtHandError, read, with_each
 
 if TYPE_CHECKING:
     from jackfield.abc import Work
@@ -67,7 +66,8 @@ class Preparer:
     def prepare(self, task: Task) -> bool:
         """Put values in and look the memo up; tell whether the task is still to run.
 
-        Whatever a future, a plugin or an argument raises, the task is to fail with it.
+        Whatever a future, a plugin or an argument raises, the task is to fail with it;
+        but after a ``NotAtHandError``, this is called again when the value is there.
         """
         work = task.work
         if work is None:
@@ -123,8 +123,8 @@ class Preparer:
 
 
 def read_kept(work: Work) -> None:
-    """Put values in the place of kept results; raises what ``Kept.fetch`` does."""
-    work.args, work.kwargs = with_values(work.args, work.kwargs)
+    """Put values in the place of kept results; raises what ``read`` does."""
+    work.args, work.kwargs = with_each(work.args, work.kwargs, read)
     work.kept = ()
 
 
@@ -153,6 +153,8 @@ def _value(
             if kept is not None:
                 kept.append(value)
                 return value
+            if not value.at_hand:
+                raise NotAtHandError(value)
             value = future.result(0)
         _note_files(value, late)
         return value

@@ -87,7 +87,7 @@ AGENTS: Final[Mapping[str, Option]] = {
     "init": Option(0, FROM_0),
     "patience": Option(60.0, SECONDS),
     "resources": Option({}, checked_amounts),
-    "keep": Option(False, FLAG),
+    "keep": Option(True, FLAG),
     **DISKS,
 }
 """The options of all executors with agents of ours."""

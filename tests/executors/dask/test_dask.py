@@ -309,7 +309,7 @@ LARGE = 3_000_000
 @contextmanager
 def kernel(address: str, tmp_path: Path, **config: Any) -> Iterator[Any]:
     """Give a kernel on a cluster, and with threads of its own."""
-    far = {"plugin": "dask", "address": address, "patience": WAIT_S, "keep": True}
+    far = {"plugin": "dask", "address": address, "patience": WAIT_S}
     here = {"plugin": "threads", "workers": 1}
     executors = {"far": far, "here": here}
     directory = tmp_path / "runs"
@@ -343,34 +343,81 @@ def test_a_kept_result_is_read_wherever_it_is_wanted(tmp_path: Path) -> None:
     assert late.result() == b"x" * LARGE  # the run has ended, and the agents with it
 
 
-def test_a_killed_worker_takes_what_only_it_has(
+def noted(notes: str, name: str, data: bytes) -> bytes:
+    with Path(notes).open("a") as file:
+        file.write(f"{name}\n")
+    return data
+
+
+@jf.python_app
+def large_noted(notes: str, name: str) -> bytes:
+    return noted(notes, name, b"x" * LARGE)
+
+
+@jf.python_app
+def longer_noted(notes: str, name: str, data: bytes) -> bytes:
+    return noted(notes, name, data + name.encode())
+
+
+@jf.python_app(retries=0)
+def large_once(notes: str) -> bytes:
+    return noted(notes, "once", b"x" * LARGE)
+
+
+@jf.python_app(cache=True)
+def large_cached(notes: str) -> bytes:
+    return noted(notes, "cached", b"x" * LARGE)
+
+
+def test_what_a_killed_worker_takes_with_it_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stays, "HOME_S", 1_000.0)
+    notes = str(tmp_path / "notes")
     with (
         cluster(tmp_path) as (_, killed, address),
-        kernel(address, tmp_path, retries=1),
+        kernel(address, tmp_path, retries=1),  # of what is on its way to the worker
     ):
-        lost = on_far(large, LARGE)
+        chain = on_far(large_noted, notes, "a")
+        for name in ("b", "c"):
+            chain = on_far(longer_noted, notes, name, chain)
+        once, stored = on_far(large_once, notes), on_far(large_cached, notes)
         jf.wait_for_current_tasks()
-        kept = lost._result  # to read it would bring it home
+        kept = chain._result  # to read it would bring it home
         assert isinstance(kept, stays.Stayed)
         assert kept.away
 
         killed.kill()
         killed.wait()
 
-        for _ in range(2):
-            with pytest.raises(WorkerLostError, match="the result of 'large' is lost"):
-                lost.result(WAIT_S)
-        assert isinstance(lost.exception(WAIT_S), WorkerLostError)
+        assert chain.done()
+        others = [on_far(longer_noted, notes, "d", chain), length_here(chain)]
+        assert once.result() == stored.result() == b"x" * LARGE
         with worker(address):
-            others = [on_far(longer, lost), length_here(lost)]
-            for other in others:
-                error = other.exception(WAIT_S)
-                assert isinstance(error, WorkerLostError)
-                assert "only its worker had it: tcp://127.0.0.1" in str(error)
-            assert on_far(longer, b"").result(WAIT_S) == b"y"
+            assert others[0].result(WAIT_S) == b"x" * LARGE + b"bcd"
+            assert others[1].result(WAIT_S) == LARGE + 2
+            assert chain.result(WAIT_S) == b"x" * LARGE + b"bc"
+    ran = sorted(Path(notes).read_text().split())
+    assert ran == ["a", "a", "b", "b", "c", "c", "cached", "d", "once"]
+
+
+def test_without_a_worker_what_a_killed_one_had_is_an_error_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stays, "HOME_S", 1_000.0)
+    with (
+        cluster(tmp_path) as (_, killed, address),
+        harness(address, tmp_path) as driven,
+    ):
+        work = driven.submit(tasks.payload, LARGE)
+        kept = driven.outcome(work)
+        assert isinstance(kept, stays.Stayed)
+
+        killed.kill()
+
+        with pytest.raises(WorkerLostError, match="the result of 'payload' is lost"):
+            kept.fetch()
+        within_limit(driven, None)
 
 
 def test_what_has_come_home_survives_a_killed_worker(

@@ -27,6 +27,7 @@ from jackfield.errors import (
     WorkerLostError,
 )
 from jackfield_executors.ray import jackfield_create_executor
+from jackfield_executors.remote import stays
 from jackfield_testing import Harness
 from jackfield_testing.engines import (
     RayCluster,
@@ -230,6 +231,41 @@ def test_a_killed_agent_fails_what_it_had_and_is_replaced(
     assert settled(lambda: driven.executor.workers == 2, WAIT_S)
     assert driven.values(driven.submit_each(tasks.add, range(20))) == [*range(20)]
     within_limit(driven, None)
+
+
+def test_what_a_killed_agent_takes_with_it_is_made_again(
+    driven: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stays, "HOME_S", 1_000.0)
+    notes = tmp_path / "notes"
+    killed = actor(driven)
+    first = driven.outcome(driven.submit(made_noted, notes))
+    following = driven.work(longer, first)
+    following.kept = (first,)
+    driven.submit_batch([following])
+    kept = driven.outcome(following)
+    assert isinstance(kept, stays.Stayed)
+    assert kept.away
+    driven.forget()
+    del first, following
+
+    os.kill(killed, signal.SIGKILL)
+
+    assert kept.fetch() == tasks.payload(LARGE) + b"!"
+    assert notes.read_text() == "made made "
+
+
+LARGE = 3_000_000
+
+
+def made_noted(notes: Path) -> bytes:
+    with notes.open("a") as file:
+        file.write("made ")
+    return tasks.payload(LARGE)
+
+
+def longer(data: bytes) -> bytes:
+    return data + b"!"
 
 
 def test_a_killed_host_is_an_error_in_time(driven: Harness, tmp_path: Path) -> None:

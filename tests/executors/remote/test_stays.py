@@ -524,57 +524,7 @@ def test_a_forked_child_does_not_wait_for_what_it_never_gets(alone: Driven) -> N
     assert kept.fetch() == tasks.payload(SIZE)
 
 
-# -- it is lost
-
-
-def test_what_only_a_lost_agent_had_is_an_error_for_each_who_needs_it(
-    two: Driven,
-) -> None:
-    kept = two.kept(two.submit(tasks.payload, SIZE))
-    two.link_of(kept).dead.set()
-    assert settled(lambda: two.executor.workers == 1, WAIT_S)
-
-    errors = []
-    for _ in range(2):
-        with pytest.raises(WorkerLostError, match="the result of 'payload' is lost"):
-            kept.fetch()
-        errors.append(two.error(two.take(more, kept)))
-    assert all(isinstance(one, WorkerLostError) for one in errors)
-    assert "only its worker had it: place" in str(errors[0])
-    assert errors[0] is not errors[1]
-    assert two.value(two.submit(tasks.add, 40, 2)) == 42
-
-
-def test_who_waits_for_a_result_is_told_that_it_is_lost(
-    two: Driven, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kept = two.kept(two.submit(tasks.payload, SIZE))
-    link = two.link_of(kept)
-    gate = tasks.Gate(tmp_path / "gate")
-    two.cleanups.append(gate.open)
-    held = two.take(hold_with, gate, kept)
-    until_entered(gate, "held")
-    asked = threading.Event()
-    monkeypatch.setattr(link, "put", lambda *_: asked.set())  # nothing gets there
-    waiting = two.take(more, kept)  # its agent is busy, so it waits for the result
-    failed: list[BaseException] = []
-
-    def read() -> None:
-        try:
-            kept.fetch()
-        except WorkerLostError as error:
-            failed.append(error)
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    assert asked.wait(WAIT_S)
-    assert not two.reported(waiting)
-    link.dead.set()
-
-    reader.join(WAIT_S)
-    assert "is lost" in str(failed[0])
-    for work in (held, waiting):
-        assert isinstance(two.error(work), WorkerLostError)
+# -- it is waited for in vain; see ``test_again`` for the rest
 
 
 def test_a_work_that_waits_for_a_result_can_be_cancelled(

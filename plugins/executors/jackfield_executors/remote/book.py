@@ -14,9 +14,10 @@ one lock, so whoever takes a work out decides a race:
   ``posts`` only, and ``Post.send_calls`` leaves out those that have been taken away
   while they were pickled.
 - *An agent that comes at the end.* ``join`` refuses it after ``end``.
-- *A result that comes home or gets lost* (``stays``) *while a work that gets it is
-  queued.* A work with one that is away waits in a line of the one agent that has it
-  (``Post.own``), and others have theirs sent home. ``arrange`` is called after a result
+- *A result that comes home or gets lost for good* (``stays``) *while a work that gets
+  it is queued.* A work with one that is away waits in a line of the one agent that has
+  it (``Post.own``), and others have theirs sent home; with one that is made again, it
+  is in no line. ``arrange`` is called after a result
   has changed, so either it finds the work, or the work is placed after the change.
 - *Two that lose one agent.* The second one does not find it in ``posts``.
 """
@@ -98,10 +99,10 @@ class Book:
         self._closed = False
         self._asking = 0  # how many open works ask for amounts
 
-    def add(self, batch: Sequence[Work]) -> bool:
-        """Queue works; false if the book is closed."""
+    def add(self, batch: Sequence[Work], *, late: bool = False) -> bool:
+        """Queue works; false if the book is closed, or with ``late``, has ended."""
         with self._lock:
-            if self._closed:
+            if self.ended.is_set() or (self._closed and not late):
                 return False
             self._queue.update(dict.fromkeys(batch))
             for work in batch:
@@ -120,13 +121,15 @@ class Book:
         del self._queue[work]
         sizes: dict[Post, int] = {}
         for one in away:
-            there = cast("Post", one.post)
-            sizes[there] = sizes.get(there, 0) + one.size
             one.works[work] = None
-        post = None if lost else max(sizes, key=lambda one: sizes[one])
+            if not one.making:
+                there = cast("Post", one.post)
+                sizes[there] = sizes.get(there, 0) + one.size
+        made = any(one.making for one in away)  # again; then the work is placed anew
+        post = None if lost or made else max(sizes, key=lambda one: sizes[one])
         self._tied[work] = post
         if post is None:
-            self._doomed.append(work)
+            self._doomed += [work] if lost else []
             return
         if len(sizes) == 1:  # else once the others' are home
             post.own[work] = None
@@ -477,8 +480,8 @@ class Book:
         if self._closed and not self._open:
             self.idle.set()
 
-    def close(self, *, drop: bool) -> None:
-        """Take no more works; with ``drop``, forget those that wait."""
+    def close(self, *, drop: bool) -> list[Work]:
+        """Take no more works; with ``drop``, forget and return those that wait."""
         with self._lock:
             self._closed = True
             dropped = [*self._queue, *self._tied] if drop else []
@@ -486,6 +489,7 @@ class Book:
                 if not self._untie(work):
                     del self._queue[work]
             self._close_off(dropped)
+            return dropped
 
     def end(self) -> list[Post] | None:
         """Forget all works; return the agents, or ``None`` after the first call."""

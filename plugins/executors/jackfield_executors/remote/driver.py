@@ -29,6 +29,7 @@ from jackfield.events import Load
 from jackfield_executors.elastic import Bounds, Idle
 from jackfield_executors.measured import received
 from jackfield_executors.patience import Patience
+from jackfield_executors.remote.again import Again, Raw, may_stay
 from jackfield_executors.remote.agent import HOME, PRINTED
 from jackfield_executors.remote.book import Book
 from jackfield_executors.remote.carrying import land
@@ -38,7 +39,7 @@ from jackfield_executors.remote.functions import Functions
 from jackfield_executors.remote.places import understood
 from jackfield_executors.remote.post import Post
 from jackfield_executors.remote.shelf import STAYS
-from jackfield_executors.remote.stays import Stayed
+from jackfield_executors.remote.stays import Origin, Stayed
 from jackfield_executors.remote.travel import Travel
 from jackfield_executors.shares import CORES, NOTHING, Shares
 from jackfield_executors.threads import join_within
@@ -67,6 +68,8 @@ SLOW: Final = 10_000_000
 
 LAST_WORDS_S: Final = 2.0
 """Seconds that agents get at the end to send what tasks have printed."""
+
+OVER: Final = "the executor has been shut down"
 
 END_S: Final = 5.0
 """Seconds that agents get to end."""
@@ -102,6 +105,7 @@ class AgentsExecutor(Executor):
         self._travel = Travel(label, disks)
         self._resources = resources
         self._keep = keep
+        self._again = Again()
         self._large_since: float | None = None
         self._label = label
         self._site = site
@@ -364,7 +368,7 @@ class AgentsExecutor(Executor):
             return
         self._hear_out([post])
         _stop(post.link)
-        self._arrange(post.stays.lose(f"{post.link.name} was to go"))
+        self._arrange(self._make_again(post.stays.lose(), f"{post.link.name} left"))
         self._changed()
 
     def _give_up(self, error: ExecutorError) -> None:
@@ -384,9 +388,25 @@ class AgentsExecutor(Executor):
         why = "the time of its job is over" if late else one_line(cause)
         reason = f"its worker {post.link.name} is lost: {why}"
         errors = [WorkerLostError(self._label, reason, expected) for _ in works]
-        lost = post.stays.lose(f"{post.link.name} is gone: {why}")
+        # Before the report: the kernel may ask for one of these within it.
+        lost = self._make_again(post.stays.lose(), f"{post.link.name} is gone: {why}")
         self._deliver([(w, e, None) for w, e in zip(works, errors, strict=True)])
         self._arrange(lost)
+
+    def _make_again(self, lost: Sequence[Stayed], why: str) -> list[Stayed]:
+        """Have results made again that no agent has; return those lost for good."""
+        if not lost:
+            return []
+        works, given_up = self._again.begin(lost, why)
+        if works and not self._book.add(works, late=True):
+            given_up += self._again.give_up(works, why)
+        elif works:
+            names = ", ".join(sorted({work.name for work in works}))
+            text = "Executor %r: %s; to have %d lost results again, it runs again: %s"
+            log.warning(text, self._label, why, len(lost), names)
+            self._ask_for_workers()
+            self._feed_hungry()
+        return given_up
 
     # -- what the kernel calls
 
@@ -398,15 +418,19 @@ class AgentsExecutor(Executor):
         """
         if not self._book.add(batch):
             raise ExecutorError(self._label, "it takes no works after shutdown")
+        self._ask_for_workers()
+        if any([work.kept for work in batch]):  # noqa: C419  (a list is faster)
+            self._arrange()
+        self._feed_hungry()
+
+    def _ask_for_workers(self) -> None:
+        """See to it that there is a worker for works that have come."""
         if self._crew is not None:
             self._idle.end()
             # The works are in the book before this is read, and ``scale`` writes it
             # before it looks into the book: one of the two sees both.
             if not self._crew.wanted:
                 self._changed()
-        if any([work.kept for work in batch]):  # noqa: C419  (a list is faster)
-            self._arrange()
-        self._feed_hungry()
 
     def _feed_hungry(self) -> None:
         """Send works to agents that have too few."""
@@ -477,7 +501,8 @@ class AgentsExecutor(Executor):
                 functions[number] = function
             about = (token, work.id, work.attempt, work.name, number)
             asks = dict(work.resources)
-            with_it = call, parcel, takes, keep
+            stays = keep and work not in self._again and may_stay(work)
+            with_it = call, parcel, takes, stays
             calls.append((*about, work.walltime, asks, work.measure, *with_it))
             if parcel:
                 size += len(parcel)
@@ -551,19 +576,32 @@ class AgentsExecutor(Executor):
                 else:
                     self._travel.later(self._land_files, work, packed, kept, returned)
         if come:
+            unread = [one for one in come if one.away]
+            self._make_again(unread, f"{post.link.name} cannot read it")
             self._arrange(come)
-            del come
+            del come, unread
             post.tend()
         self._feed(post)
         for other in self._book.idle_posts():
             self._feed(other)
-        self._deliver([_loaded(work, value) for work, value in landed])
+        self._deliver([self._loaded(work, value) for work, value in landed])
+
+    def _loaded(self, work: Work, value: Any) -> Outcome:
+        """Return what is reported: a result that has stayed, or what has come."""
+        if isinstance(value, Stayed):
+            return work, None, value
+        if work in self._again and value[0] == "ok":
+            return work, None, Raw(value)
+        return work, *load_outcome(work.name, value)
 
     def _stayed(self, post: Post, token: int, work: Work | None, size: int) -> Stayed:
         """Return what stands for a result that has stayed with its agent."""
         name = "" if work is None else work.name
         stayed = Stayed(self._label, name, token, size, post, self._stand_in)
-        post.stays.add(stayed)
+        if work is not None:
+            stayed.origin = Origin(stayed, work)
+        if not post.stays.add(stayed):  # the agent was lost a moment ago
+            self._make_again([stayed], f"{post.link.name} is gone")
         return stayed
 
     def _land_files(self, work: Work, packed: Any, kept: Any, returned: Any) -> None:
@@ -583,6 +621,8 @@ class AgentsExecutor(Executor):
 
     def _deliver(self, outcomes: Sequence[Outcome]) -> None:
         """Report outcomes, and note that after that: ``shutdown`` waits for it."""
+        if self._again:
+            outcomes = self._take_made(outcomes)
         if not outcomes:
             return
         try:
@@ -592,6 +632,30 @@ class AgentsExecutor(Executor):
             log.exception("Executor %r: its report raised", self._label)
         self._book.note_reported(work for work, _, _ in outcomes)
 
+    def _take_made(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """See to works that make results again; return what the kernel is told.
+
+        That is all done before the kernel is told anything: it may wait for one of
+        these results then.
+        """
+        told: list[Outcome] = []
+        free = False
+        while outcomes:
+            ended, lost, others = self._again.take(outcomes)
+            told += others
+            for stayed, why in lost:
+                ended += self._make_again([stayed], why)
+            rest = {work for work, _, _ in others}
+            self._book.note_reported(w for w, _, _ in outcomes if w not in rest)
+            failed, wanted, more = self._book.arrange(ended)
+            for one in wanted:
+                one.want()
+            free = free or more
+            outcomes = [(work, error, None) for work, error in failed]
+        if free:
+            self._feed_hungry()
+        return told
+
     # -- the end
 
     def shutdown(self, *, grace: float | None = None) -> None:
@@ -599,7 +663,8 @@ class AgentsExecutor(Executor):
 
         Within a report this goes on on another thread, and returns at once.
         """
-        self._book.close(drop=grace is not None)
+        dropped = self._book.close(drop=grace is not None)
+        self._again.give_up(dropped, OVER)
         if threading.current_thread() in self._threads or self._travel.is_here():
             name = f"jackfield-{self._label}-shutdown"
             threading.Thread(
@@ -617,8 +682,9 @@ class AgentsExecutor(Executor):
         self._look_at_jobs.set()  # its thread sees that this is the end
         if posts is None:
             return
-        for post in posts:
-            post.stays.lose("the executor has been shut down")
+        self._again.end(OVER)
+        for one in [one for post in posts for one in post.stays.lose()]:
+            one.lose(OVER)
         stops = [threading.Thread(target=_stop, args=(p.link,)) for p in posts]
         for thread in stops:
             thread.daemon = True
@@ -631,13 +697,22 @@ class AgentsExecutor(Executor):
         sweep()  # what agents have left that were killed on this machine
 
     def _bring_home(self, limit: float | None) -> None:
-        """Have what only agents have sent home: a script may read it after the end."""
+        """Have what only agents have sent home: a script may read it after the end.
+
+        What an agent has that is lost meanwhile is made again, and comes home, too.
+        """
         deadline = math.inf if limit is None else monotonic() + limit
-        for post in self._book.posts:
-            stays = post.stays.away()
-            post.want(stays)
+        while not self._book.ended.is_set():
+            stays = self._again.being()
+            for post in self._book.posts:
+                post.want(away := post.stays.away())
+                stays += away
+            if not stays:
+                return
             for one in stays:
-                one.wait(None if limit is None else max(0.0, deadline - monotonic()))
+                left = None if limit is None else max(0.0, deadline - monotonic())
+                if not one.wait(left):
+                    return
 
     def _hear_out(self, posts: Sequence[Post]) -> None:
         """End pools, and wait a moment for the last that tasks have printed there."""
@@ -646,13 +721,6 @@ class AgentsExecutor(Executor):
             post.send_end()
         for post in posts:
             post.silent.wait(max(0.0, deadline - monotonic()))
-
-
-def _loaded(work: Work, value: Any) -> Outcome:
-    """Return what is reported: a result that has stayed, or what has come."""
-    if isinstance(value, Stayed):
-        return work, None, value
-    return work, *load_outcome(work.name, value)
 
 
 def _stop(link: Link) -> None:

@@ -4,15 +4,15 @@ A ``Stayed`` stands for such a result. While it is *away*, only its agent has it
 that goes to that agent names it; whoever else wants it has it sent *home*, and waits.
 When nothing refers to the ``Stayed`` any more, the agent is told to forget the result.
 
-*Results come home by themselves.* An agent may die, and what only it had is *lost*:
-then a task that needs it fails, although another one has ended well. So what is still
-referred to after ``HOME_S`` is sent home, a little at a time; and at once, if its agent
-is to go, or the time of its job is nearly over. In a chain of tasks a result is dropped
-before that, and never travels.
+*Results come home by themselves.* An agent may die, and what only it had has to be made
+again (``again``). So what is still referred to after ``HOME_S`` is sent home, a little
+at a time; and at once, if its agent is to go, or the time of its job is nearly over. In
+a chain of tasks a result is dropped before that, and never travels.
 
 *Nobody waits for ever.* A result that is away comes home or gets lost: by an answer of
-the agent, or by the loss of it, or by the end of the executor. Whoever waits must not
-be who receives that: see ``AgentsExecutor._stand_in``.
+the agent, or by what becomes of it when the agent is gone, or by the end of the
+executor. Whoever waits must not be who receives that: see
+``AgentsExecutor._stand_in``.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ import math
 import os
 import threading
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
-from weakref import WeakValueDictionary
+from weakref import WeakValueDictionary, ref
 
-from jackfield.abc import Kept
+from jackfield.abc import Kept, Work
 from jackfield.clock import monotonic
 from jackfield.errors import WorkerLostError
+from jackfield.kept import with_each
 from jackfield_executors.processes.kept import PackedResult
 from jackfield_executors.remote.shelf import kept_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-
-    from jackfield.abc import Work
 
 HOME_S: Final = 3.0
 """Seconds that a result is away before it is sent home."""
@@ -70,17 +70,22 @@ class Stayed(Kept):
         number: Its number with the agent.
         post: The agent.
         since: When it was made.
+        origin: How it can be made again, while only the agent has it.
+        making: Whether it is made again, because the agent is gone.
         works: Those that wait for it; under the lock of the book.
     """
 
     __slots__ = (
         "__weakref__",
         "_ended",
+        "_failure",
         "_home",
         "_lost",
         "_task",
         "_waits",
+        "making",
         "number",
+        "origin",
         "post",
         "since",
         "works",
@@ -99,11 +104,14 @@ class Stayed(Kept):
         self.number: int = number
         self.post: Keeper = post
         self.since: float = monotonic()
+        self.origin: Origin | None = None
+        self.making: bool = False
         self.works: dict[Work, None] = {}
         self._task = task
         self._waits = waits
         self._home: PackedResult | None = None
         self._lost: str | None = None
+        self._failure: BaseException | None = None
         self._ended = threading.Event()  # set when it is home or lost
 
     def __del__(self) -> None:
@@ -122,7 +130,22 @@ class Stayed(Kept):
             return None
         why = self._lost
         reason = f"the result of {self._task!r} is lost: only its worker had it: {why}"
-        return WorkerLostError(self.executor, reason)
+        error = WorkerLostError(self.executor, reason)
+        error.__cause__ = self._failure
+        return error
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether it is home, or lost for good."""
+        return not self.away
+
+    @property
+    def twin(self) -> Callable[[], Stayed]:
+        """What makes another one like this, for when this is dropped."""
+        return partial(
+            Stayed, self.executor, self._task, self.number, self.size, self.post,
+            self._waits,
+        )  # fmt: skip
 
     def fetch(self) -> Any:
         """Return the value; wait until it is home.
@@ -145,7 +168,8 @@ class Stayed(Kept):
 
     def want(self) -> None:
         """Have it sent home. Does not wait."""
-        self.post.want([self])
+        if not self.making:
+            self.post.want([self])
 
     def wait(self, limit: float | None) -> bool:
         """Wait until it is home or lost; tell whether it is."""
@@ -155,11 +179,13 @@ class Stayed(Kept):
         """Note that it is home, as its pickle and buffers."""
         data, *buffers = [memoryview(one) for one in parts]
         self._home = PackedResult(self.executor, self._task, (data, buffers), 0)
+        self.origin = None
         self._ended.set()
 
-    def lose(self, why: str) -> None:
-        """Note that nobody has it any more."""
-        self._lost = why
+    def lose(self, why: str, failure: BaseException | None = None) -> None:
+        """Note that nobody has it, and nobody will; ``failure`` is of the last try."""
+        self._lost, self._failure = why, failure
+        self.origin = None
         self._ended.set()
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
@@ -171,6 +197,67 @@ class Stayed(Kept):
         if self._home is None:
             raise self.loss or AssertionError("it is on another worker")
         return self._home.reduced(read_only=True)  # as where it is
+
+
+class Origin(Kept):
+    """How a result was made. In arguments it stands for the result.
+
+    Attributes:
+        depth: How many works would have to run, one after the other, if nothing that
+            this one got were there any more.
+        stayed: What stands for the result, until that is dropped.
+        times: How often it was made again.
+    """
+
+    __slots__ = ("_again", "_twin", "_work", "depth", "stayed", "times")
+
+    def __init__(self, stayed: Stayed, work: Work) -> None:
+        super().__init__(stayed.executor, stayed.size)
+        self.depth: int = depth_of(work)
+        args, kwargs = with_each(work.args, work.kwargs, _without_data)
+        self._work = Work(
+            work.id, work.attempt, work.name, work.function, args, kwargs,
+            work.walltime, work.resources,
+        )  # fmt: skip
+        self.times = 0
+        self._twin = stayed.twin
+        self.stayed: ref[Stayed] = ref(stayed)
+
+    def revived(self) -> Stayed:
+        """Return what stands for the result now; a new one if it was dropped."""
+        stayed = self.stayed()
+        if stayed is None:
+            stayed = self._twin()
+            stayed.origin = self
+            self.stayed = ref(stayed)
+        return stayed
+
+    def work(self, find: Callable[[Kept], Kept]) -> Work:
+        """Return the work for another run; ``find`` gives what stands for arguments."""
+        self.times += 1
+        old, kept = self._work, list[Kept]()
+
+        def put(one: Kept) -> Kept:
+            kept.append(find(one))
+            return kept[-1]
+
+        args, kwargs = with_each(old.args, old.kwargs, put)
+        return Work(
+            old.id, old.attempt + self.times, old.name, old.function, args, kwargs,
+            old.walltime, old.resources, kept=tuple(kept),
+        )  # fmt: skip
+
+
+def _without_data(one: Kept) -> Kept:
+    """Return what does not keep an agent from forgetting a result."""
+    origin = one.origin if isinstance(one, Stayed) else None
+    return origin or one
+
+
+def depth_of(work: Work) -> int:
+    """Return how many works have to run at most, to make a work's result again."""
+    before = [one.origin.depth for one in stayed_in(work) if one.origin is not None]
+    return 1 + max(before, default=0)
 
 
 class Call:
@@ -212,16 +299,14 @@ class Stays:
         self._lock = threading.Lock()
         self._away: WeakValueDictionary[int, Stayed] = WeakValueDictionary()
         self._asked: dict[int, int] = {}  # sizes of what is to come, by number
-        self._lost: str | None = None
+        self._lost = False
 
-    def add(self, stayed: Stayed) -> None:
-        """Take in a result that has stayed with the agent."""
+    def add(self, stayed: Stayed) -> bool:
+        """Take in a result that has stayed with the agent; false if that is gone."""
         with self._lock:
-            lost = self._lost
-            if lost is None:
+            if not self._lost:
                 self._away[stayed.number] = stayed
-        if lost is not None:
-            stayed.lose(lost)
+            return not self._lost
 
     def away(self) -> list[Stayed]:
         """Return those that only the agent has, the oldest first."""
@@ -234,7 +319,7 @@ class Stays:
             new = {
                 one.number: one.size
                 for one in stays
-                if one.away and one.number not in self._asked
+                if one.away and one.number not in self._asked and not self._lost
             }
             self._asked.update(new)
             return list(new)
@@ -256,27 +341,26 @@ class Stays:
             return found
 
     def arrive(self, number: int, parts: Sequence[Any] | None) -> list[Stayed]:
-        """Note what the agent has sent; return whose it is, if anybody wants it."""
+        """Note what the agent has sent; return whose it is, if anybody wants it.
+
+        ``None`` says that it could not be read there: then it is away for good.
+        """
         with self._lock:
             self._asked.pop(number, None)
             stayed = self._away.pop(number, None)
         if stayed is None:
             return []
-        if parts is None:
-            stayed.lose("it could not be read there")
-        else:
+        if parts is not None:
             stayed.arrive(parts)
         return [stayed]
 
-    def lose(self, why: str) -> list[Stayed]:
-        """Note that the agent is gone; return those that are lost with it."""
+    def lose(self) -> list[Stayed]:
+        """Note that the agent is gone; return, once, those that only it had."""
         with self._lock:
-            self._lost = why
+            self._lost = True
             lost = list(self._away.values())
             self._away.clear()
             self._asked.clear()
-        for one in lost:
-            one.lose(why)
         return lost
 
 

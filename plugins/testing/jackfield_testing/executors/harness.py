@@ -49,6 +49,7 @@ class Harness:
         served: How often a thread has served.
         workers_seen: How many workers the executor had each time that it said their
             number had changed.
+        states_seen: The states of health that it had then.
         workers_at_first: How many workers the executor that tests share had when it
             was new.
         cleanups: Called on leaving, after the shutdown.
@@ -68,6 +69,7 @@ class Harness:
         self.served: int = 0
         self.cleanups: list[Callable[[], object]] = []
         self.workers_seen: list[int] = []
+        self.states_seen: set[str] = set()
         self.workers_at_first: int = 0
         self._run_dir = run_dir
         self._ids = itertools.count()
@@ -127,6 +129,7 @@ class Harness:
     def _note_workers(self) -> None:
         with self._changed:
             self.workers_seen.append(self.executor.workers)
+            self.states_seen.add(self.executor.health.state)
             self._changed.notify_all()
 
     def _attend(self, wake: Wake | None) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jackfield.abc import Kept
 from jackfield.errors import ExecutorError
 from jackfield_testing.executors import tasks
-from jackfield_testing.executors.case import ExecutorCase, hold_all, open_gate
+from jackfield_testing.executors.case import ExecutorCase, hold_all, needs, open_gate
 from jackfield_testing.executors.end import within_limit
 from jackfield_testing.executors.harness import Harness
+from jackfield_testing.executors.results import LONG
 from jackfield_testing.footprint import WAIT_S, settled
 
 if TYPE_CHECKING:
@@ -52,3 +54,30 @@ class Lost(ExecutorCase):
                 assert isinstance(error, ExecutorError)
                 assert harness.label in str(error)
             within_limit(harness, None)
+
+    def test_a_result_that_went_with_its_worker_is_made_again(
+        self, tmp_path: Path
+    ) -> None:
+        """What is ``Kept`` can be read, whatever becomes of the worker that has it."""
+        with Harness(self.make_losing_executor(), tmp_path) as harness:
+            harness.start()
+            harness.cleanups.append(self.restore_workers)
+            works = [harness.work(tasks.numbers, LONG) for _ in range(2)]
+            works[1].once = True
+            harness.submit_batch(works)
+            kept, other = map(harness.outcome, works)
+            assert not isinstance(other, Kept), "kept, but it is never to run again"
+            needs(isinstance(kept, Kept), "keeps no results")
+
+            self.remove_workers()
+            self.restore_workers()
+            following = harness.work(sum, kept)
+            following.kept = (kept,)
+            harness.submit_batch([following])
+
+            try:
+                assert harness.value(following) == sum(range(LONG))
+                assert kept.fetch() == list(range(LONG))
+            except ExecutorError:
+                needs("lost" not in harness.states_seen, "was without workers too long")
+                raise

@@ -1,7 +1,8 @@
 """What users of Parsl, Dask and Prefect write, and what to write here instead.
 
-``errors.suggest`` looks here, so that each message about a name that is unknown can say
-what stands for it. Names that are looked for in ``jackfield`` have it before them.
+``errors.suggest`` finds this by an entry point of the group ``jackfield.hints``, so
+that each message about a name that is unknown can say what stands for it. Names that
+are looked for in ``jackfield`` have it before them.
 """
 
 from __future__ import annotations
