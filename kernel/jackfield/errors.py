@@ -105,9 +105,9 @@ def suggest(name: str, valid: Iterable[str]) -> str:
     from difflib import get_close_matches
     from importlib.metadata import entry_points
 
-    for point in entry_points(group="jackfield.hints"):
-        with suppress(Exception):  # a broken one must not hide what is wrong
-            return f"; {point.load()[name]}."
+    with suppress(Exception):  # a broken plugin must not hide what is wrong
+        hints = [one.load() for one in entry_points(group="jackfield.hints")]
+        return f"; {next(filter(None, [one.get(name) for one in hints]))}."
     guess = get_close_matches(name, list(valid), n=1)
     return f"; did you mean {guess[0]!r}?" if guess else "."
 

@@ -32,3 +32,10 @@ class TestParsl(ExecutorConformance):
         made = jackfield_create_executor("parsl", "far", options)
         assert made is not None
         return made
+
+    def make_elastic_executor(self) -> Executor:
+        executor = "jackfield_testing.engines:single_htex"
+        options = {"executor": executor, "least": 0, "most": 3, "patience": WAIT_S}
+        made = jackfield_create_executor("parsl", "elastic", options)
+        assert made is not None
+        return made

@@ -27,6 +27,7 @@ import secrets
 import threading
 from collections import OrderedDict
 from functools import partial
+from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
@@ -57,6 +58,9 @@ log: logging.Logger = logging.getLogger("jackfield.executors.adapter")
 
 END_S: Final = 5.0
 """Seconds beyond the grace that an idle or killed engine gets to end."""
+
+LOOKED_AT: Final = 1_000
+"""Works of a long queue that are looked at, to say how long all of them take."""
 
 STOP_AFTER: Final = 2.0
 """When a bundle has taken so many times its seconds, it begins no further call."""
@@ -162,7 +166,7 @@ class AdaptedExecutor(Executor):
         if count is not None:
             self._watch = engine.Watch(count, self._label, self._watched)
             self._watch.start()
-            self._patience.look(self.workers)
+            self._look(self.workers, "")
         self._workers = self.workers
 
     # -- what the kernel calls
@@ -443,6 +447,20 @@ class AdaptedExecutor(Executor):
 
     # -- workers
 
+    def _to_do(self) -> tuple[int, int, int, float]:
+        """Return how many works wait, how many are open, and what they will take.
+
+        That is, of how many nobody knows how long they take, and the seconds that all
+        others are expected to take. In a long queue the first ones stand for the rest.
+        """
+        with self._lock:
+            queued, unfinished = len(self._queue), len(self._queue) + len(self._holder)
+            some = [*islice(self._queue, LOOKED_AT), *self._holder]
+        costs = [self._costs.expected(work.name) for work in some]
+        seconds = sum(cost for cost in costs if cost is not None)
+        more = unfinished / len(costs) if costs else 1.0
+        return queued, unfinished, round(costs.count(None) * more), seconds * more
+
     def _watched(self) -> None:
         """Look at what the engine has just answered. On the watch's thread."""
         before, workers = (self._workers, self._patience.health), self.workers
@@ -451,12 +469,16 @@ class AdaptedExecutor(Executor):
         if watch.gone:
             health = patience.give_up(watch.why)
         else:
-            health = patience.look(workers, why=watch.why)
+            health = self._look(workers, watch.why)
         self._gone = health.reason if health.state == "lost" else ""
         self._workers = workers
         if (workers, health) != before:
             self._changed()  # first: what fails now is to go elsewhere
         self._inbox.put(None)
+
+    def _look(self, workers: int, why: str) -> Health:
+        """Say what so many workers make of the executor. On the watch's thread."""
+        return self._patience.look(workers, why=why)
 
     def _check_workers(self) -> None:
         """Give up all works when there has been no worker for too long.

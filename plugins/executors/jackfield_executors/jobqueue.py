@@ -39,7 +39,7 @@ class JobQueue:
         """
         if self._kind != "slurm":
             return dict.fromkeys(ids, "")
-        told = _squeue()
+        told = squeue()
         found: dict[str, str] = {}
         for name, job in ids.items():
             state, reason = told.get(str(job), ("", ""))
@@ -74,7 +74,7 @@ class JobQueue:
         return seconds_of(walltime, self._kind)
 
 
-def _squeue() -> Mapping[str, tuple[str, str]]:
+def squeue() -> Mapping[str, tuple[str, str]]:
     """Return state and reason of all our jobs that Slurm has, by id."""
     command = [
         "squeue",

@@ -88,6 +88,10 @@ class Costs:
         surprise = seconds > self._bundle >= before
         self._streak[app] = 0 if surprise else self._streak.get(app, 0) + 1
 
+    def expected(self, app: str) -> float | None:
+        """Return how long a call of an app is expected to take. On any thread."""
+        return self._expected.get(app)
+
     def take(self, works: Iterable[Work], most: int) -> list[Work]:
         """Return the first works that fit in a bundle; one, if there is any."""
         taken: list[Work] = []

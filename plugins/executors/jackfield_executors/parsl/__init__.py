@@ -14,6 +14,7 @@ from jackfield.errors import ConfigurationError
 from jackfield.hookspecs import hookimpl
 from jackfield_executors.checking import (
     DISKS,
+    FROM_0,
     FROM_1,
     SECONDS,
     Option,
@@ -21,6 +22,7 @@ from jackfield_executors.checking import (
     need_package,
     takes,
 )
+from jackfield_executors.elastic import Bounds, bounds_of
 
 if TYPE_CHECKING:
     from jackfield.abc import Executor
@@ -33,6 +35,9 @@ def _names(value: Any) -> bool:
 _OPTIONS: Final[Mapping[str, Option]] = {
     "executor": Option(None, takes(_names, "a text such as 'module:object'")),
     "blocks": Option(None, FROM_1),
+    "least": Option(0, FROM_0),
+    "most": Option(1, FROM_1),
+    "init": Option(0, FROM_0),
     "bundle": Option(0.05, SECONDS),
     "patience": Option(60.0, SECONDS),
     **DISKS,
@@ -49,7 +54,7 @@ def jackfield_create_executor(
     checked = _checked(label, options)
     from jackfield_executors.parsl.executor import ParslExecutor
 
-    return ParslExecutor(label, checked)
+    return ParslExecutor(label, checked, _bounds(label, options))
 
 
 @hookimpl
@@ -71,5 +76,11 @@ def _checked(label: str, options: Mapping[str, Any]) -> dict[str, Any]:
             f"Executor {label!r}: the plugin 'parsl' needs the option executor, which "
             f"names a HighThroughputExecutor as 'module:object'."
         )
+    _bounds(label, options)
     need_package("parsl", label)
     return checked
+
+
+def _bounds(label: str, options: Mapping[str, Any]) -> Bounds:
+    """Return how many blocks there may be; equal numbers if that does not change."""
+    return bounds_of(label, options, fixed="blocks", most=1)

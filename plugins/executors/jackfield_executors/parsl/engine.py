@@ -1,8 +1,7 @@
 """Parsl's ``HighThroughputExecutor``, in the host.
 
 What a DataFlowKernel does for it is done here: it gets a directory, it is started, and
-blocks are asked for: as many as the provider has as ``init_blocks``, and one for each
-that has ended since. Its own scaling is part of that kernel, and stays off.
+there are blocks (``blocks``). Its own scaling is part of that kernel, and stays off.
 """
 
 from __future__ import annotations
@@ -13,23 +12,18 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from jackfield.clock import monotonic
+from jackfield_executors.parsl.blocks import MOST_FAILED, Blocks
 from jackfield_executors.remote.bundles import run_bundle
 from jackfield_executors.remote.hosted import EngineGoneError
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from jackfield_executors.parsl.blocks import Told
     from jackfield_system.held_directories import HeldDirectory
-
-LOOK_S: Final = 5.0
-"""Seconds between two looks at the jobs; a provider may ask for more."""
 
 END_S: Final = 2.0
 """Seconds that the interchange gets to end before it is killed."""
-
-MOST_FAILED: Final = 3
-"""When so many blocks in a row have ended without a worker, no more are asked for."""
 
 
 class HtexEngine:
@@ -40,17 +34,19 @@ class HtexEngine:
     """
 
     scratch: HeldDirectory | None = None
-    quick: frozenset[str] = frozenset({"submit"})
+    quick: frozenset[str] = frozenset({"submit", "want"})
 
     def __init__(self) -> None:
         self._htex: Any = None
-        self._looked = 0.0
-        self._over: set[str] = set()  # blocks that have ended
-        self._failed = 0
-        self._seen: set[str] = set()  # blocks that have had a worker
+        self._blocks: Blocks | None = None
 
     def open(self, logs: str, executor: str, blocks: int | None) -> None:
         """Find the executor, start it, and ask for its first blocks.
+
+        Args:
+            logs: The directory for its files.
+            executor: What to find, as ``find`` takes it.
+            blocks: How many; ``None`` for as many as the provider has at first.
 
         Raises:
             TypeError: What is named is no such executor.
@@ -65,8 +61,12 @@ class HtexEngine:
             provider.script_dir = str(scripts)
         htex.start()
         self._htex = htex
-        first = blocks or max(provider.init_blocks, provider.min_blocks, 1)
-        htex.scale_out_facade(first)
+        if blocks is None:
+            blocks = max(provider.init_blocks, provider.min_blocks, 1)
+        self._blocks = Blocks(htex, blocks)
+        if not blocks:
+            return
+        self._blocks.begin(blocks)
         known = list(htex.status_facade.values())
         if all(status.terminal for status in known):  # none was taken
             raise RuntimeError(known[0].message)
@@ -76,7 +76,12 @@ class HtexEngine:
         future: Future[Any] = self._htex.submit(run_bundle, {}, *bundle)
         return future
 
-    def count(self) -> int:
+    def want(self, blocks: int) -> None:
+        """Have so many blocks, as soon as it can be. Does not wait."""
+        assert self._blocks is not None
+        self._blocks.wanted = blocks
+
+    def count(self) -> Told:
         """Return how many workers there are, and see to the blocks.
 
         Raises:
@@ -86,41 +91,14 @@ class HtexEngine:
         code = self._htex.interchange_proc.poll()
         if code is not None:
             raise EngineGoneError(f"Parsl's interchange has ended with code {code}")
-        # A manager that was killed is in this list until its heartbeat is missed; the
-        # job that it was in may be known to have ended long before.
-        managers = self._htex.connected_managers()
-        self._seen.update(manager["block_id"] for manager in managers)
-        blocks = self._replace()
-        if self._failed >= MOST_FAILED and not managers and not blocks:
+        managers, blocks = self._htex.connected_managers(), self._blocks
+        assert blocks is not None
+        told = blocks.step(managers)
+        if blocks.failed >= MOST_FAILED and not managers and not blocks.living:
             raise EngineGoneError(
-                f"{self._failed} blocks in a row have ended without a worker"
+                f"{blocks.failed} blocks in a row have ended without a worker"
             )
-        return sum(
-            manager["worker_count"]
-            for manager in managers
-            if manager["active"] and manager["block_id"] not in self._over
-        )
-
-    def _replace(self) -> int:
-        """Ask for a block for each that has ended; return how many there are."""
-        provider = self._htex.provider
-        wait = max(LOOK_S, provider.status_polling_interval or 0)
-        if monotonic() - self._looked < wait:
-            return len(self._htex.blocks_to_job_id.keys() - self._over)
-        self._looked = monotonic()
-        ended = {
-            block
-            for block, status in self._htex.status().items()
-            if status.terminal and block not in self._over
-        }
-        self._over |= ended
-        for block in ended:
-            self._failed = 0 if block in self._seen else self._failed + 1
-            if self._failed < MOST_FAILED:
-                self._htex.scale_out_facade(1)
-            else:
-                print(f"Block {block} has had no worker: no more blocks", flush=True)  # noqa: T201  (into the log)
-        return len(self._htex.blocks_to_job_id.keys() - self._over)
+        return told
 
     def close(self) -> None:
         """End the jobs and the interchange."""
@@ -130,14 +108,8 @@ class HtexEngine:
 
     def leave(self) -> None:
         """End the jobs: workers in them would wait for the interchange for minutes."""
-        htex = self._htex
-        if htex is not None:
-            jobs = [
-                job
-                for block, job in list(htex.blocks_to_job_id.items())
-                if block not in self._over
-            ]
-            htex.provider.cancel(jobs)
+        if self._blocks is not None:
+            self._htex.provider.cancel(self._blocks.jobs())
 
 
 def _pass_on_path() -> None:
