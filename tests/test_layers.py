@@ -272,6 +272,7 @@ def _is_of_others(node: ast.Attribute) -> bool:
             "_io._IOBase",  # what all files are, in C: io's are abstract classes, slow
             "_io._TextIOBase",
             "cluster._correct_state_internal",  # Dask's: tells why a job is refused
+            "self._htex._hold_manager",  # Parsl's: nothing else keeps tasks from one
         }
     )
 

@@ -189,7 +189,11 @@ def __getattr__(name: str) -> Any:
             module = import_module(f"jackfield.{home}")
             if name in vars(module):
                 return globals().setdefault(name, vars(module)[name])
-    from jackfield.errors import suggest
+    from importlib.util import find_spec
 
-    hint = suggest(f"jackfield.{name}", ()).removesuffix(".")
+    hint, path = "", f"jackfield.{name}"
+    if not (name.isidentifier() and find_spec(path)):  # else it is being imported
+        from jackfield.errors import suggest
+
+        hint = suggest(path, ()).removesuffix(".")
     raise AttributeError(f"module 'jackfield' has no attribute {name!r}{hint}")

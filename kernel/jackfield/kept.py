@@ -61,11 +61,7 @@ class Kept:
 
 
 class NotAtHandError(Exception):
-    """Says which value somebody would have to wait for, who has no time."""
-
-    def __init__(self, kept: Kept) -> None:
-        super().__init__(kept)
-        self.kept: Kept = kept
+    """Somebody would have to wait for a value, its argument, who has no time."""
 
 
 def read(kept: Kept) -> Any:

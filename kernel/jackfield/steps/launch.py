@@ -79,7 +79,7 @@ class Launcher:
                 if work and work.kept and not _may_keep(work, entry, task.extras):
                     read_kept(work)
             except NotAtHandError as late:
-                self._elsewhere(partial(self._launch_when_at_hand, task, late.kept))
+                self._elsewhere(partial(self._launch_when_at_hand, task, late.args[0]))
                 continue
             except BaseException as error:
                 self._fail(task, error)

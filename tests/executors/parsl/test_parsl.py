@@ -20,7 +20,7 @@ from jackfield.errors import (
     ExecutorError,
     ExecutorLostError,
 )
-from jackfield_executors.parsl import jackfield_create_executor
+from jackfield_executors.parsl import blocks, jackfield_create_executor
 from jackfield_testing import Harness
 from jackfield_testing.engines import command_of, in_session, set_patience
 from jackfield_testing.executors import tasks
@@ -53,6 +53,8 @@ made = partial(engines.made, jackfield_create_executor, "parsl")
         ({}, "needs the option executor"),
         ({"executor": "site"}, "'executor' must be a text such as 'module:object'"),
         ({"executor": SITE, "blocks": 0}, "'blocks' must be a whole number from 1"),
+        ({"executor": SITE, "blocks": 2, "most": 3}, "'blocks' fixes it"),
+        ({"executor": SITE, "least": 3, "most": 2}, "least <= init <= most must hold"),
     ],
 )
 def test_a_wrong_option_is_named(options: dict[str, Any], named: str) -> None:
@@ -110,6 +112,127 @@ def test_a_whole_kernel_runs_on_a_sites_executor(tmp_path: Path) -> None:
 
     assert settled(lambda: not any(map(alive, started)), WAIT_S)
     assert list(tmp_path.glob("runs/*/far/site/interchange.log"))
+
+
+def test_blocks_come_and_go_by_need(tmp_path: Path) -> None:
+    executor = made({"executor": SITE, "most": 2})
+    config = jf.Config(
+        executors={"far": executor},
+        run_dir=tmp_path / "runs",
+        use_plugins={"scaling": {"idle": 0.1}},
+        scale_period=0.2,
+    )
+    with jf.load(config):
+        assert executor.workers == 0
+        assert executor.health == READY  # none is wanted
+
+        assert process().result(2 * WAIT_S) != os.getpid()
+        assert settled(lambda: executor.workers == 0, WAIT_S)
+
+        assert len([process().result(2 * WAIT_S) for _ in range(4)]) == 4
+
+
+class Job:
+    def __init__(self, state: str, message: str = "") -> None:
+        self.state = type("State", (), {"name": state})
+        self.message = message
+        self.terminal = state == "FAILED"
+
+
+class Queue:
+    """A batch system that begins nothing by itself, behind what an executor has."""
+
+    def __init__(self) -> None:
+        self.provider = self
+        self.command_client = self
+        self.nodes_per_block = 1
+        self.workers_per_node = 2
+        self.status_polling_interval = 0
+        self.blocks_to_job_id: dict[str, str] = {}
+        self.status_facade: dict[str, Job] = {}
+        self.cancelled: list[str] = []
+        self.held: list[str] = []
+        self.refuses = False
+
+    def scale_out_facade(self, count: int) -> list[str]:
+        begun = []
+        for _ in range(count):
+            block = str(len(self.status_facade))
+            self.status_facade[block] = Job("FAILED" if self.refuses else "PENDING")
+            if not self.refuses:
+                self.blocks_to_job_id[block] = f"1{block}"
+                begun.append(block)
+        return begun
+
+    def status(self) -> dict[str, Job]:
+        return self.status_facade
+
+    def cancel(self, jobs: list[str]) -> None:
+        self.cancelled += jobs
+
+    def _hold_manager(self, manager: str) -> None:
+        self.held.append(manager)
+
+
+def manager(block: str, tasks: int = 0, *, active: bool = True) -> dict[str, Any]:
+    told = {"manager": f"m{block}", "block_id": block, "worker_count": 2}
+    return {**told, "tasks": tasks, "active": active}
+
+
+@pytest.fixture
+def queue(monkeypatch: pytest.MonkeyPatch) -> Queue:
+    monkeypatch.setattr(blocks, "LOOK_S", 0.0)
+    monkeypatch.setattr(blocks, "WHY_S", 0.0)
+    return Queue()
+
+
+def test_a_block_that_is_to_go_is_held_until_it_has_no_task(queue: Queue) -> None:
+    some = blocks.Blocks(queue, 2)
+    some.begin(2)
+    told = some.step([manager("0", 1), manager("1", 3)])
+    assert (told.workers, told.size, told.pending) == (4, 2, 0)
+
+    some.wanted = 1
+    some.step([manager("0", 1), manager("1", 3)])
+    some.step([manager("0", 1), manager("1", 3)])
+    assert queue.held == ["m0"]  # it has the least to do
+    some.step([manager("0", 1, active=False), manager("1", 3)])
+    assert not queue.cancelled
+    told = some.step([manager("0", 0, active=False), manager("1", 3)])
+
+    assert queue.cancelled == ["10"]
+    assert told.workers == 2
+    assert some.jobs() == ["11"]
+
+
+def test_blocks_that_wait_go_first_and_say_why_they_wait(queue: Queue) -> None:
+    some = blocks.Blocks(queue, 3)
+    some.begin(3)
+    queue.status_facade["2"] = Job("HELD", "by the user")
+    told = some.step([manager("0", 5)])
+    assert told.pending == 2
+    assert told.why == "2 blocks are on the way: job 11 is pending"
+    some.wanted = 2
+    told = some.step([manager("0", 5)])
+    assert queue.cancelled == ["11"]
+    assert some.step([manager("0", 5)]).why == (
+        "one block is on the way: job 12 is held (by the user)"
+    )
+    some.wanted = 1
+    told = some.step([manager("0", 5)])
+    assert queue.cancelled == ["11", "12"]
+    assert (told.workers, told.pending, told.why) == (2, 0, "")
+
+
+def test_blocks_that_are_refused_are_tried_a_few_times(queue: Queue) -> None:
+    queue.refuses = True
+    some = blocks.Blocks(queue, 2)
+    for _ in range(10):
+        some.step([])
+
+    assert some.failed >= blocks.MOST_FAILED
+    assert len(queue.status_facade) <= blocks.MOST_FAILED + 1
+    assert not some.living
 
 
 # -- Deaths

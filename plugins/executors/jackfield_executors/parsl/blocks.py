@@ -2,8 +2,9 @@
 
 Parsl's own scaling is a part of its DataFlowKernel, and takes workers away from running
 tasks unless it is told for how long they have to be idle. Here a block that is to go is
-*held* first: the interchange gives its managers nothing more. When they have no task
-left, its job is ended. So no task is lost by that.
+*held* first: the interchange gives its managers nothing more. When it tells that they
+are held and have no task left, their job is ended. So no task is lost by that, but for
+one case: a block that nobody has heard of yet is ended at once, and may come just then.
 
 *A block is over before it had a worker.* That is a failed start. After ``MOST_FAILED``
 in a row, no more are asked for.
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 LOOK_S: Final = 5.0
 """Seconds between two looks at the jobs; a provider may ask for more."""
+
+WHY_S: Final = 5.0
+"""Seconds between two questions why blocks are not there yet."""
 
 MOST_FAILED: Final = 3
 """When so many blocks in a row have ended without a worker, no more are asked for."""
@@ -70,6 +74,7 @@ class Blocks:
         self._over: set[str] = set()
         self._refused = False  # one was not taken, since the last look
         self._looked = monotonic()
+        self._asked_why = -WHY_S
         self._reasons: Mapping[str, str] = {}
 
     def begin(self, count: int) -> None:
@@ -84,6 +89,7 @@ class Blocks:
         Args:
             managers: What the interchange tells of those that are connected.
         """
+        active: set[str] = set()  # among those that are to go
         tasks: dict[str, int] = {}
         workers: dict[str, int] = {}
         for one in managers:
@@ -94,8 +100,11 @@ class Blocks:
                 self._seen.add(block)
                 self.failed = 0
                 self._start_s = monotonic() - self.living.get(block, monotonic())
-        # Those whose tasks are told here were held before this was asked.
-        self._end(b for b in self._going if not tasks.get(b))
+            if block in self._going and one["active"]:  # it has come since
+                active.add(block)
+                self._hold(one["manager"])
+        # Those of whom this was told were held before: no task can come to them.
+        self._end(b for b in self._going if not tasks.get(b) and b not in active)
         looked = self._look_at_jobs()
         staying = [block for block in self.living if block not in self._going]
         missing = self.wanted - len(staying)
@@ -108,6 +117,9 @@ class Blocks:
             self._let_go(sorted(staying, key=lambda b: tasks.get(b, -1))[:-missing])
         self._size = max([self._size, *workers.values()])
         pending = self._pending()
+        if pending and monotonic() - self._asked_why > WHY_S:
+            self._asked_why = monotonic()
+            self._reasons = self._ask_why(pending)
         return Told(
             # A manager that was killed is told of until its heartbeat is missed; the
             # job that it was in may be known to have ended long before.
@@ -142,7 +154,6 @@ class Blocks:
                 self.failed += 1
                 no_more = "; no more blocks" * (self.failed >= MOST_FAILED)
                 print(f"Block {block} has had no worker{no_more}", flush=True)  # noqa: T201  (into the log)
-        self._reasons = self._ask_why()
         return True
 
     def _forget(self, block: str) -> None:
@@ -151,12 +162,13 @@ class Blocks:
         self.living.pop(block, None)
 
     def _let_go(self, blocks: Iterable[str]) -> None:
-        """End blocks that have no worker yet; hold the others, which come first."""
-        for block in blocks:
-            self._going.add(block)
-            if block in self._seen:
-                self._htex._hold_block(block)
+        """End blocks that have no worker yet; the others when they have no task."""
+        self._going.update(blocks)
         self._end(block for block in self._going if block not in self._seen)
+
+    def _hold(self, manager: str) -> None:
+        """Have the interchange give a manager nothing more."""
+        self._htex._hold_manager(manager)
 
     def _end(self, blocks: Iterable[str]) -> None:
         """End the jobs of blocks."""
@@ -183,11 +195,8 @@ class Blocks:
         because = f": {reasons[0]}" if reasons else ""
         return f"{blocks} on the way{long}{because}"
 
-    def _ask_why(self) -> Mapping[str, str]:
+    def _ask_why(self, pending: Sequence[str]) -> Mapping[str, str]:
         """Return what is known of blocks that are on their way, by block."""
-        pending = self._pending()
-        if not pending:
-            return {}
         known = self._htex.blocks_to_job_id
         told: Mapping[str, tuple[str, str]] = {}
         if type(self._htex.provider).__name__ == "SlurmProvider":
