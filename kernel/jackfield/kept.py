@@ -17,10 +17,9 @@ class Kept:
     another executor, the memo. A work that goes to the same executor gets the ``Kept``
     itself, in place of the value that its function is to be called with.
 
-    The task has ended well, and so it stays: if what kept its result is gone, the
-    executor makes the value again, by another run of the work. Whoever reads it, and
-    each work that gets it, waits for that. Only if that fails, too, there is an error.
-    A result of a work that is not to run ``once`` more is never kept.
+    The task has ended well, and that stays so: if what kept its result is gone, the
+    executor makes the value again, by another run of the work, and who needs it waits.
+    Only if that fails, too, it is an error.
 
     It is no abstract base class, because the kernel asks of many values whether they
     are one, and that question takes an abstract class several times as long.

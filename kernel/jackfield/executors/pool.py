@@ -175,10 +175,8 @@ class ExecutorPool:
 
     def _changed(self, entry: ExecutorEntry) -> None:
         """Look at an executor's workers and health again; see ``ExecutorContext``."""
-        before = entry.health.state
         try:
-            entry.read_workers()
-            if entry.health.state != before:
+            if entry.read_workers():
                 self.version = object()  # after the mark; see ``route``
             if entry.elastic:
                 self._scale()

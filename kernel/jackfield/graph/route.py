@@ -54,6 +54,7 @@ class ExecutorEntry:
     """
 
     __slots__ = (
+        "_asked",
         "broken",
         "capabilities",
         "elastic",
@@ -83,6 +84,7 @@ class ExecutorEntry:
         self.faults: int = 0
         self.rests_until: float = 0.0
         self.told: bool = False
+        self._asked: object = None  # by the thread that was the last to ask
 
     def note_fault(self) -> None:
         """Note that it, and not a task, has failed; it rests, longer each time.
@@ -109,10 +111,17 @@ class ExecutorEntry:
         self.elastic = self.executor.load() is not None
         self.read_workers()
 
-    def read_workers(self) -> None:
-        """Ask the executor how many workers it has now, and how it is."""
+    def read_workers(self) -> bool:
+        """Ask the executor how many workers it has; tell if its state is another now.
+
+        A slow thread may write what was true before another one has asked. So whoever
+        is not the last to ask does it again.
+        """
+        self._asked, before = (mine := object()), self.health.state
         self.workers = max(0, int(self.executor.workers))
-        self.health = self.executor.health
+        self.health = health = self.executor.health
+        again = self._asked is not mine and self.read_workers()
+        return again or health.state != before
 
     @property
     def room(self) -> int:

@@ -62,7 +62,7 @@ from jackfield.stream import StreamContext
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from jackfield.abc import Work
+    from jackfield.abc import Kept, Work
     from jackfield.config import Config
     from jackfield.executors.scaling import Scaling
     from jackfield.files import File
@@ -319,7 +319,7 @@ class Parts:
             self.manager,
             handover,
             self.ends.fail,
-            partial(self.submitter.submit_internal, FETCH),
+            self._fetch,
             self._launch,
         )
 
@@ -361,7 +361,7 @@ class Parts:
             launch=self._launch,
             refuse_circle=self._refuse_circle,
             elsewhere=partial(self.submitter.submit_internal, LOOK_UP),
-            fetch=partial(self.submitter.submit_internal, FETCH),
+            fetch=self._fetch,
             warn=partial(self._warn_of_results, level=logging.WARNING),
             forbidden=self._is_forbidden,
         )
@@ -427,6 +427,16 @@ class Parts:
     ) -> None:
         self.scheduler.inbox.append(Ended(task, state, error, value))
         self.scheduler.pump()
+
+    def _fetch(self, kept: Kept, action: Callable[[], None]) -> None:
+        """Do something, in a task of the kernel's own, when a result is at hand."""
+
+        def wait() -> None:
+            with suppress(Exception):  # whoever reads it gets the error
+                kept.fetch()
+            action()
+
+        self.submitter.submit_internal(FETCH, wait)
 
     def _launch(self, tasks: Sequence[Task]) -> None:
         def ready(effects: Effects) -> None:

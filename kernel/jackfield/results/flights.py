@@ -15,7 +15,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -56,7 +55,7 @@ class Actions(NamedTuple):
         refuse_circle: Ends a task that follows a join which itself waits for that
             task: neither could ever end. Given the task and the join.
         elsewhere: Runs an action as a task of its own on the internal executor.
-        fetch: Does so with one that waits for a kept result.
+        fetch: Does so as soon as a kept result is at hand.
         warn: Warns of results that are not kept.
         forbidden: Asks plugins whether a task is not to use an earlier result. It may
             raise.
@@ -67,7 +66,7 @@ class Actions(NamedTuple):
     launch: Callable[[Sequence[Task]], None]
     refuse_circle: Callable[[Task, Task], None]
     elsewhere: Callable[[Callable[[], None]], object]
-    fetch: Callable[[Callable[[], None]], object]
+    fetch: Callable[[KeptResult, Callable[[], None]], object]
     warn: Callable[[str], None]
     forbidden: Callable[[Task], bool]
 
@@ -311,7 +310,7 @@ class Flights:
             try:
                 value = read(value)
             except NotAtHandError:
-                self._actions.fetch(partial(self._remember_kept, task, value))
+                self._actions.fetch(value, partial(self.remember, task, value))
                 return
             except Exception as error:
                 self._actions.fail(task, error)
@@ -332,11 +331,6 @@ class Flights:
             self._actions.elsewhere(save)
         else:
             save()
-
-    def _remember_kept(self, task: Task, kept: KeptResult) -> None:
-        with suppress(Exception):  # it is raised again
-            kept.fetch()
-        self.remember(task, kept)
 
     def _save(self, task: Task, value: Any, result: Any) -> None:
         extras = task.extras

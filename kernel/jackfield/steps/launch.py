@@ -8,7 +8,6 @@ thread launches the same attempt. But a cancel may end the task at any moment, a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
 class Launcher:
     """Gives ready tasks to their executors, among which plugins may choose.
 
-    ``elsewhere`` runs an action that waits for a kept result; ``later`` has tasks
+    ``fetch`` runs an action as soon as a kept result is at hand; ``later`` has tasks
     launched, unless they are not ready any more.
     """
 
@@ -53,10 +52,10 @@ class Launcher:
         manager: PluginManager,
         handover: Handover,
         fail: Callable[[Task, BaseException], None],
-        elsewhere: Callable[[Callable[[], None]], object],
+        fetch: Callable[[Kept, Callable[[], None]], object],
         later: Callable[[Sequence[Task]], None],
     ) -> None:
-        self._elsewhere = elsewhere
+        self._fetch = fetch
         self._later = later
         self._prepare = preparer.prepare
         self._pool = pool
@@ -79,7 +78,7 @@ class Launcher:
                 if work and work.kept and not _may_keep(work, entry, task.extras):
                     read_kept(work)
             except NotAtHandError as late:
-                self._elsewhere(partial(self._launch_when_at_hand, task, late.args[0]))
+                self._fetch(late.args[0], partial(self._later, [task]))
                 continue
             except BaseException as error:
                 self._fail(task, error)
@@ -94,11 +93,6 @@ class Launcher:
             except BaseException as error:
                 for task in group:
                     self._fail(task, error)
-
-    def _launch_when_at_hand(self, task: Task, kept: Kept) -> None:
-        with suppress(Exception):  # it is raised again when its value is put in
-            kept.fetch()
-        self._later([task])
 
     def _choose(
         self, task: Task, groups: Mapping[ExecutorEntry, Sequence[Task]]

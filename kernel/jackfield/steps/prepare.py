@@ -20,7 +20,7 @@ from jackfield.graph.arguments import (
     put_in,
     substitute,
 )
-from jackfield.kept import Kept, NotAtHandError, read, with_each
+from jackfield.kept import Kept, read, with_each
 
 if TYPE_CHECKING:
     from jackfield.abc import Work
@@ -153,8 +153,7 @@ def _value(
             if kept is not None:
                 kept.append(value)
                 return value
-            if not value.at_hand:
-                raise NotAtHandError(value)
+            read(value)
             value = future.result(0)
         _note_files(value, late)
         return value
