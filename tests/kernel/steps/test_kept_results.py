@@ -46,7 +46,10 @@ class Keeping(Executor):
     """Runs works at once, and keeps all results."""
 
     capabilities = Capabilities(isolated=True)
-    workers = 1
+
+    @property
+    def workers(self) -> int:
+        return 1
 
     def __init__(self) -> None:
         self.there = threading.Event()

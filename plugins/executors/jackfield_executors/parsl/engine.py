@@ -61,12 +61,12 @@ class HtexEngine:
             provider.script_dir = str(scripts)
         htex.start()
         self._htex = htex
-        if blocks is None:
-            blocks = max(provider.init_blocks, provider.min_blocks, 1)
-        self._blocks = Blocks(htex, blocks)
-        if not blocks:
+        own = max(provider.init_blocks, provider.min_blocks, 1)
+        first = own if blocks is None else blocks
+        self._blocks = Blocks(htex, first)
+        if not first:
             return
-        self._blocks.begin(blocks)
+        self._blocks.begin(first)
         known = list(htex.status_facade.values())
         if all(status.terminal for status in known):  # none was taken
             raise RuntimeError(known[0].message)
