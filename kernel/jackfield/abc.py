@@ -93,8 +93,7 @@ class Work:
         kept: The ``Kept`` results among the arguments: as arguments, or as items of
             lists, tuples and dicts that are. An executor only gets those that it has
             reported itself; of all others it gets the values.
-        once: Whether it is never to run again when it has ended well, as an app with
-            ``retries=0`` says: then its result is not to be ``Kept``.
+        once: Whether it is never to run again, so that its result is not ``Kept``.
     """
 
     id: int

@@ -89,7 +89,5 @@ def with_each(
         done[id(value)] = kind(zip(value, new, strict=True) if kind is dict else new)
         return done[id(value)]
 
-    return (
-        tuple([changed(value) for value in args]),
-        {name: changed(value) for name, value in kwargs.items()},
-    )
+    values = tuple([changed(value) for value in args])
+    return values, {name: changed(value) for name, value in kwargs.items()}

@@ -99,9 +99,6 @@ It is used where to make the memo key takes long, because the arguments are larg
 that it does not hold up a thread of the kernel.
 """
 
-FETCH: Final = AppSpec("fetch", kind="transfer", executors=(INTERNAL,))
-"""Waits for a result that is kept where it was made, and is wanted elsewhere."""
-
 ERRANDS: Final[Mapping[Errand, AppSpec]] = {
     "stage_in": AppSpec("stage_in", kind="transfer", executors=(TRANSFERS,)),
     "stage_out": AppSpec("stage_out", kind="transfer", executors=(TRANSFERS,)),
@@ -436,7 +433,8 @@ class Parts:
                 kept.fetch()
             action()
 
-        self.submitter.submit_internal(FETCH, wait)
+        spec = AppSpec("fetch", kind="transfer", executors=(INTERNAL,))
+        self.submitter.submit_internal(spec, wait)
 
     def _launch(self, tasks: Sequence[Task]) -> None:
         def ready(effects: Effects) -> None:

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from jackfield.files import CALLED_IN, File
 from jackfield.graph.dependency_errors import name_call
 from jackfield.kept import Kept as KeptResult
-from jackfield.kept import NotAtHandError, read
 from jackfield.results.outputs import (
     LARGE,
     Frozen,
@@ -307,11 +306,11 @@ class Flights:
         extras = task.extras
         assert extras is not None
         if issubclass(type(value), KeptResult):
-            try:
-                value = read(value)
-            except NotAtHandError:
+            if not value.at_hand:
                 self._actions.fetch(value, partial(self.remember, task, value))
                 return
+            try:
+                value = value.fetch()
             except Exception as error:
                 self._actions.fail(task, error)
                 return
