@@ -181,7 +181,7 @@ def test_what_clusters_md_shows_is_right(
         re.MULTILINE | re.DOTALL,
     )
 
-    assert capfd.readouterr().out == "a\nb\n\n"
+    assert capfd.readouterr().out == "booked 7\na\nb\n\n"
     (table,) = [one for t in tables for one in tomllib.loads(t)["executors"].values()]
     assert table.pop("plugin") == "dask"
     assert dask.jackfield_check_options("far", table)
