@@ -481,13 +481,13 @@ class Parts:
         are there. A thread that works for the kernel cannot wait for that, and makes it
         itself; so does one that waits in vain, since a plugin holds the dispatcher up.
         """
-        return self._in_turn(self._summary)
+        return self.in_turn(self._summary)
 
     def unended(self) -> dict[int, AppFuture[Any]]:
         """Return the users' tasks that have not ended, found out as the summary is."""
-        return self._in_turn(self._unended)
+        return self.in_turn(self._unended)
 
-    def _in_turn(self, look: Callable[[], T]) -> T:
+    def in_turn(self, look: Callable[[], T]) -> T:
         """Look at the graph in an item of the inbox; or here, if none is worked off."""
         if self.scheduler.thread.is_alive() and not self.scheduler.busy:
             made: list[T] = []

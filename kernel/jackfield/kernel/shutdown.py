@@ -270,23 +270,29 @@ class Shutdown:
         then, so the kernel cannot work on. It can only give what runs a little time,
         and say what is lost: by a line, and by the program's exit code.
         """
-        before = self._lost()
-        unfinished = self._parts.unfinished()
-        if unfinished:
-            grace = self._parts.config.exit_grace
-            say(
-                f"the program ends with {unfinished} unfinished tasks; "
-                f"those that run get {grace:g} s. Use `with jackfield.load():`, or "
-                f"wait_for_current_tasks(), to wait for all."
-            )
-        interrupted = False
+        before, unfinished, interrupted = self._lost(), 0, False
         try:
-            self.cleanup(wait=False)
+            try:
+                # In turn: the result of the last task may be there a moment before its
+                # end is recorded, and the program that waited for it goes on to here.
+                unfinished = self._parts.in_turn(self._parts.unfinished)
+                if unfinished:
+                    self._say_what_is_left(unfinished)
+            finally:  # whoever reads that line may press Ctrl-C at once
+                self.cleanup(wait=False)
         except KeyboardInterrupt:  # Python would show it, and end with 0
             interrupted = True
         lost = unfinished and self._lost() > before and not _has_exit_code()
         if lost or interrupted:
             sys.stderr = _Failing(sys.stderr, interrupted=interrupted)
+
+    def _say_what_is_left(self, unfinished: int) -> None:
+        grace = self._parts.config.exit_grace
+        say(
+            f"the program ends with {unfinished} unfinished tasks; "
+            f"those that run get {grace:g} s. Use `with jackfield.load():`, or "
+            f"wait_for_current_tasks(), to wait for all."
+        )
 
     def _lost(self) -> int:
         """Return how many tasks were cancelled, or did not run for a cancelled one."""

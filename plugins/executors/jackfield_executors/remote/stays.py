@@ -219,7 +219,7 @@ class Origin(Kept):
             work.id, work.attempt, work.name, work.function, args, kwargs,
             work.walltime, work.resources,
         )  # fmt: skip
-        self.times = 0
+        self.times: int = 0
         self._twin = stayed.twin
         self.stayed: ref[Stayed] = ref(stayed)
 
