@@ -267,6 +267,7 @@ def _is_of_others(node: ast.Attribute) -> bool:
             "subprocess._args_from_interpreter_flags",
             "runpy._run_module_as_main",  # the interpreter's own
             "_claim._is_owned",  # CPython's, for its own conditions
+            "sys._current_exceptions",  # documented, in spite of its name
             "threading._shutdown",  # the interpreter's own way to end, as the next one
             "atexit._run_exitfuncs",
             "_io._IOBase",  # what all files are, in C: io's are abstract classes, slow

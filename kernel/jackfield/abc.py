@@ -93,7 +93,8 @@ class Work:
         kept: The ``Kept`` results among the arguments: as arguments, or as items of
             lists, tuples and dicts that are. An executor only gets those that it has
             reported itself; of all others it gets the values.
-        once: Whether it is never to run again, so that its result is not ``Kept``.
+        once: Whether it is never to run again, so that no result may be ``Kept`` that
+            is not ``at_hand``.
     """
 
     id: int

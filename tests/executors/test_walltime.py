@@ -17,7 +17,7 @@ from jackfield.abc import Capabilities, LimitedCall, Work
 from jackfield.errors import PluginLoadError
 from jackfield.steps.launch import apply_walltime
 from jackfield.steps.lazy import Lazy
-from jackfield_executors.walltime import SoftWalltime
+from jackfield_executors.walltime import AGAIN_S, SoftWalltime
 
 LIMIT_S = 60.0
 
@@ -150,6 +150,9 @@ def test_an_inner_limit_may_be_caught_inside_an_outer_one() -> None:
 
 def test_an_outer_limit_may_strike_anywhere_within_inner_ones() -> None:
     """Neither the watchdog is lost by it, nor is an inner limit left armed."""
+    # What other tests have left would be collected within this one. An exception that
+    # strikes in a ``__del__`` is lost, as the test after this tells.
+    gc.collect()
     brief = SoftWalltime(len, "inner", LIMIT_S)
 
     def many(end: float) -> None:
@@ -160,6 +163,49 @@ def test_an_outer_limit_may_strike_anywhere_within_inner_ones() -> None:
         with pytest.raises(jf.AppTimeout, match="outer"):
             SoftWalltime(many, "outer", 0.001)(time.monotonic() + LIMIT_S)
     assert not [limit for limit in _limits() if limit.armed]
+
+
+class Deaf:
+    """Loses an exception that is raised while it is deleted."""
+
+    def __init__(self, lost: list[object]) -> None:
+        self.lost = lost
+
+    def __del__(self) -> None:
+        try:
+            while not self.lost:
+                time.sleep(0.001)
+        except BaseException as error:
+            self.lost.append(error)
+
+
+def test_an_exception_that_was_lost_comes_again() -> None:
+    lost: list[object] = []
+
+    def runs(event: threading.Event) -> None:
+        Deaf(lost)
+        spin(event)
+
+    with pytest.raises(jf.AppTimeout, match="lost"):
+        SoftWalltime(runs, "lost", 0.01)(threading.Event())
+    assert len(lost) == 1
+
+
+def test_what_a_function_does_at_its_end_is_not_disturbed_again() -> None:
+    done: list[int] = []
+
+    def runs(event: threading.Event) -> None:
+        try:
+            spin(event)
+        finally:
+            end = time.monotonic() + 3 * AGAIN_S
+            while time.monotonic() < end:
+                time.sleep(0.001)
+            done.append(1)
+
+    with pytest.raises(jf.AppTimeout, match="tidy"):
+        SoftWalltime(runs, "tidy", 0.01)(threading.Event())
+    assert done == [1]
 
 
 def test_limits_of_functions_that_have_returned_do_not_pile_up() -> None:

@@ -14,6 +14,11 @@ disarms the limit and then takes the lock once. Afterwards the exception has eit
 asked for or never will be. If it has been, it is on its way, and a short loop gives it
 the moment to arrive in.
 
+The exception may get lost: Python only prints what is raised within a ``__del__``, and
+a function may catch everything and go on. So as long as the limit is armed it is asked
+for again each ``AGAIN_S``, unless the function is just handling it: what it does in a
+``finally`` then is its end, and not to be disturbed.
+
 Limits may be nested, and the exception of an outer one may strike anywhere within an
 inner one. Hence each step of an inner one is either a single instruction or can be left
 half done; the watchdog's lock is entered by C code, because the exception could strike
@@ -25,6 +30,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import sys
 import threading
 from typing import Any, Final
 
@@ -75,12 +81,13 @@ class SoftWalltime(LimitedCall):
 
 
 class _Limit:
-    """One call's limit. It fires at most once, and never after it was disarmed.
+    """One call's limit. It never fires after it was disarmed.
 
     Attributes:
         thread: The thread that runs the function.
         armed: Whether it may still fire. Cleared by that thread.
-        fired: Whether the exception has been asked for. Set by the watchdog.
+        fired: Whether the exception has been asked for. Set by the watchdog, under
+            the lock.
     """
 
     __slots__ = ("_lock", "armed", "fired", "thread")
@@ -96,11 +103,19 @@ class _Limit:
         import ctypes
 
         with self._lock:
-            if self.armed:
+            if self.armed and not (self.fired and self._is_handled()):
                 self.fired = True
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(
                     ctypes.c_ulong(self.thread), ctypes.py_object(_Expired)
                 )
+
+    def _is_handled(self) -> bool:
+        """Tell whether the thread is in an ``except`` or ``finally`` for an end."""
+        found: Any = sys._current_exceptions().get(self.thread)
+        error = found[1] if isinstance(found, tuple) else found  # until Python 3.11
+        while error is not None and not isinstance(error, _Expired):
+            error = error.__context__
+        return error is not None
 
     def wait_for_fire(self) -> None:
         """Wait until the watchdog is not within ``fire``."""
@@ -166,8 +181,14 @@ class _Watchdog:
                 if left > 0:
                     self._changed.wait(min(left, _LONGEST_SLEEP_S))
                 else:
-                    heapq.heappop(self._due)[2].fire()
+                    limit = heapq.heappop(self._due)[2]
+                    limit.fire()
+                    when = clock.monotonic() + AGAIN_S
+                    heapq.heappush(self._due, (when, next(self._tickets), limit))
 
+
+AGAIN_S: Final = 1.0
+"""Seconds until the exception is asked for again, if the function still runs."""
 
 _LINGER_S: Final = 5.0
 """Seconds that the thread stays when it has nothing to watch."""

@@ -12,10 +12,15 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from functools import cache
+from inspect import getmodulename
 from pathlib import PurePath
 from types import ModuleType
-from typing import Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
 
 _SITE: Final = frozenset({"site-packages", "dist-packages"})
 _STDLIB: Final = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120  (compared as text)
@@ -97,24 +102,40 @@ def package_version(root: str) -> str:
     Returns:
         As ``"numpy 2.4.6"``, with commas if there are several; ``""`` for none.
     """
-    from importlib import metadata
-
     module = sys.modules.get(root)
     if module is None or getattr(module, "__file__", None):  # no namespace package
-        try:
-            return f"{root} {metadata.version(root)}"
-        except metadata.PackageNotFoundError:
-            pass
+        for found in _distributions(name=root):
+            return f"{root} {found.version}"
     owners = sorted(set(_owners().get(root, ())))
-    return ", ".join(f"{name} {metadata.version(name)}" for name in owners)
+    versions = [(one, next(iter(_distributions(name=one)), None)) for one in owners]
+    return ", ".join(f"{one} {found.version}" for one, found in versions if found)
 
 
 @cache
 def _owners() -> dict[str, list[str]]:
     """Return top-level module to distributions: some 100 ms, so only if needed."""
+    owners: dict[str, list[str]] = {}
+    for one in _distributions():
+        tops = (one.read_text("top_level.txt") or "").split()
+        if not tops:
+            parts = [file.parts for file in one.files or ()]
+            tops = [some[0] if some[1:] else getmodulename(some[0]) for some in parts]  # type: ignore[misc]  # filtered below
+        for top in {top for top in tops if top and "." not in top}:
+            owners.setdefault(top, []).append(one.metadata["Name"])
+    return owners
+
+
+def _distributions(**named: Any) -> Iterable[Distribution]:
+    """Find distributions, all or of a name, where an import looks for modules.
+
+    That is in those entries of ``sys.path`` that are texts; ``importlib.metadata`` by
+    itself raises if there is anything else.
+    """
     from importlib import metadata
 
-    return dict(metadata.packages_distributions())
+    places = [place for place in sys.path if isinstance(place, str)]
+    found: Iterable[Distribution] = metadata.distributions(path=places, **named)
+    return found
 
 
 def file_of(module: ModuleType) -> str | None:

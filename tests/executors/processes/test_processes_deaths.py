@@ -220,14 +220,15 @@ class DeadlyFunction(DeadlyToLoad):
         pass
 
 
-@pytest.mark.parametrize(
-    ("function", "args"),
-    [(DeadlyFunction(), ()), (abs, (DeadlyToLoad(),)), (DeadlyToDump, ())],
-    ids=["function", "argument", "result"],
-)
-def test_a_death_by_pickling_fails_its_task_only(
-    pool: Any, function: Any, args: tuple[Any, ...]
-) -> None:
+@pytest.mark.parametrize("deadly", ["function", "argument", "result"])
+def test_a_death_by_pickling_fails_its_task_only(pool: Any, deadly: str) -> None:
+    # Made here and not among the parameters: a worker gets what a module has, if some
+    # function might use all of that module.
+    function, args = {
+        "function": (DeadlyFunction(), ()),
+        "argument": (abs, (DeadlyToLoad(),)),
+        "result": (DeadlyToDump, ()),
+    }[deadly]
     before = pool.submit(abs, -1)
     bad = pool.submit(function, *args)
     after = pool.submit(abs, -2)

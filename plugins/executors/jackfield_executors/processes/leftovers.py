@@ -237,7 +237,11 @@ class _Descriptor:
         self._copy = -1
         self._known = self._look()
         if self._known is not None:
-            self._copy = fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, _ABOVE)
+            most = resource.getrlimit(resource.RLIMIT_NOFILE)[
+                0
+            ]  # -1: as many as wanted
+            above = most // 2 if 0 <= most <= 2 * _ABOVE else _ABOVE
+            self._copy = fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, above)
 
     def undo(self) -> bool:
         """Put it back if it is closed or leads elsewhere; return whether it was."""

@@ -209,7 +209,7 @@ class Origin(Kept):
         times: How often it was made again.
     """
 
-    __slots__ = ("_again", "_twin", "_work", "depth", "stayed", "times")
+    __slots__ = ("_twin", "_work", "depth", "stayed", "times")
 
     def __init__(self, stayed: Stayed, work: Work) -> None:
         super().__init__(stayed.executor, stayed.size)
