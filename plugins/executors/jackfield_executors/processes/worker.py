@@ -430,7 +430,8 @@ class _Worker:
         try:
             function = self._functions.get(number)
             if function is None:
-                self._tidy_up()
+                if self._untidy:  # else one has looked after the last task
+                    self._tidy_up()
                 self._suspects.add(number)
                 function = serialize.load_function(self._serialized[number])
                 self._functions[number] = function
