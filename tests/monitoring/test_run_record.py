@@ -301,14 +301,17 @@ def test_whatever_is_among_the_modules_does_no_harm(
     assert facts.imported_versions()["pytest"] == pytest.__version__
 
 
+class Ender:
+    """Ends a kernel before any other plugin is told that it has started."""
+
+    @jf.hookimpl(tryfirst=True)
+    def jackfield_kernel_started(self, kernel: jf.DataFlowKernel) -> None:
+        kernel.cleanup()
+
+
 def test_a_kernel_that_ends_before_its_start_is_told_leaves_no_thread(
     tmp_path: Path,
 ) -> None:
-    class Ender:
-        @jf.hookimpl(tryfirst=True)
-        def jackfield_kernel_started(self, kernel: jf.DataFlowKernel) -> None:
-            kernel.cleanup()
-
     with jf.load(jf.Config(run_dir=tmp_path, plugins=[Ender()])):
         pass
 
@@ -321,11 +324,6 @@ def test_a_kernel_that_ends_before_its_start_is_told_leaves_no_thread(
 def test_a_kernel_that_ends_before_its_start_is_told_has_a_record(
     tmp_path: Path,
 ) -> None:
-    class Ender:
-        @jf.hookimpl(tryfirst=True)
-        def jackfield_kernel_started(self, kernel: jf.DataFlowKernel) -> None:
-            kernel.cleanup()
-
     with jf.load(jf.Config(run_dir=tmp_path, plugins=[Ender()])) as kernel:
         pass
 

@@ -535,7 +535,7 @@ class Liar(ThreadsExecutor):
         def report(outcomes: Sequence[Outcome]) -> None:
             for work, _, _ in outcomes:
                 if work.args[0] % 2:
-                    work.ran = ("here", "and there")  # type: ignore[assignment]
+                    work.ran = ("here", "and there")  # type: ignore[assignment]  # nonsense
             context.report(outcomes)
 
         super().start(replace(context, report=report))

@@ -152,8 +152,9 @@ class Scheduler:
     def attend(self, wake: Wake | None) -> None:
         """Take the offer of an idle thread, or with ``None`` withdraw the newest."""
         self._offer = None if wake is None else [wake]
-        # Who has woken the thread that now withdraws has put its item into the inbox
-        # before. The dispatcher gets it, if that is still there.
+        # Somebody may have put a task into the inbox and then woken the thread that now
+        # withdraws, and that will not serve any more. So if something is left in the
+        # inbox, the dispatcher is woken to take it.
         if wake is None and self.inbox and not self._wake_idle() and self._stopping:
             self.pump()
 

@@ -47,7 +47,8 @@ def load_object(entry: EntryPoint) -> object:
     except BaseException as error:
         if is_interrupt(error):
             raise
-        # Python 3.11 wraps one that comes while a class is being made.
+        # If an interrupt strikes in a ``__set_name__``, Python 3.11 raises an error of
+        # its own that has the interrupt as its cause.
         if error.__cause__ is not None and is_interrupt(error.__cause__):
             raise error.__cause__ from None
         raise _not_imported(entry, error) from error

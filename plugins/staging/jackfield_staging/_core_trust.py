@@ -59,7 +59,8 @@ def _context(
     try:
         context = ssl.create_default_context(cafile=ca_file[0] if ca_file else None)
         if cert is not None:
-            # A password is given, else OpenSSL would ask for one at the terminal.
+            # For a key that has a password, OpenSSL would ask for it at the terminal
+            # and wait. An empty one is given, so that this is an error instead.
             context.load_cert_chain(cert[0], key[0] if key else None, lambda: b"")
     except OSError as error:
         names = ", ".join(repr(one[0]) for one in (ca_file, cert, key) if one)

@@ -21,9 +21,9 @@ from jackfield_staging import _http_rules as rules
 from jackfield_staging._http_options import HttpOptions, own_headers
 from jackfield_staging._http_wire import via
 
-# What must be quoted before a URL is sent. All else is sent as it was written, because
-# a signature may be made of it.
-_UNSPEAKABLE: Final = re.compile(r"[^!-~]+")
+# Spaces, control characters and what is not ASCII may not stand in a request, and are
+# quoted. All else is sent as it was written, because a signature may be made of it.
+_TO_QUOTE: Final = re.compile(r"[^!-~]+")
 
 
 class Trail:
@@ -135,7 +135,7 @@ def _sendable(url: str) -> str:
     if not netloc.isascii():
         netloc = URL(f"//{netloc}").raw_authority
     text = urlunsplit(parts._replace(netloc=netloc))
-    return _UNSPEAKABLE.sub(lambda one: quote(one[0], errors="surrogateescape"), text)
+    return _TO_QUOTE.sub(lambda one: quote(one[0], errors="surrogateescape"), text)
 
 
 async def _is_public(url: URL) -> bool:

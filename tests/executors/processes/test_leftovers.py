@@ -156,7 +156,7 @@ def path() -> list[Any]:
 
 
 def replace_environ() -> None:
-    os.environ = {"only": "this"}  # type: ignore[assignment]
+    os.environ = {"only": "this"}  # type: ignore[assignment]  # wrong on purpose
 
 
 def home() -> str | None:
@@ -415,7 +415,7 @@ def test_what_modules_set_at_their_import_stays(
 def test_log_records_still_come(kernel: jf.DataFlowKernel) -> None:
     came: SimpleQueue[str] = SimpleQueue()
     handler = logging.Handler()
-    handler.emit = lambda record: came.put(record.getMessage())  # type: ignore[method-assign]
+    handler.emit = lambda record: came.put(record.getMessage())  # type: ignore[method-assign]  # of this one
     logger = logging.getLogger("spoken")
 
     def speak() -> None:

@@ -158,12 +158,15 @@ IN_STEP = 60
 
 
 def in_step(directory: str) -> int:
-    """Return the process, when the other one has begun as many of these, up to 60."""
-    done = int(os.environ.get("DONE", "0"))
-    if directory and done < IN_STEP:
-        os.environ["DONE"] = str(done + 1)
-        Path(directory, f"{done}-{os.getpid()}").touch()
-        while len(list(Path(directory).glob(f"{done}-*"))) < 2:
+    """Return the process, when the other one has begun as many of these, up to 60.
+
+    What it has begun is counted by files: variables do not outlive a task.
+    """
+    steps = Path(directory)
+    done = len(list(steps.glob(f"*-{os.getpid()}"))) if directory else IN_STEP
+    if done < IN_STEP:
+        (steps / f"{done}-{os.getpid()}").touch()
+        while len(list(steps.glob(f"{done}-*"))) < 2:
             time.sleep(0.0005)
     return os.getpid()
 

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 import jackfield as jf
 from jackfield.abc import READY, Executor
 from jackfield.errors import ExecutorLostError
+from jackfield.events import Place
 from jackfield_executors.processes import (
     fitness,
     forkserver_client,
     jackfield_create_executor,
     supervisor,
 )
+from jackfield_executors.processes.forkserver import STARTED
 from jackfield_testing import Harness
 from jackfield_testing.executors import tasks
 from jackfield_testing.footprint import WAIT_S, alive, settled
@@ -101,6 +103,28 @@ def test_while_others_run_tasks_it_is_short_of_workers(
         assert settled(lambda: pool.health == READY, WAIT_S)
         gate.open()
         assert harness.values(works) == ["a", "b"]
+
+
+def test_a_worker_says_itself_which_process_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have run tasks before the fork server is heard."""
+    hear = supervisor.Supervisor._on_notice
+
+    def hear_no_starts(one: Any, worker: Any, notice: Any) -> None:
+        if notice.what != STARTED:
+            hear(one, worker, notice)
+
+    monkeypatch.setattr(supervisor.Supervisor, "_on_notice", hear_no_starts)
+    with Harness(made(workers=1), tmp_path, "cpu").start() as harness:
+        work = harness.work(tasks.process_id, 0)
+        work.measure = "times"
+        harness.submit_batch([work])
+
+        pid = harness.value(work)
+
+        assert work.ran is not None
+        assert Place._make(work.ran).pid == pid
 
 
 def test_a_fork_server_that_cannot_be_started_again_is_an_error(

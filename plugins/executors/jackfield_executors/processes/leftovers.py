@@ -291,7 +291,7 @@ def _is_modules(entry: Any) -> bool:
 
 def _generator() -> random.Random:
     """Return the generator whose methods are the functions of ``random``."""
-    generator: random.Random = random.random.__self__  # type: ignore[attr-defined]
+    generator: random.Random = random.random.__self__  # type: ignore[attr-defined]  # a bound method
     return generator
 
 
@@ -338,7 +338,7 @@ def _set_collects(wanted: tuple[bool, tuple[int, int, int]]) -> None:
 
 
 def _blocked() -> set[Any]:
-    return _signal.pthread_sigmask(signal.SIG_BLOCK, ())  # type: ignore[no-any-return]
+    return _signal.pthread_sigmask(signal.SIG_BLOCK, ())  # type: ignore[no-any-return]  # C
 
 
 def _decimal() -> tuple[Any, ...] | None:

@@ -399,6 +399,7 @@ class Supervisor:
             self._output.add_record(received.body)
         elif kind == Kind.READY:
             self._failed_starts = 0
+            self._note_started(worker, int(received.body))
             with self._pool.lock:
                 worker.ready = True
                 self._pool.note_idle(worker)
@@ -584,13 +585,21 @@ class Supervisor:
 
     def _on_notice(self, worker: WorkerHandle, notice: Notice) -> None:
         if notice.what == STARTED:
-            worker.pid = notice.amount
-            self._tell_of(worker, alive=True)
+            self._note_started(worker, notice.amount)
         elif notice.what == NOT_STARTED:
             worker.unfit = f"no process for it: {os.strerror(notice.code)}"
             self._on_exit(worker, signal.SIGKILL, 0)
         elif notice.what == ENDED:
             self._on_exit(worker, notice.code, notice.amount)
+
+    def _note_started(self, worker: WorkerHandle, pid: int) -> None:
+        """Note a worker's process, of which the worker and the fork server both tell.
+
+        The worker may be the first, and have run tasks before the fork server is heard.
+        """
+        if not worker.pid:
+            worker.pid = pid
+            self._tell_of(worker, alive=True)
 
     def _on_exit(self, worker: WorkerHandle, status: int, peak: int) -> None:
         """Deal with the end of a worker, which the fork server has reaped.

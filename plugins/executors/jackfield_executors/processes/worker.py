@@ -270,7 +270,7 @@ class _Worker:
             self.send(small_frame(Kind.UNFIT, text.encode(errors="replace")))
             self._stopping = True
         else:
-            self.send(small_frame(Kind.READY))
+            self.send(small_frame(Kind.READY, str(os.getpid()).encode()))
 
     def send(self, data: bytes) -> None:
         """Send one frame."""
@@ -401,7 +401,8 @@ class _Worker:
             except _Unloadable as unloadable:
                 return unloadable.outcome
         try:
-            # In a context of its own, so that no later task finds what it sets there.
+            # Each task runs in a context of its own. So no later task finds the values
+            # that this one gives to context variables.
             value = copy_context().run(function, *args, **kwargs)
         except BaseException as error:
             if self._forked:  # as below

@@ -87,8 +87,9 @@ def _attempt(page: TaskPage, attempt: AttemptRow) -> dict[str, Any]:
     group = next((one for one in page.failures if one.id == attempt.error), None)
     error = ""
     if group is not None:
-        # Of a group, the history keeps what the first one said; others have other
-        # numbers in it.
+        # The history keeps one message for a group of failures: that of the first. The
+        # message of any other one has other numbers and paths in it, so of those only
+        # what all have in common is shown.
         first = None if group.example is None else group.example.id
         own = group.attempts == 1 or first == attempt.task
         error = f"{group.kind}: {group.message if own else group.shape}"

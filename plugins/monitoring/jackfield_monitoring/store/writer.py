@@ -124,7 +124,8 @@ INSERT INTO error (id, kind, message, shape, traceback, n, attempts)
 VALUES (?, ?, ?, ?, ?, 0, 0)
 """
 
-# Not `?1` and so on: of these, Python 3.12 up to 3.12.3 warns as of names.
+# The places are `?` and not `?1`, `?2`: Python 3.12.0 to 3.12.3 takes those for names,
+# and warns that a sequence is given for them.
 _ERROR_COUNT: Final = """
 UPDATE error SET
     n = error.n + new.n, attempts = error.attempts + new.attempts,
