@@ -370,7 +370,7 @@ class Task:
         self._first: int = other.first_failed
 
     def keep_call(self) -> str:
-        """Do the same, and remember it for when the arguments are gone."""
+        """Return ``call_text``, and remember it for when the arguments are gone."""
         self._call: str = self.call_text()
         return self._call
 

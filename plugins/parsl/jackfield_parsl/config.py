@@ -83,7 +83,7 @@ class Config(RepresentationMixin):
         self.initialize_logging = initialize_logging
 
     def as_jackfield(self) -> jf.Config:
-        """Return the same for Jackfield.
+        """Return the configuration of Jackfield that stands for this one.
 
         Raises:
             ConfigurationError: Something in it cannot be translated.

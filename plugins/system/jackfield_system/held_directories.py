@@ -76,7 +76,7 @@ class HeldDirectory:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Remove it."""
+        """Remove the directory."""
         self.remove()
 
 
@@ -100,7 +100,7 @@ def sweep(within: Path | None = None) -> None:
 
 @cache
 def sweep_once(within: Path | None = None) -> None:
-    """Do the same, but only the first time in this process."""
+    """Call ``sweep``, but only the first time in this process."""
     sweep(within)
 
 

@@ -107,7 +107,12 @@ class PackedResult(Kept):
     def reduced(
         self, *, read_only: bool = False
     ) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        """Do so; with ``read_only``, arrays of it as they are where they are shared."""
+        """Return what ``__reduce__`` does.
+
+        Args:
+            read_only: Whether arrays that lie in memory of this process come out
+                read-only, as those that are shared with other processes do.
+        """
         packed = self._packed
         if packed is None:
             return itself, (self._value,)

@@ -509,7 +509,7 @@ class Pool:
     def settle_kept(
         self, worker: WorkerHandle, packed: Packed | Segment, seconds: float
     ) -> None:
-        """Do the same with a result that stays packed until somebody reads it."""
+        """Report a large result that stays packed until somebody reads it."""
         work = self._answered_large(worker, seconds)
         kept = PackedResult(self.label, work.name, packed, worker.number)
         self.report([(work, None, kept)])

@@ -54,7 +54,7 @@ def is_seen(home: Home) -> bool:
 
 
 def finds(token: str, secret: str) -> bool:
-    """Tell the same by the token file and what is in it."""
+    """Tell whether this process sees the driver's disk, by the token file there."""
     if not token:
         return secret == "yes"  # noqa: S105  (it is none)
     try:

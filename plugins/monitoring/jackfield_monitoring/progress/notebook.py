@@ -46,7 +46,7 @@ class NotebookFace:
 
 
 def _shown(made: list[str], *, failed: bool) -> dict[str, str]:
-    """Return the same in the forms among which a notebook chooses.
+    """Return lines as plain text and as HTML; a notebook shows the one that it can.
 
     Args:
         made: The lines.
