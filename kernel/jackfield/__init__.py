@@ -192,7 +192,8 @@ def __getattr__(name: str) -> Any:
     from importlib.util import find_spec
 
     hint, path = "", f"jackfield.{name}"
-    if not (name.isidentifier() and find_spec(path)):  # else it is being imported
+    # A special name is asked for by tools; else it may be a module being imported.
+    if not (name[:2] == "__" or (name.isidentifier() and find_spec(path))):
         from jackfield.errors import suggest
 
         hint = suggest(path, ()).removesuffix(".")

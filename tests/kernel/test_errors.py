@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pickle
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+import jackfield as jf
 from jackfield import errors
 
 EXAMPLES: dict[str, Any] = {
@@ -96,3 +99,19 @@ def test_facts_may_be_named_and_have_defaults() -> None:
     error = errors.TransferError("http://x", reason="cut short", transient=True)
 
     assert error.args == ("http://x", "cut short", True, None)
+
+
+def test_what_tools_ask_a_module_for_is_looked_up_for_no_hint(
+    install: Callable[..., None],
+) -> None:
+    """pytest asks ``jackfield`` for ``__test__`` in each file that imports it."""
+    install(
+        "lab-hints",
+        "[jackfield.hints]\nlab = lab_hints:HINTS",
+        lab_hints="HINTS = {'jackfield.chain': 'pass the future on'}",
+    )
+    assert not hasattr(jf, "__test__")
+    assert "lab_hints" not in sys.modules
+    with pytest.raises(AttributeError, match="'chain'; pass the future on"):
+        jf.chain  # type: ignore[attr-defined]  # it is not there
+    assert "lab_hints" in sys.modules
