@@ -132,7 +132,8 @@ def dump_function(name: str, function: Callable[..., Any]) -> bytes:
 
     If a decorator has put something else under the function's name, the reference leads
     through ``__wrapped__``. By value means with its closure, its defaults and the
-    globals that it uses, as they are now.
+    globals that it uses, as they are now. A callable that stands for a function which
+    was pickled before may have the bytes as its ``jackfield_pickled``.
 
     Raises:
         SerializationError: It cannot be pickled. The error names the app, by ``name``.
@@ -143,7 +144,10 @@ def dump_function(name: str, function: Callable[..., Any]) -> bytes:
             return dump_reference(function.__module__, path)
         if type(function) is FunctionType:
             return dumps_by_value(function)
-        return dumps(function)
+        pickled = getattr(type(function), "jackfield_pickled", None) and (
+            function.jackfield_pickled  # type: ignore[attr-defined]  # seen in its class
+        )
+        return pickled if type(pickled) is bytes else dumps(function)
     except SerializationError as error:  # from a function within it
         raise SerializationError(name, error.what, error.reason) from error
     except Exception as error:

@@ -169,12 +169,12 @@ def cloud_pickler() -> type[pickle.Pickler]:
 
     def reduce_code(code: CodeType) -> Any:
         # It leaves the file's name out, without which a traceback shows no lines.
-        make, args, *_ = theirs[CodeType](code)
+        _, args, *_ = theirs[CodeType](code)
         # Some arguments are bytes, which `python -bb` does not let compare with text.
         name = code.co_filename
         names = {"<dynamic-code>": name}
         named = [names.get(one, one) if type(one) is str else one for one in args]
-        return make, tuple(named)
+        return _make_code, tuple(named)
 
     class CloudPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is untyped
         dispatch_table: ClassVar[Any] = ChainMap({CodeType: reduce_code}, theirs)
@@ -183,8 +183,8 @@ def cloud_pickler() -> type[pickle.Pickler]:
             kind = type(obj)
             if kind is CodeType or kind is CellType:
                 return NotImplemented
-            if kind is FunctionType and obj.__module__ == "cloudpickle.cloudpickle":
-                return NotImplemented  # what it rebuilds things with, by name
+            if kind is FunctionType and obj.__module__ in _REMAKING:
+                return NotImplemented  # what things are rebuilt with, by name
             if issubclass(kind, BaseException):
                 return reduce_error(obj)
             if issubclass(kind, ModuleType) and "__reduce__" not in vars(kind):
@@ -207,6 +207,15 @@ def cloud_pickler() -> type[pickle.Pickler]:
             return reduced
 
     return CloudPickler
+
+
+_REMAKING: Final = frozenset({"cloudpickle.cloudpickle", __name__})
+"""Modules whose functions rebuild things when they are unpickled."""
+
+
+def _make_code(*arguments: Any) -> CodeType:
+    """Make a code object; called by unpickling, to which its type has no name."""
+    return CodeType(*arguments)
 
 
 _own: Final[WeakSet[type]] = WeakSet()

@@ -110,6 +110,12 @@ class Sent:
             compares=False,
         )
 
+    @property
+    def jackfield_pickled(self) -> bytes | None:
+        """The function, pickled, if a worker has to do no more than load it."""
+        plain = not (self.expected or self.texts or self.roots)
+        return self.payload if plain and isinstance(self.payload, bytes) else None
+
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call the function, where it is not pickled after all."""
         return self.jackfield_sends(*args, **kwargs)
