@@ -10,6 +10,7 @@ import hashlib
 import logging
 import math
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import jackfield as jf
+from jackfield.clock import monotonic
 from jackfield.errors import (
     BashExitFailure,
     ConfigurationError,
@@ -35,6 +37,7 @@ from jackfield_executors.remote.trees import (
     check_tree,
     publish_tree,
     read_tree,
+    write_tree,
 )
 from jackfield_testing import Harness
 from jackfield_testing.footprint import WAIT_S, settled
@@ -435,6 +438,83 @@ def test_no_link_is_followed_where_files_are_put(tmp_path: Path) -> None:
     assert (tree / "file").read_text() == "new"
     assert (tree / "file").stat().st_mode & 0o6000 == 0
     assert not list((tmp_path / "elsewhere").iterdir())
+
+
+@pytest.mark.parametrize("made", ["link", "dangling link", "file"])
+def test_what_others_have_made_where_a_file_is_written_is_neither_followed_nor_used(
+    made: str, tmp_path: Path
+) -> None:
+    """The victim writes into a directory in which somebody else may write, too."""
+    victims = tmp_path / "victims"
+    if made != "dangling link":
+        victims.write_text("kept")
+    place = tmp_path / "shared" / "file"
+    place.parent.mkdir()
+    if made == "file":
+        place.write_text("kept")
+    else:
+        place.symlink_to(victims)
+
+    with pytest.raises(FileExistsError):
+        write_tree([("", None, b""), ("file", 0o600, b"secret")], place.parent)
+
+    if made == "dangling link":
+        assert not victims.exists()
+    else:
+        assert (place if made == "file" else victims).read_text() == "kept"
+
+
+ATTACKER = """\
+import os, sys
+shared, victims = sys.argv[1:]
+print("ready", flush=True)
+while True:
+    for name in os.listdir(shared):
+        if name.endswith(".part"):
+            try:
+                os.symlink(victims, os.path.join(shared, name, "last"))
+            except OSError:
+                continue
+            print(name, flush=True)
+"""
+
+
+def test_a_link_that_another_process_plants_meanwhile_is_not_followed(
+    tmp_path: Path,
+) -> None:
+    """They watch the shared directory, and know by what names we write there."""
+    victims = tmp_path / "victims"
+    victims.write_text("kept")
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    first = [(f"{n:03}", 0o600, b"x" * 1000) for n in range(100)]
+    tree = [("", None, b""), *first, ("last", 0o600, b"secret")]
+    attacker = subprocess.Popen(
+        [sys.executable, "-c", ATTACKER, shared, victims],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert attacker.stdout is not None
+    refused = 0
+    try:
+        assert attacker.stdout.readline() == "ready\n"
+        began = monotonic()
+        while not refused and monotonic() - began < WAIT_S:
+            try:
+                publish_tree(tree, shared / "made")
+            except FileExistsError:
+                refused += 1
+                assert attacker.stdout.readline().endswith(".part\n")
+            else:
+                # They were too late, or there would be an error. Again.
+                shutil.rmtree(shared / "made")
+                assert victims.read_text() == "kept"
+    finally:
+        attacker.kill()
+        attacker.communicate()
+
+    assert refused == 1
+    assert victims.read_text() == "kept"
 
 
 def test_links_are_sent_as_what_they_lead_to(tmp_path: Path) -> None:

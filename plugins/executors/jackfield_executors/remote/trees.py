@@ -22,7 +22,8 @@ Entry: TypeAlias = tuple[str, int | None, bytes]
 Tree: TypeAlias = list[Entry]
 """A file, or a directory and what is in it, directories before what they hold."""
 
-_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+"""Whatever others have made there is an error, and a link is not followed either."""
 
 
 class TooLargeError(Exception):
@@ -171,7 +172,7 @@ def _part(directory: Path) -> Path:
 
 
 def _write_new(path: Path, mode: int, data: bytes, *, sync: bool) -> None:
-    number = os.open(path, _FILE, 0o600 | (mode & 0o777))
+    number = os.open(path, _NEW_FILE, 0o600 | (mode & 0o777))
     with os.fdopen(number, "wb", buffering=0) as file:
         rest = memoryview(data)
         while rest:  # a full disk takes a part, and refuses only the next
