@@ -41,7 +41,7 @@ def result_bytes(value: Any, identify: IdentifyCode) -> bytes:
     if isinstance(value, Iterator) and not isinstance(value, io.BytesIO | io.StringIO):
         raise TypeError(f"a {type(value).__name__} is used up by reading it")
     with _identifying(identify):
-        return b"".join(dump_parts(value, fallback=_pickler()))
+        return b"".join(dump_parts(value, fallback=_pickler))
 
 
 def result_value(data: bytes | memoryview, identify: IdentifyCode | None) -> Any:

@@ -40,6 +40,7 @@ from jackfield_serialize._pickling import (
     note_preloading,
     note_shared,
     preloaded,
+    sending_pickler,
     shipped,
     worker_can_import,
 )
@@ -147,7 +148,9 @@ def dump_function(name: str, function: Callable[..., Any]) -> bytes:
         pickled = getattr(type(function), "jackfield_pickled", None) and (
             function.jackfield_pickled  # type: ignore[attr-defined]  # seen in its class
         )
-        return pickled if type(pickled) is bytes else dumps(function)
+        if type(pickled) is bytes:
+            return pickled
+        return b"".join(dump_parts(function, None, sending_pickler))
     except SerializationError as error:  # from a function within it
         raise SerializationError(name, error.what, error.reason) from error
     except Exception as error:
@@ -239,7 +242,7 @@ def dump_call_parts(
     A large ``bytes`` object among the arguments is a piece by itself, without a copy.
     """
     try:
-        return dump_parts((tuple(args), dict(kwargs)), buffers)
+        return dump_parts((tuple(args), dict(kwargs)), buffers, sending_pickler)
     except Exception as error:
         raise argument_error(name, function, args, kwargs, error) from error
 

@@ -21,6 +21,7 @@ from weakref import WeakSet
 from jackfield_serialize._by_value import ALWAYS, KINDS, remade, sentinel
 from jackfield_serialize._errors import reduce_error
 from jackfield_serialize._left_behind import with_all
+from jackfield_serialize._way_back import with_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -63,18 +64,19 @@ def dumps_by_value(function: FunctionType) -> bytes:
 
     That is what the standard pickler would give up at.
     """
-    return b"".join(_run_pickler(cloud_pickler(), function, None))
+    return b"".join(_run_pickler(sending_pickler(), function, None))
 
 
 def dump_parts(
     value: object,
     buffers: Buffers | None = None,
-    fallback: Callable[..., pickle.Pickler] | None = None,
+    fallback: Callable[[], type[pickle.Pickler]] | None = None,
 ) -> list[bytes]:
     """Pickle like ``dumps``, into pieces to be written one after another.
 
-    What the standard pickler cannot do is left to ``fallback``, or to cloudpickle. A
-    large ``bytes`` object inside the value is a piece as it is, not a copy.
+    What the standard pickler cannot do is left to what ``fallback`` returns, or to
+    cloudpickle. A large ``bytes`` object inside the value is a piece as it is, and not
+    a copy.
     """
     if type(value) in _ATOMS and (
         not isinstance(value, bytes | str) or len(value) <= _COPIED_SIZE
@@ -86,7 +88,7 @@ def dump_parts(
         # Whatever the reason was, cloudpickle may be able to do it.
         if buffers is not None:
             buffers.clear()
-        return _run_pickler(fallback or cloud_pickler(), value, buffers)
+        return _run_pickler((fallback or cloud_pickler)(), value, buffers)
 
 
 def _run_pickler(
@@ -178,6 +180,7 @@ def cloud_pickler() -> type[pickle.Pickler]:
 
     class CloudPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is untyped
         dispatch_table: ClassVar[Any] = ChainMap({CodeType: reduce_code}, theirs)
+        sends: ClassVar[bool] = False
 
         def reducer_override(self, obj: Any) -> Any:
             kind = type(obj)
@@ -195,9 +198,13 @@ def cloud_pickler() -> type[pickle.Pickler]:
             else:
                 by_value = _reduced(obj, self.dispatch_table)
                 by_value = with_all(obj) or by_value
+            if by_value is not None and getattr(kind, "__jackfield_app__", False):
+                return with_token(obj, by_value, sends=self.sends)
             if by_value is not None:
                 return by_value
             reduced: Any = super().reducer_override(obj)
+            if kind is FunctionType and isinstance(reduced, tuple):
+                return with_token(obj, reduced, sends=self.sends)
             if isinstance(obj, type) and isinstance(reduced, tuple) and reduced[5:]:
                 if obj not in _received:
                     _own.add(obj)
@@ -209,7 +216,19 @@ def cloud_pickler() -> type[pickle.Pickler]:
     return CloudPickler
 
 
-_REMAKING: Final = frozenset({"cloudpickle.cloudpickle", __name__})
+@cache
+def sending_pickler() -> type[pickle.Pickler]:
+    """Return the pickler for calls: what it sends by value knows its way back."""
+
+    class SendingPickler(cloud_pickler()):  # type: ignore[misc]  # as above
+        sends: ClassVar[bool] = True
+
+    return SendingPickler
+
+
+_REMAKING: Final = frozenset(
+    {"cloudpickle.cloudpickle", __name__, with_token.__module__}
+)
 """Modules whose functions rebuild things when they are unpickled."""
 
 

@@ -123,7 +123,7 @@ def _pickled(
     items: list[_Item], names: Collection[Name], replaced: Collection[Name]
 ) -> bytes:
     patch = _Patch(items, names, replaced)
-    return b"".join(dump_parts(patch, fallback=_pickler()))
+    return b"".join(dump_parts(patch, fallback=_pickler))
 
 
 def _tried_alone(
