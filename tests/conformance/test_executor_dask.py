@@ -40,13 +40,8 @@ def _clusters() -> Iterator[None]:
         yield
 
 
-def losses() -> Any:
-    return clusters.client(2, "losses").cluster
-
-
 def executor_on(client: Any, patience: float = WAIT_S) -> Executor:
-    address = client.cluster.scheduler_address
-    options = {"address": address, "patience": patience}
+    options = {"address": client.scheduler.address, "patience": patience}
     executor = jackfield_create_executor("dask", "far", options)
     assert executor is not None
     return executor
@@ -80,11 +75,11 @@ class TestDask(ExecutorConformance):
         assert executor is not None
         return executor
 
-    def remove_workers(self) -> None:
+    def lose_patience(self) -> None:
         set_patience(self.losing)
-        losses().scale(0)
+
+    def remove_workers(self) -> None:
+        clusters.scale(0, 2, "losses")
 
     def restore_workers(self) -> None:
-        losses().scale(1)
-        losses().wait_for_workers(1, timeout=WAIT_S)
-        set_patience(self.losing, WAIT_S)
+        clusters.scale(1, 2, "losses")

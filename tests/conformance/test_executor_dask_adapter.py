@@ -20,11 +20,12 @@ from jackfield_testing.engines import (
     BrokenClusterWarning,
     DaskClusters,
     address_in_log,
+    have_lose_track,
     set_patience,
 )
 from jackfield_testing.executors import tasks
 from jackfield_testing.executors.end import within_limit
-from jackfield_testing.footprint import WAIT_S, settled
+from jackfield_testing.footprint import WAIT_S, descendants, settled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,14 +79,14 @@ class TestDaskExecutor(ExecutorConformance):
         self.losing = adapted(2, "losses")
         return self.losing
 
-    def remove_workers(self) -> None:
+    def lose_patience(self) -> None:
         set_patience(self.losing)
-        client(2, "losses").cluster.scale(0)
+
+    def remove_workers(self) -> None:
+        clusters.scale(0, 2, "losses")
 
     def restore_workers(self) -> None:
-        client(2, "losses").cluster.scale(2)
-        client(2, "losses").wait_for_workers(2, timeout=WAIT_S)
-        set_patience(self.losing, WAIT_S)
+        clusters.scale(2, 2, "losses")
 
 
 def test_a_cluster_whose_worker_does_not_answer_is_replaced() -> None:
@@ -104,6 +105,24 @@ def test_a_cluster_whose_worker_does_not_answer_is_replaced() -> None:
             assert client.submit(abs, -1).result(WAIT_S) == 1
         finally:
             os.kill(stopped, signal.SIGCONT)
+
+
+def test_a_cluster_that_has_lost_track_of_its_workers_is_replaced() -> None:
+    before = descendants()
+    with DaskClusters(
+        lambda tasks: {"n_workers": tasks, "threads_per_worker": 1}
+    ) as own:
+        broken = own.client(1)
+        cluster, _ = own._clusters[1, "all tests"]
+        have_lose_track(cluster)
+
+        with pytest.warns(BrokenClusterWarning, match="is replaced: RuntimeError"):
+            client = own.client_that_works(1)
+
+        assert client is not broken
+        assert client.submit(abs, -1).result(WAIT_S) == 1
+    assert cluster.status.name == "closed"
+    assert settled(lambda: descendants() <= before, WAIT_S)
 
 
 # -- A whole kernel on Dask

@@ -12,7 +12,7 @@ import pytest
 
 from jackfield_executors.ray import jackfield_create_executor
 from jackfield_testing import ExecutorConformance
-from jackfield_testing.engines import RayCluster
+from jackfield_testing.engines import RayCluster, set_patience
 from jackfield_testing.footprint import WAIT_S
 
 if TYPE_CHECKING:
@@ -24,10 +24,6 @@ pytest.importorskip("ray", reason="pip install 'jackfield[ray]'")
 
 # It takes minutes: most of its tests connect to the cluster anew.
 pytestmark = [pytest.mark.xdist_group("engines"), pytest.mark.slow]
-
-PATIENCE_S = 3.0
-"""Of executors that lose their workers. Others wait as long as a test may last: a
-scheduler that does not answer for seconds, on a busy machine, is not lost."""
 
 _started = ExitStack()
 _losses = ExitStack()
@@ -83,7 +79,11 @@ class TestRay(ExecutorConformance):
 
     def make_losing_executor(self) -> Executor:
         self.restore_workers()
-        return executor(2, PATIENCE_S, resources={"losses": 1})
+        self.losing = executor(2, resources={"losses": 1})
+        return self.losing
+
+    def lose_patience(self) -> None:
+        set_patience(self.losing)
 
     def remove_workers(self) -> None:
         _losses.close()

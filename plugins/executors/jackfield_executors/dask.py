@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import math
 import multiprocessing
 import os
@@ -39,6 +40,7 @@ from jackfield_executors.elastic import Bounds, bounds_of, known_elsewhere
 from jackfield_executors.jobqueue import JobQueue
 from jackfield_executors.remote.agent import Agent
 from jackfield_executors.remote.driver import AgentsExecutor
+from jackfield_system.dask_clusters import client_of, close_cluster
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
     from jackfield_executors.remote.agent import Answer
     from jackfield_executors.remote.link import Link
     from jackfield_executors.remote.places import Home
+
+log: logging.Logger = logging.getLogger("jackfield.executors.remote")
 
 HELLO_S: Final = 30.0
 """Seconds that an agent gets to start."""
@@ -315,13 +319,15 @@ class DaskSite:
 
     def open(self, label: str, expected: str, home: Home, logs: Path) -> None:
         """Start the cluster, if it is ours, and connect to it."""
-        from distributed import Client
-
         self._arguments = label, expected, home
         where = self._options["address"]
         if where is None:
-            where = self._cluster = self._start(logs)
-        self._client = Client(where, set_as_default=False)  # type: ignore[no-untyped-call]  # it has no annotations
+            self._cluster = self._start(logs)
+            self._client = client_of(self._cluster)
+        else:
+            from distributed import Client
+
+            self._client = Client(where, set_as_default=False)  # type: ignore[no-untyped-call]  # it has no annotations
         if self._cluster is not None and not self.has_jobs:
             self._client.wait_for_workers(1, timeout=START_S)
 
@@ -450,11 +456,14 @@ class DaskSite:
         self._seen.discard(link.name)
 
     def close(self) -> None:
-        """Disconnect, and end the cluster if it is ours."""
-        if self._client is not None:
-            self._client.close()
+        """Disconnect, and end the cluster if it is ours, whatever has become of it."""
+        try:
+            if self._client is not None:
+                self._client.close()
+        except Exception as error:
+            log.debug("Executor %r: not disconnected: %r", self._arguments[0], error)
         if self._cluster is not None:
-            self._cluster.close()
+            close_cluster(self._cluster)
             for name, file in vars(self._cluster).items():
                 if name.startswith("_job_") and hasattr(file, "close"):
                     file.close()  # one of the keys, which is then gone from the disk

@@ -8,4 +8,5 @@
 - ``held_directories`` makes temporary directories that are removed, also if their
   process was killed.
 - ``local_names`` makes a safe name for a local file of any name.
+- ``dask_clusters`` ends the Dask clusters that this process has started.
 """

@@ -19,8 +19,10 @@ import threading
 import warnings
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from jackfield_system.dask_clusters import client_of, close_cluster, has_lost_track
 from jackfield_system.programs import pids
 from jackfield_testing.footprint import WAIT_S, alive, settled
 
@@ -107,7 +109,8 @@ class BrokenClusterWarning(UserWarning):
 class DaskClusters:
     """Clusters of Dask's that all tests of a file share. They end with this context.
 
-    One of which a worker does not answer is replaced, or all those tests would fail.
+    One of which a worker does not answer is replaced, or all those tests would fail;
+    and so is one that does not know its workers any more.
 
     Args:
         options: Gives the options of a ``LocalCluster`` for a number of tasks that are
@@ -117,7 +120,7 @@ class DaskClusters:
     def __init__(self, options: Callable[[int], Mapping[str, Any]]) -> None:
         self._options = options
         self._stack = ExitStack()
-        self._clients: dict[tuple[int, str], Any] = {}
+        self._clusters: dict[tuple[int, str], tuple[Any, Any]] = {}
 
     def __enter__(self) -> Self:
         from dask import config
@@ -141,7 +144,7 @@ class DaskClusters:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._clients.clear()
+        self._clusters.clear()
         self._stack.close()
 
     def client(self, tasks: int, use: str = "all tests") -> Any:
@@ -149,28 +152,41 @@ class DaskClusters:
 
         Without the context, it ends with the process.
         """
-        known = self._clients.get((tasks, use))
-        if known is None:
-            known = self._clients[tasks, use] = self._start(tasks)
-        return known
+        return self._known(tasks, use)[1]
 
     def client_that_works(
         self, tasks: int, use: str = "all tests", limit: float = WAIT_S
     ) -> Any:
         """Return one all of whose workers answer, within so many seconds."""
-        client = self.client(tasks, use)
         try:
-            self._ask(client, tasks, limit)
+            self._ask(tasks, use, limit)
         except Exception as error:
             told = f"A cluster is broken, and is replaced: {error!r}"
             warnings.warn(told, BrokenClusterWarning, stacklevel=2)
-            del self._clients[tasks, use]
-            client = self.client(tasks, use)
-            self._ask(client, tasks, WAIT_S)
-        return client
+            del self._clusters[tasks, use]
+            self._ask(tasks, use, WAIT_S)
+        return self.client(tasks, use)
 
-    def _start(self, tasks: int) -> Any:
-        from distributed import Client, LocalCluster
+    def scale(self, workers: int, tasks: int, use: str) -> None:
+        """Have a cluster take workers away, or start some; return when it has."""
+        cluster, client = self._known(tasks, use)
+        cluster.scale(workers)
+
+        def done() -> bool:
+            there = client.scheduler_info()["workers"].values()
+            return [one["status"] for one in there] == ["running"] * workers
+
+        assert settled(done, WAIT_S), client.scheduler_info()
+
+    def _known(self, tasks: int, use: str) -> tuple[Any, Any]:
+        """Return a cluster and its client."""
+        known = self._clusters.get((tasks, use))
+        if known is None:
+            known = self._clusters[tasks, use] = self._start(tasks)
+        return known
+
+    def _start(self, tasks: int) -> tuple[Any, Any]:
+        from distributed import LocalCluster
 
         options: dict[str, Any] = {
             "host": "127.0.0.1",
@@ -178,17 +194,19 @@ class DaskClusters:
             "silence_logs": "CRITICAL",
             **self._options(tasks),
         }
-        cluster = self._stack.enter_context(
-            LocalCluster(**options)  # type: ignore[no-untyped-call]  # it has no annotations
-        )
-        return self._stack.enter_context(Client(cluster, set_as_default=False))  # type: ignore[no-untyped-call]  # as above
+        cluster = LocalCluster(**options)  # type: ignore[no-untyped-call]  # it has no annotations
+        self._stack.callback(close_cluster, cluster)
+        return cluster, self._stack.enter_context(client_of(cluster))
 
-    def _ask(self, client: Any, tasks: int, limit: float) -> None:
+    def _ask(self, tasks: int, use: str, limit: float) -> None:
         """Have each worker answer.
 
         Raises:
-            Exception: One does not, or it is not there.
+            Exception: One does not, or it is not there, or the cluster does not know.
         """
+        cluster, client = self._known(tasks, use)
+        if has_lost_track(cluster):
+            raise RuntimeError("it does not know its workers any more")
         client.wait_for_workers(self._options(tasks)["n_workers"], timeout=limit)
         answers = [
             client.submit(abs, -1, pure=False, workers=[one])
@@ -196,6 +214,29 @@ class DaskClusters:
         ]
         for answer in answers:
             answer.result(limit)
+
+
+def have_lose_track(cluster: Any) -> None:
+    """Kill a cluster's only worker, and have it hear so after it has asked for a list.
+
+    That its ``wait_for_workers`` asks while the news is on its way is a matter of
+    milliseconds; here the scheduler holds the news back.
+    """
+    news = cluster.scheduler.plugins["worker-status"].bcomm
+    held: list[Any] = []
+    cluster.scheduler.plugins["worker-status"].bcomm = SimpleNamespace(send=held.append)
+    (worker,) = cluster.scheduler.workers.values()
+    os.kill(worker.pid, signal.SIGKILL)
+    assert settled(lambda: ["remove", worker.address] in held, WAIT_S)
+    cluster.sync(cluster._wait_for_workers)
+
+    async def tell() -> None:
+        cluster.scheduler.plugins["worker-status"].bcomm = news
+        for one in held:
+            news.send(one)
+
+    cluster.sync(tell)
+    assert settled(lambda: has_lost_track(cluster), WAIT_S)
 
 
 class RayCluster:

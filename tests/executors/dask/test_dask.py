@@ -7,8 +7,10 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 from functools import partial
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +34,9 @@ from jackfield_executors import dask
 from jackfield_executors.dask import jackfield_check_options, jackfield_create_executor
 from jackfield_executors.remote import driver, post, stays
 from jackfield_executors.remote.fingerprint import fingerprint
+from jackfield_system.dask_clusters import has_lost_track
 from jackfield_testing import Harness
-from jackfield_testing.engines import address_in_log, command_of
+from jackfield_testing.engines import address_in_log, command_of, have_lose_track
 from jackfield_testing.executors import tasks
 from jackfield_testing.executors.end import within_limit
 from jackfield_testing.footprint import WAIT_S, alive, descendants, settled
@@ -192,6 +195,39 @@ def test_it_is_told_when_and_where_a_task_ran(tmp_path: Path) -> None:
         assert re.match(r"far-\d@tcp://127\.0\.0\.1:", place.worker)
         assert before < place.began <= place.ended < monotonic()
         assert place.memory
+
+
+@pytest.mark.parametrize("bounds", [{}, {"least": 0, "init": 1, "most": 1}])
+def test_one_that_has_lost_track_of_its_workers_goes_on_and_ends(
+    bounds: dict[str, int], tmp_path: Path
+) -> None:
+    """Workers that it loses come again, and its end leaves nothing."""
+    options = {**LOCAL["cluster_options"], "threads_per_worker": 1}
+    if bounds:
+        del options["n_workers"]
+    resource_tracker.ensure_running()  # that one stays
+    before, loops = descendants(), _loops()
+    far: Any = made({"cluster_options": options, "patience": WAIT_S, **bounds})
+    with Harness(far, tmp_path, "far").start() as driven:
+        assert driven.value(driven.submit(tasks.add, 40, 2)) == 42
+        own = far._site._cluster
+        for _ in range(2):  # while it knows of nothing any more, too
+            driven.workers_seen.clear()
+            if has_lost_track(own):
+                for worker in list(own.scheduler.workers.values()):
+                    os.kill(worker.pid, signal.SIGKILL)
+            else:
+                have_lose_track(own)
+            assert settled(lambda: 0 in driven.workers_seen, WAIT_S)
+            assert driven.value(driven.submit(tasks.add, 40, 2)) == 42
+    assert own.status.name == "closed"
+    assert settled(lambda: descendants() <= before, WAIT_S)
+    assert settled(lambda: _loops() <= loops, WAIT_S)
+
+
+def _loops() -> set[threading.Thread]:
+    """Return the threads of Dask's that its clients and clusters end."""
+    return {one for one in threading.enumerate() if one.name == "IO loop"}
 
 
 def test_a_stranger_gets_no_connection(tmp_path: Path) -> None:

@@ -75,9 +75,18 @@ class ExecutorCase(ABC):
         """Take all workers away from an executor of ``make_losing_executor``.
 
         For executors whose workers are started by somebody else, and may be gone one
-        day. Those that do not override this skip the tests of it.
+        day. Those that do not override this skip the tests of it. The executor may
+        notice later that they are gone.
         """
         pytest.skip("this executor's workers cannot be taken away")
+
+    def lose_patience(self) -> None:  # noqa: B027  (with the others, or not at all)
+        """Have the executor give works up seconds after its last worker is gone.
+
+        Called before ``remove_workers`` by the test of that. In all others it is to
+        wait for ``restore_workers``, however long a busy machine takes for it: so an
+        executor whose patience can be set should begin with a minute.
+        """
 
     def restore_workers(self) -> None:  # noqa: B027  (with the other one, or not at all)
         """Give the executor workers again, after ``remove_workers``."""

@@ -24,9 +24,9 @@ class ExecutorConformance(Results, Attend, Faults, Lost, Elastic, Cancel, Places
 
     The capabilities that the executor declares decide which tests apply, and are
     tested to be true. What they do not tell is said in class attributes. Whoever can
-    take the workers away, overrides ``remove_workers``, ``restore_workers`` and, if
-    executors share workers, ``make_losing_executor``. If executors may be elastic,
-    ``make_elastic_executor`` makes one that is.
+    take the workers away, overrides ``remove_workers``, ``restore_workers`` and
+    ``lose_patience``, and if executors share workers, ``make_losing_executor``. If
+    executors may be elastic, ``make_elastic_executor`` makes one that is.
 
     Attributes:
         cancels_queued: Whether a work that waits for a worker can be cancelled.

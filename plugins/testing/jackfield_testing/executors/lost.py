@@ -18,10 +18,7 @@ if TYPE_CHECKING:
 
 
 class Lost(ExecutorCase):
-    """What an executor does when all its workers are gone.
-
-    Its patience, after which it gives tasks up, has to be far below a minute.
-    """
+    """What an executor does when all its workers are gone."""
 
     def test_the_number_of_workers_falls_and_rises(self, tmp_path: Path) -> None:
         with Harness(self.make_losing_executor(), tmp_path) as harness:
@@ -47,6 +44,7 @@ class Lost(ExecutorCase):
             held = hold_all(harness, gate)
             queued = harness.submit_each(tasks.add, range(50))
 
+            self.lose_patience()
             self.remove_workers()
 
             for work in [*held.values(), *queued]:
@@ -72,6 +70,9 @@ class Lost(ExecutorCase):
             needs(isinstance(kept, Kept), "keeps no results")
 
             self.remove_workers()
+            # Or what follows could be on its way to a worker that is gone, and fail
+            # with it.
+            assert settled(lambda: 0 in harness.workers_seen, WAIT_S)
             self.restore_workers()
             following = harness.work(sum, kept)
             following.kept = (kept,)
