@@ -11,20 +11,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from threading import local
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    ClassVar,
-    Final,
-    Literal,
-    Protocol,
-    TypeAlias,
-)
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, TypeAlias
 
 from jackfield.errors import TaskExitError, one_line
 from jackfield.kept import Kept as Kept  # noqa: PLC0414, TC001  (a contract of ours)
-from jackfield.measuring import Begin, begin, place
+from jackfield.measuring import Begin, begin, place, this_thread
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -139,12 +130,11 @@ Wake: TypeAlias = Callable[[], object]
 """Wakes an idle thread of an executor. Called on any thread, a user's too: it must
 neither wait nor raise, and a Ctrl-C may break it off."""
 
-_thread = local()
-
 
 def current_work() -> Work | None:
     """Return the work that this thread runs, if it is inside ``run_work``."""
-    return getattr(_thread, "work", None)
+    work: Work | None = this_thread.work
+    return work
 
 
 def _without_first_frame(error: Exception) -> Exception:
@@ -164,8 +154,8 @@ def run_work(work: Work) -> Outcome:
     such a thread. ``SystemExit`` and other exceptions that would end a thread or a
     program are reported as ``TaskExitError``. Fills ``work.ran``, if that is wanted.
     """
-    outer = getattr(_thread, "work", None)
-    _thread.work = work
+    outer = this_thread.work
+    this_thread.work = work
     measure = work.measure
     began = work.begun = None if measure is None else begin(measure)
     try:
@@ -177,7 +167,7 @@ def run_work(work: Work) -> Outcome:
         wrapped.__cause__ = error
         return work, wrapped, None
     finally:
-        _thread.work = outer
+        this_thread.work = outer
         if began is not None:
             work.ran = place(began)
     return work, None, value

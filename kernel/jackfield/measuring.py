@@ -11,7 +11,7 @@ import sys
 import time
 from functools import partial
 from threading import current_thread, local, main_thread
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from jackfield.clock import monotonic
 
@@ -25,10 +25,6 @@ Begin: TypeAlias = tuple[str, str, int, float, float | None]
 resources are measured too, with the seconds of processor time that the thread had taken
 until then."""
 
-_thread: local = local()
-"""Has ``here``: name, host and process of a thread; and ``programs``: what those have
-taken that the task of the moment has started."""
-
 _UNIT: Final = 1 if sys.platform == "darwin" else 1024
 """Bytes in which the system counts the memory of a process."""
 
@@ -39,6 +35,31 @@ _NO_PROGRAMS: Final = (0.0, 0)
 
 _BRIEF_S: Final = 0.005
 """Seconds of processor time in which no task takes much memory."""
+
+_MOMENT_S: Final = 0.0001
+"""Seconds for which processor time is known well enough: to ask for it takes a system
+call, which is longer than a task that does nothing."""
+
+
+class Thread(local):
+    """What is known of a thread; to lack an attribute would take half a microsecond.
+
+    Attributes:
+        work: The ``Work`` that it runs, or ``None``.
+        here: Its name, host and process; ``None`` until somebody has asked.
+        programs: What those have taken that its present task has started.
+        cpu: The processor time that it, or its process, had taken when asked last.
+        until: Until when that is known well enough.
+    """
+
+    work: Any = None
+    here: tuple[str, str, int] | None = None
+    programs: tuple[float, int] = _NO_PROGRAMS
+    cpu: float = 0.0
+    until: float = 0.0
+
+
+this_thread: Final = Thread()
 
 _last_peak: Final = [0.0, 0.0]
 """Until when the memory at the most counts that follows."""
@@ -52,37 +73,42 @@ def begin(measure: str) -> Begin:
 
     ``measure`` is ``Work.measure``.
     """
-    try:
-        worker, host, pid = _thread.here
-    except AttributeError:
-        worker, host, pid = _find_here()
+    worker, host, pid = this_thread.here or _find_here()
     began = monotonic()
-    before = cpu_time(process=False) if measure == "resources" else None
-    return worker, host, pid, began, before
+    if measure != "resources":
+        return worker, host, pid, began, None
+    return worker, host, pid, began, cpu_time(began, process=False)
 
 
-def cpu_time(*, process: bool = True) -> float:
-    """Return seconds of processor time until now, at a task's begin.
+def cpu_time(now: float, *, process: bool = True) -> float:
+    """Return seconds of processor time at a task's begin, which is ``now``.
 
     They are those of this thread, or of the whole ``process``: that is for workers that
     run one task at a time.
     """
-    _thread.programs = _NO_PROGRAMS
-    return _process_time() if process else _thread_time()
+    thread = this_thread
+    thread.programs = _NO_PROGRAMS
+    return thread.cpu if now < thread.until else _ask(now, process=process)
 
 
-def spent(before: float, *, process: bool = True) -> tuple[float, int | None]:
+def spent(
+    before: float, began: float, ended: float, *, process: bool = True
+) -> tuple[float, int | None]:
     """Return seconds of processor time since a begin, and bytes of memory at the most.
 
-    Of a task that has run programs, as bash apps do, these count: their processor time
-    besides, and the memory of the largest in the place of this process's; ``None`` if
-    that is not known.
+    The seconds are right within ``_MOMENT_S``: a task that has not taken longer counts
+    as if it had never waited. Of a task that has run programs, as bash apps do, these
+    count: their processor time besides, and the memory of the largest in the place of
+    this process's; ``None`` if that is not known.
     """
-    programs, memory = getattr(_thread, "programs", _NO_PROGRAMS)
-    cpu = (_process_time() if process else _thread_time()) - before + programs
+    cpu = ended - began
+    if cpu < _MOMENT_S:
+        return max(cpu, 0.0), _peak(ended, exact=False)
+    programs, memory = this_thread.programs
+    cpu = _ask(ended, process=process) - before + programs
     if memory == _UNKNOWN:
         return cpu, None
-    return cpu, memory or _peak(exact=cpu > _BRIEF_S)
+    return cpu, memory or _peak(ended, exact=cpu > _BRIEF_S)
 
 
 def place(began: Begin) -> Ran:
@@ -91,7 +117,15 @@ def place(began: Begin) -> Ran:
     worker, host, pid, since, before = began
     if before is None:
         return worker, host, pid, since, ended, None, None
-    return worker, host, pid, since, ended, *spent(before, process=False)
+    taken = spent(before, since, ended, process=False)
+    return worker, host, pid, since, ended, *taken
+
+
+def _ask(now: float, *, process: bool) -> float:
+    """Ask the system for processor time, and remember what it says for a moment."""
+    cpu = _process_time() if process else _thread_time()
+    this_thread.cpu, this_thread.until = cpu, now + _MOMENT_S
+    return cpu
 
 
 def note_program(usage: struct_rusage) -> None:
@@ -100,11 +134,11 @@ def note_program(usage: struct_rusage) -> None:
     A program begins as a copy of this process, and Linux counts what that had in memory
     at the most as the program's. So only a larger figure is known to be its own.
     """
-    cpu, memory = getattr(_thread, "programs", _NO_PROGRAMS)
+    cpu, memory = this_thread.programs
     cpu += usage.ru_utime + usage.ru_stime
     larger = usage.ru_maxrss > _own_usage().ru_maxrss
     taken = usage.ru_maxrss * _UNIT if larger else _UNKNOWN
-    _thread.programs = (cpu, max(memory, taken) or _UNKNOWN)
+    this_thread.programs = (cpu, max(memory, taken) or _UNKNOWN)
 
 
 def this_host() -> str:
@@ -112,13 +146,12 @@ def this_host() -> str:
     return os.uname().nodename
 
 
-def _peak(*, exact: bool) -> int:
+def _peak(now: float, *, exact: bool) -> int:
     """Return the bytes of memory that this process has had at the most.
 
     To ask the system takes longer than a short task. So what it said last counts for a
     moment, unless it is to be ``exact``: after a task that had the time to take much.
     """
-    now = monotonic()
     if exact or now > _last_peak[0]:
         _last_peak[:] = now + _BRIEF_S, _own_usage().ru_maxrss * _UNIT
     return int(_last_peak[1])
@@ -137,12 +170,12 @@ def _find_here() -> tuple[str, str, int]:
     if thread is main_thread():  # in a fork it may have been another one's
         name = "MainThread"
     here: tuple[str, str, int] = (name, this_host(), os.getpid())
-    _thread.here = here
+    this_thread.here = here
     return here
 
 
 def _forget() -> None:
-    vars(_thread).pop("here", None)
+    this_thread.here, this_thread.until = None, 0.0
     _last_peak[0] = 0.0
 
 

@@ -6,6 +6,7 @@ import logging
 import os
 import random
 import threading
+import time
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
@@ -245,6 +246,49 @@ def test_resources_are_measured_where_a_monitor_asks(
     # On threads this process may be the larger one: then the program's is not known.
     if executor == "cpu" or bash.memory is not None:
         assert 60_000_000 < (bash.memory or 0) < 200_000_000
+
+
+def busy(seconds: float) -> float:
+    """Take that much of this thread's processor time; return how much it was."""
+    start = time.thread_time()
+    while (took := time.thread_time() - start) < seconds:
+        pass
+    return took
+
+
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_short_tasks_and_waits_are_not_counted_as_the_work_of_others(
+    tmp_path: Path, executor: str
+) -> None:
+    history = History()
+    with jf.load(
+        plugins=[history],
+        run_dir=tmp_path,
+        executors={"io": EXECUTORS["io"] | {"workers": 1}, "cpu": EXECUTORS["cpu"]},
+        monitors={"all": {"plugin": "history", "resources": True}},
+    ) as kernel:
+        # Bursts of tasks that do nothing, with a long wait and some work in between: to
+        # these the processor time of the many must not be added.
+        waits, works, futures = [], [], []
+        for _ in range(5):
+            futures += [kernel.submit(int, executors=[executor]) for _ in range(400)]
+            waits.append(kernel.submit(time.sleep, 0.02, executors=[executor]))
+            futures += [kernel.submit(int, executors=[executor]) for _ in range(400)]
+            works.append(kernel.submit(busy, 0.02, executors=[executor]))
+        done = [one.result(LIMIT_S) for one in works]
+        for future in waits + futures:
+            future.result(LIMIT_S)
+
+    def cpu(future: jf.AppFuture[Any]) -> float:
+        place = history.attempts[future.tid, 1].place
+        assert place is not None
+        assert place.cpu is not None
+        return place.cpu
+
+    assert all(cpu(one) < 0.01 for one in waits)
+    assert all(took <= cpu(one) + 0.0002 for one, took in zip(works, done, strict=True))
+    assert min(map(cpu, works)) < 0.03  # and hardly more than that
+    assert min(map(cpu, futures)) >= 0.0
 
 
 class Shelf:

@@ -7,12 +7,7 @@ asked that finds a configuration, and ``shown`` what people may see of one.
 from __future__ import annotations
 
 from jackfield.config.check import checked_executors
-from jackfield.config.finding import (
-    Request,
-    Resolved,
-    make_request,
-    set_default_source,
-)
+from jackfield.config.finding import Request, Resolved, make_request, set_default_source
 from jackfield.config.model import Config
 
 __all__ = [

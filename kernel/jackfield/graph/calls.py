@@ -19,13 +19,7 @@ from typing import Any, Final
 
 from jackfield.abc import Command
 from jackfield.errors import printable
-from jackfield.files import (
-    CALLED_IN,
-    KEPT_STDERR,
-    File,
-    hide_url_secrets,
-    holds_secret,
-)
+from jackfield.files import CALLED_IN, KEPT_STDERR, File, hide_url_secrets, holds_secret
 from jackfield.futures import KernelFuture
 from jackfield.futures.future import task_of
 from jackfield.graph.arguments import Quote

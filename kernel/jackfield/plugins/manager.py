@@ -4,15 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import logging
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Final,
-    Literal,
-    TypeAlias,
-    TypeVar,
-    get_args,
-)
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, get_args
 
 from jackfield.abc import CheckpointStore, Command, Executor
 from jackfield.errors import (

@@ -13,13 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from jackfield.files import File
 from jackfield.futures import KernelFuture
 from jackfield.futures.future import succeeded, value_of
-from jackfield.graph.arguments import (
-    Found,
-    are_shallow,
-    candidates,
-    put_in,
-    substitute,
-)
+from jackfield.graph.arguments import Found, are_shallow, candidates, put_in, substitute
 from jackfield.kept import Kept, read, with_each
 
 if TYPE_CHECKING:

@@ -12,13 +12,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from jackfield.abc import Work, current_work
+from jackfield.abc import Work
 from jackfield.clock import monotonic
 from jackfield.errors import KernelClosedError
 from jackfield.futures import AppFuture, DataFuture
 from jackfield.graph.arguments import ATOMIC, candidates, find, may_hold
 from jackfield.graph.route import INTERNAL
 from jackfield.graph.task import AppSpec, Extras, Task, is_own, parents_of
+from jackfield.measuring import this_thread
 from jackfield.steps.call import READ_BY_KERNEL
 
 if TYPE_CHECKING:
@@ -122,8 +123,9 @@ class Submitter:
         future = task.future = AppFuture(task)
         if extras is not None:
             self._add_extras(task, future, extras)
-        if self._observation.runs is not None:
-            self._note_submission(task, self._observation.runs)
+        runs = self._observation.runs
+        if runs is not None:
+            self._note_submission(task, runs)
         if found is None:
             self._post(task)
         else:
@@ -147,7 +149,7 @@ class Submitter:
         if self._observation.complete and task.spec.kind != "transfer":
             self._throttle.wait_for_observers(stream)
         task.noted = monotonic()
-        caller = current_work()
+        caller = this_thread.work
         parent = None if caller is None else self._home.task_of_work(caller)
         if parent is not None:
             task.note_parent(parent)

@@ -316,7 +316,7 @@ class _Worker:
             begun += 1
             words[BEGUN] = begun
             if measure == _RESOURCES:
-                self._before = measuring.cpu_time()
+                self._before = measuring.cpu_time(now / 1e9)
             value = self._outcome(number, args)
             if measure and value is not _SENT:
                 self.rans.append(self._ran())
@@ -518,10 +518,10 @@ class _Worker:
     def _ran(self) -> Ran:
         """Return how the present task ran, whose function has returned."""
         words, cpu, memory = self._page.words, None, None
-        ended = monotonic_ns()
+        began, ended = words[CALLED] or words[SINCE], monotonic_ns()
         if self._before is not None:
-            cpu, memory = measuring.spent(self._before)
-        return words[CALLED] or words[SINCE], ended, cpu, memory
+            cpu, memory = measuring.spent(self._before, began / 1e9, ended / 1e9)
+        return began, ended, cpu, memory
 
     def _keep(self, value: Any) -> bool:
         """Write a result into the page; false if there is no room for it."""
