@@ -18,49 +18,7 @@ if TYPE_CHECKING:
     from jackfield.abc import Capabilities, Retry
     from jackfield.apps.decorators import App, bash_app, join_app, python_app
     from jackfield.config import Config
-    from jackfield.errors import (
-        AppTimeout,
-        BadStdStreamFile,
-        BashAppError,
-        BashAppNoReturn,
-        BashExitFailure,
-        CheckpointError,
-        CheckpointWarning,
-        CircularWaitError,
-        ConfigurationError,
-        CorruptCheckpointError,
-        DependencyError,
-        DuplicatePluginError,
-        EnvironmentMismatchError,
-        ExecutorBrokenError,
-        ExecutorError,
-        FutureInTextWarning,
-        JackfieldError,
-        JoinError,
-        KernelClosedError,
-        MemoKeyError,
-        MissingOutputs,
-        NoDataFlowKernelError,
-        NoProviderError,
-        PluginError,
-        PluginLoadError,
-        PluginNotFoundError,
-        PluginWarning,
-        PropagatedError,
-        RemoteChangedError,
-        RemoteError,
-        RemoteForbiddenError,
-        RemoteNotFoundError,
-        SerializationError,
-        StagingError,
-        StaleCodeError,
-        TaskExitError,
-        TransferCancelledError,
-        TransferError,
-        UnsupportedByExecutorError,
-        WorkerDiedError,
-        WorkerLostError,
-    )
+    from jackfield.errors import *
     from jackfield.facade import KernelExecutor
     from jackfield.files import File
     from jackfield.futures import AppFuture, DataFuture, MemoInfo
@@ -121,6 +79,7 @@ __all__ = [
     "RemoteForbiddenError",
     "RemoteInfo",
     "RemoteNotFoundError",
+    "ResultLostError",
     "Retry",
     "SerializationError",
     "StagingError",

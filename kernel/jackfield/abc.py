@@ -20,7 +20,7 @@ from jackfield.measuring import Begin, begin, place, this_thread
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from jackfield.events import Load, Ran, Running, WorkerEvent
+    from jackfield.events import Load, News, Ran, Running
     from jackfield.states import Summary
 
 Measure: TypeAlias = Literal["times", "resources"]
@@ -186,8 +186,9 @@ class ExecutorContext:
         run_dir: The run's directory, which exists; an executor may make a
             directory of its label in it.
         report: Where outcomes go.
-        tell: Takes news of workers that have come or gone, for observers. To call it is
-            up to the executor; on any thread, and it neither waits nor raises.
+        tell: Takes news for observers: of workers that have come or gone, of tasks that
+            run again for a ``Kept``, and of how that ended. To call it is up to the
+            executor; on any thread, and it neither waits nor raises.
         changed: To be called when ``Executor.workers`` or ``Executor.health`` has
             become another, and when an elastic executor that wants no workers has got
             works. On any thread, but not with a lock held that ``load``, ``scale`` or
@@ -203,7 +204,7 @@ class ExecutorContext:
     label: str
     run_dir: Path
     report: Report
-    tell: Callable[[WorkerEvent], None] = _do_nothing
+    tell: Callable[[News], None] = _do_nothing
     changed: Callable[[], None] = _do_nothing
     attend: Callable[[Wake | None], None] = _do_nothing
     serve: Callable[[], None] = _do_nothing

@@ -388,6 +388,24 @@ class WorkerLostError(ExecutorError):
     expected: bool = False
 
 
+class ResultLostError(_Facts, JackfieldError):
+    """Only a worker had a task's result, and it is gone and cannot be made again.
+
+    Attributes:
+        label: The executor's label.
+        task: The task that has made it, as ``"7 (total)"``.
+        reason: How it got lost, and why it stays so; what to do now.
+    """
+
+    label: str
+    task: str
+    reason: str
+
+    def __str__(self) -> str:
+        what = f"the result of task {self.task} is lost: only its worker had it"
+        return f"Executor {self.label!r}: {what}: {self.reason}"
+
+
 class ExecutorLostError(ExecutorError):
     """An executor has no worker any more, and does not wait for one any longer.
 

@@ -180,6 +180,30 @@ class WorkerEvent(NamedTuple):
     monotonic: float
 
 
+class Rerun(NamedTuple):
+    """An executor runs a task once more that has ended, because its result got lost.
+
+    Told when that begins. Its end is told as that of any other attempt.
+
+    Attributes:
+        task: The task's number.
+        attempt: Counted on from the attempts that the task had.
+        executor: Label of the executor.
+        reason: How the result got lost, in a sentence.
+        monotonic: When.
+    """
+
+    task: int
+    attempt: int
+    executor: str
+    reason: str
+    monotonic: float
+
+
+News: TypeAlias = WorkerEvent | Rerun | AttemptRecord
+"""What executors tell by themselves."""
+
+
 class Running(NamedTuple):
     """An attempt that runs at this moment.
 
@@ -255,6 +279,7 @@ class Batch:
             for each who looks: what is wanted later is to be copied.
         attempts: Attempts that have ended, in order.
         workers: Workers that have come or gone, in order.
+        reruns: Tasks that run once more although they have ended, in order.
         transfers: What transfers did, in order.
         loads: What each executor has to do, about once a second; else empty.
         app_edges: ``(app, app that depends on it)`` to the number of new dependencies
@@ -269,6 +294,7 @@ class Batch:
     changes: Iterable[TaskChange] = ()
     attempts: Sequence[AttemptRecord] = ()
     workers: Sequence[WorkerEvent] = ()
+    reruns: Sequence[Rerun] = ()
     transfers: Sequence[TransferEvent] = ()
     loads: Sequence[Load] = ()
     app_edges: Mapping[tuple[str, str], int] = field(default_factory=dict)

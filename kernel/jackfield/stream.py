@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from logging import Logger
 
     from jackfield.abc import Work
-    from jackfield.events import Batch, Load, Ran, WorkerEvent
+    from jackfield.events import Batch, Load, News, Ran
     from jackfield.staging.progress import Progress
     from jackfield.states import TaskEvent, TaskState, TransferEvent
 
@@ -229,8 +229,8 @@ class EventStream(ABC):
         """
 
     @abstractmethod
-    def note_worker(self, event: WorkerEvent) -> None:
-        """Note that a worker has come or gone. Called on any thread."""
+    def note_news(self, news: News) -> None:
+        """Note what an executor tells. Called on any thread."""
 
     @abstractmethod
     def put(self, notes: Notes) -> None:

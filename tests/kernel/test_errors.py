@@ -44,6 +44,7 @@ EXAMPLES: dict[str, Any] = {
     ),
     "ExecutorLostError": errors.ExecutorLostError("far", "no worker for 60 s"),
     "WorkerLostError": errors.WorkerLostError("dask", "its walltime is over", True),
+    "ResultLostError": errors.ResultLostError("dask", "7 (c)", "it is gone"),
     "WorkerDiedError": errors.WorkerDiedError("cpu", "killed", "7 (c)", -9),
 }
 CLASSES = [

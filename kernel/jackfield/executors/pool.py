@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from logging import Logger
     from pathlib import Path
 
-    from jackfield.events import Running, WorkerEvent
+    from jackfield.events import News, Running
     from jackfield.graph.scheduler import Scheduler
     from jackfield.graph.task import AppSpec
     from jackfield.plugins.manager import PluginManager
@@ -66,7 +66,7 @@ class ExecutorPool:
         report: Takes the outcomes that an executor reports.
         own: The executors for the kernel's own tasks: label to configuration table.
             Each is started when it is first needed.
-        tell: Takes news of executors' workers; see ``ExecutorContext``.
+        tell: Takes news of executors; see ``ExecutorContext``.
         scale: Called when an elastic executor was added, and whenever one has changed.
         scheduler: Takes the offers of idle threads.
         log: The run's log.
@@ -78,7 +78,7 @@ class ExecutorPool:
         run_dir: Path,
         report: Callable[[ExecutorEntry, Sequence[Outcome]], None],
         own: Mapping[str, Mapping[str, Any]],
-        tell: Callable[[WorkerEvent], None],
+        tell: Callable[[News], None],
         scale: Callable[[], None],
         scheduler: Scheduler,
         log: Logger,
@@ -87,7 +87,7 @@ class ExecutorPool:
         self._run_dir: Path = run_dir
         self._report: Callable[[ExecutorEntry, Sequence[Outcome]], None] = report
         self._own: Mapping[str, Mapping[str, Any]] = own
-        self._tell: Callable[[WorkerEvent], None] = tell
+        self._tell: Callable[[News], None] = tell
         self._scale: Callable[[], None] = scale
         self._scheduler: Scheduler = scheduler
         self._log: Logger = log

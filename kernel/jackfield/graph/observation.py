@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from jackfield.abc import Measure, Work
-    from jackfield.events import WorkerEvent
+    from jackfield.events import News
     from jackfield.graph.task import Task
     from jackfield.stream import EventStream
 
@@ -46,10 +46,10 @@ class Observation:
         """The stream, if there is one."""
         return self.tasks or self.transfers or self.runs
 
-    def tell(self, event: WorkerEvent) -> None:
-        """Note that a worker has come or gone; see ``ExecutorContext.tell``."""
+    def tell(self, news: News) -> None:
+        """Note what an executor tells; see ``ExecutorContext.tell``."""
         if self.runs is not None:
-            self.runs.note_worker(event)
+            self.runs.note_news(news)
 
     def launch(self, tasks: Iterable[Task], works: Iterable[Work]) -> None:
         """Note that tasks are about to be handed over; have the works measured."""

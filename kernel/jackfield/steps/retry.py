@@ -11,6 +11,7 @@ from jackfield.abc import Retry, Work
 from jackfield.errors import (
     ExecutorError,
     KernelClosedError,
+    ResultLostError,
     SerializationError,
     StaleCodeError,
     WorkerLostError,
@@ -258,10 +259,10 @@ def _ready(task: Task, effects: Effects) -> None:
 def _is_hopeless(task: Task, error: BaseException) -> bool:
     """Tell whether another try must fail in the same way.
 
-    What cannot be pickled will not be; and a function that does not take these
-    arguments was not even called.
+    What cannot be pickled will not be, and what is lost is not found; and a function
+    that does not take these arguments was not even called.
     """
-    if isinstance(error, SerializationError):
+    if isinstance(error, (SerializationError, ResultLostError)):
         return True
     work = task.work
     if type(error) is not TypeError or work is None:

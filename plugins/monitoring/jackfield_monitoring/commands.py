@@ -244,6 +244,12 @@ def _shown(run: Run) -> Iterator[str]:
     more = run.counts.get("failed", 0) - len(failures)
     if failures and more > 0:
         yield f"            ... and {more:,} more"
+    reruns = finding.reruns_of(run)
+    for one in reruns[:FAILURES_SHOWN]:
+        yield f"  run again {plain(f'task {one.task} ({one.app}): {one.reason}')}"
+    more = len(reruns) - FAILURES_SHOWN
+    if more > 0:
+        yield f"            ... and {more:,} more"
 
 
 def _facts(run: Run) -> Iterator[tuple[str, str]]:

@@ -22,6 +22,8 @@ from jackfield_monitoring.plain import open_plain
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from jackfield_monitoring.store.records import RerunRow
+
 State: TypeAlias = Literal["running", "done", "failed", "lost", "unknown"]
 
 LOG_NAME: Final = "jackfield.log"
@@ -248,6 +250,17 @@ def _told_by_store(path: Path, run: Run) -> dict[str, Any]:
     if facts.ended is None and told["beat"] < (run.seconds("beat") or 0.0):
         return {}  # it could not be written for a while
     return told
+
+
+def reruns_of(run: Run) -> list[RerunRow]:
+    """Return what ran again only to have a lost result; only a history tells."""
+    from jackfield_monitoring.store.reader import Store, StoreError
+
+    try:
+        with Store(run.path) as store:
+            return store.reruns()
+    except StoreError:
+        return []
 
 
 def runs_in(parent: Path, how: str = "with --dir") -> list[Run]:

@@ -17,8 +17,10 @@ from jackfield.events import (
     AttemptRecord,
     Batch,
     Place,
+    Rerun,
     TaskChange,
     TaskRecord,
+    WorkerEvent,
 )
 from jackfield.files import KEPT_STDERR, hide_url_secrets
 from jackfield.states import FINAL, TaskState
@@ -26,7 +28,7 @@ from jackfield_stream.failures import Failures, reason_of
 
 if TYPE_CHECKING:
     from jackfield.abc import Work
-    from jackfield.events import Failure, Load, Ran, WorkerEvent
+    from jackfield.events import Failure, Load, News, Ran
     from jackfield.states import TransferEvent
     from jackfield.stream import NotedExecutor, NotedTask, Notes
 
@@ -109,7 +111,7 @@ class History:
     def batch(
         self,
         steps: Sequence[Notes],
-        workers: Sequence[WorkerEvent],
+        news: Sequence[News],
         transfers: Sequence[TransferEvent],
         lost: int,
         *,
@@ -133,9 +135,9 @@ class History:
         loads = [] if last else self._look(now, told, dropped, late=late)
         for notes in steps:
             self._follow(notes, told)
-        if not (steps or workers or transfers or lost or told or dropped or loads):
+        if not (steps or news or transfers or lost or told or dropped or loads):
             return None
-        rows = _Rows(steps, told, dropped, self._failures)
+        rows = _Rows(steps, told, dropped, self._failures, news)
         self._failures.allow()
         return Batch(
             wall=time(),
@@ -143,7 +145,8 @@ class History:
             tasks=MadeOnUse(rows.tasks),
             changes=MadeAnew(rows.changes),
             attempts=MadeOnUse(rows.attempts),
-            workers=workers,
+            workers=[one for one in news if isinstance(one, WorkerEvent)],
+            reruns=[one for one in news if isinstance(one, Rerun)],
             transfers=transfers,
             loads=loads,
             app_edges=edges,
@@ -229,11 +232,13 @@ class _Rows:
         told: Sequence[NotedTask],
         dropped: Sequence[NotedTask],
         failures: Failures,
+        news: Sequence[News],
     ) -> None:
         self._steps = steps
         self._told = told
         self._dropped = dropped
         self._failures = failures
+        self._news = news
 
     def tasks(self) -> list[TaskRecord]:
         """Make the records of tasks: those that go on, then those that have ended."""
@@ -304,7 +309,7 @@ class _Rows:
                         self._failures.of(task) if fails else None, None,
                     )
                 )  # fmt: skip
-        return records
+        return records + [one for one in self._news if isinstance(one, AttemptRecord)]
 
 
 def _change(

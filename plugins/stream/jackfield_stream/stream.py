@@ -44,7 +44,7 @@ from jackfield.stream import EventStream
 from jackfield_stream.records import CALLS, History
 
 if TYPE_CHECKING:
-    from jackfield.events import Batch, WorkerEvent
+    from jackfield.events import Batch, News
     from jackfield.staging.progress import Progress
     from jackfield.stream import NotedTask, Notes, StreamContext
 
@@ -78,7 +78,7 @@ class Stream(EventStream):
     def __init__(self, around: StreamContext) -> None:
         self._around: StreamContext = around
         self.dropped: int = 0
-        self._workers: deque[WorkerEvent] = deque()
+        self._news: deque[News] = deque()
         self._events: deque[Any] = deque()
         self._dropping: threading.RLock = threading.RLock()
         self._steps: deque[Notes] = deque()
@@ -155,9 +155,9 @@ class Stream(EventStream):
 
     # -- records
 
-    def note_worker(self, event: WorkerEvent) -> None:
+    def note_news(self, news: News) -> None:
         """See ``EventStream``."""
-        self._workers.append(event)
+        self._news.append(news)
 
     def put(self, notes: Notes) -> None:
         """Put what was noted of a step into the queue, if it is anything."""
@@ -241,7 +241,7 @@ class Stream(EventStream):
             self._given_up = True
             held = self._in_hand
             left = self._put - self._lost - self._taken
-            left += len(self._events) + len(self._workers)
+            left += len(self._events) + len(self._news)
         if held:
             text = "An observer does not return; it was being told of %d events"
             self._around.log.warning(text, held)
@@ -262,8 +262,8 @@ class Stream(EventStream):
                 return False
             events = _taken(self._events, SLICE)
             steps, records = self._taken_steps()
-            workers = _taken(self._workers, CAPACITY)
-            self._in_hand = len(events) + records + len(workers)
+            news = _taken(self._news, CAPACITY)
+            self._in_hand = len(events) + records + len(news)
         tasks: list[TaskEvent] = []
         moved: list[TransferEvent] = []
         for event in events:
@@ -271,7 +271,7 @@ class Stream(EventStream):
                 tasks.append(TaskEvent._make(event))
             else:
                 moved.append(event)
-        batch = self._batch(steps, workers, moved, last=last)
+        batch = self._batch(steps, news, moved, last=last)
         some = bool(tasks or moved or batch)
         if some:
             self._around.deliver(tasks, moved, batch)
@@ -292,7 +292,7 @@ class Stream(EventStream):
     def _batch(
         self,
         steps: list[Notes],
-        workers: list[WorkerEvent],
+        news: list[News],
         moved: list[TransferEvent],
         *,
         last: bool,
@@ -306,7 +306,7 @@ class Stream(EventStream):
         self._room.set()
         lost = self._lost - self._told_lost
         self._told_lost += lost
-        return self._history.batch(steps, workers, moved, lost, late=late, last=last)
+        return self._history.batch(steps, news, moved, lost, late=late, last=last)
 
 
 def _taken(queue: deque[Any], most: int) -> list[Any]:

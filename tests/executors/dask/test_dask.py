@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from click.testing import CliRunner
 from tests.executors import engines
 from tests.executors.engines import holding
 
@@ -26,6 +27,7 @@ from jackfield.errors import (
     EnvironmentMismatchError,
     ExecutorError,
     ExecutorLostError,
+    ResultLostError,
     WorkerDiedError,
     WorkerLostError,
 )
@@ -34,6 +36,10 @@ from jackfield_executors import dask
 from jackfield_executors.dask import jackfield_check_options, jackfield_create_executor
 from jackfield_executors.remote import driver, post, stays
 from jackfield_executors.remote.fingerprint import fingerprint
+from jackfield_monitoring.commands import runs
+from jackfield_monitoring.pages.details import details_of
+from jackfield_monitoring.runs import read
+from jackfield_monitoring.store.reader import Store
 from jackfield_system.dask_clusters import has_lost_track
 from jackfield_testing import Harness
 from jackfield_testing.engines import address_in_log, command_of, have_lose_track
@@ -412,7 +418,10 @@ def test_what_a_killed_worker_takes_with_it_is_made_again(
     notes = str(tmp_path / "notes")
     with (
         cluster(tmp_path) as (_, killed, address),
-        kernel(address, tmp_path, retries=1),  # of what is on its way to the worker
+        # Retries are for what is on its way to the worker.
+        kernel(
+            address, tmp_path, retries=1, monitors={"db": {"plugin": "sqlite"}}
+        ) as one,
     ):
         chain = on_far(large_noted, notes, "a")
         for name in ("b", "c"):
@@ -436,6 +445,26 @@ def test_what_a_killed_worker_takes_with_it_is_made_again(
     ran = sorted(Path(notes).read_text().split())
     assert ran == ["a", "a", "b", "b", "c", "c", "cached", "d", "once"]
 
+    with Store(one.run_dir) as store:
+        again = store.reruns()
+        apps = {found.task: found.app for found in again}
+        assert sorted(apps.values()) == ["large_noted", "longer_noted", "longer_noted"]
+        assert all(found.n == 2 and found.over for found in again)
+        for task in apps:
+            page = store.task(task)
+            assert page is not None
+            assert [attempt.n for attempt in page.attempts] == [1, 2]
+            assert [found.n for found in page.reruns] == [2]
+            assert all(attempt.worker for attempt in page.attempts)
+            told = details_of(read(one.run_dir), store, task)
+            assert told is not None
+            facts = dict(told["facts"])
+            assert "is gone" in facts["run again (2)"]
+    command = ["--dir", str(tmp_path / "runs"), "show"]
+    shown = CliRunner().invoke(runs, command).output
+    assert shown.count("run again") == 3
+    assert "is gone" in shown
+
 
 def test_without_a_worker_what_a_killed_one_had_is_an_error_in_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -451,7 +480,7 @@ def test_without_a_worker_what_a_killed_one_had_is_an_error_in_time(
 
         killed.kill()
 
-        with pytest.raises(WorkerLostError, match="the result of 'payload' is lost"):
+        with pytest.raises(ResultLostError, match=r"\(payload\) is lost"):
             kept.fetch()
         within_limit(driven, None)
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.executors.remote.test_stays import NEVER_S, SIZE, Driven, driving, more
 
-from jackfield.errors import ExecutorLostError, WorkerLostError
+from jackfield.errors import ExecutorLostError, ResultLostError, StaleCodeError
+from jackfield.events import AttemptRecord, Rerun
 from jackfield_executors.remote import again, driver, post, stays
 from jackfield_executors.remote.stays import Stayed
 from jackfield_testing.executors import tasks
@@ -298,6 +299,51 @@ def test_a_result_with_a_long_history_comes_home(
     assert runs(notes) == [*"12345", "5"]
 
 
+# -- and told
+
+
+def test_each_run_is_told_with_its_reason_and_its_end(
+    agents: Callable[[int], Driven], tmp_path: Path
+) -> None:
+    two, notes = agents(2), tmp_path / "notes"
+    gate = tasks.Gate(tmp_path / "gate")
+    two.cleanups.append(gate.open)
+    work = two.submit(made_behind, gate, notes, "x")
+    kept = two.kept(work)
+    assert two.news == []
+    lose(two, kept)
+    until_entered(gate, "run 2")
+
+    (begin,) = two.news
+    assert isinstance(begin, Rerun)
+    assert (begin.task, begin.attempt, begin.executor) == (work.id, 2, "far")
+    assert begin.reason.endswith("is gone: TimeoutError: no answer")
+    gate.open()
+    assert kept.fetch() == b"x" * SIZE
+    _, end = two.news
+    assert isinstance(end, AttemptRecord)
+    assert (end.task, end.attempt, end.executor) == (work.id, 2, "far")
+    assert (end.failure, end.retry_in) == (None, None)
+    assert begin.monotonic == end.launched <= end.reported
+
+
+def test_a_run_that_fails_is_told(
+    agents: Callable[[int], Driven], tmp_path: Path
+) -> None:
+    two, notes = agents(2), tmp_path / "notes"
+    kept = two.kept(two.submit(fail_again, notes))
+    lose(two, kept)
+    with pytest.raises(ResultLostError):
+        kept.fetch()
+
+    assert settled(lambda: len(two.news) == 2, WAIT_S)
+    end = two.news[1]
+    assert isinstance(end, AttemptRecord)
+    assert end.failure is not None
+    assert end.failure[:2] == ("LookupError", "not twice")
+    assert end.retry_in is None
+
+
 # -- and if that fails
 
 
@@ -310,18 +356,59 @@ def test_an_error_of_the_second_run_says_what_is_lost(
 
     errors = []
     for _ in range(2):
-        with pytest.raises(WorkerLostError) as caught:
+        with pytest.raises(ResultLostError) as caught:
             kept.fetch()
         errors.append(caught.value)
         error = two.error(two.take(more, kept))
-        assert isinstance(error, WorkerLostError)
+        assert isinstance(error, ResultLostError)
         errors.append(error)
-    assert "the result of 'fail_again' is lost" in str(errors[0])
+    assert "(fail_again) is lost" in str(errors[0])
     assert "has run again, and failed: LookupError: not twice" in str(errors[0])
     assert all(isinstance(error.__cause__, LookupError) for error in errors)
     assert len(set(map(id, errors))) == 4
     assert runs(notes) == ["x", "x"]
     assert two.value(two.submit(tasks.add, 40, 2)) == 42
+
+
+def other_code(notes: Path, names: list[tuple[str, str]], times: int) -> bytes:
+    """Return something large once, then raise so often, as if code had changed."""
+    data = made(notes, "x")
+    if 1 < len(runs(notes)) < times + 2:
+        raise StaleCodeError(tuple(names))
+    return data
+
+
+def test_code_that_has_changed_is_told_and_not_tried_again(
+    agents: Callable[[int], Driven], tmp_path: Path
+) -> None:
+    many, notes, later = agents(3), tmp_path / "notes", tmp_path / "later"
+    work = many.submit(other_code, notes, [("lab.steps", "align"), ("lab", "")], 9)
+    kept = many.kept(work)
+    longest = many.kept(many.take(longer, later, "y", kept))
+    assert kept.post is longest.post
+    lose(many, longest)
+
+    with pytest.raises(ResultLostError) as caught:
+        kept.fetch()
+    assert caught.value.task == f"{work.id} (other_code)"
+    assert "its code has changed since" in str(caught.value)
+    assert "lab.steps.align, lab. Start the script again" in str(caught.value)
+    assert isinstance(caught.value.__cause__, StaleCodeError)
+    with pytest.raises(ResultLostError, match="cannot run again without what it got"):
+        longest.fetch()
+    assert runs(notes) == ["x", "x"]
+    assert runs(later) == ["y"]
+
+
+def test_code_that_was_imported_anew_just_then_is_tried_again(
+    agents: Callable[[int], Driven], tmp_path: Path
+) -> None:
+    two, notes = agents(2), tmp_path / "notes"
+    kept = two.kept(two.submit(other_code, notes, [], 1))
+    lose(two, kept)
+
+    assert kept.fetch() == b"x" * SIZE
+    assert runs(notes) == ["x", "x", "x"]
 
 
 def test_it_is_made_again_a_few_times_only(
@@ -340,10 +427,10 @@ def test_it_is_made_again_a_few_times_only(
         (busy,) = [one for one in book.posts if one.flying]
         busy.link.dead.set()
 
-    with pytest.raises(WorkerLostError, match=f"so it was with {again.MOST} more runs"):
+    with pytest.raises(ResultLostError, match=f"so it was with {again.MOST} more runs"):
         kept.fetch()
     assert waiting is not None
-    assert isinstance(many.error(waiting), WorkerLostError)
+    assert isinstance(many.error(waiting), ResultLostError)
     assert len(runs(notes)) == 1 + again.MOST
 
 
@@ -357,13 +444,16 @@ def test_without_any_agent_it_is_lost_within_patience(
     waiting = two.take(more, kept)
     thread, read = reading(kept)
 
-    assert isinstance(two.error(waiting), WorkerLostError)
+    assert isinstance(two.error(waiting), ResultLostError)
     thread.join(WAIT_S)
     (error,) = read
-    assert isinstance(error, WorkerLostError)
-    assert "the result of 'longer' is lost" in str(error)
-    cause = error.__cause__
-    assert cause is None or isinstance(cause, ExecutorLostError)
+    assert isinstance(error, ResultLostError)
+    assert "(longer) is lost" in str(error)
+    cause: BaseException | None = error  # of the first of the two, or of the second
+    while isinstance(cause, ResultLostError):
+        assert "could not run again" in str(cause) or "without what" in str(cause)
+        cause = cause.__cause__
+    assert isinstance(cause, ExecutorLostError)
 
 
 # -- the end

@@ -14,7 +14,7 @@ import pytest
 
 from jackfield.abc import Kept
 from jackfield.clock import monotonic
-from jackfield.errors import WorkerLostError
+from jackfield.errors import ResultLostError
 from jackfield.files import File
 from jackfield_executors.remote import agent as agents
 from jackfield_executors.remote import post, shelf, stays
@@ -507,7 +507,7 @@ def test_a_forked_child_does_not_wait_for_what_it_never_gets(alone: Driven) -> N
     if not child:
         try:
             kept.fetch()
-        except WorkerLostError:
+        except ResultLostError:
             os._exit(7)
         finally:
             os._exit(1)
@@ -558,5 +558,5 @@ def test_the_end_without_grace_loses_what_an_agent_does_not_send(
 
     alone.executor.shutdown(grace=0)
 
-    with pytest.raises(WorkerLostError, match="the executor has been shut down"):
+    with pytest.raises(ResultLostError, match="the executor has been shut down"):
         kept.fetch()

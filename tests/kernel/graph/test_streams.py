@@ -9,14 +9,14 @@ import pytest
 
 import jackfield as jf
 from jackfield.errors import PluginLoadError
-from jackfield.events import Batch, TaskChange
+from jackfield.events import Batch, TaskChange, WorkerEvent
 from jackfield.stream import EventStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from jackfield.events import WorkerEvent
+    from jackfield.events import News
     from jackfield.staging.progress import Progress
     from jackfield.stream import NotedTask, Notes, StreamContext
 
@@ -43,8 +43,9 @@ class AtTheEnd(EventStream):
     ) -> None:
         raise AssertionError(url)
 
-    def note_worker(self, event: WorkerEvent) -> None:
-        self.workers.append(event)
+    def note_news(self, news: News) -> None:
+        if isinstance(news, WorkerEvent):
+            self.workers.append(news)
 
     def put(self, notes: Notes) -> None:
         self.notes.append(notes)

@@ -4,7 +4,8 @@ What only an agent has (``stays``) has an *origin*: the work that has made it, a
 called. If the agent is lost, that work runs again on another one, and its result comes
 home at once, into the ``Stayed`` that has stood for it all the time. Whoever waits for
 that, a thread or a work, goes on waiting. The kernel is told nothing: the task ended
-well, and has not ended a second time.
+well, and has not ended a second time. Observers are: of each run when it begins, with
+the reason, and of how it ended.
 
 *What a result was made of may be gone, too.* A chain keeps no result but its last. So
 among the arguments of an origin's work are origins, in the place of results that were
@@ -13,7 +14,9 @@ That is why ``DEEP`` is there: a result that would have longer a history comes h
 it is made, like one that may not stay at all.
 
 *It has an end.* ``MOST`` says how often a result is made again whose agent is lost each
-time. An error of the function itself is the end at once.
+time. An error of the function itself is the end at once. So is code that has changed
+since: the kernel would send the task once more as it is in the script, but this one has
+ended for it, and what is in the script may be something else by now, too.
 
 *Who decides.* A result is lost once: ``Stays.lose`` gives each to one caller. While it
 is being made, its work is in ``_being`` here, and whoever takes it out has it: an
@@ -25,15 +28,25 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from jackfield.errors import WorkerLostError, one_line
+from jackfield.clock import monotonic
+from jackfield.errors import (
+    ExecutorError,
+    ResultLostError,
+    StaleCodeError,
+    WorkerLostError,
+    one_line,
+)
+from jackfield.events import AttemptRecord, Failure, Place, Rerun
+from jackfield.files import hide_secrets
 from jackfield_executors.remote.shelf import LARGE, pack_apart
 from jackfield_executors.remote.stays import Origin, depth_of
 from jackfield_serialize import load_outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from jackfield.abc import Kept, Outcome, Work
+    from jackfield.events import News
     from jackfield_executors.remote.stays import Stayed
 
 MOST: Final = 3
@@ -52,11 +65,16 @@ def may_stay(work: Work) -> bool:
 
 
 class Again:
-    """The results of one executor that are being made again. For any thread."""
+    """The results of one executor that are being made again. For any thread.
+
+    Attributes:
+        tell: Takes news for observers; see ``ExecutorContext``.
+    """
 
     def __init__(self) -> None:
+        self.tell: Callable[[News], object] = bool  # until the executor starts
         self._lock = threading.Lock()
-        self._being: dict[Work, Stayed] = {}
+        self._being: dict[Work, tuple[Stayed, float]] = {}  # and since when
 
     def __contains__(self, work: Work) -> bool:
         return work in self._being
@@ -90,10 +108,12 @@ class Again:
                 given_up.append(stayed)
                 continue
             stayed.making = True
+            now = monotonic()
             with self._lock:
                 work = origin.work(find)
-                self._being[work] = stayed
+                self._being[work] = stayed, now
             works.append(work)
+            self.tell(Rerun(work.id, work.attempt, stayed.executor, why, now))
         return works, given_up
 
     def take(
@@ -110,23 +130,29 @@ class Again:
         others: list[Outcome] = []
         for outcome in outcomes:
             work, error, value = outcome
-            stayed = self._being.pop(work, None)
+            stayed, since = self._being.pop(work, (None, 0.0))
             if stayed is None:
                 others.append(outcome)
-            elif isinstance(error, WorkerLostError):
+                continue
+            failure, retry = error, None
+            if isinstance(error, WorkerLostError):
                 lost.append((stayed, error.reason))
+                retry = 0.0
+            elif isinstance(error, StaleCodeError) and not error.names:
+                lost.append((stayed, one_line(error)))  # right at the next try
+                retry = 0.0
             else:
                 failure = _arrived(work, stayed, value) if error is None else error
                 if failure is not None:
-                    text = f"its task has run again, and failed: {one_line(failure)}"
-                    stayed.lose(text, failure)
+                    stayed.lose(_told(failure), failure)
                 ended.append(stayed)
+            self.tell(_attempt(work, stayed.executor, since, failure, retry))
         return ended, lost, others
 
     def give_up(self, works: Iterable[Work], why: str) -> list[Stayed]:
         """Lose results for good; return those."""
         found = [self._being.pop(work, None) for work in works]
-        lost = [stayed for stayed in found if stayed is not None]
+        lost = [one[0] for one in found if one is not None]
         for stayed in lost:
             stayed.lose(why)
         return lost
@@ -137,7 +163,42 @@ class Again:
 
     def being(self) -> list[Stayed]:
         """Return the results that are being made."""
-        return list(self._being.values())
+        return [stayed for stayed, _ in list(self._being.values())]
+
+
+def _attempt(
+    work: Work,
+    label: str,
+    since: float,
+    error: BaseException | None,
+    retry_in: float | None,
+) -> AttemptRecord:
+    """Return what observers are told of a run that is over."""
+    failure = None
+    if error is not None:
+        kind = type(error).__name__
+        said = one_line(error).removeprefix(kind).removeprefix(": ")
+        failure = Failure(kind, hide_secrets(said))
+    place = None if work.ran is None else Place._make(work.ran)
+    return AttemptRecord(
+        work.id, work.attempt, label, since, monotonic(), place, failure, retry_in
+    )
+
+
+def _told(failure: BaseException) -> str:
+    """Say why a result could not be made again, and what now."""
+    if isinstance(failure, StaleCodeError):
+        names = ", ".join(".".join(filter(None, name)) for name in failure.names)
+        return (
+            "its task cannot run again, because its code has changed since, on the "
+            f"disk that workers see: {names}. Start the script again, which takes the "
+            "new code; with `keep = false` on the executor no result stays with workers"
+        )
+    if isinstance(failure, ResultLostError):
+        return f"its task cannot run again without what it got: {one_line(failure)}"
+    if isinstance(failure, ExecutorError):
+        return f"its task could not run again: {one_line(failure)}"
+    return f"its task has run again, and failed: {one_line(failure)}"
 
 
 def _arrived(work: Work, stayed: Stayed, value: Any) -> BaseException | None:

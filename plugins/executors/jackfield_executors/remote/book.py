@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from jackfield.abc import Work
-    from jackfield.errors import WorkerLostError
+    from jackfield.errors import ResultLostError
     from jackfield_executors.remote.post import Post
     from jackfield_executors.remote.stays import Stayed
 
@@ -152,14 +152,14 @@ class Book:
 
     def arrange(
         self, changed: Iterable[Stayed] = ()
-    ) -> tuple[list[tuple[Work, WorkerLostError]], list[Stayed], bool]:
+    ) -> tuple[list[tuple[Work, ResultLostError]], list[Stayed], bool]:
         """Place works anew whose results have come home or are lost.
 
         Returns:
             Works that can never run, with the reason; results that are to be sent home;
             and whether there is something new that any agent may run.
         """
-        failed: list[tuple[Work, WorkerLostError]] = []
+        failed: list[tuple[Work, ResultLostError]] = []
         free = False
         with self._lock:
             works = {*self._doomed, *(work for one in changed for work in one.works)}

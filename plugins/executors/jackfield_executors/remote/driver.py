@@ -168,6 +168,7 @@ class AgentsExecutor(Executor):
         self._label = context.label
         self._report = context.report
         self._changed = context.changed
+        self._again.tell = context.tell
         try:
             home = self._travel.open(context.run_dir)
             logs = context.run_dir / self._label
@@ -596,8 +597,8 @@ class AgentsExecutor(Executor):
 
     def _stayed(self, post: Post, token: int, work: Work | None, size: int) -> Stayed:
         """Return what stands for a result that has stayed with its agent."""
-        name = "" if work is None else work.name
-        stayed = Stayed(self._label, name, token, size, post, self._stand_in)
+        task = (-1, "") if work is None else (work.id, work.name)
+        stayed = Stayed(self._label, task, token, size, post, self._stand_in)
         if work is not None:
             stayed.origin = Origin(stayed, work)
         if not post.stays.add(stayed):  # the agent was lost a moment ago

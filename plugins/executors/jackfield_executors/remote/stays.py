@@ -27,7 +27,7 @@ from weakref import WeakValueDictionary, ref
 
 from jackfield.abc import Kept, Work
 from jackfield.clock import monotonic
-from jackfield.errors import WorkerLostError
+from jackfield.errors import ResultLostError
 from jackfield.kept import with_each
 from jackfield_executors.processes.kept import PackedResult
 from jackfield_executors.remote.shelf import kept_at
@@ -60,7 +60,7 @@ class Stayed(Kept):
 
     Args:
         label: The executor.
-        task: Name of the task's function, for messages.
+        task: The task, by its number and the name of its function.
         number: Its number with the agent.
         size: How many bytes it has.
         post: The agent.
@@ -94,7 +94,7 @@ class Stayed(Kept):
     def __init__(
         self,
         label: str,
-        task: str,
+        task: tuple[int, str],
         number: int,
         size: int,
         post: Keeper,
@@ -124,13 +124,13 @@ class Stayed(Kept):
         return not self._ended.is_set()
 
     @property
-    def loss(self) -> WorkerLostError | None:
+    def loss(self) -> ResultLostError | None:
         """An error of its own for each who asks, if it is lost."""
-        if self._lost is None:
-            return None
-        why = self._lost
-        reason = f"the result of {self._task!r} is lost: only its worker had it: {why}"
-        error = WorkerLostError(self.executor, reason)
+        return None if self._lost is None else self._lost_by(self._lost)
+
+    def _lost_by(self, why: str) -> ResultLostError:
+        number, name = self._task
+        error = ResultLostError(self.executor, f"{number} ({name})", why)
         error.__cause__ = self._failure
         return error
 
@@ -151,14 +151,15 @@ class Stayed(Kept):
         """Return the value; wait until it is home.
 
         Raises:
-            WorkerLostError: It is lost; or this is a child that the script has forked.
+            ResultLostError: It is lost; or this is a child that the script has forked.
             SerializationError: It cannot be unpickled.
         """
         if self.away:
             if os.getpid() != self.post.stays.pid:
-                reason = f"only a worker has the result of {self._task!r}, and this is "
-                reason += "a child that the script has forked"
-                raise WorkerLostError(self.executor, reason)
+                raise self._lost_by(
+                    "it is there, and this is a forked child: read it "
+                    "before the script forks"
+                )
             self.want()
             self._waits()
             self._ended.wait()
@@ -178,7 +179,7 @@ class Stayed(Kept):
     def arrive(self, parts: Sequence[Any]) -> None:
         """Note that it is home, as its pickle and buffers."""
         data, *buffers = [memoryview(one) for one in parts]
-        self._home = PackedResult(self.executor, self._task, (data, buffers), 0)
+        self._home = PackedResult(self.executor, self._task[1], (data, buffers), 0)
         self.origin = None
         self._ended.set()
 
@@ -217,7 +218,7 @@ class Origin(Kept):
         args, kwargs = with_each(work.args, work.kwargs, _without_data)
         self._work = Work(
             work.id, work.attempt, work.name, work.function, args, kwargs,
-            work.walltime, work.resources,
+            work.walltime, work.resources, work.measure,
         )  # fmt: skip
         self.times: int = 0
         self._twin = stayed.twin
@@ -244,7 +245,7 @@ class Origin(Kept):
         args, kwargs = with_each(old.args, old.kwargs, put)
         return Work(
             old.id, old.attempt + self.times, old.name, old.function, args, kwargs,
-            old.walltime, old.resources, kept=tuple(kept),
+            old.walltime, old.resources, old.measure, kept=tuple(kept),
         )  # fmt: skip
 
 

@@ -62,6 +62,8 @@ def _facts(page: TaskPage) -> Iterator[tuple[str, str]]:
         yield "failed because", f"task {row.origin} failed"
     yield "depends on", _numbers(page.depends_on)
     yield "needed by", _numbers(page.dependents)
+    for one in page.reruns:
+        yield f"run again ({one.n})", f"{one.reason}{'' if one.over else '; it runs'}"
     yield "stdout", row.stdout or ""
     yield "stderr", row.stderr or ""
 

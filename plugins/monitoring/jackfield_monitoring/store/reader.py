@@ -34,6 +34,7 @@ from jackfield_monitoring.store.records import (
     Executor,
     FailureGroup,
     Gap,
+    RerunRow,
     RunFacts,
     RunningRow,
     Sample,
@@ -81,6 +82,17 @@ SELECT
 FROM attempt
 LEFT JOIN executor ON executor.id = attempt.executor
 LEFT JOIN worker ON worker.id = worker
+"""
+
+_RERUNS: Final = """
+SELECT
+    rerun.task, ifnull(app.name, ''), rerun.n, ifnull(executor.label, ''), reason, t,
+    attempt.n IS NOT NULL
+FROM rerun
+LEFT JOIN attempt ON attempt.task = rerun.task AND attempt.n = rerun.n
+LEFT JOIN task ON task.id = rerun.task
+LEFT JOIN app ON app.id = task.app
+LEFT JOIN executor ON executor.id = rerun.executor
 """
 
 _TRANSFERS: Final = """
@@ -336,6 +348,7 @@ class Store:
             return TaskPage(
                 found[0],
                 attempts,
+                tuple(self._reruns("rerun.task = ?", number)),
                 self._tasks_of(one for (one,) in parents),
                 self._tasks_of(one for (one,) in children),
                 self._tasks_of(one for (one,) in inner),
@@ -367,6 +380,16 @@ class Store:
             self._made(RunningRow, [task, n, app or "", *rest])
             for task, n, app, *rest in self._all(_RUNNING, FIRST_FINAL)
         ]
+
+    def reruns(self) -> list[RerunRow]:
+        """Return the runs that were only to have a lost result again, in order."""
+        return self._reruns("true")
+
+    def _reruns(self, which: str, *values: int) -> list[RerunRow]:
+        if not self._all("SELECT 1 FROM sqlite_master WHERE name = 'rerun'"):
+            return []  # an older history
+        rows = self._all(f"{_RERUNS} WHERE {which} ORDER BY t", *values)
+        return [self._made(RerunRow, [*row[:6], bool(row[6])]) for row in rows]
 
     # -- Transfers
 

@@ -147,6 +147,28 @@ class AttemptRow(NamedTuple):
     memory: int | None
 
 
+class RerunRow(NamedTuple):
+    """A run of a task that had ended, because its result got lost.
+
+    Attributes:
+        task: The task.
+        app: Its app.
+        n: The attempt.
+        executor: Label of the executor.
+        reason: How the result got lost.
+        t: When the run was asked for.
+        over: Whether it has ended: then it is among the attempts.
+    """
+
+    task: int
+    app: str
+    n: int
+    executor: str
+    reason: str
+    t: int
+    over: bool
+
+
 @dataclass(frozen=True, slots=True)
 class FailureGroup:
     """Failures that look alike: of one kind, and alike but for numbers and paths.
@@ -185,6 +207,8 @@ class TaskPage:
     Attributes:
         task: The task.
         attempts: Its attempts that have ended, in order.
+        reruns: Which of these, or of those that go on, were made only because a result
+            got lost.
         depends_on: Tasks that it depends on; ``LINKS_MOST`` of them at the most.
         dependents: Tasks that depend on it; as many.
         children: Tasks that a join app's body has submitted; as many.
@@ -194,6 +218,7 @@ class TaskPage:
 
     task: TaskRow
     attempts: tuple[AttemptRow, ...]
+    reruns: tuple[RerunRow, ...]
     depends_on: tuple[TaskRow, ...]
     dependents: tuple[TaskRow, ...]
     children: tuple[TaskRow, ...]

@@ -108,6 +108,7 @@ class Rows:
         self.tasks: list[tuple[Any, ...]] = []
         self.plain_tasks: list[tuple[Any, ...]] = []
         self.attempts: list[tuple[Any, ...]] = []
+        self.reruns: list[tuple[int, int, int, str, int]] = []
         self.edges: list[tuple[int, int]] = []
         self.app_edges: list[tuple[int, int, int]] = []
         self.apps: list[tuple[Any, ...]] = []
@@ -177,6 +178,11 @@ class RowMaker:
             for event in batch.workers:
                 self._add_worker_event(event)
             self._add_attempts(batch.attempts)
+            rows.reruns += [
+                (one.task, one.attempt, self._executors[one.executor],
+                 texts.clean(one.reason), microseconds(one.monotonic))
+                for one in batch.reruns
+            ]  # fmt: skip
             if batch.loads:
                 rows.running.clear()
                 rows.looked = True

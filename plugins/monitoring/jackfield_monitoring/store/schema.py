@@ -64,6 +64,10 @@ CREATE TABLE attempt (
     state INTEGER, error INTEGER, retry_in INTEGER, cpu INTEGER, memory INTEGER
 );
 CREATE UNIQUE INDEX attempt_by_task ON attempt (task, n);
+CREATE TABLE rerun (
+    task INTEGER, n INTEGER, executor INTEGER, reason TEXT, t INTEGER,
+    PRIMARY KEY (task, n)
+) WITHOUT ROWID;
 CREATE TABLE edge (
     child INTEGER, parent INTEGER, PRIMARY KEY (child, parent)
 ) WITHOUT ROWID;

@@ -408,6 +408,7 @@ def _insert(connection: sqlite3.Connection, rows: Rows) -> None:
         (_PLAIN_TASK, rows.plain_tasks),
         (_TASK, rows.tasks),
         (_ATTEMPT, rows.attempts),
+        ("INSERT OR IGNORE INTO rerun VALUES (?, ?, ?, ?, ?)", rows.reruns),
         (_EDGE, rows.edges),
         (_APP_EDGE, rows.app_edges),
         (_TALLY, rows.tallies),

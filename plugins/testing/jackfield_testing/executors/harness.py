@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from jackfield.abc import Outcome, Wake
+    from jackfield.events import News
 
 NOTHING: Final[Mapping[str, float]] = {}
 
@@ -50,6 +51,7 @@ class Harness:
         workers_seen: How many workers the executor had each time that it said their
             number had changed.
         states_seen: The states of health that it had then.
+        news: What it has told for observers.
         workers_at_first: How many workers the executor that tests share had when it
             was new.
         cleanups: Called on leaving, after the shutdown.
@@ -70,6 +72,7 @@ class Harness:
         self.cleanups: list[Callable[[], object]] = []
         self.workers_seen: list[int] = []
         self.states_seen: set[str] = set()
+        self.news: list[News] = []
         self.workers_at_first: int = 0
         self._run_dir = run_dir
         self._ids = itertools.count()
@@ -103,6 +106,7 @@ class Harness:
                 self.label,
                 self._run_dir,
                 self._report,
+                tell=self.news.append,
                 changed=self._note_workers,
                 attend=self._attend,
                 serve=self._serve,
