@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -180,6 +182,7 @@ def test_who_reports_works_the_inbox_off_where_the_dispatcher_is_stuck(
     ran: list[threading.Thread] = []
 
     def block() -> None:
+        bench.scheduler.away()
         stuck.set()
         gate.wait(LIMIT_S)
 
@@ -192,6 +195,138 @@ def test_who_reports_works_the_inbox_off_where_the_dispatcher_is_stuck(
 
     assert ran == [threading.current_thread()]
     gate.set()
+
+
+def test_who_reports_works_the_inbox_off_where_a_timer_holds_the_dispatcher_up(
+    bench: Bench,
+) -> None:
+    gate, stuck, done = threading.Event(), threading.Event(), threading.Event()
+
+    def block() -> None:
+        stuck.set()
+        gate.wait(LIMIT_S)
+
+    bench.scheduler.call_later(0.0, block)
+    assert stuck.wait(LIMIT_S)
+    bench.scheduler.inbox.append((done.set, lambda: None))
+    bench.scheduler.nudge()
+
+    assert done.is_set()
+    gate.set()
+
+
+def test_who_reports_leaves_the_inbox_to_a_dispatcher_at_its_own_work(
+    bench: Bench,
+) -> None:
+    gate, at_work, done = threading.Event(), threading.Event(), threading.Event()
+    ran: list[threading.Thread] = []
+
+    def work() -> None:
+        at_work.set()
+        gate.wait(LIMIT_S)
+
+    bench.post(afterwards=work)
+    assert at_work.wait(LIMIT_S)
+    bench.scheduler.inbox.append(
+        (lambda: ran.append(threading.current_thread()), done.set)
+    )
+    bench.scheduler.nudge()
+
+    assert not ran
+    gate.set()
+    assert done.wait(LIMIT_S)
+    assert ran == [bench.scheduler.thread]
+
+
+def test_nobody_but_the_dispatcher_is_away(bench: Bench) -> None:
+    done = threading.Event()
+    bench.settle()
+    bench.scheduler.away()  # would make it look awake
+    bench.scheduler.inbox.append((lambda: None, done.set))
+    bench.scheduler.nudge()
+
+    assert done.wait(LIMIT_S)
+
+
+def test_the_dispatcher_sleeps_while_another_thread_has_the_role(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jackfield.graph.scheduler.NAP_S", LIMIT_S)
+    gate, held, done = threading.Event(), threading.Event(), threading.Event()
+    tries = 0
+    pump = bench.scheduler.pump
+
+    def counted(**how: bool) -> None:
+        nonlocal tries
+        tries += 1
+        pump(**how)
+
+    def hold() -> None:
+        held.set()
+        gate.wait(LIMIT_S)
+
+    bench.settle()
+    bench.scheduler.inbox.append((hold, lambda: None))
+    holder = threading.Thread(target=bench.scheduler.pump)
+    holder.start()
+    assert held.wait(LIMIT_S)
+    monkeypatch.setattr(bench.scheduler, "pump", counted)
+    bench.post(afterwards=done.set)
+
+    assert not done.wait(0.2)
+    assert tries < 20
+    gate.set()
+    assert done.wait(LIMIT_S)
+    holder.join(LIMIT_S)
+
+
+def test_no_item_is_left_lying_however_threads_meet(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A lost wake-up would be mended by the next item, or by a nap that ends. So naps
+    # are long here, and each round waits for its own last items.
+    monkeypatch.setattr("jackfield.graph.scheduler.NAP_S", LIMIT_S)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    scheduler = bench.scheduler
+    left = threading.Semaphore(0)
+    rounds, users = 150, 4
+    together = threading.Barrier(users)
+    late: list[int] = []
+
+    def use(number: int) -> None:
+        chance = random.Random(number)
+        ways = [scheduler.nudge, scheduler.pump, scheduler.serve, lambda: None]
+        for _ in range(rounds):
+            together.wait(LIMIT_S)
+            for _ in range(chance.randrange(1, 6)):
+                away = chance.random() < 0.3
+                work = (lambda: None, scheduler.away if away else lambda: None)
+                scheduler.inbox.append(work)
+                chance.choice(ways[:2])()
+            last = (lambda: None, left.release)
+            if chance.random() < 0.5:
+                scheduler.post(last)
+                chance.choice(ways)()
+            else:
+                scheduler.inbox.append(last)
+                scheduler.nudge()
+            if not left.acquire(timeout=LIMIT_S):
+                late.append(number)
+                together.abort()
+                return
+
+    threads = [threading.Thread(target=use, args=(n,)) for n in range(users)]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(LIMIT_S * 2)
+    finally:
+        sys.setswitchinterval(interval)
+
+    assert not late
+    assert not any(thread.is_alive() for thread in threads)
 
 
 def test_who_reports_leaves_the_inbox_to_a_dispatcher_that_sleeps(

@@ -138,8 +138,9 @@ class Scheduler:
 
     def _wake_idle(self) -> bool:
         """Wake the dispatcher if it sleeps or is about to; tell whether we did."""
-        # ``_idle`` is a new list of one ``Wake`` for every sleep of the dispatcher, and
-        # ``None`` while it is awake. We wake it in two steps: a token into ``_wake``,
+        # ``_idle`` is a new list of one ``Wake`` for every sleep of the dispatcher. While
+        # it is awake, it is an empty list, or ``None`` where that runs code of others,
+        # and may not come back soon. We wake it in two steps: a token into ``_wake``,
         # then the list is cleared, so that further callers need not wake it too. A
         # Ctrl-C between the two leaves the list full, and the next caller adds a second
         # token: one wake-up for nothing, and no item lost. If we clear late, when the
@@ -180,18 +181,26 @@ class Scheduler:
         For a thread that has other work to do, such as further tasks to run: outcomes
         that come close together are then worked off in one step, on another thread.
         """
-        # If the dispatcher sleeps, we wake it. If we find an empty list, another
-        # thread has just woken it. Either way it looks at the inbox next, and our items
-        # are there. If it is awake (``None``), it may be stuck in a plugin for long, so
-        # that we work the inbox off ourselves.
-        if not self._wake_idle() and self._idle is None:
-            self.pump()
+        # If the role is taken, its holder looks at the inbox after giving it back. If
+        # the dispatcher sleeps, we wake it. If we find an empty list, it was just woken
+        # or is at work of its own, and looks at the inbox soon. In all three cases our
+        # items are there by then. If it is away (``None``), it may be stuck in a plugin
+        # for long, so that we work the inbox off ourselves.
+        if self._role.locked() or self._wake_idle() or self._idle is not None:
+            return
+        self.pump()
 
-    def pump(self, *, lone: bool = False) -> None:
+    def away(self) -> None:
+        """Say that code of others comes next, which may hold the dispatcher up."""
+        if threading.get_ident() == self.thread.ident:
+            self._idle = None
+
+    def pump(self, *, lone: bool = False, once: bool = False) -> None:
         """Work the inbox off, unless this thread or another one does so already.
 
         What ``step`` or ``perform`` raises goes to ``on_fault``, and the rest goes on.
-        With ``lone``, only a task is worked off, and only if it is alone in the inbox.
+        With ``once``, it takes one step at most. With ``lone``, only a task is worked
+        off, and only if it is alone in the inbox.
         """
         here, inbox = self._here, self.inbox
         # A thread comes here a second time if an executor runs works inside its
@@ -221,7 +230,7 @@ class Scheduler:
                     self._perform(effects)
                 except BaseException as error:
                     self._on_fault(error)
-                if lone:
+                if lone or once:
                     return
         finally:
             here.busy = False
@@ -307,16 +316,23 @@ class Scheduler:
     def _run(self) -> None:
         """Serve until the end; the dispatcher's whole life."""
         while not self._stopping:
-            self.pump()
+            self._idle = []
+            self.pump(once=True)
             timeout = self._fire()
             self._idle = [self._put_token]
             # An item may have come after the pump, from a thread that found ``_idle``
             # empty and so woke nobody. From here on every such thread finds it full,
-            # so this look at the inbox is the one that none of them can miss.
-            if not self.inbox:
-                with contextlib.suppress(Empty):
-                    self._wake.get(timeout=timeout)
-            self._idle = None
+            # so this look at the inbox is the one that none of them can miss. If the
+            # role is taken, its holder has yet to give it back and look at the inbox,
+            # or to wake us: whoever leaves items there finds ``_idle`` full. It should
+            # never fail to; but if it did, we would look again.
+            if self.inbox and self._role.locked():
+                timeout = NAP_S if timeout is None else min(timeout, NAP_S)
+            elif self.inbox:
+                continue
+            with contextlib.suppress(Empty):
+                self._wake.get(timeout=timeout)
+        self._idle = None
         self.pump()
 
     def _fire(self) -> float | None:
@@ -327,7 +343,10 @@ class Scheduler:
                 if left > 0:
                     return min(left, LONGEST_SLEEP_S)
                 action = heapq.heappop(self._timers)[2]
-            # Called without the lock, because it may ask for another call later.
+            # Called without the lock, because it may ask for another call later. It may
+            # be long, and somebody may just have counted on us: see ``nudge``.
+            self._idle = None
+            self.pump()
             try:
                 action()
             except BaseException as error:

@@ -238,7 +238,8 @@ class EffectRunner:
 
     Submitters that ``max_pending`` blocks wait at the throttle until tasks end.
     ``observation`` tells observers of tasks that are ready. ``fail`` ends a task with
-    an error; ``fault`` logs what is a bug of the kernel.
+    an error; ``fault`` logs what is a bug of the kernel; ``away`` says that code of
+    others comes next.
     """
 
     def __init__(
@@ -251,7 +252,9 @@ class EffectRunner:
         *,
         fail: Callable[[Task, BaseException], None],
         fault: Callable[[BaseException], None],
+        away: Callable[[], None],
     ) -> None:
+        self._away = away
         self._launch = launcher.launch
         self._callbacks = callbacks
         self._throttle = throttle
@@ -271,6 +274,8 @@ class EffectRunner:
             self._callbacks.put(future, callbacks)
         if self._throttle.waiting:
             self._throttle.let_all_look()
+        if effects.joined or effects.rest:
+            self._away()
         for task in effects.joined:
             self._do(self._complete_join, task)
         for action, task, *arguments in effects.rest:

@@ -42,7 +42,8 @@ class Launcher:
     """Gives ready tasks to their executors, among which plugins may choose.
 
     ``fetch`` runs an action as soon as a kept result is at hand; ``later`` has tasks
-    launched, unless they are not ready any more.
+    launched, unless they are not ready any more; ``away`` says that code of others
+    comes next.
     """
 
     def __init__(
@@ -54,7 +55,9 @@ class Launcher:
         fail: Callable[[Task, BaseException], None],
         fetch: Callable[[Kept, Callable[[], None]], object],
         later: Callable[[Sequence[Task]], None],
+        away: Callable[[], None],
     ) -> None:
+        self._away = away
         self._fetch = fetch
         self._later = later
         self._prepare = preparer.prepare
@@ -68,14 +71,15 @@ class Launcher:
         groups: dict[ExecutorEntry, list[Task]] = {}
         for task in tasks:
             try:
-                plain = (
-                    task.parents is None and task.found is None and task.extras is None
-                )
-                if not plain and not self._prepare(task):
+                plain = task.found is None and task.extras is None
+                if not plain:
+                    self._away()
+                if not (plain and task.parents is None) and not self._prepare(task):
                     continue
                 entry = self._choose(task, groups)
                 work = task.work
                 if work and work.kept and not _may_keep(work, entry, task.extras):
+                    self._away()
                     read_kept(work)
             except NotAtHandError as late:
                 self._fetch(late.args[0], partial(self._later, [task]))
@@ -115,6 +119,7 @@ class Launcher:
                 route = _elsewhere(extras.avoided, route)
         if len(route.entries) == 1 and not self._manager.hooks.select_executor:
             return route.entries[0]
+        self._away()
         return select(task, route, self._manager, groups)
 
 
@@ -171,6 +176,8 @@ class Handover:
             self._drop_cancelled(tasks)
         works: list[Work] = []
         isolated = entry.capabilities.isolated
+        if isolated:  # functions are pickled
+            self._scheduler.away()
         looked: Looked | None = None
         checked: CheckedCall | None = None
         for task in submitted:
@@ -197,6 +204,7 @@ class Handover:
             self._observation.tasks.note(submitted)
         if self._observation.runs is not None:
             self._observation.launch(submitted, works)
+        self._scheduler.away()
         try:
             entry.submit(works)
         except BaseException as error:
