@@ -97,6 +97,7 @@ class Scheduler:
         self._put_token: Wake = partial(self._wake.put, None)
         self._idle: list[Wake] | None = None  # see ``_wake_idle``
         self._offer: list[Wake] | None = None  # see ``attend``
+        self._ident: int = 0  # of the dispatcher's thread, when it runs
         self._stopping: bool = False
         self._held: bool = False  # the role is held for a fork
         self._timer_lock: threading.Lock = threading.Lock()
@@ -122,6 +123,8 @@ class Scheduler:
     def post(self, item: Any) -> None:
         """Leave an item for the dispatcher, or an idle thread, and wake it."""
         self.inbox.append(item)
+        if self._role.locked():  # as in ``nudge``
+            return
         # An offer is a list as ``_idle`` is. If it is empty, its thread was just woken,
         # and looks at the inbox after this. A cached task is the dispatcher's: if it is
         # a hit, that takes another step to end it.
@@ -192,7 +195,7 @@ class Scheduler:
 
     def away(self) -> None:
         """Say that code of others comes next, which may hold the dispatcher up."""
-        if threading.get_ident() == self.thread.ident:
+        if threading.get_ident() == self._ident:
             self._idle = None
 
     def pump(self, *, lone: bool = False, once: bool = False) -> None:
@@ -315,6 +318,7 @@ class Scheduler:
 
     def _run(self) -> None:
         """Serve until the end; the dispatcher's whole life."""
+        self._ident = threading.get_ident()
         while not self._stopping:
             self._idle = []
             self.pump(once=True)
