@@ -43,8 +43,7 @@ def least_loaded(loads: Mapping[ExecutorEntry, int]) -> ExecutorEntry:
     worker comes last; of equals, the first is returned.
     """
     return min(
-        loads,
-        key=lambda entry: loads[entry] / entry.room if entry.room else math.inf,
+        loads, key=lambda entry: loads[entry] / entry.room if entry.room else math.inf
     )
 
 

@@ -141,14 +141,14 @@ class Scheduler:
 
     def _wake_idle(self) -> bool:
         """Wake the dispatcher if it sleeps or is about to; tell whether we did."""
-        # ``_idle`` is a new list of one ``Wake`` for every sleep of the dispatcher. While
-        # it is awake, it is an empty list, or ``None`` where that runs code of others,
-        # and may not come back soon. We wake it in two steps: a token into ``_wake``,
-        # then the list is cleared, so that further callers need not wake it too. A
-        # Ctrl-C between the two leaves the list full, and the next caller adds a second
-        # token: one wake-up for nothing, and no item lost. If we clear late, when the
-        # dispatcher sleeps again already, we clear the list of the sleep before, and
-        # the new sleep can still be ended.
+        # ``_idle`` is a new list of one ``Wake`` for every sleep of the dispatcher.
+        # While that is awake, it is an empty list, or ``None`` where the dispatcher
+        # runs code of others and may not come back soon. We wake it in two steps: a
+        # token into ``_wake``, then the list is cleared, so that further callers need
+        # not wake it too. A Ctrl-C between the two leaves the list full, and the next
+        # caller adds a second token: one wake-up for nothing, and no item lost. If we
+        # clear late, when the dispatcher sleeps again already, we clear the list of the
+        # sleep before, and the new sleep can still be ended.
         return _rouse(self._idle)
 
     # -- for executors' threads and the kernel's own

@@ -227,10 +227,7 @@ class Parts:
             closing=self.closing,
             pool=self.pool,
             reader=CallReader(
-                self.run_dir,
-                self._transfers,
-                self._name_stream,
-                copies=_copies(config),
+                self.run_dir, self._transfers, self._name_stream, copies=_copies(config)
             ),
             limit=config.max_pending,
             throttle=self._throttle,

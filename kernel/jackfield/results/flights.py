@@ -82,10 +82,7 @@ class Flights:
     """
 
     def __init__(
-        self,
-        keys: KeyMaker,
-        keeper: Callable[[], ResultKeeper],
-        actions: Actions,
+        self, keys: KeyMaker, keeper: Callable[[], ResultKeeper], actions: Actions
     ) -> None:
         self._keys: KeyMaker = keys
         self._keeper: Callable[[], ResultKeeper] = keeper

@@ -94,11 +94,7 @@ class Preparer:
             stays = opener is None and are_shallow(work.args, work.kwargs)
             replace = partial(_value, task.found, late, kept if stays else None)
             work.args, work.kwargs = substitute(
-                work.args,
-                dict(work.kwargs),
-                replace,
-                deep=self._deep,
-                opener=opener,
+                work.args, dict(work.kwargs), replace, deep=self._deep, opener=opener
             )
             task.found = None
         if kept:
