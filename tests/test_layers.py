@@ -252,9 +252,19 @@ FSSPEC = {
 """What fsspec documents for who works with it asynchronously, or subclasses it."""
 
 
+DASK = {
+    "_SpecCluster__exit_stack",
+    "_close",
+    "_created",
+    "_loop_runner",
+    "_watch_worker_status_task",
+}
+"""Parts of Dask's clusters, for when a cluster's own ``close`` fails half way."""
+
+
 def _is_of_others(node: ast.Attribute) -> bool:
     """Tell whether a name is public in spite of its underscore, or not ours at all."""
-    return node.attr in FSSPEC | {
+    return node.attr in FSSPEC | DASK | {
         "_asdict",
         "_exit",
         "_fields",

@@ -228,7 +228,7 @@ def have_lose_track(cluster: Any) -> None:
     (worker,) = cluster.scheduler.workers.values()
     os.kill(worker.pid, signal.SIGKILL)
     assert settled(lambda: ["remove", worker.address] in held, WAIT_S)
-    cluster.sync(cluster._wait_for_workers)
+    cluster.wait_for_workers(1, timeout=WAIT_S)
 
     async def tell() -> None:
         cluster.scheduler.plugins["worker-status"].bcomm = news

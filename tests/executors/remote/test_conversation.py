@@ -36,7 +36,8 @@ class BadLink:
     """The way to an agent in this process, which is bad as long as ``bad`` is set.
 
     Each fourth message is lost, and so is each fourth answer; the others may come
-    twice, or after the next one. While ``dead`` is set, nothing comes through.
+    twice, or after the next one. While ``dead`` is set, nothing comes through. Once
+    ``gone`` is set, the engine has lost the agent.
     """
 
     def __init__(self, name: str, agent: Agent, workers: int) -> None:
@@ -47,6 +48,7 @@ class BadLink:
         self.agent = agent
         self.bad = threading.Event()
         self.dead = threading.Event()
+        self.gone = threading.Event()
         self.lost = 0
         self._random = random.Random(11)
         self._kept: list[tuple[int, bytes]] = []
@@ -81,7 +83,7 @@ class BadLink:
         return answer
 
     def there(self) -> bool:
-        return True
+        return not self.gone.is_set()
 
     def stop(self) -> None:
         self.agent.stop()
@@ -226,6 +228,34 @@ def test_results_of_an_agent_that_was_given_up_are_dropped(
         assert driven.value(driven.submit(tasks.add, 40, 2)) == 42
         assert len(site.links) == 2
         assert driven.executor.workers == 1
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_work_waits_for_another_agent_if_the_engine_has_lost_one(
+    site: BadSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: bool
+) -> None:
+    """The driver's question is still on its way then, and may even be answered."""
+    with driven_by(site, tmp_path) as driven:
+        (lost,) = site.links
+        asked, over = threading.Event(), threading.Event()
+
+        def taking(patience: float, seen: int) -> Answer:
+            asked.set()
+            over.wait(WAIT_S)
+            if answers:
+                return lost.agent.take(patience, seen)
+            raise TimeoutError("no answer")
+
+        monkeypatch.setattr(lost, "take", taking)
+        assert asked.wait(WAIT_S)
+        lost.gone.set()
+
+        work = driven.submit(tasks.add, 40, 2)
+        over.set()
+
+        assert driven.value(work) == 42
+        assert driven.executor.workers == 1
+        assert len(site.links) == 2
 
 
 def test_an_agent_that_gives_its_driver_up_says_so(

@@ -113,7 +113,8 @@ class AgentsExecutor(Executor):
         self._book = Book()
         self._lock = threading.Lock()  # guards the list of threads
         self._threads: list[threading.Thread] = []
-        self._served = threading.local()  # of a thread that receives: ``post``
+        # Of a thread that receives: ``post``. Of one that reports: ``reports``.
+        self._served = threading.local()
         self._functions = Functions()
         self._jobs = jobs
         self.capabilities: Capabilities = self._can(self._travel.shared)
@@ -462,7 +463,13 @@ class AgentsExecutor(Executor):
     # -- sending
 
     def _feed(self, post: Post) -> None:
-        """Send an agent what it has room for."""
+        """Send an agent what it has room for.
+
+        Nothing is sent to one that the engine has lost, or that would be lost with it.
+        The thread that receives finds the same soon, and sees to what the agent has.
+        """
+        if not post.link.there():
+            return
         failed: list[Outcome] | None = None
         while failed is None or failed:  # there is more room than was thought
             with post.sending:
@@ -626,12 +633,19 @@ class AgentsExecutor(Executor):
             outcomes = self._take_made(outcomes)
         if not outcomes:
             return
+        within, self._served.reports = self._reports(), True
         try:
             if not self._book.ended.is_set():
                 self._report(outcomes)
         except Exception:
             log.exception("Executor %r: its report raised", self._label)
+        finally:
+            self._served.reports = within
         self._book.note_reported(work for work, _, _ in outcomes)
+
+    def _reports(self) -> bool:
+        """Whether this thread reports just now: it may be one that submits."""
+        return getattr(self._served, "reports", False)
 
     def _take_made(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """See to works that make results again; return what the kernel is told.
@@ -666,7 +680,8 @@ class AgentsExecutor(Executor):
         """
         dropped = self._book.close(drop=grace is not None)
         self._again.give_up(dropped, OVER)
-        if threading.current_thread() in self._threads or self._travel.is_here():
+        ours = threading.current_thread() in self._threads or self._travel.is_here()
+        if ours or self._reports():
             name = f"jackfield-{self._label}-shutdown"
             threading.Thread(
                 target=self._end, args=(grace,), name=name, daemon=True

@@ -203,6 +203,8 @@ class Post:
         Raises:
             Exception: The agent is gone, or was not heard for ``SILENCE_S``.
         """
+        if not self.link.there():  # it gets no works; see ``AgentsExecutor._feed``
+            raise ConnectionError("its engine has lost it")
         now = self._asked = monotonic()
         self._silent = self._silent or now
         try:

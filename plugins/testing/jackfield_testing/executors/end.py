@@ -166,6 +166,31 @@ class Shutdown(ExecutorCase):
 
                 assert returned.wait(WAIT_S)
 
+    def test_a_report_of_what_cannot_be_sent_may_shut_down(
+        self, tmp_path: Path
+    ) -> None:
+        """It may come on the thread that submits, which the end must not wait for."""
+        for grace in (None, 0):
+            with self.running(tmp_path) as harness:
+                shut = threading.Event()
+
+                def shutdown(
+                    _: Sequence[Outcome],
+                    harness: Harness = harness,
+                    grace: float | None = grace,
+                    shut: threading.Event = shut,
+                ) -> None:
+                    harness.on_report = None
+                    harness.executor.shutdown(grace=grace)
+                    shut.set()
+
+                harness.on_report = shutdown
+                Background(
+                    partial(harness.submit, tasks.identity, threading.Lock())
+                ).finish()
+
+                assert shut.wait(WAIT_S)
+
     def test_works_are_refused_afterwards(self, tmp_path: Path) -> None:
         with self.running(tmp_path) as harness:
             within_limit(harness, None)
