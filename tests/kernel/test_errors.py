@@ -114,5 +114,5 @@ def test_what_tools_ask_a_module_for_is_looked_up_for_no_hint(
     assert not hasattr(jf, "__test__")
     assert "lab_hints" not in sys.modules
     with pytest.raises(AttributeError, match="'chain'; pass the future on"):
-        jf.chain  # type: ignore[attr-defined]  # it is not there
+        jf.chain
     assert "lab_hints" in sys.modules
