@@ -25,8 +25,8 @@ endif
 # that a test starts, would compile everything again.
 PYTEST := env -u PYTHONDONTWRITEBYTECODE $(PY) -m pytest -n auto --dist loadgroup
 
-.PHONY: help demo test quick lint types pages docs check bench bench-remote dist clean \
-	environment moved
+.PHONY: help demo test quick lint types mypy pyright verifytypes pages docs check bench \
+	bench-remote dist tools clean environment moved
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -44,9 +44,15 @@ lint: $(VENV)/.dev  ## look for mistakes, and for files that are not formatted
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 
-types: $(VENV)/.dev  ## check the types
+types: mypy pyright verifytypes  ## check the types
+
+mypy: $(VENV)/.dev
 	$(PY) -m mypy
+
+pyright: $(VENV)/.dev
 	$(PY) -m pyright --pythonpath $(PY)
+
+verifytypes: $(VENV)/.dev
 	for package in $(PACKAGES); do PATH="$(CURDIR)/$(VENV)/bin:$$PATH" \
 		pyright --ignoreexternal --verifytypes $$package || exit 1; done
 
@@ -75,6 +81,9 @@ dist: $(VENV)/.release  ## build sdist, wheel and SBOM, and try them: dist/
 	$(PY) -m build --outdir dist .
 	$(PY) -m twine check --strict dist/*
 	CYCLONEDX=$(CURDIR)/$(VENV)/bin/cyclonedx-py .ci/check-dist dist
+
+# So that targets may then run side by side: none of them installs anything.
+tools: $(VENV)/.dev $(VENV)/.docs $(VENV)/.release  ## install all that a release needs
 
 clean:  ## remove the environment, the atlas and the tools' caches
 	rm -rf $(VENV) atlas build dist benchmarks/results
