@@ -2,9 +2,10 @@
 
 A key maker, which is a plugin, makes a call's key from what the function is and from
 the arguments. The first task with a key leads a *flight*: it is executed. Equal calls
-that come meanwhile follow it and get its result. Results are kept in memory for the
-run, and for later ones by a keeper, which is a plugin too (``jackfield.keeping``).
-Failures are kept only where the app says ``cache_failures``, and only in memory.
+that come meanwhile follow it, and end as it does: with its result or its error.
+Results are kept in memory for the run, and for later ones by a keeper, a plugin too
+(``jackfield.keeping``). For calls that come later, failures are kept only where the app
+says ``cache_failures``, and only in memory.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from jackfield.errors import AppTimeout
 from jackfield.files import CALLED_IN, File
 from jackfield.graph.dependency_errors import name_call
 from jackfield.kept import Kept as KeptResult
@@ -377,11 +379,11 @@ class Flights:
         return leader if leader is not task else None
 
     def free(self, task: Task) -> None:
-        """Have another call led by one that follows a task that did not succeed.
+        """End the flight of a task that did not succeed, or have another call lead it.
 
-        The first follower leads from then on, and the others follow it: were each one
-        looked up anew, n calls that fail would take n * n / 2 looks. Where the app
-        caches failures, they all fail as it did.
+        If it has failed, those that follow it fail as it did, as far as they would be
+        executed under the same conditions: they share one execution. Of others, and
+        after a cancel, the first one leads from then on, and the rest follow it.
 
         A cancel may end the heir at any moment. Before it was chosen: then its state is
         final here. Afterwards: then its own end comes here, waits for the lock, finds
@@ -395,23 +397,31 @@ class Flights:
         if keep and self._leaders.get(extras.key) is task:
             self._land(extras.key, (task.error, None))
         else:
-            self._hand_on(task, extras.key)
+            # A bash app enforces its walltime itself, and each call may have another.
+            late = task.spec.kind == "bash" and isinstance(task.error, AppTimeout)
+            self._hand_on(task, extras.key, share=failed and not late)
 
-    def _hand_on(self, task: Task, key: bytes) -> None:
-        """If a task leads, have its first follower lead that has not ended."""
+    def _hand_on(self, task: Task, key: bytes, *, share: bool = False) -> None:
+        """If a task leads, end those that fail with it; have the first other lead."""
+        alike: list[Task] = []
         with self._lock:
             if self._leaders.get(key) is not task:
                 return
             followers = self._followers.get(key, deque())
-            heir: Task | None = None
-            while followers and heir is None:
-                first = followers.popleft()
-                heir = None if first.state in FINAL else first
+            if share:
+                own = _conditions(task)
+                alike = [one for one in followers if _conditions(one) == own]
+                followers = deque(one for one in followers if _conditions(one) != own)
+            while followers and followers[0].state in FINAL:
+                followers.popleft()
+            heir = followers.popleft() if followers else None
             if heir is not None:
-                self._leaders[key] = heir
+                self._leaders[key], self._followers[key] = heir, followers
             else:
                 del self._leaders[key]
                 self._followers.pop(key, None)
+        for one in alike:
+            self._end_with(one, task.error, None)
         if heir is not None:
             self._actions.launch([heir])
 
@@ -459,6 +469,12 @@ class Flights:
         if error is not None:  # here, and not in the step, which runs no user's code
             name_call(task, error)
         self._actions.end(task, state, error, result)
+
+
+def _conditions(task: Task) -> tuple[Any, ...]:
+    """Return what may decide whether a call fails, and is not in its key."""
+    spec = task.spec
+    return task.time_limit, spec.executors, spec.retries, spec.resources
 
 
 def _with_place(manifest: Callable[[], Mapping[str, str]], part: str) -> dict[str, str]:
