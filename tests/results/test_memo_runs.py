@@ -254,6 +254,59 @@ def test_a_failure_is_not_shared_unless_asked(
     assert str(sticky(2).exception(LIMIT_S)) == "try 3"
 
 
+def test_equal_calls_that_wait_for_one_that_fails_fail_with_it(tmp_path: Path) -> None:
+    runs: list[str] = []
+    go_on = threading.Event()
+
+    @jf.python_app(cache=True, retries=1)
+    def fails(x: int) -> int:
+        runs.append("x")
+        assert go_on.wait(LIMIT_S)
+        raise ValueError("no")
+
+    with jf.load(executors={"t": {"plugin": "threads"}}, run_dir=tmp_path):
+        futures = [fails(1) for _ in range(100)]
+        hasty = fails.options(retries=0)(1)
+        go_on.set()
+
+        errors = [future.exception(LIMIT_S) for future in futures]
+        assert len(runs) == 2  # it and its retry
+        assert {str(error) for error in errors} == {"no"}
+        assert isinstance(hasty.exception(LIMIT_S), ValueError)
+        assert len(runs) == 3  # under other conditions it is run itself
+
+        assert isinstance(fails(1).exception(LIMIT_S), ValueError)
+        assert len(runs) == 5  # nothing of a failure is kept
+
+
+def test_a_call_that_was_cancelled_leaves_its_execution_to_an_equal_one(
+    tmp_path: Path,
+) -> None:
+    runs: list[str] = []
+    began, go_on = threading.Event(), threading.Event()
+
+    @jf.python_app(cache=True)
+    def counts(x: int) -> int:
+        runs.append("x")
+        return len(runs)
+
+    @jf.python_app
+    def holds() -> None:
+        began.set()
+        assert go_on.wait(LIMIT_S)
+
+    one = {"t": {"plugin": "threads", "workers": 1}}
+    with jf.load(executors=one, run_dir=tmp_path):
+        held = holds()
+        assert began.wait(LIMIT_S)
+        first, second = counts(1), counts(1)
+        assert first.cancel()
+        go_on.set()
+
+        assert second.result(LIMIT_S) == 1
+        held.result(LIMIT_S)
+
+
 @pytest.mark.parametrize("checkpoint", [{"store": "memory"}, {}])
 def test_equal_calls_that_fail_cost_the_same_however_many_they_are(
     tmp_path: Path, checkpoint: dict[str, str]
@@ -288,7 +341,9 @@ def test_the_lead_goes_past_calls_that_were_cancelled(
             raise ValueError("the first only")
         return x
 
-    first, *followers = [work(1) for _ in range(6)]
+    first = work(1)
+    # Under other conditions, or they would fail with the first.
+    followers = [work.options(retries=0)(1) for _ in range(5)]
     while not tries or kernel.task_state_counts[jf.TaskState.READY] < 5:
         pass
     assert all(one.cancel() for one in followers[:3])

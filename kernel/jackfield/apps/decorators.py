@@ -57,7 +57,7 @@ class JoinOptions(TypedDict, total=False):
         data_flow_kernel: The kernel to use instead of the loaded one.
         cache: Whether equal calls share one execution.
         ignore_for_cache: Names of arguments that do not matter for that.
-        cache_failures: Whether a failure is shared too, for the rest of the run.
+        cache_failures: Whether later calls share a failure, for the rest of the run.
         version: Stands for the function's code in what makes two calls equal: change
             it when the old results shall not be used any more, and only then.
         depends_on: More functions whose code counts, which the function calls in a way

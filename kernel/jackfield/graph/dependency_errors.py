@@ -45,9 +45,10 @@ def line_of(error: BaseException) -> str:
 
 
 def _notes_of(error: BaseException) -> list[str]:
-    """Return the first line of each note: the plugin's name, where one is to blame."""
+    """Return the first line of each note, but for ours: the plugin's name, perhaps."""
     try:
-        return [note.partition("\n")[0] for note in error.__dict__["__notes__"]]
+        notes = error.__dict__["__notes__"]
+        return [n.partition("\n")[0] for n in notes if not n.startswith("In task ")]
     except Exception:  # there is none, or something else that has that name
         return []
 
