@@ -407,7 +407,7 @@ class Flights:
         with self._lock:
             if self._leaders.get(key) is not task:
                 return
-            followers = self._followers.get(key, deque())
+            followers = self._followers.pop(key, deque())
             if share:
                 own = _conditions(task)
                 alike = [one for one in followers if _conditions(one) == own]
@@ -419,7 +419,6 @@ class Flights:
                 self._leaders[key], self._followers[key] = heir, followers
             else:
                 del self._leaders[key]
-                self._followers.pop(key, None)
         for one in alike:
             self._end_with(one, task.error, None)
         if heir is not None:
