@@ -258,7 +258,7 @@ def test_equal_calls_that_wait_for_one_that_fails_fail_with_it(tmp_path: Path) -
     runs: list[str] = []
     go_on = threading.Event()
 
-    @jf.python_app(cache=True, retries=1)
+    @jf.python_app(cache=True, version="1", retries=1)
     def fails(x: int) -> int:
         runs.append("x")
         assert go_on.wait(LIMIT_S)
@@ -285,7 +285,7 @@ def test_a_call_that_was_cancelled_leaves_its_execution_to_an_equal_one(
     runs: list[str] = []
     began, go_on = threading.Event(), threading.Event()
 
-    @jf.python_app(cache=True)
+    @jf.python_app(cache=True, version="1")
     def counts(x: int) -> int:
         runs.append("x")
         return len(runs)
