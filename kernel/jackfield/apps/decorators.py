@@ -32,6 +32,8 @@ from jackfield.steps.call import (
     READ_BY_KERNEL,
     checked_resources,
     checked_walltime,
+    expect,
+    is_number,
     name_of,
     parameters_of,
     read_signature,
@@ -375,6 +377,10 @@ def _spec(
             defaults = {**defaults, "walltime": walltime}
             walltime = None
     executors = (INTERNAL,) if kind == "join" else options.get("executors", "all")
+    version, functions = options.get("version"), options.get("depends_on", ())
+    expect("a text", name, "version", version, fits=isinstance(version, str | None))
+    fits = isinstance(functions, list | tuple) and all(map(callable, functions))
+    expect("a list of functions", name, "depends_on", functions, fits=fits)
     return AppSpec(
         name,
         kind=kind,
@@ -382,8 +388,8 @@ def _spec(
         cache=_flag(name, options, "cache"),
         ignore_for_cache=_ignored(name, function, options),
         cache_failures=_flag(name, options, "cache_failures"),
-        version=_version(name, options.get("version")),
-        depends_on=_functions(name, options.get("depends_on", ())),
+        version=version,
+        depends_on=tuple(functions),
         retries=_number(name, options, "retries", 0.0),
         retry_delay=_number(name, options, "retry_delay", 0.0),
         retry_backoff=_number(name, options, "retry_backoff", 1.0),
@@ -395,11 +401,8 @@ def _spec(
 
 
 def _flag(app: str, options: Mapping[str, Any], name: str) -> bool:
-    value = options.get(name, False)
-    if not isinstance(value, bool):
-        raise ConfigurationError(
-            f"{name}= of {app!r} is {value!r}; expected True or False."
-        )
+    value: bool = options.get(name, False)
+    expect("True or False", app, name, value, fits=isinstance(value, bool))
     return value
 
 
@@ -407,55 +410,28 @@ def _ignored(
     app: str, function: Callable[..., Any], options: Mapping[str, Any]
 ) -> tuple[str, ...]:
     """Return the arguments that do not count; refuse one that the app does not take."""
-    names = _names(app, options, "ignore_for_cache")
+    names = options.get("ignore_for_cache") or ()
+    fits = isinstance(names, list | tuple | set | frozenset)
+    fits = fits and all(isinstance(one, str) for one in names)
+    expect("a list of names of arguments", app, "ignore_for_cache", names, fits=fits)
     parameters = parameters_of(function) if names else None
     if parameters is None or any(
         one.kind is one.VAR_KEYWORD for one in parameters.values()
     ):
-        return names
+        return tuple(names)
     for name in names:
         if name not in parameters and name not in READ_BY_KERNEL:
             raise ConfigurationError(
                 f"ignore_for_cache= of {app!r} names {name!r}, which is no parameter "
                 f"of it{suggest(name, sorted(parameters))}"
             )
-    return names
-
-
-def _names(app: str, options: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    value = options.get(name) or ()
-    if not isinstance(value, list | tuple | set | frozenset) or not all(
-        isinstance(one, str) for one in value
-    ):
-        raise ConfigurationError(
-            f"{name}= of {app!r} is {value!r}; expected a list of names of arguments."
-        )
-    return tuple(value)
+    return tuple(names)
 
 
 def _number(
     app: str, options: Mapping[str, Any], name: str, least: float
 ) -> float | None:
     value = options.get(name)
-    if value is None:
-        return None
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not value >= least:
-        raise ConfigurationError(
-            f"{name}= of {app!r} is {value!r}; expected a number from {least:g} up."
-        )
-    return float(value)
-
-
-def _version(app: str, value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    raise ConfigurationError(f"version= of {app!r} is {value!r}; expected a text.")
-
-
-def _functions(app: str, value: Any) -> tuple[Callable[..., Any], ...]:
-    if isinstance(value, list | tuple) and all(callable(one) for one in value):
-        return tuple(value)
-    raise ConfigurationError(
-        f"depends_on= of {app!r} is {value!r}; expected a list of functions."
-    )
+    fits = value is None or (is_number(value) and value >= least)
+    expect(f"a number from {least:g} up", app, name, value, fits=fits)
+    return None if value is None else float(value)

@@ -113,10 +113,8 @@ class CallReader:
                 extras.walltime = values["walltime"]
         self._read_streams(spec, task_id, extras, values)
         outputs = values.get("outputs")
-        if outputs is not None and not isinstance(outputs, _LISTS):
-            raise ConfigurationError(
-                f"outputs= of {spec.name!r} is {outputs!r}; expected a list of files."
-            )
+        fits = outputs is None or isinstance(outputs, _LISTS)
+        expect("a list of files", spec.name, "outputs", outputs, fits=fits)
         if outputs:
             outputs = [self._output(task_id, as_file(one)) for one in outputs]
             extras.outputs = values["outputs"] = outputs
@@ -222,35 +220,36 @@ def stream_path(run_dir: Path, task: int, app: str, label: str, stream: str) -> 
     return str(directory / f"task_{task:04}_{name}{safe}.{stream}")
 
 
-def checked_walltime(app: str, value: Any) -> float:
-    """Return a walltime in seconds.
+def expect(what: str, app: str, option: str, value: Any, *, fits: bool) -> None:
+    """Refuse an option's value that does not fit, saying what is expected.
 
     Raises:
-        ConfigurationError: It is no number above 0.
+        ConfigurationError: It does not.
     """
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not value > 0:
-        raise ConfigurationError(
-            f"walltime= of {app!r} is {value!r}; expected seconds, a number above 0."
-        )
+    if not fits:
+        given = f"{option}= of {app!r} is {value!r}"
+        raise ConfigurationError(f"{given}; expected {what}.")
+
+
+def is_number(value: Any) -> bool:
+    """Tell whether a value is a number, which yes and no are not."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def checked_walltime(app: str, value: Any) -> float:
+    """Return a walltime in seconds, a number above 0; see ``expect``."""
+    fits = is_number(value) and value > 0
+    expect("seconds, a number above 0", app, "walltime", value, fits=fits)
     return float(value)
 
 
 def checked_resources(app: str, value: Any) -> dict[str, float]:
-    """Return amounts by the names of resources.
-
-    Raises:
-        ConfigurationError: It is no dict of these.
-    """
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping) or not all(
-        isinstance(amount, int | float) and amount >= 0 for amount in value.values()
-    ):
-        raise ConfigurationError(
-            f"resources= of {app!r} is {value!r}; expected a dict of name to amount."
-        )
-    return dict(value)
+    """Return amounts by the names of resources; see ``expect``."""
+    amounts = value.values() if isinstance(value, Mapping) else [value]
+    fits = all(isinstance(one, int | float) and one >= 0 for one in amounts)
+    fits = value is None or (fits and isinstance(value, Mapping))
+    expect("a dict of name to amount", app, "resources", value, fits=fits)
+    return dict(value or {})
 
 
 def _is_read(name: str, value: Any) -> bool:
