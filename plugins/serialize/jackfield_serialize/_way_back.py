@@ -130,8 +130,8 @@ def _parts(function: Any) -> list[Any]:
         function.__doc__,
         function.__module__,
     ]
-    held = [function.__defaults__, function.__kwdefaults__, function.__dict__]
-    held.append(function.__annotations__)
+    held: list[Any] = [function.__defaults__, function.__kwdefaults__]
+    held += (function.__dict__, function.__annotations__)
     for cell in function.__closure__ or ():
         try:
             held.append(cell.cell_contents)
