@@ -252,7 +252,10 @@ def _parts(url: str) -> SplitResult:
     """Split a URL into its parts, as they are written."""
     from urllib.parse import urlsplit
 
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:  # it says what is wrong, and not where
+        raise ValueError(f"{redact(url)!r} cannot be read as a URL: {error}.") from None
     if parts.scheme in _ALL_IS_PATH:
         path = url.partition("://")[2][len(parts.netloc) :]
         return parts._replace(path=path, query="", fragment="")

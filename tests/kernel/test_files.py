@@ -60,6 +60,12 @@ def test_what_is_neither_is_refused_by_name(text: str) -> None:
     assert repr(text) in str(caught.value)
 
 
+def test_a_url_that_cannot_be_read_is_named_without_its_password() -> None:
+    with pytest.raises(ValueError, match="Invalid IPv6 URL") as caught:
+        File("http://ada:hush@[::1/data/x.csv")
+    assert "http://ada:***@[::1/data/x.csv" in str(caught.value)
+
+
 def test_what_may_be_a_password_is_not_shown_with_a_refusal() -> None:
     with pytest.raises(ValueError, match="neither") as caught:
         File("zip::ftp://me:secret@h/x")

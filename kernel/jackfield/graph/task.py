@@ -12,6 +12,7 @@ from jackfield.files import CALLED_IN, File
 from jackfield.futures import AppFuture, KernelFuture, MemoInfo
 from jackfield.futures.future import task_of as _record_of
 from jackfield.graph.route import INTERNAL
+from jackfield.messages import cut
 from jackfield.states import TaskState, TaskView
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ class AppSpec:
     route: Route | None = None
 
     def __post_init__(self, ignore_for_cache: tuple[str, ...]) -> None:
+        self.name = cut(self.name, 200)  # it may be generated
         self.not_in_key = _NO_MATTER.union(ignore_for_cache)
         limited = self.walltime is not None
         self.special = (

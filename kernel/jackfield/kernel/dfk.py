@@ -83,10 +83,14 @@ class DataFlowKernel:
         files: Iterable[str] = (),
         finder: PluginManager | None = None,
     ) -> None:
-        if config is None:
-            from jackfield.config import Config
+        from jackfield.config import Config
 
-            config = Config()
+        config = Config() if config is None else config
+        if not isinstance(config, Config):
+            raise ConfigurationError(
+                f"DataFlowKernel takes a Config, not {type(config).__name__}; tables, "
+                f"names and paths are for jackfield.load."
+            )
         self._config: Config = config
         self._manager: PluginManager = (finder or PluginManager()).configured(config)
         self._plain_specs: Specs = Specs()

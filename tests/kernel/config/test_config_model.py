@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from jackfield import DataFlowKernel
 from jackfield.config import Config, checked_executors
 from jackfield.config.check import _CHECKS
 from jackfield.errors import ConfigurationError
@@ -101,6 +102,11 @@ def test_a_good_value_passes(key: str, value: object) -> None:
 
     kept = tuple(value) if isinstance(value, list) else value
     assert getattr(Config(**good), key) == kept
+
+
+def test_a_kernel_made_by_hand_takes_a_config_and_says_so() -> None:
+    with pytest.raises(ConfigurationError, match=r"not dict; .* jackfield\.load"):
+        DataFlowKernel({"retries": 2})  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_an_unknown_keyword_is_met_with_the_nearest_one() -> None:

@@ -416,6 +416,21 @@ def test_a_call_is_never_long() -> None:
     assert len(shown_call("f", None, tuple(huge), {"k": huge}, "l" * 999)) < LONGEST + 9
 
 
+def test_a_name_of_any_length_is_cut_wherever_it_is_told(tmp_path: Path) -> None:
+    def generated(value: int) -> float:
+        return 1 / value
+
+    generated.__name__ = "begin" + "x" * 10**6
+    with jf.load({"run_dir": tmp_path}) as kernel:
+        future = jf.python_app(generated)(0)
+        future.exception(LIMIT_S)
+        kernel.submit(generated, 0).exception(LIMIT_S)
+
+    told = [path.read_text() for path in kernel.run_dir.glob("*") if path.is_file()]
+    assert any("begin" in text for text in told)
+    assert max(map(len, [repr(future), *told])) < 20_000
+
+
 def test_an_argument_with_the_name_of_a_secret_is_not_shown() -> None:
     def login(user: str, password: str) -> None: ...
 
