@@ -84,7 +84,8 @@ def end(
     ("ending", "until", "code"),
     [
         ("plain", NEVER, 120),
-        ("queued", TOLD, 120),
+        ("queued", TOLD, 0),
+        ("queued", NEVER, 120),
         ("plain", TOLD, 0),
         ("done", "", 0),
         ("raise", NEVER, 1),

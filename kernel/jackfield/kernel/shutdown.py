@@ -73,6 +73,7 @@ class Shutdown:
         self.kernel: Kernel = kernel
         self.ended: threading.Event = threading.Event()
         self.tells: bool = True
+        self._grace: float = parts.config.exit_grace  # seconds, less those given
         self._parts: Parts = parts
         self._pid: int = os.getpid()
         # Under ``"thread"``: which thread ends the kernel. For its ``setdefault``.
@@ -132,7 +133,7 @@ class Shutdown:
     # -- the three parts of an end
 
     def _cleanup(self, *, wait: bool, why: str) -> None:
-        grace: float | None = self._parts.config.exit_grace
+        grace: float | None = self._grace
         try:
             # In the ``try``: from this mark on, a Ctrl-C leads into the ``finally``.
             self._began = True
@@ -181,7 +182,7 @@ class Shutdown:
         """End all tasks, so that another thread's waiting ``cleanup`` goes on."""
         parts = self._parts
         self._cancel()
-        parts.pool.shutdown(parts.config.exit_grace)
+        parts.pool.shutdown(self._grace)
         parts.scheduler.post(parts.ends.end_all_unreported)
 
     def _finish(self, *, grace: float | None) -> None:
@@ -263,12 +264,10 @@ class Shutdown:
     # -- the interpreter's end, and forks
 
     def at_exit(self) -> None:
-        """End a kernel that nobody ended, within ``exit_grace``, and say so.
+        """End a kernel that nobody ended: its tasks get ``exit_grace`` seconds.
 
         Python calls this when the main thread and all other threads that are no daemons
-        have ended. From Python 3.12 on, no thread or process can be started any more by
-        then, so the kernel cannot work on. It can only give what runs a little time,
-        and say what is lost: by a line, and by the program's exit code.
+        have ended. What is left is said by a line, and what is lost by the exit code.
         """
         before, unfinished, interrupted = self._lost(), 0, False
         try:
@@ -277,7 +276,7 @@ class Shutdown:
                 # end is recorded, and the program that waited for it goes on to here.
                 unfinished = self._parts.in_turn(self._parts.unfinished)
                 if unfinished:
-                    self._say_what_is_left(unfinished)
+                    self._give_grace(unfinished)
             finally:  # whoever reads that line may press Ctrl-C at once
                 self.cleanup(wait=False)
         except KeyboardInterrupt:  # Python would show it, and end with 0
@@ -286,13 +285,20 @@ class Shutdown:
         if lost or interrupted:
             sys.stderr = _Failing(sys.stderr, interrupted=interrupted)
 
-    def _say_what_is_left(self, unfinished: int) -> None:
-        grace = self._parts.config.exit_grace
+    def _give_grace(self, unfinished: int) -> None:
+        """Wait for all tasks, and for those that they submit, within the grace."""
         say(
-            f"the program ends with {unfinished} unfinished tasks; "
-            f"those that run get {grace:g} s. Use `with jackfield.load():`, or "
+            f"the program ends with {unfinished} unfinished tasks; they get "
+            f"{self._grace:g} s (exit_grace). Use `with jackfield.load():`, or "
             f"wait_for_current_tasks(), to wait for all."
         )
+        parts, until = self._parts, clock.monotonic() + self._grace
+        with contextlib.suppress(TimeoutError):
+            while self._grace and parts.unfinished():
+                try:
+                    parts.wait_for_tasks(self._grace)
+                finally:
+                    self._grace = max(0.0, until - clock.monotonic())
 
     def _lost(self) -> int:
         """Return how many tasks were cancelled, or did not run for a cancelled one."""

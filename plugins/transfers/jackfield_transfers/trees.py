@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
+from contextlib import suppress
 from functools import partial
 from pathlib import Path, PurePosixPath
+from threading import Thread
 from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
@@ -123,17 +126,20 @@ def _side_by_side(
     At most ``width`` run at the same time, and ``stop`` stops all. After a failure no
     further action begins, those that run are stopped, and the failure is raised.
     """
-    if not actions:
-        return []
-    with (
-        stop.child() as together,
-        ThreadPoolExecutor(min(width, len(actions)), "jackfield-tree") as pool,
-    ):
-        futures = [pool.submit(_alone, action, together) for action in actions]
-        ended, running = wait(futures, return_when=FIRST_EXCEPTION)
-        if running:  # `wait` has returned before all had ended: one has failed
-            pool.shutdown(wait=False, cancel_futures=True)
-            together.stop()
+    # Threads of our own: those of ``ThreadPoolExecutor`` run nothing any more when a
+    # program is at its end, and a kernel may still have transfers then.
+    futures: list[Future[File]] = [Future() for _ in actions]
+    left = deque(zip(futures, actions, strict=True))
+    with stop.child() as together:
+        threads = _start(min(width, len(actions)), partial(_run_all, left, together))
+        try:
+            ended, running = wait(futures, return_when=FIRST_EXCEPTION)
+            left.clear()
+            if running:  # `wait` has returned before all had ended: one has failed
+                together.stop()
+        finally:
+            for thread in threads:
+                thread.join()
         # Those that ended before the stop come first, so that the failure is raised,
         # and not the error of an action that was stopped because of it.
         for future in ended:
@@ -141,9 +147,35 @@ def _side_by_side(
         return [future.result() for future in futures]
 
 
-def _alone(action: Callable[[Stop], File], together: Stop) -> File:
-    with together.child() as stop:
-        return action(stop)
+def _start(number: int, run: Callable[[], None]) -> list[Thread]:
+    """Start threads: as many as can be had, and at least one."""
+    threads: list[Thread] = []
+    for n in range(number):
+        thread = Thread(target=run, name=f"jackfield-tree-{n}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            if not threads:
+                raise
+            break
+        threads.append(thread)
+    return threads
+
+
+def _run_all(
+    left: deque[tuple[Future[File], Callable[[Stop], File]]], together: Stop
+) -> None:
+    """Run the actions that no other thread has taken."""
+    with suppress(IndexError):  # there are no more
+        while True:
+            future, action = left.popleft()
+            try:
+                with together.child() as stop:
+                    file = action(stop)
+            except BaseException as error:
+                future.set_exception(error)
+            else:
+                future.set_result(file)
 
 
 # -- What is there
