@@ -39,6 +39,7 @@ from jackfield.states import TaskState
 
 if TYPE_CHECKING:
     from jackfield.abc import Kernel
+    from jackfield.graph.scheduler import Scheduler
     from jackfield.kernel.compose import Parts
 
 _THREADS_S: Final = 5.0
@@ -56,8 +57,8 @@ _open: set[Shutdown] = set()
 Kept here, they keep the kernels themselves from being collected as garbage.
 """
 
-_held: list[Shutdown] = []
-"""Those whose graph is held while the process forks."""
+_held: list[Scheduler] = []
+"""Those of the graphs that cannot change while the process forks."""
 
 
 class Shutdown:
@@ -66,6 +67,7 @@ class Shutdown:
     Attributes:
         kernel: The kernel. Plugins get it when they are told of its end.
         ended: Set when the kernel has ended.
+        scheduler: What changes the graph; it is held while the process forks.
         tells: Whether the end says which failures nobody has asked for.
     """
 
@@ -74,6 +76,7 @@ class Shutdown:
         self.ended: threading.Event = threading.Event()
         self.tells: bool = True
         self._grace: float = parts.config.exit_grace  # seconds, less those given
+        self.scheduler: Scheduler = parts.scheduler
         self._parts: Parts = parts
         self._pid: int = os.getpid()
         # Under ``"thread"``: which thread ends the kernel. For its ``setdefault``.
@@ -305,14 +308,6 @@ class Shutdown:
         counts = self._parts.tally.counts
         return counts[TaskState.CANCELLED] + counts[TaskState.DEPENDENCY_FAILED]
 
-    def before_fork(self) -> None:
-        """Keep the graph from changing until the fork is done."""
-        self._parts.scheduler.hold()
-
-    def after_fork(self) -> None:
-        """Let the parent's kernel go on."""
-        self._parts.scheduler.let_go()
-
     def become_inert(self) -> None:
         """Make the parent's kernel inert in a forked child.
 
@@ -403,14 +398,14 @@ def _at_exit() -> None:
 
 def _before_fork() -> None:
     # Noted, because a kernel may end while we hold it, and is to be let go even so.
-    _held[:] = list(_open)
-    for end in _held:
-        end.before_fork()
+    _held[:] = [end.scheduler for end in list(_open)]
+    for scheduler in _held:
+        scheduler.hold()
 
 
 def _after_fork_in_parent() -> None:
     while _held:
-        _held.pop().after_fork()
+        _held.pop().let_go()
 
 
 def _after_fork_in_child() -> None:
