@@ -12,9 +12,8 @@ import builtins
 import importlib
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -24,6 +23,7 @@ from jackfield.plugins import PluginManager
 from jackfield.plugins.key_makers import create_key_maker
 
 LIMIT_S = 60.0
+Imported = Callable[[str], Any]
 CASES: dict[str, tuple[str, str]] = {
     "a reduce method leaves out what is set later": (
         """
@@ -253,22 +253,27 @@ def kernel(
         yield loaded
 
 
-def imported(text: str, directory: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """Import a module of this text, with a name that no other test has."""
-    name = f"left_out_{abs(hash(str(directory)))}"
-    monkeypatch.syspath_prepend(directory)
+@pytest.fixture
+def imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Imported:
+    """Import a module of a text, with a name that no other test has."""
+    monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    (directory / f"{name}.py").write_text(text)
-    importlib.invalidate_caches()
-    return importlib.import_module(name)
+
+    def imported(text: str) -> Any:
+        name = f"left_out_{abs(hash(str(tmp_path)))}"
+        (tmp_path / f"{name}.py").write_text(text)
+        importlib.invalidate_caches()
+        return importlib.import_module(name)
+
+    return imported
 
 
 @pytest.mark.usefixtures("kernel")
 @pytest.mark.parametrize(("text", "change"), CASES.values(), ids=CASES)
 def test_a_change_is_seen_by_every_call(
-    text: str, change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    text: str, change: str, imported: Imported
 ) -> None:
-    module: Any = imported(text, tmp_path, monkeypatch)
+    module = imported(text)
     plain, cached = jf.python_app(module.f), jf.python_app(cache=True)(module.f)
     for _ in range(2):
         assert plain(1).result(LIMIT_S) == module.f(1)
@@ -286,10 +291,10 @@ def test_a_change_is_seen_by_every_call(
 
 @pytest.mark.usefixtures("kernel")
 def test_a_built_in_name_that_was_set_is_itself_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch, imported: Imported
 ) -> None:
     text = "def f(x):\n    return abs(x)\n"
-    module: Any = imported(text, tmp_path, monkeypatch)
+    module = imported(text)
     plain = jf.python_app(module.f)
     found = [plain(-1).result(LIMIT_S)]
     with monkeypatch.context() as context:
@@ -311,11 +316,11 @@ def test_a_built_in_name_that_was_set_is_itself_again(
     ],
 )
 def test_values_that_cannot_be_pickled_count_by_what_they_are(
-    one: str, other: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    one: str, other: str, imported: Imported
 ) -> None:
     text = f"VALUE = {one}\ndef f(x):\n    return VALUE\n"
     text += "def make(text):\n    return eval(text)\n"
-    module: Any = imported(text, tmp_path, monkeypatch)
+    module = imported(text)
     keys = create_key_maker(PluginManager())
     digests = [keys.function(module.f).digest]
     for expression in (one, other):
@@ -347,9 +352,9 @@ def f(value):
 @pytest.mark.usefixtures("kernel")
 @pytest.mark.parametrize("kind", ["Reduced", "Registered"])
 def test_an_argument_has_what_its_pickling_forgets(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, imported: Imported
 ) -> None:
-    module: Any = imported(ARGUMENTS, tmp_path, monkeypatch)
+    module = imported(ARGUMENTS)
     cached = jf.python_app(cache=True)(module.f)
     found = []
     for extra in (1, 2, 1):
@@ -376,9 +381,9 @@ def f(x):
 
 
 def test_what_cannot_be_made_equal_in_a_worker_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, imported: Imported
 ) -> None:
-    module: Any = imported(ON_PURPOSE, tmp_path, monkeypatch)
+    module = imported(ON_PURPOSE)
     config = {
         "run_dir": str(tmp_path / "runs"),
         "executors": {"x": {"plugin": "processes", "workers": 1}},
@@ -407,9 +412,9 @@ def f(x):
 
 
 def test_what_stands_for_something_outside_counts_by_its_type_and_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch, imported: Imported
 ) -> None:
-    module: Any = imported(BY_TYPE, tmp_path, monkeypatch)
+    module = imported(BY_TYPE)
     keys = create_key_maker(PluginManager())
     before = keys.function(module.f)
     module.QUEUE.put(1)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from jackfield.abc import Work
 
+    Agents = Callable[[int], Driven]
+
 
 @pytest.fixture(autouse=True)
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,10 +35,28 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def agents(tmp_path: Path) -> Iterator[Callable[[int], Driven]]:
+def notes(tmp_path: Path) -> Path:
+    """The file in which works note that they run."""
+    return tmp_path / "notes"
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> tasks.Gate:
+    """What the later runs of ``made_behind`` wait at, opened before agents end."""
+    return tasks.Gate(tmp_path / "gate")
+
+
+@pytest.fixture
+def agents(tmp_path: Path, gate: tasks.Gate) -> Iterator[Agents]:
     """Start an executor with so many agents, of one worker each."""
     with ExitStack() as stack:
         yield lambda number: stack.enter_context(driving(number, tmp_path))
+        gate.open()
+
+
+@pytest.fixture
+def two(agents: Agents) -> Driven:
+    return agents(2)
 
 
 def made(notes: Path, name: str) -> bytes:
@@ -106,10 +126,7 @@ def reading(kept: Stayed) -> tuple[threading.Thread, list[Any]]:
 # -- it is made again
 
 
-def test_who_reads_a_lost_result_gets_it(
-    agents: Callable[[int], Driven], tmp_path: Path
-) -> None:
-    two, notes = agents(2), tmp_path / "notes"
+def test_who_reads_a_lost_result_gets_it(two: Driven, notes: Path) -> None:
     kept = two.kept(two.submit(made, notes, "x"))
 
     lose(two, kept)
@@ -120,11 +137,9 @@ def test_who_reads_a_lost_result_gets_it(
 
 
 def test_works_that_get_a_lost_result_wait_for_it(
-    agents: Callable[[int], Driven], tmp_path: Path
+    agents: Agents, notes: Path, gate: tasks.Gate
 ) -> None:
-    three, notes = agents(3), tmp_path / "notes"
-    gate = tasks.Gate(tmp_path / "gate")
-    three.cleanups.append(gate.open)
+    three = agents(3)
     kept = three.kept(three.submit(made_behind, gate, notes, "x"))
 
     lose(three, kept)
@@ -144,9 +159,8 @@ def test_works_that_get_a_lost_result_wait_for_it(
 
 
 def test_what_was_dropped_is_made_again_for_what_came_of_it(
-    agents: Callable[[int], Driven], tmp_path: Path
+    two: Driven, notes: Path
 ) -> None:
-    two, notes = agents(2), tmp_path / "notes"
     kept = two.kept(two.submit(made, notes, "a"))
     for name in ("b", "c", "d"):
         kept = two.kept(two.take(longer, notes, name, kept))
@@ -159,10 +173,7 @@ def test_what_was_dropped_is_made_again_for_what_came_of_it(
     assert runs(notes) == [*"abcd", *"abcd"]
 
 
-def test_what_is_still_there_is_not_made_again(
-    agents: Callable[[int], Driven], tmp_path: Path
-) -> None:
-    two, notes = agents(2), tmp_path / "notes"
+def test_what_is_still_there_is_not_made_again(two: Driven, notes: Path) -> None:
     first = two.kept(two.submit(made, notes, "a"))
     first.fetch()  # it is home
     kept = two.kept(two.take(longer, notes, "b", first))
@@ -173,10 +184,7 @@ def test_what_is_still_there_is_not_made_again(
     assert runs(notes) == ["a", "b", "b"]
 
 
-def test_one_origin_of_two_results_is_made_again_once(
-    agents: Callable[[int], Driven], tmp_path: Path
-) -> None:
-    two, notes = agents(2), tmp_path / "notes"
+def test_one_origin_of_two_results_is_made_again_once(two: Driven, notes: Path) -> None:
     first = two.kept(two.submit(made, notes, "a"))
     both = [two.kept(two.take(longer, notes, name, first)) for name in ("b", "c")]
     two.forget()
@@ -191,9 +199,8 @@ def test_one_origin_of_two_results_is_made_again_once(
 
 
 def test_what_comes_again_is_home_and_survives_the_next_loss(
-    agents: Callable[[int], Driven], tmp_path: Path
+    two: Driven, notes: Path
 ) -> None:
-    two, notes = agents(2), tmp_path / "notes"
     kept = two.kept(two.submit(made, notes, "x"))
     lose(two, kept)
     assert settled(lambda: kept.at_hand, WAIT_S)  # though nobody has asked for it
@@ -205,9 +212,9 @@ def test_what_comes_again_is_home_and_survives_the_next_loss(
 
 
 def test_a_result_that_its_agent_cannot_read_is_made_again(
-    agents: Callable[[int], Driven], tmp_path: Path
+    agents: Agents, notes: Path
 ) -> None:
-    alone, notes = agents(1), tmp_path / "notes"
+    alone = agents(1)
     kept = alone.kept(alone.submit(made, notes, "x"))
     shelf = alone.links[0].agent._shelf
     shelf.forget([kept.number])
@@ -216,10 +223,7 @@ def test_a_result_that_its_agent_cannot_read_is_made_again(
     assert runs(notes) == ["x", "x"]
 
 
-def test_nothing_is_made_again_that_nobody_refers_to(
-    agents: Callable[[int], Driven], tmp_path: Path
-) -> None:
-    two, notes = agents(2), tmp_path / "notes"
+def test_nothing_is_made_again_that_nobody_refers_to(two: Driven, notes: Path) -> None:
     kept = two.kept(two.submit(made, notes, "x"))
     link = two.link_of(kept)
     two.forget()
@@ -234,11 +238,8 @@ def test_nothing_is_made_again_that_nobody_refers_to(
 
 
 def test_a_work_that_waits_for_it_can_be_cancelled(
-    agents: Callable[[int], Driven], tmp_path: Path
+    two: Driven, notes: Path, gate: tasks.Gate
 ) -> None:
-    two, notes = agents(2), tmp_path / "notes"
-    gate = tasks.Gate(tmp_path / "gate")
-    two.cleanups.append(gate.open)
     kept = two.kept(two.submit(made_behind, gate, notes, "x"))
     lose(two, kept)
     until_entered(gate, "run 2")
@@ -256,9 +257,9 @@ def test_a_work_that_waits_for_it_can_be_cancelled(
 
 
 def test_the_result_of_a_work_that_runs_once_comes_home(
-    agents: Callable[[int], Driven], tmp_path: Path
+    agents: Agents, notes: Path
 ) -> None:
-    alone, notes = agents(1), tmp_path / "notes"
+    alone = agents(1)
     work = alone.work(made, notes, "x")
     work.once = True
     alone.submit_batch([work])
@@ -272,7 +273,7 @@ def with_outputs(outputs: list[str]) -> bytes:
 
 
 def test_the_result_of_a_work_that_makes_files_comes_home(
-    agents: Callable[[int], Driven], tmp_path: Path
+    agents: Agents, tmp_path: Path
 ) -> None:
     alone = agents(1)
     work = alone.submit(with_outputs, outputs=[str(tmp_path / "file")])
@@ -281,10 +282,9 @@ def test_the_result_of_a_work_that_makes_files_comes_home(
 
 
 def test_a_result_with_a_long_history_comes_home(
-    agents: Callable[[int], Driven], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    two: Driven, notes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(again, "DEEP", 3)
-    two, notes = agents(2), tmp_path / "notes"
     value: Any = two.outcome(two.submit(made, notes, "1"))
     stayed = [isinstance(value, Stayed)]
     for name in "2345":
@@ -347,10 +347,7 @@ def test_a_run_that_fails_is_told(
 # -- and if that fails
 
 
-def test_an_error_of_the_second_run_says_what_is_lost(
-    agents: Callable[[int], Driven], tmp_path: Path
-) -> None:
-    two, notes = agents(2), tmp_path / "notes"
+def test_an_error_of_the_second_run_says_what_is_lost(two: Driven, notes: Path) -> None:
     kept = two.kept(two.submit(fail_again, notes))
     lose(two, kept)
 
@@ -412,11 +409,9 @@ def test_code_that_was_imported_anew_just_then_is_tried_again(
 
 
 def test_it_is_made_again_a_few_times_only(
-    agents: Callable[[int], Driven], tmp_path: Path
+    agents: Agents, notes: Path, gate: tasks.Gate
 ) -> None:
-    many, notes = agents(again.MOST + 2), tmp_path / "notes"
-    gate = tasks.Gate(tmp_path / "gate")
-    many.cleanups.append(gate.open)
+    many = agents(again.MOST + 2)
     kept = many.kept(many.submit(made_behind, gate, notes, "x"))
     waiting = None
     lose(many, kept)
@@ -434,10 +429,7 @@ def test_it_is_made_again_a_few_times_only(
     assert len(runs(notes)) == 1 + again.MOST
 
 
-def test_without_any_agent_it_is_lost_within_patience(
-    agents: Callable[[int], Driven], tmp_path: Path
-) -> None:
-    two, notes = agents(2), tmp_path / "notes"
+def test_without_any_agent_it_is_lost_within_patience(two: Driven, notes: Path) -> None:
     kept = two.kept(two.submit(made, notes, "a"))
     kept = two.kept(two.take(longer, notes, "b", kept))
     lose_all(two)
@@ -460,11 +452,8 @@ def test_without_any_agent_it_is_lost_within_patience(
 
 
 def test_the_end_waits_for_what_is_made_again(
-    agents: Callable[[int], Driven], tmp_path: Path
+    two: Driven, notes: Path, gate: tasks.Gate
 ) -> None:
-    two, notes = agents(2), tmp_path / "notes"
-    gate = tasks.Gate(tmp_path / "gate")
-    two.cleanups.append(gate.open)
     kept = two.kept(two.submit(made_behind, gate, notes, "x"))
     lose(two, kept)
     until_entered(gate, "run 2")
@@ -479,12 +468,9 @@ def test_the_end_waits_for_what_is_made_again(
 
 
 def test_the_end_without_grace_does_not(
-    agents: Callable[[int], Driven], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    two: Driven, notes: Path, gate: tasks.Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(driver, "END_S", 0.2)
-    two, notes = agents(2), tmp_path / "notes"
-    gate = tasks.Gate(tmp_path / "gate")
-    two.cleanups.append(gate.open)
     kept = two.kept(two.submit(made_behind, gate, notes, "x"))
     lose(two, kept)
     until_entered(gate, "run 2")
@@ -498,9 +484,8 @@ def test_the_end_without_grace_does_not(
 
 
 def test_a_result_that_is_lost_at_the_end_is_made_again(
-    agents: Callable[[int], Driven], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    two: Driven, notes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    two, notes = agents(2), tmp_path / "notes"
     kept = two.kept(two.submit(made, notes, "x"))
     link = two.link_of(kept)
     asked = threading.Event()
@@ -517,8 +502,7 @@ def test_a_result_that_is_lost_at_the_end_is_made_again(
     assert runs(notes) == ["x", "x"]
 
 
-def test_a_work_names_its_run(agents: Callable[[int], Driven], tmp_path: Path) -> None:
-    two, notes = agents(2), tmp_path / "notes"
+def test_a_work_names_its_run(two: Driven, notes: Path) -> None:
     work: Work = two.submit(made, notes, "x")
     kept = two.kept(work)
 

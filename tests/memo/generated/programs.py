@@ -270,6 +270,63 @@ def s_PACKAGE_class(x):
 SCRIPT_FUNCTIONS = re.findall(r"def (s_\w+)", SCRIPT)
 
 
+PATCHES = (
+    "{p}.consts.RATE = {new}",
+    "{p}.consts.DEPTH = {new}",
+    "{p}.consts.TABLE['a'] = {new}",
+    "{p}.consts.TABLE['b'].append({new})",
+    "{p}.helpers.OFFSET = {new}",
+    "{p}.helpers.scale = lambda x: x + {new}",
+    "{p}.helpers.scale = help_{p}",
+    "{p}.helpers.shift.__defaults__ = ({new},)",
+    "{p}.helpers.shift.__kwdefaults__ = {{'more': {new}}}",
+    "{p}.helpers.inner.__code__ = (lambda x: x + {new}).__code__",
+    "{p}.helpers.STEPS.append(lambda x: x + {new})",
+    "{p}.helpers.STEPS[0] = {p}.helpers.shift",
+    "{p}.helpers.wrapped = {p}.helpers.traced(lambda x: {new})",
+    "{p}.shapes.Box.area = lambda self: self.side + {new}",
+    "{p}.shapes.Base.size = {new}",
+    "{p}.shapes.Base.half = property(lambda self: {new})",
+    "{p}.shapes.Base.unit = staticmethod(lambda: {new})",
+    "{p}.shapes.Point.__add__ = lambda self, o: type(self)(o, {new})",
+    "{p}.shapes.Kind.weight = lambda self: {new}",
+    "{p}.shapes.settings.level = {new}",
+    "{p}.shapes.settings.names['x'] = {new}",
+    "{p}.shapes.settings.factor = lambda: {new}",
+    "{p}.shapes.Settings.factor = lambda self: {new}",
+    "{p}.registry.REGISTRY['new'] = lambda x: x + {new}",
+    "{p}.registry.REGISTRY['one'] = {p}.helpers.scale",
+    "{p}.registry.REGISTRY.pop('two', None)",
+    "{p}.registry.Plugin.run = lambda self, x: {new}",
+    "{p}.app.LOCAL = {new}",
+    "{p}.app.f_direct.__code__ = (lambda x: x + {new}).__code__",
+    "{p}.app.f_default.__defaults__ = ({new},)",
+    "{p}.app.scale = lambda x: x - {new}",
+    "{p}.app.ADD = {p}.helpers.adder({new})",
+    "{p}.app.sum = lambda x: {new}",
+    "del {p}.shapes.Box.area",
+    "{p}.shapes.Kind.BIG._value_ = {new}",
+    "{p}.shapes.Point.__init__.__defaults__ = ({new},)",
+    "{p}.helpers.ADD.__closure__[0].cell_contents = {new}",
+    "{p}.helpers.HALF.keywords['by'] = {new}",
+    "{p}.tools.Meta.rank = lambda cls: {new}",
+    "{p}.tools.Times.__get__ = lambda self, one, owner: {new}",
+    "vars({p}.tools.Hammer)['weight'].factor = {new}",
+    "{p}.tools.Tool.use = lambda self, x: x * {new}",
+    "{p}.tools.Hammer.double = {p}.tools.Again({p}.tools.Tool.use, {new})",
+    "{p}.tools.Counting.__call__ = lambda self, x: {new}",
+    "{p}.tools.counting.function = {p}.helpers.scale",
+    "{p}.tools.measure.register(int, lambda x: {new})",
+    "{p}.tools.measure.register(str, lambda x: {new})",
+    "{p}.tools.Pair.__new__.__defaults__ = ({new},)",
+    "{p}.tools.QUEUE.append({new})",
+    "{p}.tools.QUEUE.clear()",
+    "{p}.tools.Odd.__missing__ = lambda self, key: {new}",
+    "{p}.tools.ODD['a'] = {new}",
+)
+"""What a script may set in modules of the package ``p``, ``new`` being a number."""
+
+
 @dataclass
 class Step:
     """What happens, then which functions are called.
@@ -410,65 +467,9 @@ class Maker:
     def patch(self) -> Step:
         """Set something in a module from the script."""
         new = self.random.randint(100, 999)
-        p = self.package
-        what = self.random.choice(
-            [
-                f"{p}.consts.RATE = {new}",
-                f"{p}.consts.DEPTH = {new}",
-                f"{p}.consts.TABLE['a'] = {new}",
-                f"{p}.consts.TABLE['b'].append({new})",
-                f"{p}.helpers.OFFSET = {new}",
-                f"{p}.helpers.scale = lambda x: x + {new}",
-                f"{p}.helpers.scale = help_{p}",
-                f"{p}.helpers.shift.__defaults__ = ({new},)",
-                f"{p}.helpers.shift.__kwdefaults__ = {{'more': {new}}}",
-                f"{p}.helpers.inner.__code__ = (lambda x: x + {new}).__code__",
-                f"{p}.helpers.STEPS.append(lambda x: x + {new})",
-                f"{p}.helpers.STEPS[0] = {p}.helpers.shift",
-                f"{p}.helpers.wrapped = {p}.helpers.traced(lambda x: {new})",
-                f"{p}.shapes.Box.area = lambda self: self.side + {new}",
-                f"{p}.shapes.Base.size = {new}",
-                f"{p}.shapes.Base.half = property(lambda self: {new})",
-                f"{p}.shapes.Base.unit = staticmethod(lambda: {new})",
-                f"{p}.shapes.Point.__add__ = lambda self, o: type(self)(o, {new})",
-                f"{p}.shapes.Kind.weight = lambda self: {new}",
-                f"{p}.shapes.settings.level = {new}",
-                f"{p}.shapes.settings.names['x'] = {new}",
-                f"{p}.shapes.settings.factor = lambda: {new}",
-                f"{p}.shapes.Settings.factor = lambda self: {new}",
-                f"{p}.registry.REGISTRY['new'] = lambda x: x + {new}",
-                f"{p}.registry.REGISTRY['one'] = {p}.helpers.scale",
-                f"{p}.registry.REGISTRY.pop('two', None)",
-                f"{p}.registry.Plugin.run = lambda self, x: {new}",
-                f"{p}.app.LOCAL = {new}",
-                f"{p}.app.f_direct.__code__ = (lambda x: x + {new}).__code__",
-                f"{p}.app.f_default.__defaults__ = ({new},)",
-                f"{p}.app.scale = lambda x: x - {new}",
-                f"{p}.app.ADD = {p}.helpers.adder({new})",
-                f"{p}.app.sum = lambda x: {new}",
-                f"del {p}.shapes.Box.area",
-                f"{p}.shapes.Kind.BIG._value_ = {new}",
-                f"{p}.shapes.Point.__init__.__defaults__ = ({new},)",
-                f"{p}.helpers.ADD.__closure__[0].cell_contents = {new}",
-                f"{p}.helpers.HALF.keywords['by'] = {new}",
-                f"{p}.tools.Meta.rank = lambda cls: {new}",
-                f"{p}.tools.Times.__get__ = lambda self, one, owner: {new}",
-                f"vars({p}.tools.Hammer)['weight'].factor = {new}",
-                f"{p}.tools.Tool.use = lambda self, x: x * {new}",
-                f"{p}.tools.Hammer.double = {p}.tools.Again({p}.tools.Tool.use, {new})",
-                f"{p}.tools.Counting.__call__ = lambda self, x: {new}",
-                f"{p}.tools.counting.function = {p}.helpers.scale",
-                f"{p}.tools.measure.register(int, lambda x: {new})",
-                f"{p}.tools.measure.register(str, lambda x: {new})",
-                f"{p}.tools.Pair.__new__.__defaults__ = ({new},)",
-                f"{p}.tools.QUEUE.append({new})",
-                f"{p}.tools.QUEUE.clear()",
-                f"{p}.tools.Odd.__missing__ = lambda self, key: {new}",
-                f"{p}.tools.ODD['a'] = {new}",
-            ]
-        )
+        what = self.random.choice(PATCHES).format(p=self.package, new=new)
         if what.startswith("del"):
-            what = f"if 'area' in vars({p}.shapes.Box): {what}"
+            what = f"if 'area' in vars({self.package}.shapes.Box): {what}"
         return Step(what, run=what)
 
     def patch_lazy(self) -> Step:
