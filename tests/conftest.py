@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import gc
 import importlib
 import itertools
 import os
@@ -289,10 +290,19 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         faulthandler.cancel_dump_traceback_later()
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_teardown(item: pytest.Item) -> None:
-    """Watch the teardown as well: after a failure, pytest has ended all watches."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Iterator[None]:
+    """Watch the teardown as well: after a failure, pytest has ended all watches.
+
+    Engines leave sockets and loops that end when they are collected. That is done
+    before tests come that allow no such thing, or one of those would fail by it.
+    """
     _end_later(item)
+    yield
+    if _leaves_open(item) and not (nextitem and _leaves_open(nextitem)):
+        gc.collect()
 
 
 def _end_later(item: pytest.Item) -> None:
@@ -303,6 +313,12 @@ def _end_later(item: pytest.Item) -> None:
 
 
 # -- What every test has
+
+
+def _leaves_open(item: pytest.Item) -> bool:
+    """Tell whether a test is marked as one that leaves resources to the collector."""
+    marks = item.iter_markers("filterwarnings")
+    return any("ignore::ResourceWarning" in mark.args for mark in marks)
 
 
 @pytest.fixture(autouse=True)

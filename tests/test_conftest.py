@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-LIMIT_S = 100.0
+LIMIT_S = 170.0
 CONFTEST = Path(__file__).with_name("conftest.py")
 
 TESTS = """
@@ -40,6 +40,26 @@ def test_passes():
 @pytest.mark.slow
 def test_has_an_hour(request):
     assert request.node.get_closest_marker("timeout").args == (3600.0,)
+"""
+
+
+LEAVES_OPEN = """
+import gc, pytest
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+
+def test_leaves_a_file_open():
+    gc.disable()  # or it could be collected by chance, before the next test
+    circle = [open(__file__)]
+    circle.append(circle)
+"""
+
+ALLOWS_NO_SUCH_THING = """
+import gc
+
+def test_collects():
+    gc.enable()
+    gc.collect()
 """
 
 
@@ -131,3 +151,12 @@ def test_programs_of_tests_hear_ctrl_c_though_a_shell_has_it_ignored(
         signal.signal(signal.SIGINT, before)
 
     assert "1 passed" in said
+
+
+def test_what_a_test_may_leave_open_fails_no_other_test(suite: Path) -> None:
+    (suite / "test_a.py").write_text(LEAVES_OPEN)
+    (suite / "test_b.py").write_text(ALLOWS_NO_SUCH_THING)
+
+    said = run(suite, "-n", "0", "-W", "error", "test_a.py", "test_b.py")
+
+    assert "2 passed" in said, said

@@ -254,10 +254,12 @@ class RayCluster:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "RAY_USAGE_STATS_ENABLED": "0",
-            # A node that is killed is lost after two seconds, not after fifteen.
+            # A node that is killed, and refuses the connection, is lost after two
+            # seconds, not after fifteen. One that a busy machine does not let answer
+            # has more time than that.
             "RAY_health_check_initial_delay_ms": "500",
             "RAY_health_check_period_ms": "500",
-            "RAY_health_check_timeout_ms": "1000",
+            "RAY_health_check_timeout_ms": "10000",
             "RAY_health_check_failure_threshold": "3",
         }
         self.address: str = ""

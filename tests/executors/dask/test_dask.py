@@ -566,10 +566,11 @@ def test_results_of_an_agent_that_was_stopped_count_once(
 def test_late_results_of_an_agent_that_was_given_up_are_dropped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(post, "SILENCE_S", 1.0)
     with stopped_agent(tmp_path, monkeypatch) as (driven, held, stopped):
+        monkeypatch.setattr(post, "SILENCE_S", 1.0)
         for work in held:
             assert isinstance(driven.error(work), WorkerLostError)
+        monkeypatch.setattr(post, "SILENCE_S", WAIT_S)
         stopped.send_signal(signal.SIGCONT)
 
         # The worker gets another agent; what the first one has is asked for by nobody.

@@ -37,7 +37,7 @@ def nodes(slurm: Path, **options: Any) -> dict[str, Any]:
     return {
         "plugin": "dask",
         "cluster": "slurm",
-        "patience": 2.0,
+        "patience": WAIT_S,
         "cluster_options": {
             "cores": 2,
             "processes": 1,

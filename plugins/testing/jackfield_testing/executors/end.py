@@ -104,8 +104,12 @@ class Shutdown(ExecutorCase):
             assert harness.values(works) == [*held, *range(QUEUED)]
 
     def test_with_no_grace_at_all_it_ends_at_once(self, tmp_path: Path) -> None:
+        executor = self.make_executor(2)
+        # Those of a cluster that tests share, too: one may have been started just now.
         others = set(threading.enumerate())
-        with self.running(tmp_path) as harness:
+        with Harness(executor, tmp_path) as harness:
+            harness.start()
+            assert settled(lambda: harness.executor.workers >= 1, WAIT_S), "no worker"
             gate = open_gate(harness, tmp_path)
             held = hold_all(harness, gate)
             harness.submit_each(gate.hold, [f"queued-{n}" for n in range(QUEUED)])
@@ -245,7 +249,8 @@ class Shutdown(ExecutorCase):
             start_new_session=True,
         ) as program:
             try:
-                output, errors = program.communicate(timeout=WAIT_S)
+                # It may have to start a cluster first.
+                output, errors = program.communicate(timeout=2 * WAIT_S)
             finally:
                 program.kill()
         assert (program.returncode, output) == (0, "the script has ended\n"), errors
