@@ -173,12 +173,12 @@ def _search_path() -> list[str]:
 
 def _from_directories() -> Iterator[EntryPoint]:
     for directory in _metadata_directories():
-        text = _read(directory / "entry_points.txt")
+        text = _read(f"{directory}/entry_points.txt")
         if "[jackfield." in text:
             yield from _parse(text, *_identity(directory))
 
 
-def _metadata_directories() -> Iterator[Path]:
+def _metadata_directories() -> Iterator[str]:
     seen: set[str] = set()
     for parent in _search_path():
         for name in _children(parent):
@@ -189,7 +189,7 @@ def _metadata_directories() -> Iterator[Path]:
                 project = _normalized(stem.partition("-")[0])
                 if project not in seen:
                     seen.add(project)
-                    yield Path(parent, name)
+                    yield f"{parent or '.'}/{name}"
 
 
 def _children(parent: str) -> list[str]:
@@ -205,10 +205,10 @@ def _normalized(project: str) -> str:
     return re.sub(r"[-_.]+", "_", project).lower()
 
 
-def _identity(directory: Path) -> tuple[str, str]:
+def _identity(directory: str) -> tuple[str, str]:
     """Return name and version, from the metadata or else the directory's name."""
-    name, _, version = directory.name.rpartition(".")[0].partition("-")
-    text = _read(directory / "METADATA") or _read(directory / "PKG-INFO")
+    name, _, version = directory.rpartition("/")[2].rpartition(".")[0].partition("-")
+    text = _read(f"{directory}/METADATA") or _read(f"{directory}/PKG-INFO")
     headers = _headers(text)
     return headers.get("Name", name), headers.get("Version", version or "unknown")
 
@@ -222,9 +222,10 @@ def _headers(metadata: str) -> dict[str, str]:
     )
 
 
-def _read(path: Path) -> str:
+def _read(path: str | Path) -> str:
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        with open(path, encoding="utf-8", errors="replace") as file:  # noqa: PTH123  (many)
+            return file.read()
     except OSError:
         return ""  # a distribution need not have the file
 
