@@ -1,4 +1,4 @@
-"""Two hundred kernels in one process leave it as they found it."""
+"""Many kernels in one process leave it as they found it."""
 
 from __future__ import annotations
 
@@ -116,7 +116,13 @@ def do_not_collect_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("life", "number"),
-    [(use, KERNELS), (use_store, 30), (end_badly, 30), (fail_to_start, 50)],
+    [
+        (use, 40),
+        pytest.param(use, KERNELS, marks=pytest.mark.slow),
+        (use_store, 30),
+        (end_badly, 30),
+        (fail_to_start, 50),
+    ],
     ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_nothing_is_left_of_many_kernels(
