@@ -258,15 +258,18 @@ def test_equal_calls_that_wait_for_one_that_fails_fail_with_it(tmp_path: Path) -
     runs: list[str] = []
     go_on = threading.Event()
 
-    @jf.python_app(cache=True, version="1", retries=1)
+    @jf.python_app(cache=True, retries=1)
     def fails(x: int) -> int:
         runs.append("x")
         assert go_on.wait(LIMIT_S)
         raise ValueError("no")
 
-    with jf.load(executors={"t": {"plugin": "threads"}}, run_dir=tmp_path):
+    executors = {"t": {"plugin": "threads"}}
+    with jf.load(executors=executors, run_dir=tmp_path) as kernel:
         futures = [fails(1) for _ in range(100)]
         hasty = fails.options(retries=0)(1)
+        while kernel.task_state_counts[jf.TaskState.READY] < 100:
+            pass  # they have to wait for the first one
         go_on.set()
 
         errors = [future.exception(LIMIT_S) for future in futures]
@@ -285,7 +288,7 @@ def test_a_call_that_was_cancelled_leaves_its_execution_to_an_equal_one(
     runs: list[str] = []
     began, go_on = threading.Event(), threading.Event()
 
-    @jf.python_app(cache=True, version="1")
+    @jf.python_app(cache=True)
     def counts(x: int) -> int:
         runs.append("x")
         return len(runs)
