@@ -19,9 +19,14 @@ from jackfield_serialize import dumps, loads
 LIMIT_S = 60.0
 SCRIPT = """
 import dataclasses, functools, sys, typing
-import concurrent.futures, multiprocessing
+import concurrent.futures, contextvars, multiprocessing, threading
 import jackfield as jf
 
+LEVEL = contextvars.ContextVar("LEVEL", default=4)
+BARE = contextvars.ContextVar("BARE")
+LEVEL.set(3)
+OWN = threading.local()
+OWN.y = 2
 Meters = typing.NewType("Meters", int)
 P = typing.ParamSpec("P")
 Ts = typing.TypeVarTuple("Ts")
@@ -87,6 +92,12 @@ def derived():
         Sub()
     except TypeError:
         return fields, repr(Sub(1, y=5)).rpartition(".")[2]
+def variables():
+    before = LEVEL.get(), BARE.get("unset"), dict(vars(OWN))
+    LEVEL.set(5)
+    OWN.x = 1
+    return before, LEVEL.get(), LEVEL.name, OWN.x
+def kept(*given): return given == (LEVEL, OWN), given
 def given_back(): return NOTHING, UNSET, Meters, P
 
 with WHERE as k:
@@ -98,6 +109,9 @@ with WHERE as k:
     print(ran(same, Meters))
     print(ran(cached), ran(tree, 10), ran(dispatched), ran(kind, 1))
     print(ran(methods, Tools()), ran(Tools().kept, 4), ran(derived))
+    print(ran(variables), end=" ")
+    same, things = ran(kept, LEVEL, OWN)
+    print(same, things == (LEVEL, OWN), LEVEL.get(), OWN.y)
     print([a is b for a, b in zip(ran(given_back), (NOTHING, UNSET, Meters, P))])
 """
 OUGHT = """\
@@ -106,6 +120,7 @@ True True False
 True True False True
 (10946, 4) 89 ('int', 'any') int
 (2, 7, 'str', 'any', 4.0) 5 ({'x': True, 'y': False, 'z': False}, 'Sub(x=1, y=5, z=3)')
+((4, 'unset', {}), 5, 'LEVEL', 1) True True 3 2
 [True, True, True, True]
 """
 FOREIGN = (

@@ -16,6 +16,7 @@ import threading
 import typing
 from collections import OrderedDict
 from collections.abc import Callable
+from contextvars import Context, ContextVar
 from typing import Any, Final, TypeAlias
 
 _KEPT: Final = 10_000
@@ -174,12 +175,30 @@ def remade(thing: Any) -> _Reduced | None:
     return KINDS[kind](thing) if kind in KINDS else None
 
 
+def _variable(thing: ContextVar[Any]) -> _Reduced:
+    """Leave the values of a context variable behind: each task has its own context."""
+    try:
+        default = (Context().run(thing.get),)
+    except LookupError:
+        default = ()
+    return _once(thing, _make_variable, thing.name, *default)
+
+
+def _make_variable(name: str, *default: Any) -> ContextVar[Any]:
+    return ContextVar(name, default=default[0]) if default else ContextVar(name)
+
+
+def _local(thing: threading.local) -> _Reduced:
+    """What is each thread's own has nothing in it for a thread of another process."""
+    return _once(thing, threading.local)
+
+
 def _struct(thing: Any) -> _Reduced:
     return struct.Struct, (thing.format,)
 
 
 ALWAYS: Final = {object, functools.cached_property, functools.singledispatchmethod}
-ALWAYS.add(struct.Struct)
+ALWAYS |= {struct.Struct, ContextVar, threading.local}
 """Types that never pickle as they should; the others only where no worker can import
 the module that they name."""
 KINDS: Final[dict[type, Callable[[Any], _Reduced | None]]] = {
@@ -191,6 +210,8 @@ KINDS: Final[dict[type, Callable[[Any], _Reduced | None]]] = {
     functools.singledispatchmethod: _method,
     type(_dispatch): _dispatching,
     struct.Struct: _struct,
+    ContextVar: _variable,
+    threading.local: _local,
 }
 for _name in ("TypeVarTuple", "TypeAliasType"):
     if hasattr(typing, _name):
