@@ -335,14 +335,51 @@ def test_notes_are_kept() -> None:
     assert error.__notes__ == ["a note"]
 
 
-@pytest.mark.parametrize("kind", [RefusingError, LockedError])
-def test_an_exception_that_cannot_travel_has_a_stand_in(kind: type[Exception]) -> None:
-    error, _ = outcome(fail, kind)
+def test_an_exception_that_cannot_travel_has_a_stand_in() -> None:
+    error, _ = outcome(fail, RefusingError)
 
     assert isinstance(error, RemoteError)
-    assert error.type_name.endswith(kind.__name__)
-    assert error.message in ("two", "locked")
+    assert error.type_name.endswith("RefusingError")
+    assert error.message == "two"
     assert "in fail" in error.traceback
+
+
+def test_an_exception_leaves_behind_what_cannot_travel() -> None:
+    def raises() -> None:
+        locked = LockedError()
+        locked.more = [1]  # type: ignore[attr-defined]  # as users do
+        locked.args = ("locked", threading.Lock())
+        locked.add_note("a note")
+        raise ExceptionGroup("both", [ValueError(1), RefusingError(), locked])
+
+    error, _ = outcome(raises)
+
+    assert isinstance(error, ExceptionGroup)
+    assert error.message == "both"
+    value, refusing, locked = error.exceptions
+    assert repr(value) == "ValueError(1)"
+    assert isinstance(refusing, RemoteError)
+    assert isinstance(locked, LockedError)
+    assert vars(locked).keys() == {"more", "__notes__"}
+    assert locked.args[0] == "locked"
+    assert "lock object" in locked.args[1]
+    assert locked.__notes__ == [
+        "a note",
+        "Left behind, as it cannot be pickled: argument 2, 'lock'",
+    ]
+
+
+def test_a_cause_leaves_behind_what_cannot_travel() -> None:
+    def raises() -> None:
+        error = ValueError("because")
+        error.__cause__ = LockedError()
+        raise error
+
+    error, _ = outcome(raises)
+
+    assert repr(error) == "ValueError('because')"
+    assert isinstance(error.__cause__, LockedError)
+    assert isinstance(error.__cause__.__cause__, serialize.RemoteTraceback)
 
 
 def test_an_exception_that_cannot_be_shown_has_a_stand_in() -> None:

@@ -228,17 +228,24 @@ def test_without_a_cause_the_traceback_is_the_cause(isolated: Any) -> None:
     assert isinstance(error.__cause__, RemoteTraceback)
 
 
-def test_a_cause_that_cannot_be_pickled_has_a_stand_in(isolated: Any) -> None:
-    def fails() -> NoReturn:
-        raise NamedOnly("k", code=3) from ValueError("locked", threading.Lock())
+def test_a_cause_comes_without_what_cannot_be_pickled(isolated: Any) -> None:
+    class Refuses(Exception):
+        def __reduce__(self) -> NoReturn:
+            raise TypeError("no")
+
+    def fails(cause: type[Exception]) -> NoReturn:
+        lock = threading.Lock()
+        raise NamedOnly("k", code=3) from cause("locked", lock)
 
     with isolated() as kernel:
-        error = kernel.submit(fails).exception(LIMIT_S)
+        error = kernel.submit(fails, ValueError).exception(LIMIT_S)
+        other = kernel.submit(fails, Refuses).exception(LIMIT_S)
 
     assert (type(error), error.code) == (NamedOnly, 3)
-    assert isinstance(error.__cause__, RemoteError)
-    assert error.__cause__.type_name == "builtins.ValueError"
-    assert isinstance(error.__cause__.__cause__, RemoteTraceback)
+    assert isinstance(error.__cause__, ValueError)
+    assert error.__cause__.args[0] == "locked"
+    assert (type(other), other.code) == (NamedOnly, 3)
+    assert isinstance(other.__cause__, RemoteError)
 
 
 def test_errors_travel_as_arguments_and_results_too(isolated: Any) -> None:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from jackfield.errors import RemoteError, SerializationError, TaskExitError
 from jackfield_serialize._by_value import remade
-from jackfield_serialize._errors import set_cause
+from jackfield_serialize._errors import lightened, set_cause
 from jackfield_serialize._missing import note_missing_name, why_unloadable
 from jackfield_serialize._pickling import (
     PROTOCOL,
@@ -324,9 +324,9 @@ def pack_error(error: BaseException, *, skip_frames: int = 1) -> Packed:
     """Pack what a task has raised.
 
     It is unpickled here for a test, because some exceptions can be pickled but not
-    unpickled. One that cannot is packed as text alone; if only its cause cannot, a
-    ``RemoteError`` is its cause. The first ``skip_frames`` of the traceback are ours
-    and are left out.
+    unpickled. One that cannot is packed without those parts of it that are to blame, or
+    as text alone; if only its cause cannot, a ``RemoteError`` is its cause. The first
+    ``skip_frames`` of the traceback are ours and are left out.
     """
     text = _format(error, skip_frames)
     if not isinstance(error, Exception):
@@ -344,9 +344,40 @@ def pack_error(error: BaseException, *, skip_frames: int = 1) -> Packed:
 def _dump_error(error: Exception) -> bytes | None:
     try:
         data = dumps(error)
+        if type(loads(data)) is type(error):
+            return data
+    except BaseException:  # noqa: S110  (some part of it: the others may do)
+        pass
+    try:
+        light = lightened(error, _travels, _in_its_place)
+        data = dumps(light)
         return data if type(loads(data)) is type(error) else None
     except BaseException:
         return None
+
+
+def _travels(value: object) -> bool:
+    try:
+        return type(loads(dumps(value))) is type(value)
+    except BaseException:
+        return False
+
+
+def _in_its_place(value: object) -> Any:
+    """Return what stands for an argument or member of an error that cannot travel."""
+    if not isinstance(value, Exception):
+        return safe_repr(value)
+    light = lightened(value, _travels, _in_its_place)
+    if light is not None and _is_made(light):
+        return light
+    return RemoteError(_class_name(value), safe_str(value), "")
+
+
+def _is_made(light: object) -> bool:
+    try:
+        return isinstance(loads(dumps(light)), Exception)
+    except BaseException:
+        return False
 
 
 def _class_name(error: BaseException) -> str:

@@ -10,6 +10,7 @@ built-in base, and its cause. A class that says itself how it is pickled does so
 from __future__ import annotations
 
 import copyreg
+from collections.abc import Callable
 from contextlib import suppress
 from types import FunctionType, MemberDescriptorType
 from typing import Any, Final
@@ -25,18 +26,96 @@ _LEFT: Final = frozenset({"obj", "__suppress_context__"})
 
 def reduce_error(error: BaseException) -> Any:
     """Return how to pickle an exception, as a ``reducer_override`` does."""
-    cls = type(error)
-    if _registered(cls) or _in_python(cls, "__reduce__", "__reduce_ex__"):
+    if _says_how(type(error)):
         return _reduce_itself(error)
     made_of = error.args
     if isinstance(error, BaseExceptionGroup):
         made_of = error.message, error.exceptions
-    fields = [field.__get__(error) for field in _fields(cls)]
+    fields = [field.__get__(error) for field in _fields(type(error))]
     attributes = object.__getstate__(error)
-    state = error.args, attributes, fields, error.__cause__
+    parts = error.args, attributes, fields, error.__cause__
+    return _reduced(type(error), made_of, parts)
+
+
+def lightened(
+    error: BaseException,
+    travels: Callable[[Any], bool],
+    instead: Callable[[Any], Any],
+) -> Lightened | None:
+    """Return what is pickled as an error without those parts that cannot travel.
+
+    So ``except`` finds it all the same. A note says what was left behind.
+
+    Args:
+        error: The error.
+        travels: Tells whether a value can be pickled and unpickled.
+        instead: Returns what takes the place of an argument, or of a member of a group.
+
+    Returns:
+        ``None`` if the class says itself how it is pickled.
+    """
+    if _says_how(type(error)):
+        return None
+    left: list[str] = []
+
+    def light(value: Any, name: str) -> Any:
+        if travels(value):
+            return value
+        left.append(name)
+        return instead(value)
+
+    args = tuple([light(one, f"argument {n}") for n, one in enumerate(error.args, 1)])
+    made_of: tuple[Any, ...] = args
+    if isinstance(error, BaseExceptionGroup):
+        left.clear()
+        members = [light(one, repr(type(one).__name__)) for one in error.exceptions]
+        args = made_of = error.message, members
+    fields = [field.__get__(error) for field in _fields(type(error))]
+    fields = [one if travels(one) else None for one in fields]
+    own, slots = _attributes(error)
+    for names in (own, slots):
+        for name in [name for name, one in names.items() if not travels(one)]:
+            left.append(repr(name))
+            del names[name]
+    if left:
+        notes = own.get("__notes__", ())
+        note = f"Left behind, as it cannot be pickled: {', '.join(left)}"
+        own["__notes__"] = [*(notes if isinstance(notes, list) else ()), note]
+    cause = error.__cause__
+    if cause is not None and not travels(cause):
+        cause = instead(cause)
+    parts = args, (own, slots), fields, cause
+    return Lightened(_reduced(type(error), made_of, parts))
+
+
+class Lightened:
+    """Is pickled as an error."""
+
+    def __init__(self, reduced: tuple[Any, ...]) -> None:
+        self._reduced = reduced
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._reduced
+
+
+def _reduced(
+    cls: type, made_of: tuple[Any, ...], state: tuple[Any, ...]
+) -> tuple[Any, ...]:
     if _in_python(cls, "__init__", "__new__"):
         return _blank, (cls, made_of), state, None, None, _restore
     return cls, made_of, state, None, None, _restore
+
+
+def _says_how(cls: type) -> bool:
+    """Tell whether a class says how its instances are pickled."""
+    return bool(_registered(cls)) or _in_python(cls, "__reduce__", "__reduce_ex__")
+
+
+def _attributes(error: BaseException) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return copies of an error's attributes, and of what is in its slots."""
+    state: Any = object.__getstate__(error)
+    own, slots = state if isinstance(state, tuple) else (state, None)
+    return dict(own or {}), dict(slots or {})
 
 
 def _registered(cls: type) -> Any:
