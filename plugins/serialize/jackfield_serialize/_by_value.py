@@ -178,7 +178,7 @@ def remade(thing: Any) -> _Reduced | None:
 def _variable(thing: ContextVar[Any]) -> _Reduced:
     """Leave the values of a context variable behind: each task has its own context."""
     try:
-        default = (Context().run(thing.get),)
+        default: tuple[Any, ...] = (Context().run(thing.get),)
     except LookupError:
         default = ()
     return _once(thing, _make_variable, thing.name, *default)
@@ -198,7 +198,7 @@ def _struct(thing: Any) -> _Reduced:
 
 
 ALWAYS: Final = {object, functools.cached_property, functools.singledispatchmethod}
-ALWAYS |= {struct.Struct, ContextVar, threading.local}
+ALWAYS.update((struct.Struct, ContextVar, threading.local))
 """Types that never pickle as they should; the others only where no worker can import
 the module that they name."""
 KINDS: Final[dict[type, Callable[[Any], _Reduced | None]]] = {
