@@ -165,6 +165,7 @@ class Flights:
         finds the result, or a leader to follow, or becomes the leader itself. As
         ``_land`` puts the result in and takes the leader out under the same lock,
         nobody comes between, finds neither, and executes the call a second time.
+        A leader that has failed may not be freed yet: who calls after that leads.
         Making the key and looking at outputs come before the lock, for each call.
         Reading the store comes after it, for the leader alone.
         """
@@ -188,6 +189,8 @@ class Flights:
             kept = self._results.get(key) if not extras.refusal else None
             if kept is None:
                 leader = self._leaders.setdefault(key, task)
+                if leader.state is TaskState.FAILED and not task.spec.cache_failures:
+                    leader = self._leaders[key] = task  # the caller may know of it
                 if leader is not task:
                     self._followers.setdefault(key, deque()).append(task)
         if leader is not None and leader is not task:
