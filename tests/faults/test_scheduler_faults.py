@@ -296,6 +296,7 @@ def test_no_item_is_left_lying_however_threads_meet(
 
     def use(number: int) -> None:
         chance = random.Random(number)
+        ways: list[Callable[[], object]]
         ways = [scheduler.nudge, scheduler.pump, scheduler.serve, lambda: None]
         for _ in range(rounds):
             together.wait(LIMIT_S)

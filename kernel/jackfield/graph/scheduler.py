@@ -17,7 +17,7 @@ kernel works (only its end and a fork do, for a second):
   the kernel has for this. A user's thread does not take the role: a Ctrl-C may strike
   the main thread between any two instructions, and would tear a change of the graph in
   two. All that it does is one ``append``, which cannot be torn, and a wake-up, which
-  may be done twice (``_wake_idle`` tells why none is lost). Only at the end of the
+  may be done twice (``_rouse`` tells why none is lost). Only at the end of the
   kernel, when the dispatcher may be gone, ``post`` and ``stop`` work the inbox off
   there.
 - An executor may offer an idle thread (``attend``), which ``post`` wakes instead of a
@@ -62,7 +62,12 @@ Step = Callable[["deque[Any]", int], Any]
 
 
 def _rouse(sleeper: list[Wake] | None) -> bool:
-    """Wake the thread of a full list, and clear it; tell whether it was full."""
+    """Wake a thread that sleeps or is about to; tell whether it was to be woken."""
+    # An idle thread has a new list of one ``Wake`` for every sleep, which we clear once
+    # it is called, so that further callers need not do so too. A Ctrl-C between the two
+    # leaves the list full, and the next caller wakes it again: one wake-up for nothing,
+    # and no item lost. If we clear late, when the thread sleeps again already, we clear
+    # the list of the sleep before, and the new sleep can still be ended.
     if not sleeper:
         return False
     for wake in sleeper:
@@ -95,7 +100,7 @@ class Scheduler:
         self._role: threading.Lock = threading.Lock()
         self._wake: SimpleQueue[None] = SimpleQueue()  # a token ends one sleep
         self._put_token: Wake = partial(self._wake.put, None)
-        self._idle: list[Wake] | None = None  # see ``_wake_idle``
+        self._idle: list[Wake] | None = None  # see ``nudge``
         self._offer: list[Wake] | None = None  # see ``attend``
         self._ident: int = 0  # of the dispatcher's thread, when it runs
         self._stopping: bool = False
@@ -123,33 +128,20 @@ class Scheduler:
     def post(self, item: Any) -> None:
         """Leave an item for the dispatcher, or an idle thread, and wake it."""
         self.inbox.append(item)
-        if self._role.locked():  # as in ``nudge``
+        # As in ``nudge``. But while the kernel ends, the dispatcher may have looked at
+        # the inbox for the last time before our item was there: see below.
+        if not (self._idle or self._stopping) or self._role.locked():
             return
-        # An offer is a list as ``_idle`` is. If it is empty, its thread was just woken,
-        # and looks at the inbox after this. A cached task is the dispatcher's: if it is
-        # a hit, that takes another step to end it.
+        # If an offer is empty, its thread was just woken, and looks at the inbox after
+        # this. A cached task is the dispatcher's: if it is a hit, that takes another
+        # step to end it.
         if self._idle and type(item) is Task and not self._stopping:
             offer = None if item.spec.cache else self._offer
-            if offer:
-                _rouse(offer)
             if offer is not None:
+                _rouse(offer)
                 return
-        # While the kernel ends, the dispatcher may have looked at the inbox for the
-        # last time before our item was there. Then the item is worked off here.
-        if not self._wake_idle() and self._stopping:
+        if not _rouse(self._idle) and self._stopping:
             self.pump()
-
-    def _wake_idle(self) -> bool:
-        """Wake the dispatcher if it sleeps or is about to; tell whether we did."""
-        # ``_idle`` is a new list of one ``Wake`` for every sleep of the dispatcher.
-        # While that is awake, it is an empty list, or ``None`` where the dispatcher
-        # runs code of others and may not come back soon. We wake it in two steps: a
-        # token into ``_wake``, then the list is cleared, so that further callers need
-        # not wake it too. A Ctrl-C between the two leaves the list full, and the next
-        # caller adds a second token: one wake-up for nothing, and no item lost. If we
-        # clear late, when the dispatcher sleeps again already, we clear the list of the
-        # sleep before, and the new sleep can still be ended.
-        return _rouse(self._idle)
 
     # -- for executors' threads and the kernel's own
 
@@ -159,7 +151,7 @@ class Scheduler:
         # Somebody may have put a task into the inbox and then woken the thread that now
         # withdraws, and that will not serve any more. So if something is left in the
         # inbox, the dispatcher is woken to take it.
-        if wake is None and self.inbox and not self._wake_idle() and self._stopping:
+        if wake is None and self.inbox and not _rouse(self._idle) and self._stopping:
             self.pump()
 
     def serve(self) -> None:
@@ -184,14 +176,14 @@ class Scheduler:
         For a thread that has other work to do, such as further tasks to run: outcomes
         that come close together are then worked off in one step, on another thread.
         """
-        # If the role is taken, its holder looks at the inbox after giving it back. If
-        # the dispatcher sleeps, we wake it. If we find an empty list, it was just woken
-        # or is at work of its own, and looks at the inbox soon. In all three cases our
-        # items are there by then. If it is away (``None``), it may be stuck in a plugin
-        # for long, so that we work the inbox off ourselves.
-        if self._role.locked() or self._wake_idle() or self._idle is not None:
-            return
-        self.pump()
+        # While the dispatcher is awake, ``_idle`` is an empty list: it was just woken,
+        # or is at work of its own, and looks at the inbox soon. If it sleeps, we wake
+        # it. If the role is taken, its holder looks at the inbox after giving it back.
+        # In all of these cases our items are there by then. Or it is ``None``: code of
+        # others may keep the dispatcher for long, so that we do it here.
+        idle = self._idle
+        if (idle is None or idle) and not self._role.locked() and not _rouse(idle):
+            self.pump()
 
     def away(self) -> None:
         """Say that code of others comes next, which may hold the dispatcher up."""
@@ -229,7 +221,7 @@ class Scheduler:
                     # Others may have left items while we had the role. What we perform
                     # now may take long, so the dispatcher is woken to see to them.
                     if inbox:
-                        self._wake_idle()
+                        _rouse(self._idle)
                     self._perform(effects)
                 except BaseException as error:
                     self._on_fault(error)
@@ -327,9 +319,8 @@ class Scheduler:
             # An item may have come after the pump, from a thread that found ``_idle``
             # empty and so woke nobody. From here on every such thread finds it full,
             # so this look at the inbox is the one that none of them can miss. If the
-            # role is taken, its holder has yet to give it back and look at the inbox,
-            # or to wake us: whoever leaves items there finds ``_idle`` full. It should
-            # never fail to; but if it did, we would look again.
+            # role is taken, its holder sees to the inbox, or wakes us. It should never
+            # fail to; but if it did, we would look again.
             if self.inbox and self._role.locked():
                 timeout = NAP_S if timeout is None else min(timeout, NAP_S)
             elif self.inbox:

@@ -283,7 +283,6 @@ class Parts:
             self.observation,
             fail=ends.fail,
             fault=self._fault,
-            away=scheduler.away,
         )
         engine = Engine(intake, reports, ends, self.observation, self._fault)
         scheduler.work_with(engine.step, effect_runner.run)
@@ -316,7 +315,6 @@ class Parts:
             self.ends.fail,
             self._fetch,
             self._launch,
-            self.scheduler.away,
         )
 
     # -- parts that are made when a run first needs them

@@ -238,8 +238,7 @@ class EffectRunner:
 
     Submitters that ``max_pending`` blocks wait at the throttle until tasks end.
     ``observation`` tells observers of tasks that are ready. ``fail`` ends a task with
-    an error; ``fault`` logs what is a bug of the kernel; ``away`` says that code of
-    others comes next.
+    an error; ``fault`` logs what is a bug of the kernel.
     """
 
     def __init__(
@@ -252,9 +251,8 @@ class EffectRunner:
         *,
         fail: Callable[[Task, BaseException], None],
         fault: Callable[[BaseException], None],
-        away: Callable[[], None],
     ) -> None:
-        self._away = away
+        self._away = launcher.away
         self._launch = launcher.launch
         self._callbacks = callbacks
         self._throttle = throttle

@@ -42,8 +42,10 @@ class Launcher:
     """Gives ready tasks to their executors, among which plugins may choose.
 
     ``fetch`` runs an action as soon as a kept result is at hand; ``later`` has tasks
-    launched, unless they are not ready any more; ``away`` says that code of others
-    comes next.
+    launched, unless they are not ready any more.
+
+    Attributes:
+        away: To be called when code of others comes next; see ``Scheduler.away``.
     """
 
     def __init__(
@@ -55,9 +57,8 @@ class Launcher:
         fail: Callable[[Task, BaseException], None],
         fetch: Callable[[Kept, Callable[[], None]], object],
         later: Callable[[Sequence[Task]], None],
-        away: Callable[[], None],
     ) -> None:
-        self._away = away
+        self.away: Callable[[], None] = handover.away
         self._fetch = fetch
         self._later = later
         self._prepare = preparer.prepare
@@ -73,13 +74,13 @@ class Launcher:
             try:
                 plain = task.found is None and task.extras is None
                 if not plain:
-                    self._away()
+                    self.away()
                 if not (plain and task.parents is None) and not self._prepare(task):
                     continue
                 entry = self._choose(task, groups)
                 work = task.work
                 if work and work.kept and not _may_keep(work, entry, task.extras):
-                    self._away()
+                    self.away()
                     read_kept(work)
             except NotAtHandError as late:
                 self._fetch(late.args[0], partial(self._later, [task]))
@@ -119,7 +120,7 @@ class Launcher:
                 route = _elsewhere(extras.avoided, route)
         if len(route.entries) == 1 and not self._manager.hooks.select_executor:
             return route.entries[0]
-        self._away()
+        self.away()
         return select(task, route, self._manager, groups)
 
 
@@ -160,6 +161,7 @@ class Handover:
         free: Callable[[Task], None],
         limited: Lazy[type[LimitedCall]],
     ) -> None:
+        self.away: Callable[[], None] = scheduler.away
         self._scheduler = scheduler
         self._ends = ends
         self._closing = closing
@@ -177,7 +179,7 @@ class Handover:
         works: list[Work] = []
         isolated = entry.capabilities.isolated
         if isolated:  # functions are pickled
-            self._scheduler.away()
+            self.away()
         looked: Looked | None = None
         checked: CheckedCall | None = None
         for task in submitted:
@@ -204,7 +206,7 @@ class Handover:
             self._observation.tasks.note(submitted)
         if self._observation.runs is not None:
             self._observation.launch(submitted, works)
-        self._scheduler.away()
+        self.away()
         try:
             entry.submit(works)
         except BaseException as error:
