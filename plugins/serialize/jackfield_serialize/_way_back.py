@@ -66,7 +66,8 @@ def with_token(thing: Any, reduced: _Reduced, *, sends: bool) -> _Reduced:
         token = _token_of(thing) if sends else None
     if token is None:
         return reduced
-    make, arguments, state, _, _, setter = (*reduced, *[None] * 4)[:6]
+    padded: _Reduced = (*reduced, None, None, None, None)
+    make, arguments, state, _, _, setter = padded[:6]
     return _make, (token, make, *arguments), (token, setter, state), None, None, _set
 
 
