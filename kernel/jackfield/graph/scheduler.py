@@ -63,11 +63,10 @@ Step = Callable[["deque[Any]", int], Any]
 
 def _rouse(sleeper: list[Wake] | None) -> bool:
     """Wake a thread that sleeps or is about to; tell whether it was to be woken."""
-    # An idle thread has a new list of one ``Wake`` for every sleep, which we clear once
-    # it is called, so that further callers need not do so too. A Ctrl-C between the two
-    # leaves the list full, and the next caller wakes it again: one wake-up for nothing,
-    # and no item lost. If we clear late, when the thread sleeps again already, we clear
-    # the list of the sleep before, and the new sleep can still be ended.
+    # An idle thread has a new list of one ``Wake`` for every sleep, which is cleared so
+    # that further callers need not wake it too. A Ctrl-C just before that leaves it
+    # full, and the next caller wakes for nothing. If we clear late, when the thread
+    # sleeps again already, that has another list, and can still be woken.
     if not sleeper:
         return False
     for wake in sleeper:
@@ -321,16 +320,14 @@ class Scheduler:
             # so this look at the inbox is the one that none of them can miss. If the
             # role is taken, its holder sees to the inbox, or wakes us. It should never
             # fail to; but if it did, we would look again.
-            if self.inbox and self._role.locked():
-                timeout = NAP_S if timeout is None else min(timeout, NAP_S)
-            elif self.inbox:
-                continue
-            with contextlib.suppress(Empty):
-                self._wake.get(timeout=timeout)
+            taken = self._role.locked()
+            if taken or not self.inbox:
+                with contextlib.suppress(Empty):
+                    self._wake.get(timeout=min(timeout, NAP_S) if taken else timeout)
         self._idle = None
         self.pump()
 
-    def _fire(self) -> float | None:
+    def _fire(self) -> float:
         """Call the functions that are due; return seconds until the next is."""
         while self._timers:
             with self._timer_lock:
@@ -346,4 +343,4 @@ class Scheduler:
                 action()
             except BaseException as error:
                 self._on_fault(error)
-        return None
+        return LONGEST_SLEEP_S

@@ -7,6 +7,7 @@ thread launches the same attempt. But a cancel may end the task at any moment, a
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 from jackfield.abc import LimitedCall
 from jackfield.errors import ExecutorError, one_line
 from jackfield.executors.selection import select
-from jackfield.futures.future import Cancellation, holding_ends
+from jackfield.futures.future import holding_ends
 from jackfield.graph.route import Route
 from jackfield.kept import NotAtHandError
 from jackfield.states import TaskState
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from jackfield.graph.scheduler import Scheduler
     from jackfield.graph.state import Closing
     from jackfield.graph.task import Extras, Task
-    from jackfield.graph.transitions import Effects
     from jackfield.kept import Kept
     from jackfield.plugins.manager import PluginManager
     from jackfield.steps.code import CheckedCall, Looked, PresentCode
@@ -43,9 +43,6 @@ class Launcher:
 
     ``fetch`` runs an action as soon as a kept result is at hand; ``later`` has tasks
     launched, unless they are not ready any more.
-
-    Attributes:
-        away: To be called when code of others comes next; see ``Scheduler.away``.
     """
 
     def __init__(
@@ -58,7 +55,7 @@ class Launcher:
         fetch: Callable[[Kept, Callable[[], None]], object],
         later: Callable[[Sequence[Task]], None],
     ) -> None:
-        self.away: Callable[[], None] = handover.away
+        self.away: Callable[[], None] = handover.away  # before code of others
         self._fetch = fetch
         self._later = later
         self._prepare = preparer.prepare
@@ -69,7 +66,7 @@ class Launcher:
 
     def launch(self, tasks: Sequence[Task]) -> None:
         """Launch tasks, with one ``submit`` for each executor."""
-        groups: dict[ExecutorEntry, list[Task]] = {}
+        groups: defaultdict[ExecutorEntry, list[Task]] = defaultdict(list)
         for task in tasks:
             try:
                 plain = task.found is None and task.extras is None
@@ -88,10 +85,7 @@ class Launcher:
             except BaseException as error:
                 self._fail(task, error)
                 continue
-            if entry in groups:
-                groups[entry].append(task)
-            else:
-                groups[entry] = [task]
+            groups[entry].append(task)
         for entry, group in groups.items():
             try:
                 self._submit(entry, group)
@@ -221,15 +215,12 @@ class Handover:
     ) -> None:
         if self._closing.cut_short.is_set():  # shut down before these works came
             for task in tasks:
-                self._scheduler.control(partial(self._overtaken, task))
+                self._scheduler.control(partial(self._ends.end_cancelled, task))
             return
         reason = ExecutorError(entry.label, f"submit raised {one_line(error)}")
         reason.__cause__ = error
         self._scheduler.inbox.extend([(work, reason, None) for work in works])
         self._scheduler.pump()
-
-    def _overtaken(self, task: Task, effects: Effects) -> None:
-        self._ends.end(task, TaskState.CANCELLED, Cancellation(), None, effects)
 
     def _drop_cancelled(self, tasks: Sequence[Task]) -> None:
         for task in tasks:
