@@ -461,8 +461,7 @@ class Task:
     def need_extras(self) -> Extras:
         """Return the extras, made now if there are none."""
         if self.extras is None:
-            self.extras = Extras()
-            self.extras.walltime = self.spec.walltime
+            self.extras = Extras(walltime=self.spec.walltime)
         return self.extras
 
     def dependencies(self) -> Iterable[Task]:

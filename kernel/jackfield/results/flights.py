@@ -19,7 +19,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from jackfield.errors import AppTimeout
 from jackfield.files import CALLED_IN, File
 from jackfield.graph.dependency_errors import name_call
 from jackfield.kept import Kept as KeptResult
@@ -151,12 +150,10 @@ class Flights:
         self, task: Task, work: Work, function: FunctionIdentity
     ) -> None:
         try:
-            execute = self._look_up(task, work, function)
+            if self._look_up(task, work, function):
+                self._actions.launch([task])
         except BaseException as error:
             self._actions.fail(task, error)
-        else:
-            if execute:
-                self._actions.launch([task])
 
     def _look_up(self, task: Task, work: Work, function: FunctionIdentity) -> bool:
         """Find a task's result, or an equal call to follow; else have it executed.
@@ -165,7 +162,6 @@ class Flights:
         finds the result, or a leader to follow, or becomes the leader itself. As
         ``_land`` puts the result in and takes the leader out under the same lock,
         nobody comes between, finds neither, and executes the call a second time.
-        A leader that has failed may not be freed yet: who calls after that leads.
         Making the key and looking at outputs come before the lock, for each call.
         Reading the store comes after it, for the leader alone.
         """
@@ -190,11 +186,13 @@ class Flights:
             if kept is None:
                 leader = self._leaders.setdefault(key, task)
                 if leader.state is TaskState.FAILED and not task.spec.cache_failures:
-                    leader = self._leaders[key] = task  # the caller may know of it
+                    leader = self._leaders[key] = task  # it is not freed yet
                 if leader is not task:
                     self._followers.setdefault(key, deque()).append(task)
         if leader is not None and leader is not task:
-            self._follow(task, leader)
+            if leader.spec.kind == "join":
+                self.joins_followed = True
+                self._actions.refuse_circle(task, leader)
             return False
         if kept is not None:
             self._end_as_hit(task, kept)
@@ -258,11 +256,6 @@ class Flights:
         except Exception:  # it has no identity any more
             return False
         return now.digest == code
-
-    def _follow(self, task: Task, leader: Task) -> None:
-        if leader.spec.kind == "join":
-            self.joins_followed = True
-            self._actions.refuse_circle(task, leader)
 
     def _altered(self, extras: Extras, kept: Kept) -> str:
         """Say which output is not what the call made; ``""`` if all are."""
@@ -368,12 +361,11 @@ class Flights:
 
     def followers(self, task: Task) -> tuple[Task, ...]:
         """Return the calls that wait for the result of ``task``, equal ones."""
-        if task.extras is None or task.extras.key is None:
-            return ()
+        key = task.extras.key if task.extras is not None else None
         with self._lock:
-            if self._leaders.get(task.extras.key) is not task:
+            if key is None or self._leaders.get(key) is not task:
                 return ()
-            return tuple(self._followers.get(task.extras.key, ()))
+            return tuple(self._followers.get(key, ()))
 
     def leader(self, task: Task) -> Task | None:
         """Return the call for whose result a task may wait, an equal one."""
@@ -395,13 +387,12 @@ class Flights:
         extras = task.extras
         if extras is None or extras.key is None:
             return
-        failed = task.state is TaskState.FAILED and extras.keep
-        keep = task.spec.cache_failures and failed
-        if keep and self._leaders.get(extras.key) is task:
+        spec, failed = task.spec, task.state is TaskState.FAILED and extras.keep
+        if failed and spec.cache_failures and self._leaders.get(extras.key) is task:
             self._land(extras.key, (task.error, None))
         else:
             # A bash app enforces its walltime itself, and each call may have another.
-            late = task.spec.kind == "bash" and isinstance(task.error, AppTimeout)
+            late = spec.kind == "bash" and isinstance(task.error, TimeoutError)
             self._hand_on(task, extras.key, share=failed and not late)
 
     def _hand_on(self, task: Task, key: bytes, *, share: bool = False) -> None:
@@ -466,8 +457,7 @@ class Flights:
 
     def _end_with(self, task: Task, error: BaseException | None, result: Any) -> None:
         state = TaskState.MEMOIZED if error is None else TaskState.FAILED
-        if task.extras is not None:
-            task.extras.memo = "hit"
+        task.need_extras().memo = "hit"
         if error is not None:  # here, and not in the step, which runs no user's code
             name_call(task, error)
         self._actions.end(task, state, error, result)
@@ -475,8 +465,7 @@ class Flights:
 
 def _conditions(task: Task) -> tuple[Any, ...]:
     """Return what may decide whether a call fails, and is not in its key."""
-    spec = task.spec
-    return task.time_limit, spec.executors, spec.retries, spec.resources
+    return task.time_limit, task.spec.executors, task.spec.retries, task.spec.resources
 
 
 def _with_place(manifest: Callable[[], Mapping[str, str]], part: str) -> dict[str, str]:
