@@ -155,6 +155,21 @@ def path() -> list[Any]:
     return [sys.path, sys.argv]
 
 
+def change_much() -> None:
+    raise_warnings()
+    change_path()
+    seed_and_limit()
+
+
+def much() -> list[Any]:
+    return [warned(), path(), descriptors()]
+
+
+def seed_and_limit() -> None:
+    random.seed(1)
+    limit_descriptors()
+
+
 def replace_environ() -> None:
     os.environ = {"only": "this"}  # type: ignore[assignment]  # wrong on purpose
 
@@ -244,6 +259,7 @@ CHANGES: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     "limits of resources": (limit_descriptors, descriptors),
     "hooks": (replace_hooks, hooks),
     "sys.path and sys.argv": (change_path, path),
+    "many things at once": (change_much, much),
     "os.environ": (replace_environ, home),
     "time zone": (set_zone, zone),
     "tracing": (trace, traced),

@@ -1,14 +1,16 @@
 """What a task leaves behind in its worker, and how the next task is spared it.
 
 A worker runs many tasks in one process, and much of a process is everybody's: timers,
-handlers of signals, standard streams, limits, hooks. ``Leftovers`` knows how they were
-before the tasks, compares, and puts back what is other. A comparison takes as long as
-three short tasks do. The worker compares after the first call of each function, after
-each call of a function that has left something behind before, 5 ms after the last
-comparison, and when it has nothing to do. So only what a function leaves behind
-that has left nothing before, in a task shorter than that, may hit the tasks of the same
-5 ms. Directory, umask and environment are ``surroundings``, which see
-each change.
+handlers of signals, standard streams, limits, hooks. ``Leftovers`` has a table of these
+things. Each entry says how a thing looks and how it is put back; what looks other than
+before the tasks is put back.
+
+A comparison takes as long as three short tasks do. The worker compares after the first
+call of each function, after each call of a function that has left something behind
+before, 5 ms after the last comparison, and when it has nothing to do. So only what a
+function leaves behind that has left nothing before, in a task shorter than that, may
+hit the tasks of the same 5 ms. Directory, umask and environment are ``surroundings``,
+which see each change.
 
 What modules set at their import has to stay, since they are not imported again. What a
 function's own loading imports is taken over as right. If a task itself imports modules
@@ -23,6 +25,7 @@ from __future__ import annotations
 
 import faulthandler
 import fcntl
+import functools
 import gc
 import importlib
 import locale
@@ -44,30 +47,6 @@ if TYPE_CHECKING:
     from typing import TextIO
 
 _signal: Final[Any] = importlib.import_module("_signal")  # 25 times as fast
-_SIGNALS: Final = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
-_TIMERS: Final = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
-_STREAMS: Final = ((1, "stdout"), (2, "stderr"))
-_LIMITS: Final = sorted(
-    {number for name, number in vars(resource).items() if name.startswith("RLIMIT_")}
-)
-
-_DECIMAL: Final = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp")
-
-_ATTRIBUTES: Final[tuple[tuple[Any, str], ...]] = (
-    (sys, "stdin"),
-    (sys, "stdout"),
-    (sys, "stderr"),
-    (sys, "excepthook"),
-    (sys, "unraisablehook"),
-    (sys, "displayhook"),
-    (threading, "excepthook"),
-    (os, "environ"),
-    (tempfile, "tempdir"),
-)
-
-
-_ABOVE: Final = 200
-"""Copies of descriptors get numbers from here on, where few tasks close any."""
 
 
 class SpoiltError(Exception):
@@ -78,37 +57,34 @@ class Leftovers:
     """How a process was before its tasks. Used on its main thread alone."""
 
     def __init__(self) -> None:
-        self._limited = False
-        self._descriptors = [_Descriptor(number) for number in (0, 1, 2)]
-        self._random: tuple[Any, ...] = ()
-        self._is_random_seeded = False
-        random.seed = self._telling(random.seed)
-        random.setstate = self._telling(random.setstate)
-        sys.addaudithook(self._note)
         with suppress(OSError):
             tempfile.gettempdir()  # which asks the environment once for all tasks
+        self._descriptors = _Descriptors()
+        self._told: dict[str, Any] = {}
+        for module, name, note in (
+            (random, "seed", self._note_random),
+            (random, "setstate", self._note_random),
+            (resource, "setrlimit", self._note_limits),
+            (resource, "prlimit", self._note_limits),
+        ):
+            setattr(module, name, _telling(getattr(module, name), note))
         self._filters = warnings.catch_warnings()
         self.take()
 
     def take(self) -> None:
         """Take what there is as right."""
-        self._modules = len(sys.modules)
-        self._names = set(sys.modules)
-        self._limits = [resource.getrlimit(one) for one in _LIMITS]
-        self._limited = self._is_random_seeded = False
-        self._attributes = [getattr(owner, name) for owner, name in _ATTRIBUTES]
-        self._path, self._path_list = sys.path[:], sys.path
-        self._argv, self._argv_list = sys.argv[:], sys.argv
-        self._settings = [read() for read, _ in _SETTINGS]
-        self._warn_filters = warnings.filters[:]
-        self._showwarning = warnings.showwarning
+        self._told.clear()
+        self._limits = _limits()
+        self._known = [look() for look, _ in _TABLE]
+        self._objects = [getattr(owner, name) for owner, name in _OBJECTS]
         self._numpy = numpy_is_seeded()
-        self._filters = warnings.catch_warnings()
-        self._filters.__enter__()
+        self._modules = set(sys.modules)
+        self._take_path()
+        self._take_warnings()
 
     def grown(self) -> bool:
         """Tell whether modules were imported since ``take``."""
-        return len(sys.modules) != self._modules
+        return len(sys.modules) != len(self._modules)
 
     def follow_path(self, path: list[str]) -> None:
         """Have ``sys.path`` be another from now on. Called on any thread."""
@@ -129,135 +105,145 @@ class Leftovers:
     def _undo(self) -> bool:
         found = False
         faulthandler.cancel_dump_traceback_later()
-        for (read, write), before in zip(_SETTINGS, self._settings, strict=True):
-            if read() != before:
-                write(before)
+        for (look, put_back), known in zip(_TABLE, self._known, strict=True):
+            if look() != known:
+                put_back(known)
                 found = True
-        for descriptor in self._descriptors:
-            found |= descriptor.undo()
-        found |= self._undo_attributes()
-        if self._limited:
-            self._limited = False
-            for number, limits in zip(_LIMITS, self._limits, strict=True):
-                resource.setrlimit(number, limits)
-            self._limited = False  # the line above tells, too
-            found = True
-        if self._is_random_seeded:
-            random.Random.setstate(_generator(), self._random)
-            self._is_random_seeded = False
-            found = True
+        found |= self._descriptors.undo() | self._undo_objects() | self._undo_told()
         if not self._numpy and numpy_is_seeded():
             reseed_numpy()
             found = True
         imported = self.grown() and self._imported()
-        return self._undo_warnings(imported) or self._undo_path(imported) or found
+        return found | self._undo_warnings(imported) | self._undo_path(imported)
 
-    def _undo_attributes(self) -> bool:
+    def _undo_objects(self) -> bool:
         found = False
-        known = zip(_ATTRIBUTES, self._attributes, strict=True)
-        for at, ((owner, name), before) in enumerate(known):
-            if getattr(owner, name) is not before:
-                if before is None:  # a temporary directory, found only now
-                    self._attributes[at] = getattr(owner, name)
-                    continue
-                setattr(owner, name, before)
-                found = True
-        for number, name in _STREAMS:
-            if getattr(sys, name).closed:
-                stream = line_writer(number)
-                self._attributes[_ATTRIBUTES.index((sys, name))] = stream
-                setattr(sys, name, stream)
-                found = True
+        for at, (owner, name) in enumerate(_OBJECTS):
+            now, known = getattr(owner, name), self._objects[at]
+            if name in _STREAMS and known.closed:
+                known = line_writer(_STREAMS[name])
+            elif now is known:
+                continue
+            elif known is None:  # a temporary directory, found only now
+                known = now
+            self._objects[at] = known
+            setattr(owner, name, known)
+            found = True
         return found
+
+    # -- What tells that it is changed, since a look would take long
+
+    def _note_random(self) -> None:
+        self._told.setdefault("random", random.getstate())
+
+    def _note_limits(self) -> None:
+        self._told["limits"] = self._limits
+
+    def _undo_told(self) -> bool:
+        if not self._told:
+            return False
+        if "limits" in self._told:
+            for number, limits in self._limits.items():
+                resource.setrlimit(number, limits)
+        if "random" in self._told:
+            random.setstate(self._told["random"])
+        self._told.clear()  # the lines above tell, too
+        return True
+
+    # -- What modules may have set at their import
+
+    def _imported(self) -> bool:
+        """Tell whether modules that are no part of Python have come."""
+        names = sys.modules.keys() - self._modules
+        self._modules = set(sys.modules)
+        return any(
+            name.partition(".")[0] not in sys.stdlib_module_names for name in names
+        )
+
+    def _take_path(self) -> None:
+        self._path, self._path_list = sys.path[:], sys.path
 
     def _undo_path(self, imported: bool) -> bool:
-        found = False
         if imported:
-            self._path, self._path_list = sys.path[:], sys.path
-        elif sys.path is not self._path_list or sys.path != self._path:
-            found = True
-            sys.path, path = self._path_list, None
-            while path is not self._path:  # another thread may be in `follow_path`
-                path = self._path
-                sys.path[:] = path
-        if sys.argv is not self._argv_list or sys.argv != self._argv:
-            sys.argv = self._argv_list
-            sys.argv[:] = self._argv
-            found = True
-        return found
+            self._take_path()
+        if sys.path is self._path_list and sys.path == self._path:
+            return False
+        sys.path, path = self._path_list, None
+        while path is not self._path:  # another thread may be in `follow_path`
+            path = self._path
+            sys.path[:] = path
+        return True
+
+    def _take_warnings(self) -> None:
+        self._warnings = warnings.filters[:], warnings.showwarning
+        self._filters = warnings.catch_warnings()
+        self._filters.__enter__()  # this makes the list known, too
 
     def _undo_warnings(self, imported: bool) -> bool:
+        before, show = self._warnings
         now = warnings.filters
-        if now == self._warn_filters and warnings.showwarning is self._showwarning:
+        if now == before and warnings.showwarning is show:
             return False
-        before = self._warn_filters
         new = [
             one for one in now if imported and one not in before and _is_modules(one)
         ]
         self._filters.__exit__(None, None, None)
         warnings.filters[:0] = new  # type: ignore[index]  # it is a list
-        self._warn_filters = warnings.filters[:]
-        self._filters = warnings.catch_warnings()
-        self._filters.__enter__()  # this makes the list known, too
+        self._take_warnings()
         return True
 
-    def _imported(self) -> bool:
-        """Tell whether modules that are no part of Python have come."""
-        names = sys.modules.keys() - self._names
-        self._modules = len(sys.modules)
-        self._names |= names
-        return any(
-            name.partition(".")[0] not in sys.stdlib_module_names for name in names
-        )
 
-    def _note(self, event: str, _: tuple[Any, ...]) -> None:
-        if event in {"resource.setrlimit", "resource.prlimit"}:
-            self._limited = True
+def _telling(function: Any, note: Callable[[], None]) -> Callable[..., Any]:
+    """Return a function of a module's that says that it is called, just before."""
 
-    def _telling(self, change: Callable[..., None]) -> Callable[..., None]:
-        """Return a function of ``random`` that keeps what was before the first call."""
+    def told(*args: Any, **named: Any) -> Any:
+        note()
+        return function(*args, **named)
 
-        def told(*args: Any, **named: Any) -> None:
-            if not self._is_random_seeded:
-                self._random = random.getstate()
-                self._is_random_seeded = True
-            change(*args, **named)
-
-        told.__name__ = told.__qualname__ = change.__name__
-        told.__module__ = "random"
-        told.__doc__ = change.__doc__
-        return told
+    functools.update_wrapper(told, function)
+    told.__qualname__ = told.__name__  # as the module has it
+    return told
 
 
-class _Descriptor:
-    """A standard stream of the process, and a copy of its descriptor to restore it."""
+class _Descriptors:
+    """The standard streams of the process, and copies of them to restore them."""
 
-    def __init__(self, number: int) -> None:
-        self._number = number
-        self._copy = -1
-        self._known = self._look()
-        if self._known is not None:
-            most = resource.getrlimit(resource.RLIMIT_NOFILE)[
-                0
-            ]  # -1: as many as wanted
-            above = most // 2 if 0 <= most <= 2 * _ABOVE else _ABOVE
-            self._copy = fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, above)
+    def __init__(self) -> None:
+        self._known = list(map(_file, range(3)))
+        self._copies = [
+            _copy(fd) if file else -1 for fd, file in enumerate(self._known)
+        ]
 
     def undo(self) -> bool:
-        """Put it back if it is closed or leads elsewhere; return whether it was."""
-        if self._known is None or self._look() == self._known:
-            return False
-        os.dup2(self._copy, self._number)
-        if self._look() != self._known:
-            raise OSError(f"the copy of descriptor {self._number} is gone")
-        return True
+        """Put back those that are closed or lead elsewhere; tell whether there were."""
+        found = False
+        for fd, known in enumerate(self._known):
+            if known is None or _file(fd) == known:
+                continue
+            found = True
+            os.dup2(self._copies[fd], fd)
+            if _file(fd) != known:
+                raise OSError(f"the copy of descriptor {fd} is gone")
+        return found
 
-    def _look(self) -> tuple[int, int] | None:
-        try:
-            status = os.fstat(self._number)
-        except OSError:
-            return None
-        return status.st_dev, status.st_ino
+
+_ABOVE: Final = 200
+"""Copies of descriptors get numbers from here on, where few tasks close any."""
+
+
+def _copy(fd: int) -> int:
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]  # -1: as many as wanted
+    above = most // 2 if 0 <= most <= 2 * _ABOVE else _ABOVE
+    return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above)
+
+
+def _file(fd: int) -> tuple[int, int] | None:
+    """Return what a descriptor leads to; ``None`` if it is closed."""
+    try:
+        status = os.fstat(fd)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def line_writer(fd: int) -> TextIO:
@@ -283,18 +269,6 @@ def reseed_numpy() -> None:
         numbers.seed()
 
 
-def _is_modules(entry: Any) -> bool:
-    """Tell whether a warning filter looks as modules make them: not for everything."""
-    _, message, category, module, _ = entry
-    return bool(message or module or category.__module__ != "builtins")
-
-
-def _generator() -> random.Random:
-    """Return the generator whose methods are the functions of ``random``."""
-    generator: random.Random = random.random.__self__  # type: ignore[attr-defined]  # a bound method
-    return generator
-
-
 def numpy_is_seeded() -> bool:
     """Tell whether somebody has seeded the random numbers of ``numpy.random``."""
     numpy = sys.modules.get("numpy.random.mtrand")
@@ -302,11 +276,45 @@ def numpy_is_seeded() -> bool:
     return generator is not None and getattr(generator, "_seed_seq", None) is None
 
 
-# -- What is read, compared and set ---------------------------------------------------
+def _is_modules(entry: Any) -> bool:
+    """Tell whether a warning filter looks as modules make them: not for everything."""
+    _, message, category, module, _ = entry
+    return bool(message or module or category.__module__ != "builtins")
 
 
-def _running_timers() -> list[int]:
-    return [one for one in _TIMERS if signal.getitimer(one) != (0.0, 0.0)]
+# -- How things look, and how they are put back ---------------------------------------
+
+_SIGNALS: Final = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+_TIMERS: Final = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+_LIMITS: Final = {
+    number for name, number in vars(resource).items() if name.startswith("RLIMIT_")
+}
+_DECIMAL: Final = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp")
+_STREAMS: Final = {"stdout": 1, "stderr": 2}
+_OBJECTS: Final[tuple[tuple[Any, str], ...]] = (
+    (sys, "stdin"),
+    (sys, "stdout"),
+    (sys, "stderr"),
+    (sys, "excepthook"),
+    (sys, "unraisablehook"),
+    (sys, "displayhook"),
+    (threading, "excepthook"),
+    (os, "environ"),
+    (tempfile, "tempdir"),
+)
+"""Attributes that are to be the same objects as before."""
+
+
+def _limits() -> dict[int, tuple[int, int]]:
+    return {number: resource.getrlimit(number) for number in _LIMITS}
+
+
+def _set_argv(wanted: list[str]) -> None:
+    sys.argv = wanted[:]
+
+
+def _timers() -> list[int]:
+    return [one for one in _TIMERS if _signal.getitimer(one) != (0.0, 0.0)]
 
 
 def _stop_timers(wanted: list[int]) -> None:
@@ -328,17 +336,17 @@ def _set_handlers(wanted: list[Any]) -> None:
         faulthandler.enable(2)
 
 
-def _collects() -> tuple[bool, tuple[int, int, int]]:
+def _blocked() -> Any:
+    return _signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def _collecting() -> tuple[bool, tuple[int, int, int]]:
     return gc.isenabled(), gc.get_threshold()
 
 
-def _set_collects(wanted: tuple[bool, tuple[int, int, int]]) -> None:
+def _collect(wanted: tuple[bool, tuple[int, int, int]]) -> None:
     (gc.enable if wanted[0] else gc.disable)()
     gc.set_threshold(*wanted[1])
-
-
-def _blocked() -> set[Any]:
-    return _signal.pthread_sigmask(signal.SIG_BLOCK, ())  # type: ignore[no-any-return]  # C
 
 
 def _decimal() -> tuple[Any, ...] | None:
@@ -359,24 +367,20 @@ def _set_decimal(wanted: tuple[Any, ...] | None) -> None:
             context.traps[one] = one in traps
 
 
-def _set_users(wanted: tuple[int, int]) -> None:
-    os.seteuid(wanted[0])
-    os.setegid(wanted[1])
-
-
-_SETTINGS: Final[tuple[tuple[Callable[[], Any], Callable[[Any], object]], ...]] = (
-    (_running_timers, _stop_timers),  # first, before one goes off
+_TABLE: Final[list[tuple[Callable[[], Any], Callable[[Any], object]]]] = [
+    (_timers, _stop_timers),  # first, before one goes off
     (_handlers, _set_handlers),
-    (_decimal, _set_decimal),
     (_blocked, lambda mask: signal.pthread_sigmask(signal.SIG_SETMASK, mask)),
+    (_decimal, _set_decimal),
     (sys.getrecursionlimit, sys.setrecursionlimit),
     (sys.getswitchinterval, sys.setswitchinterval),
     (sys.get_int_max_str_digits, sys.set_int_max_str_digits),
+    (lambda: sys.argv[:], _set_argv),
     (sys.gettrace, sys.settrace),
     (sys.getprofile, sys.setprofile),
-    (_collects, _set_collects),
+    (_collecting, _collect),
     (socket.getdefaulttimeout, socket.setdefaulttimeout),
-    (
+    (  # all categories in one text
         lambda: locale.setlocale(locale.LC_ALL),
         lambda names: locale.setlocale(locale.LC_ALL, names),
     ),
@@ -384,15 +388,15 @@ _SETTINGS: Final[tuple[tuple[Callable[[], Any], Callable[[Any], object]], ...]] 
         faulthandler.is_enabled,
         lambda on: faulthandler.enable(2) if on else faulthandler.disable(),
     ),
-    (lambda: (os.geteuid(), os.getegid()), _set_users),
     (
         lambda: os.getpriority(os.PRIO_PROCESS, 0),
         lambda nice: os.setpriority(os.PRIO_PROCESS, 0, nice),
     ),
-    *(
-        ((lambda: os.sched_getaffinity(0), lambda cpus: os.sched_setaffinity(0, cpus)),)
-        if hasattr(os, "sched_getaffinity")
-        else ()
-    ),
-)
-"""How each is read, and how it is set. ``locale`` has its categories in one text."""
+]
+if hasattr(os, "sched_getaffinity"):
+    _TABLE.append(
+        (
+            lambda: os.sched_getaffinity(0),
+            lambda processors: os.sched_setaffinity(0, processors),
+        )
+    )

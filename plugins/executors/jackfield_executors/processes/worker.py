@@ -6,7 +6,7 @@ Two threads share the work, so that a task that takes long holds up nobody:
   short tasks are sent together, at most ``FLUSH_NS`` after the first. A result that is
   not sent yet stands in the progress page, where the driver finds it if this process is
   killed.
-- The watchdog thread (``_Watchdog``) sleeps unless the driver has asked for it, which
+- The watchdog thread (``watchdog``) sleeps unless the driver has asked for it, which
   the driver does when it sends more than one task. While the main thread is in a task
   that takes long, the watchdog sends the results of the tasks before it, and returns
   the tasks behind it to the driver, which has other workers for them.
@@ -32,7 +32,7 @@ out of the middle of another. The main thread appends to ``results`` without tha
 Whoever sends copies the list and afterwards deletes as many as it has copied: what was
 appended in between is behind these, and stays for the next time.
 
-*Waking the watchdog*: see ``_Watchdog``.
+*Waking the watchdog*: see ``watchdog``.
 
 Where a thread takes both locks, it takes ``reading`` first.
 """
@@ -48,8 +48,6 @@ import threading
 from collections import deque
 from contextlib import suppress
 from contextvars import copy_context
-from queue import SimpleQueue
-from time import sleep
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import jackfield_serialize as serialize
@@ -70,6 +68,7 @@ from jackfield_executors.processes.progress import (
     ROOM,
     SINCE,
 )
+from jackfield_executors.processes.watchdog import Watchdog
 from jackfield_executors.processes.wire import (
     LARGE,
     SCALARS,
@@ -132,11 +131,13 @@ class _Worker:
         self._detached: list[int] = []
         self._surroundings = Surroundings()
         self._leftovers: Leftovers | None = None  # until it is set up
-        self._untidy = False
+        self._tidied = 0
+        """How many tasks had begun when one looked last what they have left."""
         self._look_at = 0
-        self._suspects: set[int] = set()
-        """Functions after whose calls one looks what they have left: new ones, and
-        those that have left something. See ``leftovers``."""
+        """When one looks again, in ``clock.monotonic_ns()``."""
+        self._suspects: dict[int, Callable[..., Any]] = {}
+        """Functions after whose calls one looks at once: new ones, and those that have
+        left something. They are not in ``_functions``. See ``leftovers``."""
         self._spoilt = False
         self._stopping = False
         self._forked = False
@@ -180,7 +181,7 @@ class _Worker:
             ConnectionError: The connection is broken.
         """
         os.register_at_fork(after_in_child=self._note_fork)
-        watchdog = _Watchdog(self)
+        watchdog = Watchdog(self)
         while not self._stopping:
             with self.reading:
                 watch = self.receive()
@@ -192,7 +193,8 @@ class _Worker:
                 self._detach()
             watchdog.rest()
             # In a while, so that it delays no task that comes soon.
-            if self._untidy and not self._stopping and not self.readable(LOOK_MS):
+            untidy = self._tidied != self._page.words[BEGUN]
+            if untidy and not self._stopping and not self.readable(LOOK_MS):
                 self._tidy_up()
 
     # -- Frames ----------------------------------------------------------------------
@@ -290,8 +292,7 @@ class _Worker:
 
     def _run_tasks(self) -> None:
         """Run the tasks that are there, and send their results."""
-        tasks = self.tasks
-        words = self._page.words
+        tasks, words = self.tasks, self._page.words
         begun: int = words[BEGUN]
         now = self.flushed = monotonic_ns()
         # Calls of one function in a row are measured together: `count` calls of
@@ -301,11 +302,9 @@ class _Worker:
         # result at the same place was made. Both are empty here, since all earlier
         # results were sent; so this is where another measure may begin.
         measure, self._before = self._measure, None
-        while tasks:
-            # The driver may set this just after our look. If it wants the task stopped
-            # that we begin now, it will find it begun in the page, and kill us.
-            if words[RECALL] or self._spoilt:
-                break
+        # The driver may set the recall just after our look. If it wants the task
+        # stopped that we begin then, it will find it begun in the page, and kill us.
+        while tasks and not words[RECALL] and not self._spoilt:
             try:
                 number, args = tasks.popleft()
             except IndexError:  # the watchdog has returned the last one
@@ -322,11 +321,9 @@ class _Worker:
                 self.rans.append(self._ran())
             args = None  # or they would live until the next task
             now = monotonic_ns()
-            if now > self._look_at or number in self._suspects:
+            if now > self._look_at:
                 self._tidy_up(number)
                 now = monotonic_ns()
-            else:
-                self._untidy = True
             if number != function:
                 self._note_duration(function, count, words[SINCE] - since)
                 since, function, count = words[SINCE], number, 0
@@ -343,16 +340,22 @@ class _Worker:
             self._note_duration(function, count, now - since)
             since, count = now, 0
             self._flush(begun)
-        recalled = words[RECALL] or self._spoilt
-        # A result may have been kept for the next one to go with it, and then a recall
-        # has come, or the watchdog has returned the next task. Nothing may be left
-        # over: the driver sends nothing new before it has this answer.
+        self._note_duration(function, count, now - since)
+        self._answer_rest(begun)
+        self._forget_functions()
+
+    def _answer_rest(self, begun: int) -> None:
+        """Send what is not sent, and answer a recall.
+
+        A result may have been kept for the next one to go with it, and then a recall
+        has come, or the watchdog has returned the next task. Nothing may be left over:
+        the driver sends nothing new before it has this answer.
+        """
+        recalled = self._page.words[RECALL] or self._spoilt
         if recalled or self.results:
-            self._note_duration(function, count, now - since)
             self._flush(begun)
         if recalled:
             self.return_tasks()
-        self._forget_functions()
 
     def _detach(self) -> None:
         """Forget segments that no task names any more."""
@@ -365,7 +368,7 @@ class _Worker:
         # watchdog may receive another such frame meanwhile, and append to the list.
         while self._forgotten:
             number = self._forgotten.pop()
-            self._suspects.discard(number)
+            self._suspects.pop(number, None)
             self._functions.pop(number, None)
             self._serialized.pop(number, None)
 
@@ -374,11 +377,13 @@ class _Worker:
 
         If that cannot be done, no task is run here any more, and the driver is told.
         """
-        self._untidy = False
+        self._tidied = self._page.words[BEGUN]
         self._look_at = monotonic_ns() + LOOK_MS * 1_000_000
         try:
             if self._leftovers and not self._leftovers.undo():
-                self._suspects.discard(number)
+                function = self._suspects.pop(number, None)
+                if function is not None:
+                    self._functions[number] = function
         except SpoiltError as error:
             if not self._spoilt and not self._forked:
                 self._spoilt = True
@@ -431,22 +436,34 @@ class _Worker:
         try:
             function = self._functions.get(number)
             if function is None:
-                if self._untidy:  # else one has looked after the last task
-                    self._tidy_up()
-                self._suspects.add(number)
-                function = serialize.load_function(self._serialized[number])
-                self._functions[number] = function
-                del self._serialized[number]
+                function = self._suspect(number)
+            modules = len(sys.modules)
             what = "its arguments"
             args, kwargs = (args, {}) if type(args) is tuple else _load_call(args)
             if self._surroundings.changed:
                 self._surroundings.adopt_imports()
-            if self._leftovers and self._leftovers.grown():
+            if self._leftovers and len(sys.modules) != modules:
                 self._leftovers.take()
         except BaseException as error:
             raise _Unloadable(serialize.pack_unloadable(what, error)) from error
         words[CALLED] = monotonic_ns()
         return function, args, kwargs
+
+    def _suspect(self, number: int) -> Callable[..., Any]:
+        """Return a function after which one looks what it has left; load a new one."""
+        function = self._suspects.get(number)
+        if function is None:
+            if self._tidied + 1 != self._page.words[BEGUN]:  # this task has begun, too
+                self._tidy_up()
+            self._look_at = 0  # after this task, even if the function cannot be loaded
+            modules = len(sys.modules)
+            function = serialize.load_function(self._serialized[number])
+            if self._leftovers and len(sys.modules) != modules:
+                self._leftovers.take()
+            self._suspects[number] = function
+            del self._serialized[number]
+        self._look_at = 0
+        return function
 
     def _pack(self, value: Any) -> Any:
         """Pickle a value; if that makes it large, send it at once."""
@@ -571,6 +588,11 @@ class _Worker:
             del self._durations[: len(durations)]
             self.flushed = monotonic_ns()
 
+    def send_due_results(self) -> None:
+        """Send the results if the first of them has waited long. For the watchdog."""
+        if self.results and monotonic_ns() - self.flushed > FLUSH_NS:
+            self.send_results()
+
     def return_tasks(self) -> None:
         """Return all tasks that are not taken, and say that a recall has been seen.
 
@@ -621,75 +643,3 @@ def _load_call(args: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if type(args) is bytes:
         return serialize.load_call(args)
     return serialize.load_call(args.body, args.buffers)
-
-
-class _Watchdog:
-    """The second thread, which acts when a task takes long; see the module's text.
-
-    It runs while the main thread has tasks and the driver has asked for it; otherwise
-    it sleeps, so that an idle worker uses no processor time.
-    """
-
-    PERIOD_S: Final = 0.002
-    """Seconds between two looks at the main thread."""
-
-    LONG_PERIOD_S: Final = 0.02
-    """Seconds more until the next look, if the main thread is in a long task."""
-
-    def __init__(self, worker: _Worker) -> None:
-        self._worker = worker
-        self._busy = False
-        self._asleep = False
-        self._alarms: SimpleQueue[None] = SimpleQueue()
-        self._thread: threading.Thread | None = None
-
-    def wake(self) -> None:
-        """Begin to watch. Called by the main thread, before it runs tasks."""
-        self._busy = True  # before the look at `_asleep`; see `_run`
-        if self._asleep:
-            self._asleep = False
-            self._alarms.put(None)
-        elif self._thread is None:
-            self._thread = threading.Thread(
-                target=self._run, name="jackfield-watchdog", daemon=True
-            )
-            self._thread.start()
-
-    def rest(self) -> None:
-        """Let it fall asleep. Called by the main thread, when it has no task."""
-        self._busy = False
-
-    def _run(self) -> None:
-        try:
-            while True:
-                # Going to sleep and being woken must not miss each other. We set
-                # `_asleep`, then read `_busy`; `wake` sets `_busy`, then reads
-                # `_asleep`. Whichever way these four steps interleave, one of the two
-                # sees what the other has set: we stay awake, or `wake` puts a token
-                # into `_alarms`, which ends the `get`. If both see it, the token stays
-                # there, and we look once more for nothing.
-                self._asleep = True
-                if not self._busy:
-                    self._alarms.get()
-                self._asleep = False
-                self._look()
-        except (EOFError, OSError):  # the driver is gone; the main thread will see it
-            return
-
-    def _look(self) -> None:
-        worker = self._worker
-        sleep(self.PERIOD_S)
-        if worker.results and monotonic_ns() - worker.flushed > FLUSH_NS:
-            worker.send_results()
-        # If the main thread has `reading`, it is not in a task any more. If it comes
-        # out of the task just now, it may run what it finds in `tasks`, or wait for us
-        # before it receives; what we have received and it has not taken is returned.
-        if worker.overdue() and worker.reading.acquire(blocking=False):
-            try:
-                while worker.readable():
-                    worker.receive()
-                if worker.tasks:
-                    worker.return_tasks_while_reading()
-            finally:
-                worker.reading.release()
-            sleep(self.LONG_PERIOD_S)
