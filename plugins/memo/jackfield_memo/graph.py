@@ -20,7 +20,7 @@ from functools import partial
 from types import FunctionType, ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from jackfield_memo import static
+from jackfield_memo import static, static_running
 from jackfield_memo.asking import (
     NOTHING,
     Asks,
@@ -387,8 +387,8 @@ class GraphBuilder:
         for one in dynamic:
             self._calls(one)
         further = dynamic_in_tree(statements, {})
-        static.remember(module, name, self._snapshot)
-        otherwise = static.running_otherwise(module, name, self._rank)
+        static_running.remember(module, name, self._snapshot)
+        otherwise = static_running.running_otherwise(module, name, self._rank)
         otherwise += self._held_otherwise(module, name)
         otherwise += static.data_identities(module, name)
         references = self._imported(
@@ -427,7 +427,9 @@ class GraphBuilder:
         found = [
             one
             for module, name in sorted(self._static.passed, key=_by_names)
-            for one in static.bound_otherwise(module, name, self._snapshot, self._rank)
+            for one in static_running.bound_otherwise(
+                module, name, self._snapshot, self._rank
+            )
         ]
         return b"".join(found)
 

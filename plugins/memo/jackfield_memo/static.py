@@ -6,9 +6,8 @@ what such an import reaches is found in the source text: the statements that bin
 name, and through the names in them what these reach in turn, here and in other
 modules of the project. What a module does besides defining names counts as well.
 
-If the module happens to be loaded, the text must be what runs: where the loaded
-function or constant differs from the text (the file was edited later, the constant
-set by somebody), that counts too.
+If the module happens to be loaded, the text must be what runs: ``static_running``
+tells where it is not.
 """
 
 from __future__ import annotations
@@ -18,17 +17,14 @@ import glob
 import hashlib
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property, partial
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from jackfield_memo import late_state
 from jackfield_memo.bytecode import drop_stale
 from jackfield_memo.files import path_identity
-from jackfield_memo.functions import is_generated
 from jackfield_memo.import_effects import (
     DEFINITIONS,
     acts,
@@ -36,7 +32,7 @@ from jackfield_memo.import_effects import (
     is_plain_class,
     run_at_once,
 )
-from jackfield_memo.introspection import MISSING, wrapped_by
+from jackfield_memo.introspection import MISSING
 from jackfield_memo.loaded import as_read, signature
 from jackfield_memo.references import (
     Chain,
@@ -47,19 +43,16 @@ from jackfield_memo.references import (
     name_chains,
 )
 from jackfield_memo.sources import Text, parse, read_text
-from jackfield_memo.syntax import code_form, statements_form
+from jackfield_memo.syntax import statements_form
 from jackfield_serialize.origins import PROJECT, Origin, origin
 
 if TYPE_CHECKING:
     from jackfield_memo.asking import Asks
-    from jackfield_memo.snapshot import Snapshot
 
 WHOLE = "*"
 """Stands for all that is in a module."""
 EFFECTS = ""
 """Stands for what a module does when it is imported, besides defining names."""
-
-_MISSING = object()
 
 
 class Target(NamedTuple):
@@ -168,7 +161,7 @@ class StaticModule:
         base: bool,
         seen: frozenset[tuple[str, Chain]],
     ) -> bool:
-        name = _absolute(source, self.package)
+        name = absolute(source, self.package)
         if name == "jackfield" or is_outside(name):
             return True
         module = self._modules.load(name)
@@ -207,11 +200,15 @@ class StaticModule:
 
     def is_changed(self, name: str) -> bool:
         """Tell whether code of the module changes a value, as ``changes`` does."""
-        return self.changes(name, _written(self.statements(name)))
+        return self.changes(name, self.written(name))
 
     def is_written(self, name: str) -> bool:
         """Tell whether the value of a constant is written out."""
-        return _written(self.statements(name)) is not _MISSING
+        return self.written(name) is not MISSING
+
+    def written(self, name: str) -> Any:
+        """Return the value of a constant that is written out, or ``MISSING``."""
+        return _written(self.statements(name))
 
     def written_in(self, name: str) -> dict[str, Any]:
         """Return the attributes of a class that are written out, with their values."""
@@ -219,7 +216,7 @@ class StaticModule:
         for statement in self.statements(name):
             for one in getattr(statement, "body", ()):
                 value = _written([one])
-                if value is not _MISSING:
+                if value is not MISSING:
                     found.update(dict.fromkeys(_bound(one), value))
         return found
 
@@ -255,10 +252,10 @@ class StaticModule:
 
     def imported(self) -> list[str]:
         """Return the full names of the modules that this one imports, in order."""
-        found = {_absolute(one, self.package) for one in self.stars}
+        found = {absolute(one, self.package) for one in self.stars}
         for sources in self.aliases.values():
             for one in sources:
-                name = _absolute(one, self.package)
+                name = absolute(one, self.package)
                 found.add(name)
                 found.update(f"{name}.{taken}" for taken in one.chain[:1])
         return sorted(found)
@@ -354,7 +351,7 @@ class StaticModules:
             reference: As it stands in the code.
             package: What relative imports start from.
         """
-        name = _absolute(reference, package)
+        name = absolute(reference, package)
         yield from self._parents(name)
         yield from self._find(name, reference.chain, frozenset())
 
@@ -459,7 +456,7 @@ class StaticModules:
         elif name in module.aliases:
             self.passed.add((module, name))
         for level, source, taken in module.aliases.get(name, ()):
-            full = _absolute(Import(level, source, taken), module.package)
+            full = absolute(Import(level, source, taken), module.package)
             if full == module.name and taken == (name,):  # from . import name
                 yield from self._find(f"{full}.{name}", tuple(rest), seen)
             else:
@@ -484,7 +481,7 @@ class StaticModules:
         """Look for a name in what a module imports all names of."""
         here = module.name, (WHOLE, *chain)
         for star in sorted(module.stars) if here not in seen else ():
-            for target in self._find(_absolute(star, module.package), (), seen):
+            for target in self._find(absolute(star, module.package), (), seen):
                 if target.module is None:  # a package's: who knows what names it has
                     yield target
                 else:
@@ -511,7 +508,8 @@ def is_outside(name: str) -> bool:
     return _whose(name).kind != "project"
 
 
-def _absolute(reference: Import, package: str) -> str:
+def absolute(reference: Import, package: str) -> str:
+    """Return the full name of the module that an import in a package names."""
     if not reference.level:
         return reference.module
     base = package.split(".")
@@ -587,114 +585,6 @@ def _origin_of(spec: ModuleSpec) -> Origin:
     return origin(spec.name, places[0] if places else None)
 
 
-def running_otherwise(
-    module: StaticModule, name: str, identity: Callable[[object], bytes]
-) -> list[bytes]:
-    """Return how the loaded module differs from its text under a name.
-
-    Args:
-        module: The module; it need not be loaded.
-        name: The name.
-        identity: Gives the identity of a value.
-    """
-    if name == WHOLE:
-        found = [
-            (one.encode(), *running_otherwise(module, one, identity))
-            for one in sorted(module.bindings)
-        ]
-        return [part for parts in found if len(parts) > 1 for part in parts]
-    loaded, value = _running(module, name)
-    if value is _MISSING:
-        return [b"gone"] if loaded is not None and module.binds(name) else []
-    code = list(_functions(value))
-    if code or isinstance(value, type | ModuleType):
-        plain = all(
-            isinstance(one, DEFINITIONS) and not one.decorator_list
-            for one in module.statements(name)
-        )
-        return [
-            code_form(one.__code__)
-            for one in code
-            if (plain or one.__globals__ is vars(loaded) or _is_foreign(one))
-            and not is_generated(one)
-            and module.text.node_of(one.__code__) is None
-        ]
-    statements = module.statements(name)
-    if not statements:  # somebody has set it
-        return [identity(value)]
-    written = _written(statements)
-    if written is _MISSING or module.changes(name, written):
-        return []  # see ``late_state``
-    return [] if identity(written) == identity(value) else [identity(value)]
-
-
-def _is_foreign(function: FunctionType) -> bool:
-    """Tell whether a script or a notebook has put a function into a module."""
-    home = function.__globals__.get("__name__")
-    return home == "__main__" or home not in sys.modules
-
-
-def _running(module: StaticModule, name: str) -> tuple[Any, Any]:
-    """Return the loaded module, and what a name is bound to in it."""
-    loaded = sys.modules.get(module.name)
-    if loaded is None or name in {WHOLE, EFFECTS}:
-        return loaded, _MISSING
-    return loaded, vars(loaded).get(name, _MISSING)
-
-
-def remember(module: StaticModule, name: str, snapshot: Snapshot) -> None:
-    """Put what a name is bound to in the loaded module into a snapshot."""
-    snapshot.module(module.name)
-    if module.file:
-        snapshot.file(module.file)
-    for file in module.data_files(name):
-        snapshot.file(file)
-    for one in module.bindings if name == WHOLE else (name,):
-        _remember_name(module, one, snapshot)
-
-
-def _remember_name(module: StaticModule, name: str, snapshot: Snapshot) -> None:
-    loaded, value = _running(module, name)
-    if loaded is None or name in {WHOLE, EFFECTS}:
-        return
-    statements = module.statements(name)
-    if module.changes(name, _written(statements)):
-        return
-    snapshot.name(loaded, name, MISSING if value is _MISSING else value)
-    if isinstance(value, type):
-        snapshot.members(value)
-    for function in _functions(value):
-        snapshot.function(function)
-    if value is not _MISSING and not isinstance(value, ModuleType):
-        late_state.remember(value, snapshot)
-
-
-def bound_otherwise(
-    module: StaticModule,
-    name: str,
-    snapshot: Snapshot,
-    identity: Callable[[object], bytes],
-) -> list[bytes]:
-    """Return what a name that an import binds stands for, if for something else."""
-    snapshot.module(module.name)
-    loaded = sys.modules.get(module.name)
-    if loaded is None:
-        return []
-    value = vars(loaded).get(name, MISSING)
-    snapshot.name(loaded, name, value)
-    if value is MISSING:
-        return []  # not imported yet: it is within a function, or guarded
-    for one in module.aliases.get(name, ()):
-        source = _absolute(one, module.package)
-        found: Any = sys.modules.get(source)
-        for part in one.chain:
-            inner = sys.modules.get(f"{source}.{part}")
-            found = vars(found).get(part, inner) if found is not None else inner
-        if found is value or found is None:
-            return []
-    return [name.encode(), identity(value)]
-
-
 def asks(module: StaticModule, name: str, found: Asks) -> Asks:
     """Add what the statements behind a name ask about code."""
     return found.and_of_chains(name_chains(module.statements(name)))
@@ -705,27 +595,15 @@ def whole_text(module: StaticModule) -> bytes:
     return hashlib.sha256(repr(read_text(module.file)).encode()).digest()
 
 
-def _functions(value: Any) -> Iterator[FunctionType]:
-    """Give the functions that a decorated function or a class is made of."""
-    members = vars(value).values() if isinstance(value, type) else (value,)
-    for member in members:
-        methods = isinstance(member, staticmethod | classmethod)
-        layer = member.__func__ if methods else member
-        while layer is not None:
-            if isinstance(layer, FunctionType):
-                yield layer
-            layer = wrapped_by(layer)
-
-
 def _written(statements: list[ast.stmt]) -> Any:
-    """Return the value of a constant that is written out, or ``_MISSING``."""
+    """Return the value of a constant that is written out, or ``MISSING``."""
     last = statements[-1] if statements else None
     if len(statements) == 1 and isinstance(last, ast.Assign | ast.AnnAssign):
         try:
-            return ast.literal_eval(last.value) if last.value else _MISSING
+            return ast.literal_eval(last.value) if last.value else MISSING
         except (ValueError, TypeError, SyntaxError, RecursionError):
-            return _MISSING
-    return _MISSING
+            return MISSING
+    return MISSING
 
 
 def form(module: StaticModule, name: str) -> bytes:
