@@ -186,16 +186,28 @@ class DaskAgent(Agent):
         home: Home,
         resources: Mapping[str, float],
     ) -> None:
+        from distributed import get_worker
+
         super().__init__(label, expected, workers, home, resources)
         # One for a question, one for a question that the driver has given up, one to
         # stop.
         self._waiters = ThreadPoolExecutor(3, f"jackfield-{label}-waits")
+        self._worker = get_worker()
 
     async def wait(self, patience: float, seen: int) -> bytes:
         """Return what ``take`` does, pickled: Dask looks into each item of a list."""
         loop = asyncio.get_running_loop()
         answer = await loop.run_in_executor(self._waiters, self.take, patience, seen)
         return pickle.dumps(answer, 5)
+
+    def held(self) -> bool:
+        """Whether Dask still has this actor for the driver.
+
+        It forgets it when the driver's connection is closed: at once if the driver has
+        died, and after half a minute if its machine is gone, since the system there
+        answers for a process that stands still.
+        """
+        return any(one is self for one in list(self._worker.state.actors.values()))
 
     def left(self, walltime: float) -> float:
         """Return the seconds that are left of a job that lasts so many.
@@ -272,6 +284,10 @@ class DaskLink:
     def stop(self) -> None:
         """End the agent, and let Dask forget it."""
         self._result(self._agent.end(), HELLO_S)
+        self.release()
+
+    def release(self) -> None:
+        """Let Dask forget the agent, which ends if it still lives; see ``held``."""
         self._future.release()
 
     def _result(self, answer: Any, limit: float) -> Any:
@@ -454,6 +470,8 @@ class DaskSite:
     def forget(self, link: Link) -> None:
         """Have the worker get another agent, if it is still there."""
         self._seen.discard(link.name)
+        if isinstance(link, DaskLink):
+            link.release()
 
     def close(self) -> None:
         """Disconnect, and end the cluster if it is ours, whatever has become of it."""

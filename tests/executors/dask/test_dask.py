@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import signal
@@ -276,9 +277,15 @@ def scheduler() -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 @contextmanager
 def worker(
-    address: str, python: str = sys.executable
+    address: str, python: str = sys.executable, *, lease: float | None = None
 ) -> Iterator[subprocess.Popen[str]]:
-    command = [python, "-m", "distributed.cli.dask_worker", address]
+    """Start a worker as a program; ``lease`` is ``LEASE_S`` of its agents."""
+    start = ["-m", "distributed.cli.dask_worker"]
+    if lease is not None:
+        main = "from distributed.cli.dask_worker import main; main()"
+        module = "from jackfield_executors.remote import agent"
+        start = ["-c", f"{module}; agent.LEASE_S = {lease}; {main}"]
+    command = [python, *start, address]
     options = ["--host", "127.0.0.1", "--dashboard-address", ":0", "--no-nanny"]
     with program([*command, *options, "--nthreads", "2"]) as started:
         yield started
@@ -576,6 +583,40 @@ def test_late_results_of_an_agent_that_was_given_up_are_dropped(
         # The worker gets another agent; what the first one has is asked for by nobody.
         assert settled(lambda: driven.executor.workers == 2, WAIT_S)
         assert driven.values(driven.submit_each(tasks.add, range(20))) == [*range(20)]
+
+
+def test_a_driver_that_stands_still_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a function in C keeps the interpreter, no thread of the driver runs."""
+    limit = 5.0
+    monkeypatch.setattr(post, "POLL_S", 0.1)
+    monkeypatch.setattr(post, "SILENCE_S", limit)
+    with (
+        scheduler() as (_, address),
+        worker(address, lease=limit),
+        harness(address, tmp_path) as driven,
+    ):
+        gate, held = holding(driven, tmp_path, ["a", "b"])
+
+        ctypes.PyDLL(None).sleep(int(2 * limit))
+
+        gate.open()
+        assert driven.values(held) == ["a", "b"]
+
+
+def test_tasks_of_a_driver_that_is_killed_end_with_it(tmp_path: Path) -> None:
+    with scheduler() as (_, address), worker(address, lease=2.0):
+        script, started = tmp_path / "script.py", tmp_path / "started"
+        script.write_text(engines.driver({"plugin": "dask", "address": address}))
+        with subprocess.Popen([sys.executable, str(script), str(started)]) as killed:
+            try:
+                assert settled(started.exists, WAIT_S)
+                pid = int(started.read_text())
+                assert alive(pid)
+            finally:
+                killed.kill()
+        assert settled(lambda: not alive(pid), WAIT_S)
 
 
 def test_a_killed_driver_leaves_no_process(tmp_path: Path) -> None:

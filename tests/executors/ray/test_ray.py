@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import os
 import signal
@@ -37,6 +38,7 @@ from jackfield_testing.engines import (
     set_patience,
 )
 from jackfield_testing.executors import tasks
+from jackfield_testing.executors.case import until_entered
 from jackfield_testing.executors.end import within_limit
 from jackfield_testing.footprint import WAIT_S, alive, descendants, settled
 
@@ -393,6 +395,39 @@ def test_a_killed_head_ends_the_run_with_errors_or_results(
             for work in held:
                 assert isinstance(harness.error(work), ExecutorError)
             within_limit(harness, None)
+
+
+HURRY = """\
+from jackfield_executors.remote import agent
+
+agent.LEASE_S = {lease}
+"""
+
+
+@pytest.mark.slow
+def test_a_driver_that_stands_still_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process that holds Ray's client shows its agents that the driver lives."""
+    lease = 4.0
+    (tmp_path / "sitecustomize.py").write_text(HURRY.format(lease=lease))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    one = RayCluster()
+    with one.head(4):
+        for name, value in one.environment.items():
+            monkeypatch.setenv(name, value)
+        far = made({"address": one.address, "agents": 1, "patience": WAIT_S})
+        with Harness(far, tmp_path, "far").start() as harness:
+            assert settled(lambda: harness.executor.workers == 1, WAIT_S)
+            gate = tasks.Gate(tmp_path / "gate")
+            harness.cleanups.append(gate.open)
+            (held,) = harness.submit_each(gate.hold, ["a"])
+            until_entered(gate, "a")
+
+            ctypes.PyDLL(None).sleep(int(3 * lease))
+
+            gate.open()
+            assert harness.value(held) == "a"
 
 
 @pytest.mark.slow

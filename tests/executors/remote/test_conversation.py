@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import math
 import random
@@ -279,6 +280,74 @@ def test_an_agent_that_gives_its_driver_up_says_so(
         error = driven.error(held)
         assert isinstance(error, WorkerLostError | WorkerDiedError)
         assert driven.value(driven.submit(tasks.add, 40, 2)) == 42
+
+
+def test_while_a_process_stands_still_there_is_no_silence(
+    site: BadSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Driver and agent are one process here, and a function in C keeps it from both."""
+    limit = 4.0
+    monkeypatch.setattr(post, "SILENCE_S", limit)
+    monkeypatch.setattr(agents, "LEASE_S", limit)
+    monkeypatch.setattr(driver, "WATCH_S", 0.1)
+    asked = threading.Event()
+    with driven_by(site, tmp_path) as driven:
+        (link,) = site.links
+        gate = tasks.Gate(tmp_path / "gate")
+        driven.cleanups.append(gate.open)
+        (held,) = driven.submit_each(gate.hold, ["a"])
+        until_entered(gate, "a")
+
+        def silent(patience: float, seen: int) -> Answer:
+            del patience, seen
+            asked.set()
+            raise TimeoutError("no answer")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(link, "take", silent)
+            patch.setattr(link, "put", lambda *_: None)
+            assert asked.wait(WAIT_S)  # so the silence has begun
+            ctypes.PyDLL(None).sleep(int(1.5 * limit))
+            asked.clear()
+            assert asked.wait(WAIT_S)  # it was looked at after that, too
+
+        gate.open()
+        assert driven.value(held) == "a"
+        assert site.links == [link]
+
+
+def test_an_agent_waits_for_a_driver_that_its_engine_holds(
+    site: BadSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held_at = threading.Event()
+    there = threading.Event()
+    there.set()
+
+    def held(_: Agent) -> bool:
+        held_at.set()
+        return there.is_set()
+
+    monkeypatch.setattr(agents.Agent, "held", held)
+    with driven_by(site, tmp_path) as driven:
+        (link,) = site.links
+        gate = tasks.Gate(tmp_path / "gate")
+        driven.cleanups.append(gate.open)
+        (work,) = driven.submit_each(gate.hold, ["a"])
+        until_entered(gate, "a")
+        pid = gate.process_of("a")
+
+        link.dead.set()
+        monkeypatch.setattr(agents, "LEASE_S", 0.2)
+        for _ in range(3):
+            held_at.clear()
+            assert held_at.wait(WAIT_S)
+        assert alive(pid)
+        there.clear()
+
+        assert settled(lambda: not alive(pid), WAIT_S)
+        link.dead.clear()
+        assert isinstance(driven.error(work), WorkerLostError | WorkerDiedError)
+        monkeypatch.setattr(agents, "LEASE_S", WAIT_S)
 
 
 class SlowToLoad:

@@ -6,10 +6,13 @@ import os
 import pickle
 import secrets
 import shutil
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from jackfield_executors.remote.agent import Agent
+from jackfield_executors.remote.agent import ALIVE, LEASE_S, Agent
 from jackfield_executors.remote.hosted import EngineGoneError
 from jackfield_system.held_directories import HeldDirectory, sweep
 
@@ -90,7 +93,20 @@ class RayEngine:
         import ray
 
         self._ray = ray
+        threading.Thread(target=self._show_alive, daemon=True).start()
         ray.init(**{**quiet, **where, **options["cluster_options"]})
+
+    def _show_alive(self) -> None:
+        """Show agents that the driver lives: this process ends with it.
+
+        It does not say so itself while one of its threads keeps its interpreter.
+        """
+        while True:
+            time.sleep(LEASE_S / 4)
+            for name, actor in list(self._agents.items()):
+                if name not in self._starting:
+                    with suppress(Exception):  # it is gone, which others find
+                        actor.put.remote(ALIVE, b"")
 
     def look(self, patience: float) -> list[tuple[str, int]]:
         """Start the agents that are missing; return those that have come up since.

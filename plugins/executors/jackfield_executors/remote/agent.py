@@ -31,13 +31,13 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from jackfield.abc import ExecutorContext, Work
-from jackfield.clock import monotonic
 from jackfield.errors import TransferError, WorkerLostError
 from jackfield_executors import measured
 from jackfield_executors.measured import Ran
 from jackfield_executors.processes.executor import ProcessExecutor
 from jackfield_executors.processes.kept import PackedResult
 from jackfield_executors.processes.options import parse_options
+from jackfield_executors.remote.awake import Awake
 from jackfield_executors.remote.fingerprint import fingerprint
 from jackfield_executors.remote.parcels import Returned, run_parcel
 from jackfield_executors.remote.places import Home, is_seen, told
@@ -65,7 +65,8 @@ if TYPE_CHECKING:
 log: logging.Logger = logging.getLogger("jackfield.executors.remote")
 
 LEASE_S: Final = 30.0
-"""Seconds without a word of the driver's after which an agent takes it for dead."""
+"""Seconds without a word of the driver's after which an agent takes it for dead, unless
+``Agent.held`` knows better."""
 
 ALIVE: Final = -1
 """In the place of a message's number: there is no message. The driver lives, but has
@@ -183,7 +184,8 @@ class Agent:
         self._made: HeldDirectory | None = None  # once something needed it
         self._code = ("", "")  # where modules were unpacked, and their digest
         self._no_code: TransferError | None = None  # why they were not
-        self._asked = monotonic()  # when the driver was last heard
+        self._awake = Awake()
+        self._asked = 0.0  # when the driver was last heard, on that clock
         self._stopped = threading.Event()
         self._pool: ProcessExecutor | None = None
         if self._fits:
@@ -212,7 +214,7 @@ class Agent:
 
         One with the number ``ALIVE`` only shows that the driver lives.
         """
-        self._asked = monotonic()
+        self._asked = self._awake.seconds
         with self._order:
             if number >= self._next:
                 self._early[number] = data
@@ -354,7 +356,7 @@ class Agent:
         with self._ready:
             # A question shows that the driver lives, and not the answer to one: this
             # process may have been stopped since.
-            self._asked = monotonic()
+            self._asked = self._awake.seconds
             while self._results and self._first < seen:
                 self._results.popleft()
                 self._sizes.pop(self._first, None)
@@ -456,10 +458,24 @@ class Agent:
 
     def _keep(self) -> None:
         """End when nothing has been heard of the driver for too long."""
-        while not self._stopped.wait(LEASE_S / 10):
-            if monotonic() - self._asked > LEASE_S:
+        while not self._stopped.wait(period := min(1.0, LEASE_S / 10)):
+            self._awake.tick(period)
+            if self._awake.seconds - self._asked <= LEASE_S:
+                continue
+            if self.held():
+                self._asked = self._awake.seconds
+            else:
                 log.warning("The driver is gone; its tasks are ended")
                 self.stop()
+
+    def held(self) -> bool:
+        """Whether the engine knows that the driver lives, though it is not heard.
+
+        A driver says nothing while one of its threads keeps the interpreter, as to
+        unpickle something huge does, or some function in C. Called on a thread of the
+        agent's own.
+        """
+        return False
 
 
 def run_timed(

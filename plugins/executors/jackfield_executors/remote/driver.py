@@ -31,6 +31,7 @@ from jackfield_executors.measured import received
 from jackfield_executors.patience import Patience
 from jackfield_executors.remote.again import Again, Raw, may_stay
 from jackfield_executors.remote.agent import HOME, PRINTED
+from jackfield_executors.remote.awake import Awake
 from jackfield_executors.remote.book import Book
 from jackfield_executors.remote.carrying import land
 from jackfield_executors.remote.crew import Crew
@@ -106,6 +107,7 @@ class AgentsExecutor(Executor):
         self._resources = resources
         self._keep = keep
         self._again = Again()
+        self._awake = Awake()
         self._large_since: float | None = None
         self._label = label
         self._site = site
@@ -244,7 +246,8 @@ class AgentsExecutor(Executor):
             return
         cores = {CORES: float(link.workers)}
         shares = Shares({**cores, **self._resources}, link.workers)
-        post = Post(link, sees, lasts=link.ends - monotonic(), shares=shares)
+        lasts = link.ends - monotonic()
+        post = Post(link, sees, lasts=lasts, shares=shares, awake=self._awake)
         if not self._book.join(post):
             _stop(link)  # nobody else would
             return
@@ -297,6 +300,7 @@ class AgentsExecutor(Executor):
         No code of users runs on this thread, nor that of observers.
         """
         while not self._book.ended.wait(WATCH_S):
+            self._awake.tick(WATCH_S)
             for post in self._book.posts:
                 post.show_alive()
 

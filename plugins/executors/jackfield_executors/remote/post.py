@@ -25,6 +25,10 @@ The races, and who wins them:
 - *A driver that is long busy with results.* The thread that asks an agent for results
   reports them, too, which may run code of users or of observers. Meanwhile another
   thread shows the agent that the driver lives (``show_alive``).
+- *A driver that stands still*, because one of its threads keeps the interpreter, or as
+  it is stopped. It asks nothing, and reads no answers. When it goes on, that time is no
+  silence of its agents (``awake``). They wait for it as long as their engine knows that
+  its process lives (``Agent.held``, or a process beside the driver shows them that).
 - *An agent that has given its driver up.* It answers ``AgentEndedError`` for good, so
   that its works fail at once.
 """
@@ -41,6 +45,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.clock import monotonic
 from jackfield_executors.remote.agent import ALIVE, END, LEASE_S, AgentEndedError
+from jackfield_executors.remote.awake import Awake
 from jackfield_executors.remote.stays import SOON_S, Stays
 from jackfield_executors.shares import Shares
 
@@ -98,6 +103,7 @@ class Post:
             changed under the executor's lock.
         receiver: The thread that receives.
         load: Seconds that its works are expected to take together.
+        awake: The clock of the driver's process, by which silence is measured.
         sending: Held while works are taken and sent, so that functions arrive before
             the calls that need them.
     """
@@ -117,6 +123,7 @@ class Post:
     own: dict[Work, None] = field(default_factory=dict)
     receiver: threading.Thread | None = None
     load: float = 0.0
+    awake: Awake = field(default_factory=Awake)
     sending: threading.Lock = field(default_factory=threading.Lock)
     # Guards the two below. No code of users runs under it, nor anything that waits.
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -124,7 +131,8 @@ class Post:
     _unheard: dict[int, tuple[float, bytes]] = field(default_factory=dict)
     # Only the thread that receives uses these.
     _seen: int = 0
-    _silent: float | None = None  # when the first question was asked without an answer
+    # When the first question was asked without an answer, by the clock ``awake``.
+    _silent: float | None = None
     # When the agent was last asked, or shown that the driver lives. Two threads write
     # it, and each may overwrite the other's: both are right.
     _asked: float = field(default_factory=monotonic)
@@ -205,14 +213,15 @@ class Post:
         """
         if not self.link.there():  # it gets no works; see ``AgentsExecutor._feed``
             raise ConnectionError("its engine has lost it")
-        now = self._asked = monotonic()
-        self._silent = self._silent or now
+        self._asked = monotonic()
+        if self._silent is None:
+            self._silent = self.awake.seconds
         try:
             arrived, first, results = self.link.take(POLL_S, self._seen)
         except AgentEndedError:
             raise
         except Exception as error:
-            silent = monotonic() - self._silent
+            silent = self.awake.seconds - self._silent
             if silent > SILENCE_S or not self.link.there():
                 raise
             log.debug("No answer of %s for %.1f s: %r", self.link.name, silent, error)
