@@ -10,9 +10,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 import jackfield as jf
 from jackfield.abc import READY, Executor
-from jackfield.errors import ExecutorLostError
+from jackfield.errors import AppTimeout, ExecutorLostError, WorkerDiedError
 from jackfield.events import Place
 from jackfield_executors.processes import (
     fitness,
@@ -23,11 +25,10 @@ from jackfield_executors.processes import (
 from jackfield_executors.processes.forkserver import STARTED
 from jackfield_testing import Harness
 from jackfield_testing.executors import tasks
+from jackfield_testing.executors.case import until_entered
 from jackfield_testing.footprint import WAIT_S, alive, settled
 
 if TYPE_CHECKING:
-    import pytest
-
     from jackfield.events import Batch
 
 SHORT_S = 0.3
@@ -201,6 +202,86 @@ def test_a_fork_server_that_is_stopped_is_replaced(
 
         assert harness.value(harness.submit(parents))[0] != server
         assert pool.health == READY
+
+
+@pytest.mark.parametrize("how", ["cancel", "walltime", "death"])
+def test_beside_a_fork_server_that_is_stopped_another_one_is_started(
+    how: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pool = made(workers=2)
+    aside = supervisor.Supervisor._set_aside
+
+    def set_aside(one: supervisor.Supervisor, server: Any) -> None:
+        """Give the next one the time that it takes to start."""
+        monkeypatch.setattr(supervisor, "ANSWER_S", WAIT_S)
+        aside(one, server)
+
+    monkeypatch.setattr(supervisor.Supervisor, "_set_aside", set_aside)
+    with Harness(pool, tmp_path, "cpu").start() as harness:
+        server = harness.value(harness.submit(parents))[0]
+        harness.cleanups.append(lambda: kill_if_alive(server))
+        gate = tasks.Gate(tmp_path / "gate")
+        harness.cleanups.append(gate.open)
+        staying, going = harness.work(gate.hold, "a"), harness.work(gate.hold, "b")
+        if how == "walltime":
+            going.walltime = 3 * SHORT_S
+        harness.submit_batch([staying])
+        until_entered(gate, "a")
+        harness.submit_batch([going])
+        if how != "walltime":
+            until_entered(gate, "b")
+
+        monkeypatch.setattr(supervisor, "ANSWER_S", SHORT_S)
+        os.kill(server, signal.SIGSTOP)
+        if how == "cancel":
+            victim = gate.process_of("b")
+            assert pool.cancel(going)
+            assert settled(lambda: not alive(victim), WAIT_S)
+        elif how == "death":
+            os.kill(gate.process_of("b"), signal.SIGSEGV)
+            error = harness.error(going)
+            assert isinstance(error, WorkerDiedError)
+            assert error.exitcode == -signal.SIGSEGV
+        else:
+            assert isinstance(harness.error(going), AppTimeout)
+
+        assert harness.value(harness.submit(parents))[0] != server
+        assert not harness.reported(staying)
+        assert "is stuck. Another one is started; 1 of its workers go on" in caplog.text
+        assert pool.health == READY
+
+        gate.open()
+        assert harness.value(staying) == "a"
+        assert harness.values(harness.submit_each(tasks.add, range(20))) == [*range(20)]
+    assert settled(lambda: not alive(server), WAIT_S)
+
+
+def test_a_worker_whose_fork_server_is_frozen_is_killed_and_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = made(workers=2)
+    with Harness(pool, tmp_path, "cpu").start() as harness:
+        server, first = harness.value(harness.submit(parents))
+        harness.cleanups.append(lambda: kill_if_alive(server))
+        gate = tasks.Gate(tmp_path / "gate")
+        harness.cleanups.append(gate.open)
+        works = harness.submit_each(gate.hold, ["a", "b"])
+        until_entered(gate, "a", "b")
+        pids = [gate.process_of(name) for name in ("a", "b")]
+        assert first in pids
+
+        monkeypatch.setattr(supervisor, "ANSWER_S", SHORT_S)
+        os.kill(server, signal.SIGSTOP)
+        os.kill(pids[0], signal.SIGKILL)
+        assert isinstance(harness.error(works[0]), WorkerDiedError)
+        monkeypatch.setattr(supervisor, "ANSWER_S", WAIT_S)
+
+        assert pool.cancel(works[1])
+        assert settled(lambda: not any(map(alive, [*pids, server])), WAIT_S)
+        assert harness.value(harness.submit(parents))[0] != server
 
 
 def kill_if_alive(pid: int) -> None:

@@ -300,6 +300,7 @@ class ProcessExecutor(Executor):
         """
         if self._pool.outcomes:
             return 0
+        self._supervisor.note_kills()
         due = min(self._pool.next_deadline, self._pool.next_check, self._kill_at)
         if self._options.memory_limit_per_worker and self._supervisor.busy():
             due = min(due, monotonic() + MEMORY_PERIOD_S)

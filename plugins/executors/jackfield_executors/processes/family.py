@@ -47,6 +47,19 @@ def read(pid: int) -> Process | None:
     return Process(pid, int(fields[1]), int(fields[3]), int(fields[19]), alive)
 
 
+def status_of(pid: int) -> int | None:
+    """Return the wait status of a process that has ended and was not reaped.
+
+    ``None`` if it is another process, or if that cannot be known.
+    """
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return None
+    fields = text.rpartition(")")[2].split()
+    return int(fields[49]) if fields[0] == "Z" else None
+
+
 def children() -> set[int] | None:
     """Return the children of this process, which has one thread; ``None`` if unknown.
 

@@ -16,6 +16,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from jackfield_executors.processes import family
 from jackfield_executors.processes.forkserver import (
     KILL,
     NOTICE,
@@ -239,13 +240,29 @@ class ForkServerClient:
         if code != 0:
             programs.kill_marked(self._mark)
 
+    def freeze(self) -> None:
+        """Have one that does not answer never go on; its workers do.
+
+        So none of them is reaped, and their process ids stay theirs.
+        """
+        with suppress(OSError):  # it has ended just now, and they with it
+            os.killpg(self._process.pid, signal.SIGSTOP)
+        self.control.close()
+
+    def end_frozen(self) -> None:
+        """End one that is frozen, and what is left below it."""
+        self._process.kill()
+        self._process.wait()
+        programs.kill_marked(self._mark)
+
 
 def kill_group(pid: int) -> None:
-    """Kill a worker whose fork server is gone, with its process group.
+    """Kill a worker whose fork server is gone, or frozen, with its process group.
 
     With a fork server this is its task: it is the worker's parent, so that it knows
     that the process id still is the worker's.
     """
+    family.kill(family.of_worker(pid, "", -1))
     try:
         os.killpg(pid, signal.SIGKILL)
     except OSError:  # it is dead already, or was never a group

@@ -90,6 +90,7 @@ class WorkerHandle:
             that; 0 if it was not told.
         deadline: When to look at its running task next; see ``Pool.next_deadline``.
         kill_reason: Why it is being killed, if it is.
+        killed: When the fork server was asked to kill it, or 0.
         unfit: Why it could not be set up, or what its process could not be started for.
         watched: Whether the loop waits for room in its socket.
         disconnected: When its connection was closed, or 0.
@@ -109,6 +110,7 @@ class WorkerHandle:
         "gpus",
         "held",
         "kill_reason",
+        "killed",
         "known",
         "lease",
         "load",
@@ -172,6 +174,7 @@ class WorkerHandle:
         self.stopping: float = 0.0
         self.deadline: float = math.inf
         self.kill_reason: KillReason | None = None
+        self.killed: float = 0.0
         self.unfit: str | None = None
         self.watched: bool = False
         self.disconnected: float = 0.0

@@ -14,6 +14,13 @@ A worker's life, as it is seen here:
    closes first (``_on_disconnect``), which says nothing yet about why.
 5. The fork server has reaped it and tells its wait status. Only now its works are
    settled (``_on_exit``), because only now nothing of it can change any more.
+
+*A fork server that does not answer* for ``ANSWER_S`` starts no worker, kills none, and
+tells of no end, so that a task of a dead worker would never be settled. If no worker is
+ready, it is replaced, and all of them with it. Otherwise it is frozen, so that it can
+never go on, and another one is started beside it (``_set_aside``). Its workers that are
+ready go on. Where they end, and when they have to, is then seen to here: by their
+connection, and by their process id, which nobody can get as long as nobody reaps them.
 """
 
 from __future__ import annotations
@@ -34,7 +41,7 @@ from jackfield.clock import monotonic
 from jackfield.errors import ExecutorLostError, SerializationError
 from jackfield.events import WorkerEvent
 from jackfield.measuring import this_host
-from jackfield_executors.processes import cancellation, resources, shared
+from jackfield_executors.processes import cancellation, family, resources, shared
 from jackfield_executors.processes.exits import ExitHandler
 from jackfield_executors.processes.forkserver import ENDED, NOT_STARTED, STARTED
 from jackfield_executors.processes.forkserver_client import (
@@ -73,8 +80,10 @@ MOST_FAILED_STARTS: Final = 4
 
 ANSWER_S: Final = 60.0
 """Seconds until the fork server has to tell what has become of a worker that it was
-asked for, or whose connection is closed, if there is no other worker. On a busy machine
-it may take some to start."""
+asked for, was asked to kill, or whose connection is closed. On a busy machine it may
+take some to start."""
+
+STUCK: Final = "the process that starts the workers is stuck."
 
 PRELOAD_S: Final = 300.0
 """Seconds that it gets before that to preload modules."""
@@ -122,6 +131,10 @@ class Supervisor:
         self._exits = ExitHandler(pool)
         self.unsent_kills: deque[WorkerHandle] = deque()
         self._server: ForkServerClient | None = None
+        # Those that do not answer, and the first number of a worker that is not theirs.
+        self._frozen: list[ForkServerClient] = []
+        self._first = 0
+        self._new_kills = False
         self._preloading: Preloading | None = None
         self._wanted = options.preload
         self._preloaded = False
@@ -422,10 +435,10 @@ class Supervisor:
         """
         self._selector.unregister(worker.sock)
         worker.disconnected = monotonic()
-        self._pool.next_check = min(
-            self._pool.next_check, worker.disconnected + DISCONNECTED_S
-        )
-        if not isinstance(error, EOFError | OSError):
+        self._look_at(worker.disconnected + DISCONNECTED_S)
+        if worker.number < self._first:
+            self._end_orphan(worker)
+        elif not isinstance(error, EOFError | OSError):
             log.error("Worker %d has sent nonsense", worker.pid, exc_info=error)
             worker.kill_reason = KillReason(
                 None, f"it sent what it should not: {error!r}."
@@ -441,13 +454,20 @@ class Supervisor:
         mistake a new process with the same id for it.
 
         Returns:
-            Whether the loop has to be woken, because it has to try again.
+            Whether the loop has to be woken, to try again or to see whether it is done.
         """
+        if worker.number < self._first:
+            kill_group(worker.pid)  # its connection closes then
+            return False
         server, preloading = self._server, self._preloading
+        new = not worker.killed
+        if new:
+            worker.killed = monotonic()
+            self._new_kills = True  # after that; see ``note_kills``
         if preloading is not None and not worker.pid:
             preloading.stop()  # which it would have to wait for
         if server is None or server.kill_worker(worker.number):
-            return False
+            return new
         self.unsent_kills.append(worker)
         return True
 
@@ -455,6 +475,13 @@ class Supervisor:
         """Try again to kill the workers for which there was no room before."""
         for _ in range(len(self.unsent_kills)):
             self.kill(self.unsent_kills.popleft())
+
+    def note_kills(self) -> None:
+        """Have it looked at in time whether the fork server has done new kills."""
+        if self._new_kills:
+            self._new_kills = False
+            with self._pool.lock:
+                self._look_at(monotonic() + ANSWER_S)
 
     def kill_all(self) -> None:
         """Kill all workers. The tasks that they run are not reported."""
@@ -526,20 +553,19 @@ class Supervisor:
 
         While it preloads, it serves no requests; that has a limit of its own.
         """
-        asked = worker.disconnected or (0.0 if worker.pid else worker.asked)
-        if worker.dead or not asked:
+        asked = worker.disconnected or worker.killed
+        asked = asked or (0.0 if worker.pid else worker.asked)
+        if worker.dead or not asked or worker.number < self._first:
             return math.inf
         if self._preloading is not None:
             return self._answers_from + PRELOAD_S
         return max(asked, self._answers_from) + ANSWER_S
 
     def _replace_if_stuck(self, now: float) -> None:
-        """Replace a fork server that does not answer, unless some worker is ready."""
+        """Replace a fork server that does not answer, or go on beside it."""
         workers = list(self._pool.workers.values())
         due = min(map(self._answer_due, workers), default=math.inf)
         if due > now or self._server is None:
-            return
-        if any(one.ready and not one.disconnected for one in workers):
             return
         if self._preloading is not None:
             log.warning(
@@ -549,8 +575,46 @@ class Supervisor:
             self._wanted = ()
             self._preloading.stop()
             self._end_preloading()
+        elif any(one.ready and not (one.disconnected or one.killed) for one in workers):
+            self._set_aside(self._server)
         else:
-            self._replace_server("the process that starts the workers is stuck.")
+            self._replace_server(STUCK)
+
+    def _set_aside(self, server: ForkServerClient) -> None:
+        """Go on with another fork server, and with the workers of this one."""
+        self._selector.unregister(server.control)
+        server.freeze()
+        self._frozen.append(server)
+        self._server = None
+        self._first = self._numbers + 1
+        workers = list(self._pool.workers.values())
+        for worker in workers:
+            if not worker.pid or worker.disconnected or worker.killed:
+                self._end_orphan(worker)
+        left = sum(not worker.dead for worker in workers)
+        log.warning(
+            "Executor %r: %s Another one is started; %d of its workers go on",
+            self._options.label, STUCK, left,
+        )  # fmt: skip
+        self._pool.worker_missing = True
+
+    def _end_orphan(self, worker: WorkerHandle) -> None:
+        """See to the end of a worker whose fork server tells of none."""
+        status: int = signal.SIGKILL
+        if worker.pid:
+            kill_group(worker.pid)
+            _wait_for_end(worker.sock)
+            status = family.status_of(worker.pid) or status
+        elif worker.kill_reason is None:  # it never began
+            worker.kill_reason = KillReason(None, STUCK)
+        self._on_exit(worker, status, 0)
+        if not any(number < self._first for number in self._pool.workers):
+            self._end_frozen()
+
+    def _end_frozen(self) -> None:
+        for server in self._frozen:
+            server.end_frozen()
+        self._frozen.clear()
 
     def _try_whether_well(self, now: float) -> None:
         """Start a worker although nothing waits, if the pool was lost and it is time.
@@ -668,10 +732,12 @@ class Supervisor:
         we wait until each has let go of its socket. Then all that it has sent is in
         there.
         """
-        self.close()
+        self._close_server()
         died = "the process that starts the workers has died, and they with it."
         reason = why or died
         for worker in list(self._pool.workers.values()):
+            if worker.number < self._first:
+                continue
             if worker.pid:
                 kill_group(worker.pid)
                 _wait_for_end(worker.sock)
@@ -682,6 +748,10 @@ class Supervisor:
 
     def close(self) -> None:
         """End the fork server, and with it all workers that are left."""
+        self._close_server()
+        self._end_frozen()
+
+    def _close_server(self) -> None:
         self._end_preloading()
         if self._server is not None:
             self._selector.unregister(self._server.control)
