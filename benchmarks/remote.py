@@ -4,7 +4,7 @@ Run it with ``make bench-remote``; it takes some minutes. ``ARGS=ray`` measures 
 alone. All have two workers on this machine. The systems of an engine take turns; the
 medians of the rounds are shown, with the CPU time of the driver and of all processes
 for a task, which says more than the clock does on a machine that has much else to do.
-Compare them within one run only. The last table is a chain of tasks that hand on 50 MB
+Compare them within one run only. The last tables are chains of tasks that hand on 50 MB
 each.
 """
 
@@ -101,13 +101,13 @@ def made(plugin: str, **options: Any) -> Executor:
 
 
 @contextmanager
-def dask_cluster() -> Iterator[Any]:
+def dask_cluster(workers: int = 1) -> Iterator[Any]:
     from distributed import Client, LocalCluster
 
     with (
         LocalCluster(
-            n_workers=1,
-            threads_per_worker=WORKERS,
+            n_workers=workers,
+            threads_per_worker=WORKERS // workers,
             host="127.0.0.1",
             dashboard_address=":0",
         ) as cluster,
@@ -133,7 +133,8 @@ def dask() -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
-def ray() -> Iterator[dict[str, Any]]:
+def ray_cluster(cpus: int) -> Iterator[tuple[Any, str]]:
+    """Give Ray's module, connected to a cluster, and its address."""
     os.environ.update(
         RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",
         RAY_AUTH_MODE="token",
@@ -142,23 +143,30 @@ def ray() -> Iterator[dict[str, Any]]:
     )
     import ray  # it reads these variables now
 
-    def run(function: Callable[..., Any], count: int) -> None:
-        call = ray.remote(function)
-        ray.get([call.remote(n) for n in range(count)])
-
     with tempfile.TemporaryDirectory(dir="/tmp") as directory:
-        # Each of the two systems gets its own CPUs: an agent keeps those that it has.
         context = ray.init(
-            num_cpus=2 * WORKERS,
+            num_cpus=cpus,
             include_dashboard=False,
             log_to_driver=False,
             logging_level="ERROR",
             _temp_dir=directory,
         )
-        options = {"agents": 1, "agent_options": {"num_cpus": WORKERS}}
-        ours = made("ray", address=context.address_info["gcs_address"], **options)
-        yield {"Ray's client": Native(run), "ray": ours}
+        yield ray, context.address_info["gcs_address"]
         ray.shutdown()
+
+
+@contextmanager
+def ray() -> Iterator[dict[str, Any]]:
+    # Each of the two systems gets its own CPUs: an agent keeps those that it has.
+    with ray_cluster(2 * WORKERS) as (client, there):
+
+        def run(function: Callable[..., Any], count: int) -> None:
+            call = client.remote(function)
+            client.get([call.remote(n) for n in range(count)])
+
+        options = {"agents": 1, "agent_options": {"num_cpus": WORKERS}}
+        ours = made("ray", address=there, **options)
+        yield {"Ray's client": Native(run), "ray": ours}
 
 
 def htex() -> Any:
@@ -266,11 +274,23 @@ def following(data: bytes) -> bytes:
     return bytes(len(data))
 
 
-def native_chain(client: Any) -> None:
+def dask_chain(client: Any) -> None:
     future = client.submit(first, LARGE, pure=False)
     for _ in range(LINKS):
         future = client.submit(following, future, pure=False)
     assert client.submit(len, future, pure=False).result() == LARGE
+
+
+def ray_chain(ray: Any) -> None:
+    calls = {function: ray.remote(function) for function in (first, following, len_of)}
+    future = calls[first].remote(LARGE)
+    for _ in range(LINKS):
+        future = calls[following].remote(future)
+    assert ray.get(calls[len_of].remote(future)) == LARGE
+
+
+def len_of(data: bytes) -> int:
+    return len(data)
 
 
 def our_chain(kernel: Any) -> None:
@@ -280,46 +300,83 @@ def our_chain(kernel: Any) -> None:
     assert kernel.submit(len, future).result() == LARGE
 
 
-def compare_chains(options: Any) -> None:
-    """Print how long a link of a chain takes: Dask's own, ours on it, on processes."""
-    samples: dict[str, list[float]] = {}
-    with tempfile.TemporaryDirectory() as directory, dask_cluster() as client:
-        address = client.cluster.scheduler_address
+# What a link of a chain takes: an engine's own, ours on it, on processes. Ours is also
+# measured with two agents, of one worker each.
+
+
+def dask_chains(options: Any) -> None:
+    with dask_cluster(1) as client, dask_cluster(2) as spread:
         tables = {
-            "dask": {"plugin": "dask", "address": address, "keep": True},
-            "processes": {"plugin": "processes", "workers": WORKERS},
+            f"`dask`, {number}": {"plugin": "dask", "address": address(one)}
+            for number, one in (("an agent", client), ("two agents", spread))
         }
+        compare_chain(THEIRS, partial(dask_chain, client), tables, options)
+
+
+def ray_chains(options: Any) -> None:
+    with ray_cluster(3 * WORKERS) as (ray, there):
+        tables = {
+            f"`ray`, {number}": {
+                "plugin": "ray", "address": there, "agents": agents,
+                "agent_options": {"num_cpus": WORKERS // agents},
+            }
+            for number, agents in (("an agent", 1), ("two agents", 2))
+        }  # fmt: skip
+        compare_chain("Ray's client", partial(ray_chain, ray), tables, options)
+
+
+def address(client: Any) -> str:
+    return str(client.cluster.scheduler_address)
+
+
+def compare_chain(
+    theirs: str, native: Callable[[], None], tables: dict[str, Any], options: Any
+) -> None:
+    """Measure in turns, and print a table, with the processor time of all."""
+    samples: dict[str, list[tuple[float, float]]] = {}
+    processes = {"`processes`": {"plugin": "processes", "workers": WORKERS}}
+    native()
+    with tempfile.TemporaryDirectory() as directory:
         for _ in range(options.rounds):
-            samples.setdefault(THEIRS, []).append(timed(partial(native_chain, client)))
-            for name, table in tables.items():
-                with jf.load(run_dir=directory, executors={name: table}) as kernel:
+            samples.setdefault(theirs, []).append(timed(native))
+            for name, table in {**tables, **processes}.items():
+                with jf.load(run_dir=directory, executors={"far": table}) as kernel:
                     kernel.submit(len, "").result()
-                    samples.setdefault(name, []).append(
-                        timed(partial(our_chain, kernel))
-                    )
-    print(f"\n| a chain of {LARGE / 1e6:.0f} MB | ms a link |")
-    print("| --- | --- |")
-    medians = {name: statistics.median(seconds) for name, seconds in samples.items()}
-    for name, median in medians.items():
-        print(f"| {name} | {median / LINKS * 1e3:,.0f} |")
-    print(f"| `dask` / Dask's client | {medians['dask'] / medians[THEIRS]:.1f} x |")
+                    our_chain(kernel)
+                    figures = timed(partial(our_chain, kernel))
+                    samples.setdefault(name, []).append(figures)
+    print(f"\n| a chain of {LARGE / 1e6:.0f} MB | ms a link | beside | CPU, all |")
+    print("| --- | --- | --- | --- |")
+    medians = {
+        name: [
+            1e3 / LINKS * statistics.median(one) for one in zip(*rounds, strict=True)
+        ]
+        for name, rounds in samples.items()
+    }
+    for name, (took, cpu) in medians.items():
+        beside = took / medians[theirs][0]
+        print(f"| {name} | {took:,.0f} | {beside:.1f} x | {cpu:,.0f} |", flush=True)
 
 
-def timed(run: Callable[[], None]) -> float:
-    start = time.perf_counter()
+def timed(run: Callable[[], None]) -> tuple[float, float]:
+    """Return the seconds that something takes, and the processor's of all processes."""
+    start, cpu = time.perf_counter(), cpu_of_all()
     run()
-    return time.perf_counter() - start
+    return time.perf_counter() - start, cpu_of_all() - cpu
+
+
+CHAINS = {"dask-chain": dask_chains, "ray-chain": ray_chains}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("engines", nargs="*", choices=[*ENGINES, "chain"])
+    parser.add_argument("engines", nargs="*", choices=[*ENGINES, *CHAINS])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="a tenth of the tasks")
     options = parser.parse_args()
-    for engine in options.engines or [*ENGINES, "chain"]:
-        if engine == "chain":
-            compare_chains(options)
+    for engine in options.engines or [*ENGINES, *CHAINS]:
+        if engine in CHAINS:
+            CHAINS[engine](options)
         else:
             compare(engine, options)
 

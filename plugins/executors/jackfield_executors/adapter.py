@@ -23,6 +23,7 @@ import concurrent.futures
 import itertools
 import logging
 import math
+import pickle
 import secrets
 import threading
 from collections import OrderedDict
@@ -381,14 +382,7 @@ class AdaptedExecutor(Executor):
             if self._settle(bundle):
                 self._outcomes.append((bundle.works[0], failure, value))
 
-    def _unpack(
-        self,
-        bundle: Bundle,
-        theirs: str,
-        lacking: str,
-        packed: list[bundles.Outcome],
-        costs: list[float],
-    ) -> None:
+    def _unpack(self, bundle: Bundle, theirs: str, lacking: str, data: bytes) -> None:
         """Take an ``Answer`` of a worker; see ``remote.bundles``."""
         from jackfield_executors.remote.fingerprint import fingerprint
 
@@ -401,6 +395,9 @@ class AdaptedExecutor(Executor):
             return
         if lacking and self._disks is not None:
             self._disks.note(lacking)
+        packed: list[bundles.Outcome]
+        costs: list[float]
+        packed, costs = pickle.loads(data)
         ran = bundle.works[: len(packed)]
         for work, cost in zip(ran, costs, strict=True):
             self._costs.note(work.name, cost)
