@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -338,10 +339,13 @@ def test_many_log_records_arrive_in_order(
     pool = open_executor(workers=1)
 
     def log(number: int) -> None:
-        logging.getLogger("user.many").warning("%d", number)
+        # When, as a worker may give tasks back that wait behind a slow one.
+        logging.getLogger("user.many").warning("%d %d", time.monotonic_ns(), number)
 
     pool.wait(*pool.submit_many(log, 1_000))
     pool.executor.shutdown()
 
-    numbers = [int(r.msg) for r in caplog.records if r.name == "user.many"]
-    assert numbers == list(range(1_000))
+    told = [r.getMessage().split() for r in caplog.records if r.name == "user.many"]
+    times, numbers = [int(when) for when, _ in told], [int(one) for _, one in told]
+    assert times == sorted(times)
+    assert sorted(numbers) == list(range(1_000))
