@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from click.testing import CliRunner
 from tests.monitoring.conftest import record
 
@@ -38,12 +39,13 @@ def overview(text: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.parametrize("apps", [12, 500])
 def test_a_hundred_thousand_tasks_are_less_than_a_megabyte(
-    made_up: Callable[..., Path],
+    made_up: Callable[..., Path], apps: int
 ) -> None:
-    text = report(made_up(tasks=100_000, workers=64, apps=12))
+    text = report(made_up(tasks=100_000, workers=64, apps=apps))
 
-    print(f"100,000 tasks: {len(text.encode()) / 1e6:.2f} MB")
+    print(f"100,000 tasks of {apps} apps: {len(text.encode()) / 1e6:.2f} MB")
     assert len(text.encode()) < 1_000_000
 
 
@@ -100,6 +102,27 @@ def test_it_tells_what_it_leaves_out(made_up: Callable[..., Path]) -> None:
     assert len(overview(report(whole))["details"]) == 20
     told = overview(report(part))
     assert str(len(told["details"])) in told["overview"]["left"][0]
+
+
+def test_which_apps_depend_on_which_comes_out_as_it_is_stored(
+    made_up: Callable[..., Path],
+) -> None:
+    run = made_up(tasks=3_000, apps=40, depending=0.9)
+
+    told = overview(report(run))["overview"]
+
+    pair, pairs = 0, {}
+    for step, n in zip(told["edges"]["steps"], told["edges"]["n"], strict=True):
+        assert step > 0 or not pairs
+        pair += step
+        parent, child = (told["apps"][one]["name"] for one in divmod(pair, 40))
+        pairs[parent, child] = n
+    with Store(run) as store:
+        names = {app.id: app.name for app in store.apps()}
+        stored = {(names[e.parent], names[e.child]): e.n for e in store.app_edges()}
+    assert len(told["apps"]) == 40
+    assert pairs == stored
+    assert len(pairs) > 100
 
 
 def test_each_group_of_failures_has_tasks_with_details(

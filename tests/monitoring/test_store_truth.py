@@ -283,6 +283,7 @@ def test_totals_agree_whatever_is_told_and_whatever_fails(
     writer, now = Writer(path, RUN), 0.0
     waiting: list[Batch] = []
     ended: set[int] = set()
+    said: dict[int, str] = {}
     for number, batch in enumerate(told):
         now += 1.0
         tasks, attempts = [], []
@@ -290,6 +291,8 @@ def test_totals_agree_whatever_is_told_and_whatever_fails(
             if task in ended:  # a state that is final never changes
                 continue
             failure = Failure("E", message) if message and state.final else None
+            if failure is not None and state is not TaskState.DEPENDENCY_FAILED:
+                said[task] = message
             if state.final:
                 ended.add(task)
                 attempts.append(
@@ -316,6 +319,11 @@ def test_totals_agree_whatever_is_told_and_whatever_fails(
     writer.close()
 
     assert_totals_agree(path)
+    with Store(path) as store:
+        pages = {task: store.task(task) for task in said}
+    assert {
+        t: None if page is None else page.said[0] for t, page in pages.items()
+    } == said
 
 
 # -- One thing at a time
@@ -363,7 +371,9 @@ def test_there_is_an_end_to_groups_of_failures(
 
     with written(tmp_path / "a.db", Batch(0.0, 1.0, tasks=tasks)) as store:
         groups = store.failures()
+        pages = [store.task(number) for number in range(5)]
 
+    assert [page.said[0] if page else "" for page in pages] == words
     assert sorted(group.tasks for group in groups) == [1, 1, 1, 2]
     assert "more kinds" in groups[0].message
     assert_totals_agree(tmp_path / "a.db")

@@ -77,13 +77,25 @@ def ls(parent: Path | None, limit: int | None, as_json: bool) -> None:
 
 @runs.command()
 @_run_argument
+@click.option("--task", type=click.IntRange(0), help="Show this task instead.")
 @_json_option
 @click.pass_obj
-def show(parent: Path | None, name: str, as_json: bool) -> None:
-    """Show what RUN is: how it goes, what failed, what ran and where."""
+def show(parent: Path | None, name: str, task: int | None, as_json: bool) -> None:
+    """Show what RUN is: how it goes, what failed, what ran and where.
+
+    With --task, show what a single task did and said, from the history that `jackfield
+    run` keeps.
+    """
     with telling():
         run = finding.find(name, parent_of(parent))
-    if as_json:
+    if task is not None:
+        if as_json:
+            raise click.UsageError("--task and --json do not go together.")
+        from jackfield_monitoring.one_task import shown
+
+        for line in shown(run, task):
+            click.echo(line)
+    elif as_json:
         click.echo(json.dumps(_described(run), indent=2))
     else:
         for line in _shown(run):

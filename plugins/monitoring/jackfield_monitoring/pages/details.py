@@ -39,6 +39,7 @@ def details_of(run: Run, store: Store, task: int) -> dict[str, Any] | None:
     row = page.task
     return {
         "call": row.call,
+        "said": _said(page, 0, row.error),
         "facts": [[name, text] for name, text in _facts(page) if text],
         "attempts": [_attempt(page, attempt) for attempt in page.attempts],
         "memo": [[name, text] for name, text in _memo(row) if text],
@@ -86,22 +87,25 @@ def _memo(row: TaskRow) -> Iterator[tuple[str, str]]:
 
 
 def _attempt(page: TaskPage, attempt: AttemptRow) -> dict[str, Any]:
-    group = next((one for one in page.failures if one.id == attempt.error), None)
-    error = ""
-    if group is not None:
-        # The history keeps one message for a group of failures: that of the first. The
-        # message of any other one has other numbers and paths in it, so of those only
-        # what all have in common is shown.
-        first = None if group.example is None else group.example.id
-        own = group.attempts == 1 or first == attempt.task
-        error = f"{group.kind}: {group.message if own else group.shape}"
     retry = attempt.retry_in
     return {
         "n": attempt.n,
         "told": [[name, text] for name, text in _resources(attempt) if text],
-        "error": error,
+        "error": _said(page, attempt.n, attempt.error),
         "retry": "" if retry is None else f"Tried again after {retry / 1e6:g} s.",
     }
+
+
+def _said(page: TaskPage, n: int, error: int | None) -> str:
+    """Return what an attempt said, or with 0 the task; ``""`` if it has not failed.
+
+    Where that is not known, it is what all have in common that failed so: the message
+    of another one has other numbers and paths in it.
+    """
+    group = next((one for one in page.failures if one.id == error), None)
+    if group is None:
+        return ""
+    return f"{group.kind}: {page.said.get(n, group.shape)}"
 
 
 def _resources(attempt: AttemptRow) -> Iterator[tuple[str, str]]:

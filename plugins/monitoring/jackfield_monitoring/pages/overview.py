@@ -19,7 +19,7 @@ from jackfield_monitoring.pages.tails import read_tail
 from jackfield_monitoring.store.bulk import transfer_totals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from jackfield_monitoring.runs import Run
     from jackfield_monitoring.store.reader import Store
@@ -69,7 +69,8 @@ def overview_of(run: Run, store: Store | None, problem: str = "") -> dict[str, A
         "facts": [[name, printable(text, "\n")] for name, text in _facts(run) if text],
         "counts": [run.counts.get(state.value, 0) for state in STATES],
         "failureLines": [printable(line) for line in run.failures],
-        "apps": [], "executors": [], "workers": [], "tally": [], "edges": [],
+        "apps": [], "executors": [], "workers": [], "tally": [],
+        "edges": _edges([], 0),
         "failures": [], "moreFailures": False, "left": [],
         "transfers": {"n": 0, "moved": 0, "failed": 0, "shown": []},
         "gaps": {"lost": 0, "reasons": []},
@@ -148,11 +149,14 @@ def _of_store(run: Run, store: Store) -> dict[str, Any]:
                 [ids.apps[c.app], STATES.index(c.state), c.n, c.busy / 1e6]
                 for c in cells
             ],
-            "edges": [
-                [ids.apps[one.parent], ids.apps[one.child], one.n]
-                for one in store.app_edges()
-                if one.parent in ids.apps and one.child in ids.apps
-            ],
+            "edges": _edges(
+                [
+                    (ids.apps[one.parent], ids.apps[one.child], one.n)
+                    for one in store.app_edges()
+                    if one.parent in ids.apps and one.child in ids.apps
+                ],
+                len(apps),
+            ),
             "failures": [
                 _failure(run, facts, apps, group, place < TAILS_MOST)
                 for place, group in enumerate(groups)
@@ -164,6 +168,21 @@ def _of_store(run: Run, store: Store) -> dict[str, Any]:
                 "reasons": list(dict.fromkeys(gap.reason for gap in gaps))[:5],
             },
         }
+
+
+def _edges(edges: Iterable[tuple[int, int, int]], apps: int) -> dict[str, list[int]]:
+    """Pack which apps depend on which: there are as many as the square of the apps.
+
+    In order, each pair as one number, of which only the step from the one before is
+    there. ``model.js`` reads it.
+    """
+    steps, counts, last = [], [], 0
+    for parent, child, n in sorted(edges):
+        pair = parent * apps + child
+        steps.append(pair - last)
+        counts.append(n)
+        last = pair
+    return {"steps": steps, "n": counts}
 
 
 def _time(run: Run, facts: RunFacts) -> dict[str, Any]:

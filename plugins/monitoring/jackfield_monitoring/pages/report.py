@@ -34,6 +34,10 @@ DETAILED_BYTES: Final = 600_000
 """Characters that these may take; packed, a tenth of it."""
 
 
+SAID_CHARACTERS: Final = 1_000_000
+"""Characters of what further failed tasks said; packed, a tenth of it."""
+
+
 def report_of(run: Run, store: Store | None, problem: str = "") -> str:
     """Return the report of a run, as the text of an HTML file.
 
@@ -47,15 +51,19 @@ def report_of(run: Run, store: Store | None, problem: str = "") -> str:
     """
     told = overview_of(run, store, problem)
     details: dict[int, Any] = {}
+    said: dict[int, str] = {}
     columns = b""
     if store is not None:
         with store.snapshot(), store.computing():
             bulk = read_bulk(store, most_edges=EDGES_MOST)
             details = _details(run, store, bulk)
+            said = store.messages(SAID_CHARACTERS)
             columns = _columns(store, bulk)
             left = _left_out(store, bulk, details)
         told["left"] = left
-    overview = json.dumps({"overview": told, "details": details}, separators=(",", ":"))
+    said = {task: text for task, text in said.items() if task not in details}
+    data = {"overview": told, "details": details, "said": said}
+    overview = json.dumps(data, separators=(",", ":"))
     return _page(str(told["name"]), overview, columns)
 
 

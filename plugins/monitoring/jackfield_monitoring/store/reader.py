@@ -145,6 +145,12 @@ class Store:
         self.path: Path = path / FILE_NAME if path.is_dir() else path
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection = _open(self.path)
+        sql = "SELECT 1 FROM sqlite_master WHERE name = 'said'"
+        try:
+            self._tells = bool(self._all(sql))  # what each failure has said
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close the file."""
@@ -344,7 +350,8 @@ class Store:
             children = self._all(edges.format("child", "parent"), number, LINKS_MOST)
             related = [number, *(one for (one,) in parents + inner)]
             groups = [found[0].error, *(attempt.error for attempt in attempts)]
-            failures = (self.failure(group) for group in dict.fromkeys(groups) if group)
+            found_groups = map(self.failure, filter(None, dict.fromkeys(groups)))
+            failures = tuple(one for one in found_groups if one is not None)
             return TaskPage(
                 found[0],
                 attempts,
@@ -353,7 +360,8 @@ class Store:
                 self._tasks_of(one for (one,) in children),
                 self._tasks_of(one for (one,) in inner),
                 self._transfers_of(related),
-                tuple(failure for failure in failures if failure is not None),
+                failures,
+                self._said_by(found[0], attempts, failures),
             )
 
     def _tasks_of(self, numbers: Iterable[int]) -> tuple[TaskRow, ...]:
@@ -368,6 +376,69 @@ class Store:
             self._made(AttemptRow, [*row[:10], self._state(row[10]), *row[11:]])
             for row in rows
         )
+
+    def messages(self, most: int) -> dict[int, str]:
+        """Return what tasks said that failed, where their group says otherwise.
+
+        Args:
+            most: Characters that these may have together.
+        """
+        if not self._tells:
+            return {}
+        sql = """
+        SELECT said.task, ifnull(error.kind, '') || ': ' || text
+        FROM said
+        JOIN message ON message.id = said.message
+        JOIN task ON task.id = said.task
+        JOIN error ON error.id = task.error
+        WHERE said.n = 0 AND said.task > ? ORDER BY said.task LIMIT ?
+        """
+        told: dict[int, str] = {}
+        for page in self.pages(sql, 1):
+            for task, text in page:
+                most -= len(text)
+                if most < 0:
+                    return told
+                told[task] = text
+        return told
+
+    def _said_by(
+        self,
+        task: TaskRow,
+        attempts: Sequence[AttemptRow],
+        failures: Sequence[FailureGroup],
+    ) -> dict[int, str]:
+        """Return ``TaskPage.said``.
+
+        A message that is its group's, as the first one's is, is there alone.
+        """
+        sql = """
+        SELECT n, text FROM said LEFT JOIN message ON message.id = said.message
+        WHERE said.task = ?
+        """
+        own = dict(self._all(sql, task.id)) if self._tells else {}
+        groups = {one.id: one for one in failures}
+        said: dict[int, str] = {}
+        last = [(one.n, one.error, one.retry_in) for one in attempts]
+        for n, error, retry_in in [(0, task.error, None), *last]:
+            group = groups.get(error or 0)
+            place = n if retry_in is not None else 0
+            if group is None:
+                continue
+            alone = group.attempts == 1 or (
+                group.example is not None and group.example.id == task.id
+            )
+            if place in own:
+                text = own[place]
+            elif alone or (
+                self._tells and task.state is not TaskState.DEPENDENCY_FAILED
+            ):
+                text = group.message
+            else:
+                continue
+            if type(text) is str:  # else there was no room for it
+                said[n] = text
+        return said
 
     def running(self) -> list[RunningRow]:
         """Return the attempts that run, in the order in which they began.

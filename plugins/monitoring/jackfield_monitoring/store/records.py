@@ -214,6 +214,8 @@ class TaskPage:
         children: Tasks that a join app's body has submitted; as many.
         transfers: Transfers of files that it waits for or has made.
         failures: The groups that it and its attempts belong to.
+        said: What it said when it failed, by 0, and its attempts, by their number; as
+            far as that is known. Older histories know the first message of each group.
     """
 
     task: TaskRow
@@ -224,6 +226,7 @@ class TaskPage:
     children: tuple[TaskRow, ...]
     transfers: tuple[TransferRow, ...]
     failures: tuple[FailureGroup, ...]
+    said: dict[int, str]
 
 
 class RunningRow(NamedTuple):

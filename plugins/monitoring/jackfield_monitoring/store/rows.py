@@ -43,6 +43,9 @@ OTHERS: Final = ("", "(further failures, of more kinds than are told apart)")
 MESSAGES_MOST: Final = 10_000
 """Messages whose group is remembered, so that equal ones are looked at once."""
 
+TEXTS_MOST: Final = 50_000_000
+"""Characters of single failures' messages that are stored in all."""
+
 GROWTH: Final = 65_536
 """Tasks by which the list of states grows."""
 
@@ -55,6 +58,7 @@ Python's module takes five times longer to hand ``None`` to SQLite than any numb
 _UNKNOWN: Final = 255
 _SUCCEEDED: Final = INDEX_OF_STATE[TaskState.SUCCEEDED]
 _FAILED: Final = INDEX_OF_STATE[TaskState.FAILED]
+_NOT_RUN: Final = INDEX_OF_STATE[TaskState.DEPENDENCY_FAILED]
 _FINAL: Final = frozenset(INDEX_OF_STATE[state] for state in STATES if state.final)
 _STATE_BITS: Final = 4
 _BUCKET_BITS: Final = 9
@@ -119,6 +123,8 @@ class Rows:
         self.worker_ends: list[tuple[int, str, int]] = []
         self.errors: list[tuple[Any, ...]] = []
         self.error_counts: list[tuple[int, int, int, int | None, int, int]] = []
+        self.messages: list[tuple[int, str]] = []
+        self.said: list[tuple[int, int, int]] = []
         self.tallies: list[tuple[int, int, int, int]] = []
         self.spreads: list[tuple[int, int, int, int]] = []
         self.transfers: list[tuple[Any, ...]] = []
@@ -155,7 +161,10 @@ class RowMaker:
         self._executors = Numbers()
         self._workers = Numbers()
         self._errors = Numbers()
-        self._groups: dict[tuple[str, str], int] = {}
+        # Of kind and message: the group, and the message unless it is the group's.
+        self._groups: dict[tuple[str, str], tuple[int, int | None]] = {}
+        self._messages: int = 0  # that are stored
+        self._characters: int = 0  # of these
         self._states = bytearray()
         self._app_of_task = array("i")
         self._begin()
@@ -208,6 +217,9 @@ class RowMaker:
                 states[row[0]] = row[2]
         for names in self._names():
             names.keep()
+        messages = self._rows.messages
+        self._messages += len(messages)
+        self._characters += sum(len(text) for _, text in messages)
         self._begin()
 
     def undo(self) -> None:
@@ -262,10 +274,13 @@ class RowMaker:
                 continue
             error = origin = NONE
             if failure is not None:
-                error = self._error_of(failure)
+                error, message = self._error_of(failure)
                 origin = NONE if failure.origin is None else failure.origin
                 if index in _FINAL and before not in _FINAL:
                     self._seen(error, ended, now).add_task(number)
+                # Of a task that was not run, ``origin`` tells more than its message.
+                if message is not None and index != _NOT_RUN:
+                    self._rows.said.append((number, 0, message))
             add((
                 number, app_id, index, attempts, shown, begun,
                 NONE if ended is None else int(ended * 1e6),
@@ -317,8 +332,10 @@ class RowMaker:
                 cpu_us = NONE if cpu is None else int(cpu * 1e6)
                 memory_b = NONE if memory is None else memory
             if failure is not None:
-                error, state = self._error_of(failure), _FAILED
+                (error, message), state = self._error_of(failure), _FAILED
                 self._seen(error, reported, reported_us).attempts += 1
+                if message is not None and retry is not None:  # else it is the task's
+                    self._rows.said.append((number, n, message))
             if app_id:
                 cell = app_id << _STATE_BITS | state
                 bucket = 0
@@ -334,23 +351,36 @@ class RowMaker:
 
     # -- Failures
 
-    def _error_of(self, failure: Failure) -> int:
-        """Return the number of the group that a failure belongs to."""
+    def _error_of(self, failure: Failure) -> tuple[int, int | None]:
+        """Return the number of the group that a failure belongs to, and its message's.
+
+        The latter is ``None`` where the message is the one that the group has, and
+        ``NONE`` where there is no room for it.
+        """
         kind, message, traceback, _ = failure
         found = self._groups.get((kind, message))
         if found is not None:
             return found
         shown = texts.clean(message, texts.MESSAGE_MOST)
-        group = (texts.clean(kind), texts.shape(shown))
+        own, group = shown, (texts.clean(kind), texts.shape(shown))
         if self._errors.get(group) is None and len(self._errors) >= GROUPS_MOST:
             group, shown, traceback = OTHERS, OTHERS[1], ""
-        if self._errors.get(group) is None:
+        new = self._errors.get(group) is None
+        if new:
             self._examples[group] = (shown, texts.traceback(traceback))
-        found = self._errors[group]
+        text = None if new and shown is own else self._message(own)
         if len(self._groups) >= MESSAGES_MOST:
             self._groups.clear()
-        self._groups[kind, message] = found
+        found = self._groups[kind, message] = self._errors[group], text
         return found
+
+    def _message(self, text: str) -> int:
+        """Return the number of a message that is stored now."""
+        rows = self._rows.messages
+        if self._characters + len(rows) * texts.MESSAGE_MOST > TEXTS_MOST:
+            return NONE
+        rows.append((self._messages + len(rows) + 1, text))
+        return rows[-1][0]
 
     def _seen(self, error: int, seconds: float | None, now: int) -> _Seen:
         when = now if seconds is None else microseconds(seconds)

@@ -79,6 +79,10 @@ CREATE TABLE error (
     id INTEGER PRIMARY KEY, kind TEXT, message TEXT, shape TEXT, traceback TEXT,
     n INTEGER, attempts INTEGER, task INTEGER, first INTEGER, newest INTEGER
 );
+CREATE TABLE message (id INTEGER PRIMARY KEY, text TEXT);
+CREATE TABLE said (
+    task INTEGER, n INTEGER, message INTEGER, PRIMARY KEY (task, n)
+) WITHOUT ROWID;
 CREATE TABLE tally (
     app INTEGER, state INTEGER, n INTEGER, busy INTEGER, PRIMARY KEY (app, state)
 ) WITHOUT ROWID;

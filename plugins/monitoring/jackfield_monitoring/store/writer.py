@@ -405,6 +405,8 @@ def _insert(connection: sqlite3.Connection, rows: Rows) -> None:
         ("UPDATE worker SET ended = ?, reason = ? WHERE id = ?", rows.worker_ends),
         (_ERROR, rows.errors),
         (_ERROR_COUNT, rows.error_counts),
+        ("INSERT INTO message VALUES (?, ?)", rows.messages),
+        ("INSERT OR REPLACE INTO said VALUES (?, ?, nullif(?, -1))", rows.said),
         (_PLAIN_TASK, rows.plain_tasks),
         (_TASK, rows.tasks),
         (_ATTEMPT, rows.attempts),

@@ -6,7 +6,7 @@
  * folded together, and the page says so.
  */
 
-import { FAILED, STATES, lastAttempt, neighbours, taskRow } from "./model.js";
+import { FAILED, STATES, appEdges, lastAttempt, neighbours, taskRow } from "./model.js";
 import { matrix } from "./apps.js";
 import { count, counted, duration, el, pressable, short, svg } from "./dom.js";
 
@@ -211,8 +211,9 @@ export function appGraph(overview, colours, open) {
   const nodeOf = new Map(single.sort((a, b) => a.app - b.app).map((row, node) => [row.app, node]));
   const nodes = single.map((row) => appNode(row, colours[row.app], open));
   const folded = rows.filter((row) => !nodeOf.has(row.app));
-  fold(folded, overview.edges, nodes, nodeOf);
-  const edges = edgesBetween(overview.edges, nodeOf);
+  const pairs = appEdges(overview);
+  fold(folded, pairs, nodes, nodeOf);
+  const edges = edgesBetween(pairs, nodeOf);
   const circles = edges.some(({ from, to }) => from === to) || rows.length > 2;
   const size = { wide: 138, high: 40, across: 62, down: 14, margin: circles ? 34 : 10, label: "Which apps depend on which" };
   const picture = drawn(nodes, edges, size);

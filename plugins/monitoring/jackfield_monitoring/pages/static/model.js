@@ -74,7 +74,7 @@ const MOST_UNPLACED = 1000;
  * @property {{label: string, workers: number}[]} executors
  * @property {{name: string, executor: number, host: string, pid: number | null, began: number | null, ended: number | null, reason: string}[]} workers
  * @property {[number, number, number, number][]} tally App, state, tasks, seconds.
- * @property {[number, number, number][]} edges App, app that depends on it, how often.
+ * @property {{steps: number[], n: number[]}} edges See `appEdges`.
  * @property {Failure[]} failures
  * @property {boolean} moreFailures Whether there are more groups of failures.
  * @property {{n: number, moved: number, failed: number, shown: Transfer[]}} transfers
@@ -105,6 +105,22 @@ const MOST_UNPLACED = 1000;
  * @property {{begins: Uint32Array, ends: Uint32Array, attempts: Uint32Array, apps: Uint16Array, bad: Uint8Array, open: Uint8Array}} bars
  * @property {number} unplaced Attempts whose worker is not known.
  */
+
+/**
+ * Return which apps depend on which: app, app that depends on it, how often.
+ *
+ * @param {Overview} overview There each pair is one number, less the one before.
+ * @returns {[number, number, number][]}
+ */
+export function appEdges(overview) {
+  const { steps, n } = overview.edges;
+  const apps = overview.apps.length;
+  let pair = 0;
+  return steps.map((step, i) => {
+    pair += step;
+    return [Math.floor(pair / apps), pair % apps, n[i]];
+  });
+}
 
 /**
  * Make the model of a run.

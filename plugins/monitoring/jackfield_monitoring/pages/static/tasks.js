@@ -15,6 +15,7 @@ import { taskGraph } from "./graph.js";
  * @typedef {Object} Details What a page of a task shows besides what columns know.
  * @property {[string, string][]} facts
  * @property {string} call
+ * @property {string} said Why it has failed, or "".
  * @property {{n: number, told: [string, string][], error: string, retry: string}[]} attempts
  * @property {[string, string][]} memo
  * @property {import("./model.js").Transfer[]} transfers
@@ -218,6 +219,7 @@ export class TaskPanel {
     this.title.replaceChildren(`Task ${task} · `, el("bdi", {}, short(app?.name ?? "?", 60)));
     this.body.replaceChildren(
       el("p", {}, el("span", { class: `badge s${state}` }, `${state === FAILED ? "✕ " : state === MEMOIZED ? "↺ " : ""}${STATES[state]}`)),
+      ...(details?.said && !this.isToldByAttempt(model, task) ? [el("p", { class: "why" }, el("bdi", {}, details.said))] : []),
       ...(details?.call ? [el("pre", { class: "call", tabindex: 0, "aria-label": "Call" }, details.call)] : []),
       list([...this.times(overview, model, row, task), ...(details?.facts ?? [])]),
       ...this.attempts(overview, model, task, details),
@@ -226,6 +228,17 @@ export class TaskPanel {
       ...titled("Transfers", details?.transfers.length ? transferTable(details.transfers) : null),
       ...titled("What it depends on, and what on it", this.graph(overview, model, task)),
       note ? el("p", { class: "hint" }, note) : "");
+  }
+
+  /**
+   * Tell whether the last attempt of a task has failed, so that it says what the task says.
+   *
+   * @param {Model} model
+   * @param {number} task
+   */
+  isToldByAttempt(model, task) {
+    const [low, high] = attemptsOf(model, task);
+    return low < high && model.attempts.state[high - 1] === FAILED;
   }
 
   /**
@@ -261,7 +274,10 @@ export class TaskPanel {
     const [low, high] = attemptsOf(model, task);
     if (low === high) return [];
     const made = [];
-    for (let i = low; i < high; i++) made.push(this.attempt(overview, model, i, i - low, details));
+    for (let i = low; i < high; i++) {
+      const said = details?.attempts[i - low]?.error || (i === high - 1 ? details?.said : "") || "";
+      made.push(this.attempt(overview, model, i, i - low, details, said));
+    }
     return titled(high - low === 1 ? "Attempt" : "Attempts", el("ol", { class: "attempts" }, ...made));
   }
 
@@ -271,14 +287,15 @@ export class TaskPanel {
    * @param {number} i
    * @param {number} place
    * @param {Details | null} details
+   * @param {string} said
    */
-  attempt(overview, model, i, place, details) {
+  attempt(overview, model, i, place, details, said) {
     const { attempts, unit, lanes } = model;
     const more = details?.attempts[place];
     const state = attempts.state[i];
     const failure = overview.failures.find((one) => one.id === attempts.error[i]);
     const own = failure?.n === 1 || failure?.first === attempts.task[i];
-    const why = more?.error || (failure ? `${failure.kind}: ${own ? failure.message : failure.shape}` : "");
+    const why = !failure ? "" : said || `${failure.kind}: ${own ? failure.message : failure.shape}`;
     const first = own || failure?.first == null ? "" : `, task ${failure.first}`;
     const where = lanes[attempts.worker[i]];
     return el("li", {},

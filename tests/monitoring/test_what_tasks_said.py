@@ -1,0 +1,192 @@
+"""Each failed task's own message is kept, and shown wherever somebody asks for it."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from tests.monitoring.test_report import overview, report
+
+import jackfield as jf
+from jackfield_cli import main
+from jackfield_monitoring.pages.details import details_of
+from jackfield_monitoring.runs import read
+from jackfield_monitoring.store import rows
+from jackfield_monitoring.store.reader import Store
+from jackfield_monitoring.store.schema import FILE_NAME, VERSION
+
+SECRET = "hunter2-canary"
+
+
+@jf.python_app
+def parse(number: int, text: str) -> int:
+    raise ValueError(f"row {number} of /data/{number}.csv {text}")
+
+
+@jf.python_app(retries=2)
+def shaky(path: str) -> int:
+    count = Path(path)
+    count.write_text(f"{count.read_text() if count.exists() else ''}x")
+    raise OSError(f"attempt {len(count.read_text())} has failed")
+
+
+@jf.python_app
+def always() -> None:
+    raise RuntimeError("the same each time, for 7 reasons")
+
+
+@jf.python_app
+def after(value: Any) -> Any:
+    return value
+
+
+@jf.join_app
+def joining() -> int:
+    return 3  # no future: it fails after its function has returned
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """Return a run of tasks that fail, each in its own words."""
+    monitors = {"db": {"plugin": "sqlite"}}
+    with jf.load(run_dir=tmp_path, monitors=monitors) as kernel:
+        failed = [parse(number, f"password={SECRET}") for number in range(30)]
+        failed += [parse(99, "x" * 5_000), shaky(str(tmp_path / "count"))]
+        failed += [always() for _ in range(20)]
+        failed += [after(failed[3]), joining()]
+        for future in failed:
+            assert future.exception() is not None
+        return kernel.run_dir
+
+
+def numbers(run: Path, app: str) -> list[int]:
+    with Store(run) as store:
+        return [task.id for task in store.tasks(limit=1_000) if task.app == app]
+
+
+def said(run: Path, number: int) -> dict[int, str]:
+    with Store(run) as store:
+        page = store.task(number)
+    assert page is not None
+    return page.said
+
+
+def test_a_task_says_what_it_said_and_no_other(run: Path) -> None:
+    for place, number in enumerate(numbers(run, "parse")[:30]):
+        own = said(run, number)
+        assert set(own) == {0, 1}
+        assert own[0] == own[1]
+        assert own[0].startswith(f"row {place} of /data/{place}.csv password=")
+    longest = said(run, numbers(run, "parse")[30])[0]
+    assert longest.startswith("row 99 of /data/99.csv xxx")
+    assert len(longest) == 1_000
+    for file in run.glob(f"{FILE_NAME}*"):
+        assert SECRET.encode() not in file.read_bytes()
+
+
+def test_each_attempt_says_its_own(run: Path) -> None:
+    (number,) = numbers(run, "shaky")
+
+    own = said(run, number)
+
+    assert own == {n: f"attempt {n or 3} has failed" for n in range(4)}
+
+
+def test_equal_messages_are_kept_once(run: Path) -> None:
+    for number in numbers(run, "always"):
+        assert said(run, number)[0] == "the same each time, for 7 reasons"
+    with sqlite3.connect(run / FILE_NAME) as connection:
+        kept = [text for (text,) in connection.execute("SELECT text FROM message")]
+    assert len(set(kept)) == len(kept) >= 29
+    assert not [text for text in kept if "the same" in text]  # it is in the group
+
+
+def test_what_was_not_run_refers_to_the_one_that_failed(run: Path) -> None:
+    (number,) = numbers(run, "after")
+
+    with Store(run) as store:
+        page, told = store.task(number), details_of(read(run), store, number)
+
+    assert page is not None
+    assert told is not None
+    assert page.task.origin == numbers(run, "parse")[3]
+    assert "DependencyError" in told["said"]
+
+
+def test_a_file_of_before_there_were_messages_is_read(run: Path) -> None:
+    first, second = numbers(run, "parse")[:2]
+    with sqlite3.connect(run / FILE_NAME) as connection:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        assert version == VERSION
+        connection.execute("DROP TABLE said")
+        connection.execute("DROP TABLE message")
+
+    assert said(run, first)[0].startswith("row 0 of ")  # the group's first
+    assert said(run, second) == {}
+    with Store(run) as store:
+        told = details_of(read(run), store, second)
+    assert told is not None
+    assert told["said"] == told["attempts"][0]["error"]
+    assert told["said"].startswith("ValueError: row # of /…")
+    assert overview(report(run))["said"] == {}
+
+
+def test_there_is_an_end_to_messages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "TEXTS_MOST", 3_000)
+    monitors = {"db": {"plugin": "sqlite"}}
+    with jf.load(run_dir=tmp_path, monitors=monitors) as kernel:
+        for future in [parse(number, "y" * 500) for number in range(50)]:
+            assert future.exception() is not None
+        run = kernel.run_dir
+
+    own = [said(run, number) for number in numbers(run, "parse")]
+
+    assert 2 <= sum(bool(one) for one in own) < 10  # the others are not known
+    for place, one in enumerate(own):
+        assert not one or one[0].startswith(f"row {place} of /data/{place}.csv yyy")
+
+
+def test_a_report_has_the_messages_of_tasks_without_details(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jackfield_monitoring.pages.report.DETAILED_MOST", 3)
+
+    data = overview(report(run))
+
+    wanted = numbers(run, "parse")
+    rest = [one for one in wanted[1:30] if str(one) not in data["details"]]
+    assert len(rest) > 20
+    for number in rest:
+        place = wanted.index(number)
+        text = data["said"][str(number)]
+        assert text.startswith(f"ValueError: row {place} of /data/{place}.csv ")
+
+
+@pytest.mark.parametrize("place", [0, 17])
+def test_the_command_says_what_a_task_said(run: Path, place: int) -> None:
+    number = numbers(run, "parse")[place]
+
+    done = CliRunner().invoke(main, ["runs", "show", str(run), "--task", str(number)])
+
+    assert done.exit_code == 0, done.output
+    assert f"Task {number} (parse) of run {run.name}: failed" in done.output
+    assert f"ValueError: row {place} of /data/{place}.csv" in done.output
+    assert "Traceback (most recent call last)" in done.output
+    assert SECRET not in done.output
+
+
+def test_the_command_says_what_is_not_there(run: Path, tmp_path: Path) -> None:
+    none = CliRunner().invoke(main, ["runs", "show", str(run), "--task", "9999"])
+    with jf.load(run_dir=tmp_path / "bare") as kernel:
+        bare = kernel.run_dir
+    no_store = CliRunner().invoke(main, ["runs", "show", str(bare), "--task", "0"])
+
+    assert none.exit_code == no_store.exit_code == 1
+    assert "has no task 9999" in none.output
+    assert "There is no history" in no_store.output
+    assert "Traceback" not in none.output + no_store.output
