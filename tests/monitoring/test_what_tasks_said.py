@@ -190,3 +190,18 @@ def test_the_command_says_what_is_not_there(run: Path, tmp_path: Path) -> None:
     assert "has no task 9999" in none.output
     assert "There is no history" in no_store.output
     assert "Traceback" not in none.output + no_store.output
+
+
+def test_a_report_leaves_out_what_the_earliest_said(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jackfield_monitoring.pages.report.DETAILED_MOST", 1)
+    monkeypatch.setattr("jackfield_monitoring.pages.report.SAID_CHARACTERS", 1_000)
+
+    data = overview(report(run))
+
+    told = sorted(map(int, data["said"]))
+    assert 2 < len(told) < 32
+    assert numbers(run, "parse")[29] in told  # the newest that has one of its own
+    assert numbers(run, "parse")[1] not in told
+    assert "It leaves out what the first " in data["overview"]["left"][-1]

@@ -60,6 +60,9 @@ def report_of(run: Run, store: Store | None, problem: str = "") -> str:
             said = store.messages(SAID_CHARACTERS)
             columns = _columns(store, bulk)
             left = _left_out(store, bulk, details)
+            rest = store.count_of_messages() - len(said)
+            if rest:
+                left.append(f"It leaves out what the first {rest:,} of these said.")
         told["left"] = left
     said = {task: text for task, text in said.items() if task not in details}
     data = {"overview": told, "details": details, "said": said}

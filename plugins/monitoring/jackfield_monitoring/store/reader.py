@@ -378,29 +378,34 @@ class Store:
         )
 
     def messages(self, most: int) -> dict[int, str]:
-        """Return what tasks said that failed, where their group says otherwise.
+        """Return what failed tasks said where their group says otherwise, newest first.
 
         Args:
             most: Characters that these may have together.
         """
+        told: dict[int, str] = {}
         if not self._tells:
-            return {}
+            return told
         sql = """
         SELECT said.task, ifnull(error.kind, '') || ': ' || text
         FROM said
         JOIN message ON message.id = said.message
         JOIN task ON task.id = said.task
         JOIN error ON error.id = task.error
-        WHERE said.n = 0 AND said.task > ? ORDER BY said.task LIMIT ?
+        WHERE said.n = 0 ORDER BY said.task DESC
         """
-        told: dict[int, str] = {}
-        for page in self.pages(sql, 1):
-            for task, text in page:
+        with self.snapshot() as connection:
+            for task, text in connection.execute(sql):
                 most -= len(text)
                 if most < 0:
-                    return told
+                    break
                 told[task] = text
         return told
+
+    def count_of_messages(self) -> int:
+        """Return how many tasks have such a message."""
+        sql = "SELECT count(*) FROM said WHERE n = 0 AND message IS NOT NULL"
+        return int(self._one(sql)[0]) if self._tells else 0
 
     def _said_by(
         self,
