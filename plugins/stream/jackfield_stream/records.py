@@ -43,6 +43,9 @@ CALLS: Final = 1_000
 
 T = TypeVar("T")
 
+_new: Final = tuple.__new__
+"""Makes a record of all its fields, in half the time that its class takes for it."""
+
 
 class MadeOnUse(Sequence[T]):
     """A sequence whose items are made when somebody first asks for one.
@@ -200,10 +203,15 @@ class History:
         return loads
 
 
+_PLACED: Final = len(Place._fields)
+
+
 def _place(ran: Ran | None) -> Place | None:
     """Return where an attempt ran, if its executor has told that as it should."""
     try:
-        return None if ran is None else Place._make(ran)
+        if ran is None:
+            return None
+        return _new(Place, ran) if len(ran) == _PLACED else Place._make(ran)
     except TypeError:  # of another length, or no tuple
         return None
 
@@ -254,7 +262,7 @@ class _Rows:
             records.append(_record(task, task.state, now, None, "", failure))
         for notes in self._steps:
             for task, entry, work, _ in notes.rows():
-                failure = self._failures.of(task)
+                failure = None if task.error is None else self._failures.of(task)
                 records.append(
                     _record(
                         task, task.state, notes.monotonic, entry,
@@ -301,13 +309,14 @@ class _Rows:
                 # What fails after the function has returned, as a join's inner task
                 # does, is no failure of the attempt; but a missing output is.
                 fails = reported is None or task.state is TaskState.FAILED
+                fails = fails and task.error is not None
                 records.append(
-                    AttemptRecord(
+                    _new(AttemptRecord, (
                         task.id, task.attempt, entry.label, launched,
                         notes.monotonic if reported is None else reported,
                         _place(ran),
                         self._failures.of(task) if fails else None, None,
-                    )
+                    ))
                 )  # fmt: skip
         return records + [one for one in self._news if isinstance(one, AttemptRecord)]
 
@@ -343,10 +352,10 @@ def _record(
             err = work.kwargs.get(KEPT_STDERR)
         rest = (extras.label, extras.memo, extras.key, extras.refusal, out, err)
     own, memo, key, refusal, stdout, stderr = rest
-    return TaskRecord(
+    return _new(TaskRecord, (
         task.id, spec.name, kind, own, call, state, attempts, submitted, ended, parent,
         depends_on, label, memo, key, refusal, stdout, stderr, failure,
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _path(stream: Any) -> str | None:

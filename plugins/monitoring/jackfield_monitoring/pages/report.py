@@ -52,6 +52,7 @@ def report_of(run: Run, store: Store | None, problem: str = "") -> str:
     told = overview_of(run, store, problem)
     details: dict[int, Any] = {}
     said: dict[int, str] = {}
+    said_from: int | None = None
     columns = b""
     if store is not None:
         with store.snapshot(), store.computing():
@@ -61,11 +62,14 @@ def report_of(run: Run, store: Store | None, problem: str = "") -> str:
             columns = _columns(store, bulk)
             left = _left_out(store, bulk, details)
             rest = store.count_of_messages() - len(said)
+            if store.tells_each:
+                said_from = min(said) if rest else 0
             if rest:
                 left.append(f"It leaves out what the first {rest:,} of these said.")
         told["left"] = left
     said = {task: text for task, text in said.items() if task not in details}
-    data = {"overview": told, "details": details, "said": said}
+    # From ``saidFrom`` on, a task that is not in ``said`` said what its group says.
+    data = {"overview": told, "details": details, "said": said, "saidFrom": said_from}
     overview = json.dumps(data, separators=(",", ":"))
     return _page(str(told["name"]), overview, columns)
 

@@ -137,6 +137,11 @@ class Store:
     Args:
         path: The file, or the run's directory.
 
+    Attributes:
+        path: The file.
+        tells_each: Whether it knows what each failed task said, and not only the first
+            of those that look alike.
+
     Raises:
         StoreError: It cannot be read.
     """
@@ -147,7 +152,7 @@ class Store:
         self._connection: sqlite3.Connection = _open(self.path)
         sql = "SELECT 1 FROM sqlite_master WHERE name = 'said'"
         try:
-            self._tells = bool(self._all(sql))  # what each failure has said
+            self.tells_each: bool = bool(self._all(sql))
         except BaseException:
             self.close()
             raise
@@ -384,7 +389,7 @@ class Store:
             most: Characters that these may have together.
         """
         told: dict[int, str] = {}
-        if not self._tells:
+        if not self.tells_each:
             return told
         sql = """
         SELECT said.task, ifnull(error.kind, '') || ': ' || text
@@ -405,7 +410,7 @@ class Store:
     def count_of_messages(self) -> int:
         """Return how many tasks have such a message."""
         sql = "SELECT count(*) FROM said WHERE n = 0 AND message IS NOT NULL"
-        return int(self._one(sql)[0]) if self._tells else 0
+        return int(self._one(sql)[0]) if self.tells_each else 0
 
     def _said_by(
         self,
@@ -421,7 +426,7 @@ class Store:
         SELECT n, text FROM said LEFT JOIN message ON message.id = said.message
         WHERE said.task = ?
         """
-        own = dict(self._all(sql, task.id)) if self._tells else {}
+        own = dict(self._all(sql, task.id)) if self.tells_each else {}
         groups = {one.id: one for one in failures}
         said: dict[int, str] = {}
         last = [(one.n, one.error, one.retry_in) for one in attempts]
@@ -436,7 +441,7 @@ class Store:
             if place in own:
                 text = own[place]
             elif alone or (
-                self._tells and task.state is not TaskState.DEPENDENCY_FAILED
+                self.tells_each and task.state is not TaskState.DEPENDENCY_FAILED
             ):
                 text = group.message
             else:

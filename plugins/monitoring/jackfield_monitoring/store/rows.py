@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
+from itertools import chain
 from math import log2
 from typing import TYPE_CHECKING, Any, Final
 
@@ -64,7 +65,7 @@ _STATE_BITS: Final = 4
 _BUCKET_BITS: Final = 9
 _WORKER: Final = 4
 _BEGAN: Final = 6
-"""Columns of ``Rows.attempts``."""
+"""Columns of ``Rows.attempts`` and ``Rows.plain_attempts``."""
 
 _INDEX_OF_MEMO: Final = {word: index for index, word in enumerate(MEMO)}
 
@@ -113,6 +114,7 @@ class Rows:
         self.plain_tasks: list[tuple[Any, ...]] = []
         self.attempts: list[tuple[Any, ...]] = []
         self.reruns: list[tuple[int, int, int, str, int]] = []
+        self.plain_attempts: list[tuple[int, ...]] = []
         self.edges: list[tuple[int, int]] = []
         self.app_edges: list[tuple[int, int, int]] = []
         self.apps: list[tuple[Any, ...]] = []
@@ -244,17 +246,21 @@ class RowMaker:
         add_plain = self._rows.plain_tasks.append
         apps, executors, clean = self._apps, self._executors, texts.clean
         states, app_of_task, memos = self._states, self._app_of_task, _INDEX_OF_MEMO
+        # What is the same as of the task before is not looked up again: to look up a
+        # state calls a function of Python's, and an app takes a tuple.
+        last_app = last_kind = last_state = None
+        app_id = index = cell = NONE
         for (
             number, app, kind, label, call, state, attempts, submitted, ended, parent,
             depends_on, executor, memo, key, refusal, stdout, stderr, failure,
         ) in records.values():  # fmt: skip
-            app_id, index, before = (
-                apps[app, kind],
-                INDEX_OF_STATE[state],
-                states[number],
-            )
+            if app is not last_app or state is not last_state or kind is not last_kind:
+                app_id, index = apps[app, kind], INDEX_OF_STATE[state]
+                cell = app_id << _STATE_BITS | index
+                last_app, last_kind, last_state = app, kind, state
+            before = states[number]
             if before != index:
-                counts[app_id << _STATE_BITS | index] += 1
+                counts[cell] += 1
                 if before != _UNKNOWN:
                     counts[app_id << _STATE_BITS | before] -= 1
             app_of_task[number] = app_id
@@ -314,6 +320,7 @@ class RowMaker:
     def _add_attempts(self, records: Sequence[AttemptRecord]) -> None:
         self._make_room(max([record.task for record in records], default=-1))
         add, busy, buckets = self._rows.attempts.append, self._busy, self._buckets
+        add_plain = self._rows.plain_attempts.append
         executors, workers, app_of_task = (
             self._executors,
             self._workers,
@@ -343,6 +350,12 @@ class RowMaker:
                     busy[cell] += took
                     bucket = int(log2(took) * BUCKETS_PER_DOUBLING)
                 buckets[cell << _BUCKET_BITS | bucket] += 1
+            if worker != NONE and app_id and state == _SUCCEEDED and cpu_us == NONE:
+                add_plain((
+                    number, n, app_id, executor_id, worker, launched_us, began, ended,
+                    reported_us,
+                ))  # fmt: skip
+                continue
             add((
                 number, n, app_id, executor_id, worker, launched_us, began, ended,
                 reported_us, state, error, NONE if retry is None else int(retry * 1e6),
@@ -460,10 +473,13 @@ class RowMaker:
         rows.executors = [(executors[new], clean(new)) for new in executors.new]
         if workers.new:
             births: dict[int, int] = {}
+            for attempt in chain(rows.plain_attempts, rows.attempts):
+                worker, began = attempt[_WORKER], attempt[_BEGAN]
+                births[worker] = min(births.get(worker, began), began)
+            told: dict[int, int] = {}
             for when, worker in rows.worker_births:
-                births.setdefault(worker, when)
-            for attempt in rows.attempts:
-                births.setdefault(attempt[_WORKER], attempt[_BEGAN])
+                told.setdefault(worker, when)
+            births |= told
             for _, _, _, worker, began, seen in rows.running:
                 births.setdefault(worker, seen if began == NONE else began)
             for new in workers.new:

@@ -10,8 +10,9 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote
 
+from jackfield import TaskState
 from jackfield_monitoring.store.rows import RowMaker, Rows, microseconds
-from jackfield_monitoring.store.schema import SCHEMA
+from jackfield_monitoring.store.schema import INDEX_OF_STATE, SCHEMA
 from jackfield_system.mounts import shared_kind
 
 if TYPE_CHECKING:
@@ -90,6 +91,14 @@ INSERT OR REPLACE INTO task (
     nullif(?, ''), nullif(?, ''), nullif(?, ''), nullif(?, ''), nullif(?, ''),
     nullif(?, -1), nullif(?, -1)
 )""",
+)
+
+_PLAIN_ATTEMPT: Final = _Insert(
+    """
+INSERT OR IGNORE INTO attempt (
+    task, n, app, executor, worker, launched, began, ended, reported, state
+) VALUES """,
+    f"(?, ?, ?, ?, ?, ?, ?, ?, ?, {INDEX_OF_STATE[TaskState.SUCCEEDED]})",
 )
 
 _ATTEMPT: Final = _Insert(
@@ -409,6 +418,7 @@ def _insert(connection: sqlite3.Connection, rows: Rows) -> None:
         ("INSERT OR REPLACE INTO said VALUES (?, ?, nullif(?, -1))", rows.said),
         (_PLAIN_TASK, rows.plain_tasks),
         (_TASK, rows.tasks),
+        (_PLAIN_ATTEMPT, rows.plain_attempts),
         (_ATTEMPT, rows.attempts),
         ("INSERT OR IGNORE INTO rerun VALUES (?, ?, ?, ?, ?)", rows.reruns),
         (_EDGE, rows.edges),

@@ -18,10 +18,10 @@ function addressed() {
 
 async function start() {
   const told = new TextDecoder().decode(await unpackText(textOf("overview")));
-  const { overview, details, said } = JSON.parse(told);
+  const { overview, details, said, saidFrom } = JSON.parse(told);
   const brief = { call: "", facts: [], attempts: [], memo: [], transfers: [], tails: [] };
   const page = new RunPage(
-    async (task) => details[task] ?? (said[task] ? { ...brief, said: said[task] } : null),
+    async (task) => details[task] ?? { ...brief, said: said[task] ?? "", asGroup: saidFrom !== null && task >= saidFrom },
     (task) => history.replaceState(null, "", task === null ? location.pathname + location.search : `#task=${task}`),
   );
   document.getElementById("main")?.append(page.element);

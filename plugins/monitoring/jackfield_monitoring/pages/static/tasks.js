@@ -16,6 +16,7 @@ import { taskGraph } from "./graph.js";
  * @property {[string, string][]} facts
  * @property {string} call
  * @property {string} said Why it has failed, or "".
+ * @property {boolean} [asGroup] Whether that is what its group says, where nothing is told.
  * @property {{n: number, told: [string, string][], error: string, retry: string}[]} attempts
  * @property {[string, string][]} memo
  * @property {import("./model.js").Transfer[]} transfers
@@ -295,7 +296,9 @@ export class TaskPanel {
     const state = attempts.state[i];
     const failure = overview.failures.find((one) => one.id === attempts.error[i]);
     const own = failure?.n === 1 || failure?.first === attempts.task[i];
-    const why = !failure ? "" : said || `${failure.kind}: ${own ? failure.message : failure.shape}`;
+    const last = lastAttempt(model, attempts.task[i])?.row === i;
+    const alike = own || (last && details?.asGroup);
+    const why = !failure ? "" : said || `${failure.kind}: ${alike ? failure.message : failure.shape}`;
     const first = own || failure?.first == null ? "" : `, task ${failure.first}`;
     const where = lanes[attempts.worker[i]];
     return el("li", {},
