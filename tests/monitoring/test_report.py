@@ -111,7 +111,8 @@ def test_which_apps_depend_on_which_comes_out_as_it_is_stored(
 
     told = overview(report(run))["overview"]
 
-    pair, pairs = 0, {}
+    pair = 0
+    pairs: dict[tuple[str, str], int] = {}
     for step, n in zip(told["edges"]["steps"], told["edges"]["n"], strict=True):
         assert step > 0 or not pairs
         pair += step

@@ -53,7 +53,8 @@ def run(tmp_path: Path) -> Path:
     """Return a run of tasks that fail, each in its own words."""
     monitors = {"db": {"plugin": "sqlite"}}
     with jf.load(run_dir=tmp_path, monitors=monitors) as kernel:
-        failed = [parse(number, f"password={SECRET}") for number in range(30)]
+        failed: list[jf.AppFuture[Any]] = []
+        failed += [parse(number, f"password={SECRET}") for number in range(30)]
         failed += [parse(99, "x" * 5_000), shaky(str(tmp_path / "count"))]
         failed += [always() for _ in range(20)]
         failed += [after(failed[3]), joining()]
