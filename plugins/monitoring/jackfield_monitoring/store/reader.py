@@ -441,7 +441,10 @@ class Store:
             if place in own:
                 text = own[place]
             elif alone or (
-                self.tells_each and task.state is not TaskState.DEPENDENCY_FAILED
+                self.tells_each
+                and task.state is not TaskState.DEPENDENCY_FAILED
+                # One that only had to make a lost result again says nothing of its own.
+                and (retry_in is not None or error == task.error)
             ):
                 text = group.message
             else:
