@@ -220,6 +220,15 @@ def pytest_collection_modifyitems(
         items[:] = [one for one in items if one not in set(left_out)]
 
 
+def pytest_collection_finish() -> None:
+    """Leave all tests and what they import out of each later search for garbage.
+
+    That is half a million containers; tests look for what they themselves have left.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 def _name(item: pytest.Item) -> str:
     assert isinstance(item, pytest.Function)
     return item.originalname
