@@ -10,6 +10,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from functools import partial
+from itertools import islice
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
@@ -532,3 +533,26 @@ def test_a_shared_executor_that_is_lost_fails_one_test_alone(tmp_path: Path) -> 
     )
 
     assert "3 passed" in ran.stdout, ran.stdout
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_works_are_waited_for_as_long_as_some_of_them_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, silent: bool
+) -> None:
+    harness = Harness(ThreadsExecutor(1), tmp_path)
+    works = [harness.work(tasks.add, number) for number in range(5)]
+    late = iter([] if silent else works)
+
+    def expire(there: Callable[[], bool], timeout: float) -> bool:
+        """Let the whole limit pass; by its end one more work is reported."""
+        del timeout
+        harness._report([(work, None, None) for work in islice(late, 1)])
+        return there()
+
+    monkeypatch.setattr(harness._changed, "wait_for", expire)
+    if silent:
+        with pytest.raises(AssertionError, match="is not reported"):
+            harness.wait(works)
+    else:
+        harness.wait(reversed(works))
+    assert harness.lost == silent

@@ -173,10 +173,10 @@ class DaskClusters:
         cluster.scale(workers)
 
         def done() -> bool:
-            there = client.scheduler_info()["workers"].values()
-            return [one["status"] for one in there] == ["running"] * workers
+            states = [one["status"] for one in _workers(client).values()]
+            return states == ["running"] * workers
 
-        assert settled(done, WAIT_S), client.scheduler_info()
+        assert settled(done, WAIT_S), _workers(client)
 
     def _known(self, tasks: int, use: str) -> tuple[Any, Any]:
         """Return a cluster and its client."""
@@ -210,10 +210,19 @@ class DaskClusters:
         client.wait_for_workers(self._options(tasks)["n_workers"], timeout=limit)
         answers = [
             client.submit(abs, -1, pure=False, workers=[one])
-            for one in client.scheduler_info()["workers"]
+            for one in _workers(client, limit)
         ]
         for answer in answers:
             answer.result(limit)
+
+
+def _workers(client: Any, limit: float = WAIT_S) -> Mapping[str, Any]:
+    """Ask a scheduler for its workers; ``scheduler_info`` would wait without limit."""
+    identity = client.scheduler.identity
+    told: Mapping[str, Any] = client.sync(
+        identity, n_workers=-1, callback_timeout=limit
+    )["workers"]
+    return told
 
 
 def have_lose_track(cluster: Any) -> None:

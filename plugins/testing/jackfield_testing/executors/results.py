@@ -273,8 +273,8 @@ class Results(ExecutorCase):
             harness.on_report = submit_next
             submit_next([])
 
-            assert finished.wait(WAIT_S)
             assert harness.values(chain) == list(range(CHAIN))
+            assert finished.wait(WAIT_S)
 
     def test_a_long_report_holds_up_no_other_thread(self, tmp_path: Path) -> None:
         # The kernel launches tasks within a report. If the executor held a lock of its
