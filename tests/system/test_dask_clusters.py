@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
@@ -30,12 +31,12 @@ def cluster() -> Iterator[Any]:
     resource_tracker.ensure_running()  # that one stays
     before, threads = descendants(), set(threading.enumerate())
     with config.set({"distributed.nanny.pre-spawn-environ": {}}):
-        one = LocalCluster(  # type: ignore[no-untyped-call]  # it has no annotations
+        one: Any = LocalCluster(  # type: ignore[no-untyped-call]  # it has no annotations
             n_workers=1,
             threads_per_worker=1,
             host="127.0.0.1",
             dashboard_address=":0",
-            silence_logs="CRITICAL",
+            silence_logs=logging.CRITICAL,
         )
     yield one
     assert one.status.name == "closed"
