@@ -240,15 +240,17 @@ def test_an_exception_that_does_not_unpickle_comes_as_text(
     assert "raise_two_arguments" in error.traceback
 
 
-def test_an_exception_that_holds_a_lock_comes_as_text(
+def test_an_exception_that_holds_a_lock_comes_without_it(
     isolated: jf.DataFlowKernel,
 ) -> None:
     error = isolated.submit(raise_with_lock).exception(LIMIT_S)
 
-    assert isinstance(error, RemoteError)
-    assert error.type_name.endswith("ValueError")
-    assert "it holds a lock" in error.message
-    assert "raise_with_lock" in error.traceback
+    assert type(error) is ValueError
+    told, lock = error.args
+    assert told == "it holds a lock"
+    assert isinstance(lock, str)
+    assert "argument 2" in error.__notes__[0]
+    assert "raise_with_lock" in str(error.__cause__)
 
 
 @pytest.mark.parametrize("kind", [ExitsInStr, ExitsInStrAndHoldsALock])

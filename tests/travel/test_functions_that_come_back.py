@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from jackfield_serialize import (
-    _way_back,
     dump_call,
     dump_function,
     load_function,
     load_outcome,
+    run_packed,
 )
 
 LIMIT_S = 120.0
@@ -181,7 +181,7 @@ def test_what_a_worker_was_sent_does_not_last_in_it() -> None:
 
         return inner
 
-    there = _loaded_elsewhere(dump_function("app", outer()))
+    there = _loaded(dump_function("app", outer()))
     alive = weakref.ref(there)
 
     del there
@@ -206,6 +206,20 @@ def test_a_function_that_holds_an_unknown_object_comes_back_as_another() -> None
     assert error is None
     assert value is not holds
     assert value() == 1
+
+
+def test_a_worker_in_the_same_process_gets_a_copy() -> None:
+    """It has the script's variables as they were when the function was sent."""
+    names: dict[str, Any] = {"__name__": "__main__"}
+    exec("RATE = 1\ndef rate(): return RATE\ndef given(f): return f(), f", names)
+    packed = _packed(names["given"], names["rate"])
+    names["RATE"] = 2
+
+    error, value = load_outcome("app", run_packed(*packed))
+
+    assert error is None
+    assert value[0] == 1
+    assert value[1] is names["rate"]
 
 
 def test_what_was_pickled_before_is_sent_as_it_is() -> None:
@@ -249,13 +263,8 @@ def _elsewhere(function: bytes, call: bytes) -> Any:
     return pickle.loads(done.stdout)
 
 
-def _loaded_elsewhere(data: bytes) -> FunctionType:
-    """Load a function whose token this process does not know."""
-    known = dict(_way_back._sent)
-    _way_back._sent.clear()
-    try:
-        function = load_function(data)
-    finally:
-        _way_back._sent.update(known)
+def _loaded(data: bytes) -> FunctionType:
+    """Load a function as a worker does."""
+    function = load_function(data)
     assert isinstance(function, FunctionType)
     return function

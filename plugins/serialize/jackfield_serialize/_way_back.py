@@ -68,7 +68,8 @@ def with_token(thing: Any, reduced: _Reduced, *, sends: bool) -> _Reduced:
         return reduced
     padded: _Reduced = (*reduced, None, None, None, None)
     make, arguments, state, _, _, setter = padded[:6]
-    return _make, (token, make, *arguments), (token, setter, state), None, None, _set
+    begin = _copy if sends else _own_or_copy
+    return begin, (token, make, *arguments), (token, setter, state), None, None, _set
 
 
 def _token_of(thing: Any) -> bytes:
@@ -80,7 +81,17 @@ def _token_of(thing: Any) -> bytes:
     return token
 
 
-def _make(token: bytes, make: Callable[..., Any], *arguments: Any) -> Any:
+def _copy(token: bytes, make: Callable[..., Any], *arguments: Any) -> Any:
+    """Make what a call has sent; called by unpickling.
+
+    A worker may be a thread of the process that has sent it. It gets a copy there too,
+    which has the script's variables as they were when it was sent.
+    """
+    del token  # for `_set`
+    return make(*arguments)
+
+
+def _own_or_copy(token: bytes, make: Callable[..., Any], *arguments: Any) -> Any:
     """Return what this process has sent, or make another; called by unpickling."""
     own = _sent.get(token)
     return make(*arguments) if own is None else own

@@ -36,6 +36,14 @@ class LockedError(Exception):
         self.lock = threading.Lock()
 
 
+class RefusingError(Exception):
+    def __init__(self) -> None:
+        super().__init__("refused")
+
+    def __reduce__(self) -> Any:
+        raise TypeError("it does not want to travel")
+
+
 class OwnError(Exception):
     pass
 
@@ -191,11 +199,20 @@ def test_an_exception_that_does_not_unpickle_has_a_stand_in(pool: Any) -> None:
     assert "in fail" in error.traceback
 
 
-def test_an_exception_that_does_not_pickle_has_a_stand_in(pool: Any) -> None:
+def test_an_exception_comes_without_what_does_not_pickle(pool: Any) -> None:
     error = pool.error(pool.submit(fail, LockedError))
 
+    assert type(error) is LockedError
+    assert str(error) == "locked"
+    assert not hasattr(error, "lock")
+    assert "'lock'" in error.__notes__[0]
+
+
+def test_an_exception_that_does_not_pickle_has_a_stand_in(pool: Any) -> None:
+    error = pool.error(pool.submit(fail, RefusingError))
+
     assert isinstance(error, RemoteError)
-    assert error.message == "locked"
+    assert error.message == "refused"
 
 
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit])
