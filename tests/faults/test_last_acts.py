@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +163,7 @@ def test_the_last_act_is_in_the_history_and_seen_by_callbacks(
 
     assert (end.code, end.out) == (0, ["49"]), end.err
     (history,) = tmp_path.glob("runs/*/monitor.db")
-    with sqlite3.connect(f"file:{history}?mode=ro", uri=True) as database:
+    with closing(sqlite3.connect(f"file:{history}?mode=ro", uri=True)) as database:
         assert database.execute("SELECT count(*) FROM task").fetchone() == (1,)
 
 

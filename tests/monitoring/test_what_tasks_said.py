@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ def test_each_attempt_says_its_own(run: Path) -> None:
 def test_equal_messages_are_kept_once(run: Path) -> None:
     for number in numbers(run, "always"):
         assert said(run, number)[0] == "the same each time, for 7 reasons"
-    with sqlite3.connect(run / FILE_NAME) as connection:
+    with closing(sqlite3.connect(run / FILE_NAME)) as connection:
         kept = [text for (text,) in connection.execute("SELECT text FROM message")]
     assert len(set(kept)) == len(kept) >= 29
     assert not [text for text in kept if "the same" in text]  # it is in the group
@@ -125,7 +126,7 @@ def test_a_file_of_before_there_were_messages_is_read(run: Path) -> None:
             if one.example and one.tasks == 30
         )
     second = next(one for one in numbers(run, "parse")[:30] if one != first)
-    with sqlite3.connect(run / FILE_NAME) as connection:
+    with closing(sqlite3.connect(run / FILE_NAME)) as connection:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         assert version == VERSION
         connection.execute("DROP TABLE said")
