@@ -247,10 +247,17 @@ def test_nothing_keeps_people_from_using_a_page(
 
 
 def violations(browser: Browser, axe: str) -> list[str]:
-    """Return what axe-core finds that is more than a minor nuisance."""
+    """Return what axe-core finds that is more than a minor nuisance.
+
+    It waits for animations to end: a panel that fades in has hardly any contrast.
+    """
     script = """
     const done = arguments[0];
-    axe.run(document, {resultTypes: ["violations"]}).then(({violations}) => done(
+    const ends = document.getAnimations().filter(
+      (one) => one.effect.getComputedTiming().endTime !== Infinity);
+    const ended = Promise.allSettled(ends.map((one) => one.finished));
+    const looked = ended.then(() => axe.run(document, {resultTypes: ["violations"]}));
+    looked.then(({violations}) => done(
       violations.filter((one) => one.impact !== "minor").map(
         (one) => `${one.id}: ${one.nodes.map((node) => node.html).join(" ")}`)));
     """
