@@ -75,7 +75,8 @@ def with_token(thing: Any, reduced: _Reduced, *, sends: bool) -> _Reduced:
 def _token_of(thing: Any) -> bytes:
     token = _tokens.get(thing)
     if token is None:
-        # Of two threads that send it at once, the first one's token counts.
+        # If two threads send it for the first time at once, both go on with the token
+        # of the one that came first: ``setdefault`` returns it to the other.
         token = _tokens.setdefault(thing, os.urandom(12))
         _sent[token] = thing
     return token

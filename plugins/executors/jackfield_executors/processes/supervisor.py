@@ -131,7 +131,8 @@ class Supervisor:
         self._exits = ExitHandler(pool)
         self.unsent_kills: deque[WorkerHandle] = deque()
         self._server: ForkServerClient | None = None
-        # Those that do not answer, and the first number of a worker that is not theirs.
+        # Fork servers that were given up because they do not answer. They have forked
+        # the workers with numbers below ``_first``, the present server all later ones.
         self._frozen: list[ForkServerClient] = []
         self._first = 0
         self._new_kills = False

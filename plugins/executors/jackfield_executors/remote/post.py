@@ -131,7 +131,8 @@ class Post:
     _unheard: dict[int, tuple[float, bytes]] = field(default_factory=dict)
     # Only the thread that receives uses these.
     _seen: int = 0
-    # When the first question was asked without an answer, by the clock ``awake``.
+    # When the agent was asked the first question that it has not answered yet, by the
+    # clock ``awake``; ``None`` if it has answered all.
     _silent: float | None = None
     # When the agent was last asked, or shown that the driver lives. Two threads write
     # it, and each may overwrite the other's: both are right.

@@ -40,7 +40,8 @@ class Elastic(ExecutorCase):
 
     def test_one_that_works_is_well(self, shared: Harness) -> None:
         assert shared.value(shared.submit(tasks.add, 40, 2)) == 42
-        # If a look was being taken when a worker came, the next one sees it.
+        # The executor may have looked at its workers just before one came, and still
+        # say that it waits for one; it is well when it has looked again.
         assert settled(lambda: shared.executor.health == Health(), WAIT_S)
 
     def test_without_a_load_nothing_is_scaled(self, shared: Harness) -> None:

@@ -58,6 +58,19 @@ if __name__ == "__main__":
 """
 
 
+def _shut_down_in_report(harness: Harness, grace: float | None) -> threading.Event:
+    """Have the next report shut the executor down; the event is set when it has."""
+    returned = threading.Event()
+
+    def shutdown(_: Sequence[Outcome]) -> None:
+        harness.on_report = None
+        harness.executor.shutdown(grace=grace)
+        returned.set()
+
+    harness.on_report = shutdown
+    return returned
+
+
 class Referent:
     """An argument that a weak reference can watch, and that can be pickled."""
 
@@ -153,19 +166,7 @@ class Shutdown(ExecutorCase):
     def test_a_report_may_shut_down(self, tmp_path: Path) -> None:
         for grace in (None, 0):
             with self.running(tmp_path) as harness:
-                returned = threading.Event()
-
-                def shutdown(
-                    _: Sequence[Outcome],
-                    harness: Harness = harness,
-                    grace: float | None = grace,
-                    returned: threading.Event = returned,
-                ) -> None:
-                    harness.on_report = None
-                    harness.executor.shutdown(grace=grace)
-                    returned.set()
-
-                harness.on_report = shutdown
+                returned = _shut_down_in_report(harness, grace)
                 harness.submit(tasks.add, 1)
 
                 assert returned.wait(WAIT_S)
@@ -176,24 +177,12 @@ class Shutdown(ExecutorCase):
         """It may come on the thread that submits, which the end must not wait for."""
         for grace in (None, 0):
             with self.running(tmp_path) as harness:
-                shut = threading.Event()
-
-                def shutdown(
-                    _: Sequence[Outcome],
-                    harness: Harness = harness,
-                    grace: float | None = grace,
-                    shut: threading.Event = shut,
-                ) -> None:
-                    harness.on_report = None
-                    harness.executor.shutdown(grace=grace)
-                    shut.set()
-
-                harness.on_report = shutdown
+                returned = _shut_down_in_report(harness, grace)
                 Background(
                     partial(harness.submit, tasks.identity, threading.Lock())
                 ).finish()
 
-                assert shut.wait(WAIT_S)
+                assert returned.wait(WAIT_S)
 
     def test_works_are_refused_afterwards(self, tmp_path: Path) -> None:
         with self.running(tmp_path) as harness:
