@@ -69,7 +69,7 @@ def test_every_table_of_the_examples_is_a_configuration() -> None:
     assert len(examples) >= 2
     for text in examples:
         table = tomllib.loads(text)
-        resolved = PluginManager().find_configuration(table, environ={})
+        resolved = PluginManager().find_configuration(make_request(table, environ={}))
         assert set(table) <= set(KEYS)
         assert resolved.config != Config()
 
@@ -77,7 +77,9 @@ def test_every_table_of_the_examples_is_a_configuration() -> None:
 def test_the_first_example_is_read_as_it_says(tmp_path: Path) -> None:
     (tmp_path / "jackfield.toml").write_text(blocks("toml")[0])
 
-    found = PluginManager().find_configuration(directory=tmp_path, environ={})
+    found = PluginManager().find_configuration(
+        make_request(directory=tmp_path, environ={})
+    )
     config = found.config
 
     assert config.retries == 2
@@ -89,7 +91,9 @@ def test_the_variables_of_the_example_are_accepted() -> None:
     [text] = blocks("sh")
     environ = dict(line.split("=", 1) for line in text.splitlines())
 
-    config = PluginManager().find_configuration({}, environ=environ).config
+    config = (
+        PluginManager().find_configuration(make_request({}, environ=environ)).config
+    )
 
     assert config.retries == 3
     assert config.executors == {"cpu": {"plugin": "processes", "workers": 4}}

@@ -15,6 +15,7 @@ from typing import Any, get_args
 import pytest
 
 import jackfield as jf
+from jackfield.config.finding import make_request
 from jackfield.config.transfers import transfers_table
 from jackfield.kernel.compose import TRANSFER_THREADS
 from jackfield.plugins import PluginManager
@@ -126,7 +127,7 @@ def test_every_kind_of_verification_is_told(how: str) -> None:
 def test_the_configuration_is_one_and_means_what_it_seems_to() -> None:
     table = tomllib.loads(blocks("toml")[0])
 
-    config = PluginManager().find_configuration(table, environ={}).config
+    config = PluginManager().find_configuration(make_request(table, environ={})).config
 
     slow = config.staging["https"]["hosts"]["slow.example.org"]
     assert (slow["connections"], slow["idle_timeout"]) == (1, 300.0)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import jackfield as jf
+from jackfield.config.finding import make_request
 from jackfield.plugins import PluginManager
 
 if TYPE_CHECKING:
@@ -46,8 +47,10 @@ def project(tmp_path: Path, home: Path) -> Path:
 
 def resolve(directory: Path, environ: Mapping[str, str] | None = None) -> Resolved:
     return PluginManager().find_configuration(
-        directory=directory,
-        environ={**os.environ, **(environ or {})},
+        make_request(
+            directory=directory,
+            environ={**os.environ, **(environ or {})},
+        )
     )
 
 
@@ -341,7 +344,7 @@ def test_a_file_that_is_named_needs_no_other_word(project: Path, way: str) -> No
     path.chmod(0o666)
 
     if way == "argument":
-        resolved = PluginManager().find_configuration(path, environ={})
+        resolved = PluginManager().find_configuration(make_request(path, environ={}))
     else:
         resolved = resolve(project, {"JACKFIELD_CONFIG": str(path)})
 

@@ -18,7 +18,7 @@ from jackfield import RemoteInfo, hookimpl
 from jackfield.abc import ExecutorContext, Work
 from jackfield.errors import ExecutorError
 from jackfield.plugins.manager import PluginManager
-from jackfield.staging.mover import MoverContext
+from jackfield.staging.mover import Mover, MoverContext
 from jackfield.staging.remote import Stop
 from jackfield_transfers import monitor
 from jackfield_transfers.executor import TransferExecutor
@@ -121,9 +121,8 @@ def test_a_transfer_may_be_released_while_another_is_submitted(tmp_path: Path) -
         return Future()
 
     manager = PluginManager()
-    mover = manager.create_mover(
-        MoverContext({}, {}, (), manager.provider, tmp_path, start)
-    )
+    around = MoverContext({}, {}, (), manager.provider, tmp_path, start)
+    mover = manager.usual("mover", (Mover,), around)
     here = threading.Thread(
         target=mover.fetch, args=(jf.File("here", size=1),), daemon=True
     )

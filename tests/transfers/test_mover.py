@@ -13,7 +13,7 @@ import pytest
 import jackfield as jf
 from jackfield.errors import PluginError, PluginLoadError
 from jackfield.plugins import PluginManager
-from jackfield.staging.mover import MoverContext, Provider
+from jackfield.staging.mover import Mover, MoverContext, Provider
 from jackfield.staging.progress import OnProgress, ignore_progress
 from jackfield_transfers.shared import HostSite, SharedMover
 
@@ -137,9 +137,10 @@ def test_without_a_mover_the_call_says_so(tmp_path: Path) -> None:
 
 def test_an_answer_that_is_none_is_refused(tmp_path: Path) -> None:
     manager = PluginManager([Plugin(str)])
+    around = MoverContext({}, {}, (), manager.provider)
 
     with pytest.raises(PluginLoadError, match="Mover"):
-        manager.create_mover(MoverContext({}, {}, (), manager.provider))
+        manager.usual("mover", (Mover,), around)
 
 
 def test_our_sites_can_be_pickled(tmp_path: Path) -> None:
@@ -147,7 +148,8 @@ def test_our_sites_can_be_pickled(tmp_path: Path) -> None:
         return Provider(served=(scheme,))
 
     around = MoverContext({"cache": str(tmp_path)}, {}, (), provider)
-    site = PluginManager().create_mover(around).site(jf.File("http://host/x"))
+    mover = PluginManager().usual("mover", (Mover,), around)
+    site = mover.site(jf.File("http://host/x"))
     assert isinstance(site, HostSite)
 
     copy = pickle.loads(pickle.dumps(site))

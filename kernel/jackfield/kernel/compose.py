@@ -305,7 +305,7 @@ class Parts:
             self._in_task,
             self._code,
             self._free,
-            Lazy(self.manager.create_walltime),
+            Lazy(partial(self.manager.usual, "walltime", (type,))),
         )
         return Launcher(
             preparer,
@@ -320,7 +320,7 @@ class Parts:
     # -- parts that are made when a run first needs them
 
     def _make_mover(self) -> Mover:
-        from jackfield.staging.mover import MoverContext
+        from jackfield.staging.mover import Mover, MoverContext
 
         around = MoverContext(
             self.config.transfers,
@@ -333,7 +333,7 @@ class Parts:
             self._note_transfer,
             self.log,
         )
-        return self.manager.create_mover(around)
+        return self.manager.usual("mover", (Mover,), around)
 
     def _start_errand(
         self, errand: Errand, action: Callable[[], File]
@@ -368,7 +368,7 @@ class Parts:
         return create_key_maker(self.manager, files)
 
     def _make_keeper(self) -> ResultKeeper:
-        from jackfield.keeping import Surroundings
+        from jackfield.keeping import ResultKeeper, Surroundings
 
         around = Surroundings(
             directory=self.run_dir.parent,
@@ -378,7 +378,7 @@ class Parts:
             warn=self._warn_of_results,
             stop_run=self.stop_run,
         )
-        return self.manager.create_keeper(self._checkpoint, around)
+        return self.manager.usual("keeper", (ResultKeeper,), self._checkpoint, around)
 
     def _make_scaling(self) -> Scaling:
         from jackfield.executors.scaling import Scaling

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from types import FunctionType, TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, overload
 from weakref import WeakKeyDictionary
 
+from jackfield.abc import Command
 from jackfield.errors import ConfigurationError, KernelClosedError, printable, suggest
 from jackfield.futures.mapping import windowed
 from jackfield.graph.task import AppSpec, checked_labels
@@ -31,7 +33,7 @@ from jackfield.steps.call import (
 if TYPE_CHECKING:
     import concurrent.futures
 
-    from jackfield.abc import Command, Executor, Work
+    from jackfield.abc import Executor, Work
     from jackfield.config import Config
     from jackfield.futures import AppFuture
     from jackfield.graph.task import Executors
@@ -100,7 +102,8 @@ class DataFlowKernel:
             Path(config.run_dir), shared=config.shared_run_dir
         )
         try:
-            opened = self._manager.open_log(self._run_dir, config.log_level)
+            where = self._run_dir, config.log_level
+            opened = self._manager.usual("log", (logging.Handler,), *where)
         except BaseException:
             unmake_run_dir(self._run_dir)
             raise
@@ -149,11 +152,12 @@ class DataFlowKernel:
     def command(self, app: object, function: Callable[..., Any], name: str) -> Command:
         """Return what runs a bash app's command lines, made at the app's first call.
 
-        For the decorators. Raises what ``PluginManager.create_command`` does.
+        For the decorators. Raises what ``PluginManager.usual`` does.
         """
         made = self._commands.get(app)
         if made is None:
-            made = self._commands[app] = self._manager.create_command(function, name)
+            made = self._manager.usual("shell", (Command,), function, name)
+            self._commands[app] = made
         return made
 
     # -- facts

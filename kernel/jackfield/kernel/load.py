@@ -12,6 +12,7 @@ from jackfield.errors import ConfigurationError, NoDataFlowKernelError
 from jackfield.kernel import current
 
 if TYPE_CHECKING:
+    from jackfield.abc import LimitedCall
     from jackfield.config import Config
     from jackfield.kernel.dfk import DataFlowKernel
 
@@ -76,11 +77,12 @@ def make(
     **options: Any,
 ) -> DataFlowKernel:
     """Start a kernel as ``load`` does, and do not load it."""
+    from jackfield.config.finding import make_request
     from jackfield.kernel.dfk import DataFlowKernel
     from jackfield.plugins.manager import PluginManager
 
     manager = PluginManager()
-    found = manager.find_configuration(config, **options)
+    found = manager.find_configuration(make_request(config, **options))
     chosen = found.config
     if progress:
         monitors = {"progress": {"plugin": "progress"}, **chosen.monitors}
@@ -128,5 +130,5 @@ def timeout(function: Callable[..., Any], seconds: float) -> Callable[..., Any]:
     """
     from jackfield.plugins.manager import PluginManager
 
-    limited = PluginManager().create_walltime()
+    limited: type[LimitedCall] = PluginManager().usual("walltime", (type,))
     return limited(function, getattr(function, "__name__", "call"), seconds)

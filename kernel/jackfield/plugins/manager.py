@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import concurrent.futures
-import logging
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, get_args
 
-from jackfield.abc import CheckpointStore, Command, Executor
+from jackfield.abc import CheckpointStore, Executor
 from jackfield.errors import (
     ConfigurationError,
     PluginError,
@@ -22,16 +21,13 @@ from jackfield.plugins.scan import GROUPS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
-    from jackfield.abc import LimitedCall
-    from jackfield.config.finding import Resolved, Source
+    from jackfield.config.finding import Request, Resolved
     from jackfield.events import Batch
-    from jackfield.keeping import ResultKeeper, Surroundings
     from jackfield.plugins.compiled import HookFunction
     from jackfield.plugins.hooks import Plugin
     from jackfield.plugins.scan import Kind
-    from jackfield.staging.mover import Mover, MoverContext, Provider
+    from jackfield.staging.mover import Provider
     from jackfield.states import TaskEvent, TransferEvent
     from jackfield.stream import EventStream, StreamContext
 
@@ -106,45 +102,20 @@ class PluginManager(PluginCollection):
                 raise
         return None
 
-    def find_configuration(
-        self,
-        source: Source = None,
-        /,
-        *,
-        profile: str | None = None,
-        plugins: Sequence[object] = (),
-        directory: Path | None = None,
-        environ: Mapping[str, str] | None = None,
-        **options: Any,
-    ) -> Resolved:
+    def find_configuration(self, request: Request | None = None) -> Resolved:
         """Ask for a configuration: plugins that are registered, then all installed.
 
-        Where none is installed, or all are blocked, what is given in Python counts.
-
-        Args:
-            source: As for ``jackfield.load``; where it is left out, what
-                ``set_default_source`` was told.
-            profile: As for ``jackfield.load``.
-            plugins: As for ``jackfield.load``.
-            options: As for ``jackfield.load``.
-            directory: Where a search for files begins; by default at the script.
-            environ: The environment variables that count; by default all.
+        Without a request it is that of a program which says nothing. Where no plugin is
+        installed, or all are blocked, what is given in Python counts.
 
         Raises:
             ConfigurationError: Something in the configuration is wrong, or nobody finds
-                what ``source`` names.
+                what the request names.
             PluginError: A plugin that finds configurations, or a profile, is broken.
         """
         from jackfield.config.finding import Resolved, given, make_request
 
-        request = make_request(
-            source,
-            profile=profile,
-            plugins=plugins,
-            directory=directory,
-            environ=environ,
-            **options,
-        )
+        request = request or make_request()
         usable = self.catalogue.usable("configuration")
         named = [self.load("configuration", one.name) for one in usable]
         hooks = self._registrations.compile("jackfield_find_configuration", named)
@@ -159,10 +130,6 @@ class PluginManager(PluginCollection):
             )
         return Resolved(config)
 
-    def open_log(self, run_dir: Path, level: str) -> logging.Handler:
-        """Ask for what keeps a run's log, as ``usual`` does."""
-        return self.usual("log", (logging.Handler,), run_dir, level)
-
     def create_executor(
         self, kind: str, label: str, options: Mapping[str, Any]
     ) -> Executor | concurrent.futures.Executor:
@@ -174,14 +141,6 @@ class PluginManager(PluginCollection):
                 its hook raised, such as a ``ConfigurationError`` for an option.
         """
         return self.provide("executor", kind, _EXECUTORS, (kind, label, options))
-
-    def create_walltime(self) -> type[LimitedCall]:
-        """Ask for what enforces walltimes where an executor does not, as ``usual``."""
-        return self.usual("walltime", (type,))
-
-    def create_command(self, function: Callable[..., Any], name: str) -> Command:
-        """Ask for a bash app's command, as ``usual`` does."""
-        return self.usual("shell", (Command,), function, name)
 
     def open_checkpoint(self, url: str, options: Mapping[str, Any]) -> CheckpointStore:
         """Ask for a store: plugins that are registered, then that of the URL's scheme.
@@ -207,6 +166,7 @@ class PluginManager(PluginCollection):
 
         Raises:
             PluginError: Nobody answers, and that one is blocked, missing or broken.
+            JackfieldError: Whatever of our own the plugin's hook has raised.
         """
         return self.provide(kind, USUAL[kind], types, arguments)
 
@@ -253,12 +213,6 @@ class PluginManager(PluginCollection):
 
     # -- Files and memo keys
 
-    def create_mover(self, around: MoverContext) -> Mover:
-        """Ask for what moves files, as ``usual`` does."""
-        from jackfield.staging.mover import Mover  # few runs need it
-
-        return self.usual("mover", (Mover,), around)
-
     def provider(self, scheme: str) -> Provider:
         """Return the functions of plugins that move the bytes of a scheme.
 
@@ -284,18 +238,6 @@ class PluginManager(PluginCollection):
             served,
         )
         return known
-
-    def create_keeper(
-        self, table: Mapping[str, Any], around: Surroundings
-    ) -> ResultKeeper:
-        """Ask for what keeps results, as ``usual`` does.
-
-        Raises:
-            JackfieldError: The configured store cannot be opened.
-        """
-        from jackfield.keeping import ResultKeeper  # few runs need it
-
-        return self.usual("keeper", (ResultKeeper,), table, around)
 
     def create_stream(self, around: StreamContext) -> EventStream:
         """Ask for what tells observers, as ``usual`` does.

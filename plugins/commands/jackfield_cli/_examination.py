@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 import jackfield as jf
 from jackfield.errors import one_line, printable
 from jackfield.files import redact
-from jackfield.keeping import KEEPERS_OWN, Surroundings
+from jackfield.keeping import KEEPERS_OWN, ResultKeeper, Surroundings
 from jackfield.plugins import PluginManager
-from jackfield.staging.mover import MoverContext
+from jackfield.staging.mover import Mover, MoverContext
 from jackfield.staging.remote import Stop
 from jackfield_cli._bounded import Bounded, TookTooLongError
 from jackfield_cli._check import problems
@@ -310,7 +310,7 @@ def _key(resolved: Resolved, manager: PluginManager) -> Iterator[Finding]:
     )
     table = {**resolved.config.checkpoint, "read_only": True, "mode": "manual"}
     table.pop("period", None)
-    manager.create_keeper(table, around).close()
+    manager.usual("keeper", (ResultKeeper,), table, around).close()
     for text in said:
         yield Finding("stores", "key", "warning", text)
     yield Finding("stores", "key", "ok", "results can be signed and verified")
@@ -396,7 +396,8 @@ def _file(resolved: Resolved, url: str) -> Iterator[Finding]:
         config.transfers, config.staging, credentials, manager.provider, log=log
     )
     began = time.monotonic()
-    info = manager.create_mover(around).site(file).look(file, Stop())
+    mover = manager.usual("mover", (Mover,), around)
+    info = mover.site(file).look(file, Stop())
     took = time.monotonic() - began
     if info is None:
         yield found("warning", "its server tells nothing of it.")

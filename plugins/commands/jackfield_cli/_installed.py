@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from jackfield.config.finding import make_request
 from jackfield.errors import (
     JackfieldError,
     PluginError,
@@ -139,7 +140,7 @@ def _manager() -> tuple[PluginManager, list[str]]:
 
     plain = PluginManager()
     try:
-        config = plain.find_configuration(directory=here()).config
+        config = plain.find_configuration(make_request(directory=here())).config
     except JackfieldError as error:
         head = "The configuration cannot be read: its [plugins] allow and block do not"
         return plain, [f"{head} count here. {error}"]

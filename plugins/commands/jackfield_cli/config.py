@@ -116,14 +116,17 @@ def trust(*, path: Path, forget: bool) -> None:
 def _resolved(
     profile: str | None, file: Path | None, directory: Path | None
 ) -> Resolved:
+    from jackfield.config.finding import make_request
     from jackfield.places import here
     from jackfield.plugins import PluginManager
 
     try:
         return PluginManager().find_configuration(
-            file,
-            profile=profile,
-            directory=directory or here(),  # not where this command is installed
+            make_request(
+                file,
+                profile=profile,
+                directory=directory or here(),  # not where this command is installed
+            )
         )
     except JackfieldError as error:
         raise click.ClickException(str(error)) from error

@@ -88,10 +88,13 @@ def jackfield_register_commands(cli: click.Group) -> None:
 
 
 def _find(profile: str | None, file: Path | None) -> Resolved:
+    from jackfield.config.finding import make_request
     from jackfield.places import here
     from jackfield.plugins import PluginManager
 
-    return PluginManager().find_configuration(file, profile=profile, directory=here())
+    return PluginManager().find_configuration(
+        make_request(file, profile=profile, directory=here())
+    )
 
 
 def _print(found: Iterator[Finding]) -> bool:

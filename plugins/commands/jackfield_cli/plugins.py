@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jackfield import hookimpl
+from jackfield.config.finding import make_request
 from jackfield.errors import JackfieldError, printable
 from jackfield.plugins import PluginManager
 from jackfield.plugins.scan import GROUPS
@@ -69,7 +70,9 @@ def _with_profile(manager: PluginManager, one: PluginInfo) -> PluginInfo:
     from jackfield_cli._check import problems
 
     try:
-        resolved = manager.find_configuration({}, profile=one.name, environ={})
+        resolved = manager.find_configuration(
+            make_request({}, profile=one.name, environ={})
+        )
         wrong = next(problems(resolved), None)
     except JackfieldError as error:
         wrong = str(error)

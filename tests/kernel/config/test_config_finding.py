@@ -8,6 +8,7 @@ import pytest
 
 import jackfield as jf
 from jackfield.config import set_default_source
+from jackfield.config.finding import make_request
 from jackfield.errors import PluginLoadError
 from jackfield.plugins import PluginManager
 
@@ -49,7 +50,10 @@ def test_a_plugin_that_is_installed_is_asked_before_our_own(
 
     assert found.config.retries == 7
     assert found.files == ["the site's server"]
-    assert PluginManager().find_configuration({"retries": 3}).config.retries == 3
+    assert (
+        PluginManager().find_configuration(make_request({"retries": 3})).config.retries
+        == 3
+    )
 
 
 def test_one_that_is_broken_stops_who_loads(install: Callable[..., None]) -> None:
@@ -73,7 +77,9 @@ def test_what_python_gives_needs_nobody(nobody_finds: None) -> None:
     mine, theirs = object(), object()
     config = jf.Config(max_pending=5, plugins=[mine])
 
-    found = PluginManager().find_configuration(config, plugins=[theirs], retries=2)
+    found = PluginManager().find_configuration(
+        make_request(config, plugins=[theirs], retries=2)
+    )
 
     assert (found.config.retries, found.config.max_pending) == (2, 5)
     assert found.config.plugins == (mine, theirs)
@@ -88,7 +94,7 @@ def test_a_kernel_runs_without_anybody(nobody_finds: None) -> None:
 @pytest.mark.parametrize("source", [{"retries": 3}, "jackfield.toml", "lab"])
 def test_what_has_to_be_read_needs_somebody(nobody_finds: None, source: Any) -> None:
     with pytest.raises(jf.ConfigurationError, match=r"jackfield\.configuration"):
-        PluginManager().find_configuration(source)
+        PluginManager().find_configuration(make_request(source))
 
 
 def test_what_a_command_line_assigns_needs_somebody(nobody_finds: None) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import jackfield as jf
+from jackfield.config.finding import make_request
 from jackfield.config.redact import redacted
 from jackfield.plugins import PluginManager
 from jackfield_executors.processes.options import parse_options
@@ -129,6 +130,6 @@ def test_a_wrong_variable_does_not_tell_its_value() -> None:
     environ = {"JACKFIELD_EXECUTORS__P": SECRET}
 
     with pytest.raises(jf.ConfigurationError) as caught:
-        PluginManager().find_configuration({}, environ=environ)
+        PluginManager().find_configuration(make_request({}, environ=environ))
 
     assert SECRET not in str(caught.value)

@@ -63,10 +63,13 @@ def checkpoint_table(store: str | None, options: dict[str, Any]) -> dict[str, An
     """
     if store is not None:
         return {**options, "store": store}
+    from jackfield.config.finding import make_request
     from jackfield.plugins import PluginManager
     from jackfield_results.keeper import DEFAULT_FILE
 
-    config = PluginManager().find_configuration(directory=Path.cwd()).config
+    config = (
+        PluginManager().find_configuration(make_request(directory=Path.cwd())).config
+    )
     if config.checkpoint:
         return {**config.checkpoint, **options}
     place = Path(config.run_dir).expanduser().absolute() / DEFAULT_FILE

@@ -12,7 +12,7 @@ import pytest
 
 from jackfield.abc import CheckpointRecord
 from jackfield.errors import CheckpointError, ConfigurationError
-from jackfield.keeping import Stored, Surroundings
+from jackfield.keeping import ResultKeeper, Stored, Surroundings
 from jackfield.plugins import PluginManager
 from jackfield_testing.background import Background
 from jackfield_testing.checkpoints.case import CheckpointStoreCase, needs
@@ -21,8 +21,6 @@ from jackfield_testing.checkpoints.child import key_of, record_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from jackfield.keeping import ResultKeeper
 
 MANY = 3_000
 
@@ -331,7 +329,8 @@ class Contract(CheckpointStoreCase):
             warn=lambda *_: None,
             stop_run=pytest.fail,
         )
-        keeper = PluginManager().create_keeper({"store": "tested://"}, around)
+        table = {"store": "tested://"}
+        keeper = PluginManager().usual("keeper", (ResultKeeper,), table, around)
         try:
             yield keeper
         finally:
