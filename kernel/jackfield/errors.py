@@ -166,15 +166,12 @@ class PluginNotFoundError(_Facts, PluginError, LookupError):
     Attributes:
         kind: As in ``jackfield plugins``, such as ``"executor"`` or ``"profile"``.
         name: The name that was asked for.
-        installed: The names that would have worked, sorted.
+        installed: The names that would have worked.
     """
 
     kind: str
     name: str
     installed: tuple[str, ...]
-
-    def __init__(self, kind: str, name: str, installed: Iterable[str]) -> None:
-        super().__init__(kind, name, tuple(sorted(installed)))
 
     def __str__(self) -> str:
         names = ", ".join(self.installed) or "none"
@@ -211,9 +208,6 @@ class DuplicatePluginError(_Facts, PluginError):
     group: str
     name: str
     origins: tuple[str, ...]
-
-    def __init__(self, group: str, name: str, origins: Iterable[str]) -> None:
-        super().__init__(group, name, tuple(origins))
 
     def __str__(self) -> str:
         return (
@@ -444,9 +438,6 @@ class UnsupportedByExecutorError(_Facts, ConfigurationError):
     task: str
     reasons: tuple[str, ...]
 
-    def __init__(self, task: str, reasons: Iterable[str]) -> None:
-        super().__init__(task, tuple(reasons))
-
     def __str__(self) -> str:
         return f"No executor can run {self.task!r}: {' '.join(self.reasons)}"
 
@@ -554,9 +545,6 @@ class MissingOutputs(_Facts, BashAppError):  # noqa: N818  (the name Parsl's use
     app_name: str
     outputs: tuple[str, ...]
 
-    def __init__(self, app_name: str, outputs: Iterable[str]) -> None:
-        super().__init__(app_name, tuple(outputs))
-
     def __str__(self) -> str:
         names = ", ".join(map(repr, self.outputs))
         return f"app {self.app_name!r} did not make its outputs: {names}"
@@ -576,15 +564,12 @@ class NoProviderError(_Facts, StagingError, LookupError):
     Attributes:
         scheme: The scheme.
         url: The URL, without credentials.
-        installed: The schemes for which there is a plugin, sorted.
+        installed: The schemes for which there is a plugin.
     """
 
     scheme: str
     url: str
     installed: tuple[str, ...]
-
-    def __init__(self, scheme: str, url: str, installed: Iterable[str]) -> None:
-        super().__init__(scheme, url, tuple(sorted(installed)))
 
     def __str__(self) -> str:
         names = ", ".join(self.installed) or "none"

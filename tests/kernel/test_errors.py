@@ -19,17 +19,17 @@ EXAMPLES: dict[str, Any] = {
     "DependencyError": errors.DependencyError(
         "7 (c)", ("1 (a)", "4 (b)"), "ValueError: x"
     ),
-    "DuplicatePluginError": errors.DuplicatePluginError("g", "n", ["a 1", "b 2"]),
+    "DuplicatePluginError": errors.DuplicatePluginError("g", "n", ("a 1", "b 2")),
     "ExecutorBrokenError": errors.ExecutorBrokenError("cpu", "cannot start"),
     "ExecutorError": errors.ExecutorError("cpu", "cannot start"),
     "JoinError": errors.JoinError("7 (c)", ("1 (a)",), "ValueError: x"),
     "MemoKeyError": errors.MemoKeyError("app", "argument 1", "no"),
-    "MissingOutputs": errors.MissingOutputs("app", ["a", "b"]),
-    "NoProviderError": errors.NoProviderError("s4", "s4://x", ["s3", "ftp"]),
+    "MissingOutputs": errors.MissingOutputs("app", ("a", "b")),
+    "NoProviderError": errors.NoProviderError("s4", "s4://x", ("ftp", "s3")),
     "PropagatedError": errors.PropagatedError("7 (c)", ("1 (a)",), "ValueError: x"),
     "PluginLoadError": errors.PluginLoadError("x", "dist 1.0", "ImportError: y"),
     "PluginNotFoundError": errors.PluginNotFoundError(
-        "executor", "thread", ["threads"]
+        "executor", "thread", ("threads",)
     ),
     "RemoteError": errors.RemoteError("my.Error", "text", "Traceback ..."),
     "SerializationError": errors.SerializationError("app", "argument 'x'", "no"),
@@ -38,7 +38,7 @@ EXAMPLES: dict[str, Any] = {
     "RemoteChangedError": errors.RemoteChangedError("http://x", "its etag is new"),
     "RemoteForbiddenError": errors.RemoteForbiddenError("http://x", "403"),
     "RemoteNotFoundError": errors.RemoteNotFoundError("http://x", "404"),
-    "UnsupportedByExecutorError": errors.UnsupportedByExecutorError("app", ["no."]),
+    "UnsupportedByExecutorError": errors.UnsupportedByExecutorError("app", ("no.",)),
     "EnvironmentMismatchError": errors.EnvironmentMismatchError(
         "dask", "install the same Python", "Python 3.11", "Python 3.12"
     ),

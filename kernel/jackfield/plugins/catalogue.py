@@ -84,7 +84,7 @@ class Catalogue:
         if refusal:
             raise PluginLoadError(name, found[0].origin, refusal)
         if len(found) > 1:
-            origins = (entry.origin for entry in found)
+            origins = tuple([entry.origin for entry in found])
             raise DuplicatePluginError(GROUPS[kind], name, origins)
         return found[0]
 

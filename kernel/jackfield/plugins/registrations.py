@@ -105,7 +105,7 @@ class Registrations:
         with self.lock:
             known = self.known(plugin)
             if known is None:
-                names = [one.name for one in self._plugins]
+                names = tuple([one.name for one in self._plugins])
                 this = f"{default_name(plugin)} at {id(plugin):#x}"
                 raise PluginNotFoundError("registered", this, names)
             self._registry.unregister(known.hooks)

@@ -151,7 +151,7 @@ class Finisher:
         if extras.in_task:  # it has moved some itself, and looked for these
             here = [one for one in here if one not in moved]
             moved = []
-        missing = list(filter(None, [lack_of(file.filepath) for file in here]))
+        missing = tuple(filter(None, [lack_of(file.filepath) for file in here]))
         if missing:
             raise MissingOutputs(task.spec.name, missing)
         sent: list[Future[Any]] = [self._transfers().send(f) for f in moved + files]

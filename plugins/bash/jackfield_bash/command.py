@@ -100,7 +100,7 @@ class BashCommand(Command):
     def _look_for(self, outputs: Any) -> None:
         missing = [os.fspath(file) for file in outputs if not Path(file).exists()]
         if missing:
-            raise MissingOutputs(self.name, missing)
+            raise MissingOutputs(self.name, tuple(missing))
 
     def _command(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], read: dict[str, Any]

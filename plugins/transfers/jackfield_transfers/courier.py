@@ -79,7 +79,7 @@ class Courier(mover.Courier):
         return placed
 
     def _send(self, outputs: Collection[File]) -> None:
-        missing = list(filter(None, [lack_of(file.filepath) for file in outputs]))
+        missing = tuple(filter(None, [lack_of(file.filepath) for file in outputs]))
         if missing:
             raise MissingOutputs(self.app, missing)
         for file in outputs:

@@ -220,7 +220,7 @@ def _collected(parcel: Parcel, top: str, packed: Packed) -> tuple[Packed, Return
             packed = pack_error(error, skip_frames=0)
         return packed, (top, [], streams)
     if missing:
-        lacking = MissingOutputs(parcel.app, missing)
+        lacking = MissingOutputs(parcel.app, tuple(missing))
         return pack_error(lacking, skip_frames=0), (top, [], streams)
     return packed, (top, outputs, streams)
 
