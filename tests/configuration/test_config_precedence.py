@@ -21,7 +21,7 @@ def resolve(source: Any = None, /, *, profiles: Any, **others: Any) -> Resolved:
 
 def profiles(name: str) -> object:
     if name not in SITE:
-        raise PluginNotFoundError("profile", name, SITE)
+        raise PluginNotFoundError("profile", name, tuple(SITE))
     return SITE[name]
 
 

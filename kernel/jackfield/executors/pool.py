@@ -315,19 +315,15 @@ class ExecutorPool:
     def _fitting(
         self, spec: AppSpec, walltime: float | None
     ) -> tuple[ExecutorEntry, ...]:
-        allowed = [self._labelled(spec.name, label) for label in self._labels(spec)]
+        labels = self.labels if spec.executors == "all" else spec.executors
+        allowed = [self._labelled(spec.name, label) for label in labels]
         reasons = [unfit(entry, spec, walltime) for entry in allowed]
         fitting = [e for e, reason in zip(allowed, reasons, strict=True) if not reason]
         if not fitting:
             reasons = [r for r in reasons if r] or ["no executor is configured."]
-            raise UnsupportedByExecutorError(spec.name, reasons)
+            raise UnsupportedByExecutorError(spec.name, tuple(reasons))
         alive = [e for e in fitting if not e.broken and e.health.state != "lost"]
         return tuple(alive or fitting)
-
-    def _labels(self, spec: AppSpec) -> Sequence[str]:
-        if spec.executors == "all":
-            return self.labels
-        return spec.executors
 
     def _labelled(self, app: str, label: str) -> ExecutorEntry:
         if label in self._own:

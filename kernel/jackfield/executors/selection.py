@@ -36,17 +36,6 @@ def unfit(entry: ExecutorEntry, spec: AppSpec, walltime: float | None) -> str:
     return ""
 
 
-def least_loaded(loads: Mapping[ExecutorEntry, int]) -> ExecutorEntry:
-    """Return the executor with the fewest unfinished works per worker.
-
-    ``loads`` has the number of unfinished works of each candidate. One that has no
-    worker comes last; of equals, the first is returned.
-    """
-    return min(
-        loads, key=lambda entry: loads[entry] / entry.room if entry.room else math.inf
-    )
-
-
 def select(
     task: Task,
     route: Route,
@@ -55,8 +44,9 @@ def select(
 ) -> ExecutorEntry:
     """Choose the executor of one attempt: the one a hook names, or the least loaded.
 
-    ``coming`` has the tasks of this batch that an executor will get, and that its load
-    does not count yet.
+    That one has the fewest unfinished works for each of its workers; one without
+    workers comes last, and of equals the first is taken. ``coming`` has the tasks of
+    this batch that an executor will get, and that its load does not count yet.
 
     Raises:
         ConfigurationError: A hook named a label that is none of the candidates'.
@@ -70,7 +60,7 @@ def select(
         chosen = manager.ask(manager.hooks.select_executor, offered, view, by_label)
         if chosen is not None:
             return chosen
-    return least_loaded(loads)
+    return min(loads, key=lambda one: loads[one] / one.room if one.room else math.inf)
 
 
 def _offered(entries: Sequence[ExecutorEntry], label: object) -> ExecutorEntry:

@@ -200,6 +200,16 @@ class KernelFuture(Future[T]):
 
     # -- the public face
 
+    @property
+    def tid(self) -> int:
+        """Number of the task in its kernel, from 0."""
+        return self._task.id
+
+    @property
+    def app(self) -> str:
+        """Name of the app's function."""
+        return self._task.app
+
     def done(self) -> bool:
         """Tell whether the task has ended, in whatever way."""
         return self._state is not PENDING
@@ -341,40 +351,17 @@ class KernelFuture(Future[T]):
             self._callbacks = left or None
         return len(before) - len(left)
 
-    def set_result(self, result: T) -> NoReturn:
-        """Refuse: only the kernel ends a task."""
-        del result
-        raise RuntimeError("The kernel alone sets the result of a task's future.")
-
-    def set_exception(self, exception: BaseException | None) -> NoReturn:
-        """Refuse: only the kernel ends a task."""
-        del exception
-        raise RuntimeError("The kernel alone sets the exception of a task's future.")
-
-    def set_running_or_notify_cancel(self) -> NoReturn:
-        """Refuse: this is for executors and their own futures."""
-        raise RuntimeError("The kernel alone changes the state of a task's future.")
-
     def __await__(self) -> Generator[Any, None, T]:
         import asyncio
 
         return asyncio.wrap_future(self).__await__()
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            f"{self!r} cannot be copied or pickled: use it as it is, or pass it to an "
-            f"app as an argument, to any depth in lists, dicts and dataclasses, and "
-            f"the app gets its result."
+        raise TypeError(  # ``copy`` comes here too
+            f"{self!r} cannot be copied or pickled: it stands for one task. Use it as "
+            f"it is, or pass it to an app as an argument, to any depth in lists, dicts "
+            f"and dataclasses, and the app gets its result."
         )
-
-    def __copy__(self) -> NoReturn:
-        raise TypeError(
-            f"{self!r} cannot be copied: it stands for one task. To hand it on, keep "
-            f"it as it is, or pass it to an app as an argument."
-        )
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> NoReturn:
-        self.__copy__()
 
     def __format__(self, spec: str) -> str:
         warnings.warn(
@@ -466,16 +453,6 @@ class AppFuture(KernelFuture[T]):
     """
 
     @property
-    def tid(self) -> int:
-        """Number of the task in its kernel, from 0."""
-        return self._task.id
-
-    @property
-    def app(self) -> str:
-        """Name of the app's function."""
-        return self._task.app
-
-    @property
     def outputs(self) -> list[DataFuture]:
         """One future for each file that the app was told to make."""
         return self._task.output_futures
@@ -540,16 +517,6 @@ class DataFuture(KernelFuture["File"]):
         super().__init__(task)
         self.parent: AppFuture[Any] = parent
         self.file_obj: File = file
-
-    @property
-    def tid(self) -> int:
-        """Number of the task that makes the file."""
-        return self._task.id
-
-    @property
-    def app(self) -> str:
-        """Name of the app that makes it."""
-        return self._task.app
 
     @property
     def filepath(self) -> str:

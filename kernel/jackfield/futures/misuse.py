@@ -1,4 +1,4 @@
-"""What is said when a future stands where its result is meant.
+"""What is said when a future stands where its result is meant, or is to be ended.
 
 Python would name the type alone: not which future it is, nor what to do now. Truth
 and ``==`` are as for any object: ``if future:`` asks whether there is one at all.
@@ -17,11 +17,17 @@ def _refuse(future: object, *_: object) -> NoReturn:
     )
 
 
+def _refuse_to_end(future: object, *_: object) -> NoReturn:
+    raise RuntimeError(f"The kernel alone sets how {future!r} ends.")
+
+
 _TWO: Final = "add sub mul truediv floordiv mod pow matmul and or xor"
 # Without ``iter``, Python would try indices 0, 1, 2, ... and launch tasks for ever.
 _ONE: Final = "lt gt le ge neg abs int float index len iter contains"
+_ENDS: Final = "result exception running_or_notify_cancel"
 REFUSED: Final[dict[str, Any]] = {
     **{f"__{r}{name}__": _refuse for name in _TWO.split() for r in ("", "r")},
     **{f"__{name}__": _refuse for name in _ONE.split()},
+    **{f"set_{name}": _refuse_to_end for name in _ENDS.split()},  # executors' business
     "__bool__": lambda _: True,  # or Python would ask for the length
 }

@@ -340,16 +340,13 @@ class Task:
         given = {*map(type, work.args), *map(type, work.kwargs.values())}
         if given <= _FUTURES and not label:
             return ""
-        from jackfield.graph.calls import shown_call  # only failures need it
-
-        name = self.spec.name
-        return shown_call(name, work.function, work.args, work.kwargs, label)
+        return self.call_of(work)
 
     def call_of(self, work: Work) -> str:
         """Return the call of a work of this task, which may have ended."""
         if self.spec.kind == "transfer":
             return self.call_text()
-        from jackfield.graph.calls import shown_call
+        from jackfield.graph.calls import shown_call  # only failures need it
 
         label = "" if self.extras is None else self.extras.label
         return shown_call(self.spec.name, work.function, work.args, work.kwargs, label)

@@ -62,7 +62,7 @@ from jackfield.stream import StreamContext
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from jackfield.abc import Kept, Work
+    from jackfield.abc import Kept
     from jackfield.config import Config
     from jackfield.executors.scaling import Scaling
     from jackfield.files import File
@@ -122,6 +122,7 @@ class Parts:
             configured.
         pool: The executors.
         ends: Ends tasks.
+        home: What tasks know of the kernel.
         submitter: Takes new tasks.
     """
 
@@ -188,17 +189,17 @@ class Parts:
         self.ends: Ends = Ends(self.live, recorder, failures, scheduler.control)
         self._foreign: ForeignFutures = ForeignFutures(self.ends, scheduler.post)
         canceller = Canceller(self.ends, scheduler.post, self.log)
-        self._home: Home = Home(
+        self.home: Home = Home(
             live=self.live,
             caches=self.config.app_cache,
             keeper=lambda: self.keeper.made,
             seen=self.tally.seen,
             cancel=canceller.cancel,
-            lift_item=self._lift_item,
+            lift_item=lambda *item: self.submitter.lift_item(*item),  # noqa: PLW0108  (it is made later)
         )
         self._joins: Joins = Joins(
             self.live,
-            self._home,
+            self.home,
             self.ends,
             self._foreign,
             self._flights,
@@ -212,7 +213,7 @@ class Parts:
         self._in_task: InTask = InTask(self.pool, self._transfers)
         self._code: PresentCode = PresentCode(self._keys, self._flights)
         dependencies = Dependencies(
-            home=self._home,
+            home=self.home,
             deep=config.dependencies == "deep",
             copies=_copies(config),
             post=post,
@@ -222,7 +223,7 @@ class Parts:
             opener=self._opener,
         )
         self.submitter: Submitter = Submitter(
-            home=self._home,
+            home=self.home,
             post=post,
             closing=self.closing,
             pool=self.pool,
@@ -241,7 +242,7 @@ class Parts:
         scheduler, ends = self.scheduler, self.ends
         intake = Intake(
             self.live,
-            self._home,
+            self.home,
             self.closing,
             ends,
             self.observation,
@@ -328,17 +329,12 @@ class Parts:
             self.manager.hooks.credentials,
             self.manager.provider,
             self.run_dir / "files",
-            self._start_errand,
+            lambda errand, do: self.submitter.submit_internal(ERRANDS[errand], do),
             self.closing.cut_short,
             self._note_transfer,
             self.log,
         )
         return self.manager.usual("mover", (Mover,), around)
-
-    def _start_errand(
-        self, errand: Errand, action: Callable[[], File]
-    ) -> AppFuture[File]:
-        return self.submitter.submit_internal(ERRANDS[errand], action)
 
     def _note_transfer(
         self, number: int, url: str, direction: str, progress: Progress
@@ -353,7 +349,9 @@ class Parts:
             end=self._end,
             fail=self.ends.fail,
             launch=self._launch,
-            refuse_circle=self._refuse_circle,
+            refuse_circle=lambda task, leader: self.scheduler.control(
+                partial(self._joins.refuse_circle, task, leader)
+            ),
             elsewhere=partial(self.submitter.submit_internal, LOOK_UP),
             fetch=self._fetch,
             warn=partial(self._warn_of_results, level=logging.WARNING),
@@ -404,9 +402,6 @@ class Parts:
 
     # -- calls from one part to another that is made later, or only when it is needed
 
-    def _lift_item(self, future: AppFuture[Any], key: Any) -> AppFuture[Any]:
-        return self.submitter.lift_item(future, key)
-
     def _free(self, task: Task) -> None:
         self._flights().free(task)
 
@@ -453,9 +448,6 @@ class Parts:
         hooks = self.manager.hooks.find_futures
         return partial(self.manager.ask, hooks, checked_parts) if hooks else None
 
-    def _refuse_circle(self, task: Task, leader: Task) -> None:
-        self.scheduler.control(partial(self._joins.refuse_circle, task, leader))
-
     def _release_files(
         self, task: Task, files: Mapping[File, Future[Any] | None]
     ) -> None:
@@ -480,10 +472,6 @@ class Parts:
         """
         return self.in_turn(self._summary)
 
-    def unended(self) -> dict[int, AppFuture[Any]]:
-        """Return the users' tasks that have not ended, found out as the summary is."""
-        return self.in_turn(self._unended)
-
     def in_turn(self, look: Callable[[], T]) -> T:
         """Look at the graph in an item of the inbox; or here, if none is worked off."""
         if self.scheduler.thread.is_alive() and not self.scheduler.busy:
@@ -500,7 +488,8 @@ class Parts:
                 return made[0]
         return look()
 
-    def _unended(self) -> dict[int, AppFuture[Any]]:
+    def unended(self) -> dict[int, AppFuture[Any]]:
+        """Return the users' tasks that have not ended; to be called by ``in_turn``."""
         futures = {}
         for task in list(self.live.values()):
             future = task.future  # dropped by who ends the task
@@ -543,10 +532,6 @@ class Parts:
         if not down:
             number = len(barrier.left)
             raise TimeoutError(f"{number} tasks did not end within {timeout} s")
-
-    def runs(self, work: Work) -> bool:
-        """Tell whether a work is the present attempt of a task of this kernel."""
-        return self._home.task_of_work(work) is not None
 
     def must_not_wait(self) -> bool:
         """Tell whether this thread runs a task or works for the kernel.

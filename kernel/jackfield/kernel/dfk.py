@@ -206,7 +206,7 @@ class DataFlowKernel:
         It is a copy, made each time. A plugin or a task that asks may miss tasks that
         were submitted a moment ago.
         """
-        return self._parts.unended()
+        return self._parts.in_turn(self._parts.unended)
 
     @overload
     def submit(
@@ -328,7 +328,7 @@ class DataFlowKernel:
 
     def runs(self, work: Work) -> bool:
         """Tell whether a work is that of a task of this kernel."""
-        return self._parts.runs(work)
+        return self._parts.home.task_of_work(work) is not None
 
     # -- waiting and ending
 

@@ -8,7 +8,7 @@ called one after the other. The tuple is empty if there are none.
 All functions of a tuple take the same arguments, by position and in the order of the
 specification. An implementation that names all of them in that order is put in as it
 is. One that leaves some out is put into a function that picks what it wants, which
-costs 0.1 microseconds a call.
+costs 0.1 microseconds a call, and 0.3 if it wants one alone or has defaults.
 
 The order is pluggy's: first those marked ``tryfirst``, then the others, then those
 marked ``trylast``, and of each the last registered first. One rule is added: among
@@ -93,27 +93,15 @@ def _positional(implementation: HookImpl, names: tuple[str, ...]) -> HookFunctio
     optional = [name for name in implementation.kwargnames if name in names]
     if (*required, *implementation.kwargnames) == names:
         return function
-    places = [names.index(name) for name in (*required, *optional)]
-    if optional:
-        return _with_keywords(function, places[: len(required)], names, optional)
-    if not places:
-        return lambda *_: function()
-    pick = itemgetter(*places)
-    if len(places) == 1:
-        return lambda *arguments: function(pick(arguments))
-    return lambda *arguments: function(*pick(arguments))
+    places = [names.index(name) for name in required]
+    more = [(name, names.index(name)) for name in optional]
+    if len(places) > 1 and not more:
+        pick = itemgetter(*places)
+        return lambda *arguments: function(*pick(arguments))
 
-
-def _with_keywords(
-    function: HookFunction,
-    places: Sequence[int],
-    names: tuple[str, ...],
-    optional: Sequence[str],
-) -> HookFunction:
     def call(*arguments: object) -> object:
-        by_name = dict(zip(names, arguments, strict=False))
-        given = {name: by_name[name] for name in optional if name in by_name}
-        return function(*(arguments[place] for place in places), **given)
+        given = {name: arguments[place] for name, place in more}
+        return function(*[arguments[place] for place in places], **given)
 
     return call
 

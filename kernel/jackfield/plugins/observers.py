@@ -59,7 +59,10 @@ class Observer:
             self._failed(error, log)
         else:
             self.in_a_row = 0
-        self._watch(monotonic() - began, log)
+        seconds = monotonic() - began
+        if seconds > SLOW_S and not self._slow:
+            self._slow = True
+            log.warning("%s is slow: one call took %.1f s", self.who, seconds)
 
     @property
     def disabled(self) -> bool:
@@ -76,7 +79,9 @@ class Observer:
     def _failed(self, error: BaseException, log: logging.Logger) -> None:
         self.failures += 1
         self.in_a_row += 1
-        if _worth_a_line(self.failures):
+        # The first ten failures are logged, then the 16th, 32nd, 64th, and so on.
+        many = self.failures > FAILURES_IN_A_ROW
+        if not (many and self.failures & (self.failures - 1)):
             log.error(
                 "%s raised %s (failure %d); the run goes on",
                 self.who,
@@ -90,16 +95,6 @@ class Observer:
                 self.who,
                 self.in_a_row,
             )
-
-    def _watch(self, seconds: float, log: logging.Logger) -> None:
-        if seconds > SLOW_S and not self._slow:
-            self._slow = True
-            log.warning("%s is slow: one call took %.1f s", self.who, seconds)
-
-
-def _worth_a_line(failures: int) -> bool:
-    """Whether to log the n-th failure: the first ten, then 16, 32, 64, ..."""
-    return failures <= FAILURES_IN_A_ROW or failures & (failures - 1) == 0
 
 
 def tell_events(

@@ -144,8 +144,9 @@ def find_entry_points() -> tuple[EntryPoint, ...]:
 
 def _needs_importlib() -> bool:
     """Whether distributions may be elsewhere than in directories of the path."""
-    elsewhere = any(map(_finds_distributions, sys.meta_path))
-    return elsewhere or any(map(_is_archive, _search_path()))
+    if any(map(_finds_distributions, sys.meta_path)):
+        return True
+    return any(one.endswith(".egg") or os.path.isfile(one) for one in _search_path())  # noqa: PTH113  (it never raises)
 
 
 def _finds_distributions(finder: object) -> bool:
@@ -157,10 +158,6 @@ def _finds_distributions(finder: object) -> bool:
     if finder is PathFinder or type(finder).__module__ == "importlib_metadata":
         return False
     return hasattr(finder, "find_distributions")
-
-
-def _is_archive(entry: str) -> bool:
-    return entry.endswith(".egg") or os.path.isfile(entry)  # noqa: PTH113  (it never raises)
 
 
 def _search_path() -> list[str]:

@@ -76,10 +76,8 @@ class Produced:
     outputs: Mapping[str, bytes]
 
 
-def produced(value: Any, outputs: Sequence[File], identify: IdentifyFile) -> Any:
+def produced(value: Any, outputs: Sequence[File], identify: IdentifyFile) -> Produced:
     """Return what to keep of a call that made these local files, just now."""
-    if not outputs:
-        return value
     return Produced(value, {one.url: identify(one.filepath) for one in outputs})
 
 

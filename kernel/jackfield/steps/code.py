@@ -72,7 +72,7 @@ class CheckedCall:
             self._note(function)
 
     def _note(self, function: Callable[..., Any]) -> None:
-        if not _is_still(function, self._spec, self._code, self._flights):
+        if not self._flights.is_still(self._spec, self._code, innermost(function)):
             self.jackfield_keeps = False
 
     def serves(self, function: Callable[..., Any], spec: AppSpec, code: bytes) -> bool:
@@ -140,7 +140,7 @@ class PresentCode:
         sent = self._sent(work, code)
         keep = True
         if code:
-            keep = _is_still(original(sent), task.spec, code, self._flights())
+            keep = self._flights().is_still(task.spec, code, innermost(sent))
             if sent is not function:
                 keep &= sent.jackfield_keeps  # type: ignore[attr-defined]  # as ``KeyMaker.sent`` says
         return Looked(function, task.spec, code, sent, keep)
@@ -200,10 +200,3 @@ def innermost(function: Callable[..., Any]) -> Callable[..., Any]:
     ):
         function = function.function  # type: ignore[attr-defined]  # as they all have
     return function
-
-
-def _is_still(
-    function: Callable[..., Any], spec: AppSpec, code: bytes, flights: Flights
-) -> bool:
-    """Tell whether a task's own function is still what its key says."""
-    return flights.is_still(spec, code, innermost(function))

@@ -343,7 +343,10 @@ class Engine:
                 if endings:  # keep the order of what came in
                     self._ends.end_all(endings, effects)
                     endings = []
-                self._run_control(item, effects)
+                try:
+                    item(effects)
+                except BaseException as error:
+                    self._fault(error)
         if endings:
             self._ends.end_all(endings, effects)
         if effects.stop_run:
@@ -353,11 +356,3 @@ class Engine:
         if runs is not None and effects.noted is not None:
             runs.put(effects.noted)
         return effects
-
-    def _run_control(
-        self, action: Callable[[Effects], object], effects: Effects
-    ) -> None:
-        try:
-            action(effects)
-        except BaseException as error:
-            self._fault(error)

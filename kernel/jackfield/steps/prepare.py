@@ -163,9 +163,5 @@ def _note_files(value: Any, late: list[File]) -> None:
     """
     listed = value if type(value) in _LISTS else (value,)
     if listed and issubclass(type(listed[0]), File):
-        late += [one for one in listed if _unstaged(one)]
-
-
-def _unstaged(value: Any) -> bool:
-    kind = type(value)
-    return issubclass(kind, File) and value.remote and value.local_path is None
+        files = [one for one in listed if issubclass(type(one), File)]
+        late += [one for one in files if one.remote and one.local_path is None]

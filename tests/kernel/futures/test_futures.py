@@ -568,13 +568,6 @@ def test_a_future_cannot_be_pickled_and_says_what_to_do(
         act(future)
 
 
-def test_a_copy_says_what_it_is_that_cannot_be_copied(
-    kernel: jf.DataFlowKernel,
-) -> None:
-    with pytest.raises(TypeError, match=r"AppFuture 0 .* cannot be copied: it stands"):
-        copy.copy(kernel.submit(int))
-
-
 def in_an_f_string(future: Any) -> str:
     return f"sort {future}"
 
@@ -1007,7 +1000,7 @@ def test_a_future_says_that_it_cannot_be_copied(
 ) -> None:
     future = kernel.submit(int)
 
-    with pytest.raises(TypeError, match=r"AppFuture 0 \(int\).*cannot be copied"):
+    with pytest.raises(TypeError, match=r"AppFuture 0 \(int\).*cannot be copied.*stands for"):
         copies(future)
 
 
