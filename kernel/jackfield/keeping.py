@@ -8,7 +8,6 @@ are, when they are written, and what of them may be believed.
 
 from __future__ import annotations
 
-import logging
 import pickle
 import time
 from abc import ABC, abstractmethod
@@ -67,10 +66,6 @@ class Surroundings:
     gathering: Callable[[], AbstractContextManager[object]]
     warn: Callable[[str, int], None]
     stop_run: Callable[[str], None]
-
-    def warn_of(self, text: str) -> None:
-        """Tell of something that the run goes on with."""
-        self.warn(text, logging.WARNING)
 
 
 class Stored(NamedTuple):

@@ -21,11 +21,6 @@ SECRET: Final = re.compile(
 """Found in a name whose value is a secret."""
 
 
-def shown_command(command: str) -> str:
-    """Return a command line as messages show it: in one line, cut, without secrets."""
-    return printable(cut(hide_secrets(command.strip()), LONGEST))
-
-
 def cut(text: str, limit: int) -> str:
     """Return a text with its middle left out, if it has more characters than that."""
     if len(text) <= limit:

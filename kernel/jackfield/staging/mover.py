@@ -15,8 +15,7 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
 
-from jackfield.errors import KernelClosedError, NoProviderError
-from jackfield.files import redact
+from jackfield.errors import KernelClosedError
 from jackfield.staging.progress import OnProgress, ignore_progress
 from jackfield.staging.remote import log as alone
 
@@ -55,11 +54,6 @@ class Provider:
     list: tuple[Hook, ...] = ()
     names: Mapping[Hook, str] | None = None
     served: tuple[str, ...] = ()
-
-    def unserved(self, url: str) -> NoProviderError:
-        """Return the error that no plugin serves a URL."""
-        shown = redact(url)
-        return NoProviderError(shown.partition(":")[0], shown, self.served)
 
 
 def _start_nothing(errand: Errand, action: Callable[[], File]) -> NoReturn:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from jackfield.errors import BadStdStreamFile, printable
-from jackfield.messages import shown_command
+from jackfield.files import hide_secrets
+from jackfield.messages import LONGEST, cut
 from jackfield_system.own_files import open_no_link
 
 _TAIL: Final = 2000
@@ -20,6 +21,11 @@ _TAIL: Final = 2000
 
 _LAST: Final = 300
 """Characters of its last line that stand in the first line of the message."""
+
+
+def shown_command(command: str) -> str:
+    """Return a command line as messages show it: in one line, cut, without secrets."""
+    return printable(cut(hide_secrets(command.strip()), LONGEST))
 
 
 def at(directory: str, stream: Any) -> Any:

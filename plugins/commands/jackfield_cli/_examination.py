@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import jackfield as jf
-from jackfield.errors import one_line, printable
+from jackfield.errors import NoProviderError, one_line, printable
 from jackfield.files import redact
 from jackfield.keeping import KEEPERS_OWN, ResultKeeper, Surroundings
 from jackfield.plugins import PluginManager
@@ -383,7 +383,7 @@ def _file(resolved: Resolved, url: str) -> Iterator[Finding]:
         return
     provider = manager.provider(file.scheme)
     if not provider.stage_in:
-        raise provider.unserved(url)
+        raise NoProviderError(file.scheme, redact(url), provider.served)
     if not provider.stat:
         told = "its plugin cannot look at a file without moving it."
         yield found("warning", told)

@@ -110,6 +110,10 @@ class Checkpoints(ResultKeeper):
         """See ``ResultKeeper``."""
         return result_value(data, identify)
 
+    def _warn(self, text: str) -> None:
+        """Tell of something that the run goes on with."""
+        self._around.warn(text, logging.WARNING)
+
     def load(
         self, app: str, key: bytes, identify: IdentifyCode, missing: str = ""
     ) -> Stored | str:
@@ -120,7 +124,7 @@ class Checkpoints(ResultKeeper):
             record = self.store.get(key)
         except BaseException as error:
             text = f"A result of {app!r} cannot be looked up: {one_line(error)}"
-            self._around.warn_of(text)
+            self._warn(text)
             return f"the store cannot be read: {one_line(error)}"
         if record is None or missing:
             return missing if record is not None else ""
@@ -129,7 +133,7 @@ class Checkpoints(ResultKeeper):
         envelope = open_envelope(record.value)
         if isinstance(found, Value) and isinstance(envelope, Envelope):
             return Stored(found.value, envelope.payload)
-        self._around.warn_of(f"A result of {app!r} is not used: {found}.")
+        self._warn(f"A result of {app!r} is not used: {found}.")
         return str(found)
 
     @property
@@ -169,7 +173,7 @@ class Checkpoints(ResultKeeper):
                 self._unsaved.clear()
             self._unsaved.add(app)
             text = f"Results of {app!r} are not stored: {one_line(error)}"
-            self._around.warn_of(text)
+            self._warn(text)
 
     def flush(self) -> None:
         """See ``ResultKeeper``."""
@@ -222,7 +226,7 @@ class Checkpoints(ResultKeeper):
             self._open()
         except Exception as error:
             self._why_in_memory = f"results are kept in memory only: {one_line(error)}"
-            self._around.warn_of(f"Results are kept in memory only: {one_line(error)}")
+            self._warn(f"Results are kept in memory only: {one_line(error)}")
 
     def _open(self) -> None:
         if self.table.get("store") == IN_MEMORY:

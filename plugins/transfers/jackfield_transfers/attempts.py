@@ -12,7 +12,7 @@ from jackfield.staging.progress import OnProgress, Progress
 from jackfield.staging.remote import RemoteInfo, Stop
 from jackfield_transfers import monitor
 from jackfield_transfers.retrying import call_with_retries, is_transient
-from jackfield_transfers.site import Site, ask
+from jackfield_transfers.site import Site, ask, unserved
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,7 +84,7 @@ def ask_to_move(
             raise TransferError(str(transfer), reason, transient=True) from error
         raise
     if info is None:
-        raise site.provider.unserved(transfer.url)
+        raise unserved(site.provider, transfer.url)
     return info
 
 

@@ -38,6 +38,7 @@ from jackfield.staging.remote import Stop
 from jackfield_system.local_names import safe_name
 from jackfield_transfers.courier import Courier
 from jackfield_transfers.movement import Movement
+from jackfield_transfers.site import unserved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -191,7 +192,7 @@ class SharedMover(mover.Mover):
             return partial(self._compare, file)
         site = self.site(file)
         if not site.provider.stage_in:
-            raise site.provider.unserved(file.url)
+            raise unserved(site.provider, file.url)
 
         def start() -> Future[File]:
             stop, number = Stop(), next(self._numbers)
@@ -250,7 +251,7 @@ class SharedMover(mover.Mover):
         """
         site = self.site(file)
         if not site.provider.stage_out:
-            raise site.provider.unserved(file.url)
+            raise unserved(site.provider, file.url)
         if file.tree and "*" in raw_path(file.url):
             raise ConfigurationError(
                 f"{redact(file.url)} is a pattern, and an output is one file or "

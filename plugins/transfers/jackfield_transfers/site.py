@@ -11,10 +11,12 @@ from typing import Any, TypeVar
 
 from jackfield.errors import (
     ConfigurationError,
+    NoProviderError,
     RemoteChangedError,
     TransferError,
     one_line,
 )
+from jackfield.files import redact
 from jackfield.staging.mover import Hook, Provider  # noqa: TC001  (a field too)
 from jackfield.staging.remote import Remote, RemoteInfo, Stop, warn_alone
 from jackfield_transfers.cache import Cache  # noqa: TC001  (a field of a dataclass)
@@ -23,6 +25,12 @@ from jackfield_transfers.rules import Rules  # noqa: TC001  (a field too)
 from jackfield_transfers.secrecy import without_secrets
 
 T = TypeVar("T")
+
+
+def unserved(provider: Provider, url: str) -> NoProviderError:
+    """Return the error that no plugin serves a URL."""
+    shown = redact(url)
+    return NoProviderError(shown.partition(":")[0], shown, provider.served)
 
 
 @dataclass(frozen=True, slots=True)

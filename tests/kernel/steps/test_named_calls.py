@@ -19,7 +19,8 @@ import pytest
 
 import jackfield as jf
 from jackfield.graph.calls import shown, shown_call
-from jackfield.messages import LONGEST, shown_command
+from jackfield.messages import LONGEST
+from jackfield_bash.streams import shown_command
 
 LIMIT_S = 60.0
 EXECUTORS = ["threads", "processes"]
