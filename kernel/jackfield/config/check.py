@@ -121,15 +121,13 @@ def _executors(key: Key, value: Any) -> object:
         refuse_type(key, f"a table of labels, such as {example}", value)
     executors = table(key, value)
     for label in executors:
-        _check_label((*key, label), label)
+        if label == "all":
+            verdict = "cannot have this label: it stands for all executors."
+            raise Wrong((*key, label), verdict)
+        if not label or label.startswith("_"):
+            verdict = f"cannot have the label {label!r}: empty or with '_' first."
+            raise Wrong((*key, label), verdict)
     return {label: _executor((*key, label), one) for label, one in executors.items()}
-
-
-def _check_label(key: Key, label: str) -> None:
-    if label == "all":
-        raise Wrong(key, "cannot have this label: it stands for all executors.")
-    if not label or label.startswith("_"):
-        raise Wrong(key, f"cannot have the label {label!r}: empty or with '_' first.")
 
 
 def _executor(key: Key, value: Any) -> object:

@@ -166,15 +166,10 @@ def _waits_for_more(task: Task, blamed: Task) -> bool:
     return task.waiting > 0
 
 
-def _none(task: Task) -> Iterable[Task]:
-    del task
-    return ()
-
-
 def waits_for(
     task: Task,
     targets: Iterable[Task],
-    followers: Callable[[Task], Iterable[Task]] = _none,
+    followers: Callable[[Task], Iterable[Task]] = lambda _: (),
     dependencies: Callable[[Task], Iterable[Task]] | None = None,
 ) -> Task | None:
     """Return one of the targets that waits for ``task``, directly or not, if any does.
@@ -199,7 +194,7 @@ def waits_for(
 
 
 def downstream(
-    task: Task, followers: Callable[[Task], Iterable[Task]] = _none
+    task: Task, followers: Callable[[Task], Iterable[Task]] = lambda _: ()
 ) -> Iterator[Task]:
     """Give a task and all tasks that wait for it, directly or not, each once.
 

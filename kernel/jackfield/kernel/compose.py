@@ -39,7 +39,7 @@ from jackfield.states import Summary, TaskState
 from jackfield.steps.call import CallReader
 from jackfield.steps.cancel import Canceller
 from jackfield.steps.code import PresentCode
-from jackfield.steps.ends import EndRecorder, Ends, Failures
+from jackfield.steps.ends import Ends, Failures
 from jackfield.steps.engine import (
     EffectRunner,
     Engine,
@@ -177,16 +177,17 @@ class Parts:
         failures = Failures(
             self.tally, self.closing, self.log, lazy=self.config.lazy_errors
         )
-        recorder = EndRecorder(
+        scheduler = self.scheduler
+        self.ends: Ends = Ends(
+            self.live,
             self.tally,
             self.barriers,
             failures,
             self.observation,
+            control=scheduler.control,
             free_followers=self._free,
             release_files=self._release_files,
         )
-        scheduler = self.scheduler
-        self.ends: Ends = Ends(self.live, recorder, failures, scheduler.control)
         self._foreign: ForeignFutures = ForeignFutures(self.ends, scheduler.post)
         canceller = Canceller(self.ends, scheduler.post, self.log)
         self.home: Home = Home(
@@ -438,7 +439,7 @@ class Parts:
 
     def _name_stream(self, view: TaskView, stream: str) -> Any:
         hooks = self.manager.hooks.stream_path
-        return self.manager.ask(hooks, _as_it_is, view, stream) if hooks else None
+        return self.manager.ask(hooks, lambda path: path, view, stream)
 
     def _is_forbidden(self, task: Task) -> bool:
         hooks, ask = self.manager.hooks.use_result, self.manager.ask
@@ -610,10 +611,6 @@ def _in_run_dir(table: Mapping[str, Any], run_dir: Path) -> Mapping[str, Any]:
     if RUN_DIR not in table.get("store", ""):
         return table
     return {**table, "store": table["store"].replace(RUN_DIR, str(run_dir.absolute()))}
-
-
-def _as_it_is(answer: Any) -> Any:
-    return answer
 
 
 def _copies(config: Config) -> bool:

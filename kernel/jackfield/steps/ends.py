@@ -75,84 +75,34 @@ class Failures:
         self._log.warning("%s", line)
 
 
-class EndRecorder:
-    """Does what every end calls for, once the task is out of the graph.
-
-    For a task that did not succeed, ``free_followers`` lets another one with the same
-    memo key run in its place, and ``release_files`` notes that it wants no files.
-    """
-
-    def __init__(
-        self,
-        tally: Tally,
-        barriers: Barriers,
-        failures: Failures,
-        observation: Observation,
-        *,
-        free_followers: Callable[[Task], None],
-        release_files: Callable[[Task, Mapping[File, Future[Any] | None]], None],
-    ) -> None:
-        self._counts = tally.counts
-        self._own_counts = tally.own
-        self._barriers = barriers
-        self._failures = failures
-        self._observation = observation
-        self._free_followers = free_followers
-        self._release_files = release_files
-
-    def record(self, task: Task, error: BaseException | None, effects: Effects) -> None:
-        """Record the end of a task whose state is final already."""
-        own = task.spec.kind == "transfer"
-        (self._own_counts if own else self._counts)[task.state] += 1
-        if task.future is not None:
-            effects.ended.append(task.future)
-        if task.data_futures:
-            effects.ended.extend(_settle_files(task, error))
-        if error is not None:
-            self._not_succeeded(task, error, effects)
-        if self._observation.tasks is not None:
-            self._observation.tasks.note((task,), error)
-        if effects.noted is not None:
-            effects.noted.end(task, task.work)
-        if self._barriers.standing:  # after the failure is noted: they may look at it
-            self._barriers.lower(task.id)
-        task.forget()
-
-    def _not_succeeded(
-        self, task: Task, error: BaseException, effects: Effects
-    ) -> None:
-        if task.extras is not None and task.extras.key is not None:
-            effects.rest.append((self._free_followers, task))
-        if task.found is not None and task.found.files:
-            effects.rest.append((self._release_files, task, task.found.files))
-        task.error = error
-        self._failures.note(task, error, effects)
-
-
-def _settle_files(task: Task, error: BaseException | None) -> tuple[Any, ...]:
-    """End the futures of a task's files; return them."""
-    futures = task.data_futures
-    settle([(one, error, one.file_obj, task, task.state) for one in futures])
-    return futures
-
-
 class Ends:
     """Ends tasks. All methods but ``fail`` are called with the scheduler's role.
 
-    ``fail`` changes the graph by a function that it gives to ``control``.
+    ``fail`` changes the graph by a function that it gives to ``control``. For a task
+    that did not succeed, ``free_followers`` lets another one with the same memo key run
+    in its place, and ``release_files`` notes that it wants no files.
     """
 
     def __init__(
         self,
         live: dict[int, Task],
-        recorder: EndRecorder,
+        tally: Tally,
+        barriers: Barriers,
         failures: Failures,
+        observation: Observation,
+        *,
         control: Callable[[Callable[[Effects], None]], None],
+        free_followers: Callable[[Task], None],
+        release_files: Callable[[Task, Mapping[File, Future[Any] | None]], None],
     ) -> None:
         self._live = live
+        self._tally = tally
+        self._barriers = barriers
         self._failures = failures
-        self._record = recorder.record
+        self._observation = observation
         self._control = control
+        self._free_followers = free_followers
+        self._release_files = release_files
 
     # -- one task, or a batch
 
@@ -195,6 +145,36 @@ class Ends:
                 self.release(dependents, effects)
             else:
                 self.fail_dependents(task, dependents, effects)
+
+    def _record(
+        self, task: Task, error: BaseException | None, effects: Effects
+    ) -> None:
+        """Do what every end calls for, once the task is out of the graph."""
+        own = task.spec.kind == "transfer"
+        (self._tally.own if own else self._tally.counts)[task.state] += 1
+        if task.future is not None:
+            effects.ended.append(task.future)
+        if task.data_futures:
+            effects.ended.extend(_settle_files(task, error))
+        if error is not None:
+            self._not_succeeded(task, error, effects)
+        if self._observation.tasks is not None:
+            self._observation.tasks.note((task,), error)
+        if effects.noted is not None:
+            effects.noted.end(task, task.work)
+        if self._barriers.standing:  # after the failure is noted: they may look at it
+            self._barriers.lower(task.id)
+        task.forget()
+
+    def _not_succeeded(
+        self, task: Task, error: BaseException, effects: Effects
+    ) -> None:
+        if task.extras is not None and task.extras.key is not None:
+            effects.rest.append((self._free_followers, task))
+        if task.found is not None and task.found.files:
+            effects.rest.append((self._release_files, task, task.found.files))
+        task.error = error
+        self._failures.note(task, error, effects)
 
     # -- what hangs on them
 
@@ -257,3 +237,10 @@ class Ends:
 def has_not_begun(task: Task) -> bool:
     """Tell whether no executor has a task."""
     return task.state in NOT_BEGUN
+
+
+def _settle_files(task: Task, error: BaseException | None) -> tuple[Any, ...]:
+    """End the futures of a task's files; return them."""
+    futures = task.data_futures
+    settle([(one, error, one.file_obj, task, task.state) for one in futures])
+    return futures
