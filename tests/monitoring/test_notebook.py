@@ -13,7 +13,7 @@ import pytest
 from nbclient import NotebookClient
 
 import jackfield as jf
-from jackfield_monitoring import html, notebooks
+from jackfield_monitoring import html, notebook_tables
 
 LIMIT_S = 60.0
 HOSTILE = [
@@ -52,7 +52,7 @@ class Shown(HTMLParser):
 
 
 def shown(value: Any) -> Shown:
-    return Shown(notebooks.shown(value))
+    return Shown(notebook_tables.shown(value))
 
 
 @jf.python_app

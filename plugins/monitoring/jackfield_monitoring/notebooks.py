@@ -1,23 +1,19 @@
 """Has notebooks show kernels, futures, summaries and explanations as small tables.
 
 The classes themselves know nothing of notebooks. When a kernel starts in IPython, its
-formatter is told how to show them.
+formatter is told how to show them. Every kernel asks this module, and few are in
+IPython: what makes the tables is imported only there.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from jackfield import AppFuture, DataFuture, Explanation, Summary, hookimpl
-from jackfield.futures.future import error_of, task_of
-from jackfield_monitoring import html
+from jackfield import hookimpl
 
 if TYPE_CHECKING:
     from jackfield import DataFlowKernel
-    from jackfield.futures import KernelFuture
-
-_TYPES: Final = (AppFuture, DataFuture, Explanation, Summary)
 
 
 @hookimpl
@@ -26,44 +22,8 @@ def jackfield_kernel_started(kernel: DataFlowKernel) -> None:
     python: Any = sys.modules.get("IPython")
     shell = None if python is None else python.get_ipython()
     if shell is not None:
+        from jackfield_monitoring.notebook_tables import KINDS, shown
+
         formatter = shell.display_formatter.formatters["text/html"]
-        for kind in (type(kernel), *_TYPES):
+        for kind in (type(kernel), *KINDS):
             formatter.for_type(kind, shown)
-
-
-def shown(value: Any) -> str:
-    """Return a kernel, future, summary or explanation as HTML; waits for nothing."""
-    if isinstance(value, AppFuture | DataFuture):
-        return _future(value)
-    if isinstance(value, Summary):
-        return _summary(value)
-    if isinstance(value, Explanation):
-        return _explanation(value)
-    return _kernel(value)
-
-
-def _kernel(kernel: DataFlowKernel) -> str:
-    title = f"DataFlowKernel, {'closed' if kernel.closed else 'open'}"
-    executors = html.table([("executors", ", ".join(kernel.executors))])
-    return html.box(title, executors, _summary(kernel.summary()))
-
-
-def _summary(summary: Summary) -> str:
-    known = {"run": summary.run_dir, "seconds": f"{summary.elapsed:.1f}"}
-    counts = {state.value: number for state, number in summary.counts.items()}
-    return html.tasks("Summary", known, counts, summary.failures, summary.failed)
-
-
-def _future(future: KernelFuture[Any]) -> str:
-    task = task_of(future)
-    known = {"task": task.title}
-    if isinstance(future, DataFuture):
-        known["file"] = future.file_obj
-    known["state"] = "cancelled" if future.cancelled() else task.status
-    known["call"] = task.call_text()
-    return html.future(type(future).__name__, known, error_of(future))
-
-
-def _explanation(told: Explanation) -> str:
-    title, _, rest = str(told).partition("\n")
-    return html.box(title, html.lines(rest.split("\n")))

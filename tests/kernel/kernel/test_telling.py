@@ -14,7 +14,7 @@ import pytest
 
 import jackfield as jf
 from jackfield.errors import JoinError
-from jackfield_monitoring import notebooks
+from jackfield_monitoring import notebook_tables
 
 LIMIT_S = 60.0
 TOLD = "and nobody has asked for the result"
@@ -69,7 +69,7 @@ def test_a_name_of_two_lines_is_one_wherever_it_is_printed(
         concurrent.futures.wait(futures, LIMIT_S)
         summary = kernel.summary()
 
-    told = [str(summary), notebooks.shown(summary), capsys.readouterr().err]
+    told = [str(summary), notebook_tables.shown(summary), capsys.readouterr().err]
     told += [repr(one) for one in futures]
     told.append((kernel.run_dir / "jackfield.log").read_text())
     for text in told:
