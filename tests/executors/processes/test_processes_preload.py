@@ -6,6 +6,7 @@ import importlib
 import logging
 import os
 import signal
+import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -14,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from jackfield_executors.processes import family
 from jackfield_executors.processes.needs import needed
+from jackfield_testing.footprint import WAIT_S
 
 if TYPE_CHECKING:
     from tests.executors.processes.conftest import Open
@@ -65,6 +68,12 @@ def has(name: str) -> bool:
     return name in sys.modules
 
 
+def parent_of_parent() -> int:
+    process = family.read(os.getppid())
+    assert process is not None
+    return process.parent
+
+
 def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -97,6 +106,46 @@ def test_a_module_is_imported_once_for_all_workers(
     assert len(pids) == 4
     assert len(log.read_text().split()) == 1
     assert not pids & set(map(int, log.read_text().split()))
+
+
+@pytest.mark.parametrize("module", ["jackfield_memo.sending.sent", "wave"])
+def test_a_child_tries_imports_out_unless_the_modules_are_jackfields(
+    open_executor: Open, module: str
+) -> None:
+    pool = open_executor(preload=[module])
+
+    assert pool.call(has, module)
+    assert (pool.call(parent_of_parent) == os.getpid()) is (module != "wave")
+
+
+EVERY_MODULE = """
+import importlib.util, pkgutil
+from jackfield_executors.processes.preload import RAISES, import_all
+from jackfield_serialize.origins import OURS
+
+for package in sorted(OURS):
+    places = importlib.util.find_spec(package).submodule_search_locations
+    below = [one.name for one in pkgutil.walk_packages(places, f"{package}.")]
+    assert below or len(OURS) < 3, package
+    for name in [package, *below]:
+        if not name.endswith(".__main__"):
+            trouble = import_all([name], lambda said: None)
+            if trouble and not trouble.startswith(f"{RAISES} ModuleNotFoundError"):
+                print(name, trouble)
+print("all")
+"""
+
+
+def test_all_modules_of_jackfield_bear_a_fork() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", EVERY_MODULE],
+        capture_output=True,
+        text=True,
+        timeout=WAIT_S,
+        check=False,
+    )
+
+    assert done.stdout == "all\n", done.stderr
 
 
 def test_with_an_empty_list_nothing_is_imported(open_executor: Open) -> None:

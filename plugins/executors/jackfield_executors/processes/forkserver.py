@@ -188,12 +188,14 @@ class _ForkServer:
     def _preload(self, fds: list[int]) -> None:
         """Have modules imported; come back as the fork server that workers come from.
 
-        That is this process, or the child that has imported them.
+        That is this process, where there are none but Jackfield's own, or the child
+        that has imported them.
         """
         streams = fds[1:]
         with socket.socket(fileno=fds[0]) as driver:
             try:
                 told = preload.wanted(driver)
+                told["modules"] = preload.import_own(told["modules"])
                 while modules := told["modules"]:
                     fault, why = self._preload_once(told, driver, streams)
                     if not fault:

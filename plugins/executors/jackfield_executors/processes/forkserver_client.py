@@ -227,18 +227,38 @@ class ForkServerClient:
         for anything has started nothing, and may still be importing what it needs: it
         is killed, so that nobody waits for that.
         """
-        self.control.close()
         if not self._asked:
+            self.control.close()
             self._process.kill()
             self._process.wait()
             return
+        seconds = END_S if self._has_closed() else 0.0
         try:
-            code = self._process.wait(END_S)
+            code = self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             self._process.kill()
             code = self._process.wait()
         if code != 0:
             programs.kill_marked(self._mark)
+
+    def _has_closed(self) -> bool:
+        """Close the connection; tell whether the fork server has closed it as well.
+
+        It does so at its very end. ``Popen.wait`` with a limit looks at longer and
+        longer intervals, which would be time for nothing at the end of each run.
+        """
+        try:
+            self.control.settimeout(END_S)
+            self.control.shutdown(socket.SHUT_WR)
+            while self.control.recv(4096):  # what became of its workers
+                continue
+        except TimeoutError:
+            return False
+        except OSError:  # it has ended before
+            return True
+        finally:
+            self.control.close()
+        return True
 
     def freeze(self) -> None:
         """Have one that does not answer never go on; its workers do.

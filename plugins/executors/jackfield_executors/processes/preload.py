@@ -26,6 +26,7 @@ import jackfield_serialize as serialize
 from jackfield.errors import one_line
 from jackfield_executors.processes import family, leftovers, setup
 from jackfield_executors.processes.wire import FrameReader, Kind, small_frame
+from jackfield_serialize.origins import OURS
 
 if TYPE_CHECKING:
     import socket
@@ -77,6 +78,22 @@ def wanted(driver: socket.socket) -> Wanted:
         for frame in reader.read():
             told: Wanted = pickle.loads(frame.body)
             return told
+
+
+def import_own(modules: Sequence[str]) -> list[str]:
+    """Import Jackfield's own modules in this process; return the others.
+
+    Those bear a fork, so they need no child that tries it out. What functions are sent
+    in is such a module: often it is all that is wanted.
+    """
+    others = []
+    for name in modules:
+        if name.partition(".")[0] not in OURS:
+            others.append(name)
+            continue
+        with suppress(Exception):  # the task that needs it will get the same error
+            importlib.import_module(name)
+    return others
 
 
 def run(
