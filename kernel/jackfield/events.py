@@ -12,7 +12,7 @@ and ``Batch.monotonic`` are the same moment on both clocks, and lead to the time
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
@@ -267,8 +267,7 @@ class Load(NamedTuple):
         return self.unfinished - self.queued
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(NamedTuple):
     """What has happened since the last batch.
 
     Attributes:
@@ -297,5 +296,5 @@ class Batch:
     reruns: Sequence[Rerun] = ()
     transfers: Sequence[TransferEvent] = ()
     loads: Sequence[Load] = ()
-    app_edges: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    app_edges: Mapping[tuple[str, str], int] = MappingProxyType({})
     lost: int = 0

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -176,8 +175,7 @@ class Notes:
         return len(self.new) + len(self.failed) + len(self.ended) // 4
 
 
-@dataclass(frozen=True, slots=True)
-class StreamContext:
+class StreamContext(NamedTuple):
     """What a stream gets of its kernel.
 
     Attributes:

@@ -13,7 +13,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -305,7 +304,7 @@ def test_a_task_is_told_what_it_said_and_not_another_one(
     attempts = [
         AttemptRecord(n, 1, "cpu", 1.0, 2.0, None, said[n], None) for n in range(2)
     ]
-    history(runs / "000", [replace(batch(*tasks), attempts=attempts)])
+    history(runs / "000", [batch(*tasks)._replace(attempts=attempts)])
 
     pages = [told(dashboard, f"/api/runs/000/tasks/{n}") for n in range(2)]
 

@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -720,7 +719,7 @@ def test_what_an_executor_says_wrongly_costs_no_other_record(
         for n in range(10)
     ]
 
-    monitor.jackfield_run_events(replace(batch(0), attempts=attempts))
+    monitor.jackfield_run_events(batch(0)._replace(attempts=attempts))
     monitor.jackfield_kernel_closing(kernel)
 
     with Store(path_of(tmp_path)) as store:
@@ -737,7 +736,7 @@ def test_a_clock_that_goes_back_makes_no_time(
     attempts = [AttemptRecord(n, 1, "cpu", 5.0, 4.0, back, None, None) for n in (0, 1)]
     attempts.append(AttemptRecord(2, 1, "cpu", 5.0, 4.0, None, None, None))
 
-    monitor.jackfield_run_events(replace(batch(0), attempts=attempts))
+    monitor.jackfield_run_events(batch(0)._replace(attempts=attempts))
     monitor.jackfield_kernel_closing(kernel)
 
     with Store(path_of(tmp_path)) as store:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -416,8 +415,8 @@ def test_workers_transfers_loads_and_gaps(tmp_path: Path) -> None:
         loads=[Load("cpu", 4, 2), Load("_internal", 1, 0)],
         app_edges={("a", "b"): 2},
     )  # fmt: skip
-    second = replace(
-        first, monotonic=3.0,
+    second = first._replace(
+        monotonic=3.0,
         workers=[WorkerEvent("cpu", "cpu-0", "h", 9, False, "It was killed.", 2.75)],
         transfers=[done], lost=12,
     )  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import replace
 from pathlib import Path
 
 import hypothesis
@@ -149,7 +148,7 @@ def test_secrets_are_not_in_the_file(name: str, tmp_path: Path) -> None:
     batch = batch_of(SECRETS[name])
     if "://" not in SECRETS[name]:  # a path may be called anything
         task = batch.tasks[0]._replace(stdout="/out", stderr="/err")
-        batch = replace(batch, tasks=[task])
+        batch = batch._replace(tasks=[task])
 
     found = texts_in(tmp_path / "a.db", batch)
 

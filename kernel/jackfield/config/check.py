@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor as FuturesExecutor
-from datetime import time
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 from jackfield.abc import Executor
@@ -192,6 +191,8 @@ def _checkpoint(key: Key, value: Any) -> object:
 
 
 def _period(key: Key, value: Any) -> str:
+    from datetime import time
+
     text = value.isoformat("seconds") if isinstance(value, time) else value
     fits = isinstance(text, str) and re.fullmatch(r"\d+:[0-5]\d:[0-5]\d", text)
     if not fits or not text.strip("0:"):

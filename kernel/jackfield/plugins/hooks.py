@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass, field
-from types import ModuleType
+from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 import pluggy
@@ -62,6 +62,8 @@ SCOPED_HOOKS: Final = frozenset(
     ("jackfield_check_options", *(hook for hooks in SCOPED.values() for hook in hooks))
 )
 """The hooks for which that is so: those, and one that several kinds share."""
+
+_FUNCTIONS: Final = FunctionType | MethodType | staticmethod | classmethod
 
 NOTIFICATIONS: Final = tuple(
     name
@@ -150,7 +152,7 @@ class HookRegistry(pluggy.PluginManager):
         try:
             options = {
                 attribute: found
-                for attribute in dir(plugin)
+                for attribute in _attributes(plugin)
                 if (found := self.parse_hookimpl_opts(plugin, attribute)) is not None
             }
             functions = {attribute: getattr(plugin, attribute) for attribute in options}
@@ -186,6 +188,12 @@ class HookRegistry(pluggy.PluginManager):
         return name
 
 
+def _attributes(plugin: object) -> list[str]:
+    """Return the attributes that may be hooks; of a module, its functions only."""
+    own = vars(plugin) if type(plugin) is ModuleType else None
+    return [n for n in dir(plugin) if own is None or isinstance(own.get(n), _FUNCTIONS)]
+
+
 def _hook(attribute: str, options: pluggy.HookimplOpts) -> str:
     return options.get("specname") or attribute
 
@@ -193,7 +201,7 @@ def _hook(attribute: str, options: pluggy.HookimplOpts) -> str:
 def _what_is_wrong(
     plugin: object, options: Mapping[str, pluggy.HookimplOpts]
 ) -> str | None:
-    for name in SPECS:
+    for name in sorted(SPECS.keys() & {*dir(plugin)}):
         if name not in options and inspect.getattr_static(plugin, name, None):
             return f"its {name} is not marked with @jackfield.hookimpl."
     if not options:

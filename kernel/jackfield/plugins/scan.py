@@ -14,12 +14,11 @@ import os
 import re
 import sys
 import warnings
-from dataclasses import dataclass
 from functools import cache, reduce
 from importlib import import_module
 from importlib.machinery import PathFinder
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,8 +65,7 @@ GROUPS: Final[dict[Kind, str]] = {
 KINDS: Final[dict[str, Kind]] = {group: kind for kind, group in GROUPS.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class EntryPoint:
+class EntryPoint(NamedTuple):
     """One line of a distribution's ``entry_points.txt``.
 
     Attributes:

@@ -15,8 +15,7 @@ an error, because nothing can stand in for them.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -28,8 +27,7 @@ UNASKED: Final[frozenset[Kind]] = frozenset({"configuration", "memo", "plugin"})
 """Kinds that load without being named in a configuration."""
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(NamedTuple):
     """What the lists say, put together.
 
     Attributes:

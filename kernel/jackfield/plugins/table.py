@@ -7,8 +7,7 @@ of the hook anyway: its specification says whether it is asked or told.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from jackfield.plugins.compiled import functions
 from jackfield.plugins.hooks import NOTIFICATIONS
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
     Told: TypeAlias = tuple[Observer, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class CompiledHooks:
+class CompiledHooks(NamedTuple):
     """What the registered plugins have to say, ready to be called.
 
     ``Asked`` fields are functions that take the hook's arguments by position, in the
@@ -51,8 +49,8 @@ class CompiledHooks:
 def compile_hooks(registrations: Registrations) -> CompiledHooks:
     """Fill the table for the plugins that are registered now. Under the lock."""
     made: dict[str, Any] = {
-        one.name: _compiled(registrations, f"jackfield_{one.name}")
-        for one in fields(CompiledHooks)
+        name: _compiled(registrations, f"jackfield_{name}")
+        for name in CompiledHooks._fields
     }
     return CompiledHooks(**made)
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Generator
-from dataclasses import fields
 from types import SimpleNamespace
 from typing import Any
 
@@ -287,7 +286,7 @@ def test_hooks_of_an_executor_plugin_about_other_things_are_not_asked(
     )
 
 
-@pytest.mark.parametrize("name", [one.name for one in fields(CompiledHooks)])
+@pytest.mark.parametrize("name", CompiledHooks._fields)
 def test_each_line_of_the_table_is_a_hook(name: str) -> None:
     hook = f"jackfield_{name}"
     assert inspect.isfunction(getattr(hookspecs, hook))

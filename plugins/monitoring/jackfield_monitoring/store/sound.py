@@ -8,7 +8,6 @@ as a whole. So the batch is looked through then, and only then.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from enum import Enum
 from math import isfinite
 from operator import is_not
@@ -31,8 +30,7 @@ def sound(batch: Batch) -> tuple[Batch, int]:
     An attempt is kept where only the place of it is nonsense.
     """
     placed = list(map(_placed, batch.attempts))
-    made = replace(
-        batch,
+    made = batch._replace(
         tasks=_kept(batch.tasks),
         attempts=_kept(placed),
         workers=_kept(batch.workers),
