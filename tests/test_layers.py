@@ -11,9 +11,13 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+
+pytestmark = pytest.mark.xdist_group("layers")  # they parse each file once
 
 ROOT = Path(__file__).parents[1]
 KERNEL = ROOT / "kernel" / "jackfield"
@@ -46,9 +50,31 @@ LIBRARIES = {"jackfield_serialize", "jackfield_system"}
 HEAVY = ["asyncio", "click", "cloudpickle", "fsspec", "multiprocessing", "tomllib"]
 
 
-def imports(path: Path) -> Iterator[tuple[str, int]]:
-    """Give every module that a file imports, at whatever level, with its line."""
-    for node in ast.walk(ast.parse(path.read_text())):
+class Facts(NamedTuple):
+    """What one walk through a file finds.
+
+    Attributes:
+        imports: The modules that it imports, at whatever level, with the line.
+        private: What it reaches into that is private elsewhere, with the line.
+    """
+
+    imports: list[tuple[str, int]]
+    private: list[tuple[str, int]]
+
+
+@cache
+def facts(path: Path) -> Facts:
+    """Return what a file has: not its tree, which later tests would have to carry."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    return Facts(list(_imports(path, nodes)), list(_private(nodes)))
+
+
+def imports(path: Path) -> list[tuple[str, int]]:
+    return facts(path).imports
+
+
+def _imports(path: Path, nodes: list[ast.AST]) -> Iterator[tuple[str, int]]:
+    for node in nodes:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield alias.name, node.lineno
@@ -212,26 +238,32 @@ def test_no_modules_import_each_other(root: Path) -> None:
 @pytest.mark.parametrize("root", [KERNEL, *PLUGINS], ids=lambda path: path.name)
 def test_nobody_reaches_into_what_is_private_elsewhere(root: Path) -> None:
     wrong = [
-        f"{path}:{node.lineno}: {ast.unparse(node)}"
+        f"{path}:{line}: {text}"
         for path in root.rglob("*.py")
-        for tree in [ast.parse(path.read_text())]
-        for own in [_written_in(tree)]
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute)
-        and node.attr.startswith("_")
-        and not node.attr.startswith("__")
-        and node.attr not in own
-        and ast.unparse(node.value) not in {"self", "cls"}
-        and not _is_of_others(node)
+        for text, line in facts(path).private
     ]
 
     assert wrong == []
 
 
-def _written_in(tree: ast.Module) -> set[str]:
+def _private(nodes: list[ast.AST]) -> Iterator[tuple[str, int]]:
+    own = _written_in(nodes)
+    for node in nodes:
+        if (
+            isinstance(node, ast.Attribute)
+            and node.attr.startswith("_")
+            and not node.attr.startswith("__")
+            and node.attr not in own
+            and ast.unparse(node.value) not in {"self", "cls"}
+            and not _is_of_others(node)
+        ):
+            yield ast.unparse(node), node.lineno
+
+
+def _written_in(nodes: list[ast.AST]) -> set[str]:
     """Return the names that a module defines or sets, attributes included."""
     found = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             found.add(node.name)
         elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
