@@ -61,6 +61,8 @@ def _line(name: str, text: str) -> Iterator[str]:
 
 def _ran(attempt: AttemptRow) -> str:
     began, ended = attempt.began, attempt.ended
+    if began is None and attempt.state is TaskState.CANCELLED:
+        return "cancelled; no worker is known to have begun it"
     if began is None or ended is None:
         began, ended = attempt.launched, attempt.reported
     where = f" on {attempt.worker}" if attempt.worker else ""

@@ -18,10 +18,19 @@ from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as parse_openmetrics,
 )
 from prometheus_client.parser import text_string_to_metric_families
+from tests.monitoring.test_dashboard import task
 
 import jackfield as jf
 from jackfield import TaskState, TransferEvent
-from jackfield.events import Batch, Load, TaskChange, WorkerEvent
+from jackfield.events import (
+    AttemptRecord,
+    Batch,
+    Failure,
+    Load,
+    Place,
+    TaskChange,
+    WorkerEvent,
+)
 from jackfield_monitoring.telemetry.metrics import (
     APPS_MOST,
     LABEL_MOST,
@@ -330,3 +339,23 @@ def test_what_is_told_of_transfers_workers_and_losses_is_counted() -> None:
     assert found["jackfield_workers_lost_total", "cpu"] == 1
     assert found["jackfield_executor_workers", "cpu"] == 4
     assert found["jackfield_records_lost_total",] == 8
+
+
+def test_what_was_cancelled_before_it_ran_has_neither_failed_nor_run() -> None:
+    failure = Failure("CancelledError", "it was cancelled")
+    place = Place("cpu-0", "h", 1, 1.0, 2.0)
+    tasks = [
+        task(n, TaskState.CANCELLED, attempts=1, failure=failure) for n in range(2)
+    ]
+    attempts = [
+        AttemptRecord(0, 1, "cpu", 1.0, 500.0, None, failure, None),
+        AttemptRecord(1, 1, "cpu", 1.0, 2.0, place, failure, None),
+    ]
+    numbers = Numbers()
+    numbers.take(batch(tasks=tasks, attempts=attempts))
+
+    found = told(numbers)
+    assert found["jackfield_attempts_total", "fit", "cpu", "cancelled"] == 2
+    assert found.total("jackfield_attempt_failures_total") == 0
+    assert found["jackfield_attempt_duration_seconds_count", "fit"] == 1
+    assert found["jackfield_attempt_duration_seconds_sum", "fit"] == 1

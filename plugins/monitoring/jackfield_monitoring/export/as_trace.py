@@ -36,8 +36,10 @@ LEFT JOIN task ON task.id = attempt.task
 LEFT JOIN app ON app.id = attempt.app
 LEFT JOIN executor ON executor.id = attempt.executor
 LEFT JOIN error ON error.id = attempt.error
-WHERE (attempt.id) > (?) ORDER BY attempt.id LIMIT ?
+WHERE (attempt.id) > (?) AND NOT (attempt.state = 9 AND began IS NULL)
+ORDER BY attempt.id LIMIT ?
 """
+"""One that was cancelled (9), and of which no worker has told, may never have run."""
 
 _TRANSFERS: Final = """
 SELECT id, url, way, state, attempts, moved, began, ended, task, error FROM transfer

@@ -133,7 +133,7 @@ def _of_store(run: Run, store: Store) -> dict[str, Any]:
         cells = [cell for cell in store.matrix() if cell.app in ids.apps]
         groups = store.failures(GROUPS_MOST + 1)
         more = len(groups) > GROUPS_MOST
-        groups = sorted(groups[:GROUPS_MOST], key=_follows)
+        groups = sorted(groups[:GROUPS_MOST], key=lambda group: _no_news(group) != "")
         gaps = store.gaps()
         counts = store.counts()
         return {
@@ -231,10 +231,14 @@ def _in_order(store: Store) -> list[Worker]:
     return sorted(store.workers(), key=key)
 
 
-def _follows(group: FailureGroup) -> bool:
-    """Tell whether tasks failed so because others had; that is less of a news."""
-    example = group.example
-    return example is not None and example.state is TaskState.DEPENDENCY_FAILED
+def _no_news(group: FailureGroup) -> str:
+    """Return the state of tasks that did not fail by themselves, or ``""``.
+
+    They were not run, because others had failed, or somebody has cancelled them.
+    """
+    state = None if group.example is None else group.example.state
+    known = (TaskState.DEPENDENCY_FAILED, TaskState.CANCELLED)
+    return state.value if state is not None and state in known else ""
 
 
 def _failure(
@@ -255,7 +259,7 @@ def _failure(
         "first": None if example is None else example.id,
         "at": None if newest is None else facts.wall_of(newest),
         "app": ", ".join(told) + (", …" if len(group.apps) > len(told) else ""),
-        "follows": _follows(group),
+        "noNews": _no_news(group),
         "tails": [
             read_tail(run.path, f"{name} of task {example.id}", path)
             for name, path in streams(example.stdout, example.stderr)

@@ -35,8 +35,11 @@ _ATTEMPTS: Final = """
 SELECT
     task, ifnull(executor, -1), ifnull(worker, -1), coalesce(began, launched),
     coalesce(ended, reported), state, ifnull(error, 0)
-FROM attempt WHERE task >= ? ORDER BY task, n
+FROM attempt WHERE task >= ? AND NOT (state = 9 AND began IS NULL)
+ORDER BY task, n
 """
+"""One that was cancelled (9), and of which no worker has told, may never have run."""
+
 _EDGES: Final = "SELECT child, parent FROM edge WHERE child >= ? ORDER BY child, parent"
 
 _FIRST_OPEN: Final = "SELECT min(id) FROM task WHERE state < ?"

@@ -15,6 +15,7 @@ from math import log2
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield import TaskState
+from jackfield_monitoring.cancelled import is_cancelled
 from jackfield_monitoring.store import texts
 from jackfield_monitoring.store.schema import (
     BUCKETS_PER_DOUBLING,
@@ -60,6 +61,7 @@ _UNKNOWN: Final = 255
 _SUCCEEDED: Final = INDEX_OF_STATE[TaskState.SUCCEEDED]
 _FAILED: Final = INDEX_OF_STATE[TaskState.FAILED]
 _NOT_RUN: Final = INDEX_OF_STATE[TaskState.DEPENDENCY_FAILED]
+_CANCELLED: Final = INDEX_OF_STATE[TaskState.CANCELLED]
 _FINAL: Final = frozenset(INDEX_OF_STATE[state] for state in STATES if state.final)
 _STATE_BITS: Final = 4
 _BUCKET_BITS: Final = 9
@@ -340,10 +342,12 @@ class RowMaker:
                 memory_b = NONE if memory is None else memory
             if failure is not None:
                 (error, message), state = self._error_of(failure), _FAILED
+                if is_cancelled(failure):
+                    state = _CANCELLED
                 self._seen(error, reported, reported_us).attempts += 1
                 if message is not None and retry is not None:  # else it is the task's
                     self._rows.said.append((number, n, message))
-            if app_id:
+            if app_id and (place is not None or state != _CANCELLED):
                 cell = app_id << _STATE_BITS | state
                 bucket = 0
                 if took > 0:  # a clock may have gone back

@@ -17,6 +17,7 @@ from jackfield import ConfigurationError, hookimpl
 from jackfield.states import FINAL
 from jackfield.version import installed_version
 from jackfield_monitoring import facts
+from jackfield_monitoring.cancelled import is_cancelled
 from jackfield_monitoring.options import check_names
 from jackfield_monitoring.store.texts import clean
 from jackfield_monitoring.telemetry.scrapes import Scrapes
@@ -322,12 +323,18 @@ class Numbers:
                     continue
                 app = self._live[one.task][0]
             place, failure = one.place, one.failure
+            cancelled = failure is not None and is_cancelled(failure)
             if place is None:
+                if cancelled:  # it may never have run
+                    outcomes[app, one.executor, "cancelled"] += 1
+                    continue
                 self._seconds.labels(app).observe(one.reported - one.launched)
             else:
                 self._seconds.labels(app).observe(place.ended - place.began)
             outcome = "succeeded"
-            if failure is not None:
+            if cancelled:
+                outcome = "cancelled"
+            elif failure is not None:
                 outcome = "failed" if one.retry_in is None else "retried"
                 failures[app, self._errors[failure.kind]] += 1
             outcomes[app, one.executor, outcome] += 1

@@ -36,6 +36,7 @@ from opentelemetry.trace import (
 
 from jackfield import TaskState
 from jackfield.version import installed_version
+from jackfield_monitoring.cancelled import is_cancelled
 from jackfield_monitoring.store import texts
 
 if TYPE_CHECKING:
@@ -148,7 +149,8 @@ class Spans:
             attributes=attributes, start_time=self._ns(began),
         )  # fmt: skip
         failure = record.failure
-        self._end(span, failure, ended, bad=failure is not None)
+        bad = failure is not None and not is_cancelled(failure)
+        self._end(span, failure, ended, bad=bad)
 
     def end(self, summary: Summary, monotonic: float) -> None:
         """Make the span of the run."""

@@ -2,6 +2,7 @@
 /** Two runs side by side: what became faster, slower, or failed, app by app. */
 
 import { matrix } from "./apps.js";
+import { SIGNS } from "./failures.js";
 import { FAILED, timesOf } from "./model.js";
 import { count, counted, duration, el, moment, short } from "./dom.js";
 
@@ -48,7 +49,7 @@ export function comparison(a, b) {
   const scale = Math.max(a.overview.now, b.overview.now) || 1;
   return el("div", {},
     el("section", {}, wholes(a, "A", scale), wholes(b, "B", scale),
-      el("p", { class: "hint" }, `B took ${ratio(a.overview.now, b.overview.now)} as A.`)),
+      el("p", { class: "hint" }, times(a.overview, b.overview))),
     el("section", { "aria-labelledby": "compare-failures" },
       el("h2", { id: "compare-failures" }, "Failures"), failures(a.overview, b.overview)),
     el("section", { "aria-labelledby": "compare-apps" },
@@ -104,7 +105,7 @@ function line(name, a, b) {
     el("td", {}, a ? count(a.n) : "·"), el("td", {}, b ? count(b.n) : "·"),
     failed(a), failed(b),
     el("td", {}, duration(a?.median)), el("td", {}, duration(b?.median)), change(a?.median, b?.median),
-    el("td", {}, duration(a?.total)), el("td", {}, duration(b?.total)), change(a?.total, b?.total, false));
+    el("td", {}, duration(a?.total || null)), el("td", {}, duration(b?.total || null)), change(a?.total, b?.total, false));
 }
 
 /** @param {Sums | undefined} sums */
@@ -127,11 +128,15 @@ function change(a, b, judged) {
 }
 
 /**
- * @param {number} a
- * @param {number} b
+ * Say how much longer one run took, where both have come to their end.
+ *
+ * @param {Overview} a
+ * @param {Overview} b
  */
-function ratio(a, b) {
-  return a > 0 && b > 0 ? `${(b / a).toFixed(2)} times as long` : "as long";
+function times(a, b) {
+  const open = [a, b].map(({ state }, i) => (state === "done" || state === "failed" ? "" : `${"AB"[i]} ${state === "running" ? "still runs" : "was cut short"}`));
+  if (open.some(Boolean)) return `${open.filter(Boolean).join(", and ")}: so how long they took cannot be compared.`;
+  return a.now > 0 && b.now > 0 ? `B took ${(b.now / a.now).toFixed(2)} times as long as A.` : "";
 }
 
 /**
@@ -156,7 +161,9 @@ function failures(a, b) {
  * @param {import("./model.js").Failure | null} other
  */
 function told(where, one, other) {
-  const numbers = other ? `${count(one.tasks)} and ${count(other.tasks)}` : count(one.tasks);
-  return el("li", {}, el("small", {}, `${where}: `), el("span", { class: "state s7" }, `✕ ${numbers} `),
+  const [here, there] = [one, other].map((side) => count(side ? side.tasks || side.n : 0));
+  const numbers = other ? `${here} and ${there}` : here;
+  const sign = one.noNews ? SIGNS[one.noNews] : one.tasks || other?.tasks ? "✕" : "↻";
+  return el("li", {}, el("small", {}, `${where}: `), el("span", { class: one.noNews ? "dim" : "state s7" }, `${sign} ${numbers} `),
     el("b", {}, el("bdi", {}, one.kind)), ": ", el("bdi", {}, short(one.message, 200)));
 }

@@ -22,35 +22,45 @@ export function failureList(overview, tasksOf, open, unfolded) {
   const { failures } = overview;
   if (failures.length === 0) return nothing(overview);
   const list = el("div", { class: "failures" });
-  const [first, following] = [false, true].map((follows) => failures.filter((one) => one.follows === follows));
-  for (const failure of first) list.append(group(failure, tasksOf, open, unfolded));
-  if (following.length) list.append(followers(following, tasksOf, open, unfolded));
+  for (const failure of failures) if (!failure.noNews) list.append(group(failure, tasksOf, open, unfolded));
+  for (const state of /** @type {(keyof typeof FOLDS)[]} */ (Object.keys(FOLDS))) {
+    const folded = failures.filter((one) => one.noNews === state);
+    if (folded.length) list.append(fold(state, folded, tasksOf, open, unfolded));
+  }
   if (overview.moreFailures) {
     list.append(el("p", { class: "hint" }, `There are rarer failures too: these are the ${failures.length} most frequent groups.`));
   }
   return list;
 }
 
-/** Stands for the fold of all that failed because something else had, among errors. */
-const FOLLOWERS = -1;
+/** What stands for tasks that did not fail by themselves. */
+export const SIGNS = { "dependency-failed": "↳", cancelled: "⊘" };
+
+/** Stand for the folds of these among errors; and what is said of one task, and of many. */
+const FOLDS = {
+  "dependency-failed": { id: -1, one: "1 task is dependency-failed: it was not run, because another had failed",
+    many: "tasks are dependency-failed: they were not run, because others had failed" },
+  cancelled: { id: -2, one: "1 task was cancelled", many: "tasks were cancelled" },
+};
 
 /**
- * Fold together what failed because something else had: it is no news.
+ * Fold together tasks that did not fail by themselves: they are no news.
  *
- * @param {Failure[]} following
+ * @param {keyof typeof FOLDS} state What became of them.
+ * @param {Failure[]} folded
  * @param {(error: number) => number[]} tasksOf
  * @param {(task: number) => void} open
  * @param {Set<number>} unfolded
  */
-function followers(following, tasksOf, open, unfolded) {
-  const n = following.reduce((sum, one) => sum + one.tasks, 0);
-  const groups = following.map((one) => group(one, tasksOf, open, unfolded));
-  const told = n === 1 ? "1 task is dependency-failed: it was not run, because another had failed"
-    : `${count(n)} tasks are dependency-failed: they were not run, because others had failed`;
-  const made = el("details", { class: "failure followers", open: unfolded.has(FOLLOWERS) },
-    el("summary", {}, el("span", { class: "times again" }, `↳ ${count(n)}`), el("span", { class: "what" }, told)),
+function fold(state, folded, tasksOf, open, unfolded) {
+  const { id, one, many } = FOLDS[state];
+  const n = folded.reduce((sum, failure) => sum + failure.tasks, 0);
+  const groups = folded.map((failure) => group(failure, tasksOf, open, unfolded));
+  const made = el("details", { class: `failure ${state}`, open: unfolded.has(id) },
+    el("summary", {}, el("span", { class: "times again" }, `${SIGNS[state]} ${count(n)}`),
+      el("span", { class: "what" }, n === 1 ? one : `${count(n)} ${many}`)),
     el("div", { class: "failures" }, ...groups));
-  made.addEventListener("toggle", () => made.open ? unfolded.add(FOLLOWERS) : unfolded.delete(FOLLOWERS));
+  made.addEventListener("toggle", () => made.open ? unfolded.add(id) : unfolded.delete(id));
   return made;
 }
 
@@ -77,7 +87,7 @@ function group(failure, tasksOf, open, unfolded) {
       el("span", { class: "what" },
         el("b", {}, el("bdi", {}, failure.kind)), ": ",
         el("bdi", {}, short(failure.message, 300))),
-      el("span", { class: "where" }, el("bdi", {}, failure.app), newest(failure))));
+      el("span", { class: "where" }, el("bdi", { title: failure.app }, short(failure.app, 60)), newest(failure))));
   const unfold = () => {
     if (made.open) unfolded.add(failure.id);
     else unfolded.delete(failure.id);
@@ -89,13 +99,13 @@ function group(failure, tasksOf, open, unfolded) {
 }
 
 /**
- * Say how often it was seen: ✕ where tasks failed, ↳ where they failed because another
- * had, ↻ where all were tried again.
+ * Say how often it was seen: ✕ where tasks failed, ↳ where they were not run because
+ * another had, ⊘ where they were cancelled, ↻ where all were tried again.
  *
  * @param {Failure} failure
  */
 function times(failure) {
-  if (failure.follows) return el("span", { class: "times again", title: "failed because another task had" }, `↳ ${count(failure.tasks)}`);
+  if (failure.noNews) return el("span", { class: "times again", title: failure.noNews }, `${SIGNS[failure.noNews]} ${count(failure.tasks)}`);
   if (failure.tasks) return el("span", { class: "times", title: "tasks that failed so" }, `✕ ${count(failure.tasks)}`);
   return el("span", { class: "times again", title: "attempts that were tried again" }, `↻ ${count(failure.n)}`);
 }

@@ -43,7 +43,7 @@ const MOST_UNPLACED = 1000;
  * @property {number | null} first The first task that failed so.
  * @property {number | null} at When the newest ended, in seconds since the epoch.
  * @property {string} app
- * @property {boolean} follows Whether the tasks failed because others had.
+ * @property {"" | "dependency-failed" | "cancelled"} noNews What became of the tasks, if they did not fail by themselves.
  * @property {Tail[]} tails
  *
  * @typedef {{name: string, text: string, note: string}} Tail
@@ -385,7 +385,7 @@ export function timesOf(model, apps) {
   const keys = new Uint32Array(rowOf.length);
   const sizes = new Uint32Array(2 * apps + 2);
   for (let i = 0; i < keys.length; i++) {
-    const unknown = rowOf[i] === NONE || attempts.state[i] === RUNNING;
+    const unknown = rowOf[i] === NONE || attempts.state[i] === RUNNING || attempts.state[i] === CANCELLED;
     const app = unknown ? apps : tasks.app[rowOf[i]];
     keys[i] = 2 * app + (attempts.state[i] === FAILED ? 1 : 0);
     sizes[keys[i]]++;
