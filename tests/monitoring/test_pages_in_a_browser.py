@@ -493,8 +493,9 @@ def test_two_runs_are_compared(
     made_up(1, tasks=300, apps=4, seed=1)
     with serving(runs) as server:
         browser.open(server.url)
-        for place in range(2):
+        for place, left in enumerate(["Tick another one.", ""]):
             browser.click(f"tbody tr:nth-child({place + 1}) input[type=checkbox]")
+            assert browser.text(".tools .hint") == left
         browser.run("document.querySelector('.tools button').click()")
         browser.wait(lambda: "Runs 000 and 001" in browser.text("h1"))
         browser.wait(lambda: browser.count("tbody tr") == 4)
@@ -504,6 +505,35 @@ def test_two_runs_are_compared(
         browser.run("history.back()")
         browser.wait(lambda: browser.text("h1") == "Runs")
         fine(browser, allowed=(server.url, "data:"))
+
+
+def test_what_was_cut_short_is_not_said_to_be_faster(
+    browser: Browser, made_up: Callable[..., Path], runs: Path
+) -> None:
+    made_up(0, tasks=50)
+    record(made_up(1, tasks=50, unfinished=20), state="running", host="elsewhere")
+    with serving(runs) as server:
+        browser.open(f"{server.url}#compare=000,001")
+        browser.wait(lambda: "B was cut short" in browser.text())
+        assert "times as long" not in browser.text()
+        browser.open(f"{server.url}#run=001")
+        browser.wait(lambda: "The program of this run is gone" in browser.text(".note"))
+        assert browser.text(".badge") == "lost"
+
+
+def test_a_message_is_read_beside_whatever_name(browser: Browser, runs: Path) -> None:
+    name = "x" * 400
+    failure = Failure("ValueError", "a short message", "")
+    told = [task(0, TaskState.FAILED, app=name, failure=failure)]
+    history(runs / "000", [Batch(0.0, 3.0, tasks=told)], "failed")
+    share = """
+    const [what, all] = [".what", "summary"].map(
+      (one) => document.querySelector(`.failure ${one}`).getBoundingClientRect().width);
+    return what / all;
+    """
+    browser.open(report(runs / "000"))
+
+    assert browser.run(share) > 0.5
 
 
 def test_a_comparison_shows_failures_first_and_no_more_apps_than_can_be_read(
@@ -595,6 +625,8 @@ def test_a_damaged_history_is_a_sentence_in_the_page(
         browser.wait(lambda: browser.count("#tasks tbody tr"))
         browser.run("location.hash = 'run=999'")
         browser.wait(lambda: "cannot be shown" in browser.text("h1"))
+        assert browser.count("section:not([hidden])") == 0
+        assert browser.text(".live") == ""
 
 
 def test_a_page_of_somebody_else_gets_nothing(

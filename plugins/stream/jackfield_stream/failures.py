@@ -10,6 +10,7 @@ from jackfield.errors import one_line, printable
 from jackfield.events import Failure
 from jackfield.files import hide_secrets
 from jackfield.states import TaskState
+from jackfield_serialize import RemoteTraceback
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -76,9 +77,12 @@ class Failures:
         linked = error.__cause__ or (
             error.__context__ if not error.__suppress_context__ else None
         )
-        if linked is not None and self._left > 0:
+        lines: Iterable[str]
+        if isinstance(linked, RemoteTraceback):  # all there is to see: it ran there
+            lines = (linked.text,)
+        elif linked is not None and self._left > 0:
             self._left -= 1
-            lines: Iterable[str] = traceback.format_exception(error)
+            lines = traceback.format_exception(error)
         else:
             last = traceback.format_exception_only(error)
             head = "Traceback (most recent call last):\n"

@@ -111,7 +111,7 @@ def _said(page: TaskPage, n: int, error: int | None) -> str:
 def _resources(attempt: AttemptRow) -> Iterator[tuple[str, str]]:
     began = attempt.began
     if began is not None:
-        yield "waited there", f"{max(0, began - attempt.launched) / 1e6:.3f} s"
+        yield "waited for a worker", f"{max(0, began - attempt.launched) / 1e6:.3f} s"
     if attempt.cpu is not None:
         yield "processor", f"{attempt.cpu / 1e6:.3f} s"
     if attempt.memory is not None:

@@ -51,7 +51,10 @@ class LiveRun {
       (task) => remember(run, task));
     this.events = new EventSource(`/api/events?run=${run}`);
     this.events.addEventListener("change", () => void this.refresh());
-    this.events.addEventListener("error", () => this.tell("not connected: the dashboard may have ended"));
+    this.events.addEventListener("error", () => {
+      // Where there is no such run, the page itself says so.
+      if (this.page.overview) this.tell("not connected: the dashboard may have ended");
+    });
     void this.refresh(); // where there is no such run, no event comes
   }
 
@@ -114,7 +117,7 @@ class LiveRun {
   failed(error) {
     if (this.closed) return;
     const text = error instanceof Error ? error.message : String(error);
-    this.tell(text);
+    this.tell(this.page.overview ? text : "");
     if (!this.page.overview) this.page.head.replaceChildren(el("h1", {}, "This run cannot be shown"), el("p", { class: "note" }, text));
     else this.page.notes.replaceChildren(el("p", { class: "note" }, text));
     document.documentElement.dataset.ready ??= performance.now().toFixed(0);
@@ -159,21 +162,33 @@ async function listOfRuns(chosen) {
     type: "button", disabled: chosen.size !== 2,
     click: () => { location.hash = `compare=${[...chosen].sort().join(",")}`; },
   }, "Compare two");
+  const told = el("span", { class: "hint", "aria-live": "polite" }, left(chosen.size));
   const choose = (/** @type {string} */ run, /** @type {boolean} */ on) => {
     if (on) chosen.add(run);
     else chosen.delete(run);
     compare.disabled = chosen.size !== 2;
+    told.textContent = left(chosen.size);
   };
   const rows = runs.map((/** @type {Listed} */ run) => listed(run, chosen.has(run.run), (on) => choose(run.run, on)));
   const table = el("table", { class: "runs" },
-    el("thead", {}, el("tr", {}, ...["", "run", "state", "began", "took", "tasks", "failed", "what ran"].map((name, i) =>
-      el("th", { scope: "col", class: i === 2 || i === 7 || i === 1 ? "text" : null }, name)))),
+    el("thead", {}, el("tr", {}, ...["", "run", "what ran", "state", "tasks", "failed", "took", "began"].map((name, i) =>
+      el("th", { scope: "col", class: i < 4 ? "text" : null }, name)))),
     el("tbody", {}, ...rows));
   return el("div", {}, el("h1", {}, "Runs"), el("p", { class: "dim" }, el("bdi", {}, directory)),
     problem ? el("p", { class: "note" }, problem) : null,
     rows.length || problem ? null : el("p", { class: "calm" }, "There are no runs here yet. This page shows them as they come."),
-    rows.length > 1 ? el("div", { class: "tools" }, compare) : null,
+    rows.length > 1 ? el("div", { class: "tools" }, compare, told) : null,
     rows.length ? el("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "Runs" }, table) : null);
+}
+
+/**
+ * Say what is left to do until two runs are chosen.
+ *
+ * @param {number} chosen
+ */
+function left(chosen) {
+  if (chosen > 2) return `Only two can be compared, and ${chosen} are ticked.`;
+  return ["Tick two runs.", "Tick another one.", ""][chosen];
 }
 
 /**
@@ -186,11 +201,12 @@ function listed(run, chosen, choose) {
   box.checked = chosen;
   return el("tr", {}, el("td", {}, box),
     el("th", { scope: "row", class: "text" }, el("a", { href: `#run=${run.run}` }, run.run)),
+    el("td", { class: "text what" }, el("bdi", {}, run.name.replace(/ · run \d+$/, "")),
+      el("small", {}, ` ${run.problem || (run.stored ? "" : "without history")}`)),
     el("td", { class: "text" }, el("span", { class: `badge run-${run.state}` }, run.state)),
-    el("td", {}, moment(run.began)), el("td", {}, duration(run.took)), el("td", {}, run.tasks === null ? "–" : count(run.tasks)),
+    el("td", { class: "tasks" }, run.tasks === null ? "–" : count(run.tasks)),
     run.failed ? el("td", { class: "state s7" }, `✕ ${count(run.failed)}`) : el("td", { class: "none" }, "·"),
-    el("td", { class: "text" }, el("bdi", {}, run.name.replace(/ · run \d+$/, "")),
-      el("small", {}, ` ${run.problem || (run.stored ? "" : "without history")}`)));
+    el("td", {}, duration(run.took)), el("td", {}, moment(run.began)));
 }
 
 // -- Two runs

@@ -78,7 +78,7 @@ export class RunPage {
   section(id, title) {
     const body = el("div", { class: "body" });
     this.bodies[id] = body;
-    this.element.append(el("section", { id, "aria-labelledby": `${id}-title` }, el("h2", { id: `${id}-title` }, title), body));
+    this.element.append(el("section", { id, hidden: true, "aria-labelledby": `${id}-title` }, el("h2", { id: `${id}-title` }, title), body));
   }
 
   /**
@@ -159,7 +159,7 @@ export class RunPage {
     if (counts[DEPENDENCY_FAILED]) cards.push([STATES[DEPENDENCY_FAILED], count(counts[DEPENDENCY_FAILED]), ""]);
     if (counts[MEMOIZED]) cards.push([STATES[MEMOIZED], count(counts[MEMOIZED]), ""]);
     if (counts[CANCELLED]) cards.push(["cancelled", count(counts[CANCELLED]), ""]);
-    if (this.model?.running.length) cards.push(["running", count(this.model.running.length), ""]);
+    if (this.model?.running.length) cards.push([overview.state === "running" ? "running" : "were running", count(this.model.running.length), ""]);
     if (ended < total) cards.push(["not ended", count(total - ended), ""]);
     cards.push([overview.state === "running" ? "so far" : "elapsed", duration(overview.now), ""]);
     const workers = overview.workers.filter((one) => !isOwn(overview, one.executor)).length;
@@ -191,6 +191,10 @@ export class RunPage {
   /** @param {Overview} overview */
   showNotes(overview) {
     const notes = [];
+    if (overview.state === "lost") {
+      notes.push(el("p", { class: "note" }, "The program of this run is gone, and did not say how it ended: it was killed, or its machine stopped. " +
+        `What is shown is how things stood ${moment(overview.began + overview.now)}, when it last wrote.`));
+    }
     if (overview.problem) notes.push(el("p", { class: "note" }, el("bdi", {}, overview.problem)));
     else if (!overview.stored) notes.push(el("p", { class: "note plain" }, overview.advice));
     if (overview.gaps.lost) {

@@ -297,6 +297,7 @@ export class TaskPanel {
     const failure = overview.failures.find((one) => one.id === attempts.error[i]);
     const own = failure?.n === 1 || failure?.first === attempts.task[i];
     const last = lastAttempt(model, attempts.task[i])?.row === i;
+    const newest = attempts.error.lastIndexOf(attempts.error[i], attemptsOf(model, attempts.task[i])[1] - 1) === i;
     const alike = own || (last && details?.asGroup);
     const why = !failure ? "" : said || `${failure.kind}: ${alike ? failure.message : failure.shape}`;
     const first = own || failure?.first == null ? "" : `, task ${failure.first}`;
@@ -309,7 +310,7 @@ export class TaskPanel {
       more?.retry ? el("p", { class: "hint" }, more.retry) : "",
       more?.told.length ? list(more.told) : "",
       failure?.traceback
-        ? el("details", { open: true }, el("summary", {}, own ? "Traceback" : `Traceback of the first that failed so${first}`),
+        ? el("details", { open: newest }, el("summary", {}, own ? "Traceback" : `Traceback of the first that failed so${first}`),
           el("pre", { tabindex: 0, "aria-label": "Traceback" }, failure.traceback))
         : "");
   }

@@ -430,7 +430,7 @@ export class Timeline {
       context.lineTo(place * 4, AXIS + STRIP - 1);
       context.fill();
     }
-    if (size.gutter) context.fillText(counted(this.failures, "failure"), 0, AXIS + STRIP / 2);
+    if (size.gutter) context.fillText(`✕ ${counted(this.failures, "attempt")}`, 0, AXIS + STRIP / 2);
   }
 
   /** @param {ReturnType<Timeline["measure"]>} size */

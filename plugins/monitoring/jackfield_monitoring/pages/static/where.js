@@ -105,8 +105,8 @@ function chain(overview, model, path, colours, open) {
   });
   const folded = links.length - shown.length;
   return el("div", {}, el("h3", {}, "What the end waited for"),
-    el("p", { class: "hint" }, `Each of these tasks began when the one before had ended: ${counted(links.length, "task")} in a row, ` +
-      `running ${share(running, end)} of the time up to the end. ${folded > 0 ? `The ${LINKS} longest are shown.` : ""}`),
+    el("p", { class: "hint" }, `Each of these ${counted(links.length, "task")} needed the one before. They ran for ${share(running, end)} of the time up to the end; ` +
+      `the rest of it they waited, for workers or for the script. ${folded > 0 ? `The ${LINKS} longest are shown.` : ""}`),
     el("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "Critical path" }, el("table", {},
       el("thead", {}, el("tr", {}, ...["task", "app", "began", "took", ""].map(heading))),
       el("tbody", {}, ...rows))));
