@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gc
 import os
 import random
@@ -307,6 +308,8 @@ def test_nobody_can_change_a_segment(tmp_path: Path) -> None:
             with pytest.raises(OSError):  # noqa: PT011
                 os.ftruncate(fd, 0)
             assert os.pread(fd, 3, 0) + os.pread(fd, 4, 64) == b"abcdefg"
+            # Before Linux 6.7, a sealed memory could be shared by such a one alone.
+            assert fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
         finally:
             os.close(fd)
 

@@ -83,30 +83,19 @@ def write(
     Raises:
         OSError: There is no descriptor, no memory or no room on the disk for it.
     """
-    end = places(sizes)[-1]
-    in_memory = end <= room
-    fd = _memory() if in_memory else _file()
+    in_memory = places(sizes)[-1] <= room
+    fd = new_memory() if in_memory else _file()
     try:
-        os.ftruncate(fd, end)
-        pieces: list[Data] = []
-        for part, size in zip(parts, sizes, strict=True):
-            pieces += [memoryview(piece).cast("B") for piece in part]
-            pieces.append(bytes(-size % ALIGNMENT))
-        _write_all(fd, [piece for piece in pieces if len(piece)])
+        fill(fd, parts, sizes)
         if in_memory:
-            _seal(fd)
-            return fd
-        # A file cannot be sealed. But nobody has a descriptor that can write to it, as
-        # soon as this one is closed.
-        reading = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
-    except BaseException:
+            seal(fd)
+        return reading(fd)
+    finally:
         os.close(fd)
-        raise
-    os.close(fd)
-    return reading
 
 
-def _memory() -> int:
+def new_memory() -> int:
+    """Return a descriptor of memory that is still empty."""
     return os.memfd_create("jackfield-data", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
 
 
@@ -119,7 +108,28 @@ def _file() -> int:
         return os.dup(file.fileno())
 
 
-def _seal(fd: int) -> None:
+def fill(fd: int, parts: Sequence[Sequence[Data]], sizes: Sequence[int]) -> None:
+    """Write the parts of a segment; see ``write``."""
+    os.ftruncate(fd, places(sizes)[-1])
+    os.lseek(fd, 0, os.SEEK_SET)
+    pieces: list[Data] = []
+    for part, size in zip(parts, sizes, strict=True):
+        pieces += [memoryview(piece).cast("B") for piece in part]
+        pieces.append(bytes(-size % ALIGNMENT))
+    _write_all(fd, [piece for piece in pieces if len(piece)])
+
+
+def reading(fd: int) -> int:
+    """Return another descriptor of a segment, which only reads.
+
+    So nobody can write into a file, which cannot be sealed. And before Linux 6.7, what
+    is sealed could be shared by such a descriptor alone.
+    """
+    return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def seal(fd: int) -> None:
+    """Have nobody change what is there."""
     import fcntl
 
     seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
