@@ -7,7 +7,7 @@ cancelled. Of the first, SFTP and WebDAV are written to in their own way, which 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Generator, Mapping
+from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -24,7 +24,7 @@ from jackfield import (
 )
 from jackfield.errors import RemoteNotFoundError
 from jackfield_staging import _any_errors
-from jackfield_staging._core_files import Files, Runs, Stream, escape
+from jackfield_staging._core_files import Files, Head, Runs, escape, start_of
 
 if TYPE_CHECKING:
     from jackfield_staging._core_calls import Outgoing
@@ -105,11 +105,12 @@ class Blocking(Wrapped):
             _check_directory(remote, self.fs.info(path))
         return self._below(path, found)
 
-    def stream(self, transfer: Transfer, path: str) -> Stream:
+    def stream(self, transfer: Transfer, path: str) -> Generator[Any]:
         info = self.look(transfer, path)
-        start = _start(transfer, info)
-        blocks = self.read(path, info, start)
-        return Stream(info, start, read=lambda: next(blocks, b""), close=blocks.close)
+        start = start_of(transfer, info)
+        yield Head(info, start)
+        for block in self.read(path, info, start):
+            yield [block]
 
     def read(self, path: str, info: RemoteInfo, start: int) -> Generator[bytes]:
         """Give a file's bytes from an offset on."""
@@ -163,34 +164,28 @@ class Async(Wrapped):
             _check_directory(remote, await self.fs._info(path))
         return self._below(path, found)
 
-    async def stream(self, transfer: Transfer, path: str) -> Stream:
+    async def stream(self, transfer: Transfer, path: str) -> AsyncGenerator[Any]:
+        """Ask for one range after another."""
         info = await self.look(transfer, path)
-        start = _start(transfer, info)
-        if info.size is not None and info.size - start > LEAST_RANGE:
-            return Stream(info, start, read=self._ranges(path, start, info.size))
-        if info.size == start:
-            return Stream(info, start)
-        return Stream(info, start, [await self.fs._cat_file(path, start=start or None)])
-
-    def _ranges(
-        self, path: str, start: int, size: int
-    ) -> Callable[[], Coroutine[Any, Any, list[bytes]]]:
-        """Return what asks for one range after another."""
-        position, width = start, LEAST_RANGE
-
-        async def read() -> list[bytes]:
-            nonlocal position, width
-            if position >= size:
-                return []
+        start = start_of(transfer, info)
+        size, width = info.size, LEAST_RANGE
+        if size is None or size - start <= width:
+            rest = []
+            if size != start:
+                rest = [await self.fs._cat_file(path, start=start or None)]
+            yield Head(info, start, rest, whole=True)
+            return
+        yield Head(info, start)
+        while start < size:
             began = clock.monotonic()
-            end = min(position + width, size)
-            data: bytes = await self.fs._cat_file(path, start=position, end=end)
-            position += len(data)
+            end = min(start + width, size)
+            data: bytes = await self.fs._cat_file(path, start=start, end=end)
+            if not data:
+                return
             quick = clock.monotonic() - began < QUICK_S
             width = min(2 * width, MOST_RANGE) if quick else LEAST_RANGE
-            return [data] if data else []
-
-        return read
+            start += len(data)
+            yield [data]
 
     async def send(self, file: Outgoing, path: str) -> RemoteInfo:
         """Send a file in fsspec's way."""
@@ -209,12 +204,6 @@ def pieces(file: Any, start: int) -> Generator[bytes]:
         file.seek(start)
     while block := file.read(READ_SIZE):
         yield bytes(block)
-
-
-def _start(transfer: Transfer, info: RemoteInfo) -> int:
-    """Go on from what is there if it is known to be of the same file."""
-    known = transfer.known.etag
-    return transfer.offset if known is not None and info.etag == known else 0
 
 
 class _Progress(Callback):  # type: ignore[misc]  # fsspec has no types

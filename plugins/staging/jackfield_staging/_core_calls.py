@@ -10,15 +10,21 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import (
+    AsyncGenerator,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterator,
+    Mapping,
+)
 from concurrent.futures import CancelledError, Future, InvalidStateError
-from contextlib import contextmanager, suppress
-from queue import SimpleQueue
+from contextlib import closing, contextmanager, suppress
 from typing import Any, BinaryIO, Final, TypeVar
 
-from jackfield import JackfieldError, Remote, Transfer, TransferError, clock
+from jackfield import JackfieldError, RemoteInfo, Transfer, TransferError, clock
 from jackfield.errors import one_line
-from jackfield_staging._core_files import BLOCK, Files, Runs, Stream, get_loop
+from jackfield_staging._core_files import BLOCK, Files, Head, Runs, get_loop
 
 T = TypeVar("T")
 
@@ -38,13 +44,15 @@ class Loan:
 
     Attributes:
         files: The filesystem.
+        path: What the transfer is about, as the filesystem's methods are given it.
         usable: Whether the filesystem can be lent to somebody else afterwards.
     """
 
-    def __init__(self, remote: Remote, files: Files) -> None:
+    def __init__(self, remote: Any, files: Files, path: Any) -> None:
         self.usable = True
-        self._remote = remote
         self.files = files
+        self.path = path
+        self._remote = remote  # a Transfer, where bytes are to move
         self._lock = threading.Lock()
         self._is_cut = False
         self._is_over = False
@@ -83,11 +91,7 @@ class Loan:
             raise CancelledError
         if self.files.runs is Runs.LOOP:
             return asyncio.run_coroutine_threadsafe(function(*given), get_loop())
-        future: Future[Any] = Future()
-        self._thread = threading.Thread(
-            target=_settle, args=(future, function, *given), daemon=True
-        )
-        self._thread.start()
+        future, self._thread = apart(function, *given)
         return future
 
     def _wait(self, future: Future[T]) -> T:
@@ -127,80 +131,97 @@ class Loan:
                 raise TransferError(str(self._remote), reason) from error
             raise
 
-    @contextmanager
-    def streaming(self, transfer: Transfer, path: Any) -> Iterator[Stream]:
-        """Give a file's stream, and close it afterwards if it has not ended."""
+    def look(self) -> Any:
+        """Return what is known of the file now."""
+        return self.call(self.files.look, self._remote, self.path)
+
+    def list(self) -> Mapping[str, RemoteInfo]:
+        """Return the URL of each file below, with what is known of it."""
+        found = self.files.listed(self.call, self._remote, self.path)
+        return {self._remote.url + name: info for name, info in found.items()}
+
+    def receive(self) -> RemoteInfo:
+        """Have the file written where the transfer says; return what is known of it."""
+        stream = self.files.stream(self._remote, self.path)
         on_loop = self.files.runs is Runs.LOOP
-        opened: list[Stream] = []
-        ended = False
+        with closing(
+            self._ahead(stream) if on_loop else self._in_turn(stream)
+        ) as items:
+            head: Head = next(items)
+            info = head.info
+
+            def blocks() -> Iterator[bytes]:
+                nonlocal info
+                yield from head.blocks
+                for item in items:
+                    if isinstance(item, RemoteInfo):
+                        info = item
+                    else:
+                        yield from item
+
+            self._remote.receive(blocks(), info, start=head.start)
+        return info
+
+    def _in_turn(self, stream: Generator[Any]) -> Generator[Any]:
         try:
-            if on_loop:
-                self.call(self._open_on_loop, opened, transfer, path)
-            else:
-                opened.append(self.call(self.files.stream, transfer, path))
-            yield opened[0]
-            ended = opened[0].read is None
+            while (item := self.call(next, stream, None)) is not None:
+                yield item
         finally:
-            # A coroutine may have opened its stream when its cancellation arrives,
-            # which then drops it. This arrives later, and finds it in the list.
-            if on_loop and not ended:
-                get_loop().call_soon_threadsafe(_close_all, opened)
-            elif self.usable and not ended:
-                self.call(_close_all, opened)
+            if self.usable and stream.gi_frame is not None:  # else it hangs, or ended
+                self.call(stream.close)
 
-    async def _open_on_loop(self, opened: list[Stream], *given: Any) -> None:
-        opened.append(await self.files.stream(*given))
-
-    def blocks(self, stream: Stream) -> Iterator[bytes]:
-        """Give a stream's bytes; on the loop, the next are read ahead meanwhile."""
-        yield from stream.first
-        if stream.read is None:
-            return
-        if self.files.runs is not Runs.LOOP:
-            while block := self.call(stream.read):
-                yield block
-            return
+    def _ahead(self, stream: AsyncGenerator[Any]) -> Generator[Any]:
+        """Give what an asynchronous generator gives; it works on the next meanwhile."""
         with self._explained():
-            ahead = self._begin(stream.read)
+            ahead, ended = self._begin(_next, stream), False
             try:
-                while parts := self._wait(ahead):
-                    ahead = self._begin(stream.read)
-                    yield from parts
+                while not ended:
+                    item = self._wait(ahead)
+                    ended = item is None or (isinstance(item, Head) and item.whole)
+                    if not ended:
+                        ahead = self._begin(_next, stream)
+                    if item is not None:
+                        yield item
             finally:
+                # Its step ends by being cancelled, and it with that. Where the step had
+                # ended when that arrived, it waits for the next one, and is closed.
                 ahead.cancel()
+                if not ended:
+                    asyncio.run_coroutine_threadsafe(stream.aclose(), get_loop())
 
-    def send(self, transfer: Transfer, path: Any) -> Any:
+    def send(self) -> Any:
         """Have the transfer's file sent; return what is there then."""
+        send = self.files.send
         if self.files.runs is not Runs.LOOP:
-            return self.call(self.files.send, transfer, path)
-        with transfer.open() as file:
-            outgoing = Outgoing(transfer, file)
+            return self.call(send, self._remote, self.path)
+        with closing(Outgoing(self._remote)) as outgoing:
             try:
-                with self._explained():
-                    return self._send_on_loop(outgoing, path)
+                return self.call(outgoing.sent_by, send, self.path)
             except Exception:
+                outgoing.tidied()
                 if outgoing.failure is not None:
                     # It came first, and says more than what a connection makes of it.
                     raise outgoing.failure from None
                 raise
 
-    def _send_on_loop(self, outgoing: Outgoing, path: Any) -> Any:
-        sending = self._begin(outgoing.sent_by, self.files.send, path)
-        try:
-            sending.add_done_callback(outgoing.end)
-            self._note(sending)
-            outgoing.serve()
-            return self._wait(sending)
-        except Exception:
-            outgoing.tidied()
-            raise
-        finally:
-            sending.cancel()  # this thread itself may have been interrupted
+
+async def _next(stream: AsyncGenerator[Any]) -> Any:
+    item = await anext(stream, None)
+    if isinstance(item, Head) and item.whole:
+        await stream.aclose()
+    return item
 
 
-def _close_all(opened: list[Stream]) -> None:
-    for stream in opened:
-        stream.close()
+def apart(
+    function: Callable[..., T], *given: Any
+) -> tuple[Future[T], threading.Thread]:
+    """Call a function on a thread of its own, which may be left where it hangs."""
+    future: Future[T] = Future()
+    thread = threading.Thread(
+        target=_settle, args=(future, function, *given), daemon=True
+    )
+    thread.start()
+    return future, thread
 
 
 def _settle(future: Future[T], function: Callable[..., T], *given: Any) -> None:
@@ -217,9 +238,8 @@ def _settle(future: Future[T], function: Callable[..., T], *given: Any) -> None:
 class Outgoing:
     """The file of a stage-out, as a filesystem on the loop sees it.
 
-    A disk may be slow, and the loop is everybody's: so the file is read on the
-    transfer's own thread, which waits for the end anyhow. Its first block is read
-    before, so that a small file costs no other change of threads than its request.
+    A disk may be slow, and the loop is everybody's: so the file is read on threads
+    apart. Its first block is read before, so that a small file needs none.
 
     Attributes:
         transfer: Whose it is.
@@ -227,15 +247,27 @@ class Outgoing:
         failure: What went wrong with reading it.
     """
 
-    def __init__(self, transfer: Transfer, file: BinaryIO) -> None:
+    def __init__(self, transfer: Transfer) -> None:
         self.transfer = transfer
-        self.size = os.fstat(file.fileno()).st_size
         self.failure: Exception | None = None
-        self._file = file
-        self._first = file.read(BLOCK)
+        self._file = transfer.open()
+        self._reading = threading.Lock()
         self._begun = False
         self._ended = threading.Event()
-        self._asked: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        try:
+            self.size = os.fstat(self._file.fileno()).st_size
+            self._first = self._file.read(BLOCK)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file, when a thread that still reads it has done so.
+
+        Closed before, its number might be another file's by the time of the read.
+        """
+        with self._reading:
+            self._file.close()
 
     async def read(self, offset: int) -> bytes:
         """Return some bytes from an offset on, about ``BLOCK``; there are some."""
@@ -249,25 +281,18 @@ class Outgoing:
         return block
 
     async def work(self, function: Callable[..., T], *given: Any) -> T:
-        """Call a function of the file on the transfer's thread; return its result."""
-        loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[T] = loop.create_future()
+        """Call a function of the file on a thread apart; return its result."""
 
-        def tell(set_outcome: Callable[[Any], None], outcome: object) -> None:
-            if not waiter.done():  # or cancelled meanwhile
-                set_outcome(outcome)
+        def act() -> T:
+            with self._reading:
+                return function(self._file, *given)
 
-        def act() -> None:
-            try:
-                result = function(self._file, *given)
-            except Exception as error:
-                self.failure = error
-                loop.call_soon_threadsafe(tell, waiter.set_exception, error)
-            else:
-                loop.call_soon_threadsafe(tell, waiter.set_result, result)
-
-        self._asked.put(act)
-        return await waiter
+        try:
+            result: T = await asyncio.wrap_future(apart(act)[0])
+        except Exception as error:
+            self.failure = error
+            raise
+        return result
 
     def held(self, start: int, size: int) -> bytes | None:
         """Return some of the file's bytes if they are here already."""
@@ -287,15 +312,6 @@ class Outgoing:
             return await send(self, path)
         finally:
             self._ended.set()
-
-    def serve(self) -> None:
-        """Do what the loop asks for, until ``end``."""
-        while (act := self._asked.get()) is not None:
-            act()
-
-    def end(self, _: object) -> None:
-        """Have ``serve`` return. On any thread."""
-        self._asked.put(None)
 
     def tidied(self) -> None:
         """Wait for a coroutine that was cancelled to remove what it has begun."""

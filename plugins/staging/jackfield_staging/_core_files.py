@@ -11,10 +11,10 @@ from __future__ import annotations
 import re
 import secrets
 from collections import Counter
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from jackfield import TransferError
 from jackfield.errors import RemoteChangedError
@@ -39,27 +39,20 @@ class Runs(Enum):
     APART = "on threads that stay where they hang, until the connection is closed"
 
 
-@dataclass(slots=True)
-class Stream:
-    """One version of a file, on its way here.
+class Head(NamedTuple):
+    """What comes before the bytes of one version of a file.
 
     Attributes:
         info: What the other side tells of the whole file.
-        start: At which byte the stream begins.
-        first: What has come together with ``info``, in parts.
-        read: Gives the next bytes, and nothing at the end; ``None`` if ``first`` was
-            all. On the loop a coroutine, which gives them as a list of parts.
-        confirm: Looks again when all has arrived and returns what is known then, as a
-            coroutine on the loop; ``None`` if there is nothing to add to ``info``.
-        close: Ends it, wherever it is. On the loop's thread, if it runs there.
+        start: At which byte the bytes begin.
+        blocks: Those that have come together with it.
+        whole: Whether nothing follows these.
     """
 
     info: RemoteInfo
     start: int = 0
-    first: list[bytes] = field(default_factory=list)
-    read: Callable[[], Any] | None = None
-    confirm: Callable[[RemoteInfo], Any] | None = None
-    close: Callable[[], object] = lambda: None
+    blocks: Sequence[bytes] = ()
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -91,7 +84,11 @@ class Files:
         raise NotImplementedError
 
     def stream(self, transfer: Any, path: Any) -> Any:
-        """Return a ``Stream``: from ``transfer.offset`` if it is still that file."""
+        """Give a ``Head``, then lists of blocks: from ``transfer.offset`` if it can be.
+
+        A generator, on the loop an asynchronous one. It may look again when all has
+        arrived, and give last what is known of the file then, as a ``RemoteInfo``.
+        """
         raise NotImplementedError
 
     def send(self, file: Any, path: Any) -> Any:
@@ -168,6 +165,12 @@ def check_same(remote: Remote, before: RemoteInfo, after: RemoteInfo) -> None:
     difference = before.differs(after)
     if difference is not None:
         raise RemoteChangedError(str(remote), difference)
+
+
+def start_of(transfer: Transfer, info: RemoteInfo) -> int:
+    """Return where to go on: after what is here if it is known to be of this file."""
+    known = transfer.known.etag
+    return transfer.offset if known is not None and info.etag == known else 0
 
 
 def check_moved(transfer: Transfer, there: int | None) -> None:

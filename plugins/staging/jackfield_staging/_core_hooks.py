@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from jackfield import Remote, RemoteInfo, Transfer, TransferError, hookimpl
+from jackfield_staging._core_calls import Loan
 from jackfield_staging._core_lending import close_idle, lent
 
 if TYPE_CHECKING:
@@ -25,27 +26,16 @@ class Provider:
         self._serves = serves
         self._reach = reach
 
+    def _answer(self, remote: Remote, ask: Callable[[Loan], Any]) -> Any:
+        if not self._serves(remote.scheme):
+            return None
+        with lent(remote, self._reach(remote)) as loan:
+            return ask(loan)
+
     @hookimpl
     def jackfield_serves_scheme(self, scheme: str) -> bool:
         """Tell whether a scheme is one of them: asked only of who serves any."""
         return self._serves(scheme)
-
-    @hookimpl
-    def jackfield_stage_in(self, transfer: Transfer) -> RemoteInfo | None:
-        """Bring a file, or what is missing of it, and look whether it is still that."""
-        if not self._serves(transfer.scheme):
-            return None
-        place = self._reach(transfer)
-        with (
-            lent(transfer, place) as loan,
-            loan.streaming(transfer, place.path) as stream,
-        ):
-            blocks = loan.blocks(stream)
-            info = transfer.receive(blocks, stream.info, start=stream.start)
-            # A digest that the user knows proves more than a look at the file does.
-            if stream.confirm is not None and transfer.sha256 is None:
-                info = loan.call(stream.confirm, info)
-            return info
 
     @hookimpl
     def jackfield_check_options(
@@ -59,34 +49,24 @@ class Provider:
         return True
 
     @hookimpl
+    def jackfield_stage_in(self, transfer: Transfer) -> RemoteInfo | None:
+        """Bring a file, or what is missing of it."""
+        return self._answer(transfer, Loan.receive)
+
+    @hookimpl
     def jackfield_stage_out(self, transfer: Transfer) -> RemoteInfo | None:
         """Take a file to where it is wanted."""
-        if not self._serves(transfer.scheme):
-            return None
-        place = self._reach(transfer)
-        with lent(transfer, place) as loan:
-            info: RemoteInfo = loan.send(transfer, place.path)
-            return info
+        return self._answer(transfer, Loan.send)
 
     @hookimpl
     def jackfield_stat_file(self, remote: Remote) -> RemoteInfo | None:
         """Look at a file."""
-        if not self._serves(remote.scheme):
-            return None
-        place = self._reach(remote)
-        with lent(remote, place) as loan:
-            info: RemoteInfo = loan.call(loan.files.look, remote, place.path)
-            return info
+        return self._answer(remote, Loan.look)
 
     @hookimpl
     def jackfield_list_files(self, remote: Remote) -> Mapping[str, RemoteInfo] | None:
         """Find the files below a directory."""
-        if not self._serves(remote.scheme):
-            return None
-        place = self._reach(remote)
-        with lent(remote, place) as loan:
-            found = loan.files.listed(loan.call, remote, place.path)
-        return {remote.url + name: info for name, info in found.items()}
+        return self._answer(remote, Loan.list)
 
     @hookimpl
     def jackfield_kernel_closing(self) -> None:

@@ -70,7 +70,7 @@ def lent(remote: Remote, place: Place) -> Iterator[Loan]:
     """Lend a filesystem for the block, from which ``remote`` may be cut off."""
     remote.check()
     kept = _taken(remote, place)
-    loan = Loan(remote, kept.files)
+    loan = Loan(remote, kept.files, place.path)
     try:
         with remote.broken_by(loan.cut), closing(loan):
             if not (kept.logged_in or kept.shared):

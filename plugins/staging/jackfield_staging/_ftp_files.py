@@ -6,8 +6,7 @@ import ftplib
 from collections.abc import Generator
 from contextlib import closing, suppress
 from dataclasses import replace
-from functools import partial
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from fsspec.implementations.ftp import FTPFileSystem
@@ -18,12 +17,13 @@ from jackfield.staging.remote import Timeouts
 from jackfield_staging import _ftp_errors
 from jackfield_staging._core_files import (
     Files,
+    Head,
     Runs,
-    Stream,
     Tally,
     check_moved,
     check_same,
     part_name,
+    start_of,
 )
 from jackfield_staging._ftp_client import Account, Client
 from jackfield_staging._ftp_errors import refusal, refused_as
@@ -93,44 +93,38 @@ class FTPFiles(Files, FTPFileSystem):  # type: ignore[misc]  # fsspec has no typ
             raise TransferError(str(remote), str(error)) from error
         return {quote(one, errors="surrogateescape"): found[one] for one in found}
 
-    def stream(self, transfer: Transfer, path: str) -> Stream:
+    def stream(self, transfer: Transfer, path: str) -> Generator[Any]:
         """Fetch by ``RETR``, from where an earlier attempt ended if it is the same."""
         path = resolved(self.ftp, path)
         info = look(self.ftp, path)
-        same = info.etag is not None and info.etag == transfer.known.etag
-        start = transfer.offset if same and transfer.offset <= (info.size or 0) else 0
-        confirm = partial(self._confirm, transfer, path)
+        start = start_of(transfer, info)
         if start and start == info.size:
-            return Stream(info, start, confirm=confirm)
-        try:
-            blocks = self._retrieve(transfer, path, start)
-            next(blocks)
-        except TransferError:
-            if not start or "REST" not in self.ftp.lacks:
-                raise
-            start, blocks = 0, self._retrieve(transfer, path, 0)
-            next(blocks)
-        read = partial(next, blocks, b"")
-        return Stream(info, start, [], read, confirm, blocks.close)
+            yield Head(info, start)
+        else:
+            yield from self._rest(transfer, path, info, start)
+        if transfer.sha256 is None:  # which would prove more
+            check_moved(transfer, info.size)
+            if info.etag is not None:
+                check_same(transfer, info, look(self.ftp, path))
+                yield replace(info, settled=True)
 
-    def _retrieve(self, transfer: Transfer, path: str, start: int) -> Generator[bytes]:
-        """Give a file's bytes; nothing at first, when the server has begun."""
+    def _rest(
+        self, transfer: Transfer, path: str, info: RemoteInfo, start: int
+    ) -> Generator[Any]:
         # It is there: who does not give it does not want to.
-        with (
-            refused_as(transfer, RemoteForbiddenError),
-            self.ftp.data(f"RETR {path}", start) as connection,
-        ):
-            yield b""
-            while block := connection.recv(BLOCK):
-                yield block
+        with refused_as(transfer, RemoteForbiddenError):
+            try:
+                yield from self._retrieve(path, info, start)
+            except ftplib.error_perm:
+                if not start or "REST" not in self.ftp.lacks:
+                    raise
+                yield from self._retrieve(path, info, 0)
 
-    def _confirm(self, transfer: Transfer, path: str, info: RemoteInfo) -> RemoteInfo:
-        """See that all has arrived, and that it is still the same file."""
-        check_moved(transfer, info.size)
-        if info.etag is None:
-            return info
-        check_same(transfer, info, look(self.ftp, path))
-        return replace(info, settled=True)
+    def _retrieve(self, path: str, info: RemoteInfo, start: int) -> Generator[Any]:
+        with self.ftp.data(f"RETR {path}", start) as connection:
+            yield Head(info, start)
+            while block := connection.recv(BLOCK):
+                yield [block]
 
     def send(self, file: Transfer, path: str) -> RemoteInfo:
         """Send by one ``STOR`` to another name, and rename it when it is whole."""

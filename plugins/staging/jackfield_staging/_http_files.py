@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,7 +20,7 @@ import aiohttp
 from jackfield import Remote, RemoteInfo, Transfer, TransferError
 from jackfield.errors import RemoteChangedError
 from jackfield_staging import _http_rules as rules
-from jackfield_staging._core_files import Stream, Tally, check_same
+from jackfield_staging._core_files import Head, Tally, check_same
 from jackfield_staging._core_trust import tls_context
 from jackfield_staging._http_index import entries, text_of
 from jackfield_staging._http_options import proxy_for
@@ -89,32 +89,26 @@ class HTTPFiles(HTTPWire):
         check_same(remote, info, after)
         return replace(info, settled=info.etag is None or after.etag is not None)
 
-    async def stream(self, transfer: Transfer, path: Trail) -> Stream:
+    async def stream(self, transfer: Transfer, path: Trail) -> AsyncGenerator[Any]:
         answer, start = await self._rest_or_all(transfer, path)
-        try:
+        with closing(answer):
             info = _described(transfer, path, answer, start)
             idle_s = path.timeouts.idle
             first, ended = await first_block(answer, idle_s)
+            if not ended:
+                yield Head(info, start, first)
+                while parts := await block(answer, idle_s):
+                    yield parts
             if ended and not start and _is_proven(first, info):
                 info = replace(info, settled=True)
-            elif ended and transfer.sha256 is None:
-                # If it has changed, that is said when the bytes have been handed over.
-                with suppress(RemoteChangedError):
+            elif transfer.sha256 is None:  # which would prove more
+                try:
                     info = await self._confirm(transfer, path, info)
-                    return Stream(info, start, first)
-        except BaseException:
-            answer.close()
-            raise
-        if ended and (info.settled or transfer.sha256 is not None):
-            return Stream(info, start, first)
-        return Stream(
-            info,
-            start,
-            first,
-            read=None if ended else lambda: block(answer, idle_s),
-            confirm=lambda info: self._confirm(transfer, path, info),
-            close=answer.close,
-        )
+                except RemoteChangedError:
+                    if ended:  # what has come is handed over, to be compared
+                        yield Head(info, start, first)
+                    raise
+            yield Head(info, start, first, whole=True) if ended else info
 
     async def _rest_or_all(
         self, transfer: Transfer, trail: Trail

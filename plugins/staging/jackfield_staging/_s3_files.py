@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import html
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree
 
 from jackfield import Remote, RemoteInfo, Transfer, TransferError
 from jackfield.errors import RemoteChangedError, RemoteNotFoundError, one_line
-from jackfield_staging._core_files import BLOCK, Stream, Tally, escape
+from jackfield_staging._core_files import BLOCK, Head, Tally, escape
 from jackfield_staging._http_rules import content_range
 from jackfield_staging._http_wire import SLICE, Body, block, first_block, small
 from jackfield_staging._s3_account import S3Account
@@ -83,7 +83,7 @@ class S3Files(S3Account):
             raise TransferError(str(remote), reason)
         return page
 
-    async def stream(self, transfer: Transfer, path: Target) -> Stream:
+    async def stream(self, transfer: Transfer, path: Target) -> AsyncGenerator[Any]:
         """Fetch an object in one request, which answers with one version of it."""
         _check_key(transfer, path)
         headers: dict[str, str] = {}
@@ -92,20 +92,15 @@ class S3Files(S3Account):
             headers = {"Range": rest, "If-Match": transfer.known.etag}
         query = {"versionId": path.version} if path.version else None
         answer = await self.exchange(transfer, "GET", path, headers, query=query)
-        try:
+        with closing(answer):
             size, start = answer.content_length, 0
             if answer.status == 206:
                 size, start = _size_of_all(transfer, answer), transfer.offset
-            info = _told(answer, size)
             idle_s = self.account.timeouts.idle
             first, ended = await first_block(answer, idle_s)
-        except BaseException:
-            answer.close()
-            raise
-        if ended:
-            return Stream(info, start, first)
-        read = partial(block, answer, idle_s)
-        return Stream(info, start, first, read, close=answer.close)
+            yield Head(_told(answer, size), start, first, ended)
+            while not ended and (parts := await block(answer, idle_s)):
+                yield parts
 
     async def send(self, file: Outgoing, path: Target) -> RemoteInfo:
         """Send a file; the object is replaced at once or not at all."""

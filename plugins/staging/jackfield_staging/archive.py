@@ -14,17 +14,16 @@ import os
 import shutil
 import warnings
 import zipfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
 from jackfield import Remote, RemoteInfo, Transfer
 from jackfield.errors import RemoteNotFoundError, TransferError
-from jackfield_staging._core_files import BLOCK, Files, Place, Runs, Stream, part_name
+from jackfield_staging._core_files import BLOCK, Files, Head, Place, Runs, part_name
 from jackfield_staging._core_hooks import Provider
 from jackfield_staging.local import translated
 
@@ -52,14 +51,14 @@ class _ZipFiles(Files):
         with zipfile.ZipFile(path.archive) as archive:
             return _info(remote, archive, path.name)
 
-    def stream(self, transfer: Transfer, path: _Member) -> Stream:
+    def stream(self, transfer: Transfer, path: _Member) -> Generator[Any]:
         """Take a file out of its archive; its checksum is verified on the way."""
-        with ExitStack() as opened:
-            archive = opened.enter_context(zipfile.ZipFile(path.archive))
+        with zipfile.ZipFile(path.archive) as archive:
             info = _info(transfer, archive, path.name)
-            file = opened.enter_context(archive.open(path.name))
-            read = partial(file.read, BLOCK)
-            return Stream(info, read=read, close=opened.pop_all().close)
+            with archive.open(path.name) as file:
+                yield Head(info)
+                while block := file.read(BLOCK):
+                    yield [block]
 
     def send(self, file: Transfer, path: _Member) -> RemoteInfo:
         """Add a file to a copy of the archive, and put that in its place."""
