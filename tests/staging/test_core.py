@@ -13,7 +13,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from jackfield import TransferError
 from jackfield.staging.remote import Timeouts
-from jackfield_staging import _core_lending, any_scheme, ftp, http
+from jackfield_staging import _core_hooks, any_scheme, ftp, http
 from jackfield_testing.servers import HostileFTPServer, HostileHTTPServer
 from jackfield_transfers.transfer import Transfer
 
@@ -24,7 +24,7 @@ LIMITS = Timeouts(connect=5.0, idle=5.0)
 @pytest.fixture(autouse=True)
 def _nothing_is_kept() -> Iterator[None]:
     yield
-    _core_lending.close_idle()
+    _core_hooks.close_idle()
     MemoryFileSystem.store.clear()
 
 
@@ -104,12 +104,12 @@ def test_an_interrupt_that_comes_too_late_does_not_hit_the_next_transfer(
 def test_the_filesystems_that_nobody_uses_are_few(tmp_path: Path) -> None:
     MemoryFileSystem().pipe_file("/x", b"content")
 
-    for number in range(2 * _core_lending.MOST_IDLE):
+    for number in range(2 * _core_hooks.MOST_IDLE):
         path = tmp_path / str(number)
         transfer = Transfer(url="memory://x", path=path, options={"number": number})
         any_scheme.provider.jackfield_stage_in(transfer)
 
-    assert len(_core_lending._pool.kept) == _core_lending.MOST_IDLE
+    assert len(_core_hooks._pool.kept) == _core_hooks.MOST_IDLE
 
 
 class BadDisk(Transfer):

@@ -21,7 +21,7 @@ from jackfield.errors import (
     TransferCancelledError,
 )
 from jackfield.staging.remote import Timeouts
-from jackfield_staging import _core_lending, http
+from jackfield_staging import _core_hooks, http
 from jackfield_testing.footprint import settled
 from jackfield_testing.servers import (
     Answer,
@@ -806,7 +806,7 @@ def test_closing_a_kernel_leaves_no_connection(
 
     http.provider.jackfield_kernel_closing()
 
-    assert _core_lending._pool.kept == []
+    assert _core_hooks._pool.kept == []
 
 
 def test_closing_a_kernel_leaves_running_transfers_alone(

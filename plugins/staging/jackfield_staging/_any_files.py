@@ -7,10 +7,13 @@ cancelled. Of the first, SFTP and WebDAV are written to in their own way, which 
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from urllib.parse import unquote
 
 from fsspec.callbacks import Callback
 
@@ -22,9 +25,18 @@ from jackfield import (
     TransferError,
     clock,
 )
-from jackfield.errors import RemoteNotFoundError
-from jackfield_staging import _any_errors
-from jackfield_staging._core_files import Files, Head, Runs, escape, start_of
+from jackfield import errors as kernel
+from jackfield.errors import RemoteNotFoundError, one_line
+from jackfield_staging._core_files import (
+    Files,
+    Head,
+    Runs,
+    check_moved,
+    escape,
+    part_name,
+    start_of,
+)
+from jackfield_staging._http_rules import failure
 
 if TYPE_CHECKING:
     from jackfield_staging._core_calls import Outgoing
@@ -47,6 +59,15 @@ DATES: Final = (
     *("modify", "created"),
 )
 
+# Libraries whose errors, where they are nothing worse, are the connection's.
+NETWORKS: Final = {"aiohttp", "httpcore", "httpx", "paramiko", "requests", "urllib3"}
+UNTRUSTED: Final = {"BadHostKeyException", "SSLCertVerificationError"}
+UNKNOWN_HOST: Final = "not found in known_hosts"
+LOGIN: Final = {
+    *("AuthenticationException", "BadAuthenticationType", "PasswordRequiredException")
+}
+NO_LOGIN: Final = "No authentication methods available"
+
 
 class Wrapped(Files):
     """A filesystem of fsspec, ``fs``, that this one asks."""
@@ -67,7 +88,7 @@ class Wrapped(Files):
             ) from error
 
     def explain(self, remote: Remote, error: Exception) -> None:
-        _any_errors.explain(remote, error)
+        raise _meant(remote, error) from error
 
     def listed_as(self, path: str) -> str:
         """Return a path as the filesystem's own listings have it."""
@@ -140,6 +161,54 @@ class Memory(Blocking):
         """Put a file there at once: one that is opened is seen from the start."""
         with transfer.open() as file:
             self.fs.pipe_file(path, file.read())
+
+
+class Renaming(Blocking):
+    def write(self, transfer: Transfer, path: str) -> None:
+        """Write under a name that nobody looks for; rename when it is all there."""
+        place = PurePosixPath(path)
+        part = str(place.with_name(part_name(place.name)))
+        size = transfer.path.stat().st_size
+        try:
+            with transfer.open() as file:
+                self.pour(file, part, size)
+            check_moved(transfer, self.fs.info(part)["size"])
+            transfer.check()
+            self.rename(part, path)
+        except BaseException:
+            with suppress(Exception):
+                self.fs.rm_file(part)
+            raise
+
+    @abstractmethod
+    def pour(self, file: BinaryIO, part: str, size: int) -> None:
+        """Write a file's bytes under a name."""
+
+    @abstractmethod
+    def rename(self, part: str, path: str) -> None:
+        """Give a file another name, and so replace what has it, in one step."""
+
+
+class WebDAVFiles(Renaming):
+    """webdav4's filesystem, whose client sends paths as it is given them."""
+
+    def listed_as(self, path: str) -> str:
+        return unquote(path)
+
+    def read(self, path: str, info: RemoteInfo, start: int) -> Generator[bytes]:
+        """Read, where the filesystem's own file looks again by a name in quotes."""
+        from webdav4.stream import IterStream
+
+        del info
+        client = self.fs.client
+        with IterStream(client, client.join_url(path), READ_SIZE) as file:
+            yield from pieces(file, start)
+
+    def pour(self, file: BinaryIO, part: str, size: int) -> None:
+        self.fs.upload_fileobj(file, part, size=size)
+
+    def rename(self, part: str, path: str) -> None:
+        self.fs.client.move(part, path, overwrite=True)  # ``mv`` copies and deletes
 
 
 class Async(Wrapped):
@@ -249,3 +318,46 @@ def _told(info: Mapping[str, Any]) -> RemoteInfo:
         None if etag is None else str(etag),
         None if date is None else str(date),
     )
+
+
+def _meant(remote: Remote, error: Exception) -> TransferError:
+    place = str(remote)
+    reason = one_line(error)
+    behind: list[BaseException] = [error]
+    while behind[-1].__cause__ is not None and len(behind) < 5:
+        behind.append(behind[-1].__cause__)
+    names = {type(one).__name__ for one in behind}
+    status = next(filter(None, map(_status, behind)), 0)
+    if isinstance(error, FileNotFoundError) or status in (404, 410):
+        return kernel.RemoteNotFoundError(place, "there is no such file")
+    if names & UNTRUSTED or UNKNOWN_HOST in str(error):
+        return TransferError(
+            place,
+            f"it cannot be told who answers there: {reason}. For SFTP, add the host's "
+            "key to the file that known_hosts names, by default ~/.ssh/known_hosts.",
+        )
+    if isinstance(error, PermissionError) or names & LOGIN or NO_LOGIN in reason:
+        return kernel.RemoteForbiddenError(place, reason)
+    if status == 412:
+        return kernel.RemoteChangedError(place, reason)
+    if status:
+        return failure(place, status, reason)
+    return TransferError(place, reason, any(map(_passing, behind)))
+
+
+def _status(error: BaseException) -> int:
+    """Return an HTTP status where a library keeps it."""
+    for holder in (error, getattr(error, "response", None)):
+        for name in ("status_code", "status", "code"):
+            value = getattr(holder, name, None)
+            if isinstance(value, int) and 100 <= value < 600:
+                return value
+    return 0
+
+
+def _passing(error: BaseException) -> bool:
+    if isinstance(error, ConnectionError | TimeoutError | EOFError):
+        return True
+    if type(error) is OSError and error.errno is None:  # paramiko's, of its sockets
+        return True
+    return type(error).__module__.partition(".")[0] in NETWORKS

@@ -135,7 +135,7 @@ class Loan:
         """Return what is known of the file now."""
         return self.call(self.files.look, self._remote, self.path)
 
-    def list(self) -> Mapping[str, RemoteInfo]:
+    def find(self) -> Mapping[str, RemoteInfo]:
         """Return the URL of each file below, with what is known of it."""
         found = self.files.listed(self.call, self._remote, self.path)
         return {self._remote.url + name: info for name, info in found.items()}
@@ -163,11 +163,13 @@ class Loan:
         return info
 
     def _in_turn(self, stream: Generator[Any]) -> Generator[Any]:
+        ended = False
         try:
             while (item := self.call(next, stream, None)) is not None:
                 yield item
+            ended = True
         finally:
-            if self.usable and stream.gi_frame is not None:  # else it hangs, or ended
+            if self.usable and not ended:  # else it hangs
                 self.call(stream.close)
 
     def _ahead(self, stream: AsyncGenerator[Any]) -> Generator[Any]:

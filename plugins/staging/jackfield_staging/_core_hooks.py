@@ -1,17 +1,28 @@
-"""The kernel's hooks, answered for some schemes."""
+"""The kernel's hooks, answered with filesystems that are kept and lent to transfers.
+
+One that runs on fsspec's loop is shared by all transfers that reach the same account.
+Any other is lent to one at a time, and waits for the next if the last has left it in
+good order.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+import asyncio
+import atexit
+import os
+import threading
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
 
-from jackfield import Remote, RemoteInfo, Transfer, TransferError, hookimpl
+from jackfield import Remote, RemoteInfo, Transfer, TransferError, clock, hookimpl
 from jackfield_staging._core_calls import Loan
-from jackfield_staging._core_lending import close_idle, lent
+from jackfield_staging._core_files import Files, Place, Runs, get_loop
 
-if TYPE_CHECKING:
-    from jackfield_staging._core_files import Place
+MOST_IDLE: Final = 16
+IDLE_S: Final = 60.0  # after which an idle one is closed, when another is given back
+CLOSING_S: Final = 2.0  # that closing connections on the loop may take
 
 
 class Provider:
@@ -51,24 +62,159 @@ class Provider:
     @hookimpl
     def jackfield_stage_in(self, transfer: Transfer) -> RemoteInfo | None:
         """Bring a file, or what is missing of it."""
-        return self._answer(transfer, Loan.receive)
+        info: RemoteInfo | None = self._answer(transfer, Loan.receive)
+        return info
 
     @hookimpl
     def jackfield_stage_out(self, transfer: Transfer) -> RemoteInfo | None:
         """Take a file to where it is wanted."""
-        return self._answer(transfer, Loan.send)
+        info: RemoteInfo | None = self._answer(transfer, Loan.send)
+        return info
 
     @hookimpl
     def jackfield_stat_file(self, remote: Remote) -> RemoteInfo | None:
         """Look at a file."""
-        return self._answer(remote, Loan.look)
+        info: RemoteInfo | None = self._answer(remote, Loan.look)
+        return info
 
     @hookimpl
     def jackfield_list_files(self, remote: Remote) -> Mapping[str, RemoteInfo] | None:
         """Find the files below a directory."""
-        return self._answer(remote, Loan.list)
+        found: Mapping[str, RemoteInfo] | None = self._answer(remote, Loan.find)
+        return found
 
     @hookimpl
     def jackfield_kernel_closing(self) -> None:
         """Close the connections that no transfer uses."""
         close_idle()
+
+
+@dataclass(eq=False, slots=True, repr=False)
+class _Kept:
+    """A filesystem, how many use it, and since when nobody does."""
+
+    key: Hashable
+    files: Files
+    users: int = 1
+    since: float = 0.0
+    logged_in: bool = False
+
+    @property
+    def shared(self) -> bool:
+        return self.files.runs is Runs.LOOP
+
+    def close(self) -> None:
+        """Close its connections, which ends what still hangs on them."""
+        with suppress(Exception):
+            leaving = self.files.leave()
+            if self.shared:
+                asyncio.run_coroutine_threadsafe(leaving, get_loop()).result(CLOSING_S)
+
+
+@dataclass
+class _Pool:
+    """All filesystems of this process that are lent or wait, the longest idle first."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    kept: list[_Kept] = field(default_factory=list)
+
+
+_pool = _Pool()
+
+# A forked child keeps what it has from its parent, so that no finalizer runs, which
+# would touch what the parent's loop waits on.
+_inherited: list[_Kept] = []
+
+
+@contextmanager
+def lent(remote: Remote, place: Place) -> Iterator[Loan]:
+    """Lend a filesystem for the block, from which ``remote`` may be cut off."""
+    remote.check()
+    kept = _taken(remote, place)
+    loan = Loan(remote, kept.files, place.path)
+    good = False
+    try:
+        with remote.broken_by(loan.cut), closing(loan):
+            if not (kept.logged_in or kept.shared):
+                loan.call(kept.files.log_in)
+                kept.logged_in = True
+            yield loan
+        good = loan.usable
+    except (FileNotFoundError, PermissionError):
+        good = loan.usable  # a refusal in good order is no reason to connect anew
+        raise
+    finally:
+        _give_back(kept, good=good)
+
+
+def close_idle() -> None:
+    """Close all that nobody uses. On any thread."""
+    with _pool.lock:
+        idle = [one for one in _pool.kept if not one.users]
+        _pool.kept = [one for one in _pool.kept if one.users]
+    for one in idle:
+        one.close()
+
+
+def _taken(remote: Remote, place: Place) -> _Kept:
+    """Find one that works, and close those that do not; else make one."""
+    while (found := _found(place.key)) is not None:
+        alive = found.shared
+        try:
+            idle_s = clock.monotonic() - found.since
+            alive = alive or found.files.is_alive(remote, idle_s)
+        finally:
+            if not alive:
+                _give_back(found, good=False)
+        if alive:
+            return found
+    made = _Kept(place.key, place.make())
+    return _found(place.key, made) or made
+
+
+def _found(key: Hashable, made: _Kept | None = None) -> _Kept | None:
+    """Take the one that was used last of those that fit, or else keep a new one.
+
+    That was made outside the lock, as it may take long. So another thread may have made
+    one as well; of two to be shared, the later goes away unused.
+    """
+    with _pool.lock:
+        for one in reversed(_pool.kept):
+            if one.key == key and (one.shared or not (one.users or made)):
+                one.users += 1
+                return one
+        _pool.kept += [made] if made else []
+    return made
+
+
+def _give_back(kept: _Kept, *, good: bool) -> None:
+    good = kept.shared or (good and kept.files.is_quiet())
+    with _pool.lock:
+        kept.users -= 1
+        kept.since = clock.monotonic()
+        closing = [] if good else [kept]
+        if kept in _pool.kept:  # not in a child that was forked meanwhile
+            _pool.kept.remove(kept)
+            _pool.kept += [kept] if good else []
+        idle = [one for one in _pool.kept if not one.users]
+        late = kept.since - IDLE_S
+        closing += idle[:-MOST_IDLE]
+        closing += [
+            one for one in idle[-MOST_IDLE:] if one.since < late and not one.shared
+        ]
+        _pool.kept = [one for one in _pool.kept if one not in closing]
+    for one in closing:
+        one.close()
+
+
+def _forget() -> None:
+    """In a forked child: the parent's connections and threads are not ours."""
+    _pool.lock = threading.Lock()
+    _inherited.extend(_pool.kept)
+    _pool.kept = []
+    for one in _inherited:
+        one.files.abandon()
+
+
+os.register_at_fork(after_in_child=_forget)
+atexit.register(close_idle)

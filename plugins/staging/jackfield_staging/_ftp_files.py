@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import ftplib
-from collections.abc import Generator
-from contextlib import closing, suppress
+import re
+import socket
+import ssl
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import quote
@@ -12,9 +16,8 @@ from urllib.parse import quote
 from fsspec.implementations.ftp import FTPFileSystem
 
 from jackfield import Remote, RemoteInfo, Transfer, TransferError
-from jackfield.errors import RemoteForbiddenError
+from jackfield.errors import RemoteForbiddenError, RemoteNotFoundError
 from jackfield.staging.remote import Timeouts
-from jackfield_staging import _ftp_errors
 from jackfield_staging._core_files import (
     Files,
     Head,
@@ -26,13 +29,18 @@ from jackfield_staging._core_files import (
     start_of,
 )
 from jackfield_staging._ftp_client import Account, Client
-from jackfield_staging._ftp_errors import refusal, refused_as
 from jackfield_staging._ftp_listing import list_below, look, resolved
 
 BLOCK: Final = 1 << 18  # bytes that are read or sent at a time
 NO_NAME: Final = ("550", "553")  # no file can be made, perhaps for want of a directory
 NOOP_AFTER_S: Final = 5.0  # after which an idle connection is tried before it is used
 SETTLE_S: Final = 0.5  # for a server to see that an upload was broken off
+
+NO_WAY: Final = errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN
+
+_DENIED: Final = r"(?i)denied|permi|not allowed|forbid|privilege|authori|read.?only"
+_MISSING: Final = r"(?i)no such|not found|(not|n't) exist|cannot find|not a directory"
+_CROWDED: Final = r"(?i)too many|maximum|limit|busy|try again"
 
 # For each answer on a connection that only removes what a failed upload has left.
 CLEANUP: Final = Timeouts(2.0, 2.0)
@@ -59,7 +67,7 @@ class FTPFiles(Files, FTPFileSystem):  # type: ignore[misc]  # fsspec has no typ
         self.ftp.cut()
 
     def explain(self, remote: Remote, error: Exception) -> None:
-        _ftp_errors.explain(remote, error)
+        explain(remote, error)
 
     def is_quiet(self) -> bool:
         return self.ftp.sock is not None and self.ftp.quiet and not self.ftp.broken
@@ -216,3 +224,85 @@ class FTPFiles(Files, FTPFileSystem):  # type: ignore[misc]  # fsspec has no typ
 def _delete(ftp: Client, path: str) -> None:
     with suppress(ftplib.error_perm):  # there is nothing
         ftp.delete(path)
+
+
+@contextmanager
+def refused_as(remote: Remote, kind: type[TransferError]) -> Iterator[None]:
+    """Raise ``kind`` for a refusal in the block whose text does not tell what it is.
+
+    Where a file is known to be there, for instance, one to give it does not mean that
+    it is missing.
+    """
+    try:
+        yield
+    except ftplib.error_perm as error:
+        raise refusal(remote, error, kind) from error
+
+
+def refusal(
+    remote: Remote,
+    error: ftplib.error_perm,
+    otherwise: type[TransferError] = RemoteNotFoundError,
+) -> TransferError:
+    """Say what a reply of the 500s means: 550 is said to nearly everything."""
+    text = _text(error)
+    reason = f"the server refuses: {text}"
+    code = text[:3]
+    if code in ("530", "532"):
+        if re.search(_CROWDED, text):
+            return TransferError(str(remote), reason, transient=True)
+        return RemoteForbiddenError(str(remote), reason)
+    if code not in ("550", "553"):
+        return TransferError(str(remote), reason)
+    if re.search(_MISSING, text):
+        return RemoteNotFoundError(str(remote), reason)
+    if re.search(_DENIED, text):
+        return RemoteForbiddenError(str(remote), reason)
+    return otherwise(str(remote), reason)
+
+
+def explain(remote: Remote, error: Exception) -> None:
+    """Raise what an error of sockets or of the library means; leave others."""
+    match error:
+        case ftplib.error_perm():
+            raise refusal(remote, error) from error
+        case IsADirectoryError():
+            raise RemoteNotFoundError(str(remote), "it is a directory") from error
+        case ssl.SSLCertVerificationError():
+            reason = f"its certificate is not to be trusted: {error.verify_message}"
+            raise TransferError(str(remote), reason) from error
+        case UnicodeError():
+            raise TransferError(str(remote), f"its host is no name: {error}") from error
+        case ssl.SSLEOFError() | ssl.SSLZeroReturnError():
+            pass
+        case ssl.SSLError():
+            raise TransferError(str(remote), f"TLS fails: {error}") from error
+    passing = _passing(remote, error)
+    if passing is not None:
+        raise TransferError(str(remote), passing, transient=True) from error
+
+
+def _passing(remote: Remote, error: Exception) -> str | None:
+    """Give the reason for what may go well a moment later."""
+    match error:
+        case ftplib.error_temp():
+            return f"the server cannot now: {_text(error)}"
+        case ftplib.Error():
+            return f"the server says something unexpected: {_text(error)}"
+        case EOFError():
+            return "the server has hung up"
+        case socket.gaierror():
+            return f"its host cannot be found: {error.strerror}"
+        case TimeoutError():
+            limits = remote.timeouts
+            return f"no answer in {limits.connect:g} s, or no byte in {limits.idle:g} s"
+        case ConnectionError() | ssl.SSLError():
+            return f"the connection fails: {error.strerror or error}"
+        case OSError() if error.errno in NO_WAY:
+            return f"there is no way to the server: {error.strerror}"
+        case _:
+            return None
+
+
+def _text(error: Exception) -> str:
+    return " ".join(str(error).split())

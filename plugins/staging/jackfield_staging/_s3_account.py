@@ -8,31 +8,29 @@ answer may be as large as it likes.
 from __future__ import annotations
 
 import hashlib
+import html
 import os
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
+from botocore import exceptions as botocore
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
-from botocore.exceptions import ClientError, NoCredentialsError
 from botocore.httpsession import where
 from s3fs import S3FileSystem
 from yarl import URL
 
-from jackfield import clock
+from jackfield import TransferError, clock
+from jackfield.errors import RemoteChangedError, RemoteForbiddenError
 from jackfield_staging._core_files import Files, Runs
 from jackfield_staging._core_trust import tls_context
 from jackfield_staging._http_options import proxy_for
+from jackfield_staging._http_rules import failure, retry_after
 from jackfield_staging._http_wire import Body, HTTPWire, explain, small
-from jackfield_staging._s3_errors import (
-    MOST_TEXT,
-    explained,
-    read_refusal,
-    refusal_of,
-)
 
 if TYPE_CHECKING:
     import ssl
@@ -47,6 +45,21 @@ POOL_SIZE: Final = 64  # calls under way at most; botocore's 10 would queue them
 # Seconds that credentials are used before botocore is asked whether they end soon; it
 # renews them many minutes before they do.
 FRESH_S: Final = 60.0
+
+MOST_TEXT: Final = 1 << 16
+MEANT: Final = {
+    **dict.fromkeys(("NoSuchKey", "NoSuchBucket", "NoSuchVersion"), 404),
+    **dict.fromkeys(("ExpiredToken", "InvalidToken", "TokenRefreshRequired"), 403),
+    **dict.fromkeys(("ConditionalRequestConflict", "OperationAborted"), 503),
+    **dict.fromkeys(("RequestTimeout", "SlowDown"), 503),
+    **dict.fromkeys(("Throttling", "ThrottlingException"), 503),
+}
+NO_LOGIN: Final = (
+    botocore.NoCredentialsError,
+    botocore.CredentialRetrievalError,
+    botocore.PartialCredentialsError,
+    botocore.TokenRetrievalError,
+)
 
 NOTHING: Final = hashlib.sha256().hexdigest()  # of a body that there is not
 
@@ -80,7 +93,20 @@ class S3Account(Files, S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         self._credentials: tuple[float, Any] = 0.0, None
 
     def explain(self, remote: Remote, error: Exception) -> None:
-        explain(remote, error)  # botocore's are explained where they come from
+        explain(remote, error)
+        place, reason = str(remote), str(error) or type(error).__name__
+        if isinstance(error, botocore.ClientError):  # of who lends credentials: STS
+            told = error.response
+            status = int(told.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+            status = MEANT.get(told.get("Error", {}).get("Code", ""), status)
+            raise failure(place, status, reason) from error
+        if isinstance(error, NO_LOGIN):
+            raise RemoteForbiddenError(place, f"no credentials: {reason}") from error
+        if isinstance(error, botocore.BotoCoreError):
+            broken = botocore.HTTPClientError | botocore.ConnectionError
+            passing = not isinstance(error, botocore.SSLError)
+            passing = passing and isinstance(error, broken)
+            raise TransferError(place, reason, passing) from error
 
     async def leave(self) -> None:
         await self.wire.leave()
@@ -95,11 +121,14 @@ class S3Account(Files, S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         botocore would take one of any length.
         """
         answer = await self.exchange(remote, method, target, *given, **more)
-        data = await small(answer, MOST_TEXT, self.account.timeouts.idle)
-        text = data.decode("utf-8", "replace")
+        text = await self._text(answer)
         if "<Error>" in text:  # what takes long may fail when its head has been sent
-            raise refusal_of(500, text, answer).error(remote)
+            raise _refusal(remote, 500, text, answer)
         return text
+
+    async def _text(self, answer: aiohttp.ClientResponse) -> str:
+        data = await small(answer, MOST_TEXT, self.account.timeouts.idle)
+        return data.decode("utf-8", "replace")
 
     async def exchange(
         self,
@@ -121,10 +150,9 @@ class S3Account(Files, S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         tail = f"?{urlencode(query)}" if query else ""
         options, known = self.account.options, ""
         while True:
-            with explained(remote):
-                region = await self._region(target.bucket)
-                url = f"{region.base}/{quote(target.key, safe='/~')}{tail}"
-                signed = await self._sign(region.name, method, url, headers, sha256)
+            region = await self._region(target.bucket)
+            url = f"{region.base}/{quote(target.key, safe='/~')}{tail}"
+            signed = await self._sign(region.name, method, url, headers, sha256)
             answer = await self.wire.request(
                 method,
                 URL(url, encoded=True),
@@ -136,10 +164,11 @@ class S3Account(Files, S3FileSystem):  # type: ignore[misc]  # s3fs has no types
             )
             if answer.status < 300:
                 return answer
-            refusal = await read_refusal(answer, self.account.timeouts.idle)
-            if known or refusal.region in ("", region.name):
-                raise refusal.error(remote)
-            known = refusal.region
+            text = await self._text(answer)
+            there = answer.headers.get("x-amz-bucket-region", element(text, "Region"))
+            if known or there in ("", region.name):
+                raise _refusal(remote, answer.status, text, answer)
+            known = there
             await self._relocate(target.bucket, known)
 
     async def _region(self, bucket: str) -> _Region:
@@ -162,7 +191,7 @@ class S3Account(Files, S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         botocore finds the end point there, when it is shown the store's refusal.
         """
         api = await self.set_session()
-        with suppress(ClientError):  # who may read it may not look at it
+        with suppress(botocore.ClientError):  # who may read it may not look at it
             await api.head_bucket(Bucket=bucket)
         self._regions.pop(bucket, None)
         self._regions[bucket] = (await self._region(bucket))._replace(name=name)
@@ -197,8 +226,30 @@ class S3Account(Files, S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         session: Any = self.session  # set by then
         found = await session.get_credentials()
         if found is None:
-            raise NoCredentialsError
+            raise botocore.NoCredentialsError
         return await found.get_frozen_credentials()
+
+
+def _refusal(
+    remote: Remote, status: int, text: str, answer: aiohttp.ClientResponse
+) -> TransferError:
+    """Return what a store means that does something else than it was asked for."""
+    code = element(text, "Code") or answer.reason or ""
+    # HEAD's answer has no text, and botocore's code for it is the status.
+    told = code.removeprefix(str(status)), element(text, "Message")
+    reason = f"the store answers {status} {': '.join(filter(None, told))}"
+    if status in (412, 416):
+        return RemoteChangedError(str(remote), reason)
+    # What a store says in words outweighs the status, such as 400 for all of it.
+    wait = retry_after(answer.headers.get("Retry-After"))
+    return failure(str(remote), MEANT.get(code, status), reason, wait)
+
+
+def element(text: str, name: str) -> str:
+    """Return what the first element of a name holds, or nothing."""
+    # No more of it than a sentence: a character's number may have a million digits.
+    found = re.search(f"<{name}>([^<]{{,1000}})</{name}>", text)
+    return html.unescape(found[1]).strip() if found else ""
 
 
 def _arguments(account: Account) -> dict[str, Any]:

@@ -19,8 +19,7 @@ from jackfield.errors import RemoteChangedError, RemoteNotFoundError, one_line
 from jackfield_staging._core_files import BLOCK, Head, Tally, escape
 from jackfield_staging._http_rules import content_range
 from jackfield_staging._http_wire import SLICE, Body, block, first_block, small
-from jackfield_staging._s3_account import S3Account
-from jackfield_staging._s3_errors import MOST_TEXT, element
+from jackfield_staging._s3_account import MOST_TEXT, S3Account, element
 
 if TYPE_CHECKING:
     import aiohttp

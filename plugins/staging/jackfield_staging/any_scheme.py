@@ -27,7 +27,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from fsspec.registry import get_filesystem_class, known_implementations, registry
 
 from jackfield import ConfigurationError, Remote, TransferError
-from jackfield_staging._any_files import Async, Blocking, Memory, Wrapped
+from jackfield_staging._any_files import Async, Blocking, Memory, WebDAVFiles, Wrapped
 from jackfield_staging._core_files import Place
 from jackfield_staging._core_hooks import Provider
 from jackfield_staging._core_trust import warn_insecure
@@ -66,10 +66,12 @@ def reach(remote: Remote) -> Place:
 def _files(scheme: str, kind: Any) -> type[Wrapped]:
     if kind.async_impl:
         return Async
-    if scheme in SFTP | WEBDAV:
-        from jackfield_staging._any_renaming import SFTPFiles, WebDAVFiles
+    if scheme in SFTP:
+        from jackfield_staging._any_sftp import SFTPFiles
 
-        return SFTPFiles if scheme in SFTP else WebDAVFiles
+        return SFTPFiles
+    if scheme in WEBDAV:
+        return WebDAVFiles
     return Memory if scheme == "memory" else Blocking
 
 
