@@ -30,9 +30,9 @@ READS = b"ACGT ACCT TTGA\nGATTACA GG\n"
 """What the document says of ``reads.txt`` is true of this."""
 
 PROVIDERS = {
-    "http and https": ("jackfield_staging._http_options", "HttpOptions"),
+    "http and https": ("jackfield_staging._http_trail", "HttpOptions"),
     "ftp and ftps": ("jackfield_staging._ftp_client", "FtpOptions"),
-    "s3": ("jackfield_staging._s3_address", "S3Options"),
+    "s3": ("jackfield_staging._s3_account", "S3Options"),
     "file": ("jackfield_staging.local", "FileOptions"),
 }
 

@@ -15,8 +15,8 @@ from jackfield import ConfigurationError, Remote, RemoteInfo, TransferError
 from jackfield.errors import RemoteForbiddenError
 from jackfield.staging.remote import Timeouts
 from jackfield_staging import http
-from jackfield_staging._http_options import proxy_for
 from jackfield_staging._http_rules import content_range, retry_after
+from jackfield_staging._http_wire import proxy_for
 from jackfield_testing.servers import (
     Answer,
     Exchange,

@@ -1,4 +1,4 @@
-"""Whom TLS connections trust, and what is said where that is anybody."""
+"""Who one is for the other side, and whom TLS connections trust to be that."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import ssl
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from jackfield import ConfigurationError
 
@@ -16,6 +16,23 @@ if TYPE_CHECKING:
 
 # A file and when it was changed, so that a renewed certificate is read again.
 Stamped: TypeAlias = tuple[str, int] | None
+
+
+def login_of(
+    remote: Remote, name: str = "user", word: str = "password"
+) -> tuple[str, str] | None:
+    """Return who asks, as the configuration says it, or else the URL; or nobody."""
+    known = remote.credentials
+    if name in known or word in known:
+        return known.get(name, ""), known.get(word, "")
+    login, mark, _ = urlsplit(remote.url).netloc.rpartition("@")
+    user, _, password = login.partition(":")
+    return (decoded(user), decoded(password)) if mark else None
+
+
+def decoded(text: str) -> str:
+    """Return what a part of a URL stands for; bytes that are no UTF-8 escape."""
+    return unquote_to_bytes(text).decode("utf-8", "surrogateescape")
 
 
 def warn_insecure(remote: Remote, option: str) -> None:

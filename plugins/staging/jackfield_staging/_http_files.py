@@ -20,15 +20,21 @@ import aiohttp
 from jackfield import Remote, RemoteInfo, Transfer, TransferError
 from jackfield.errors import RemoteChangedError
 from jackfield_staging import _http_rules as rules
-from jackfield_staging._core_files import Head, Tally, check_same
-from jackfield_staging._core_trust import tls_context
+from jackfield_staging._core_files import Head, Place, Tally, check_same
+from jackfield_staging._core_trust import warn_insecure
 from jackfield_staging._http_index import entries, text_of
-from jackfield_staging._http_options import proxy_for
-from jackfield_staging._http_wire import Body, HTTPWire, block, first_block, small
+from jackfield_staging._http_trail import Trail
+from jackfield_staging._http_wire import (
+    Body,
+    HTTPWire,
+    block,
+    first_block,
+    proxy_for,
+    small,
+)
 
 if TYPE_CHECKING:
     from jackfield_staging._core_calls import Outgoing
-    from jackfield_staging._http_trail import Trail
 
 _FILE: Final = frozenset({200, 206, 416})  # what is answered where there is one
 _MD5_ETAG_LENGTH: Final = 34  # of the quotes and 32 digits
@@ -229,17 +235,10 @@ class HTTPFiles(HTTPWire):
     async def _ask_once(
         self, method: str, trail: Trail, headers: Mapping[str, str], body: Body | None
     ) -> aiohttp.ClientResponse:
-        at, options = trail.at, trail.options
-        tls = proxy = trail.proxy = None
-        if at.scheme == "https":
-            tls = tls_context(
-                options.ca_file,
-                options.client_cert,
-                options.client_key,
-                insecure=options.insecure,
-            )
-        if options.trust_env:
-            proxy = trail.proxy = proxy_for(at.host or "", at.port, at.scheme, "all")
+        at, proxy = trail.at, None
+        if trail.options.trust_env:
+            proxy = proxy_for(at.host or "", at.port, at.scheme, "all")
+        trail.proxy = proxy
         try:
             return await self.request(
                 method,
@@ -247,7 +246,7 @@ class HTTPFiles(HTTPWire):
                 {**trail.headers, **headers},
                 trail.timeouts,
                 body=body,
-                tls=tls,
+                trust=trail.trust,
                 proxy=proxy,
                 # A proxy may well have a private address.
                 guarded=trail.guarded and proxy is None,
@@ -290,3 +289,11 @@ def _is_proven(first: list[bytes], info: RemoteInfo) -> bool:
         return False
     digest = hashlib.md5(b"".join(first), usedforsecurity=False).hexdigest()
     return info.etag == f'"{digest}"'
+
+
+def reach(remote: Remote) -> Place:
+    """Say how to reach a URL. One filesystem serves all: it keeps no secrets."""
+    trail = Trail(remote)
+    if trail.options.insecure and remote.scheme == "https":
+        warn_insecure(remote, "https: insecure = true")
+    return Place("http", trail, HTTPFiles)

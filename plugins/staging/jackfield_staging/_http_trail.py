@@ -1,29 +1,122 @@
-"""Where the requests for one URL go: there, and to where its servers redirect."""
+"""Where the requests for one URL go, and who asks: there, and where it redirects."""
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import os
 import re
 import socket
+import ssl
 from collections.abc import Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import accumulate
+from netrc import NetrcParseError, netrc
+from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Final
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import aiohttp
 from yarl import URL
 
-from jackfield import Remote, TransferError
+from jackfield import ConfigurationError, Remote, TransferError
 from jackfield.errors import RemoteForbiddenError
 from jackfield.files import redact
 from jackfield_staging import _http_rules as rules
-from jackfield_staging._http_options import HttpOptions, own_headers
+from jackfield_staging._core_trust import login_of, tls_context
 from jackfield_staging._http_wire import via
 
 # Spaces, control characters and what is not ASCII may not stand in a request, and are
 # quoted. All else is sent as it was written, because a signature may be made of it.
 _TO_QUOTE: Final = re.compile(r"[^!-~]+")
+
+
+# Headers that a transfer is made of.
+_RESERVED: Final = frozenset(
+    {"accept-encoding", "content-length", "if-range", "range", "transfer-encoding"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpOptions:
+    """The tables ``[staging.http]`` and ``[staging.https]``: see docs/staging.md."""
+
+    headers: Mapping[str, str] | None = None
+    create_directories: bool = False
+    max_redirects: int = 10
+    private_redirects: bool = False
+    accept_encoded: bool = False
+    ca_file: str = ""
+    client_cert: str = ""
+    client_key: str = ""
+    insecure: bool = False
+    netrc: bool = False
+    trust_env: bool = False
+
+
+def read_options(remote: Remote) -> HttpOptions:
+    """Return the options of a place; raise if one is unknown or wrong."""
+    options = remote.read_options(HttpOptions)
+    table = f"staging.{remote.scheme}"
+    headers = options.headers or {}
+    texts = headers.values() if isinstance(headers, Mapping) else [None]
+    if not all(isinstance(one, str) and not {*"\r\n"} & {*one} for one in texts):
+        raise ConfigurationError(f"{table}.headers must be a table of text.")
+    for name in headers:
+        if name.lower() in _RESERVED:
+            raise ConfigurationError(f"{table}.headers cannot have {name!r}.")
+    if options.client_key and not options.client_cert:
+        raise ConfigurationError(f"{table}.client_key needs a client_cert.")
+    return options
+
+
+def own_headers(remote: Remote, options: HttpOptions) -> dict[str, str]:
+    """Return the headers that are for the place alone, not for where it redirects."""
+    headers = dict(options.headers or {})
+    given = _authorization(remote, options)
+    if given is not None:
+        # Names are the same in any case; sent twice, a server might take either.
+        kept = {k: v for k, v in headers.items() if k.lower() != "authorization"}
+        headers = {**kept, "Authorization": given}
+    return headers
+
+
+def _authorization(remote: Remote, options: HttpOptions) -> str | None:
+    """Return what says who asks: of the credentials, else the URL, else netrc."""
+    if "token" in remote.credentials:
+        return f"Bearer {remote.credentials['token']}"
+    found = login_of(remote)
+    if found is None and options.netrc:
+        found = _netrc(urlsplit(remote.url).hostname or "")
+    if found is None:
+        return None
+    login = ":".join(found).encode("utf-8", "surrogateescape")
+    return f"Basic {base64.b64encode(login).decode('ascii')}"
+
+
+def _netrc(host: str) -> tuple[str, str] | None:
+    path = Path(os.environ.get("NETRC") or "~/.netrc").expanduser()
+    try:
+        found = _read_netrc(path).authenticators(host)
+    except FileNotFoundError:
+        return None
+    except NetrcParseError as error:
+        reason = f"{str(path)!r}, line {error.lineno}, is none of a netrc file."
+        raise ConfigurationError(reason) from None  # the line may hold a password
+    return (found[0], found[2] or "") if found else None
+
+
+def _read_netrc(path: Path) -> netrc:
+    """Read a netrc file in UTF-8, or else in Latin-1, of which all bytes are some."""
+    try:
+        return netrc(path)
+    except UnicodeDecodeError:
+        with TemporaryFile() as copy:
+            copy.write(path.read_text("latin-1").encode())
+            copy.seek(0)
+            return netrc(os.dup(copy.fileno()))  # type: ignore[arg-type]  # what ``open`` takes
 
 
 class Trail:
@@ -38,8 +131,8 @@ class Trail:
         proxy: Whom the last request was sent to instead.
     """
 
-    def __init__(self, remote: Remote, options: HttpOptions) -> None:
-        self.options = options
+    def __init__(self, remote: Remote) -> None:
+        options = self.options = read_options(remote)
         self.timeouts = remote.timeouts
         self._remote = remote
         self._first = self.parsed(remote.url)
@@ -47,6 +140,13 @@ class Trail:
         self._jar: aiohttp.CookieJar | None = None
         self.proxy: str | None = None
         self.restart()
+
+    def trust(self) -> ssl.SSLContext:
+        """Return what TLS connections are made with."""
+        given = self.options
+        return tls_context(
+            given.ca_file, given.client_cert, given.client_key, insecure=given.insecure
+        )
 
     def restart(self, at: URL | None = None) -> None:
         """Go back to the URL, or to another one of the same site."""

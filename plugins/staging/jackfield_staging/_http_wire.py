@@ -10,14 +10,17 @@ import asyncio
 import errno
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from fsspec.implementations.http import HTTPFileSystem
 
-from jackfield import Remote, TransferError
+from jackfield import ConfigurationError, Remote, TransferError
 from jackfield.errors import RemoteForbiddenError
 from jackfield.files import redact
 from jackfield_staging._core_files import BLOCK, Files, Runs
@@ -71,14 +74,14 @@ class HTTPWire(Files, HTTPFileSystem):  # type: ignore[misc]  # fsspec has no ty
         timeouts: Timeouts,
         *,
         body: Body | bytes | None = None,
-        tls: ssl.SSLContext | None = None,
+        trust: Callable[[], ssl.SSLContext],
         proxy: str | None = None,
         guarded: bool = False,
         cookies: Mapping[str, Any] | None = None,
     ) -> aiohttp.ClientResponse:
         """Send one request as it is, and return the head of its answer.
 
-        ``tls`` says whom to trust; a ``guarded`` one connects to public addresses only.
+        ``trust`` says whom, by TLS; a ``guarded`` one connects to public addresses.
         The time-out for bytes is kept by aiohttp, which starts it anew with any, were
         it those of one "100 Continue" after another. So there is one for the head, too.
         """
@@ -97,7 +100,7 @@ class HTTPWire(Files, HTTPFileSystem):  # type: ignore[misc]  # fsspec has no ty
                     cookies=cookies,
                     allow_redirects=False,
                     proxy=proxy,
-                    ssl=True if tls is None else tls,
+                    ssl=trust() if url.scheme == "https" else True,
                     timeout=aiohttp.ClientTimeout(
                         connect=timeouts.connect,
                         sock_connect=timeouts.connect,
@@ -142,6 +145,43 @@ def _public_socket(target: Any) -> socket.socket:
 def via(proxy: str) -> str:
     """Say through which proxy something was asked."""
     return f", asked through the proxy {redact(proxy)}"
+
+
+def _in_networks(host: str, listed: str) -> bool:
+    """Tell whether an address is in a network of ``no_proxy``, as in 10.0.0.0/8."""
+    try:
+        address = ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    for one in listed.split(","):
+        with suppress(ValueError):  # it is a name, as most are
+            if "/" in one and address in ip_network(one.strip(), strict=False):
+                return True
+    return False
+
+
+def proxy_for(host: str, port: int | None, *schemes: str) -> str | None:
+    """Return the first proxy for a host that the environment names, as a URL."""
+    proxies = getproxies()
+    named = [proxies[scheme] for scheme in schemes if scheme in proxies]
+    if not named or proxy_bypass(host) or proxy_bypass(f"{host}:{port}"):
+        return None
+    if _in_networks(host, proxies.get("no", "")):
+        return None
+    url = named[0] if "://" in named[0] else f"http://{named[0].lstrip('/')}"
+    try:
+        parts = urlsplit(url)
+        usable = (
+            parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        )
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ConfigurationError(
+            f"The environment names a proxy for {host}, {redact(url)}, which is no URL "
+            f"of a proxy that speaks HTTP, such as http://proxy.example.org:3128."
+        )
+    return url
 
 
 async def block(answer: aiohttp.ClientResponse, idle_s: float) -> list[bytes]:

@@ -13,8 +13,9 @@ import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from urllib.parse import parse_qs, quote, urlencode, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
 from botocore import exceptions as botocore
 from botocore.auth import S3SigV4Auth
@@ -24,22 +25,21 @@ from botocore.httpsession import where
 from s3fs import S3FileSystem
 from yarl import URL
 
-from jackfield import TransferError, clock
+from jackfield import ConfigurationError, Remote, TransferError, clock
 from jackfield.errors import RemoteChangedError, RemoteForbiddenError
 from jackfield_staging._core_files import Files, Runs
-from jackfield_staging._core_trust import tls_context
-from jackfield_staging._http_options import proxy_for
+from jackfield_staging._core_trust import login_of, tls_context
 from jackfield_staging._http_rules import failure, retry_after
-from jackfield_staging._http_wire import Body, HTTPWire, explain, small
+from jackfield_staging._http_wire import Body, HTTPWire, explain, proxy_for, small
 
 if TYPE_CHECKING:
     import ssl
 
     import aiohttp
 
-    from jackfield import Remote
-    from jackfield_staging._s3_address import Account, S3Options, Target
+    from jackfield.staging.remote import Timeouts
 
+LEAST_PART: Final = 5 << 20  # bytes that a store takes as one of several parts
 POOL_SIZE: Final = 64  # calls under way at most; botocore's 10 would queue them
 
 # Seconds that credentials are used before botocore is asked whether they end soon; it
@@ -62,6 +62,44 @@ NO_LOGIN: Final = (
 )
 
 NOTHING: Final = hashlib.sha256().hexdigest()  # of a body that there is not
+
+
+@dataclass(frozen=True, slots=True)
+class S3Options:
+    """The table ``[staging.s3]``: see docs/staging.md."""
+
+    endpoint_url: str = ""
+    region: str = ""
+    profile: str = ""
+    anonymous: bool = False
+    addressing_style: str = "auto"
+    ca_file: str = ""
+    verify: bool = True
+    requester_pays: bool = False
+    create_only: bool = False
+    server_side_encryption: str = ""
+    storage_class: str = ""
+    part_size: int = 64 << 20
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Account:
+    """Who talks to a store, and how: what transfers share. It holds secrets."""
+
+    options: S3Options
+    timeouts: Timeouts
+    key: str | None
+    secret: str | None
+    token: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An object, or all whose keys begin alike."""
+
+    bucket: str
+    key: str
+    version: str = ""
 
 
 class _Region(NamedTuple):
@@ -148,7 +186,7 @@ class S3Account(Files, S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         if self.account.options.requester_pays:
             headers = {**headers, "x-amz-request-payer": "requester"}
         tail = f"?{urlencode(query)}" if query else ""
-        options, known = self.account.options, ""
+        known = ""
         while True:
             region = await self._region(target.bucket)
             url = f"{region.base}/{quote(target.key, safe='/~')}{tail}"
@@ -159,7 +197,7 @@ class S3Account(Files, S3FileSystem):  # type: ignore[misc]  # s3fs has no types
                 signed,
                 self.account.timeouts,
                 body=body,
-                tls=_tls(options) if url.startswith("https:") else None,
+                trust=self._trust,
                 proxy=region.proxy,
             )
             if answer.status < 300:
@@ -170,6 +208,12 @@ class S3Account(Files, S3FileSystem):  # type: ignore[misc]  # s3fs has no types
                 raise _refusal(remote, answer.status, text, answer)
             known = there
             await self._relocate(target.bucket, known)
+
+    def _trust(self) -> ssl.SSLContext:
+        """Trust whom botocore would trust."""
+        given, verify = self.account.options.ca_file, self.account.options.verify
+        usual = os.environ.get("AWS_CA_BUNDLE") or where()
+        return tls_context(given or usual, insecure=not (given or verify))
 
     async def _region(self, bucket: str) -> _Region:
         """Say where a bucket is: read it off a URL that botocore makes, offline."""
@@ -230,14 +274,44 @@ class S3Account(Files, S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         return await found.get_frozen_credentials()
 
 
+def target_of(remote: Remote) -> Target:
+    """Read a remote's URL, or raise that it names no bucket, or has an odd query."""
+    parts = urlsplit(remote.url)
+    bucket = parts.netloc.rpartition("@")[2]
+    if not bucket or ":" in bucket:
+        raise TransferError(str(remote), "it names no bucket; write s3://BUCKET/KEY")
+    query = parse_qs(parts.query, keep_blank_values=True)
+    version = query.pop("versionId", [""])[0]
+    if query or parts.fragment:
+        reason = "write a ? in a key as %3F, and a # as %23; only versionId= may follow"
+        raise TransferError(str(remote), reason)
+    try:
+        return Target(bucket, unquote(parts.path, errors="strict")[1:], version)
+    except UnicodeDecodeError as error:
+        reason = "its key is no UTF-8, as those of objects have to be"
+        raise TransferError(str(remote), reason) from error
+
+
+def account_of(remote: Remote) -> Account:
+    """Read a remote's options and credentials, or raise that an option is bad."""
+    options = remote.read_options(S3Options)
+    if options.part_size < LEAST_PART:
+        raise ConfigurationError(
+            f"staging.s3.part_size is {options.part_size}; stores take parts of "
+            f"{LEAST_PART} bytes and more."
+        )
+    key, secret = login_of(remote, "key", "secret") or (None, None)
+    token = remote.credentials.get("token")
+    return Account(options, remote.timeouts, key, secret, token)
+
+
 def _refusal(
     remote: Remote, status: int, text: str, answer: aiohttp.ClientResponse
 ) -> TransferError:
     """Return what a store means that does something else than it was asked for."""
     code = element(text, "Code") or answer.reason or ""
-    # HEAD's answer has no text, and botocore's code for it is the status.
-    told = code.removeprefix(str(status)), element(text, "Message")
-    reason = f"the store answers {status} {': '.join(filter(None, told))}"
+    told = ": ".join(filter(None, (code, element(text, "Message"))))
+    reason = f"the store answers {status} {told}"
     if status in (412, 416):
         return RemoteChangedError(str(remote), reason)
     # What a store says in words outweighs the status, such as 400 for all of it.
@@ -281,10 +355,3 @@ def _arguments(account: Account) -> dict[str, Any]:
         "use_listings_cache": False,
         **({"profile": options.profile} if options.profile else {}),
     }
-
-
-def _tls(options: S3Options) -> ssl.SSLContext:
-    """Trust whom botocore would trust."""
-    given = options.ca_file
-    usual = os.environ.get("AWS_CA_BUNDLE") or where()
-    return tls_context(given or usual, insecure=not (given or options.verify))

@@ -16,16 +16,23 @@ from xml.etree import ElementTree
 
 from jackfield import Remote, RemoteInfo, Transfer, TransferError
 from jackfield.errors import RemoteChangedError, RemoteNotFoundError, one_line
-from jackfield_staging._core_files import BLOCK, Head, Tally, escape
+from jackfield_staging._core_files import BLOCK, Head, Place, Tally, escape
+from jackfield_staging._core_trust import warn_insecure
 from jackfield_staging._http_rules import content_range
 from jackfield_staging._http_wire import SLICE, Body, block, first_block, small
-from jackfield_staging._s3_account import MOST_TEXT, S3Account, element
+from jackfield_staging._s3_account import (
+    MOST_TEXT,
+    S3Account,
+    Target,
+    account_of,
+    element,
+    target_of,
+)
 
 if TYPE_CHECKING:
     import aiohttp
 
     from jackfield_staging._core_calls import Outgoing
-    from jackfield_staging._s3_address import Target
 
 MOST_PAGE: Final = 4 << 20  # bytes that a thousand keys of 1024 letters may take
 MOST_PARTS: Final = 10_000
@@ -259,3 +266,11 @@ def read_page(page: bytes) -> tuple[dict[str, RemoteInfo], str]:
 def _date(when: datetime) -> str:
     """Write a date as the headers of objects have it."""
     return format_datetime(when.astimezone(UTC), usegmt=True)
+
+
+def reach(remote: Remote) -> Place:
+    """Say how to reach a URL, and by which account."""
+    target, account = target_of(remote), account_of(remote)
+    if not account.options.verify:
+        warn_insecure(remote, "s3: verify = false")
+    return Place(account, target, lambda: S3Files(account))

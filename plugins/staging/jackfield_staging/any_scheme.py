@@ -30,7 +30,7 @@ from jackfield import ConfigurationError, Remote, TransferError
 from jackfield_staging._any_files import Async, Blocking, Memory, WebDAVFiles, Wrapped
 from jackfield_staging._core_files import Place
 from jackfield_staging._core_hooks import Provider
-from jackfield_staging._core_trust import warn_insecure
+from jackfield_staging._core_trust import login_of, warn_insecure
 
 # Schemes that have a plugin of their own.
 ELSEWHERE: Final = {"file", "ftp", "ftps", "http", "https", "s3"}
@@ -96,7 +96,7 @@ def _access(remote: Remote) -> tuple[Any, dict[str, Any], str]:
     if remote.scheme in WEBDAV:
         path = parts.path.strip("/")  # its client sends what it is given
         return kind, _webdav(remote, parts), path
-    arguments = {**kind._get_kwargs_from_urls(remote.url), **_login(remote, parts)}
+    arguments = {**kind._get_kwargs_from_urls(remote.url), **_login(remote)}
     if remote.scheme in SFTP:
         from jackfield_staging._any_sftp import VerifyingSFTP
 
@@ -126,13 +126,13 @@ def _class(scheme: str) -> Any:
         ) from error
 
 
-def _login(remote: Remote, parts: SplitResult) -> dict[str, Any]:
+def _login(remote: Remote) -> dict[str, Any]:
     """Return named credentials, else the URL's, decoded as fsspec would not."""
     if remote.credentials:
         called = {"user": "username"}  # by most implementations
         return {called.get(name, name): v for name, v in remote.credentials.items()}
-    login = {"username": parts.username, "password": parts.password}
-    return {name: unquote(value) for name, value in login.items() if value is not None}
+    login = zip(("username", "password"), login_of(remote) or (), strict=False)
+    return {name: value for name, value in login if value}
 
 
 def _webdav(remote: Remote, parts: SplitResult) -> dict[str, Any]:
@@ -143,7 +143,7 @@ def _webdav(remote: Remote, parts: SplitResult) -> dict[str, Any]:
     if options.get("verify") is False:
         warn_insecure(remote, f"{remote.scheme}: verify = false")
     scheme = "https" if options.pop("tls", True) else "http"
-    login = _login(remote, parts)
+    login = _login(remote)
     if "username" in login:
         options["auth"] = login.pop("username"), login.pop("password", "")
     return {
@@ -158,7 +158,7 @@ def _webdav(remote: Remote, parts: SplitResult) -> dict[str, Any]:
 
 def _sftp(remote: Remote) -> dict[str, Any]:
     """Return what paramiko connects with; ``key_file`` is its ``key_filename``."""
-    arguments = {**remote.options, **_login(remote, urlsplit(remote.url))}
+    arguments = {**remote.options, **_login(remote)}
     if arguments.get("insecure_host_keys"):
         warn_insecure(remote, f"{remote.scheme}: insecure_host_keys = true")
     if "user" in arguments:

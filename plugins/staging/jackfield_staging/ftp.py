@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import re
 from typing import Final
-from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from jackfield import Remote, TransferError
 from jackfield_staging._core_files import Place
 from jackfield_staging._core_hooks import Provider
+from jackfield_staging._core_trust import decoded, login_of
 from jackfield_staging._ftp_client import HOME, Account, FtpOptions
 from jackfield_staging._ftp_files import FTPFiles
 
@@ -52,16 +53,9 @@ def _account(remote: Remote, parts: SplitResult, options: FtpOptions) -> Account
         raise ValueError("it names no host")
     tls = remote.scheme == "ftps"
     port = parts.port or (990 if tls and options.implicit else 21)
-    return Account(parts.hostname, port, *_login(remote, parts), tls, options)
-
-
-def _login(remote: Remote, parts: SplitResult) -> tuple[str, str]:
-    """Take named credentials, or those of the URL, or be nobody in particular."""
-    if "user" in remote.credentials:
-        return remote.credentials["user"], remote.credentials.get("password", "")
-    if parts.username:
-        return _decoded(parts.username), _decoded(parts.password or "")
-    return ANONYMOUS
+    login = login_of(remote)
+    user, password = login if login and login[0] else ANONYMOUS
+    return Account(parts.hostname, port, user, password, tls, options)
 
 
 def _path(remote: Remote, tail: str) -> str:
@@ -74,14 +68,10 @@ def _path(remote: Remote, tail: str) -> str:
         tail = tail[: kind.start()]
     tail = tail.removeprefix("/")
     if tail.startswith(HOME):
-        return HOME + _decoded(tail[len(HOME) :])
-    path = _decoded(tail)
+        return HOME + decoded(tail[len(HOME) :])
+    path = decoded(tail)
     # A "~" of a directory's own that was written as "%7E" is told apart by the "/".
     return "/" + path.lstrip("/")
-
-
-def _decoded(text: str) -> str:
-    return unquote_to_bytes(text).decode("utf-8", "surrogateescape")
 
 
 provider: Final = Provider(SCHEMES.__contains__, reach)

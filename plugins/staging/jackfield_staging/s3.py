@@ -11,27 +11,24 @@ Credentials are those named in the configuration (``key``, ``secret`` and perhap
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from jackfield import ConfigurationError, Remote
-from jackfield_staging._core_files import Place
 from jackfield_staging._core_hooks import Provider
-from jackfield_staging._core_trust import warn_insecure
-from jackfield_staging._s3_address import account_of, target_of
+
+if TYPE_CHECKING:
+    from jackfield_staging._core_files import Place
 
 
 def reach(remote: Remote) -> Place:
-    """Say how to reach a URL, and by which account."""
-    target, account = target_of(remote), account_of(remote)
-    if not account.options.verify:
-        warn_insecure(remote, "s3: verify = false")
+    """Say how to reach a URL."""
     try:
-        from jackfield_staging._s3_files import S3Files
+        from jackfield_staging import _s3_files
     except ImportError as error:
         raise ConfigurationError(
             "s3: URLs need s3fs: pip install 'jackfield[s3]'"
         ) from error
-    return Place(account, target, lambda: S3Files(account))
+    return _s3_files.reach(remote)
 
 
 provider: Final = Provider("s3".__eq__, reach)
