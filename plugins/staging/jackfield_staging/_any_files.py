@@ -1,8 +1,8 @@
 """Filesystems of fsspec that nobody has corrected, read and written with care.
 
 Each kind is ``Blocking``, whose calls may hang, or ``Async``, whose coroutines can be
-cancelled. Of the first, SFTP and WebDAV are written to in their own way, which is in
-``_any_renaming.py``.
+cancelled. Of the first, ``Renaming`` ones, SFTP and WebDAV, are written to in their own
+way: a file is sent under another name, and renamed when it is whole.
 """
 
 from __future__ import annotations

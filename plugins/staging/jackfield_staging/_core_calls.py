@@ -38,7 +38,7 @@ class Loan:
     The transfer is cut off from it as a whole, by whoever cancels it or sees that it
     moves no more, on another thread. That may come in the middle of a call or between
     two, where it must not go lost: so ``cut`` raises a flag and cancels the call that
-    is noted, under a lock under which ``_note`` looks at the flag, too. It may also
+    is noted, under a lock under which ``_wait`` looks at the flag, too. It may also
     come when the transfer has just ended, and must not hit the next one: so ``close``,
     under that lock, turns it off.
 
@@ -95,7 +95,10 @@ class Loan:
         return future
 
     def _wait(self, future: Future[T]) -> T:
-        self._note(future)
+        with self._lock:
+            self._pending = future
+            if self._is_cut:
+                future.cancel()
         try:
             return future.result()
         except CancelledError:
@@ -107,12 +110,6 @@ class Loan:
             # It goes on if this thread was interrupted: nobody wants its result now.
             if future.cancel():
                 self.usable = False
-
-    def _note(self, future: Future[Any]) -> None:
-        with self._lock:
-            self._pending = future
-            if self._is_cut:
-                future.cancel()
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -254,8 +251,8 @@ class Outgoing:
         self.failure: Exception | None = None
         self._file = transfer.open()
         self._reading = threading.Lock()
-        self._begun = False
         self._ended = threading.Event()
+        self._ended.set()
         try:
             self.size = os.fstat(self._file.fileno()).st_size
             self._first = self._file.read(BLOCK)
@@ -309,7 +306,7 @@ class Outgoing:
         self, send: Callable[[Outgoing, Any], Coroutine[Any, Any, T]], path: Any
     ) -> T:
         """Send it, and tell the transfer's thread when that has ended for good."""
-        self._begun = True
+        self._ended.clear()
         try:
             return await send(self, path)
         finally:
@@ -317,8 +314,7 @@ class Outgoing:
 
     def tidied(self) -> None:
         """Wait for a coroutine that was cancelled to remove what it has begun."""
-        if self._begun:
-            self._ended.wait(TIDY_LOOP_S)
+        self._ended.wait(TIDY_LOOP_S)
 
 
 def _read(file: BinaryIO, offset: int) -> bytes:

@@ -1,12 +1,14 @@
-"""Who one is for the other side, and whom TLS connections trust to be that."""
+"""Connections: who one is there, whom TLS trusts to be that, and how they fail."""
 
 from __future__ import annotations
 
+import errno
 import functools
+import socket
 import ssl
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from jackfield import ConfigurationError
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 
 # A file and when it was changed, so that a renewed certificate is read again.
 Stamped: TypeAlias = tuple[str, int] | None
+
+
+_NO_WAY: Final = errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN
 
 
 def login_of(
@@ -87,3 +92,35 @@ def _context(
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def broken(remote: Remote, error: BaseException) -> tuple[str, bool] | None:
+    """Say how a connection has failed, and whether it may go well a moment later.
+
+    ``None`` for what is no error of a connection.
+    """
+    limits, words = remote.timeouts, getattr(error, "strerror", None) or error
+    match error:
+        case ssl.SSLCertVerificationError():
+            return f"its certificate is not trusted: {error.verify_message}", False
+        case ssl.SSLEOFError() | ssl.SSLZeroReturnError():
+            # It ended by itself, rather than in a disagreement.
+            return f"the TLS connection broke: {words}", True
+        case ssl.SSLError():
+            return f"no TLS connection: {words}", False
+        case socket.gaierror():
+            return f"the host is not known: {words}", True
+        case UnicodeError():
+            return f"its host is no name: {words}", False
+        case TimeoutError():
+            within = f"no answer in {limits.connect:g} s"
+            return f"{within}, or no byte in {limits.idle:g} s", True
+        case EOFError():
+            return "the server has hung up", True
+        case ConnectionRefusedError():
+            return f"no connection: {words}", True
+        case ConnectionError():
+            return f"the connection fails: {words}", True
+        case OSError() if error.errno in _NO_WAY:
+            return f"there is no way to the server: {words}", True
+    return None

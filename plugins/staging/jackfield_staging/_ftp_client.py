@@ -80,6 +80,7 @@ class Client(ftplib.FTP):
         self._blocking: socket.socket | None = None
         self._come: bytes = b""  # of the next reply
         self._until: float = 0.0
+        self._left: int = MOST_REPLY
 
     def cut(self) -> None:
         """Break what blocks. On any thread.
@@ -165,24 +166,15 @@ class Client(ftplib.FTP):
         self.quiet = True
 
     def getmultiline(self) -> str:
-        """Read a reply, which has to end and to be here in time.
-
-        ftplib would read on for as long as something comes.
-        """
+        """Read a reply, which has to end and to be here in time."""
         self._until = time.monotonic() + self.waits.connect + self.waits.idle
-        lines = [self.getline()]
-        code, size = lines[0][:3], 0
-        while lines[0][3:4] == "-" and (lines[-1][:3] != code or lines[-1][3:4] == "-"):
-            lines.append(self.getline())
-            size += len(lines[-1])
-            if size > MOST_REPLY:
-                raise ConnectionAbortedError(f"a reply has over {MOST_REPLY} bytes")
-        return "\n".join(lines)
+        self._left = MOST_REPLY
+        return super().getmultiline()
 
     def getline(self) -> str:
         while b"\n" not in self._come:
-            if len(self._come) > self.maxline:
-                raise ConnectionAbortedError(f"a line has over {self.maxline} bytes")
+            if len(self._come) > self._left:
+                raise ConnectionAbortedError(f"a reply has over {MOST_REPLY} bytes")
             if time.monotonic() > self._until:
                 raise TimeoutError
             data = self.control().recv(self.maxline)
@@ -190,6 +182,7 @@ class Client(ftplib.FTP):
                 raise EOFError
             self._come += data
         line, _, self._come = self._come.partition(b"\n")
+        self._left -= len(line)
         return line.removesuffix(b"\r").decode("utf-8", "surrogateescape")
 
     def _read_from(self, control: socket.socket) -> None:

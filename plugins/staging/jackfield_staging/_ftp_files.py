@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import ftplib
 import re
-import socket
-import ssl
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
@@ -28,6 +25,7 @@ from jackfield_staging._core_files import (
     part_name,
     start_of,
 )
+from jackfield_staging._core_trust import broken
 from jackfield_staging._ftp_client import Account, Client
 from jackfield_staging._ftp_listing import list_below, look, resolved
 
@@ -35,8 +33,6 @@ BLOCK: Final = 1 << 18  # bytes that are read or sent at a time
 NO_NAME: Final = ("550", "553")  # no file can be made, perhaps for want of a directory
 NOOP_AFTER_S: Final = 5.0  # after which an idle connection is tried before it is used
 SETTLE_S: Final = 0.5  # for a server to see that an upload was broken off
-
-NO_WAY: Final = errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN
 
 _DENIED: Final = r"(?i)denied|permi|not allowed|forbid|privilege|authori|read.?only"
 _MISSING: Final = r"(?i)no such|not found|(not|n't) exist|cannot find|not a directory"
@@ -67,7 +63,19 @@ class FTPFiles(Files, FTPFileSystem):  # type: ignore[misc]  # fsspec has no typ
         self.ftp.cut()
 
     def explain(self, remote: Remote, error: Exception) -> None:
-        explain(remote, error)
+        match error:
+            case ftplib.error_perm():
+                raise refusal(remote, error) from error
+            case IsADirectoryError():
+                raise RemoteNotFoundError(str(remote), "it is a directory") from error
+            case ftplib.error_temp():
+                reason = f"the server cannot now: {_text(error)}"
+                raise TransferError(str(remote), reason, True) from error
+            case ftplib.Error():
+                reason = f"the server says something unexpected: {_text(error)}"
+                raise TransferError(str(remote), reason, True) from error
+        if (told := broken(remote, error)) is not None:
+            raise TransferError(str(remote), *told) from error
 
     def is_quiet(self) -> bool:
         return self.ftp.sock is not None and self.ftp.quiet and not self.ftp.broken
@@ -259,49 +267,6 @@ def refusal(
     if re.search(_DENIED, text):
         return RemoteForbiddenError(str(remote), reason)
     return otherwise(str(remote), reason)
-
-
-def explain(remote: Remote, error: Exception) -> None:
-    """Raise what an error of sockets or of the library means; leave others."""
-    match error:
-        case ftplib.error_perm():
-            raise refusal(remote, error) from error
-        case IsADirectoryError():
-            raise RemoteNotFoundError(str(remote), "it is a directory") from error
-        case ssl.SSLCertVerificationError():
-            reason = f"its certificate is not to be trusted: {error.verify_message}"
-            raise TransferError(str(remote), reason) from error
-        case UnicodeError():
-            raise TransferError(str(remote), f"its host is no name: {error}") from error
-        case ssl.SSLEOFError() | ssl.SSLZeroReturnError():
-            pass
-        case ssl.SSLError():
-            raise TransferError(str(remote), f"TLS fails: {error}") from error
-    passing = _passing(remote, error)
-    if passing is not None:
-        raise TransferError(str(remote), passing, transient=True) from error
-
-
-def _passing(remote: Remote, error: Exception) -> str | None:
-    """Give the reason for what may go well a moment later."""
-    match error:
-        case ftplib.error_temp():
-            return f"the server cannot now: {_text(error)}"
-        case ftplib.Error():
-            return f"the server says something unexpected: {_text(error)}"
-        case EOFError():
-            return "the server has hung up"
-        case socket.gaierror():
-            return f"its host cannot be found: {error.strerror}"
-        case TimeoutError():
-            limits = remote.timeouts
-            return f"no answer in {limits.connect:g} s, or no byte in {limits.idle:g} s"
-        case ConnectionError() | ssl.SSLError():
-            return f"the connection fails: {error.strerror or error}"
-        case OSError() if error.errno in NO_WAY:
-            return f"there is no way to the server: {error.strerror}"
-        case _:
-            return None
 
 
 def _text(error: Exception) -> str:

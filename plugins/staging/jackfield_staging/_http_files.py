@@ -29,8 +29,8 @@ from jackfield_staging._http_wire import (
     HTTPWire,
     block,
     first_block,
+    page,
     proxy_for,
-    small,
 )
 
 if TYPE_CHECKING:
@@ -176,9 +176,9 @@ class HTTPFiles(HTTPWire):
             directory = pending.pop()
             if directory.count("/") > _DEEPEST:
                 raise path.refusal(f"its index is over {_DEEPEST} directories deep")
-            page, charset = call(self._page, remote, path, directory)
-            tally.add("bytes", len(page))
-            text = text_of(page, charset)
+            data, charset = call(self._page, remote, path, directory)
+            tally.add("bytes", len(data))
+            text = text_of(data, charset)
             for entry in entries(text, str(path.at), remote.check):
                 below = directory + entry
                 if below in seen:
@@ -202,10 +202,8 @@ class HTTPFiles(HTTPWire):
                 raise trail.failure(answer.status, answer.headers)
             if rules.media_type(answer.headers) not in rules.PAGE_TYPES:
                 raise trail.refusal("the server shows no index of this directory")
-            page = await small(answer, _PAGE, trail.timeouts.idle)
-            if len(page) > _PAGE:
-                raise trail.refusal(f"a page of its index has more than {_PAGE} bytes")
-            return page, rules.charset(answer.headers)
+            text = await page(remote, answer, _PAGE, trail.timeouts.idle)
+            return text, rules.charset(answer.headers)
 
     async def _ask(
         self,

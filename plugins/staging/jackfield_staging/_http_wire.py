@@ -24,6 +24,7 @@ from jackfield import ConfigurationError, Remote, TransferError
 from jackfield.errors import RemoteForbiddenError
 from jackfield.files import redact
 from jackfield_staging._core_files import BLOCK, Files, Runs
+from jackfield_staging._core_trust import broken
 from jackfield_staging._http_rules import is_public
 
 if TYPE_CHECKING:
@@ -215,6 +216,17 @@ async def first_block(
     return parts, answer.content.at_eof()
 
 
+async def page(
+    remote: Remote, answer: aiohttp.ClientResponse, most: int, idle_s: float
+) -> bytes:
+    """Return a page of a listing, or raise that it is too large."""
+    body = await small(answer, most, idle_s)
+    if len(body) > most:
+        reason = f"a page of its listing has more than {most} bytes"
+        raise TransferError(str(remote), reason)
+    return body
+
+
 async def small(answer: aiohttp.ClientResponse, most: int, idle_s: float) -> bytes:
     """Return a body that has to be small; of a larger one, a little more than ``most``.
 
@@ -302,27 +314,12 @@ def _reason(remote: Remote, error: Exception) -> tuple[str, bool]:
             return f"no connection within {timeouts.connect:g} s", True
         case TimeoutError():
             return f"nothing came for {timeouts.idle:g} s", True
-        case aiohttp.ClientConnectorDNSError():
-            return f"the host is not known: {_words(error.os_error)}", True
-        case aiohttp.ClientConnectorCertificateError():
-            untrusted = error.certificate_error
-            return f"the server's certificate is not trusted: {untrusted}", False
-        case aiohttp.ClientSSLError():
-            # A handshake that ended by itself, rather than in a disagreement, may pass.
-            broke = ConnectionError | ssl.SSLEOFError | ssl.SSLZeroReturnError
-            passing = isinstance(error.os_error, broke)
-            return f"no TLS connection: {_words(error.os_error)}", passing
-        case aiohttp.ClientConnectorError():
-            return f"no connection: {_words(error.os_error)}", True
         case aiohttp.ServerDisconnectedError():
             return "the connection was closed before there was an answer", True
         case aiohttp.ClientPayloadError():
             return "the body ended before it was complete", True
-        case _:
-            return f"the connection broke: {_words(error.__cause__ or error)}", True
-
-
-def _words(error: BaseException) -> str:
-    if isinstance(error, aiohttp.ClientError):
-        return type(error).__name__
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+    behind: Any = error.__cause__ or error
+    for name in ("os_error", "certificate_error"):
+        behind = getattr(error, name, behind)
+    words = getattr(behind, "strerror", None) or type(error).__name__
+    return broken(remote, behind) or (f"no connection: {words}", True)

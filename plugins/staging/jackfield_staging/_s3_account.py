@@ -101,6 +101,11 @@ class Target:
     key: str
     version: str = ""
 
+    @property
+    def query(self) -> dict[str, str]:
+        """What is asked for besides the key."""
+        return {"versionId": self.version} if self.version else {}
+
 
 class _Region(NamedTuple):
     """Where a bucket's objects are, and by what way."""

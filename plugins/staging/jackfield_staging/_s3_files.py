@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree
@@ -19,7 +20,7 @@ from jackfield.errors import RemoteChangedError, RemoteNotFoundError, one_line
 from jackfield_staging._core_files import BLOCK, Head, Place, Tally, escape
 from jackfield_staging._core_trust import warn_insecure
 from jackfield_staging._http_rules import content_range
-from jackfield_staging._http_wire import SLICE, Body, block, first_block, small
+from jackfield_staging._http_wire import SLICE, Body, block, first_block, page, small
 from jackfield_staging._s3_account import (
     MOST_TEXT,
     S3Account,
@@ -47,8 +48,7 @@ class S3Files(S3Account):
 
     async def look(self, remote: Remote, path: Target) -> RemoteInfo:
         _check_key(remote, path)
-        query = {"versionId": path.version} if path.version else None
-        answer = await self.exchange(remote, "HEAD", path, {}, query=query)
+        answer = await self.exchange(remote, "HEAD", path, {}, query=path.query)
         answer.release()
         return replace(_told(answer, answer.content_length), settled=False)
 
@@ -61,10 +61,10 @@ class S3Files(S3Account):
         """
         tally, found, token = Tally(remote), dict[str, RemoteInfo](), ""
         while True:
-            page = call(self._page, remote, path, token)
-            tally.add("bytes", len(page))
+            data = call(self._page, remote, path, token)
+            tally.add("bytes", len(data))
             try:
-                objects, more = read_page(page)
+                objects, more = read_page(data)
             except (ValueError, LookupError, ArithmeticError, SyntaxError) as error:
                 reason = f"its listing cannot be understood: {one_line(error)}"
                 raise TransferError(str(remote), reason) from error
@@ -83,11 +83,7 @@ class S3Files(S3Account):
         query |= {"continuation-token": token} if token else {}
         whole = replace(path, key="")
         answer = await self.exchange(remote, "GET", whole, {}, query=query)
-        page = await small(answer, MOST_PAGE, self.account.timeouts.idle)
-        if len(page) > MOST_PAGE:
-            reason = f"a page of its listing has more than {MOST_PAGE} bytes"
-            raise TransferError(str(remote), reason)
-        return page
+        return await page(remote, answer, MOST_PAGE, self.account.timeouts.idle)
 
     async def stream(self, transfer: Transfer, path: Target) -> AsyncGenerator[Any]:
         """Fetch an object in one request, which answers with one version of it."""
@@ -96,8 +92,7 @@ class S3Files(S3Account):
         if transfer.offset and transfer.known.etag is not None:
             rest = f"bytes={transfer.offset}-"
             headers = {"Range": rest, "If-Match": transfer.known.etag}
-        query = {"versionId": path.version} if path.version else None
-        answer = await self.exchange(transfer, "GET", path, headers, query=query)
+        answer = await self.exchange(transfer, "GET", path, headers, query=path.query)
         with closing(answer):
             size, start = answer.content_length, 0
             if answer.status == 206:
@@ -117,15 +112,16 @@ class S3Files(S3Account):
         try:
             if file.size > options.part_size:
                 return await self._send_in_parts(file, path)
-            headers = {**self._wishes(), **self._condition()}
+            headers = {**self._wishes, **self._condition}
             answer = await self._store(file, path, (0, file.size), headers)
             return _told(answer, file.size)
         except RemoteChangedError as error:  # nothing else is asked on condition
             reason = "there is an object already, and create_only is set"
             raise TransferError(str(remote), reason) from error
 
+    @property
     def _wishes(self) -> dict[str, str]:
-        """Return the headers of what the user wishes for an object."""
+        """The headers of what the user wishes for an object."""
         options = self.account.options
         wishes = {
             "x-amz-server-side-encryption": options.server_side_encryption,
@@ -133,6 +129,7 @@ class S3Files(S3Account):
         }
         return {name: value for name, value in wishes.items() if value}
 
+    @property
     def _condition(self) -> dict[str, str]:
         return {"If-None-Match": "*"} if self.account.options.create_only else {}
 
@@ -158,34 +155,22 @@ class S3Files(S3Account):
         """Send parts one after another, of which the store makes an object at last."""
         remote, options = file.transfer, self.account.options
         step = max(options.part_size, -(-file.size // MOST_PARTS))
-        begun = await self.told(
-            remote, "POST", target, self._wishes(), query={"uploads": ""}
-        )
-        upload = element(begun, "UploadId")
+        told = partial(self.told, remote, "POST", target)
+        upload = element(await told(self._wishes, query={"uploads": ""}), "UploadId")
         if not upload:
             raise TransferError(str(remote), "the store names no upload of parts")
-        parts: list[str] = []
+        whole = "<CompleteMultipartUpload>"
         try:
             for number, start in enumerate(range(0, file.size, step), 1):
                 span = start, min(step, file.size - start)
                 query = {"partNumber": str(number), "uploadId": upload}
                 answer = await self._store(file, target, span, {}, query)
                 etag = html.escape(answer.headers.get("ETag", ""))
-                parts.append(
-                    f"<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>"
-                )
-            whole = "".join(parts).join(
-                ("<CompleteMultipartUpload>", "</CompleteMultipartUpload>")
-            )
-            done = await self.told(
-                remote,
-                "POST",
-                target,
-                self._condition(),
-                query={"uploadId": upload},
-                body=whole.encode(),
-                sha256=hashlib.sha256(whole.encode()).hexdigest(),
-            )
+                part = f"<PartNumber>{number}</PartNumber><ETag>{etag}</ETag>"
+                whole += f"<Part>{part}</Part>"
+            body = f"{whole}</CompleteMultipartUpload>".encode()
+            digest, query = hashlib.sha256(body).hexdigest(), {"uploadId": upload}
+            done = await told(self._condition, query=query, body=body, sha256=digest)
         except BaseException:
             await self._give_up(remote, target, upload)
             raise
@@ -195,9 +180,8 @@ class S3Files(S3Account):
         """Have the store forget the parts, also when nobody wants the transfer now."""
         try:
             async with asyncio.timeout(ABORT_S):
-                await self.told(
-                    remote, "DELETE", target, {}, query={"uploadId": upload}
-                )
+                query = {"uploadId": upload}
+                await self.told(remote, "DELETE", target, {}, query=query)
         except Exception as error:
             remote.warn(
                 f"{remote}: the parts of a failed upload may be left there, as upload "
@@ -244,14 +228,14 @@ def _told(answer: aiohttp.ClientResponse, size: int | None) -> RemoteInfo:
     return RemoteInfo(size, headers.get("ETag"), modified, settled=True)
 
 
-def read_page(page: bytes) -> tuple[dict[str, RemoteInfo], str]:
+def read_page(data: bytes) -> tuple[dict[str, RemoteInfo], str]:
     """Read a page of a listing: its objects by key, and the next one's token, if any.
 
     What it raises where the page is none is of many sorts.
     """
-    if b"<!DOCTYPE" in page:  # of which stores have none: it could define anything
+    if b"<!DOCTYPE" in data:  # of which stores have none: it could define anything
         raise ValueError("there is a DOCTYPE in it")
-    top = ElementTree.fromstring(page)  # noqa: S314  (no definitions, and not too large)
+    top = ElementTree.fromstring(data)  # noqa: S314  (no definitions, and not too large)
     plain = top.findtext("{*}EncodingType") != "url"
     objects = {}
     for one in top.iterfind("{*}Contents"):

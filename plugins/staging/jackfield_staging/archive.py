@@ -25,7 +25,7 @@ from jackfield import Remote, RemoteInfo, Transfer
 from jackfield.errors import RemoteNotFoundError, TransferError
 from jackfield_staging._core_files import BLOCK, Files, Head, Place, Runs, part_name
 from jackfield_staging._core_hooks import Provider
-from jackfield_staging.local import translated
+from jackfield_staging.local import translate
 
 SUFFIX: Final = ".zip"
 
@@ -44,8 +44,7 @@ class _ZipFiles(Files):
         if isinstance(error, zipfile.BadZipFile):
             reason = f"the archive is damaged: {error}"
             raise TransferError(str(remote), reason) from error
-        with translated(remote, missing="there is no such archive"):
-            raise error
+        translate(remote, error, missing="there is no such archive")
 
     def look(self, remote: Remote, path: _Member) -> RemoteInfo:
         with zipfile.ZipFile(path.archive) as archive:
