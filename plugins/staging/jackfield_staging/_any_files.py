@@ -17,25 +17,10 @@ from urllib.parse import unquote
 
 from fsspec.callbacks import Callback
 
-from jackfield import (
-    ConfigurationError,
-    Remote,
-    RemoteInfo,
-    Transfer,
-    TransferError,
-    clock,
-)
+from jackfield import ConfigurationError, Remote, RemoteInfo, Transfer, clock
 from jackfield import errors as kernel
-from jackfield.errors import RemoteNotFoundError, one_line
-from jackfield_staging._core_files import (
-    Files,
-    Head,
-    Runs,
-    check_moved,
-    escape,
-    part_name,
-    start_of,
-)
+from jackfield.errors import one_line
+from jackfield_staging import _core_files as core
 from jackfield_staging._http_rules import failure
 
 if TYPE_CHECKING:
@@ -69,7 +54,7 @@ LOGIN: Final = {
 NO_LOGIN: Final = "No authentication methods available"
 
 
-class Wrapped(Files):
+class Wrapped(core.Files):
     """A filesystem of fsspec, ``fs``, that this one asks."""
 
     def __init__(self, scheme: str, kind: Any, arguments: Mapping[str, Any]) -> None:
@@ -98,13 +83,15 @@ class Wrapped(Files):
         top = f"{self.listed_as(path).strip('/')}/".lstrip("/")
         names = {name.lstrip("/"): info for name, info in found.items()}
         mine = [name for name in names if name.startswith(top)]
-        return {escape(name.removeprefix(top)): _told(names[name]) for name in mine}
+        return {
+            core.escape(name.removeprefix(top)): _told(names[name]) for name in mine
+        }
 
 
 class Blocking(Wrapped):
     """One whose calls may hang: so they run on threads that can be left there."""
 
-    runs = Runs.APART
+    runs = core.Runs.APART
 
     def leave(self) -> None:
         """Close what can be closed, which ends what hangs on it."""
@@ -128,8 +115,8 @@ class Blocking(Wrapped):
 
     def stream(self, transfer: Transfer, path: str) -> Generator[Any]:
         info = self.look(transfer, path)
-        start = start_of(transfer, info)
-        yield Head(info, start)
+        start = core.start_of(transfer, info)
+        yield core.Head(info, start)
         for block in self.read(path, info, start):
             yield [block]
 
@@ -167,12 +154,12 @@ class Renaming(Blocking):
     def write(self, transfer: Transfer, path: str) -> None:
         """Write under a name that nobody looks for; rename when it is all there."""
         place = PurePosixPath(path)
-        part = str(place.with_name(part_name(place.name)))
+        part = str(place.with_name(core.part_name(place.name)))
         size = transfer.path.stat().st_size
         try:
             with transfer.open() as file:
                 self.pour(file, part, size)
-            check_moved(transfer, self.fs.info(part)["size"])
+            core.check_moved(transfer, self.fs.info(part)["size"])
             transfer.check()
             self.rename(part, path)
         except BaseException:
@@ -214,7 +201,7 @@ class WebDAVFiles(Renaming):
 class Async(Wrapped):
     """One whose coroutines run on fsspec's loop; a finalizer of its own closes it."""
 
-    runs = Runs.LOOP
+    runs = core.Runs.LOOP
 
     def __init__(self, scheme: str, kind: Any, arguments: Mapping[str, Any]) -> None:
         super().__init__(scheme, kind, arguments)
@@ -236,15 +223,15 @@ class Async(Wrapped):
     async def stream(self, transfer: Transfer, path: str) -> AsyncGenerator[Any]:
         """Ask for one range after another."""
         info = await self.look(transfer, path)
-        start = start_of(transfer, info)
+        start = core.start_of(transfer, info)
         size, width = info.size, LEAST_RANGE
         if size is None or size - start <= width:
             rest = []
             if size != start:
                 rest = [await self.fs._cat_file(path, start=start or None)]
-            yield Head(info, start, rest, whole=True)
+            yield core.Head(info, start, rest, whole=True)
             return
-        yield Head(info, start)
+        yield core.Head(info, start)
         while start < size:
             began = clock.monotonic()
             end = min(start + width, size)
@@ -292,13 +279,13 @@ class _Progress(Callback):  # type: ignore[misc]  # fsspec has no types
 
 def _file(remote: Remote, info: Mapping[str, Any]) -> RemoteInfo:
     if info.get("type") == "directory":
-        raise TransferError(str(remote), "it is a directory")
+        raise kernel.TransferError(str(remote), "it is a directory")
     return _told(info)
 
 
 def _check_directory(remote: Remote, info: Mapping[str, Any]) -> None:
     if info.get("type") != "directory":
-        raise RemoteNotFoundError(str(remote), "there is no such directory")
+        raise kernel.RemoteNotFoundError(str(remote), "there is no such directory")
 
 
 def _told(info: Mapping[str, Any]) -> RemoteInfo:
@@ -320,7 +307,7 @@ def _told(info: Mapping[str, Any]) -> RemoteInfo:
     )
 
 
-def _meant(remote: Remote, error: Exception) -> TransferError:
+def _meant(remote: Remote, error: Exception) -> kernel.TransferError:
     place = str(remote)
     reason = one_line(error)
     behind: list[BaseException] = [error]
@@ -331,7 +318,7 @@ def _meant(remote: Remote, error: Exception) -> TransferError:
     if isinstance(error, FileNotFoundError) or status in (404, 410):
         return kernel.RemoteNotFoundError(place, "there is no such file")
     if names & UNTRUSTED or UNKNOWN_HOST in str(error):
-        return TransferError(
+        return kernel.TransferError(
             place,
             f"it cannot be told who answers there: {reason}. For SFTP, add the host's "
             "key to the file that known_hosts names, by default ~/.ssh/known_hosts.",
@@ -342,7 +329,7 @@ def _meant(remote: Remote, error: Exception) -> TransferError:
         return kernel.RemoteChangedError(place, reason)
     if status:
         return failure(place, status, reason)
-    return TransferError(place, reason, any(map(_passing, behind)))
+    return kernel.TransferError(place, reason, any(map(_passing, behind)))
 
 
 def _status(error: BaseException) -> int:

@@ -10,14 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import (
-    AsyncGenerator,
-    Callable,
-    Coroutine,
-    Generator,
-    Iterator,
-    Mapping,
-)
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from contextlib import closing, contextmanager, suppress
 from typing import Any, BinaryIO, Final, TypeVar
@@ -132,7 +125,7 @@ class Loan:
         """Return what is known of the file now."""
         return self.call(self.files.look, self._remote, self.path)
 
-    def find(self) -> Mapping[str, RemoteInfo]:
+    def find(self) -> dict[str, RemoteInfo]:
         """Return the URL of each file below, with what is known of it."""
         found = self.files.listed(self.call, self._remote, self.path)
         return {self._remote.url + name: info for name, info in found.items()}

@@ -271,20 +271,18 @@ class Client(ftplib.FTP):
             connection.close()
 
     def _open_data(self, command: str, rest: int) -> socket.socket:
-        passive = self.account.options.passive
-        connection = (self._dial_data if passive else self._accept_data)(command, rest)
         control = self.control()
+        if self.account.options.passive:
+            connection = self.dial(*self._data_address())
+            with _closed_on_error(connection):
+                self.watch(None)  # the server's answer to the command blocks next
+                self._begin(command, rest)
+                self.watch(connection)
+        else:
+            connection = self._accept_data(command, rest)
         if isinstance(control, ssl.SSLSocket):
             # Many servers want to see by the session that it is the same client.
             return self.wrapped(connection, like=control)
-        return connection
-
-    def _dial_data(self, command: str, rest: int) -> socket.socket:
-        connection = self.dial(*self._data_address())
-        with _closed_on_error(connection):
-            self.watch(None)  # the server's answer to the command blocks next
-            self._begin(command, rest)
-            self.watch(connection)
         return connection
 
     def _data_address(self) -> tuple[str, int]:

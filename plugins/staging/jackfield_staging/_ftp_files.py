@@ -15,16 +15,7 @@ from fsspec.implementations.ftp import FTPFileSystem
 from jackfield import Remote, RemoteInfo, Transfer, TransferError
 from jackfield.errors import RemoteForbiddenError, RemoteNotFoundError
 from jackfield.staging.remote import Timeouts
-from jackfield_staging._core_files import (
-    Files,
-    Head,
-    Runs,
-    Tally,
-    check_moved,
-    check_same,
-    part_name,
-    start_of,
-)
+from jackfield_staging import _core_files as core
 from jackfield_staging._core_trust import broken
 from jackfield_staging._ftp_client import Account, Client
 from jackfield_staging._ftp_listing import list_below, look, resolved
@@ -42,10 +33,10 @@ _CROWDED: Final = r"(?i)too many|maximum|limit|busy|try again"
 CLEANUP: Final = Timeouts(2.0, 2.0)
 
 
-class FTPFiles(Files, FTPFileSystem):  # type: ignore[misc]  # fsspec has no types
+class FTPFiles(core.Files, FTPFileSystem):  # type: ignore[misc]  # fsspec has no types
     """fsspec's filesystem: one ``STOR`` a file, verified, on a client to be cut."""
 
-    runs = Runs.CALLER
+    runs = core.Runs.CALLER
     protocol = ()  # no options from fsspec's own files
 
     def __init__(self, account: Account, waits: Timeouts) -> None:
@@ -104,7 +95,7 @@ class FTPFiles(Files, FTPFileSystem):  # type: ignore[misc]  # fsspec has no typ
 
     def below(self, remote: Remote, path: str) -> dict[str, RemoteInfo]:
         try:
-            found = list_below(self.ftp, resolved(self.ftp, path), Tally(remote))
+            found = list_below(self.ftp, resolved(self.ftp, path), core.Tally(remote))
         except ValueError as error:
             raise TransferError(str(remote), str(error)) from error
         return {quote(one, errors="surrogateescape"): found[one] for one in found}
@@ -113,15 +104,15 @@ class FTPFiles(Files, FTPFileSystem):  # type: ignore[misc]  # fsspec has no typ
         """Fetch by ``RETR``, from where an earlier attempt ended if it is the same."""
         path = resolved(self.ftp, path)
         info = look(self.ftp, path)
-        start = start_of(transfer, info)
+        start = core.start_of(transfer, info)
         if start and start == info.size:
-            yield Head(info, start)
+            yield core.Head(info, start)
         else:
             yield from self._rest(transfer, path, info, start)
         if transfer.sha256 is None:  # which would prove more
-            check_moved(transfer, info.size)
+            core.check_moved(transfer, info.size)
             if info.etag is not None:
-                check_same(transfer, info, look(self.ftp, path))
+                core.check_same(transfer, info, look(self.ftp, path))
                 yield replace(info, settled=True)
 
     def _rest(
@@ -138,7 +129,7 @@ class FTPFiles(Files, FTPFileSystem):  # type: ignore[misc]  # fsspec has no typ
 
     def _retrieve(self, path: str, info: RemoteInfo, start: int) -> Generator[Any]:
         with self.ftp.data(f"RETR {path}", start) as connection:
-            yield Head(info, start)
+            yield core.Head(info, start)
             while block := connection.recv(BLOCK):
                 yield [block]
 
@@ -151,7 +142,7 @@ class FTPFiles(Files, FTPFileSystem):  # type: ignore[misc]  # fsspec has no typ
                 raise TransferError(str(file), "it names a directory; expected a file")
             if not self.options.atomic:
                 return self._put(file, final)
-            aside = f"{directory}/{part_name(name)}"
+            aside = f"{directory}/{core.part_name(name)}"
             info = self._put(file, aside)
             try:
                 file.check()
@@ -188,7 +179,7 @@ class FTPFiles(Files, FTPFileSystem):  # type: ignore[misc]  # fsspec has no typ
             info = RemoteInfo()
             with suppress(ftplib.error_perm):  # one may leave it here, and not see it
                 info = look(self.ftp, path)
-            check_moved(transfer, info.size)
+            core.check_moved(transfer, info.size)
         except BaseException as error:
             if begun:
                 self._discard(path)

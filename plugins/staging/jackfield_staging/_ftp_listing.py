@@ -113,15 +113,6 @@ class _Entry(NamedTuple):
     identity: str  # the same for two names of one directory; empty if not told
 
 
-class _Directory(NamedTuple):
-    """One to be listed, its name below the top, and the identities of those above."""
-
-    path: str
-    below: str
-    identity: str
-    above: tuple[str, ...]
-
-
 def list_below(ftp: Client, top: str, tally: Tally) -> dict[str, RemoteInfo]:
     """Find all files below a directory; names are relative to it.
 
@@ -132,43 +123,45 @@ def list_below(ftp: Client, top: str, tally: Tally) -> dict[str, RemoteInfo]:
     identity = ""
     with suppress(ftplib.error_perm):  # listing tells more of the reason
         identity = facts(ftp, top).get("unique", "")
-    pending = [_Directory(top.rstrip("/") or "/", "", identity, ())]
+    # Directories that are to be listed: what is below the top, the identity, and those
+    # of the directories above.
+    pending: list[tuple[str, str, tuple[str, ...]]] = [("", identity, ())]
     while pending:
-        here = pending.pop()
-        if here.identity in here.above:
+        here, identity, above = pending.pop()
+        path = f"{top.rstrip('/')}/{here}"
+        if identity in above:
             continue
-        entries, identity = _entries(ftp, here, tally)
-        if identity in here.above:
+        entries, identity = _entries(ftp, path.rstrip("/") or "/", identity, tally)
+        if identity in above:
             continue
-        if len(here.above) == DEEPEST:
-            raise ValueError(f"links make a loop of it, it seems: {here.path!r}")
-        above = (*here.above, identity)
+        if len(above) == DEEPEST:
+            raise ValueError(f"links make a loop of it, it seems: {path!r}")
         for entry in entries:
-            path = f"{here.path.rstrip('/')}/{entry.name}"
-            below = here.below + entry.name
+            place, below = path + entry.name, here + entry.name
             tally.add("directories" if entry.kind == "dir" else "files")
             if entry.kind == "file":
                 found[below] = entry.info
-            elif entry.kind == "dir" or (entry.kind == "link" and _enters(ftp, path)):
-                pending.append(_Directory(path, below + "/", entry.identity, above))
+            elif entry.kind == "dir" or (entry.kind == "link" and _enters(ftp, place)):
+                pending.append((f"{below}/", entry.identity, (*above, identity)))
             elif entry.kind == "link":
                 with suppress(ftplib.error_perm):  # it leads nowhere
-                    found[below] = look(ftp, path)
+                    found[below] = look(ftp, place)
     return found
 
 
-def _entries(ftp: Client, here: _Directory, tally: Tally) -> tuple[list[_Entry], str]:
+def _entries(
+    ftp: Client, path: str, identity: str, tally: Tally
+) -> tuple[list[_Entry], str]:
     """List one directory, and say what it can be known again by."""
     if "MLSD" not in ftp.lacks:
         try:
-            found = _from_mlsd(_lines(ftp, f"MLSD {here.path}", tally))
-            return found, here.identity or here.path
+            found = _from_mlsd(_lines(ftp, f"MLSD {path}", tally))
+            return found, identity or path
         except ftplib.error_perm as error:
             if str(error)[:3] in NOT_OFFERED:
                 ftp.lacks.add("MLSD")
             # Another refusal has its reason, which the other way brings to light.
-    resolved(ftp, HOME)  # while it can still be asked
-    ftp.cwd(here.path)
+    _enter(ftp, path)
     identity = ftp.pwd()  # where links were followed, many servers tell the true name
     # With "-a", files whose name begins with a dot are shown, and "." at least; who
     # shows nothing has taken it for a name.
@@ -221,10 +214,14 @@ def _checked(name: str) -> str:
     return name
 
 
-def _enters(ftp: Client, path: str) -> bool:
+def _enter(ftp: Client, path: str) -> None:
     resolved(ftp, HOME)  # while it can still be asked
+    ftp.cwd(path)
+
+
+def _enters(ftp: Client, path: str) -> bool:
     with suppress(ftplib.error_perm):
-        ftp.cwd(path)
+        _enter(ftp, path)
         return True
     return False
 

@@ -20,18 +20,11 @@ import aiohttp
 from jackfield import Remote, RemoteInfo, Transfer, TransferError
 from jackfield.errors import RemoteChangedError
 from jackfield_staging import _http_rules as rules
+from jackfield_staging import _http_wire as wire
 from jackfield_staging._core_files import Head, Place, Tally, check_same
 from jackfield_staging._core_trust import warn_insecure
 from jackfield_staging._http_index import entries, text_of
 from jackfield_staging._http_trail import Trail
-from jackfield_staging._http_wire import (
-    Body,
-    HTTPWire,
-    block,
-    first_block,
-    page,
-    proxy_for,
-)
 
 if TYPE_CHECKING:
     from jackfield_staging._core_calls import Outgoing
@@ -45,7 +38,7 @@ _MOST: Final = {"files": 100_000, "directories": 10_000}
 _PAGE: Final = 1 << 20  # bytes
 
 
-class HTTPFiles(HTTPWire):
+class HTTPFiles(wire.HTTPWire):
     """fsspec's filesystem with what transfers need beyond it. A path is a ``Trail``."""
 
     async def look(
@@ -58,22 +51,20 @@ class HTTPFiles(HTTPWire):
         before.
         """
         byte = {} if method == "HEAD" else {"Range": "bytes=0-0"}
-        where, status = path.at, 0
-        headers: Mapping[str, str] = {}
+        where = path.at
         try:
             async with await self._ask(method, path, byte, again=again) as answer:
-                status, headers = answer.status, answer.headers
+                if answer.status in _FILE:
+                    return rules.describe(answer.status, answer.headers)
+                if method == "GET":
+                    raise path.failure(answer)
         except aiohttp.ClientConnectorError:
             raise
         except (aiohttp.ClientError, TimeoutError):
             if method == "GET":
                 raise
-        if method == "HEAD" and status not in _FILE:
-            path.at = where
-            return await self.look(remote, path, "GET", again=again)
-        if status not in _FILE:
-            raise path.failure(status, headers)
-        return rules.describe(status, headers)
+        path.at = where
+        return await self.look(remote, path, "GET", again=again)
 
     async def _confirm(
         self, remote: Remote, trail: Trail, info: RemoteInfo
@@ -100,10 +91,10 @@ class HTTPFiles(HTTPWire):
         with closing(answer):
             info = _described(transfer, path, answer, start)
             idle_s = path.timeouts.idle
-            first, ended = await first_block(answer, idle_s)
+            first, ended = await wire.first_block(answer, idle_s)
             if not ended:
                 yield Head(info, start, first)
-                while parts := await block(answer, idle_s):
+                while parts := await wire.block(answer, idle_s):
                     yield parts
             if ended and not start and _is_proven(first, info):
                 info = replace(info, settled=True)
@@ -140,19 +131,15 @@ class HTTPFiles(HTTPWire):
 
     async def send(self, file: Outgoing, path: Trail) -> RemoteInfo:
         """PUT a file; a server shows it when it is complete."""
-        status, headers = await self._store(file, path)
-        if status in (404, 409) and path.options.create_directories:
+        wanting = path.options.create_directories
+        while True:
+            async with await self._ask("PUT", path, body=wire.Body(file)) as answer:
+                if answer.status in (200, 201, 204):
+                    return RemoteInfo()
+                if not wanting or answer.status not in (404, 409):
+                    raise path.failure(answer)
+            wanting = False
             await self._make_directories(path)
-            status, headers = await self._store(file, path)
-        if status not in (200, 201, 204):
-            raise path.failure(status, headers)
-        return RemoteInfo()
-
-    async def _store(
-        self, file: Outgoing, trail: Trail
-    ) -> tuple[int, Mapping[str, str]]:
-        async with await self._ask("PUT", trail, body=Body(file)) as answer:
-            return answer.status, answer.headers
 
     async def _make_directories(self, trail: Trail) -> None:
         for directory in trail.directories:
@@ -161,7 +148,7 @@ class HTTPFiles(HTTPWire):
                 # 405: it is there. What is refused otherwise may be there as well, such
                 # as the directories above the user's own; the PUT tells.
                 if answer.status >= 500:
-                    raise trail.failure(answer.status, answer.headers)
+                    raise trail.failure(answer)
 
     def listed(
         self, call: Callable[..., Any], remote: Remote, path: Trail
@@ -199,10 +186,10 @@ class HTTPFiles(HTTPWire):
         trail.restart(trail.parsed(remote.url + directory))
         async with await self._ask("GET", trail, again=True) as answer:
             if answer.status != 200:
-                raise trail.failure(answer.status, answer.headers)
+                raise trail.failure(answer)
             if rules.media_type(answer.headers) not in rules.PAGE_TYPES:
                 raise trail.refusal("the server shows no index of this directory")
-            text = await page(remote, answer, _PAGE, trail.timeouts.idle)
+            text = await wire.page(remote, answer, _PAGE, trail.timeouts.idle)
             return text, rules.charset(answer.headers)
 
     async def _ask(
@@ -211,15 +198,35 @@ class HTTPFiles(HTTPWire):
         trail: Trail,
         headers: Mapping[str, str] | None = None,
         *,
-        body: Body | None = None,
+        body: wire.Body | None = None,
         again: bool = False,
     ) -> aiohttp.ClientResponse:
         """Send a request, follow redirects, and return the answer's head."""
         if not again:
             trail.restart()
-        limit = trail.options.max_redirects
-        for _ in range(limit + 1):
-            answer = await self._ask_once(method, trail, headers or {}, body)
+        options = trail.options
+        for _ in range(options.max_redirects + 1):
+            at, proxy = trail.at, None
+            if options.trust_env:
+                proxy = wire.proxy_for(at.host or "", at.port, at.scheme, "all")
+            trail.proxy = proxy
+            guarded = trail.guarded and proxy is None  # it may have a private address
+            try:
+                answer = await self.request(
+                    method,
+                    at,
+                    {**trail.headers, **(headers or {})},
+                    trail.timeouts,
+                    body=body,
+                    trust=trail.trust,
+                    proxy=proxy,
+                    guarded=guarded,
+                    cookies=trail.cookies,
+                )
+            except aiohttp.ClientConnectorError as error:
+                if guarded and error.os_error.errno == errno.EACCES:
+                    raise trail.private() from error
+                raise
             trail.heed(answer)
             if answer.status not in rules.REDIRECTS:
                 return answer
@@ -228,32 +235,8 @@ class HTTPFiles(HTTPWire):
                 reason = f"the server answered {answer.status}: a redirect to a page"
                 raise trail.refusal(reason)
             await trail.follow(answer.headers.get("Location", ""))
-        raise trail.refusal(f"there are more than {limit} redirects (max_redirects)")
-
-    async def _ask_once(
-        self, method: str, trail: Trail, headers: Mapping[str, str], body: Body | None
-    ) -> aiohttp.ClientResponse:
-        at, proxy = trail.at, None
-        if trail.options.trust_env:
-            proxy = proxy_for(at.host or "", at.port, at.scheme, "all")
-        trail.proxy = proxy
-        try:
-            return await self.request(
-                method,
-                at,
-                {**trail.headers, **headers},
-                trail.timeouts,
-                body=body,
-                trust=trail.trust,
-                proxy=proxy,
-                # A proxy may well have a private address.
-                guarded=trail.guarded and proxy is None,
-                cookies=trail.cookies,
-            )
-        except aiohttp.ClientConnectorError as error:
-            if trail.guarded and error.os_error.errno == errno.EACCES:
-                raise trail.private() from error
-            raise
+        most = options.max_redirects
+        raise trail.refusal(f"there are more than {most} redirects (max_redirects)")
 
 
 def _described(
@@ -262,7 +245,7 @@ def _described(
     """Return what is told of a file; raise if the body is something else than it."""
     status, headers = answer.status, answer.headers
     if status != (206 if start else 200):
-        raise trail.failure(status, headers)
+        raise trail.failure(answer)
     if rules.is_encoded(headers) and not trail.options.accept_encoded:
         encoding = headers["Content-Encoding"]
         raise trail.refusal(

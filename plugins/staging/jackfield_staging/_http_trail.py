@@ -204,12 +204,13 @@ class Trail:
         )
         return RemoteForbiddenError(str(self._remote), reason)
 
-    def failure(self, status: int, headers: Mapping[str, str]) -> TransferError:
-        """Return the error that a status stands for."""
+    def failure(self, answer: aiohttp.ClientResponse) -> TransferError:
+        """Return the error that an answer stands for."""
+        status = answer.status
         phrases = {one.value: f" {one.phrase}" for one in HTTPStatus}
         asked = via(self.proxy) if self.proxy else ""
         reason = f"the server answered {status}{phrases.get(status, '')}{asked}"
-        wait = rules.retry_after(headers.get("Retry-After"))
+        wait = rules.retry_after(answer.headers.get("Retry-After"))
         return rules.failure(str(self._remote), status, reason, wait)
 
     def refusal(self, reason: str) -> TransferError:

@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from jackfield.staging.remote import Timeouts
 
 LEAST_PART: Final = 5 << 20  # bytes that a store takes as one of several parts
-POOL_SIZE: Final = 64  # calls under way at most; botocore's 10 would queue them
-
 # Seconds that credentials are used before botocore is asked whether they end soon; it
 # renews them many minutes before they do.
 FRESH_S: Final = 60.0
@@ -343,7 +341,6 @@ def _arguments(account: Account) -> dict[str, Any]:
         "connect_timeout": timeouts.connect,
         "read_timeout": timeouts.idle,
         "retries": {"total_max_attempts": 1, "mode": "standard"},
-        "max_pool_connections": POOL_SIZE,
         "s3": {"addressing_style": options.addressing_style},
     }
     if not options.anonymous:

@@ -96,7 +96,12 @@ class S3Files(S3Account):
         with closing(answer):
             size, start = answer.content_length, 0
             if answer.status == 206:
-                size, start = _size_of_all(transfer, answer), transfer.offset
+                span = answer.headers.get("Content-Range")
+                begins, size = content_range(span)
+                start = transfer.offset
+                if begins != start or size is None:
+                    reason = f"the store sends {span!r}, not what comes after {start}"
+                    raise TransferError(str(transfer), reason, transient=True)
             idle_s = self.account.timeouts.idle
             first, ended = await first_block(answer, idle_s)
             yield Head(_told(answer, size), start, first, ended)
@@ -211,16 +216,6 @@ def _digest_of(file: BinaryIO, start: int, size: int) -> str:
     return digest.hexdigest()
 
 
-def _size_of_all(transfer: Transfer, answer: aiohttp.ClientResponse) -> int:
-    """Return the size of an object of which the right part is coming, or raise."""
-    span = answer.headers.get("Content-Range")
-    start, size = content_range(span)
-    if start != transfer.offset or size is None:
-        reason = f"the store sends {span!r}, not what comes after {transfer.offset}"
-        raise TransferError(str(transfer), reason, transient=True)
-    return size
-
-
 def _told(answer: aiohttp.ClientResponse, size: int | None) -> RemoteInfo:
     """Return what an answer with an object tells of it; it is of one version."""
     headers = answer.headers
@@ -240,16 +235,12 @@ def read_page(data: bytes) -> tuple[dict[str, RemoteInfo], str]:
     objects = {}
     for one in top.iterfind("{*}Contents"):
         told = {part.tag.rpartition("}")[2]: part.text or "" for part in one}
-        when = _date(datetime.fromisoformat(told["LastModified"]))
-        info = RemoteInfo(int(told["Size"]), told.get("ETag"), when)
+        when = datetime.fromisoformat(told["LastModified"]).astimezone(UTC)
+        date = format_datetime(when, usegmt=True)  # as in the headers of objects
+        info = RemoteInfo(int(told["Size"]), told.get("ETag"), date)
         objects[told["Key"] if plain else unquote_plus(told["Key"])] = info
     more = top.findtext("{*}IsTruncated", "").strip() == "true"
     return objects, top.findtext("{*}NextContinuationToken", "") if more else ""
-
-
-def _date(when: datetime) -> str:
-    """Write a date as the headers of objects have it."""
-    return format_datetime(when.astimezone(UTC), usegmt=True)
 
 
 def reach(remote: Remote) -> Place:

@@ -3,14 +3,8 @@
 ``pip install gcsfs`` is all that ``gs://bucket/key`` takes; likewise ``adlfs`` for
 ``az:``, ``paramiko`` for ``sftp:`` and so on. Paths in URLs are decoded.
 
-The table ``[staging.SCHEME]`` and the credentials go to the filesystem's constructor,
-such as ``port`` or ``project``; the name ``user`` becomes ``username``. But for:
-
-- ``sftp``, ``ssh``: ``known_hosts``, a file instead of ``~/.ssh/known_hosts``;
-  ``insecure_host_keys``, to take any host's word; ``key_file``. The rest goes to
-  paramiko's ``connect``.
-- ``webdav``, ``dav``: ``tls``, false for plain HTTP; ``base_url``, where paths begin.
-  The rest goes to httpx.
+The table ``[staging.SCHEME]`` and the credentials go to the filesystem's constructor, of
+SFTP to paramiko's ``connect``, of WebDAV to httpx.
 
 Outputs are sent under another name and renamed over SFTP and WebDAV; other filesystems
 are trusted to show a file when it is whole, as object stores do. Whatever reaches this

@@ -14,8 +14,8 @@ import os
 import shutil
 import warnings
 import zipfile
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -65,16 +65,19 @@ class _ZipFiles(Files):
             raise TransferError(str(file), "it names no file within the archive")
         place = path.archive
         place.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(place.parent):
-            aside = place.with_name(part_name(place.name))
-            try:
-                with suppress(FileNotFoundError):
-                    shutil.copy(place, aside)
-                _add(file, aside, path.name)
-                file.check()
-                aside.replace(place)
-            finally:
-                aside.unlink(missing_ok=True)
+        aside = place.with_name(part_name(place.name))
+        directory = os.open(place.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            # Keeps others, in other processes too, from writing archives there.
+            fcntl.flock(directory, fcntl.LOCK_EX)
+            with suppress(FileNotFoundError):
+                shutil.copy(place, aside)
+            _add(file, aside, path.name)
+            file.check()
+            aside.replace(place)
+        finally:
+            aside.unlink(missing_ok=True)
+            os.close(directory)
         return self.look(file, path)
 
     def below(self, remote: Remote, path: _Member) -> dict[str, RemoteInfo]:
@@ -106,17 +109,6 @@ def _add(transfer: Transfer, path: Path, name: str) -> None:
             shutil.copyfileobj(source, target, 1 << 20)
     with path.open("rb") as written:
         os.fsync(written.fileno())
-
-
-@contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    """Keep others, in other processes too, from writing archives there meanwhile."""
-    number = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(number, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(number)
 
 
 def reach(remote: Remote) -> Place:
