@@ -24,17 +24,6 @@ if TYPE_CHECKING:
     from jackfield.futures import MemoStatus
     from jackfield.memo_keys import Manifest
 
-KEEPERS_OWN: Final = (
-    "store",
-    "read",
-    "mode",
-    "period",
-    "on_failure",
-    "key_file",
-    "files",
-)
-"""Keys of the ``[checkpoint]`` table that no store gets to see."""
-
 SHOWN: Final = 20
 """Reasons that ``str`` of an ``Explanation`` shows."""
 

@@ -30,7 +30,7 @@ from jackfield.config.primitives import (
     table,
     tables,
 )
-from jackfield.config.transfers import staging_tables, transfers_table
+from jackfield.config.transfers import RULES, staging_tables, transfers_table
 from jackfield.errors import ConfigurationError, suggest
 
 Dependencies: TypeAlias = Literal["deep", "shallow"]
@@ -47,6 +47,11 @@ COMMAND_LINE: Final = "command line"
 
 DEFAULT_PERIOD: Final = "00:30:00"
 """Hours, minutes and seconds between two periodic checkpoints."""
+
+KEEPERS_OWN: Final = frozenset(
+    {"store", "read", "mode", "period", "on_failure", "key_file", "files"}
+)
+"""Keys of the ``[checkpoint]`` table that no store gets to see."""
 
 SPELLED: Final[Mapping[str, Key]] = {
     "allow_plugins": ("plugins", "allow"),
@@ -109,6 +114,18 @@ def spelled(key: Key, source: str = "") -> str:
     if source == PYTHON:
         return ".".join(key)
     return ".".join((*SPELLED.get(head, (head,)), *rest))
+
+
+def is_kernels_own(key: Key) -> bool:
+    """Tell whether an option is no plugin's own: its value is no secret."""
+    match key:
+        case (_,) | ("transfers", _) | (("executors" | "monitors"), _, "plugin"):
+            return True
+        case ("checkpoint", name):
+            return name in KEEPERS_OWN
+        case ("staging", _, name) | ("staging", _, "hosts", _, name):
+            return name in RULES
+    return False
 
 
 # -- Tables -------------------------------------------------------------------------

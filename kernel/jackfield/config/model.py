@@ -13,6 +13,7 @@ from jackfield.config.check import (
     LogLevel,
     check_names,
     checked,
+    is_kernels_own,
 )
 from jackfield.config.redact import redacted
 
@@ -111,8 +112,9 @@ class Config:
             return object.__new__(cls)
 
     def __repr__(self) -> str:
-        """Show what differs from the defaults, without secrets."""
-        shown = (f"{k}={redacted((k,), v)!r}" for k, v in changed_values(self).items())
+        """Show what differs from the defaults; what is for plugins is hidden."""
+        changed = changed_values(self).items()
+        shown = (f"{k}={redacted((k,), v, is_kernels_own)!r}" for k, v in changed)
         return f"Config({', '.join(shown)})"
 
     def __post_init__(self) -> None:

@@ -44,7 +44,7 @@ class Wrong(Exception):  # noqa: N818  (never leaves this package)
 
 def refuse(key: Key, expected: str, value: object) -> NoReturn:
     """Refuse a value, saying what was expected; one that may be secret is not shown."""
-    shown = redacted(key, value)
+    shown = redacted(key, value, lambda _: True)  # the kernel's own option
     hidden = shown == HIDDEN or isinstance(value, list | tuple | Mapping)
     given = type(value).__name__ if hidden else repr(shown)
     raise Wrong(key, f"must be {expected}, not {given}.")
@@ -96,7 +96,8 @@ def one_of(choices: tuple[str, ...], fold: Callable[[str], str] = str) -> Check:
             refuse(key, names, value)
         if fold(value) not in choices:
             hint = suggest(fold(value), choices)
-            raise Wrong(key, f"must be {names}, not {redacted(key, value)!r}{hint}")
+            shown = redacted(key, value, lambda _: True)
+            raise Wrong(key, f"must be {names}, not {shown!r}{hint}")
         return fold(value)
 
     return check

@@ -56,13 +56,13 @@ def staging_tables(key: Key, value: Any) -> object:
 
 def provider_options(table: Mapping[str, Any]) -> dict[str, Any]:
     """Return the plugin's options in a table ``[staging.SCHEME]``, or in a host's."""
-    return {k: v for k, v in table.items() if k not in _RULES and k != HOSTS}
+    return {k: v for k, v in table.items() if k not in RULES and k != HOSTS}
 
 
 def _rules(key: Key, options: Mapping[str, Any]) -> dict[str, Any]:
     kept = dict(options)
-    for name in _RULES.keys() & kept.keys():
-        kept[name] = _RULES[name]((*key, name), kept[name])
+    for name in RULES.keys() & kept.keys():
+        kept[name] = RULES[name]((*key, name), kept[name])
     return kept
 
 
@@ -87,7 +87,7 @@ def _float(least: float) -> Check:
     return lambda key, value: float(check(key, value))  # type: ignore[arg-type]  # checked
 
 
-_RULES: Final[Mapping[str, Check]] = {
+RULES: Final[Mapping[str, Check]] = {
     "attempts": integer(1),
     "backoff": _float(0),
     "max_delay": _float(0),
@@ -103,7 +103,7 @@ _RULES: Final[Mapping[str, Check]] = {
 """What may be set for all files, for a scheme and for a host; see docs/staging.md."""
 
 _TRANSFERS: Final[Mapping[str, Check]] = {
-    **_RULES,
+    **RULES,
     "threads": integer(1),
     "schemes": names(),
     "cache": _text,

@@ -171,7 +171,7 @@ class DataFlowKernel:
         """Return the configuration: key as files write it to value, without secrets."""
         from jackfield.config.shown import shown
 
-        return shown(self._config)
+        return shown(self._config, self._manager.shown_options)
 
     @property
     def run_dir(self) -> Path:

@@ -42,8 +42,7 @@ def load_object(entry: EntryPoint) -> object:
     """
     try:
         found = entry.resolve()
-        of_module = getattr(sys.modules.get(entry.module), "JACKFIELD_API", None)
-        required = getattr(found, "JACKFIELD_API", of_module)
+        required = declaration(found, entry, "JACKFIELD_API")
     except BaseException as error:
         if is_interrupt(error):
             raise
@@ -54,6 +53,12 @@ def load_object(entry: EntryPoint) -> object:
         raise _not_imported(entry, error) from error
     check_api(entry.name, entry.origin, required)
     return found
+
+
+def declaration(found: object, entry: EntryPoint, name: str) -> Any:
+    """Return what a plugin says of itself: its attribute, or else its module's."""
+    of_module = getattr(sys.modules.get(entry.module), name, None)
+    return getattr(found, name, of_module)
 
 
 def load_plugin(entry: EntryPoint, options: Mapping[str, Any] | None = None) -> object:

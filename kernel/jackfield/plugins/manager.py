@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, get_args
 
 from jackfield.abc import CheckpointStore, Executor
@@ -16,6 +17,7 @@ from jackfield.errors import (
 from jackfield.plugins.collection import PluginCollection
 from jackfield.plugins.compiled import first_answer, functions
 from jackfield.plugins.hooks import SCOPED
+from jackfield.plugins.loader import declaration, load_object
 from jackfield.plugins.observers import tell_all, tell_events
 from jackfield.plugins.scan import GROUPS
 
@@ -54,6 +56,9 @@ StagingHook: TypeAlias = Literal[
     "jackfield_stat_file",
     "jackfield_list_files",
 ]
+
+SHOWN: Final = "JACKFIELD_SHOWN"
+"""Attribute of a plugin, or of its module: the options whose values are no secrets."""
 
 ANY_SCHEME: Final = "any"
 """A staging plugin of this name is asked about every scheme after which no staging
@@ -210,6 +215,31 @@ class PluginManager(PluginCollection):
         found = self._serving(name) if staging else [self.load(kind, plugin)]
         hooks = self._registrations.compile("jackfield_check_options", found)
         return bool(first_answer(hooks, (bool,), (kind, name, options)))
+
+    def shown_options(self, kind: Kind, name: str) -> Sequence[str]:
+        """Return which options of a plugin may be shown: its ``JACKFIELD_SHOWN``.
+
+        Nobody knows which plugin will answer for a name that no entry point has. So
+        what counts there is what all declare that may. Never raises: of a plugin that
+        cannot be used no option is shown.
+        """
+        said: list[Any] = []
+        if name not in self.installed(kind):
+            hooks = {*SCOPED.get(kind, ())}
+            able = [one for one in self.registered() if hooks & {*one.hooks.names}]
+            said = [getattr(one.plugin, SHOWN, None) for one in able]
+            name = ANY_SCHEME if kind == "staging" else name
+        try:
+            if name in self.installed(kind):
+                entry = self.catalogue.pick(kind, name)
+                said.append(declaration(load_object(entry), entry, SHOWN))
+        except PluginError:
+            return ()
+        # A text alone would be a collection too: of letters.
+        kinds = (list, tuple, AbstractSet)
+        lists = [one if isinstance(one, kinds) else () for one in said]
+        first, *others = lists or [()]
+        return [name for name in first if all(name in other for other in others)]
 
     # -- Files and memo keys
 

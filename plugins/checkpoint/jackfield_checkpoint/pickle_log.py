@@ -45,6 +45,8 @@ NO_KEY: Final = b"jackfield: no record has such a key"[:32]  # keys are hashes
 _decode: Final = json.JSONDecoder().decode
 _TIE: Final = 20  # bits of an order that are drawn by chance
 
+JACKFIELD_SHOWN = ("sync", "trust", "busy_timeout")
+
 
 @hookimpl
 def jackfield_open_checkpoint(

@@ -54,6 +54,8 @@ _LIST_APP: Final = (
     "AND (created, id) < (?, ?) ORDER BY created DESC, id DESC LIMIT ?"
 )
 
+JACKFIELD_SHOWN = ("sync", "trust", "busy_timeout", "journal")
+
 
 @hookimpl
 def jackfield_open_checkpoint(

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from jackfield.config.check import KEEPERS_OWN
 from jackfield.config.transfers import HOSTS, provider_options
 from jackfield.errors import ConfigurationError, JackfieldError, suggest
-from jackfield.keeping import KEEPERS_OWN
 from jackfield.plugins import PluginManager
 from jackfield.plugins.manager import USUAL, monitor_options
 

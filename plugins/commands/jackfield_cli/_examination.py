@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import jackfield as jf
+from jackfield.config.check import KEEPERS_OWN
 from jackfield.errors import NoProviderError, one_line, printable
 from jackfield.files import redact
-from jackfield.keeping import KEEPERS_OWN, ResultKeeper, Surroundings
+from jackfield.keeping import ResultKeeper, Surroundings
 from jackfield.plugins import PluginManager
 from jackfield.staging.mover import Mover, MoverContext
 from jackfield.staging.remote import Stop

@@ -138,21 +138,26 @@ def jackfield_register_commands(cli: click.Group) -> None:
     cli.add_command(config)
 
 
-def _as_json(resolved: Resolved) -> str:
+def _shown(resolved: Resolved) -> dict[str, object]:
+    """Return what may be shown; for that, the plugins that have options are loaded."""
     from jackfield.config.shown import shown
+    from jackfield.plugins import PluginManager
 
+    manager = PluginManager().configured(resolved.config)
+    return shown(resolved.config, manager.shown_options)
+
+
+def _as_json(resolved: Resolved) -> str:
     rows = {
         key: {"value": value, "from": resolved.origins[key]}
-        for key, value in shown(resolved.config).items()
+        for key, value in _shown(resolved).items()
     }
     return json.dumps(rows, indent=2, default=_text, ensure_ascii=False)
 
 
 def _as_table(resolved: Resolved) -> Iterable[str]:
-    from jackfield.config.shown import shown
-
     rows = [("KEY", "VALUE", "FROM")]
-    for key, value in shown(resolved.config).items():
+    for key, value in _shown(resolved).items():
         text = json.dumps(value, default=_text, ensure_ascii=False)
         rows.append((key, text, resolved.origins[key]))
     widths = [_width(column) for column in zip(*rows, strict=True)]

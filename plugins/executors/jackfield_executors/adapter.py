@@ -66,6 +66,8 @@ LOOKED_AT: Final = 1_000
 STOP_AFTER: Final = 2.0
 """When a bundle has taken so many times its seconds, it begins no further call."""
 
+JACKFIELD_SHOWN = ("workers", "bundle", "ahead", "patience", "carry", "ship")
+
 
 @hookimpl
 def jackfield_create_executor(

@@ -93,6 +93,25 @@ _OPTIONS: Final[Mapping[str, Option]] = {
     **AGENTS,
 }
 
+JACKFIELD_SHOWN = (
+    "address",
+    "cluster",
+    "jobs",
+    "least",
+    "most",
+    "init",
+    "patience",
+    "carry",
+    "ship",
+    "cluster_options.cores",
+    "cluster_options.memory",
+    "cluster_options.processes",
+    "cluster_options.n_workers",
+    "cluster_options.threads_per_worker",
+    "cluster_options.queue",
+    "cluster_options.walltime",
+)
+
 
 @hookimpl
 def jackfield_create_executor(

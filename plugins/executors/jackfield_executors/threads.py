@@ -94,6 +94,8 @@ LAST_REPORT_S: Final = 1.0
 NAP_S: Final = 1.0
 """Seconds that one wait for a thread takes at most; see ``_join``."""
 
+JACKFIELD_SHOWN = ("workers",)
+
 
 @hookimpl
 def jackfield_create_executor(

@@ -33,13 +33,14 @@ def usage(parent: Path | None) -> None:
     with this configuration would send that has no tasks.
     """
     try:
-        config = PluginManager().find_configuration().config
+        manager = PluginManager()
+        config = manager.find_configuration().config
     except JackfieldError as error:
         raise click.ClickException(printable(str(error), keep="\n")) from error
     newest = _newest(Path(config.run_dir) if parent is None else parent)
     if newest is None:
         click.echo("What a run would send, but for its tasks and seconds:", err=True)
-        body = payload({}, kinds_of(shown(config)), 0.0)
+        body = payload({}, kinds_of(shown(config, manager.shown_options)), 0.0)
     else:
         click.echo(f"Of the run {printable(newest.parent.name)}:", err=True)
         body = newest.read_bytes()

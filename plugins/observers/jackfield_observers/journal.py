@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from jackfield import DataFlowKernel, TaskEvent, TransferEvent
 
 JACKFIELD_API = ">=1,<2"
+JACKFIELD_SHOWN = ("max_megabytes",)
 
 FILE_NAME: Final = "journal.jsonl"
 

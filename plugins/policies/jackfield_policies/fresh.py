@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from jackfield import ConfigurationError, TaskView, hookimpl
 
 JACKFIELD_API = ">=1,<2"
+JACKFIELD_SHOWN = ("apps",)
 
 
 class Fresh:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from jackfield.events import Load
 
 JACKFIELD_API = ">=1,<2"
+JACKFIELD_SHOWN = ("strategy", "idle", "horizon")
 
 _PARSL: Final = {
     "max_idletime": "write idle",

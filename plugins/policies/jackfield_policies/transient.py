@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from jackfield import TaskView
 
 JACKFIELD_API = ">=1,<2"
+JACKFIELD_SHOWN = ("give_up", "delay", "memory_delay", "memory_executor")
 
 _HOPELESS: Final = (
     ConfigurationError,

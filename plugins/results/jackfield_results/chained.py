@@ -8,8 +8,8 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.abc import CheckpointEntry, CheckpointRecord, CheckpointStore
+from jackfield.config.check import KEEPERS_OWN
 from jackfield.errors import CheckpointError, CheckpointWarning, ConfigurationError
-from jackfield.keeping import KEEPERS_OWN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

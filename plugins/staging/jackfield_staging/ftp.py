@@ -74,4 +74,6 @@ def _path(remote: Remote, tail: str) -> str:
     return "/" + path.lstrip("/")
 
 
+JACKFIELD_SHOWN = ("ca_file",)
+
 provider: Final = Provider(SCHEMES.__contains__, reach)

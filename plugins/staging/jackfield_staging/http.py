@@ -26,4 +26,6 @@ def reach(remote: Remote) -> Place:
     return _http_files.reach(remote)
 
 
+JACKFIELD_SHOWN = ("max_redirects", "ca_file", "client_cert", "client_key")
+
 provider: Final = Provider({"http", "https"}.__contains__, reach)

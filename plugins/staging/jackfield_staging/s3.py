@@ -31,4 +31,13 @@ def reach(remote: Remote) -> Place:
     return _s3_files.reach(remote)
 
 
+JACKFIELD_SHOWN = (
+    "endpoint_url",
+    "region",
+    "addressing_style",
+    "ca_file",
+    "storage_class",
+    "part_size",
+)
+
 provider: Final = Provider("s3".__eq__, reach)

@@ -43,6 +43,18 @@ _OPTIONS: Final[Mapping[str, Option]] = {
     **DISKS,
 }
 
+JACKFIELD_SHOWN = (
+    "executor",
+    "blocks",
+    "bundle",
+    "least",
+    "most",
+    "init",
+    "patience",
+    "carry",
+    "ship",
+)
+
 
 @hookimpl
 def jackfield_create_executor(

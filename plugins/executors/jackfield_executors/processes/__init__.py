@@ -62,6 +62,20 @@ if TYPE_CHECKING:
 
     from jackfield.abc import Executor
 
+JACKFIELD_SHOWN = (
+    "workers",
+    "least",
+    "most",
+    "init",
+    "initializer",
+    "max_tasks_per_worker",
+    "max_memory_per_worker",
+    "memory_limit_per_worker",
+    "threads_per_worker",
+    "nice",
+    "max_shared",
+)
+
 
 @hookimpl
 def jackfield_create_executor(

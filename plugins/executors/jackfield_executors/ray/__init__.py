@@ -34,6 +34,17 @@ _OPTIONS: Final[Mapping[str, Option]] = {
     **AGENTS,
 }
 
+JACKFIELD_SHOWN = (
+    "address",
+    "agents",
+    "least",
+    "most",
+    "init",
+    "patience",
+    "carry",
+    "ship",
+)
+
 
 @hookimpl
 def jackfield_create_executor(

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from jackfield.events import AttemptRecord, Batch, TaskChange
 
 JACKFIELD_API = ">=1,<2"
+JACKFIELD_SHOWN = ("address", "port")
 
 APPS_MOST: Final = 100
 """Apps with numbers of their own; all others are one, called ``other``."""

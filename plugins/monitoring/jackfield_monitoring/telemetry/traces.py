@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from jackfield.events import Batch
 
 JACKFIELD_API = ">=1,<2"
+JACKFIELD_SHOWN = ("endpoint",)
 
 RECORDS_KEPT: Final = 100_000
 """Records that wait for a collector that is slow; beyond it new ones are dropped."""
