@@ -3,8 +3,8 @@
 ``pip install gcsfs`` is all that ``gs://bucket/key`` takes; likewise ``adlfs`` for
 ``az:``, ``paramiko`` for ``sftp:`` and so on. Paths in URLs are decoded.
 
-The table ``[staging.SCHEME]`` and the credentials go to the filesystem's constructor, of
-SFTP to paramiko's ``connect``, of WebDAV to httpx.
+The table ``[staging.SCHEME]`` and the credentials go to the filesystem's constructor;
+those of SFTP go to paramiko's ``connect``, those of WebDAV to httpx.
 
 Outputs are sent under another name and renamed over SFTP and WebDAV; other filesystems
 are trusted to show a file when it is whole, as object stores do. Whatever reaches this
