@@ -110,13 +110,14 @@ def _take(chance: float, value: int) -> int:
 class Offers(Executor):
     """Offers a thread that is asleep, and says when it has been woken.
 
-    Works run where they are submitted, or, within ``serve``, after it.
+    Works run where they are submitted. Those that are submitted on the thread that is
+    within ``serve`` are kept; the dispatcher may submit others at the same time.
     """
 
     def __init__(self) -> None:
         self.woken = threading.Event()
         self.kept: list[Work] = []
-        self.serving = False
+        self.serving = 0  # the thread that is within ``serve``
 
     @property
     def workers(self) -> int:
@@ -127,16 +128,16 @@ class Offers(Executor):
         context.attend(self.woken.set)
 
     def submit(self, batch: Sequence[Work]) -> None:
-        if self.serving:
+        if self.serving == threading.get_ident():
             self.kept += batch
         else:
             self.context.report([run_work(work) for work in batch])
 
     def serve(self) -> list[Work]:
         """Serve on this thread; return what was submitted meanwhile."""
-        self.kept, self.serving = [], True
+        self.kept, self.serving = [], threading.get_ident()
         self.context.serve()
-        self.serving = False
+        self.serving = 0
         return self.kept
 
     def shutdown(self, *, grace: float | None = None) -> None:
