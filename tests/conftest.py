@@ -215,9 +215,12 @@ def pytest_collection_modifyitems(
             item.add_marker(pytest.mark.timeout(SLOW_LIMIT_S))
     if config.getoption("--quick"):
         long = set(LONG.read_text().split())
-        left_out = [one for one in items if _server(one) or _name(one) in long]
+        kept: list[pytest.Item] = []
+        left_out: list[pytest.Item] = []
+        for one in items:
+            (left_out if _server(one) or _name(one) in long else kept).append(one)
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [one for one in items if one not in set(left_out)]
+        items[:] = kept
 
 
 def pytest_collection_finish() -> None:
