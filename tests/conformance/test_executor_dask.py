@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.installed import skip_without
 
 from jackfield_executors.dask import jackfield_create_executor
 from jackfield_testing import ExecutorConformance
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from jackfield.abc import Executor
 
-pytest.importorskip("distributed", reason="pip install 'jackfield[dask]'")
+skip_without("distributed", extra="dask")
 
 pytestmark = [
     pytest.mark.xdist_group("engines"),

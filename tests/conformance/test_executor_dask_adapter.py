@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.installed import skip_without
 
 import jackfield as jf
 from jackfield.errors import ExecutorError
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from jackfield.abc import Executor
 
-pytest.importorskip("distributed", reason="pip install 'jackfield[dask]'")
+skip_without("distributed", extra="dask")
 
 pytestmark = [
     pytest.mark.xdist_group("engines"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.installed import skip_without
 
 from jackfield_executors.parsl import jackfield_create_executor
 from jackfield_testing import ExecutorConformance
@@ -13,7 +14,7 @@ from jackfield_testing.footprint import WAIT_S
 if TYPE_CHECKING:
     from jackfield.abc import Executor
 
-pytest.importorskip("parsl", reason="pip install 'jackfield[parsl]'")
+skip_without("parsl", extra="parsl")
 
 # It takes minutes: each block starts some programs in Python.
 pytestmark = [pytest.mark.xdist_group("engines"), pytest.mark.slow]

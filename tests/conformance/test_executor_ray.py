@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.installed import skip_without
 
 from jackfield_executors.ray import jackfield_create_executor
 from jackfield_testing import ExecutorConformance
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from jackfield.abc import Executor
 
-pytest.importorskip("ray", reason="pip install 'jackfield[ray]'")
+skip_without("ray", extra="ray")
 
 # It takes minutes: most of its tests connect to the cluster anew.
 pytestmark = [pytest.mark.xdist_group("engines"), pytest.mark.slow]

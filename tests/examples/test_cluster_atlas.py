@@ -9,13 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.installed import skip_without
 
 from jackfield_testing.footprint import WAIT_S, settled
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "squeue", "scancel", "sinfo", "munged")
 
-pytest.importorskip("dask_jobqueue", reason="pip install 'jackfield[jobqueue]'")
+skip_without("dask_jobqueue", extra="jobqueue")
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("engines")]
 

@@ -8,6 +8,7 @@ from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.installed import skip_without
 
 from jackfield_system import dask_clusters
 from jackfield_system.dask_clusters import close_cluster
@@ -17,7 +18,7 @@ from jackfield_testing.footprint import WAIT_S, descendants, settled
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytest.importorskip("distributed", reason="pip install 'jackfield[dask]'")
+skip_without("distributed", extra="dask")
 
 pytestmark = pytest.mark.xdist_group("engines")
 

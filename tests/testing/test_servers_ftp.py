@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.installed import skip_without
 
 from jackfield_testing.footprint import footprint, settled
 from jackfield_testing.servers import (
@@ -28,7 +29,7 @@ from jackfield_testing.servers import (
     Unknown,
 )
 
-pytest.importorskip("pyftpdlib", reason="pip install 'jackfield[testing]'")
+skip_without("pyftpdlib", extra="testing")
 
 LIMIT_S = 60.0
 CONTENT = bytes(range(256)) * 1000

@@ -19,6 +19,7 @@ import pytest
 from click.testing import CliRunner
 from tests.executors import engines
 from tests.executors.engines import holding
+from tests.installed import skip_without
 
 import jackfield as jf
 from jackfield.clock import monotonic
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
 
     from jackfield.abc import Work
 
-pytest.importorskip("distributed", reason="pip install 'jackfield[dask]'")
+skip_without("distributed", extra="dask")
 
 pytestmark = [
     pytest.mark.xdist_group("engines"),

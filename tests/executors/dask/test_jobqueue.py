@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.installed import skip_without
 
 from jackfield.errors import ConfigurationError
 from jackfield_executors.dask import jackfield_check_options
 from jackfield_executors.jobqueue import JobQueue, seconds_of
 
-pytest.importorskip("dask", reason="pip install 'jackfield[dask]'")
+skip_without("dask", extra="dask")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.executors.slurm import needs_slurm, output, started
+from tests.installed import skip_without
 
 import jackfield as jf
 from jackfield.errors import WorkerLostError
@@ -17,7 +18,7 @@ from jackfield_testing.footprint import WAIT_S, alive, settled
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytest.importorskip("dask_jobqueue", reason="pip install 'jackfield[jobqueue]'")
+skip_without("dask_jobqueue", extra="jobqueue")
 
 pytestmark = [
     pytest.mark.xdist_group("engines"),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.executors import engines
 from tests.executors.slurm import needs_slurm, output, started
+from tests.installed import skip_without
 
 import jackfield as jf
 from jackfield_executors.parsl import jackfield_create_executor
@@ -19,7 +20,7 @@ from jackfield_testing.footprint import WAIT_S, settled
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytest.importorskip("parsl", reason="pip install 'jackfield[parsl]'")
+skip_without("parsl", extra="parsl")
 
 pytestmark = [pytest.mark.xdist_group("engines"), needs_slurm]
 

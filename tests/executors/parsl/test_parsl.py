@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.executors import engines
 from tests.executors.engines import holding
+from tests.installed import skip_without
 
 import jackfield as jf
 from jackfield.abc import READY
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-pytest.importorskip("parsl", reason="pip install 'jackfield[parsl]'")
+skip_without("parsl", extra="parsl")
 
 pytestmark = pytest.mark.xdist_group("engines")
 

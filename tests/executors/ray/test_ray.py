@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.executors import engines
 from tests.executors.engines import holding
+from tests.installed import skip_without
 
 import jackfield as jf
 from jackfield.abc import READY
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-pytest.importorskip("ray", reason="pip install 'jackfield[ray]'")
+skip_without("ray", extra="ray")
 
 pytestmark = pytest.mark.xdist_group("engines")
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.installed import skip_without
 
 from jackfield_testing.engines import address_in_log
 from jackfield_testing.footprint import WAIT_S
@@ -25,7 +26,7 @@ from jackfield_testing.footprint import WAIT_S
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytest.importorskip("distributed", reason="pip install 'jackfield[dask]'")
+skip_without("distributed", extra="dask")
 pytestmark = pytest.mark.xdist_group("engines")
 
 _hosts = itertools.count()
