@@ -40,7 +40,7 @@ GRACE_S: Final = 60.0
 """Seconds after its limit at which a test that went on ends with its process."""
 
 WORKERS_PER_CORE: Final = 2
-"""The tests wait more than they compute."""
+"""The tests wait more than they compute; those of a quick run do not."""
 
 MOST_WORKERS: Final = 16
 """Each worker imports all tests, which costs some seconds."""
@@ -85,6 +85,10 @@ A test that uses several belongs to the first: those that take longest come firs
 """
 
 
+ENGINES: Final = "engines"
+"""The group of tests on Dask, Ray and Parsl, most of which start a cluster."""
+
+
 # -- Which tests run, and in which of several processes
 
 
@@ -93,7 +97,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--quick",
         action="store_true",
-        help=f"leave out the tests in {LONG.name} and those that need a server",
+        help=f"leave out the tests in {LONG.name}, and those on servers and engines",
     )
     parser.addoption(
         "--note-long",
@@ -132,7 +136,7 @@ class _LongTests:
         self._seconds: defaultdict[str, float] = defaultdict(float)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.nodeid.rpartition("@")[2] in SERVERS.values():
+        if report.nodeid.rpartition("@")[2] in {*SERVERS.values(), ENGINES}:
             return  # a group: ``--quick`` leaves it out anyhow
         name = report.location[2].partition("[")[0].rpartition(".")[2]
         self._seconds[name] += report.duration
@@ -147,9 +151,13 @@ class _LongTests:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Return how many processes ``-n auto`` means."""
+    """Return how many processes ``-n auto`` means.
+
+    Each has to find all tests, which is a good part of a quick run.
+    """
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
-    return min(WORKERS_PER_CORE * (cores or 1), MOST_WORKERS)
+    per_core = 1 if config.getoption("--quick") else WORKERS_PER_CORE
+    return min(per_core * (cores or 1), MOST_WORKERS)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -218,7 +226,8 @@ def pytest_collection_modifyitems(
         kept: list[pytest.Item] = []
         left_out: list[pytest.Item] = []
         for one in items:
-            (left_out if _server(one) or _name(one) in long else kept).append(one)
+            heavy = _is_heavy(one) or _name(one) in long
+            (left_out if heavy else kept).append(one)
         config.hook.pytest_deselected(items=left_out)
         items[:] = kept
 
@@ -235,6 +244,12 @@ def pytest_collection_finish() -> None:
 def _name(item: pytest.Item) -> str:
     assert isinstance(item, pytest.Function)
     return item.originalname
+
+
+def _is_heavy(item: pytest.Item) -> bool:
+    """Tell whether a test runs on a server or an engine, which take long to start."""
+    group = item.get_closest_marker("xdist_group")
+    return _server(item) is not None or (group is not None and ENGINES in group.args)
 
 
 def _server(item: pytest.Item) -> str | None:

@@ -115,10 +115,12 @@ def test_a_quick_run_leaves_out_what_has_been_noted_as_long(suite: Path) -> None
     conftest = suite / "conftest.py"
     conftest.write_text(conftest.read_text().replace("= 50.0", "= 3.0"))
     (suite / "test_trouble.py").write_text(
-        "import time\n"
+        "import time, pytest\n"
         "def test_long():\n    time.sleep(3)\n"
         "def test_short():\n    pass\n"
         "def test_needs_a_server(nginx):\n    pass\n"
+        "@pytest.mark.xdist_group('engines')\n"
+        "def test_on_an_engine():\n    pass\n"
     )
 
     run(suite, "--note-long")
@@ -126,7 +128,7 @@ def test_a_quick_run_leaves_out_what_has_been_noted_as_long(suite: Path) -> None
 
     assert (suite / "long_tests.txt").read_text() == "test_long\n"
     assert "test_trouble.py::test_short PASSED" in said
-    assert "1 passed, 2 deselected" in said
+    assert "1 passed, 3 deselected" in said
 
 
 INTERRUPTED = """
