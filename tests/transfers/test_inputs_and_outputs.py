@@ -7,6 +7,7 @@ import itertools
 import logging
 import os
 import socket
+import threading
 import time
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -95,17 +96,27 @@ def test_an_output_may_be_in_a_container_with_the_input(load: Load) -> None:
     assert places[0] != places[1]
 
 
-def test_several_tasks_with_one_output_are_warned_of_once(load: Load) -> None:
-    shelf = Shelf()
-    with load(shelf) as kernel:
-        for number in range(3):
-            out = jf.File("shelf://me:secret@h/x")
-            write(b"%d" % number, outputs=[out]).result(LIMIT_S)
-        write(b"", outputs=[jf.File("shelf://h/y")]).result(LIMIT_S)
+@jf.python_app
+def hold(gate: threading.Event, outputs: Sequence[jf.File] = ()) -> None:
+    assert gate.wait(LIMIT_S)
+    Path(outputs[0]).write_text("held")
+
+
+def test_running_tasks_with_one_remote_output_are_warned_of_once(load: Load) -> None:
+    gate, out = threading.Event(), jf.File("shelf://me:secret@h/x")
+    with load(Shelf()) as kernel:
+        first = hold(gate, outputs=[out])
+        second = write(b"1", outputs=[out])
+        second.result(LIMIT_S)
+        write(b"2", outputs=[out]).result(LIMIT_S)
+        gate.set()
+        first.result(LIMIT_S)
+        write(b"3", outputs=[out]).result(LIMIT_S)
 
     log = (kernel.run_dir / "jackfield.log").read_text()
-    assert log.count("is an output of task 0, and another one, too") == 1
-    assert log.count("and another one, too") == 1
+    both = f"by task {first.tid} (hold) and by task {second.tid} (write)"
+    assert log.count(f"shelf://me:***@h/x is written {both}") == 1
+    assert log.count("neither waits for the other") == 1
     assert "secret" not in log
 
 

@@ -57,6 +57,7 @@ from jackfield.steps.prepare import Preparer
 from jackfield.steps.retry import Retrier
 from jackfield.steps.submit import Dependencies, Submitter
 from jackfield.steps.throttle import Throttle
+from jackfield.steps.writers import Writers
 from jackfield.stream import StreamContext
 
 if TYPE_CHECKING:
@@ -308,6 +309,7 @@ class Parts:
             self._code,
             self._free,
             Lazy(partial(self.manager.usual, "walltime", (type,))),
+            Writers(self.log),
         )
         return Launcher(
             preparer,

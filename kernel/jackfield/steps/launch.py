@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from jackfield.steps.in_task import InTask
     from jackfield.steps.lazy import Lazy
     from jackfield.steps.prepare import Preparer
+    from jackfield.steps.writers import Writers
 
 
 class Launcher:
@@ -141,7 +142,8 @@ class Handover:
 
     Those that were cancelled on their way here are ended. For each of these, ``free``
     lets another task with the same memo key run in its place. ``limited`` gives what
-    enforces walltimes where an executor does not.
+    enforces walltimes where an executor does not; ``writers`` warns of files that two
+    tasks write.
     """
 
     def __init__(
@@ -154,6 +156,7 @@ class Handover:
         code: PresentCode,
         free: Callable[[Task], None],
         limited: Lazy[type[LimitedCall]],
+        writers: Writers,
     ) -> None:
         self.away: Callable[[], None] = scheduler.away
         self._scheduler = scheduler
@@ -164,6 +167,7 @@ class Handover:
         self._code = code
         self._free = free
         self._limited = limited
+        self._writers = writers
 
     def submit(self, entry: ExecutorEntry, tasks: Sequence[Task]) -> None:
         """Hand tasks over; those whose future was cancelled meanwhile are ended."""
@@ -183,6 +187,8 @@ class Handover:
             extras = task.extras
             limit = task.spec.walltime if extras is None else extras.walltime
             try:
+                if extras is not None and (extras.outputs or extras.streams):
+                    self._writers.note(task, extras)
                 if extras is not None and extras.in_task:
                     self._in_task.wrap(task)
                 if limit is not None:

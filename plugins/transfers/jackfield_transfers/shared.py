@@ -113,7 +113,6 @@ class SharedMover(mover.Mover):
         self._fetches: dict[File, _SharedFetch] = {}
         self._numbers: count[int] = count(1)
         self._stops: dict[Stop, None] = {}
-        self._senders: dict[str, int] = {}
 
     # -- sites
 
@@ -257,13 +256,6 @@ class SharedMover(mover.Mover):
                 f"{redact(file.url)} is a pattern, and an output is one file or "
                 f"directory; a star that belongs to its name is written %2A."
             )
-        if file.url in self._senders:
-            self.warn(
-                f"{redact(file.url)} is an output of task {self._senders[file.url]}, "
-                f"and another one, too: what is sent last stays there, and that may be "
-                f"either unless one task waits for the other"
-            )
-        self._senders.setdefault(file.url, task)
         directory = self._make_directory(f"out-{task}-{next(self._numbers)}")
         return file.at(directory / safe_name(file.filename))
 

@@ -1,0 +1,81 @@
+"""Warns of files that two tasks write, of which neither waits for the other."""
+
+from __future__ import annotations
+
+import os
+import threading
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
+
+from jackfield.files import File, redact
+from jackfield.states import FINAL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from logging import Logger
+
+    from jackfield.graph.task import Extras, Task
+
+
+class Writers:
+    """Knows which task was the last to be launched that writes a file.
+
+    It is told of launches, on any thread, and not of calls: a call that follows an
+    equal one, or finds its result, writes nothing.
+    """
+
+    def __init__(self, log: Logger) -> None:
+        self._log = log
+        self._lock: threading.Lock = threading.Lock()
+        self._last: WeakValueDictionary[str, Task] = WeakValueDictionary()
+        self._told: set[frozenset[str]] = set()
+
+    def note(self, task: Task, extras: Extras) -> None:
+        """Note that a task is launched; warn, once for each pair of apps."""
+        if task.spec.kind == "join":
+            return  # its inner tasks make its outputs
+        for place in _written(extras):
+            with self._lock:
+                other, self._last[place] = self._last.get(place), task
+            # What a task waits for has ended before it is launched.
+            if other is None or other is task or other.state in FINAL:
+                continue
+            apps = frozenset((task.spec.name, other.spec.name))
+            special = Path(place).exists() and not Path(place).is_file()
+            if special or apps in self._told:
+                continue  # several may fill a directory, and a device is no file
+            self._told.add(apps)
+            self._log.warning(
+                "%s is written by task %s and by task %s, and neither waits for the "
+                "other: what it holds in the end is chance. Have one depend on the "
+                "other, or give each a file of its own.",
+                *(redact(place), other.title, task.title),
+                extra={"told": True},
+            )
+
+
+def _written(extras: Extras) -> Iterator[str]:
+    """Give the URLs of what a task sends, and the real paths of what it makes here.
+
+    Left out are streams that the call says are appended to: others may mean to do so.
+    """
+    yield from map(_place, extras.outputs)
+    for value in extras.streams.values():
+        stream, mode = value if isinstance(value, tuple) else (value, "")
+        if "a" not in mode:
+            yield _place(stream)
+
+
+def _place(written: Any) -> str:
+    if isinstance(written, File):
+        if written.remote:
+            return written.url
+        written = written.path if written.url.startswith("file:") else written.filepath
+    directory, name = os.path.split(os.fsdecode(written))
+    return os.path.join(_real(directory), name)  # noqa: PTH118  (strs are at hand)
+
+
+_real = lru_cache(1_000)(os.path.realpath)
+"""Directories, without links: asking the file system for each task would cost more."""
