@@ -146,14 +146,15 @@ class NoDataFlowKernelError(JackfieldError, RuntimeError):
 
     def __str__(self) -> str:
         return (
-            "No kernel is loaded: call apps within `with jackfield.load():`. In a "
-            "task that runs in another process there is none: make it a join_app, "
-            "which may call apps, and returns their futures."
+            "No kernel is loaded, or the one that was has ended: call apps within "
+            "`with jackfield.load():`. One made otherwise takes `kernel.submit(app, "
+            "...)`. In a task that runs in another process there is none: make it a "
+            "join_app, which may call apps, and returns their futures."
         )
 
 
 class KernelClosedError(JackfieldError, RuntimeError):
-    """A task was submitted to a kernel that is closed, closing or stopped."""
+    """A kernel that is closed, closing or stopped cannot do what was asked of it."""
 
 
 class PluginError(JackfieldError):

@@ -437,6 +437,11 @@ class DataFlowKernel:
         self._shutdown.tells = False
 
     def __enter__(self) -> Self:
+        if self.closed:
+            raise KernelClosedError(
+                f"a kernel that has ended cannot be entered again ({self._run_dir}): "
+                f"start another one, with jackfield.load()."
+            )
         return self
 
     def __exit__(

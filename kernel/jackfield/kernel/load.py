@@ -22,7 +22,6 @@ _loading: bool = False
 
 def load(
     config: Config | Mapping[str, Any] | str | os.PathLike[str] | None = None,
-    /,
     *,
     progress: bool = False,
     **options: Any,

@@ -74,9 +74,16 @@ def _source_layers(
         case str() | os.PathLike():
             path = Path(source).expanduser()
             return Found([sources.file(path)], [str(path)])
+    from jackfield import DataFlowKernel  # a heavy import, and only this error needs it
+
+    what = f"not {type(source).__name__}."
+    if source is Config:
+        what = "not its class: write Config()."
+    elif isinstance(source, DataFlowKernel):
+        what = "not a kernel, which runs already: call its submit(app, ...)."
     raise ConfigurationError(
         f"A configuration is a Config, a table, a profile's name or the path of a "
-        f"TOML file, not {type(source).__name__}."
+        f"TOML file, {what}"
     )
 
 
