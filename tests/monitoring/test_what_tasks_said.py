@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import json
+import random
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
@@ -18,6 +21,9 @@ from jackfield_monitoring.runs import read
 from jackfield_monitoring.store import rows
 from jackfield_monitoring.store.reader import Store
 from jackfield_monitoring.store.schema import FILE_NAME, VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SECRET = "hunter2-canary"
 
@@ -218,3 +224,69 @@ def test_a_report_leaves_out_what_the_earliest_said(
     assert not set(numbers(run, "parse")[:3]) & set(told)
     assert data["saidFrom"] == told[0]
     assert "It leaves out what the first " in data["overview"]["left"][-1]
+
+
+def forget(connection: sqlite3.Connection) -> None:
+    """Make the history one of before messages were kept."""
+    connection.execute("DROP TABLE said")
+    connection.execute("DROP TABLE message")
+
+
+def shuffle(connection: sqlite3.Connection) -> None:
+    """Make what failed fail in other ways, also in ones that seldom come together."""
+    draw = random.Random(11)
+    for table in ("task", "attempt"):
+        for (row,) in connection.execute(f"SELECT id FROM {table}").fetchall():
+            values = draw.choice([7, 8]), draw.choice([None, 1, 2, 3, 4, 5]), row
+            connection.execute(
+                f"UPDATE {table} SET state = ?, error = ? WHERE id = ?", values
+            )
+    for (row,) in connection.execute("SELECT id FROM attempt").fetchall():
+        retry = draw.choice([None, 0])
+        connection.execute("UPDATE attempt SET retry_in = ? WHERE id = ?", (retry, row))
+    connection.execute("DELETE FROM said WHERE task % 3 = 0")
+    connection.execute("UPDATE said SET message = NULL WHERE task % 3 = 1")
+    connection.execute("UPDATE error SET attempts = id % 3")
+
+
+@pytest.mark.parametrize("change", [None, forget, shuffle])
+def test_exports_have_what_each_task_and_attempt_said(
+    run: Path, tmp_path: Path, change: Callable[[sqlite3.Connection], None] | None
+) -> None:
+    if change is not None:
+        with closing(sqlite3.connect(run / FILE_NAME)) as connection:
+            change(connection)
+            connection.commit()
+    for form, name in [("csv", "out"), ("trace", "trace.json")]:
+        to = ["--format", form, "-o", str(tmp_path / name)]
+        result = CliRunner().invoke(main, ["export", str(run), *to])
+        assert result.exit_code == 0, result.output
+    table = {}
+    for name in ("tasks", "attempts"):
+        with (tmp_path / "out" / f"{name}.csv").open(newline="") as file:
+            table[name] = list(csv.DictReader(file))
+    tasks = {int(row["task"]): row["message"] for row in table["tasks"]}
+    attempts = {
+        (int(row["task"]), int(row["attempt"])): row["message"]
+        for row in table["attempts"]
+    }
+    events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+    traced = {
+        (args["task"], args["attempt"]): args["error"].partition(": ")[2]
+        for args in (one.get("args", {}) for one in events)
+        if "error" in args
+    }
+
+    for number, message in tasks.items():
+        own = said(run, number)
+        assert message == own.get(0, "")
+        for (task, n), text in attempts.items():
+            if task == number:
+                assert text == own.get(n, "")
+                assert not text or traced[task, n] == text
+    known = [message for message in tasks.values() if message.startswith("row ")]
+    if change is not shuffle:
+        assert len(known) == (31 if change is None else 2)  # the first of each group
+    assert len(set(tasks.values())) > 2
+    kinds = {row["exception"] for row in table["attempts"]}
+    assert {"ValueError", "DependencyError"} & kinds

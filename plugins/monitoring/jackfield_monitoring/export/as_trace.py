@@ -12,6 +12,7 @@ import gzip
 import json
 from typing import IO, TYPE_CHECKING, Any, Final
 
+from jackfield_monitoring.export.said import ATTEMPT_SAID, OF_ATTEMPT, before
 from jackfield_monitoring.store.schema import STATES
 
 if TYPE_CHECKING:
@@ -25,20 +26,19 @@ LOADS: Final = 0
 
 TRANSFERS: Final = 1
 
-_ATTEMPTS: Final = """
+_ATTEMPTS: Final = f"""
 SELECT
     attempt.id, coalesce(app.name, ''), executor.label, coalesce(worker, 0),
     coalesce(began, launched), coalesce(attempt.ended, reported), attempt.task,
-    attempt.n, attempt.state, call, error.kind, error.message, attempt.executor,
-    launched
+    attempt.n, attempt.state, call, error.kind, coalesce({ATTEMPT_SAID}, shape),
+    attempt.executor, launched
 FROM attempt
-LEFT JOIN task ON task.id = attempt.task
 LEFT JOIN app ON app.id = attempt.app
 LEFT JOIN executor ON executor.id = attempt.executor
-LEFT JOIN error ON error.id = attempt.error
+{OF_ATTEMPT}
 WHERE (attempt.id) > (?) AND NOT (attempt.state = 9 AND began IS NULL)
 ORDER BY attempt.id LIMIT ?
-"""
+"""  # noqa: S608  (constants)
 """One that was cancelled (9), and of which no worker has told, may never have run."""
 
 _TRANSFERS: Final = """
@@ -67,7 +67,7 @@ def _events(store: Store) -> Iterator[dict[str, Any]]:
     end = run.ended or run.beat
     places = _Places(store)
     yield from places.names()
-    for page in store.pages(_ATTEMPTS, 1):
+    for page in store.pages(f"{before(store)}{_ATTEMPTS}", 1):
         for row in page:
             yield from _attempt(row, run.monotonic, places)
     for page in store.pages(_TRANSFERS, 1):

@@ -5,6 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
+from jackfield_monitoring.export.said import (
+    ATTEMPT_SAID,
+    OF_ATTEMPT,
+    OF_TASK,
+    TASK_SAID,
+    before,
+)
 from jackfield_monitoring.store.schema import MEMO, STATES
 
 if TYPE_CHECKING:
@@ -49,7 +56,7 @@ class Table:
         order, marks = ", ".join(self.key), ", ".join("?" * len(self.key))
         columns = ", ".join(column.sql for column in self.columns)
         sql = (
-            f"SELECT {order}, {columns} FROM {self.source} "  # noqa: S608  (constants)
+            f"{before(store)}SELECT {order}, {columns} FROM {self.source} "  # noqa: S608  (constants)
             f"WHERE ({order}) > ({marks}) ORDER BY {order} LIMIT ?"
         )
         width = len(self.key)
@@ -63,18 +70,19 @@ def _column(name: str, kind: Kind = "number", sql: str = "") -> Column:
 
 _TASKS: Final = Table(
     "tasks",
-    "task LEFT JOIN app ON app.id = app LEFT JOIN executor ON executor.id = executor",
+    "task LEFT JOIN app ON app.id = app LEFT JOIN executor ON executor.id = executor "
+    + OF_TASK,
     ("task.id",),
     (
         _column("task", sql="task.id"),
         _column("app", "text", "app.name"),
-        _column("kind", "text"),
+        _column("kind", "text", "app.kind"),
         _column("label", "text", "task.label"),
         _column("call", "text"),
-        _column("state", "state"),
-        _column("attempts"),
+        _column("state", "state", "task.state"),
+        _column("attempts", sql="task.attempts"),
         _column("submitted", "moment"),
-        _column("ended", "moment"),
+        _column("ended", "moment", "task.ended"),
         _column("parent"),
         _column("executor", "text", "executor.label"),
         _column("memo", "memo"),
@@ -82,20 +90,22 @@ _TASKS: Final = Table(
         _column("refusal", "text"),
         _column("stdout", "text"),
         _column("stderr", "text"),
-        _column("error"),
+        _column("error", sql="task.error"),
         _column("origin"),
+        _column("exception", "text", "error.kind"),
+        _column("message", "text", TASK_SAID),
     ),
 )
 
 _ATTEMPTS: Final = Table(
     "attempts",
-    "attempt LEFT JOIN app ON app.id = app "
+    "attempt LEFT JOIN app ON app.id = attempt.app "
     "LEFT JOIN executor ON executor.id = attempt.executor "
-    "LEFT JOIN worker ON worker.id = worker",
+    "LEFT JOIN worker ON worker.id = attempt.worker " + OF_ATTEMPT,
     ("attempt.id",),
     (
-        _column("task"),
-        _column("attempt", sql="n"),
+        _column("task", sql="attempt.task"),
+        _column("attempt", sql="attempt.n"),
         _column("app", "text", "app.name"),
         _column("executor", "text", "executor.label"),
         _column("worker", "text", "worker.name"),
@@ -105,11 +115,13 @@ _ATTEMPTS: Final = Table(
         _column("began", "moment", "attempt.began"),
         _column("ended", "moment", "attempt.ended"),
         _column("reported", "moment"),
-        _column("state", "state"),
-        _column("error"),
+        _column("state", "state", "attempt.state"),
+        _column("error", sql="attempt.error"),
         _column("retry_in", "span"),
         _column("cpu", "span"),
         _column("memory"),
+        _column("exception", "text", "error.kind"),
+        _column("message", "text", ATTEMPT_SAID),
     ),
 )
 
