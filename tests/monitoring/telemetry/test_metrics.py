@@ -18,7 +18,6 @@ from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as parse_openmetrics,
 )
 from prometheus_client.parser import text_string_to_metric_families
-from tests.monitoring.test_dashboard import task
 
 import jackfield as jf
 from jackfield import TaskState, TransferEvent
@@ -28,6 +27,7 @@ from jackfield.events import (
     Failure,
     Load,
     Place,
+    Rerun,
     TaskChange,
     WorkerEvent,
 )
@@ -344,18 +344,40 @@ def test_what_is_told_of_transfers_workers_and_losses_is_counted() -> None:
 def test_what_was_cancelled_before_it_ran_has_neither_failed_nor_run() -> None:
     failure = Failure("CancelledError", "it was cancelled")
     place = Place("cpu-0", "h", 1, 1.0, 2.0)
-    tasks = [
-        task(n, TaskState.CANCELLED, attempts=1, failure=failure) for n in range(2)
-    ]
     attempts = [
         AttemptRecord(0, 1, "cpu", 1.0, 500.0, None, failure, None),
         AttemptRecord(1, 1, "cpu", 1.0, 2.0, place, failure, None),
     ]
+    ends = [(n, "fit", TaskState.CANCELLED) for n in range(2)]
     numbers = Numbers()
-    numbers.take(batch(tasks=tasks, attempts=attempts))
+    numbers.take(batch(*ends, attempts=attempts))
 
     found = told(numbers)
     assert found["jackfield_attempts_total", "fit", "cpu", "cancelled"] == 2
     assert found.total("jackfield_attempt_failures_total") == 0
     assert found["jackfield_attempt_duration_seconds_count", "fit"] == 1
     assert found["jackfield_attempt_duration_seconds_sum", "fit"] == 1
+
+
+def test_runs_for_the_sake_of_a_lost_result_are_counted_by_themselves() -> None:
+    why = "worker w-1 has gone with it"
+    lost = Failure("WorkerLostError", "it was lost once more", "")
+    place = Place("w-2", "h", 1, 5.0, 6.0)
+
+    def ended(attempt: int, failure: Failure | None, retry: float | None) -> Any:
+        return AttemptRecord(7, attempt, "far", 4.0, 6.0, place, failure, retry)
+
+    numbers = Numbers()
+    end = 7, "fit", TaskState.SUCCEEDED
+    numbers.take(batch(end, attempts=[ended(1, None, None)]))
+    numbers.take(batch(reruns=[Rerun(7, 2, "far", why, 4.0)]))
+    numbers.take(batch(attempts=[ended(2, lost, 0.0)]))
+    rerun = Rerun(7, 3, "far", why, 4.0)
+    numbers.take(batch(reruns=[rerun], attempts=[ended(3, None, None)]))
+
+    found = told(numbers)
+    assert found["jackfield_reruns_total", "far"] == 2
+    assert found["jackfield_reruns_ended_total", "far", "retried"] == 1
+    assert found["jackfield_reruns_ended_total", "far", "succeeded"] == 1
+    assert found.total("jackfield_attempts_total") == 1
+    assert found.total("jackfield_attempt_failures_total") == 0

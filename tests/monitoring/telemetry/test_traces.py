@@ -19,6 +19,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 import jackfield as jf
+from jackfield.events import AttemptRecord, Batch, Place, Rerun
 from jackfield_monitoring.telemetry.spans import LINKS_MOST
 from jackfield_monitoring.telemetry.traces import OpenTelemetryMonitor
 
@@ -179,6 +180,27 @@ def test_failures_have_a_status_and_an_event(tmp_path: Path) -> None:
     skipped = trace.tasks[after.tid]
     assert trace.told(skipped)["jackfield.state"] == "dependency-failed"
     assert skipped.status.status_code is StatusCode.ERROR
+
+
+def test_a_run_for_the_sake_of_a_lost_result_says_so(tmp_path: Path) -> None:
+    exporter, config = traced(tmp_path)
+    (monitor,) = config.plugins
+    assert isinstance(monitor, OpenTelemetryMonitor)
+    with jf.load(config):
+        assert double(1).result(LIMIT_S) == 2
+        now = time.monotonic()
+        why = "worker w-1 has gone with it"
+        place = Place("w-2", "h", 1, now, now)
+        again = AttemptRecord(0, 2, "far", now, now, place, None, None)
+        reruns = [Rerun(0, 2, "far", why, now)]
+        monitor.jackfield_run_events(Batch(0.0, now, reruns=reruns))
+        monitor.jackfield_run_events(Batch(0.0, now, attempts=[again]))
+
+    trace = Trace(exporter)
+    first, second = trace.attempts[0, 1], trace.attempts[0, 2]
+    assert trace.told(second)["jackfield.rerun_reason"] == why
+    assert "jackfield.rerun_reason" not in trace.told(first)
+    assert parent(second) == own(trace.tasks[0])
 
 
 def test_links_are_bounded(tmp_path: Path) -> None:

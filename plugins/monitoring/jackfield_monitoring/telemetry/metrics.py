@@ -200,6 +200,7 @@ class Numbers:
         # Tasks that have not ended, with their app and state.
         self._live: dict[int, tuple[str, str]] = {}
         self._moved: dict[int, int] = {}  # bytes, of transfers that have not ended
+        self._again: set[tuple[int, int]] = set()  # tasks and attempts: reruns that run
         self._apps: Names = Names(APPS_MOST)
         self._errors: Names = Names(ERRORS_MOST)
         counter, gauge = self._counter, self._gauge
@@ -224,6 +225,13 @@ class Numbers:
             "jackfield_attempt_duration_seconds", "How long attempts ran.",
             ["app"], registry=self.registry, buckets=BUCKETS,
         )  # fmt: skip
+        self._reruns: prometheus_client.Counter = counter(
+            "reruns", "Runs of tasks that had ended, because their result got lost.",
+            "executor",
+        )  # fmt: skip
+        self._reruns_ended: prometheus_client.Counter = counter(
+            "reruns_ended", "Such runs that have ended, by how.", "executor", "outcome"
+        )
         self._workers: prometheus_client.Gauge = gauge(
             "executor_workers", "Works that an executor can run at once.", "executor"
         )
@@ -266,6 +274,9 @@ class Numbers:
     def take(self, batch: Batch) -> None:
         """Take in what has happened since the last batch."""
         apps = self._take_changes(batch.changes)
+        for rerun in batch.reruns:
+            self._again.add((rerun.task, rerun.attempt))
+            self._reruns.labels(rerun.executor).inc()
         self._take_attempts(batch.attempts, apps)
         self._take_transfers(batch.transfers)
         for load in batch.loads:
@@ -313,32 +324,30 @@ class Numbers:
         """Count attempts, by the apps of their tasks.
 
         A task is in ``ended``, if it has ended in this batch, or in ``_live``. The
-        kernel's own tasks are in neither, so their attempts are left out.
+        kernel's own tasks are in neither, so their attempts are left out. Nor is a task
+        that runs again, whose app is forgotten by then: that is counted by itself.
         """
         outcomes: Counter[tuple[str, str, str]] = Counter()
         failures: Counter[tuple[str, str]] = Counter()
         for one in attempts:
+            if self._again and (one.task, one.attempt) in self._again:
+                self._again.discard((one.task, one.attempt))
+                self._reruns_ended.labels(one.executor, _outcome(one)).inc()
+                continue
             app = ended.get(one.task)
             if app is None:
                 if one.task not in self._live:
                     continue
                 app = self._live[one.task][0]
             place, failure = one.place, one.failure
-            cancelled = failure is not None and is_cancelled(failure)
-            if place is None:
-                if cancelled:  # it may never have run
-                    outcomes[app, one.executor, "cancelled"] += 1
-                    continue
-                self._seconds.labels(app).observe(one.reported - one.launched)
-            else:
-                self._seconds.labels(app).observe(place.ended - place.began)
-            outcome = "succeeded"
-            if cancelled:
-                outcome = "cancelled"
-            elif failure is not None:
-                outcome = "failed" if one.retry_in is None else "retried"
-                failures[app, self._errors[failure.kind]] += 1
+            outcome = _outcome(one)
             outcomes[app, one.executor, outcome] += 1
+            if failure is not None and outcome != "cancelled":
+                failures[app, self._errors[failure.kind]] += 1
+            if place is not None:
+                self._seconds.labels(app).observe(place.ended - place.began)
+            elif outcome != "cancelled":  # else it may never have run
+                self._seconds.labels(app).observe(one.reported - one.launched)
         for labels, number in outcomes.items():
             self._attempts.labels(*labels).inc(number)
         for pair, number in failures.items():
@@ -357,3 +366,13 @@ class Numbers:
                     self._moved[event.transfer] = event.moved
             if ended:
                 self._transfers.labels(way, event.stage).inc()
+
+
+def _outcome(attempt: AttemptRecord) -> str:
+    """Return how an attempt has ended, in a word."""
+    failure = attempt.failure
+    if failure is None:
+        return "succeeded"
+    if is_cancelled(failure):
+        return "cancelled"
+    return "failed" if attempt.retry_in is None else "retried"

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
     from jackfield import Summary
-    from jackfield.events import AttemptRecord, Failure, TaskRecord
+    from jackfield.events import AttemptRecord, Failure, Rerun, TaskRecord
 
 LINKS_MOST: Final = 100
 """Tasks that a span links to, of all that its task depends on."""
@@ -68,6 +68,7 @@ class Spans:
         self._shift: float = wall - monotonic
         self._ids: _Ids = _Ids()
         self._ended: _Ended = _Ended()
+        self._reasons: dict[tuple[int, int], str] = {}  # of reruns that run
         provider = TracerProvider(
             resource=_resource(), id_generator=self._ids, shutdown_on_exit=False
         )
@@ -123,6 +124,10 @@ class Spans:
             failure = failure._replace(traceback="")
         self._end(span, failure, record.ended, bad=record.state in _BAD)
 
+    def rerun(self, record: Rerun) -> None:
+        """Keep why an attempt is made; its span is made when it has ended."""
+        self._reasons[record.task, record.attempt] = record.reason
+
     def attempt(self, record: AttemptRecord) -> None:
         """Make the span of an attempt: while its function ran, if that is known."""
         place = record.place
@@ -142,6 +147,9 @@ class Spans:
                 attributes["jackfield.cpu_seconds"] = place.cpu
             if place.memory is not None:
                 attributes["jackfield.memory_bytes"] = place.memory
+        reason = self._reasons.pop((record.task, record.attempt), None)
+        if reason is not None:
+            attributes["jackfield.rerun_reason"] = texts.clean(reason)
         if record.retry_in is not None:
             attributes["jackfield.retry_in_seconds"] = record.retry_in
         span = self._tracer.start_span(

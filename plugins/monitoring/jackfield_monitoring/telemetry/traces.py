@@ -18,7 +18,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from jackfield import ConfigurationError, hookimpl
-from jackfield.events import AttemptRecord, TaskRecord
+from jackfield.events import AttemptRecord, Rerun, TaskRecord
 from jackfield.states import FINAL
 from jackfield_monitoring import facts
 from jackfield_monitoring.options import check_names
@@ -43,7 +43,7 @@ SENT_MOST: Final = 500
 END_S: Final = 10.0
 """Seconds that the end of the kernel waits until all is sent."""
 
-Records: TypeAlias = list[TaskRecord | AttemptRecord]
+Records: TypeAlias = list[TaskRecord | AttemptRecord | Rerun]
 
 log: Final = logging.getLogger("jackfield.monitoring.traces")
 
@@ -139,6 +139,7 @@ class OpenTelemetryMonitor:
         if self._spans is not None and not self._spans.recording:
             return
         records: Records = [one for one in batch.tasks if one.state in FINAL]
+        records += batch.reruns  # before their attempts
         records += batch.attempts
         with self._news:
             self._lost += batch.lost
@@ -206,6 +207,8 @@ class OpenTelemetryMonitor:
             for one in some:
                 if isinstance(one, TaskRecord):
                     spans.task(one)
+                elif isinstance(one, Rerun):
+                    spans.rerun(one)
                 else:
                     spans.attempt(one)
             sent = self._export(spans)
