@@ -49,7 +49,7 @@ export function comparison(a, b) {
   const scale = Math.max(a.overview.now, b.overview.now) || 1;
   return el("div", {},
     el("section", {}, wholes(a, "A", scale), wholes(b, "B", scale),
-      el("p", { class: "hint" }, times(a.overview, b.overview))),
+      el("p", { class: "hint" }, longer(a.overview, b.overview))),
     el("section", { "aria-labelledby": "compare-failures" },
       el("h2", { id: "compare-failures" }, "Failures"), failures(a.overview, b.overview)),
     el("section", { "aria-labelledby": "compare-apps" },
@@ -133,7 +133,7 @@ function change(a, b, judged) {
  * @param {Overview} a
  * @param {Overview} b
  */
-function times(a, b) {
+function longer(a, b) {
   const open = [a, b].map(({ state }, i) => (state === "done" || state === "failed" ? "" : `${"AB"[i]} ${state === "running" ? "still runs" : "was cut short"}`));
   if (open.some(Boolean)) return `${open.filter(Boolean).join(", and ")}: so how long they took cannot be compared.`;
   return a.now > 0 && b.now > 0 ? `B took ${(b.now / a.now).toFixed(2)} times as long as A.` : "";

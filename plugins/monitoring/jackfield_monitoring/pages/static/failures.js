@@ -24,8 +24,8 @@ export function failureList(overview, tasksOf, open, unfolded) {
   const list = el("div", { class: "failures" });
   for (const failure of failures) if (!failure.noNews) list.append(group(failure, tasksOf, open, unfolded));
   for (const state of /** @type {(keyof typeof FOLDS)[]} */ (Object.keys(FOLDS))) {
-    const folded = failures.filter((one) => one.noNews === state);
-    if (folded.length) list.append(fold(state, folded, tasksOf, open, unfolded));
+    const alike = failures.filter((one) => one.noNews === state);
+    if (alike.length) list.append(folded(state, alike, tasksOf, open, unfolded));
   }
   if (overview.moreFailures) {
     list.append(el("p", { class: "hint" }, `There are rarer failures too: these are the ${failures.length} most frequent groups.`));
@@ -47,15 +47,15 @@ const FOLDS = {
  * Fold together tasks that did not fail by themselves: they are no news.
  *
  * @param {keyof typeof FOLDS} state What became of them.
- * @param {Failure[]} folded
+ * @param {Failure[]} alike
  * @param {(error: number) => number[]} tasksOf
  * @param {(task: number) => void} open
  * @param {Set<number>} unfolded
  */
-function fold(state, folded, tasksOf, open, unfolded) {
+function folded(state, alike, tasksOf, open, unfolded) {
   const { id, one, many } = FOLDS[state];
-  const n = folded.reduce((sum, failure) => sum + failure.tasks, 0);
-  const groups = folded.map((failure) => group(failure, tasksOf, open, unfolded));
+  const n = alike.reduce((sum, failure) => sum + failure.tasks, 0);
+  const groups = alike.map((failure) => group(failure, tasksOf, open, unfolded));
   const made = el("details", { class: `failure ${state}`, open: unfolded.has(id) },
     el("summary", {}, el("span", { class: "times again" }, `${SIGNS[state]} ${count(n)}`),
       el("span", { class: "what" }, n === 1 ? one : `${count(n)} ${many}`)),
