@@ -33,13 +33,14 @@ def unpack(data: bytes) -> tuple[dict[str, object], dict[str, dict[str, list[int
     for table in head["tables"]:
         rows = table["rows"]
         columns = tables[table["name"]] = {}
-        for name, differs in table["columns"]:
+        for name, near in table["columns"]:
             planes = [data[at + i * rows : at + (i + 1) * rows] for i in range(4)]
             values = [int.from_bytes(four, "little") for four in zip(*planes)]
-            if differs:
+            if near is not None:
                 before = 0
                 for row, value in enumerate(values):
-                    before = (before + ((value >> 1) ^ -(value & 1))) & NONE
+                    base = columns[near][row] if near else before
+                    before = (base + ((value >> 1) ^ -(value & 1))) & NONE
                     values[row] = before
             columns[name] = values
             at += 4 * rows

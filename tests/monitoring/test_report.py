@@ -39,11 +39,11 @@ def overview(text: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("apps", [12, 500])
+@pytest.mark.parametrize(("workers", "apps"), [(64, 12), (2_000, 500)])
 def test_a_hundred_thousand_tasks_are_less_than_a_megabyte(
-    made_up: Callable[..., Path], apps: int
+    made_up: Callable[..., Path], workers: int, apps: int
 ) -> None:
-    text = report(made_up(tasks=100_000, workers=64, apps=apps))
+    text = report(made_up(tasks=100_000, workers=workers, apps=apps))
 
     print(f"100,000 tasks of {apps} apps: {len(text.encode()) / 1e6:.2f} MB")
     assert len(text.encode()) < 1_000_000
@@ -84,6 +84,25 @@ def test_modules_share_no_name() -> None:
     assert [name for name, times in names.items() if times > 1] == []
     script = bundle.script("report.js")
     assert not re.search(r"^(?:import|export)\b", script, re.MULTILINE)
+
+
+def test_a_script_leaves_out_comments_alone() -> None:
+    code: Counter[str] = Counter()
+    for name in bundle.names():
+        if not name.endswith(".js") or name in {"dashboard.js", "compare.js"}:
+            continue
+        comment = False
+        for line in map(str.strip, bundle.file(name).decode().splitlines()):
+            # A text over lines could look like a comment, and would lose its indents.
+            assert line.count("`") % 2 == 0, (name, line)
+            comment = comment or line.startswith("/**")
+            begins = comment or line.startswith("//")
+            if comment and "*/" in line:
+                comment, begins = False, line.endswith("*/")
+            if line and not begins and not line.startswith("import "):
+                code[line.removeprefix("export ")] += 1
+
+    assert Counter(bundle.script("report.js").splitlines()) == code
 
 
 def test_no_module_makes_markup_of_texts() -> None:

@@ -34,6 +34,9 @@ _IMPORT: Final = re.compile(
     r'^import \{([^}]*)\} from "\./([a-z]+\.js)";\n', re.MULTILINE
 )
 
+_COMMENT: Final = re.compile(r"^ *(/\*\*(?:[^*]|\*(?!/))*\*/|//[^\n]*)\n", re.MULTILINE)
+_INDENT: Final = re.compile(r"^ +|\n(?=\n)", re.MULTILINE)
+
 
 @cache
 def file(name: str) -> bytes:
@@ -55,10 +58,14 @@ def names() -> frozenset[str]:
 
 @cache
 def script(entry: str) -> str:
-    """Return a module and all that it imports as one script."""
+    """Return a module and all that it imports as one script, without what is not run.
+
+    No text of a module goes on over lines, and a comment has lines of its own.
+    """
     ordered: list[str] = []
     _collect(entry, ordered)
-    return "\n".join(_without_imports(name) for name in ordered)
+    text = "\n".join(_without_imports(name) for name in ordered)
+    return _INDENT.sub("", _COMMENT.sub("", text)).lstrip()
 
 
 def _collect(name: str, ordered: list[str]) -> None:

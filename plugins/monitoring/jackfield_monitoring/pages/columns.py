@@ -2,9 +2,9 @@
 
 The bytes are: the length of a head (four bytes, little-endian), the head as JSON, and
 the columns one after the other. A column of n numbers of 32 bits is four planes of n
-bytes, the lowest bytes first. Ascending columns hold the differences between their
-rows, where room matters. So most bytes are zero, and gzip makes about five bytes of a
-task with its attempt and its dependencies.
+bytes, the lowest bytes first. Where room matters, columns hold by how much they differ
+from the row before, or from another column. So most bytes are zero, and gzip makes
+about five bytes of a task with its attempt and its dependencies.
 """
 
 from __future__ import annotations
@@ -28,8 +28,11 @@ FINENESS: Final = 1_000
 MOST_UNITS: Final = 2**31
 """Units of time that a run may take."""
 
-_ASCENDING: Final = frozenset({"id", "submitted", "task", "began", "child", "parent"})
-"""Columns whose rows differ little from the rows before."""
+_NEAR: Final = {
+    **dict.fromkeys(("id", "submitted", "task", "began", "child"), ""),
+    "parent": "child",
+}
+"""Columns that differ little from another one, or ("") from their rows before."""
 
 
 def unit_for(took: int) -> int:
@@ -84,14 +87,16 @@ def pack(
             {
                 "name": name,
                 "rows": len(next(iter(columns.values()))),
-                "columns": [[one, small and one in _ASCENDING] for one in columns],
+                "columns": [
+                    [one, _NEAR.get(one) if small else None] for one in columns
+                ],
             }
             for name, columns in tables.items()
         ],
     }
     text = json.dumps(head).encode()
     bodies = (
-        _planes(_differences(values) if small and name in _ASCENDING else values)
+        _planes(_packed(columns, name) if small else values)
         for columns in tables.values()
         for name, values in columns.items()
     )
@@ -153,15 +158,20 @@ def _times(times: Iterable[int], origin: int, unit: int) -> list[int]:
     ]
 
 
-def _differences(values: Sequence[int]) -> list[int]:
-    """Return by how much each value differs from the one before, modulo 2**32.
+def _packed(columns: dict[str, Sequence[int]], name: str) -> Sequence[int]:
+    """Return a column as numbers that are small where it is near another one.
 
-    Differences are signed; they become unsigned numbers that are small if those are.
+    Differences are signed and modulo 2**32; they become unsigned numbers that are small
+    if those are.
     """
-    before = chain([0], values)
+    near, values = _NEAR.get(name), columns[name]
+    if near is None:
+        return values
     signed = (
         ((value - last + 2**31) & NONE) - 2**31
-        for value, last in zip(values, before, strict=False)
+        for value, last in zip(
+            values, columns[near] if near else chain([0], values), strict=False
+        )
     )
     return [(value << 1 if value >= 0 else ~(value << 1)) & NONE for value in signed]
 

@@ -6,9 +6,9 @@ It can be sent, kept, and opened on a machine that has neither Jackfield nor a n
 from __future__ import annotations
 
 import base64
-import gzip
 import json
 import os
+import zlib
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield_monitoring.pages import bundle
@@ -36,6 +36,9 @@ DETAILED_BYTES: Final = 600_000
 
 SAID_CHARACTERS: Final = 1_000_000
 """Characters of what further failed tasks said; packed, a tenth of it."""
+
+_GZIP: Final = 16 + zlib.MAX_WBITS
+"""Tells zlib to write the form that browsers call gzip, without a time."""
 
 
 def report_of(run: Run, store: Store | None, problem: str = "") -> str:
@@ -160,7 +163,10 @@ def _packed(data: bytes) -> str:
     """Return bytes as text that can stand anywhere in a page."""
     if not data:
         return ""
-    return base64.b64encode(gzip.compress(data, 6, mtime=0)).decode()
+    # Much of it is numbers whose low bytes are as good as random. For these zlib has a
+    # strategy that makes them smaller than level 9 does, in half the time.
+    packer = zlib.compressobj(8, zlib.DEFLATED, _GZIP, strategy=zlib.Z_FILTERED)
+    return base64.b64encode(packer.compress(data) + packer.flush()).decode()
 
 
 def write(path: Path, text: str) -> None:

@@ -16,8 +16,9 @@ export const NONE = 0xffffffff;
  * @property {number | null} settled All tasks before this one have ended, and do not
  *     change any more; null if all tasks have.
  * @property {number} unit Microseconds that a time is counted in.
- * @property {{name: string, rows: number, columns: [string, boolean][]}[]} tables Of
- *     each column its name, and whether it holds differences to the row before.
+ * @property {{name: string, rows: number, columns: [string, string | null][]}[]} tables
+ *     Of each column its name, and whether it holds differences to another column, which
+ *     is before it and has this name, or ("") to its row before.
  *
  * @typedef {Record<string, Uint32Array>} Table
  * @typedef {{head: Head, tables: Record<string, Table>}} Columns
@@ -39,8 +40,9 @@ export function readColumns(packed) {
   for (const { name, rows, columns } of head.tables) {
     /** @type {Table} */
     const table = (tables[name] = {});
-    for (const [column, differences] of columns) {
-      table[column] = readColumn(packed.subarray(at, at + 4 * rows), rows, differences);
+    for (const [column, near] of columns) {
+      const base = near === null ? null : near === "" ? "before" : table[near];
+      table[column] = readColumn(packed.subarray(at, at + 4 * rows), rows, base);
       at += 4 * rows;
     }
   }
@@ -50,17 +52,19 @@ export function readColumns(packed) {
 /**
  * @param {Uint8Array} planes
  * @param {number} rows
- * @param {boolean} differences
+ * @param {null | "before" | Uint32Array} base What its numbers are differences to.
  */
-function readColumn(planes, rows, differences) {
+function readColumn(planes, rows, base) {
   const column = new Uint32Array(rows);
   const [b, c, d] = [rows, 2 * rows, 3 * rows];
   let before = 0;
   for (let i = 0; i < rows; i++) {
     const value =
       planes[i] | (planes[b + i] << 8) | (planes[c + i] << 16) | (planes[d + i] << 24);
-    if (differences) column[i] = before = before + ((value >>> 1) ^ -(value & 1)) >>> 0;
-    else column[i] = value;
+    const step = (value >>> 1) ^ -(value & 1);
+    if (base === null) column[i] = value;
+    else if (base === "before") column[i] = before = before + step >>> 0;
+    else column[i] = base[i] + step;
   }
   return column;
 }
