@@ -352,6 +352,38 @@ def test_five_hundred_apps_are_a_graph_that_can_be_read(
     fine(browser)
 
 
+def test_apps_that_depend_on_each_other_at_random_are_a_table(
+    browser: Browser, runs: Path
+) -> None:
+    apps = 40
+    pairs = {
+        (f"app_{a}", f"app_{b}"): 1 + a * b
+        for a in range(apps) for b in range(apps) if (a * 7 + b * 3) % 5 == 0
+    }  # fmt: skip
+    told = [task(n, app=f"app_{n}") for n in range(apps)]
+    history(runs / "000", [Batch(0.0, 9.0, tasks=told, app_edges=pairs)])
+    read_cells = """
+    const [head, ...rows] = document.querySelectorAll("#graph tr");
+    const name = (one) => one.querySelector("bdi").textContent;
+    const columns = Array.from(head.querySelectorAll("th"), name);
+    return rows.flatMap((row) => Array.from(row.querySelectorAll("td"), (cell, i) =>
+      [name(row), columns[i], cell.textContent])).filter(([, , n]) => n);
+    """
+    browser.open(report(runs / "000"))
+    found = browser.run(read_cells)
+    browser.click("#graph tbody .node")
+    browser.wait(lambda: "around task" in browser.text("#graph .near"))
+
+    shown = {(a, b): n for a, b, n in found}
+    assert set(shown) == set(pairs)
+    assert {pair: n for pair, n in shown.items() if pairs[pair] < 100} == {
+        pair: str(n) for pair, n in pairs.items() if n < 100
+    }
+    assert shown["app_39", "app_39"] == "1.5K"
+    assert browser.run("return document.querySelector('#graph').scrollWidth") <= 1280
+    fine(browser)
+
+
 def test_a_click_on_an_app_shows_what_is_near_one_of_its_tasks(
     browser: Browser, made_up: Callable[..., Path]
 ) -> None:

@@ -3,12 +3,18 @@
  * Graphs in layers: one of the apps of a run, and one of a task and what is near it.
  *
  * A drawing has a few dozen nodes, or it tells nobody anything. What is beyond that is
- * folded together, and the page says so.
+ * folded together, and the page says so. Where apps depend on each other at random, lines
+ * tell nothing either, and the graph of the apps is a table.
  */
 
 import { FAILED, STATES, appEdges, lastAttempt, neighbours, taskRow } from "./model.js";
 import { matrix } from "./apps.js";
 import { count, counted, duration, el, pressable, short, svg } from "./dom.js";
+
+/** Lines for each box beyond which a table is easier to read. */
+const CROWDED = 2.5;
+
+const COMPACT = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 2 });
 
 /** Apps that are drawn one by one. */
 const MOST_APPS = 40;
@@ -196,6 +202,48 @@ function drawnNode(node, [x, y], { wide, high }) {
 }
 
 /**
+ * Tell whether lines between boxes would hide one another.
+ *
+ * @param {GraphNode[]} nodes
+ * @param {Edge[]} edges
+ */
+function crowded(nodes, edges) {
+  return edges.filter(({ from, to }) => from !== to).length > CROWDED * nodes.length;
+}
+
+/**
+ * Write a graph of many lines as a table: who is needed is a row, who needs it a column.
+ * They come in the order of their layers, so that what lies below the diagonal goes back.
+ *
+ * @param {GraphNode[]} nodes
+ * @param {Edge[]} edges
+ * @param {string} label
+ */
+function grid(nodes, edges, label) {
+  const order = arranged(layersOf(nodes.length, edges), edges).flat();
+  const numbers = nodes.map(() => new Float64Array(nodes.length));
+  for (const { from, to, n } of edges) numbers[from][to] += n;
+  const most = edges.reduce((a, edge) => Math.max(a, edge.n), 1);
+  const heads = order.map((to) => el("th", { scope: "col", title: nodes[to].told }, el("span", {}, el("bdi", {}, short(nodes[to].title, 18)))));
+  const rows = order.map((from) => el("tr", {}, gridHead(nodes[from]), ...order.map((to) => {
+    const n = numbers[from][to];
+    const cell = el("td", { class: from === to ? "own" : null, title: n ? `${nodes[from].title} → ${nodes[to].title}: ${count(n)}` : null }, n ? COMPACT.format(n) : "");
+    if (n) cell.style.setProperty("--much", `${Math.round(10 + 45 * Math.sqrt(n / most))}%`);
+    return cell;
+  })));
+  return el("div", {}, el("p", { class: "hint" }, "A number says how often tasks of the column's app need one of the row's app."),
+    el("div", { class: "graph wide whole", tabindex: 0, role: "region", "aria-label": label },
+      el("table", { class: "grid" }, el("thead", {}, el("tr", {}, el("td", {}), ...heads)), el("tbody", {}, ...rows))));
+}
+
+/** @param {GraphNode} node */
+function gridHead({ title, sub, look, told, act }) {
+  const inner = [el("i", { class: "dot" }), el("bdi", {}, short(title, 24)), el("small", {}, ` ${sub}`)];
+  return el("th", { scope: "row", class: `${look}`, title: told },
+    act ? el("button", { type: "button", class: "node plain", click: act }, ...inner) : el("span", { class: "node" }, ...inner));
+}
+
+/**
  * Draw the apps of a run.
  *
  * @param {import("./model.js").Overview} overview
@@ -216,10 +264,10 @@ export function appGraph(overview, colours, open) {
   const edges = edgesBetween(pairs, nodeOf);
   const circles = edges.some(({ from, to }) => from === to) || rows.length > 2;
   const size = { wide: 138, high: 40, across: 62, down: 14, margin: circles ? 34 : 10, label: "Which apps depend on which" };
-  const picture = drawn(nodes, edges, size);
+  const picture = crowded(nodes, edges) ? grid(nodes, edges, size.label) : drawn(nodes, edges, size);
   if (folded.length === 0) return picture;
-  const told = `${count(rows.length)} apps: the ${MOST_APPS} that failed or took most time have a box; ` +
-    `the other ${count(folded.length)} are folded into boxes with dashed borders. The table above finds each.`;
+  const told = `${count(rows.length)} apps: the ${MOST_APPS} that failed or took most time are shown one by one; ` +
+    `the other ${count(folded.length)} are folded together. The table of apps above finds each.`;
   return el("div", {}, el("p", { class: "hint" }, told), picture);
 }
 
