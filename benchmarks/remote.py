@@ -4,8 +4,8 @@ Run it with ``make bench-remote``; it takes some minutes. ``ARGS=ray`` measures 
 alone. All have two workers on this machine. The systems of an engine take turns; the
 medians of the rounds are shown, with the CPU time of the driver and of all processes
 for a task, which says more than the clock does on a machine that has much else to do.
-Compare them within one run only. The last tables are chains of tasks that hand on 50 MB
-each.
+Compare them within one run only. The last tables are chains of tasks that hand on much
+data.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from threading import Condition
-from typing import Any
+from typing import Any, NamedTuple
 
+import large
 import psutil
 
 import jackfield as jf
@@ -35,8 +36,7 @@ from jackfield_executors.foreign.options import Options
 WORKERS = 2
 LIMIT_S = 300.0
 SINGLES = 100
-LINKS = 10
-LARGE = 50_000_000
+LINKS = 20
 THEIRS = "Dask's client"
 
 
@@ -266,38 +266,49 @@ def compare(engine: str, options: Any) -> None:
 # -- Large results
 
 
-def first(size: int) -> bytes:
+class Chain(NamedTuple):
+    """A chain of tasks: the first one's function, that of the others, what is made."""
+
+    first: Callable[[int], Any]
+    following: Callable[[Any], Any]
+    size: int
+
+
+def zeros(size: int) -> bytes:
     return bytes(size)
 
 
-def following(data: bytes) -> bytes:
+def more_zeros(data: bytes) -> bytes:
     return bytes(len(data))
 
 
-def dask_chain(client: Any) -> None:
-    future = client.submit(first, LARGE, pure=False)
+KINDS = {
+    "50 MB of bytes that nobody reads": Chain(zeros, more_zeros, 50_000_000),
+    "an array of 50 MB": Chain(large.ones, large.plus_one, large.LARGE),
+    "a dict of 300,000 entries": Chain(large.entries, large.copied, large.ENTRIES),
+}
+
+
+def dask_chain(client: Any, chain: Chain) -> None:
+    future = client.submit(chain.first, chain.size, pure=False)
     for _ in range(LINKS):
-        future = client.submit(following, future, pure=False)
-    assert client.submit(len, future, pure=False).result() == LARGE
+        future = client.submit(chain.following, future, pure=False)
+    assert client.submit(len, future, pure=False).result() == chain.size
 
 
-def ray_chain(ray: Any) -> None:
-    calls = {function: ray.remote(function) for function in (first, following, len_of)}
-    future = calls[first].remote(LARGE)
+def ray_chain(ray: Any, chain: Chain) -> None:
+    first, following = map(ray.remote, chain[:2])
+    future = first.remote(chain.size)
     for _ in range(LINKS):
-        future = calls[following].remote(future)
-    assert ray.get(calls[len_of].remote(future)) == LARGE
+        future = following.remote(future)
+    assert ray.get(ray.remote(large.size).remote(future)) == chain.size
 
 
-def len_of(data: bytes) -> int:
-    return len(data)
-
-
-def our_chain(kernel: Any) -> None:
-    future = kernel.submit(first, LARGE)
+def our_chain(kernel: Any, chain: Chain) -> None:
+    future = kernel.submit(chain.first, chain.size)
     for _ in range(LINKS):
-        future = kernel.submit(following, future)
-    assert kernel.submit(len, future).result() == LARGE
+        future = kernel.submit(chain.following, future)
+    assert kernel.submit(len, future).result() == chain.size
 
 
 # What a link of a chain takes: an engine's own, ours on it, on processes. Ours is also
@@ -330,32 +341,41 @@ def address(client: Any) -> str:
 
 
 def compare_chain(
-    theirs: str, native: Callable[[], None], tables: dict[str, Any], options: Any
+    theirs: str,
+    native: Callable[[Chain], None],
+    tables: dict[str, Any],
+    options: Any,
 ) -> None:
-    """Measure in turns, and print a table, with the processor time of all."""
-    samples: dict[str, list[tuple[float, float]]] = {}
+    """Measure in turns, and print tables, with the processor time of all."""
+    samples: dict[str, dict[str, list[tuple[float, float]]]] = {}
     processes = {"`processes`": {"plugin": "processes", "workers": WORKERS}}
-    native()
+
+    def note(name: str, run: Callable[[Chain], None]) -> None:
+        for kind, chain in KINDS.items():
+            run(chain)
+            figures = timed(partial(run, chain))
+            samples.setdefault(kind, {}).setdefault(name, []).append(figures)
+
     with tempfile.TemporaryDirectory() as directory:
         for _ in range(options.rounds):
-            samples.setdefault(theirs, []).append(timed(native))
+            note(theirs, native)
             for name, table in {**tables, **processes}.items():
                 with jf.load(run_dir=directory, executors={"far": table}) as kernel:
                     kernel.submit(len, "").result()
-                    our_chain(kernel)
-                    figures = timed(partial(our_chain, kernel))
-                    samples.setdefault(name, []).append(figures)
-    print(f"\n| a chain of {LARGE / 1e6:.0f} MB | ms a link | beside | CPU, all |")
-    print("| --- | --- | --- | --- |")
-    medians = {
-        name: [
-            1e3 / LINKS * statistics.median(one) for one in zip(*rounds, strict=True)
-        ]
-        for name, rounds in samples.items()
-    }
-    for name, (took, cpu) in medians.items():
-        beside = took / medians[theirs][0]
-        print(f"| {name} | {took:,.0f} | {beside:.1f} x | {cpu:,.0f} |", flush=True)
+                    note(name, partial(our_chain, kernel))
+    for kind, systems in samples.items():
+        print(f"\n| a chain of {kind} | ms a link | beside | CPU, all |")
+        print("| --- | --- | --- | --- |")
+        medians = {
+            name: [
+                1e3 / LINKS * statistics.median(one)
+                for one in zip(*rounds, strict=True)
+            ]
+            for name, rounds in systems.items()
+        }
+        for name, (took, cpu) in medians.items():
+            beside = took / medians[theirs][0]
+            print(f"| {name} | {took:,.1f} | {beside:.1f} x | {cpu:,.1f} |", flush=True)
 
 
 def timed(run: Callable[[], None]) -> tuple[float, float]:

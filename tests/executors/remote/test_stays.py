@@ -82,19 +82,20 @@ class CountingLink:
 
 
 class Site:
-    """Starts agents of one worker in this process, at once; none in place of others."""
+    """Starts agents in this process, at once; none in place of others."""
 
     why = ""
 
-    def __init__(self, agents: int) -> None:
+    def __init__(self, agents: int, workers: int) -> None:
         self.links: list[CountingLink] = []
         self._agents = agents
+        self._workers = workers
 
     def open(self, label: str, expected: str, home: Home, logs: Path) -> None:
         del logs
         for number in range(self._agents):
-            agent = Agent(label, expected, 1, home)
-            self.links.append(CountingLink(f"place {number}", agent, 1))
+            agent = Agent(label, expected, self._workers, home)
+            self.links.append(CountingLink(f"place {number}", agent, self._workers))
         self._new: list[Link] = list(self.links)
 
     def look(self) -> list[Link]:
@@ -142,8 +143,10 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def driving(agents: int, tmp_path: Path, *, keep: bool = True) -> Iterator[Driven]:
-    site = Site(agents)
+def driving(
+    agents: int, tmp_path: Path, *, keep: bool = True, workers: int = 1
+) -> Iterator[Driven]:
+    site = Site(agents, workers)
     executor = AgentsExecutor(
         "far", site, patience=1.0, keep=keep, shared_filesystem=True
     )

@@ -12,13 +12,21 @@ import math
 import os
 import sys
 from collections import deque
+from contextlib import suppress
+from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
 from jackfield.clock import monotonic
 from jackfield.events import Place, Running
 from jackfield.measuring import this_host
 from jackfield_executors.processes.kept import PackedResult
-from jackfield_executors.processes.progress import BEGUN, CALLED, FINISHED, RECALL
+from jackfield_executors.processes.progress import (
+    BEGUN,
+    CALLED,
+    FINISHED,
+    RECALL,
+    WANTED,
+)
 from jackfield_executors.processes.shared import Handed, rights
 from jackfield_executors.processes.wire import MOST_PARTS, FrameReader, unsent
 
@@ -30,6 +38,10 @@ if TYPE_CHECKING:
     from jackfield_executors.processes.progress import Page
     from jackfield_executors.processes.wire import Data, Ran
     from jackfield_executors.shares import Demand
+
+
+_asks = count(1)
+"""Numbers that no worker has found in its page."""
 
 
 class KillReason(NamedTuple):
@@ -257,6 +269,11 @@ class WorkerHandle:
         return made or (
             kept.segment is not None and kept.segment.number in self.attached
         )
+
+    def ask_to_share(self) -> None:
+        """Have it write what it holds; see ``holding``. Called on any thread."""
+        with suppress(ValueError):  # it has ended, and its page is closed
+            self.page.words[WANTED] = next(_asks)
 
     def recall(self) -> None:
         """Ask it to return what it has not begun. It answers before its next task.

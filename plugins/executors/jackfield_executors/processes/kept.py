@@ -73,6 +73,29 @@ class PackedResult(Kept):
             raise self._error
         return self._value
 
+    def glance(self) -> Any:
+        """Return what ``look`` does, but for its buffers if they are not written yet.
+
+        In their place are empty ones.
+
+        Raises:
+            OSError: The segment cannot be mapped.
+        """
+        segment = self.segment
+        head = None if segment is None else segment.head
+        if segment is None or head is None:
+            return self.look()
+        return serialize.loads(head, [b""] * (len(segment.sizes) - 1))
+
+    def written(self) -> bool | None:
+        """Tell whether it is there; ``None`` if it will be, false if it is lost."""
+        return True if self.segment is None else self.segment.written()
+
+    def ask(self) -> None:
+        """Have it written, if it is not."""
+        if self.segment is not None:
+            self.segment.ask()
+
     def look(self) -> Any:
         """Return a value of the caller's own; this stays packed.
 

@@ -357,6 +357,8 @@ def build_message(
             # and then the call has its value and does not name the segment.
             if isinstance(kept, PackedResult) and kept.segment is not None:
                 message.hand(kept.segment)
+                if kept.worker != worker.number:
+                    kept.segment.ask()
         message.add(work, number)
     message.close()
     return message

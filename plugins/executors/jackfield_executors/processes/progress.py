@@ -47,6 +47,10 @@ ROOM: Final = 6
 """0 if the worker is to share nothing. Else one more than the bytes that it may put
 into shared memory. Written by the driver."""
 
+WANTED: Final = 7
+"""Another number than before if somebody needs what the worker holds; see ``holding``.
+Written by the driver."""
+
 RECORDS: Final = 64
 """Where the results begin: a length, that many bytes of pickle, the next length ..."""
 

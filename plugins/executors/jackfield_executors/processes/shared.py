@@ -5,10 +5,10 @@ the processes hand each other over their sockets (``SCM_RIGHTS``), and the opera
 system frees it with the last of them and the last mapping. So nothing can be left
 behind, however a process ends.
 
-Who makes a segment writes it and seals it: from then on nobody can change it, and each
-worker maps it once and gives its tasks objects over that mapping, read-only. The driver
-maps it copy-on-write when somebody reads a result there; what the script changes is its
-own copy.
+Who makes a segment writes it, at once or a little later (``holding``), and seals it:
+from then on nobody can change it, and each worker maps it once and gives its tasks
+objects over that mapping, read-only. The driver maps it copy-on-write when somebody
+reads a result there; what the script changes is its own copy.
 
 The driver owns a segment, whoever has made it. When nothing refers to the ``Segment``
 any more, it closes its descriptor, and the workers that have mapped it are told to
@@ -34,9 +34,11 @@ from array import array
 from collections import OrderedDict, deque
 from pickle import PickleBuffer
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from time import sleep
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias
 
 import jackfield_serialize as serialize
+from jackfield.clock import monotonic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -149,6 +151,20 @@ def _write_all(fd: int, pieces: list[Data]) -> None:
 # -- The driver's side
 
 
+class Writer(Protocol):
+    """The worker that is to write a segment.
+
+    Attributes:
+        dead: Whether it has ended.
+    """
+
+    dead: bool
+
+    def ask_to_share(self) -> None:
+        """Have it write what it holds."""
+        ...
+
+
 class Segment:
     """A segment that the driver owns, until nothing refers to this object.
 
@@ -157,21 +173,44 @@ class Segment:
         fd: A descriptor of it.
         sizes: The sizes of its parts.
         size: How many bytes it takes.
+        head: Its first part, if it may not be written yet: it has come beforehand.
+        writer: Who writes it then.
     """
 
-    __slots__ = ("_store", "fd", "number", "size", "sizes")
+    __slots__ = ("_store", "fd", "head", "number", "size", "sizes", "writer")
 
     def __init__(self, store: Store, number: int, fd: int, sizes: list[int]) -> None:
         self.number: int = number
         self.fd: int = fd
         self.sizes: list[int] = sizes
         self.size: int = places(sizes)[-1]
+        self.head: bytes | None = None
+        self.writer: Writer | None = None
         self._store = store
 
     def __del__(self) -> None:
         # On any thread, at any instruction, with any lock held: so it takes none.
         os.close(self.fd)
         self._store.gone(self.number, self.size)
+
+    def written(self) -> bool | None:
+        """Tell whether it is there; ``None`` if it will be, false if it is lost."""
+        writer = self.writer  # another thread may find it written meanwhile
+        if writer is None:
+            return True
+        # In this order: it may be written between the two looks, then the worker ends.
+        # A dead worker's lock may live on in a child that C code has forked.
+        dead = writer.dead
+        there = written(self.fd)
+        if there:
+            self.head = self.writer = None
+        return False if dead and there is None else there
+
+    def ask(self) -> None:
+        """Have it written, if it is not."""
+        writer = self.writer
+        if writer is not None:
+            writer.ask_to_share()
 
     def private(self) -> list[memoryview]:
         """Map it for this process alone, which may change its copy; return the parts.
@@ -350,13 +389,34 @@ def received(descriptors: deque[int], known: Identity) -> int:
     return descriptors.popleft()
 
 
+def written(fd: int) -> bool | None:
+    """Tell whether a segment is there; ``None`` if it will be, false if it is lost.
+
+    ``holding`` tells how that is known.
+    """
+    import fcntl
+
+    try:
+        if fcntl.fcntl(fd, fcntl.F_GET_SEALS) & fcntl.F_SEAL_WRITE:
+            return True
+    except OSError:  # it is a file, which is written before it is handed on
+        return True
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return None
+    fcntl.flock(fd, fcntl.LOCK_UN)
+    # It may have been written between the two looks.
+    return bool(fcntl.fcntl(fd, fcntl.F_GET_SEALS) & fcntl.F_SEAL_WRITE)
+
+
 class Part:
     """Stands for a segment in a pickle: who unpickles it there gets its first part."""
 
     def __init__(self, number: int) -> None:
         self._number = number
 
-    def __reduce__(self) -> tuple[Callable[[int], memoryview], tuple[int]]:
+    def __reduce__(self) -> tuple[Callable[[int], Data], tuple[int]]:
         return part, (self._number,)
 
 
@@ -393,18 +453,61 @@ def rights(fd: int) -> list[tuple[int, int, Any]]:
 
 # -- The worker's side
 
-_mapped: Final[dict[int, list[memoryview]]] = {}
-"""The parts of the segments that this process has mapped, by number."""
+_mapped: Final[dict[int, Sequence[Data] | Coming]] = {}
+"""The parts of the segments that this process has, by number."""
+
+GONE: Final = object()
+"""In the place of a value: its segment is lost. Only what was held can be."""
+
+COMES_S: Final = 30.0
+"""Seconds after which a segment is taken for lost that was to be written: a function
+in C keeps the interpreter there."""
+
+
+class Coming:
+    """A segment that has come before it was written. It is mapped afterwards."""
+
+    def __init__(self, fd: int, sizes: Sequence[int]) -> None:
+        self._fd = fd
+        self._sizes = sizes
+
+    def __del__(self) -> None:
+        os.close(self._fd)
+
+    def parts(self) -> list[memoryview] | None:
+        """Wait until it is there, and return its parts; ``None`` if it is lost."""
+        deadline, pause = monotonic() + COMES_S, 0.001
+        while (there := written(self._fd)) is None and monotonic() < deadline:
+            sleep(pause)
+            pause = min(2 * pause, 0.02)
+        return _map(self._fd, self._sizes) if there else None
 
 
 def attach(number: int, fd: int, sizes: Sequence[int]) -> None:
     """Map a segment that has come over the socket; closes the descriptor."""
-    try:
-        size = places(sizes)[-1]
-        mapped = mmap.mmap(fd, size, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
-    finally:
-        os.close(fd)
-    _mapped[number] = cut(memoryview(mapped), sizes)
+    if written(fd):
+        try:
+            _mapped[number] = _map(fd, sizes)
+        finally:
+            os.close(fd)
+    else:
+        _mapped[number] = Coming(fd, sizes)
+
+
+def _map(fd: int, sizes: Sequence[int]) -> list[memoryview]:
+    size = places(sizes)[-1]
+    mapped = mmap.mmap(fd, size, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
+    return cut(memoryview(mapped), sizes)
+
+
+def give(number: int, parts: Sequence[Data]) -> None:
+    """Have a segment's parts found as what this process has of them."""
+    _mapped[number] = parts
+
+
+def has(number: int) -> bool:
+    """Tell whether a segment is here."""
+    return number in _mapped
 
 
 def detach(number: int) -> None:
@@ -412,12 +515,28 @@ def detach(number: int) -> None:
     _mapped.pop(number, None)
 
 
-def part(number: int) -> memoryview:
+def part(number: int) -> Data:
     """Return the first part of a segment."""
-    return _mapped[number][0]
+    return _parts(number)[0]
 
 
 def value_of(number: int) -> Any:
-    """Unpickle what a segment has: the pickle, and its buffers."""
-    data, *buffers = _mapped[number]
+    """Unpickle what a segment has: the pickle, and its buffers.
+
+    If it is lost, that is ``GONE``.
+    """
+    found = _parts(number)
+    if not found:
+        return GONE
+    data, *buffers = found
     return serialize.loads(data, buffers)
+
+
+def _parts(number: int) -> Sequence[Data]:
+    found = _mapped[number]
+    if isinstance(found, Coming):
+        parts = found.parts()
+        if parts is None:
+            return ()
+        found = _mapped[number] = parts
+    return found

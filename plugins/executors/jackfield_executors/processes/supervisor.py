@@ -396,9 +396,11 @@ class Supervisor:
             result = received.body, received.buffers
             self._pool.settle_kept(worker, result, received.number / 1e9)
         elif kind == Kind.SHARED:
-            known = pickle.loads(received.body)
+            known, head = pickle.loads(received.body)
             fd = shared.received(worker.reader.descriptors, known)
             segment = self._store.add(fd, known[2])
+            if head:
+                segment.head, segment.writer = head, worker
             self._tell_room()
             self._pool.settle_kept(worker, segment, received.number / 1e9)
         elif kind == Kind.VALUE:

@@ -102,11 +102,12 @@ class Kind(IntEnum):
     KEPT = 19
     """From a worker: one large result that may stay packed [like ``VALUE``]."""
     SHARED = 20
-    """From a worker: the same, in a segment whose descriptor comes with this frame; the
-    body is what it is known by, pickled; see ``shared.identity`` [like ``VALUE``]."""
+    """From a worker: the same, in a segment whose descriptor comes with this frame. The
+    body is a pickled pair: what it is known by, see ``shared.identity``, and its first
+    part if it is not written yet, or nothing [like ``VALUE``]."""
     ATTACH = 21
-    """To a worker: a segment, whose descriptor comes with this frame; the body is as
-    for ``SHARED`` [its number]."""
+    """To a worker: a segment, whose descriptor comes with this frame; the body is what
+    it is known by, pickled [its number]."""
     DETACH = 22
     """To a worker: a segment that no later call will name [its number]."""
     SPOILT = 23

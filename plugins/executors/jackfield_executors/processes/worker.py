@@ -55,6 +55,7 @@ from jackfield import measuring
 from jackfield.clock import monotonic_ns
 from jackfield.files import File
 from jackfield_executors.processes import progress, setup, shared
+from jackfield_executors.processes.holding import Holder, Later
 from jackfield_executors.processes.leaving import leave
 from jackfield_executors.processes.leftovers import Leftovers, SpoiltError
 from jackfield_executors.processes.progress import (
@@ -67,6 +68,7 @@ from jackfield_executors.processes.progress import (
     RECORDS,
     ROOM,
     SINCE,
+    WANTED,
 )
 from jackfield_executors.processes.watchdog import Watchdog
 from jackfield_executors.processes.wire import (
@@ -129,6 +131,7 @@ class _Worker:
         self._functions: dict[int, Callable[..., Any]] = {}
         self._forgotten: list[int] = []
         self._detached: list[int] = []
+        self._holder = Holder(lambda: page.words[WANTED])
         self._surroundings = Surroundings()
         self._leftovers: Leftovers | None = None  # until it is set up
         self._tidied = 0
@@ -196,6 +199,7 @@ class _Worker:
             untidy = self._tidied != self._page.words[BEGUN]
             if untidy and not self._stopping and not self.readable(LOOK_MS):
                 self._tidy_up()
+        self._holder.share_all()
 
     # -- Frames ----------------------------------------------------------------------
 
@@ -254,7 +258,10 @@ class _Worker:
         """
         try:
             fd = shared.received(self._reader.descriptors, known)
-            shared.attach(number, fd, known[2])
+            if self._holder.attach(number, known):
+                os.close(fd)
+            else:
+                shared.attach(number, fd, known[2])
         except OSError as error:
             sys.stderr.write(f"A worker cannot map shared memory: {error}\n")
             os._exit(os.EX_OSERR)
@@ -361,7 +368,7 @@ class _Worker:
         """Forget segments that no task names any more."""
         with self.reading:  # or the watchdog might receive tasks that were sent before
             while self._detached and not self.tasks:
-                shared.detach(self._detached.pop())
+                self._holder.detach(self._detached.pop())
 
     def _forget_functions(self) -> None:
         # Tasks that were sent before a FORGET frame are done or returned by now. The
@@ -469,6 +476,9 @@ class _Worker:
         """Pickle a value; if that makes it large, send it at once."""
         if type(value) is bytes and len(value) >= LARGE:
             return self._send_large(Kind.BYTES, [value], [])
+        later = type(value) is Later
+        if later:
+            value = value.value
         buffers: serialize.Buffers = []
         try:
             parts = serialize.dump_parts(value, buffers)
@@ -477,30 +487,35 @@ class _Worker:
         if buffers or sum(map(len, parts)) >= LARGE:
             if _begins_with_file(value):
                 return self._send_large(Kind.VALUE, parts, buffers)
-            fd, sizes = self._share(parts, buffers)
-            if fd < 0:
-                return self._send_large(Kind.KEPT, parts, buffers)
-            return self._send_shared(fd, sizes)
+            return self._send_apart(parts, buffers, later=later)
         return "ok", b"".join(parts)
 
-    def _share(
-        self, parts: list[bytes], buffers: serialize.Buffers
-    ) -> tuple[int, list[int]]:
-        """Put a result into a segment; -1 if it is too small, or there is no room."""
+    def _send_apart(
+        self, parts: list[bytes], buffers: serialize.Buffers, *, later: bool
+    ) -> object:
+        """Send a large result in a segment; through the socket if that cannot be."""
         sizes = [sum(map(len, parts)), *(memoryview(one).nbytes for one in buffers)]
         room: int = self._page.words[ROOM]
-        if not room or sum(sizes) < shared.SHARED_FROM:
-            return -1, sizes
-        pieces: list[Sequence[Data]] = [parts]
-        pieces += [[memoryview(one)] for one in buffers]
-        try:
-            return shared.write(pieces, sizes, room - 1), sizes
-        except OSError:  # nothing is lost: the socket is slower, and always there
-            return -1, sizes
+        if room and sum(sizes) >= shared.SHARED_FROM:
+            try:
+                fd, head = -1, b""
+                if later:
+                    fd, head = self._holder.hold(parts, buffers, room - 1)
+                if fd < 0:
+                    pieces: list[Sequence[Data]] = [parts]
+                    pieces += [[memoryview(one)] for one in buffers]
+                    fd = shared.write(pieces, sizes, room - 1)
+            except OSError:  # nothing is lost: the socket is slower, and always there
+                return self._send_large(Kind.KEPT, parts, buffers)
+            return self._send_shared(fd, sizes, head)
+        return self._send_large(Kind.KEPT, parts, buffers)
 
-    def _send_shared(self, fd: int, sizes: list[int]) -> object:
-        """Send a result that is in a segment: its descriptor."""
-        body = pickle.dumps(shared.identity(fd, sizes), 5)
+    def _send_shared(self, fd: int, sizes: list[int], head: bytes) -> object:
+        """Send a result that is in a segment, or will be: its descriptor.
+
+        With ``head``, its first part, it is not written yet.
+        """
+        body = pickle.dumps((shared.identity(fd, sizes), head), 5)
         try:
             return self._send_large(Kind.SHARED, [body], [], fd)
         finally:
@@ -627,6 +642,7 @@ class _Worker:
 
     def _note_fork(self) -> None:
         self._forked = True
+        self._holder.forget_in_child()
 
 
 class _Unloadable(Exception):  # noqa: N818  (it carries an outcome out of `_loaded`)

@@ -35,19 +35,23 @@ from jackfield.errors import TransferError, WorkerLostError
 from jackfield_executors import measured
 from jackfield_executors.measured import Ran
 from jackfield_executors.processes.executor import ProcessExecutor
+from jackfield_executors.processes.holding import Later
 from jackfield_executors.processes.kept import PackedResult
 from jackfield_executors.processes.options import parse_options
+from jackfield_executors.processes.shared import GONE
 from jackfield_executors.remote.awake import Awake
 from jackfield_executors.remote.fingerprint import fingerprint
 from jackfield_executors.remote.parcels import Returned, run_parcel
 from jackfield_executors.remote.places import Home, is_seen, told
 from jackfield_executors.remote.shelf import (
+    LACKING,
     LARGE,
     STAYS,
     Shelf,
     at_hand,
     pack_apart,
     pack_to_send,
+    parts_of,
     size_of,
     to_send,
 )
@@ -103,6 +107,11 @@ Answer: TypeAlias = tuple[int, int, list[Result]]
 """The number of the next message that the agent waits for, the number of the first of
 these results, and the results."""
 
+
+LACKS: Final = "what the task was to get is not on its worker any more"
+
+WRITTEN_S: Final = 0.005
+"""Seconds between two looks whether a result is written for which somebody waits."""
 
 CODE: Final = "code"
 LOGGED: Final = "log"
@@ -186,6 +195,9 @@ class Agent:
         self._no_code: TransferError | None = None  # why they were not
         self._awake = Awake()
         self._asked = 0.0  # when the driver was last heard, on that clock
+        # What waits until results have been written, and what comes then, under
+        # ``_ready``; see ``_when_written``.
+        self._unwritten: list[tuple[PackedResult, Callable[[], None]]] = []
         self._stopped = threading.Event()
         self._pool: ProcessExecutor | None = None
         if self._fits:
@@ -303,9 +315,11 @@ class Agent:
             work.kept = tuple(taken.values())
             batch.append(work)
         if lacking:
-            reason = "what the task is to get is not on its worker any more"
             self._report(
-                [(one, WorkerLostError(self._label, reason), None) for one in lacking]
+                [
+                    (one, WorkerLostError(self._label, LACKS, True), None)
+                    for one in lacking
+                ]
             )
         return batch
 
@@ -313,10 +327,45 @@ class Agent:
         """Send results home that are kept here, and forget some."""
         with self._ready:
             for number in wanted:
-                packed = "home", number, self._shelf.parts(number)
-                self._add_result(HOME, 0.0, packed)
+                result = self._shelf.get(number)
+                send = partial(self._send_home, number, result)
+                if result is None or result.written() is not None:
+                    send()
+                else:
+                    self._when_written(result, send)
             self._shelf.forget(forgotten)
             self._ready.notify_all()
+
+    def _send_home(self, number: int, result: PackedResult | None) -> None:
+        """Send a result, or that it is not here. ``_ready`` is held."""
+        there = result is not None and result.written()
+        parts = parts_of(result) if result is not None and there else None
+        self._add_result(HOME, 0.0, ("home", number, parts))
+
+    def _when_written(self, result: PackedResult, then: Callable[[], None]) -> None:
+        """Do something when a result is written, or lost. ``_ready`` is held.
+
+        It is waited for without that lock: who writes it may take long.
+        """
+        result.ask()
+        self._unwritten.append((result, then))
+        if len(self._unwritten) == 1:
+            name = f"jackfield-{self._label}-written"
+            threading.Thread(target=self._see_written, name=name, daemon=True).start()
+
+    def _see_written(self) -> None:
+        """Look what has been written, until nothing is waited for."""
+        while not self._stopped.wait(WRITTEN_S):
+            with self._ready:
+                waiting, self._unwritten = self._unwritten, []
+                for result, then in waiting:
+                    if result.written() is None:
+                        self._unwritten.append((result, then))
+                    else:
+                        then()
+                        self._ready.notify_all()
+                if not self._unwritten:
+                    return
 
     def _directory(self) -> Path:
         """Return the agent's own directory; made when it is needed. As ``_handle``."""
@@ -426,28 +475,69 @@ class Agent:
                 if token is None:
                     continue
                 self._works.pop(token, None)
-                seconds, packed, returned = self._outcome(token, error, value)
                 if work.args[2] is not None:
                     shutil.rmtree(work.args[2][1], ignore_errors=True)
                 ran = None if work.ran is None else measured.to_send(work.ran)
+                outcome = self._outcome(token, error, value)
+                if outcome is None:
+                    self._when_written(
+                        value, partial(self._send_late, token, value, ran)
+                    )
+                    continue
+                seconds, packed, returned = outcome
+                if packed[0] == LACKING:
+                    self._tell_lost(work.args[3])
+                    packed = pack_error(WorkerLostError(self._label, LACKS, True))
                 self._add_result(token, seconds, packed, ran, returned)
             self._ready.notify_all()
 
+    def _send_late(self, token: int, value: PackedResult, ran: Ran | None) -> None:
+        """Send a result for which there was no room here. ``_ready`` is held."""
+        if value.written():
+            seconds, packed, returned = self._opened(value)
+        else:
+            reason = "the process that had a task's result has died"
+            error = WorkerLostError(self._label, reason, True)
+            seconds, packed, returned = 0.0, pack_error(error), None
+        self._add_result(token, seconds, packed, ran, returned)
+
+    def _tell_lost(self, taken: Mapping[int, PackedResult]) -> None:
+        """Tell that results are lost which a call was to get. ``_ready`` is held.
+
+        It comes before the end of the call, so that the driver has them made again
+        before it hears of that.
+        """
+        for number, result in taken.items():
+            if result.written() is not True:
+                self._shelf.forget([number])
+                self._add_result(HOME, 0.0, ("home", number, None))
+
     def _outcome(
         self, token: int, error: BaseException | None, value: Any
-    ) -> tuple[float, Packed, Returned | None]:
-        """Return what the driver is told of a call. ``_ready`` is held."""
+    ) -> tuple[float, Packed, Returned | None] | None:
+        """Return what the driver is told of a call. ``_ready`` is held.
+
+        ``None``: a result that cannot stay, and is not written yet.
+        """
         if error is not None:
             return 0.0, pack_error(error), None
         if not isinstance(value, PackedResult):
             seconds, packed, returned = value
             return seconds, to_send(packed), returned
         try:
-            seconds, packed, returned = value.look()
+            seconds, packed, returned = value.glance()
         except OSError as failure:
             return 0.0, pack_error(failure), None
         if packed[0] == LARGE and self._shelf.put(token, value):
             return seconds, (STAYS, value.size), returned
+        return None if value.written() is None else self._opened(value)
+
+    def _opened(self, value: PackedResult) -> tuple[float, Packed, Returned | None]:
+        """Return a result to be sent."""
+        try:
+            seconds, packed, returned = value.look()
+        except OSError as failure:
+            return 0.0, pack_error(failure), None
         return seconds, to_send(packed), returned
 
     def _add_printed(self, stream: str, data: str | bytes) -> None:
@@ -485,8 +575,10 @@ def run_timed(
     files: tuple[bytes, str] | None,
     taken: Mapping[int, Any],
     keep: bool,
-) -> tuple[float, Packed, Returned | None]:
+) -> tuple[float, Packed, Returned | None] | Later:
     """Run a call in a process of the pool; return how long it took, too.
+
+    A result that may stay is ``Later``, for it can be made again.
 
     Args:
         function: See ``run_packed``, as for ``call``.
@@ -499,16 +591,13 @@ def run_timed(
     start = perf_counter()
     if code[0]:
         use(*code)
-    if taken:
-        with at_hand(taken):
-            packed, returned = _run(
-                function, call, files, pack_apart if keep else pack_to_send
-            )
-    else:
-        packed, returned = _run(
-            function, call, files, pack_apart if keep else pack_to_send
-        )
-    return perf_counter() - start, packed, returned
+    if any(one is GONE for one in taken.values()):
+        return 0.0, (LACKING,), None
+    with at_hand(taken):
+        pack = pack_apart if keep else pack_to_send
+        packed, returned = _run(function, call, files, pack)
+    ended = perf_counter() - start, packed, returned
+    return Later(ended) if packed[0] == LARGE and returned is None else ended
 
 
 def _run(

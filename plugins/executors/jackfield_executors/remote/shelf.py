@@ -4,6 +4,10 @@ A process of the pool pickles a result with its buffers apart. What is large the
 to the agent in memory that the two share, or in plain bytes where that cannot be had,
 and the agent tells the driver its size alone. A call that gets the result names it by
 a number, and finds it in the same memory, read-only. The driver's side is ``stays``.
+
+The process may write that memory a little later (``processes.holding``), and may die
+before it does. Then the agent says that it cannot send the result, when it is to; or
+that a call lacks it, and that; and the driver has it made again.
 """
 
 from __future__ import annotations
@@ -37,6 +41,9 @@ LARGE: Final = "large"
 STAYS: Final = "stays"
 """In the same place, for the driver: the result has stayed. Its size follows."""
 
+LACKING: Final = "lacking"
+"""In the same place, for the agent: what the call was to get is lost."""
+
 
 class Shelf:
     """The results that one agent keeps. Used under a lock of the agent's."""
@@ -44,6 +51,10 @@ class Shelf:
     def __init__(self) -> None:
         self._kept: dict[int, PackedResult] = {}
         self._room = available_memory() // PART
+
+    def get(self, number: int) -> PackedResult | None:
+        """Return a result; ``None`` if there is none."""
+        return self._kept.get(number)
 
     def put(self, number: int, result: PackedResult) -> bool:
         """Keep a result, if there is room for it."""
@@ -66,17 +77,15 @@ class Shelf:
             if result is not None:
                 self._room += result.size
 
-    def parts(self, number: int) -> list[Any] | None:
-        """Return a pickle and its buffers, to be sent; ``None`` if there is none."""
-        result = self._kept.get(number)
-        if result is None:
-            return None
-        try:
-            _, packed, _ = result.look()
-        except OSError:  # no more memory can be mapped
-            return None
-        _, data, buffers = packed
-        return [_sendable(one) for one in (data, *buffers)]
+
+def parts_of(result: PackedResult) -> list[Any] | None:
+    """Return a pickle and its buffers, to be sent; ``None`` if they cannot be had."""
+    try:
+        _, packed, _ = result.look()
+    except OSError:  # no more memory can be mapped
+        return None
+    _, data, buffers = packed
+    return [_sendable(one) for one in (data, *buffers)]
 
 
 def to_send(packed: Packed) -> Packed:

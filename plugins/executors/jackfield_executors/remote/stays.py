@@ -71,7 +71,7 @@ class Stayed(Kept):
         post: The agent.
         since: When it was made.
         origin: How it can be made again, while only the agent has it.
-        making: Whether it is made again, because the agent is gone.
+        making: Whether it is made again, or was, because the agent has it no more.
         works: Those that wait for it; under the lock of the book.
     """
 
@@ -192,7 +192,7 @@ class Stayed(Kept):
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         """Have a worker get the value: by number where it is, or with the call."""
         call = getattr(_thread, "call", None)
-        if call is not None and call.post is self.post:
+        if call is not None and call.post is self.post and not self.making:
             call.takes.append(self.number)
             return kept_at, (self.number,)
         if self._home is None:
