@@ -35,6 +35,9 @@ YOUNG_S: Final = 0.5
 QUIET_LOOKS: Final = 3
 """So many looks in a row that find nothing are enough."""
 
+READ: Final = 65_536
+"""Bytes of an environment that are read at once."""
+
 LOOKS: Final = 1000
 """Looks for what was killed, until it is gone; one in a system call may take long."""
 
@@ -113,34 +116,52 @@ def kill_marked(mark: str) -> None:
 
 def pids() -> list[int]:
     """Return all process ids, the lowest first: parents mostly before children."""
-    with contextlib.suppress(OSError):
-        names = [path.name for path in Path("/proc").iterdir()]
-        return sorted(int(name) for name in names if name.isdigit())
+    with contextlib.suppress(OSError), os.scandir("/proc") as entries:
+        return sorted(int(one.name) for one in entries if one.name.isdigit())
     return []
 
 
 def bears_mark(pid: int, mark: str) -> bool:
     """Tell whether a process has a mark; not so if it is not ours to look into."""
+    return f":{mark}:".encode() in (_environment_of(pid) or b"")
+
+
+def _environment_of(pid: int) -> bytes | None:
+    """Return the environment of a process; ``None`` if it is gone, or not ours.
+
+    This is done for each process of the machine, some times in a row; hence by plain
+    calls of the system.
+    """
     try:
-        return f":{mark}:".encode() in Path(f"/proc/{pid}/environ").read_bytes()
+        file = os.open(f"/proc/{pid}/environ", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return False
+        return None
+    try:
+        data = b""
+        while more := os.read(file, READ):
+            data += more
+    except OSError:
+        return None
+    else:
+        return data
+    finally:
+        os.close(file)
 
 
 def _begins(pid: int) -> bool:
     """Tell whether a process is so young that it may be about to become a program.
 
     Within ``exec`` its environment cannot be read: for a moment it seems to have none.
+    That is what has been found just before.
     """
     try:
         text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-        fields = text.rpartition(")")[2].split()
-        has_none = not Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
         return False
+    fields = text.rpartition(")")[2].split()
     began = int(fields[19]) / os.sysconf("SC_CLK_TCK")
     young = time.clock_gettime(time.CLOCK_BOOTTIME) - began < YOUNG_S
-    return has_none and young and fields[0] not in "ZX"
+    return young and fields[0] not in "ZX"
 
 
 def _kill(pid: int, mark: str) -> bool:
@@ -151,8 +172,11 @@ def _kill(pid: int, mark: str) -> bool:
     """
     if pid == os.getpid():
         return False
-    if not bears_mark(pid, mark):
-        return _begins(pid)
+    environment = _environment_of(pid)
+    if not environment:
+        return environment is not None and _begins(pid)
+    if f":{mark}:".encode() not in environment:
+        return False
     try:
         process = os.pidfd_open(pid)
     except (AttributeError, OSError):
