@@ -223,19 +223,13 @@ class Async(Wrapped):
     async def stream(self, transfer: Transfer, path: str) -> AsyncGenerator[Any]:
         """Ask for one range after another."""
         info = await self.look(transfer, path)
-        start = core.start_of(transfer, info)
-        size, width = info.size, LEAST_RANGE
-        if size is None or size - start <= width:
-            rest = []
-            if size != start:
-                rest = [await self.fs._cat_file(path, start=start or None)]
-            yield core.Head(info, start, rest, whole=True)
-            return
+        start, width = core.start_of(transfer, info), LEAST_RANGE
         yield core.Head(info, start)
-        while start < size:
+        if info.size is None:
+            yield [await self.fs._cat_file(path, start=start or None)]
+        while start < (info.size or 0):
             began = clock.monotonic()
-            end = min(start + width, size)
-            data: bytes = await self.fs._cat_file(path, start=start, end=end)
+            data = await self.fs._cat_file(path, start=start, end=start + width)
             if not data:
                 return
             quick = clock.monotonic() - began < QUICK_S

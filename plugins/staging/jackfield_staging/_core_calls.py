@@ -12,7 +12,8 @@ import os
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
 from concurrent.futures import CancelledError, Future, InvalidStateError
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
+from itertools import islice
 from typing import Any, BinaryIO, Final, TypeVar
 
 from jackfield import JackfieldError, RemoteInfo, Transfer, TransferError, clock
@@ -21,6 +22,7 @@ from jackfield_staging._core_files import BLOCK, Files, Head, Runs, get_loop
 
 T = TypeVar("T")
 
+SOON_S: Final = 0.2  # that what has come from a generator on the loop waits for more
 TIDY_S: Final = 0.3  # for a blocking call that is given up to tidy up after itself
 TIDY_LOOP_S: Final = 6.0  # for a coroutine that sends; it limits itself to less
 
@@ -31,9 +33,9 @@ class Loan:
     The transfer is cut off from it as a whole, by whoever cancels it or sees that it
     moves no more, on another thread. That may come in the middle of a call or between
     two, where it must not go lost: so ``cut`` raises a flag and cancels the call that
-    is noted, under a lock under which ``_wait`` looks at the flag, too. It may also
-    come when the transfer has just ended, and must not hit the next one: so ``close``,
-    under that lock, turns it off.
+    is noted, under a lock; and under that lock the next call looks at the flag, begins
+    and is noted. It may also come when the transfer has just ended, and must not hit
+    the next one: so ``close``, under that lock, turns it off.
 
     Attributes:
         files: The filesystem.
@@ -50,7 +52,7 @@ class Loan:
         self._is_cut = False
         self._is_over = False
         self._pending: Future[Any] | None = None
-        self._thread: threading.Thread | None = None
+        self._failure: Exception | None = None
 
     def cut(self) -> None:
         """Break off what is under way, and all that would follow. On any thread."""
@@ -72,42 +74,10 @@ class Loan:
 
         It raises what the filesystem's error means, or that the transfer was cut off.
         """
-        with self._explained():
+        try:
             if self.files.runs is Runs.CALLER:
                 return function(*given)
-            return self._wait(self._begin(function, *given))
-
-    def _begin(self, function: Callable[..., Any], *given: Any) -> Future[Any]:
-        """Have something called elsewhere, unless the transfer is cut off already."""
-        self._remote.check()
-        if self._is_cut:
-            raise CancelledError
-        if self.files.runs is Runs.LOOP:
-            return asyncio.run_coroutine_threadsafe(function(*given), get_loop())
-        future, self._thread = apart(function, *given)
-        return future
-
-    def _wait(self, future: Future[T]) -> T:
-        with self._lock:
-            self._pending = future
-            if self._is_cut:
-                future.cancel()
-        try:
-            return future.result()
-        except CancelledError:
-            if self._thread is not None:
-                self._thread.join(TIDY_S)
-            raise
-        finally:
-            self._pending = None
-            # It goes on if this thread was interrupted: nobody wants its result now.
-            if future.cancel():
-                self.usable = False
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
+            return self._call_elsewhere(function, *given)
         except JackfieldError:
             raise
         except Exception as error:
@@ -121,6 +91,29 @@ class Loan:
                 raise TransferError(str(self._remote), reason) from error
             raise
 
+    def _call_elsewhere(self, function: Callable[..., Any], *given: Any) -> Any:
+        self._remote.check()
+        thread = None
+        with self._lock:
+            if self._is_cut:
+                raise CancelledError
+            if self.files.runs is Runs.LOOP:
+                future = asyncio.run_coroutine_threadsafe(function(*given), get_loop())
+            else:
+                future, thread = apart(function, *given)
+            self._pending = future
+        try:
+            return future.result()
+        except CancelledError:
+            if thread is not None:
+                thread.join(TIDY_S)
+            raise
+        finally:
+            self._pending = None
+            # It goes on if this thread was interrupted: nobody wants its result now.
+            if future.cancel():
+                self.usable = False
+
     def look(self) -> Any:
         """Return what is known of the file now."""
         return self.call(self.files.look, self._remote, self.path)
@@ -132,17 +125,12 @@ class Loan:
 
     def receive(self) -> RemoteInfo:
         """Have the file written where the transfer says; return what is known of it."""
-        stream = self.files.stream(self._remote, self.path)
-        on_loop = self.files.runs is Runs.LOOP
-        with closing(
-            self._ahead(stream) if on_loop else self._in_turn(stream)
-        ) as items:
+        with closing(self._items()) as items:
             head: Head = next(items)
             info = head.info
 
             def blocks() -> Iterator[bytes]:
                 nonlocal info
-                yield from head.blocks
                 for item in items:
                     if isinstance(item, RemoteInfo):
                         info = item
@@ -152,34 +140,42 @@ class Loan:
             self._remote.receive(blocks(), info, start=head.start)
         return info
 
-    def _in_turn(self, stream: Generator[Any]) -> Generator[Any]:
-        ended = False
+    def _items(self) -> Generator[Any]:
+        """Give what the filesystem's generator gives, and close that in the end."""
+        stream, ended = self.files.stream(self._remote, self.path), False
+        on_loop = self.files.runs is Runs.LOOP
+        take = self._some if on_loop else _one
         try:
-            while (item := self.call(next, stream, None)) is not None:
-                yield item
+            while items := self.call(take, stream):
+                yield from items
             ended = True
         finally:
-            if self.usable and not ended:  # else it hangs
+            if on_loop and not ended:
+                # A step that is under way ends by being cancelled, and the generator
+                # with it. If it had ended when that arrived, this closes the generator.
+                asyncio.run_coroutine_threadsafe(stream.aclose(), get_loop())
+            elif self.usable and not ended:  # else it hangs
                 self.call(stream.close)
 
-    def _ahead(self, stream: AsyncGenerator[Any]) -> Generator[Any]:
-        """Give what an asynchronous generator gives; it works on the next meanwhile."""
-        with self._explained():
-            ahead, ended = self._begin(_next, stream), False
-            try:
-                while not ended:
-                    item = self._wait(ahead)
-                    ended = item is None or (isinstance(item, Head) and item.whole)
-                    if not ended:
-                        ahead = self._begin(_next, stream)
-                    if item is not None:
-                        yield item
-            finally:
-                # Its step ends by being cancelled, and it with that. Where the step had
-                # ended when that arrived, it waits for the next one, and is closed.
-                ahead.cancel()
-                if not ended:
-                    asyncio.run_coroutine_threadsafe(stream.aclose(), get_loop())
+    async def _some(self, stream: AsyncGenerator[Any]) -> list[Any]:
+        """Take what comes soon, up to a block, so that a small file comes at once.
+
+        An error is raised the next time, when what has come before it is written.
+        """
+        if self._failure is not None:
+            raise self._failure
+        items, size, late = [], 0, clock.monotonic() + SOON_S
+        try:
+            async for item in stream:
+                items.append(item)
+                size += sum(map(len, item)) if isinstance(item, list) else 0
+                if size >= BLOCK or clock.monotonic() > late:
+                    break
+        except Exception as error:
+            self._failure = error
+            if not items:
+                raise
+        return items
 
     def send(self) -> Any:
         """Have the transfer's file sent; return what is there then."""
@@ -197,11 +193,8 @@ class Loan:
                 raise
 
 
-async def _next(stream: AsyncGenerator[Any]) -> Any:
-    item = await anext(stream, None)
-    if isinstance(item, Head) and item.whole:
-        await stream.aclose()
-    return item
+def _one(stream: Generator[Any]) -> list[Any]:
+    return list(islice(stream, 1))
 
 
 def apart(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
@@ -45,14 +45,10 @@ class Head(NamedTuple):
     Attributes:
         info: What the other side tells of the whole file.
         start: At which byte the bytes begin.
-        blocks: Those that have come together with it.
-        whole: Whether nothing follows these.
     """
 
     info: RemoteInfo
     start: int = 0
-    blocks: Sequence[bytes] = ()
-    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -1,8 +1,7 @@
 """Files over HTTP: what a transfer asks for, in requests and answers.
 
-A file's first block comes with its head, and a file that has arrived is looked at once
-more, so that no mixture of two versions is taken for either; a small file costs two
-requests and one change of threads. A later attempt goes on from what is there if the
+A file that has arrived is looked at once more, so that no mixture of two versions is
+taken for either. A later attempt goes on from what is there if the
 server named that version by a strong ETag, which ``If-Range`` asks for again.
 """
 
@@ -90,22 +89,16 @@ class HTTPFiles(wire.HTTPWire):
         answer, start = await self._rest_or_all(transfer, path)
         with closing(answer):
             info = _described(transfer, path, answer, start)
+            yield Head(info, start)
             idle_s = path.timeouts.idle
-            first, ended = await wire.first_block(answer, idle_s)
-            if not ended:
-                yield Head(info, start, first)
-                while parts := await wire.block(answer, idle_s):
-                    yield parts
-            if ended and not start and _is_proven(first, info):
-                info = replace(info, settled=True)
+            first = last = parts = await wire.block(answer, idle_s)
+            while parts:
+                yield parts
+                last, parts = parts, await wire.block(answer, idle_s)
+            if last is first and not start and _is_proven(first, info):
+                yield replace(info, settled=True)
             elif transfer.sha256 is None:  # which would prove more
-                try:
-                    info = await self._confirm(transfer, path, info)
-                except RemoteChangedError:
-                    if ended:  # what has come is handed over, to be compared
-                        yield Head(info, start, first)
-                    raise
-            yield Head(info, start, first, whole=True) if ended else info
+                yield await self._confirm(transfer, path, info)
 
     async def _rest_or_all(
         self, transfer: Transfer, trail: Trail

@@ -205,17 +205,6 @@ async def block(answer: aiohttp.ClientResponse, idle_s: float) -> list[bytes]:
     return [part for part in parts if part]
 
 
-async def first_block(
-    answer: aiohttp.ClientResponse, idle_s: float
-) -> tuple[list[bytes], bool]:
-    """Return the first block, and whether it is all; an error is left to the next."""
-    try:
-        parts = await block(answer, idle_s)
-    except aiohttp.ClientError:
-        return [], False
-    return parts, answer.content.at_eof()
-
-
 async def page(
     remote: Remote, answer: aiohttp.ClientResponse, most: int, idle_s: float
 ) -> bytes:

@@ -20,7 +20,7 @@ from jackfield.errors import RemoteChangedError, RemoteNotFoundError, one_line
 from jackfield_staging._core_files import BLOCK, Head, Place, Tally, escape
 from jackfield_staging._core_trust import warn_insecure
 from jackfield_staging._http_rules import content_range
-from jackfield_staging._http_wire import SLICE, Body, block, first_block, page, small
+from jackfield_staging._http_wire import SLICE, Body, block, page, small
 from jackfield_staging._s3_account import (
     MOST_TEXT,
     S3Account,
@@ -102,10 +102,8 @@ class S3Files(S3Account):
                 if begins != start or size is None:
                     reason = f"the store sends {span!r}, not what comes after {start}"
                     raise TransferError(str(transfer), reason, transient=True)
-            idle_s = self.account.timeouts.idle
-            first, ended = await first_block(answer, idle_s)
-            yield Head(_told(answer, size), start, first, ended)
-            while not ended and (parts := await block(answer, idle_s)):
+            yield Head(_told(answer, size), start)
+            while parts := await block(answer, self.account.timeouts.idle):
                 yield parts
 
     async def send(self, file: Outgoing, path: Target) -> RemoteInfo:
