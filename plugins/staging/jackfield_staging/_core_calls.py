@@ -13,7 +13,6 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from contextlib import closing, suppress
-from itertools import islice
 from typing import Any, BinaryIO, Final, TypeVar
 
 from jackfield import JackfieldError, RemoteInfo, Transfer, TransferError, clock
@@ -24,6 +23,7 @@ T = TypeVar("T")
 
 SOON_S: Final = 0.2  # that what has come from a generator on the loop waits for more
 TIDY_S: Final = 0.3  # for a blocking call that is given up to tidy up after itself
+FEW: Final = 1 << 16  # bytes of a file that are sent at once, and digested on the loop
 TIDY_LOOP_S: Final = 6.0  # for a coroutine that sends; it limits itself to less
 
 
@@ -114,9 +114,10 @@ class Loan:
             if future.cancel():
                 self.usable = False
 
-    def look(self) -> Any:
+    def look(self) -> RemoteInfo:
         """Return what is known of the file now."""
-        return self.call(self.files.look, self._remote, self.path)
+        info: RemoteInfo = self.call(self.files.look, self._remote, self.path)
+        return info
 
     def find(self) -> dict[str, RemoteInfo]:
         """Return the URL of each file below, with what is known of it."""
@@ -146,9 +147,12 @@ class Loan:
         on_loop = self.files.runs is Runs.LOOP
         take = self._some if on_loop else _one
         try:
-            while items := self.call(take, stream):
+            while not ended:
+                *items, last = self.call(take, stream)
                 yield from items
-            ended = True
+                ended = last is None
+                if not ended:
+                    yield last
         finally:
             if on_loop and not ended:
                 # A step that is under way ends by being cancelled, and the generator
@@ -158,9 +162,11 @@ class Loan:
                 self.call(stream.close)
 
     async def _some(self, stream: AsyncGenerator[Any]) -> list[Any]:
-        """Take what comes soon, up to a block, so that a small file comes at once.
+        """Take what comes soon, up to a block; ``None`` is the end.
 
-        An error is raised the next time, when what has come before it is written.
+        So a small file costs one change of threads.
+        An error is raised the next time, when what has come before it is written. Never
+        is a head taken alone: an error meanwhile would cost what has come behind it.
         """
         if self._failure is not None:
             raise self._failure
@@ -168,9 +174,12 @@ class Loan:
         try:
             async for item in stream:
                 items.append(item)
-                size += sum(map(len, item)) if isinstance(item, list) else 0
-                if size >= BLOCK or clock.monotonic() > late:
-                    break
+                if isinstance(item, list):
+                    size += sum(map(len, item))
+                    if size >= BLOCK or clock.monotonic() > late:
+                        break
+            else:
+                items.append(None)
         except Exception as error:
             self._failure = error
             if not items:
@@ -194,7 +203,7 @@ class Loan:
 
 
 def _one(stream: Generator[Any]) -> list[Any]:
-    return list(islice(stream, 1))
+    return [next(stream, None)]
 
 
 def apart(
@@ -258,7 +267,13 @@ class Outgoing:
         """Return some bytes from an offset on, about ``BLOCK``; there are some."""
         if offset < len(self._first):
             return self._first[offset:] if offset else self._first
-        block = await self.work(_read, offset)
+
+        def read_on(file: BinaryIO) -> bytes:
+            if file.tell() != offset:
+                file.seek(offset)
+            return file.read(BLOCK)
+
+        block = await self.work(read_on)
         if not block:
             reason = "the file became shorter while it was sent"
             self.failure = TransferError(str(self.transfer), reason)
@@ -280,9 +295,10 @@ class Outgoing:
         return result
 
     def held(self, start: int, size: int) -> bytes | None:
-        """Return some of the file's bytes if they are here already."""
+        """Return some of the file's bytes if they are few, and here already."""
         end = start + size
-        return self._first[start:end] if end <= len(self._first) else None
+        few = size <= FEW and end <= len(self._first)
+        return self._first[start:end] if few else None
 
     def moves(self) -> None:
         """Say that bytes have gone, which were counted when they were read."""
@@ -301,9 +317,3 @@ class Outgoing:
     def tidied(self) -> None:
         """Wait for a coroutine that was cancelled to remove what it has begun."""
         self._ended.wait(TIDY_LOOP_S)
-
-
-def _read(file: BinaryIO, offset: int) -> bytes:
-    if file.tell() != offset:
-        file.seek(offset)
-    return file.read(BLOCK)

@@ -14,11 +14,13 @@ import threading
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from jackfield import Remote, RemoteInfo, Transfer, TransferError, clock, hookimpl
 from jackfield_staging._core_calls import Loan
 from jackfield_staging._core_files import Files, Place, Runs, get_loop
+
+T = TypeVar("T")
 
 MOST_IDLE: Final = 16
 IDLE_S: Final = 60.0  # after which an idle one is closed, when another is given back
@@ -37,7 +39,7 @@ class Provider:
         self._serves = serves
         self._reach = reach
 
-    def _answer(self, remote: Remote, ask: Callable[[Loan], Any]) -> Any:
+    def _answer(self, remote: Remote, ask: Callable[[Loan], T]) -> T | None:
         if not self._serves(remote.scheme):
             return None
         with lent(remote, self._reach(remote)) as loan:
@@ -62,26 +64,22 @@ class Provider:
     @hookimpl
     def jackfield_stage_in(self, transfer: Transfer) -> RemoteInfo | None:
         """Bring a file, or what is missing of it."""
-        info: RemoteInfo | None = self._answer(transfer, Loan.receive)
-        return info
+        return self._answer(transfer, Loan.receive)
 
     @hookimpl
     def jackfield_stage_out(self, transfer: Transfer) -> RemoteInfo | None:
         """Take a file to where it is wanted."""
-        info: RemoteInfo | None = self._answer(transfer, Loan.send)
-        return info
+        return self._answer(transfer, Loan.send)
 
     @hookimpl
     def jackfield_stat_file(self, remote: Remote) -> RemoteInfo | None:
         """Look at a file."""
-        info: RemoteInfo | None = self._answer(remote, Loan.look)
-        return info
+        return self._answer(remote, Loan.look)
 
     @hookimpl
     def jackfield_list_files(self, remote: Remote) -> Mapping[str, RemoteInfo] | None:
         """Find the files below a directory."""
-        found: Mapping[str, RemoteInfo] | None = self._answer(remote, Loan.find)
-        return found
+        return self._answer(remote, Loan.find)
 
     @hookimpl
     def jackfield_kernel_closing(self) -> None:
@@ -159,10 +157,9 @@ def close_idle() -> None:
 def _taken(remote: Remote, place: Place) -> _Kept:
     """Find one that works, and close those that do not; else make one."""
     while (found := _found(place.key)) is not None:
-        alive = found.shared
+        alive = False
         try:
-            idle_s = clock.monotonic() - found.since
-            alive = alive or found.files.is_alive(remote, idle_s)
+            alive = found.files.is_alive(remote, clock.monotonic() - found.since)
         finally:
             if not alive:
                 _give_back(found, good=False)
@@ -198,10 +195,8 @@ def _give_back(kept: _Kept, *, good: bool) -> None:
             _pool.kept += [kept] if good else []
         idle = [one for one in _pool.kept if not one.users]
         late = kept.since - IDLE_S
-        closing += idle[:-MOST_IDLE]
-        closing += [
-            one for one in idle[-MOST_IDLE:] if one.since < late and not one.shared
-        ]
+        old = [one for one in idle[-MOST_IDLE:] if one.since < late and not one.shared]
+        closing += [*idle[:-MOST_IDLE], *old]
         _pool.kept = [one for one in _pool.kept if one not in closing]
     for one in closing:
         one.close()

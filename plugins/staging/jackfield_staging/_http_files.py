@@ -11,6 +11,7 @@ import errno
 import hashlib
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import closing
+from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -41,29 +42,27 @@ class HTTPFiles(wire.HTTPWire):
     """fsspec's filesystem with what transfers need beyond it. A path is a ``Trail``."""
 
     async def look(
-        self, remote: Remote, path: Trail, method: str = "HEAD", *, again: bool = False
+        self, remote: Remote, path: Trail, method: str = "HEAD"
     ) -> RemoteInfo:
         """Ask for a file's head; where that fails in any way, for its first byte.
 
         Servers that know no HEAD refuse it, hang up or say that there is no such file,
-        and signed URLs may be for GET alone. ``again`` asks where redirects have led
-        before.
+        and signed URLs may be for GET alone. Both are asked where the trail has led.
         """
         byte = {} if method == "HEAD" else {"Range": "bytes=0-0"}
-        where = path.at
+        trail = copy(path)
         try:
-            async with await self._ask(method, path, byte, again=again) as answer:
+            async with await self._ask(method, trail, byte) as answer:
                 if answer.status in _FILE:
                     return rules.describe(answer.status, answer.headers)
                 if method == "GET":
-                    raise path.failure(answer)
+                    raise trail.failure(answer)
         except aiohttp.ClientConnectorError:
             raise
         except (aiohttp.ClientError, TimeoutError):
             if method == "GET":
                 raise
-        path.at = where
-        return await self.look(remote, path, "GET", again=again)
+        return await self.look(remote, path, "GET")
 
     async def _confirm(
         self, remote: Remote, trail: Trail, info: RemoteInfo
@@ -76,10 +75,10 @@ class HTTPFiles(wire.HTTPWire):
         this saves a change of threads.
         """
         try:
-            after = await self.look(remote, trail, again=True)
+            after = await self.look(remote, trail)
             if info.differs(after):
                 # Some servers answer HEAD with headers that are not those of GET.
-                after = await self.look(remote, trail, "GET", again=True)
+                after = await self.look(remote, trail, "GET")
         except (aiohttp.ClientError, TimeoutError, TransferError):
             return replace(info, etag=None, modified=None, settled=True)
         check_same(remote, info, after)
@@ -120,6 +119,7 @@ class HTTPFiles(wire.HTTPWire):
         if answer.status not in (206, 416):
             return answer, 0
         answer.close()  # another part than the one that was asked for, or none
+        trail.restart()
         return await self._ask("GET", trail), 0
 
     async def send(self, file: Outgoing, path: Trail) -> RemoteInfo:
@@ -137,11 +137,12 @@ class HTTPFiles(wire.HTTPWire):
     async def _make_directories(self, trail: Trail) -> None:
         for directory in trail.directories:
             trail.restart(directory)
-            async with await self._ask("MKCOL", trail, again=True) as answer:
+            async with await self._ask("MKCOL", trail) as answer:
                 # 405: it is there. What is refused otherwise may be there as well, such
                 # as the directories above the user's own; the PUT tells.
                 if answer.status >= 500:
                     raise trail.failure(answer)
+        trail.restart()
 
     def listed(
         self, call: Callable[..., Any], remote: Remote, path: Trail
@@ -177,7 +178,7 @@ class HTTPFiles(wire.HTTPWire):
         self, remote: Remote, trail: Trail, directory: str
     ) -> tuple[bytes, str]:
         trail.restart(trail.parsed(remote.url + directory))
-        async with await self._ask("GET", trail, again=True) as answer:
+        async with await self._ask("GET", trail) as answer:
             if answer.status != 200:
                 raise trail.failure(answer)
             if rules.media_type(answer.headers) not in rules.PAGE_TYPES:
@@ -192,11 +193,8 @@ class HTTPFiles(wire.HTTPWire):
         headers: Mapping[str, str] | None = None,
         *,
         body: wire.Body | None = None,
-        again: bool = False,
     ) -> aiohttp.ClientResponse:
         """Send a request, follow redirects, and return the answer's head."""
-        if not again:
-            trail.restart()
         options = trail.options
         for _ in range(options.max_redirects + 1):
             at, proxy = trail.at, None

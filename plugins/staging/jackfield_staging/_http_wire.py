@@ -21,11 +21,10 @@ import aiohttp
 from fsspec.implementations.http import HTTPFileSystem
 
 from jackfield import ConfigurationError, Remote, TransferError
-from jackfield.errors import RemoteForbiddenError
 from jackfield.files import redact
 from jackfield_staging._core_files import BLOCK, Files, Runs
 from jackfield_staging._core_trust import broken
-from jackfield_staging._http_rules import is_public
+from jackfield_staging._http_rules import failure, is_public
 
 if TYPE_CHECKING:
     from yarl import URL
@@ -272,27 +271,22 @@ class Body(aiohttp.Payload):
 
 def explain(remote: Remote, error: Exception) -> None:
     """Raise what an error of aiohttp means, and what to do about it; leave others."""
-    if isinstance(error, aiohttp.ClientResponseError | aiohttp.InvalidURL):
-        raise _unspeakable(remote, error) from None  # they show the URL's query
-    if isinstance(error, aiohttp.ClientError | TimeoutError):
-        reason, transient = _reason(remote, error)
-        reason += "".join(getattr(error, "__notes__", ()))
-        # Where a request could not be written, aiohttp's own text has the whole URL.
-        written = isinstance(error, aiohttp.ClientConnectionError)
-        cause = error.__cause__ if written else None
-        raise TransferError(str(remote), reason, transient) from cause or error
-
-
-def _unspeakable(remote: Remote, error: aiohttp.ClientError) -> TransferError:
-    if isinstance(error, aiohttp.ClientHttpProxyError):
-        notes = "".join(getattr(error, "__notes__", ()))
-        reason = f"the proxy answered {error.status}{notes}"
-        if error.status == 407:
-            return RemoteForbiddenError(str(remote), reason)
-        return TransferError(str(remote), reason, transient=error.status >= 500)
-    if isinstance(error, aiohttp.ClientResponseError):
-        return TransferError(str(remote), f"the answer is not HTTP: {error.message}")
-    return TransferError(str(remote), "this is no URL that can be asked")
+    place, notes = str(remote), "".join(getattr(error, "__notes__", ()))
+    match error:  # the first three show the URL's query
+        case aiohttp.ClientHttpProxyError():
+            reason = f"the proxy answered {error.status}{notes}"
+            raise failure(place, error.status, reason) from None
+        case aiohttp.ClientResponseError():
+            reason = f"the answer is not HTTP: {error.message}"
+            raise TransferError(place, reason) from None
+        case aiohttp.InvalidURL():
+            raise TransferError(place, "this is no URL that can be asked") from None
+        case aiohttp.ClientError() | TimeoutError():
+            reason, transient = _reason(remote, error)
+            # Of a request that could not be written, aiohttp's text has the whole URL.
+            written = isinstance(error, aiohttp.ClientConnectionError)
+            cause = error.__cause__ if written else None
+            raise TransferError(place, reason + notes, transient) from cause or error
 
 
 def _reason(remote: Remote, error: Exception) -> tuple[str, bool]:

@@ -20,7 +20,7 @@ from jackfield.errors import RemoteChangedError, RemoteNotFoundError, one_line
 from jackfield_staging._core_files import BLOCK, Head, Place, Tally, escape
 from jackfield_staging._core_trust import warn_insecure
 from jackfield_staging._http_rules import content_range
-from jackfield_staging._http_wire import SLICE, Body, block, page, small
+from jackfield_staging._http_wire import Body, block, page, small
 from jackfield_staging._s3_account import (
     MOST_TEXT,
     S3Account,
@@ -38,9 +38,6 @@ if TYPE_CHECKING:
 MOST_PAGE: Final = 4 << 20  # bytes that a thousand keys of 1024 letters may take
 MOST_PARTS: Final = 10_000
 ABORT_S: Final = 5.0  # that a failed upload waits for its parts to be given up
-SOON_READ: Final = (
-    1 << 16
-)  # bytes whose digest takes less time than a change of threads
 
 
 class S3Files(S3Account):
@@ -145,11 +142,14 @@ class S3Files(S3Account):
         query: Mapping[str, str] | None = None,
     ) -> aiohttp.ClientResponse:
         """Send an object or a part of one, ``span`` being its start and size."""
-        remote, held = file.transfer, file.held(*span)
-        body = held if held and len(held) <= SLICE else Body(file, *span)
-        digest = await _digest(file, *span)
+        held = file.held(*span)
+        if held is None:
+            digest = await file.work(_digest_of, *span)
+        else:
+            digest = hashlib.sha256(held).hexdigest()
+        body = Body(file, *span) if held is None else held
         answer = await self.exchange(
-            remote, "PUT", target, headers, query=query, body=body, sha256=digest
+            file.transfer, "PUT", target, headers, query=query, body=body, sha256=digest
         )
         await small(answer, MOST_TEXT, self.account.timeouts.idle)
         return answer
@@ -197,15 +197,8 @@ def _check_key(remote: Remote, target: Target) -> None:
         raise TransferError(str(remote), "it names no object; write s3://BUCKET/KEY")
 
 
-async def _digest(file: Outgoing, start: int, size: int) -> str:
-    """Return the SHA-256 of a part of a file, which its signature covers."""
-    held = file.held(start, size) if size <= SOON_READ else None
-    if held is not None:
-        return hashlib.sha256(held).hexdigest()
-    return await file.work(_digest_of, start, size)
-
-
 def _digest_of(file: BinaryIO, start: int, size: int) -> str:
+    """Return the SHA-256 of a part of a file, which its signature covers."""
     digest = hashlib.sha256()
     file.seek(start)
     while size and (part := file.read(min(size, BLOCK))):
