@@ -47,6 +47,8 @@ class Capabilities:
             one machine counts as one worker here.
         survives_worker_death: When a worker dies, at most the task that it was running
             fails, and the executor goes on.
+        priorities: Of the works that wait, those with the highest ``Work.priority``
+            begin first, equal ones in order. Otherwise priorities are ignored.
     """
 
     isolated: bool = False
@@ -55,6 +57,7 @@ class Capabilities:
     shared_filesystem: bool = True
     resources: Mapping[str, float] = field(default_factory=dict)
     survives_worker_death: bool = False
+    priorities: bool = False
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -86,6 +89,7 @@ class Work:
             reported itself; of all others it gets the values.
         once: Whether it is never to run again, so that no result may be ``Kept`` that
             is not ``at_hand``.
+        priority: Works with a higher one begin first; see ``Capabilities.priorities``.
     """
 
     id: int
@@ -101,6 +105,7 @@ class Work:
     begun: Begin | None = None
     kept: tuple[Kept, ...] = ()
     once: bool = False
+    priority: int = 0
 
     def __repr__(self) -> str:
         """Name task, app and attempt; never the arguments."""

@@ -96,6 +96,7 @@ class TaskView:
         call: The call, arguments shortened; only for ``jackfield_retry`` and
             ``jackfield_use_result``, else ``""``: to make it takes longer than many a
             task.
+        priority: Tasks with a higher one begin first; 0 if nothing was said.
     """
 
     id: int
@@ -109,6 +110,7 @@ class TaskView:
     cost: float = 0.0
     errors: tuple[str, ...] = ()
     call: str = ""
+    priority: int = 0
 
 
 class TaskEvent(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import logging
 import os
@@ -196,22 +197,57 @@ class Nameless(Work):
         """Accept what the constructor sets."""
 
 
+@pytest.mark.parametrize("priority", [0, 3])
+@pytest.mark.parametrize("asks", [{}, {"cores": 1.0}, {"gpus": 1.0}])
 def test_a_work_that_is_lost_between_two_steps_is_reported_as_failed(
-    tmp_path: Path,
+    tmp_path: Path, asks: dict[str, float], priority: int
 ) -> None:
     reports: SimpleQueue[Sequence[Outcome]] = SimpleQueue()
-    executor = ThreadsExecutor(1)
+    executor = ThreadsExecutor(1, {"cores": 1.0, "gpus": 1.0})
     executor.start(ExecutorContext("io", tmp_path, reports.put))
-    nameless = Nameless(0, 1, "", tasks.leave, (), {})
-    plain = Work(1, 1, "add", tasks.add, (1,), {})
+    nameless = Nameless(0, 1, "", tasks.leave, (), {}, None, asks)
+    other = Work(1, 1, "add", tasks.add, (1,), {}, None, asks)
+    nameless.priority, other.priority = priority, -priority
 
-    executor.submit([nameless, plain])
+    executor.submit([nameless, other])
 
     ((work, error, _),) = reports.get(timeout=WAIT_S)
     assert work is nameless
     assert isinstance(error, ExecutorError)
-    assert reports.get(timeout=WAIT_S) == ((plain, None, 1),)
+    assert reports.get(timeout=WAIT_S) == ((other, None, 1),)
     executor.shutdown()
+
+
+def throw_into(thread: threading.Thread, error: type[BaseException]) -> None:
+    assert thread.ident is not None
+    set_error = ctypes.pythonapi.PyThreadState_SetAsyncExc
+    assert set_error(ctypes.c_ulong(thread.ident), ctypes.py_object(error)) == 1
+
+
+def test_a_thread_that_is_torn_while_it_waits_for_others_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Harness(ThreadsExecutor(2, {"cores": 2.0}), tmp_path, "io").start() as io:
+        gate = tasks.Gate(tmp_path / "gate")
+        io.cleanups.append(gate.open)
+        one = io.submit(gate.hold, "one")
+        assert settled(lambda: gate.entered() == {"one"}, WAIT_S)
+        (busy,) = of_label("io")
+        both = io.submit(tasks.add, 1, resources={"cores": 2.0})
+        assert settled(lambda: len(of_label("io")) == 2, WAIT_S)
+        (waiting,) = [thread for thread in of_label("io") if thread is not busy]
+        ranked = [io.submit(tasks.add, n, priority=n) for n in range(10)]
+
+        throw_into(waiting, KeyboardInterrupt)
+        gate.open()
+
+        assert io.value(one) == "one"
+        assert io.value(both) == 1
+        assert io.values(ranked) == list(range(10))
+        assert settled(
+            lambda: "was interrupted between two tasks" in caplog.text, WAIT_S
+        )
+        assert len(of_label("io")) == 2
 
 
 # -- Tasks that fork

@@ -16,6 +16,7 @@ EXPECTED = [
     "3\n",
     "1 wheel\n2 brake\n",
     "",  # it shows how apps ask for resources, and calls none
+    "begun: 90\nbegun: 15\nbegun: 5\n",
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import os
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import pytest
 from jackfield.abc import Capabilities, Executor, ExecutorContext, Kept, Work
 from jackfield.errors import ExecutorError
 from jackfield.events import Place
-from jackfield_executors.shares import fits, take
+from jackfield_executors.shares import fits
 from jackfield_executors.threads import ThreadsExecutor
 from jackfield_testing import ExecutorConformance, Harness
 from jackfield_testing.executors import tasks
@@ -101,6 +102,13 @@ class LiesOfItsPlaces(ThreadsExecutor):
 class KeepsNoOrder(ThreadsExecutor):
     def submit(self, batch: Sequence[Work]) -> None:
         super().submit(batch[::-1])
+
+
+class IgnoresPriorities(ThreadsExecutor):
+    def submit(self, batch: Sequence[Work]) -> None:
+        for work in batch:
+            work.priority = 0
+        super().submit(batch)
 
 
 class ReportsUnderItsLock(ThreadsExecutor):
@@ -199,8 +207,7 @@ class StarvesLargeOnes(HasTwoGpus):
         for demand in sorted(self._lines):
             line = self._lines[demand]
             while line and fits(demand, self._free):
-                take(self._free, demand)
-                self._queue_turn(line.popleft())
+                self._admit_one(heapq.heappop(line))
             if not line:
                 del self._lines[demand]
 
@@ -344,6 +351,8 @@ def kit_of(executor: Callable[[int], Executor]) -> ExecutorConformance:
         ),
         (ReportsUnderItsLock, "test_a_long_report_holds_up_no_other_thread"),
         (KeepsNoOrder, "test_one_worker_keeps_the_order_of_submission"),
+        (IgnoresPriorities, "test_works_of_a_higher_priority_begin_first"),
+        (KeepsNoOrder, "test_works_of_a_higher_priority_begin_first"),
         (DropsAtTheEnd, "test_without_grace_everything_submitted_is_done"),
         (TakesWorksAfterTheEnd, "test_works_are_refused_afterwards"),
         (LiesOfItsPlaces, "test_no_two_works_are_on_one_worker_at_a_time"),

@@ -29,7 +29,9 @@ from jackfield.graph.route import INTERNAL
 from jackfield.graph.task import AppSpec, Kind, checked_labels
 from jackfield.kernel.load import dfk
 from jackfield.steps.call import (
+    GIVEN_ON,
     READ_BY_KERNEL,
+    checked_priority,
     checked_resources,
     checked_walltime,
     expect,
@@ -69,6 +71,7 @@ class JoinOptions(TypedDict, total=False):
         retry_delay: Seconds to wait after the first failure.
         retry_backoff: Factor by which each further wait is longer.
         walltime: Seconds that each attempt may take; a call may say so too.
+        priority: Of tasks that wait, those with a higher one begin first; as above.
     """
 
     data_flow_kernel: DataFlowKernel | None
@@ -81,6 +84,7 @@ class JoinOptions(TypedDict, total=False):
     retry_delay: float | None
     retry_backoff: float | None
     walltime: float | None
+    priority: int | None
 
 
 class AppOptions(JoinOptions, total=False):
@@ -394,8 +398,9 @@ def _spec(
         retry_delay=_number(name, options, "retry_delay", 0.0),
         retry_backoff=_number(name, options, "retry_backoff", 1.0),
         walltime=walltime,
+        priority=checked_priority(name, options.get("priority")),
         resources=checked_resources(name, options.get("resources")),
-        accepts=READ_BY_KERNEL if kind == "bash" else accepts,
+        accepts=accepts | GIVEN_ON if kind == "bash" else accepts,
         defaults=defaults,
     )
 

@@ -76,6 +76,7 @@ class AppSpec:
         retry_delay: Seconds before the first retry.
         retry_backoff: By which factor each further delay is longer.
         walltime: Seconds for each attempt, or ``None``.
+        priority: Tasks with a higher one begin first; ``None`` if it says nothing.
         resources: Resource name to amount.
         accepts: Names of those arguments that the kernel reads itself, such as
             ``stdout``, that the function takes too. It does not get the others.
@@ -98,6 +99,7 @@ class AppSpec:
     retry_delay: float | None = None
     retry_backoff: float | None = None
     walltime: float | None = None
+    priority: int | None = None
     resources: Mapping[str, float] = field(default_factory=dict)
     accepts: frozenset[str] = frozenset()
     defaults: Mapping[str, Any] = field(default_factory=dict)
@@ -109,7 +111,7 @@ class AppSpec:
     def __post_init__(self, ignore_for_cache: tuple[str, ...]) -> None:
         self.name = cut(self.name, 200)  # it may be generated
         self.not_in_key = _NO_MATTER.union(ignore_for_cache)
-        limited = self.walltime is not None
+        limited = self.walltime is not None or self.priority is not None
         self.special = (
             self.cache or self.kind in _SPECIAL or limited or bool(self.defaults)
         )
@@ -133,6 +135,7 @@ class Extras:
     Attributes:
         label: The user's ``label=``.
         walltime: Seconds for each attempt, or ``None``.
+        priority: As the call or the app says, or ``None``. What counts is the work's.
         streams: The values of ``stdout=`` and ``stderr=``, as the app gets them.
         outputs: The files that the app is to make.
         ignored: Names of arguments of this call that are not in the memo key.
@@ -158,6 +161,7 @@ class Extras:
 
     label: str = ""
     walltime: float | None = None
+    priority: int | None = None
     streams: Mapping[str, Any] = field(default_factory=dict)
     outputs: Sequence[File] = ()
     ignored: tuple[str, ...] = ()
@@ -496,6 +500,7 @@ class Task:
             cost=self.cost,
             errors=extras.errors if extras else (),
             call=self.call_text() if with_call else "",
+            priority=self.work.priority if self.work else 0,
         )
 
     def forget(self) -> None:

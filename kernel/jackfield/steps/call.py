@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 TASKS_PER_DIRECTORY: Final = 10_000
 """Entries in one directory of task logs; many more make file systems slow."""
 
-READ_BY_KERNEL: Final = frozenset({"label", "outputs", "stderr", "stdout", "walltime"})
-"""Arguments of a call that the kernel reads; the app gets those that it accepts."""
+GIVEN_ON: Final = frozenset({"label", "outputs", "stderr", "stdout", "walltime"})
+READ_BY_KERNEL: Final = GIVEN_ON | {"priority"}
+"""Arguments of a call that the kernel reads. The app gets those of ``GIVEN_ON`` that it
+accepts; a parameter of its own that is named ``priority`` is left alone."""
 
 _PATHS: Final = (str, os.PathLike, File)
 _LISTS: Final = (list, tuple, set, frozenset)
@@ -93,7 +95,7 @@ class CallReader:
             BadStdStreamFile: A stream is no path, ``(path, mode)`` or file.
             NoProviderError: No plugin serves the scheme of a remote output.
         """
-        extras = Extras(walltime=spec.walltime, streams=_NO_STREAMS)
+        extras = Extras("", spec.walltime, spec.priority, streams=_NO_STREAMS)
         if spec.kind == "bash":
             kwargs = {**kwargs, CALLED_IN: here("")}
         elif not spec.defaults and READ_BY_KERNEL.isdisjoint(kwargs):
@@ -102,7 +104,7 @@ class CallReader:
         for name in READ_BY_KERNEL & kwargs.keys():
             values[name] = kwargs[name]
             # A parameter of the app's own may have a name that the kernel reads.
-            own = spec.kind != "bash" and name in spec.accepts
+            own = name in spec.accepts and (spec.kind != "bash" or name == "priority")
             if own and kwargs[name] is not None and not _is_read(name, kwargs[name]):
                 del values[name]
         if values.get("label") is not None:
@@ -111,6 +113,8 @@ class CallReader:
             values["walltime"] = checked_walltime(spec.name, values["walltime"])
             if spec.kind != "bash":  # there, who started the command also kills it
                 extras.walltime = values["walltime"]
+        if values.get("priority") is not None:
+            extras.priority = checked_priority(spec.name, values["priority"])
         self._read_streams(spec, task_id, extras, values)
         outputs = values.get("outputs")
         fits = outputs is None or isinstance(outputs, _LISTS)
@@ -243,6 +247,13 @@ def checked_walltime(app: str, value: Any) -> float:
     return float(value)
 
 
+def checked_priority(app: str, value: Any) -> int | None:
+    """Return a priority, a whole number or ``None``; see ``expect``."""
+    fits = isinstance(value, int | None) and not isinstance(value, bool)
+    expect("a whole number, higher for sooner", app, "priority", value, fits=fits)
+    return None if value is None else int(value)
+
+
 def checked_resources(app: str, value: Any) -> dict[str, float]:
     """Return amounts by the names of resources; see ``expect``."""
     amounts = value.values() if isinstance(value, Mapping) else [value]
@@ -260,7 +271,8 @@ def _is_read(name: str, value: Any) -> bool:
         return files and all(isinstance(one, _PATHS) for one in value)
     if name == "walltime":
         return issubclass(kind, int | float) and kind is not bool and bool(value > 0)
-    return name != "label" or issubclass(kind, str | int | float)
+    text = name != "label" or issubclass(kind, str | int | float)
+    return text and name != "priority"
 
 
 class Specs(dict[str, AppSpec]):
@@ -366,10 +378,9 @@ def read_signature(
 ) -> tuple[frozenset[str], dict[str, Any]]:
     """Return which of the kernel's arguments a function takes, and their defaults."""
     parameters = (parameters_of(function) or {}).values()
+    accepts = frozenset(p.name for p in parameters) & READ_BY_KERNEL
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
-        accepts = READ_BY_KERNEL
-    else:
-        accepts = frozenset(p.name for p in parameters) & READ_BY_KERNEL
+        accepts |= GIVEN_ON
     defaults = {
         p.name: p.default
         for p in parameters

@@ -209,7 +209,7 @@ class Retrier:
         function = original(old.function)
         task.work = Work(
             old.id, attempt, old.name, function, old.args, old.kwargs,
-            old.walltime, old.resources, kept=old.kept,
+            old.walltime, old.resources, kept=old.kept, priority=old.priority,
         )  # fmt: skip
         if executor is not None or task.extras is not None:
             task.need_extras().forced = executor

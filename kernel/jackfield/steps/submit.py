@@ -73,6 +73,7 @@ class Submitter:
         self._ids: itertools.count[int] = itertools.count()
         # Numbers of calls that were refused. The next calls get them.
         self._unused: deque[int] = deque()
+        self._ranked: bool = False  # whether any call has had a priority
 
     def submit(
         self,
@@ -123,6 +124,10 @@ class Submitter:
         future = task.future = AppFuture(task)
         if extras is not None:
             self._add_extras(task, future, extras)
+        if self._ranked:  # by default it is that of the task that makes the call
+            said = None if extras is None else extras.priority
+            caller = this_thread.work if said is None else None
+            work.priority = caller.priority if caller is not None else said or 0
         runs = self._observation.runs
         if runs is not None:
             self._note_submission(task, runs)
@@ -138,6 +143,8 @@ class Submitter:
     def _add_extras(self, task: Task, future: AppFuture[Any], extras: Extras) -> None:
         """Give a task what the kernel has read from its call."""
         task.extras = extras
+        if extras.priority:
+            self._ranked = True
         if extras.outputs or extras.streams:
             task.data_futures = self._dependencies.data_futures(task, future, extras)
 

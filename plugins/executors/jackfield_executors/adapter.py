@@ -26,7 +26,7 @@ import math
 import pickle
 import secrets
 import threading
-from collections import OrderedDict
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from queue import Empty, SimpleQueue
@@ -42,6 +42,7 @@ from jackfield_executors.foreign.failures import Failures
 from jackfield_executors.foreign.options import Options, parse_options
 from jackfield_executors.measured import place_in_pool
 from jackfield_executors.patience import Patience
+from jackfield_executors.ranked import Ranked
 from jackfield_executors.surroundings import present_directory
 from jackfield_executors.threads import join_within
 
@@ -108,9 +109,9 @@ class AdaptedExecutor(Executor):
         self._options = options
         self._engine: concurrent.futures.Executor = options.executor
         self._label: str = options.label
-        self.capabilities: Capabilities = engine.capabilities(
-            options.executor, options.label
-        )
+        declared = engine.capabilities(options.executor, options.label)
+        # In our queue, in which works wait until the engine has room for them.
+        self.capabilities: Capabilities = replace(declared, priorities=True)
         self._true_cancel = engine.cancels_truly(options.executor)
         self._costs = Costs(options.bundle)
         self._packer = Packer()
@@ -123,7 +124,7 @@ class AdaptedExecutor(Executor):
         # Tokens differ between all drivers that use one engine, not only within ours.
         self._tokens = (f"{secrets.token_hex(8)}-{n}" for n in itertools.count())
         self._lock = threading.Lock()
-        self._queue: OrderedDict[Work, None] = OrderedDict()
+        self._queue: Ranked = Ranked()
         self._flying: dict[str, Bundle] = {}
         self._holder: dict[Work, Bundle] = {}  # the bundle that a flying work is in
         self._inbox: SimpleQueue[Bundle | None] = SimpleQueue()
@@ -183,7 +184,7 @@ class AdaptedExecutor(Executor):
         with self._lock:
             if self._closed:
                 raise ExecutorError(self._label, "it takes no works after shutdown")
-            self._queue.update(dict.fromkeys(batch))
+            self._queue.extend(batch)
             if self._loop is None:
                 name = f"jackfield-{self._label}-loop"
                 self._loop = threading.Thread(target=self._run, name=name, daemon=True)
@@ -196,8 +197,7 @@ class AdaptedExecutor(Executor):
         The rest of its bundle is put back into the queue.
         """
         with self._lock:
-            if work in self._queue:
-                del self._queue[work]
+            if self._queue.discard(work):
                 self._inbox.put(None)  # somebody may wait for the queue to be empty
                 return True
             bundle = self._holder.get(work)
@@ -308,7 +308,7 @@ class AdaptedExecutor(Executor):
             bundle = Bundle(next(self._tokens), works)
             self._flying[bundle.token] = bundle
             for work in works:
-                del self._queue[work]
+                self._queue.discard(work)
                 self._holder[work] = bundle
             return bundle
 
@@ -343,8 +343,7 @@ class AdaptedExecutor(Executor):
         """
         for work in reversed(works):
             if self._holder.pop(work, None) is not None:
-                self._queue[work] = None
-                self._queue.move_to_end(work, last=False)
+                self._queue.put_first(work)
 
     def _land(self, bundle: Bundle) -> None:
         """Take a bundle whose future is done; keep what is to be reported."""

@@ -24,15 +24,27 @@ what is in it, and no work waits behind a long one while a thread could be start
 it. There may be fewer, which costs a thread too many: where another thread was quicker
 to take what this one had seen, and where an exception has torn a loop.
 
-*Works that ask for amounts.* A plain work has no part in any of this, and it costs it
-nothing. A work that asks for amounts has a ``Turn``. If it asks for the cores of three
-workers, its turn is in the queue three times, one behind the other: the first two
-threads that come to it wait, and the third runs the work. So cores are shared in the
-order of the queue, and what comes later cannot starve it. All other amounts are taken
-before the turn gets into the queue; until there are enough, it waits in a line with all
-that ask for the same. ``_turns`` has the turns that have not ended. Whoever removes one
-of them, under the lock, gives back what it had: the thread that has run the work, or
-``cancel``.
+*Works with a priority, and works that ask for amounts,* wait in the heap ``_ranked``,
+by priority and then in the order in which they came. In the queue there is a ``_NEXT``
+for each thread that one of them takes. That is a right to begin what is first in the
+heap by then, which may have come later. While there is something in the heap, all works
+go there; and before the first one does, those that are in the queue do (``_rank_all``).
+So the order is that of the heap alone, and a program whose works ask for nothing has
+no part in any of this.
+
+There are never fewer rights than works in the heap ask for. There may be more, if a
+work was cancelled; whoever finds the heap empty goes on. What an exception tears that
+was thrown into a thread is made good by that thread itself: it looks into the heap
+before it goes on, as if it had a right (``_work``).
+
+*Works that ask for amounts* have a ``Turn`` each. If one asks for the cores of three
+workers, it takes three threads: the first two that come to it wait, and the third runs
+it. Meanwhile it is in ``_gathering``, and nothing else begins by a right, since two
+works that gather threads could each hold those that the other one waits for. All other
+amounts are taken before a work gets into the heap; until there are enough, it waits in
+a line with all that ask for the same. ``_turns`` has the turns that have not ended.
+Whoever removes one of them, under the lock, gives back what it had: the thread that has
+run the work, or ``cancel``.
 
 *Idle threads attend the kernel.* A thread that finds nothing queued offers itself, by
 ``ExecutorContext.attend``. Who calls ``_wake_up`` then puts ``_ATTEND`` into the queue,
@@ -50,17 +62,18 @@ it would wait as long as the next task runs; and for short tasks that was not fa
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import logging
 import math
 import os
-from collections import deque
 from contextlib import suppress
 from dataclasses import replace
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread, current_thread
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
-from jackfield.abc import Capabilities, Executor, run_work
+from jackfield.abc import Capabilities, Executor, Work, run_work
 from jackfield.clock import monotonic
 from jackfield.errors import ExecutorError
 from jackfield.events import Running, WorkerEvent
@@ -80,7 +93,7 @@ from jackfield_executors.shares import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from jackfield.abc import ExecutorContext, Outcome, Work
+    from jackfield.abc import ExecutorContext, Outcome
     from jackfield_executors.shares import Demand
 
 log: logging.Logger = logging.getLogger("jackfield.executors.threads")
@@ -139,12 +152,17 @@ def _default_workers() -> int:
 _ATTEND: Final[Any] = object()
 """In the queue: have the kernel attended."""
 
+_NEXT: Final[Any] = object()
+"""In the queue: begin what is first in the heap."""
+
+Place: TypeAlias = tuple[int, int, Work]
+"""A work in a heap: its priority, negative; a number that rises; the work."""
+
 
 class Turn:
-    """A work that asks for amounts.
+    """What a work has that asks for amounts.
 
     Attributes:
-        work: The work.
         demand: What it takes apart from cores.
         slots: How many threads it takes.
         missing: How many of these have not come to it yet.
@@ -152,13 +170,12 @@ class Turn:
         ended: Set when they need not wait any more.
     """
 
-    __slots__ = ("admitted", "demand", "ended", "missing", "slots", "work")
+    __slots__ = ("admitted", "demand", "ended", "missing", "slots")
 
-    def __init__(self, work: Work, demand: Demand, slots: int) -> None:
-        self.work: Work = work
+    def __init__(self, demand: Demand, slots: int) -> None:
         self.demand: Demand = demand
         self.slots: int = slots
-        self.missing: int = 0
+        self.missing: int = slots
         self.admitted: bool = False
         self.ended: Event = Event()
 
@@ -171,7 +188,7 @@ class ThreadsExecutor(Executor):
     """
 
     capabilities: Capabilities = Capabilities(
-        isolated=False, cancels_running=False, walltime="soft"
+        isolated=False, cancels_running=False, walltime="soft", priorities=True
     )
 
     def __init__(
@@ -181,9 +198,9 @@ class ThreadsExecutor(Executor):
         amounts = resources.available() if amounts is None else amounts
         self.capabilities: Capabilities = replace(self.capabilities, resources=amounts)
         self._shares = Shares(amounts, workers)
-        self._queue: SimpleQueue[Work | Turn | None] = SimpleQueue()
-        self._queued: dict[Work | Turn, bool] = {}
-        self._running: dict[str, Work | Turn] = {}
+        self._queue: SimpleQueue[Work | None] = SimpleQueue()
+        self._queued: dict[Work, bool] = {}
+        self._running: dict[str, Work] = {}
         # Guards the attributes below. It also keeps the `None` that ends the
         # threads behind all works in the queue, and a closed executor from getting
         # more.
@@ -194,8 +211,11 @@ class ThreadsExecutor(Executor):
         self._offered = False
         self._attending: set[str] = set()  # names of threads that are in `_attend`
         self._turns: dict[Work, Turn] = {}
-        self._lines: dict[Demand, deque[Turn]] = {}
+        self._lines: dict[Demand, list[Place]] = {}  # heaps
         self._free = dict(amounts)
+        self._ranked: list[Place] = []  # a heap
+        self._numbers = itertools.count()
+        self._gathering: Work | None = None
         self._forks = _forks[0]
 
     @property
@@ -226,16 +246,16 @@ class ThreadsExecutor(Executor):
                 self._grow(len(batch))
             # First here, then into the queue: a thread that takes a work which is not
             # in `_queued` yet would skip it as cancelled.
-            queued, put, asking = self._queued, self._queue.put, False
+            queued, put, plain = self._queued, self._queue.put, not self._ranked
             for work in batch:
                 queued[work] = True
-                if work.resources:
-                    asking = True
-            if not asking:
+                if work.resources or work.priority:
+                    plain = False
+            if plain:
                 for work in batch:
                     put(work)
                 return
-            refused = self._submit_asking(batch)
+            refused = self._submit_ranked(batch)
         if refused:
             self._report(refused)
 
@@ -244,22 +264,30 @@ class ThreadsExecutor(Executor):
         name = current_thread().name
         if name not in self._attending or name in self._running:
             return False
-        if len(batch) != 1 or batch[0].resources:
+        if len(batch) != 1 or self._ranked:
             return False
-        self._queued[batch[0]] = True
-        self._running[name] = batch[0]
+        (work,) = batch
+        if work.resources or work.priority < 0:
+            return False
+        self._queued[work] = True
+        self._running[name] = work
         return True
 
-    def _submit_asking(self, batch: Sequence[Work]) -> list[Outcome]:
-        """Queue works of which some ask for amounts. The lock is held.
+    def _submit_ranked(self, batch: Sequence[Work]) -> list[Outcome]:
+        """Put works where those wait that may pass others. The lock is held.
+
+        So none of them is begun before all are where they belong.
 
         Returns:
             Outcomes of those that ask for more than there is.
         """
+        self._rank_all()
         refused: list[Outcome] = []
+        new_first = False
         for work in batch:
+            place = -work.priority, next(self._numbers), work
             if not work.resources:
-                self._queue.put(work)
+                self._rank(place)
                 continue
             error = self._shares.refusal(self._label, work.resources)
             if error is not None:
@@ -270,26 +298,72 @@ class ThreadsExecutor(Executor):
             one = dict(self._shares.plain).get(CORES, 1.0)
             slots = demand.pop(CORES, one) / one
             rest = tuple(demand.items())
-            turn = self._turns[work] = Turn(work, rest, max(1, math.ceil(slots - 1e-6)))
-            line = self._lines.setdefault(rest, deque())
-            line.append(turn)
-            if len(line) == 1:
-                self._admit()
+            self._turns[work] = Turn(rest, max(1, math.ceil(slots - 1e-6)))
+            line = self._lines.setdefault(rest, [])
+            heapq.heappush(line, place)
+            new_first = new_first or line[0] is place
+        if new_first:
+            self._admit()
         return refused
 
-    def _admit(self) -> None:
-        """Queue the turns for which there is enough of everything. The lock is held.
+    def _rank_all(self) -> None:
+        """Move the works that are in the queue into the heap. The lock is held.
 
-        For the oldest that does not fit, what it asks for is kept free.
+        Threads may take some of them meanwhile; these have begun. If the heap is not
+        empty, there is none in the queue.
+        """
+        if self._ranked:
+            return
+        queue, others = self._queue, []
+        with suppress(Empty):
+            while True:
+                item = queue.get_nowait()
+                if isinstance(item, Work):
+                    heapq.heappush(self._ranked, (0, next(self._numbers), item))
+                    item = _NEXT
+                others.append(item)
+        for item in others:
+            queue.put(item)
+
+    def _rank(self, place: Place, threads: int = 1) -> None:
+        """Have so many threads come to a work, in its turn. The lock is held."""
+        heapq.heappush(self._ranked, place)
+        for _ in range(threads):
+            self._queue.put(_NEXT)
+
+    def _choose(self, name: str) -> Work | None:
+        """Return the work that comes next, for a thread that has a right to begin it.
+
+        If that takes more threads than have come to it, wait until it has ended.
+        """
+        with self._lock:
+            if self._gathering is None:
+                if not self._ranked:
+                    return None
+                # It is there before it leaves the heap, so that it is not lost if an
+                # exception comes between the two. The one that is left is skipped.
+                self._gathering = self._ranked[0][2]
+                heapq.heappop(self._ranked)
+            work = self._gathering
+            turn = self._turns.get(work)  # none if it was cancelled, as well
+            if turn is None or turn.missing == 1:
+                self._running[name] = work  # as above
+                self._gathering = None
+                return work
+            turn.missing -= 1
+        turn.ended.wait()
+        return None
+
+    def _admit(self) -> None:
+        """Let works for which there is enough into the heap. The lock is held.
+
+        For the first that does not fit, what it asks for is kept free.
         """
         kept: Demand = ()
-        for demand, line in sorted(self._lines.items(), key=_age):
+        for demand, line in sorted(self._lines.items(), key=_first_place):
             take(self._free, kept)
-            while line and (fits(demand, self._free) or line[0].ended.is_set()):
-                turn = line.popleft()
-                if not turn.ended.is_set():
-                    take(self._free, demand)
-                    self._queue_turn(turn)
+            while line and (fits(demand, self._free) or line[0][2] not in self._turns):
+                self._admit_one(heapq.heappop(line))
             give_back(self._free, kept)
             if not line:
                 del self._lines[demand]
@@ -297,18 +371,22 @@ class ThreadsExecutor(Executor):
         if self._closed and not self._lines:
             self._queue.put(None)
 
-    def _queue_turn(self, turn: Turn) -> None:
-        """Queue a turn, once for each thread that it takes. The lock is held."""
-        turn.admitted = True
-        self._grow(turn.slots)
-        turn.missing = min(turn.slots, len(self._threads))
-        for _ in range(turn.missing):
-            self._queue.put(turn)
+    def _admit_one(self, place: Place) -> None:
+        """Let a work into the heap, unless it was cancelled. The lock is held."""
+        turn = self._turns.get(place[2])
+        if turn is not None:
+            take(self._free, turn.demand)
+            turn.admitted = True
+            self._grow(turn.slots)
+            turn.missing = min(turn.slots, len(self._threads))
+            self._rank_all()
+            self._rank(place, turn.missing)
 
-    def _end_turn(self, turn: Turn) -> None:
-        """Give back what a turn has had, once. On any thread."""
+    def _end_turn(self, work: Work) -> None:
+        """Give back what a work has had, once. On any thread."""
         with self._lock:
-            if self._turns.pop(turn.work, None) is None:
+            turn = self._turns.pop(work, None)
+            if turn is None:
                 return
             turn.ended.set()
             if turn.admitted:
@@ -317,29 +395,6 @@ class ThreadsExecutor(Executor):
                 self._free = dict(self._shares.amounts)
             if self._lines:
                 self._admit()
-
-    def _serve_turn(self, name: str, turn: Turn) -> None:
-        """Run the work of a turn if all other threads that it takes are waiting."""
-        with self._lock:
-            turn.missing -= 1
-            last = not turn.missing
-        if not last:
-            turn.ended.wait()
-            return
-        work = turn.work
-        self._running[name] = work
-        try:
-            if self._queued.pop(work, False):
-                outcome = run_work(work)
-                if _forks[0] != self._forks:
-                    _end_child(outcome)
-                self._end_turn(turn)
-                if self._running.pop(name, None) is not None:
-                    self._report((outcome,))
-            else:
-                self._running.pop(name, None)  # it was cancelled
-        finally:
-            self._end_turn(turn)
 
     def _grow(self, wanted: int) -> None:
         """Have ``wanted`` more threads come to the queue. The lock is held.
@@ -382,9 +437,8 @@ class ThreadsExecutor(Executor):
     def cancel(self, work: Work) -> bool:
         """Drop a work that no thread has begun; false if one has."""
         dropped = self._queued.pop(work, False)
-        turn = self._turns.get(work) if dropped else None
-        if turn is not None:
-            self._end_turn(turn)
+        if dropped and work in self._turns:
+            self._end_turn(work)
         return dropped
 
     def running(self) -> list[Running]:
@@ -396,8 +450,6 @@ class ThreadsExecutor(Executor):
         """
         host, pid, found = this_host(), os.getpid(), []
         for name, work in self._running.copy().items():
-            if isinstance(work, Turn):
-                continue  # the thread waits
             worker, begun = name.removeprefix("jackfield-"), work.begun
             began = None if begun is None else begun[3]
             found.append(
@@ -408,9 +460,10 @@ class ThreadsExecutor(Executor):
     def _work(self) -> None:
         """Run works until the end. This is all that a thread does."""
         name = current_thread().name
+        torn = False
         while True:
             try:
-                self._serve(name)
+                self._serve(name, torn=torn)
                 self._tell_of(name, alive=False)
                 return
             except BaseException as error:
@@ -418,13 +471,14 @@ class ThreadsExecutor(Executor):
                 # thrown an exception into this thread from outside, and it has arrived
                 # when the task it was meant for had ended; or `report` has a defect.
                 # The thread goes on either way.
+                torn = True
                 self._fail_running(name, error)
 
-    def _serve(self, name: str) -> None:
+    def _serve(self, name: str, *, torn: bool) -> None:
         queue, queued, running = self._queue, self._queued, self._running
         report, threads, idle = self._report, self._threads, self._idle
         offer, wake = self._offer, self._wake_up
-        forks, before = _forks, self._forks
+        forks, before, turns = _forks, self._forks, self._turns
         # An exception that another thread throws into this one arrives when CPython
         # looks for it: after a call of a function and at the end of a loop's round.
         # `iter` calls `queue.get` from C, so there is no such point between taking a
@@ -432,27 +486,34 @@ class ThreadsExecutor(Executor):
         #
         # It is noted in `running` before it is removed from `_queued`, so that it is in
         # at least one of them when `shutdown` looks.
-        items: Iterator[Work | Turn] = iter(queue.get, None)
+        items: Iterator[Work] = iter(queue.get, None)
+        if torn:  # it may have had a right to what is in the heap
+            items = itertools.chain((_NEXT,), items)
+        work: Work | None
         for taken in items:
             if taken is _ATTEND:
                 self._attend(name)
                 work = running.get(name)  # the one that was kept, or none
+            elif taken is _NEXT:
+                if self._offered:
+                    self._withdraw()
+                work = self._choose(name)
             else:
                 work = running[name] = taken
                 if self._offered:
                     self._withdraw()
             del taken
             if work is not None and queued.pop(work, False):
-                outcome = run_work(work)  # type: ignore[arg-type]  # no turn is in `queued`
+                outcome = run_work(work)
                 if forks[0] != before:
                     _end_child(outcome)
+                if turns:
+                    self._end_turn(work)
                 if running.pop(name, None) is not None:
                     report((outcome,))
                 del outcome
             else:
-                running.pop(name, None)
-                if isinstance(work, Turn):  # else it was cancelled
-                    self._serve_turn(name, work)
+                running.pop(name, None)  # it was cancelled, or there was none
             # A thread that waits must not keep arguments and results alive.
             del work
             if not queued:
@@ -498,8 +559,9 @@ class ThreadsExecutor(Executor):
         log.error("Thread %s was interrupted between two tasks", name, exc_info=error)
         self._withdraw()  # it may have been woken to attend the kernel
         work = self._running.pop(name, None)
-        if work is not None and not isinstance(work, Turn):
+        if work is not None:
             self._queued.pop(work, None)
+            self._end_turn(work)
             reason = f"its thread was interrupted by {error!r}"
             failure = ExecutorError(self._label, reason)
             failure.__cause__ = error
@@ -530,6 +592,8 @@ class ThreadsExecutor(Executor):
         """Drop the works that no thread has begun. The lock is held."""
         self._queued.clear()
         self._lines.clear()
+        self._ranked.clear()
+        self._gathering = None
         for turn in self._turns.values():
             turn.ended.set()  # threads that wait for others are to end
         try:
@@ -543,7 +607,7 @@ class ThreadsExecutor(Executor):
         stuck = set()
         for thread in threads:
             work = self._running.pop(thread.name, None)
-            if work is not None and not isinstance(work, Turn):
+            if work is not None:
                 stuck.add(thread.name)
                 log.warning(
                     "Executor %r leaves thread %s, which still runs task %d (%s): "
@@ -574,9 +638,9 @@ def _end_child(outcome: Outcome) -> NoReturn:
     os._exit(0 if outcome[1] is None else 1)
 
 
-def _age(line: tuple[Demand, deque[Turn]]) -> int:
-    """Return the number of the first task in a line."""
-    return line[1][0].work.id
+def _first_place(line: tuple[Demand, list[Place]]) -> Place:
+    """Return the place of the first work in a line."""
+    return line[1][0]
 
 
 def join_within(threads: Sequence[Thread], limit: float | None) -> None:

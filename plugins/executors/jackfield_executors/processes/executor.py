@@ -65,6 +65,7 @@ class ProcessExecutor(Executor):
         cancels_running=True,
         walltime="kill",
         survives_worker_death=True,
+        priorities=True,
     )
 
     def __init__(

@@ -13,6 +13,9 @@ Where a work is at any moment:
 3. In ``held`` of that worker, from the moment when its bytes are given to the socket.
 4. In ``outcomes``, until the loop's thread reports it.
 
+In ``queue`` works of a higher priority come first (``Line``). For them, nothing is
+taken back that a worker has been sent.
+
 A work that asks for amounts of cores, memory and the like waits in a line of its own
 with all that ask for the same, in ``asking``, instead of ``queue``. A worker has a
 *lease* on such amounts from the moment when it takes a work of a line until it holds
@@ -63,6 +66,7 @@ from jackfield_executors.processes.messages import (
     nothing_shared,
 )
 from jackfield_executors.processes.wire import Kind, small_frame
+from jackfield_executors.ranked import Line, in_turn
 from jackfield_executors.shares import Shares, fits, lacking, take
 
 if TYPE_CHECKING:
@@ -125,8 +129,8 @@ class Pool:
     def __init__(self, label: str, max_tasks: int | None, shares: Shares) -> None:
         self.label: str = label
         self.lock: Lock = Lock()
-        self.queue: deque[Work] = deque()
-        self.asking: dict[Demand, deque[Work]] = {}
+        self.queue: Line = Line()
+        self.asking: dict[Demand, Line] = {}
         self.sharing: bool = False
         self.waiting: set[Work] = set()
         self.workers: dict[int, WorkerHandle] = {}
@@ -161,16 +165,16 @@ class Pool:
         with self.lock:
             if self.closing:
                 raise ExecutorError(self.label, "it has been shut down")
-            if any([work.resources for work in batch]):  # noqa: C419  (a list is faster)
+            if any([work.resources or work.priority for work in batch]):  # noqa: C419  (a list is faster)
                 refused = self._submit_asking(batch)
                 self.outcomes += refused
             else:
-                self.queue.extend(batch)
+                self.queue.plain.extend(batch)
                 self.waiting.update(batch)
         return bool(refused)
 
     def _submit_asking(self, batch: Sequence[Work]) -> list[Outcome]:
-        """Queue works of which some ask for amounts; return what can never run."""
+        """Queue works of which some ask for something; return what can never run."""
         refused: list[Outcome] = []
         for work in batch:
             error = self._shares.refusal(self.label, work.resources)
@@ -181,13 +185,13 @@ class Pool:
                 refused.append((work, error, None))
         return refused
 
-    def _line_of(self, work: Work) -> deque[Work]:
+    def _line_of(self, work: Work) -> Line:
         """Return where a work waits. The lock is held."""
         if work.resources:
             demand = self._shares.demand(work.resources)
             if demand != self._shares.plain:
                 self.sharing = True
-                return self.asking.setdefault(demand, deque())
+                return self.asking.setdefault(demand, Line())
         return self.queue
 
     def to_do(self) -> tuple[int, int, int, float]:
@@ -242,8 +246,8 @@ class Pool:
         """
         idle = list(self.idle)[::-1]
         if len(idle) > 1:
-            with suppress(IndexError):  # the queue is empty by now
-                kept = self.queue[0].kept
+            with suppress(IndexError), self.lock:  # the queue may be empty by now
+                kept = self.queue.first()[0].kept
                 idle.sort(key=lambda worker: not any(map(worker.has, kept)))
         return idle
 
@@ -300,28 +304,33 @@ class Pool:
         The rules are those on sending ahead in the module's text. ``room`` is how many
         seconds of work the worker may still get.
         """
-        queue = self.queue
-        if not (queue or self.asking) or not worker.takes_work:
+        line = self.queue
+        if not (line or self.asking) or not worker.takes_work:
             return []
         holds = bool(worker.held)
         # Half of the window has to be free, or each answer would bring a tiny message.
         if holds and (not worker.watchdog or worker.load > WINDOW_S / 2):
             return []
         if self.sharing:
-            queue = self._choose(worker)
+            line = self._choose(worker)
         room = WINDOW_S - worker.load
-        share = len(queue) // len(self.workers) + 1
+        share = len(line) // len(self.workers) + 1
         most = min(MOST_AT_ONCE, share, self._max_tasks - worker.assigned)
         taken: list[Work] = []
         function: Any = None
         cost: float | None = None
+        queue, ranked = line.first(), line.ranked
         while queue and len(taken) < most:
             if queue[0].function is not function:
                 function = queue[0].function
                 cost = self._functions.cost(function)
             if (taken or holds) and (cost is None or cost > room):
                 break
-            work = queue.popleft()
+            if ranked:
+                work = line.popleft()
+                queue = line.first()
+            else:
+                work = queue.popleft()
             if work in self.waiting:  # else it was cancelled
                 self.waiting.remove(work)
                 taken.append(work)
@@ -335,19 +344,20 @@ class Pool:
             self.idle.pop(worker, None)
         return taken
 
-    def _choose(self, worker: WorkerHandle) -> deque[Work]:
+    def _choose(self, worker: WorkerHandle) -> Line:
         """Return the line that a worker takes works from. The lock is held.
 
-        Lines are looked at in the order of their first works. For the first one that
-        does not fit, what it asks for is kept free, so that it cannot starve. A worker
-        that holds works may take more of the same line, under the same lease, unless an
-        older work waits for what the lease has, or for a worker.
+        Lines are looked at in the order of their first works, by priority and age. For
+        the first one that does not fit, what it asks for is kept free, so that it
+        cannot starve. A worker that holds works may take more of the same line, under
+        the same lease, unless an older work waits for what the lease has, or for a
+        worker.
 
         Returns:
             The line; an empty one if nothing fits.
         """
         shares = self._shares
-        nothing: deque[Work] = deque()
+        nothing = Line()
         busy = [
             one
             for one in {*self.workers.values(), *self.sending}
@@ -376,16 +386,17 @@ class Pool:
                 kept = True
         return nothing
 
-    def _lines(self) -> list[tuple[deque[Work], Demand]]:
-        """Return the lines, by the age of their first works. The lock is held."""
+    def _lines(self) -> list[tuple[Line, Demand]]:
+        """Return the lines, in the order of their first works. The lock is held."""
         lines = [(self.queue, self._shares.plain)]
         lines += [(line, demand) for demand, line in self.asking.items()]
         for line, demand in lines:
-            while line and line[0] not in self.waiting:
+            while line and line.first()[0] not in self.waiting:
                 line.popleft()  # it was cancelled
             if not line:
                 self.asking.pop(demand, None)
-        return sorted([one for one in lines if one[0]], key=lambda one: one[0][0].id)
+        filled = [one for one in lines if one[0]]
+        return sorted(filled, key=lambda one: in_turn(one[0].first()[0]))
 
     def _has_devices(
         self, worker: WorkerHandle, demand: Demand, busy: Iterable[WorkerHandle]

@@ -290,6 +290,7 @@ class Agent:
             number,
             walltime,
             resources,
+            priority,
             measure,
             call,
             parcel,
@@ -306,7 +307,7 @@ class Agent:
                     taken = self._shelf.find(takes)
             args = call, self._code, files, taken, keep
             work = Work(task, attempt, name, timed, args, {}, walltime, resources)
-            work.measure = measure
+            work.measure, work.priority = measure, priority
             self._works[token] = work
             self._tokens[work] = token
             if taken is None:  # the driver's book does not let that happen

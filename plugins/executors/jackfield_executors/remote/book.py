@@ -24,15 +24,14 @@ one lock, so whoever takes a work out decides a race:
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import math
 import threading
-from collections import OrderedDict
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Final, cast
 
 from jackfield.clock import monotonic
+from jackfield_executors.ranked import Ranked, merged
 from jackfield_executors.remote.stays import stayed_in
 from jackfield_executors.shares import fits, take
 
@@ -88,7 +87,7 @@ class Book:
         self._there: set[Post] = set()
         self._workers = 0
         self._free_ones: dict[Post, None] = {}  # with fewer works than workers
-        self._queue: OrderedDict[Work, None] = OrderedDict()
+        self._queue: Ranked = Ranked()
         self._tied: dict[Work, Post | None] = {}  # to agents, as ``_place`` says
         self._doomed: list[Work] = []  # those without one: what they get is lost
         self._wanted: list[Stayed] = []  # results that are to be sent home
@@ -104,7 +103,7 @@ class Book:
         with self._lock:
             if self.ended.is_set() or (self._closed and not late):
                 return False
-            self._queue.update(dict.fromkeys(batch))
+            self._queue.extend(batch)
             for work in batch:
                 if work.kept:
                     self._place(work)
@@ -118,7 +117,7 @@ class Book:
         lost = any(one.loss for one in stayed_in(work))
         if not away and not lost:
             return
-        del self._queue[work]
+        self._queue.discard(work)
         sizes: dict[Post, int] = {}
         for one in away:
             one.works[work] = None
@@ -132,7 +131,7 @@ class Book:
             self._doomed += [work] if lost else []
             return
         if len(sizes) == 1:  # else once the others' are home
-            post.own[work] = None
+            post.own.extend([work])
         others = self._free_ones.keys() - {post}
         busy = len(post.flying) + len(post.own) > post.link.workers
         # Where another one could begin at once, the result is sent home for it.
@@ -145,7 +144,7 @@ class Book:
             return False
         post = self._tied.pop(work)
         if post is not None:
-            post.own.pop(work, None)
+            post.own.discard(work)
         for one in stayed_in(work):
             one.works.pop(work, None)
         return True
@@ -171,8 +170,7 @@ class Book:
                 if losses:
                     failed.append((work, losses[0]))
                     continue
-                self._queue[work] = None
-                self._queue.move_to_end(work, last=False)
+                self._queue.put_first(work)
                 self._place(work)
                 free |= work in self._queue
             wanted, self._wanted = self._wanted, []
@@ -218,7 +216,7 @@ class Book:
                 if len(post.flying) >= MOST * workers:
                     break
                 if not self._tied or not self._untie(work):
-                    del self._queue[work]
+                    self._queue.discard(work)
                 token = next(self._tokens)
                 post.flying[token] = work, cost
                 post.load += cost
@@ -280,8 +278,8 @@ class Book:
             free: What it has left of what works ask for, if that matters.
         """
         queue: Iterable[Work] = self._queue
-        if post.own:  # in the order in which they came
-            queue = heapq.merge(post.own, self._queue, key=lambda work: work.id)
+        if post.own:
+            queue = merged(post.own, self._queue)
         if post.link.ends == math.inf and free is None:
             return next(iter(queue), None)
         left = post.link.ends - monotonic()
@@ -338,7 +336,7 @@ class Book:
     def take_out(self, works: Iterable[Work]) -> list[Work]:
         """Take works out of the queue; return those that were there."""
         with self._lock:
-            return [w for w in works if self._queue.pop(w, self) is not self]
+            return [work for work in works if self._queue.discard(work)]
 
     def _needs(self, work: Work) -> float:
         """Return the seconds that a work may take: as learned, else its walltime."""
@@ -394,8 +392,7 @@ class Book:
             for token in sorted(tokens, reverse=True):
                 work = self._withdraw(post, token)
                 if work is not None:
-                    self._queue[work] = None
-                    self._queue.move_to_end(work, last=False)
+                    self._queue.put_first(work)
                     self._place(work)
 
     def _has_enough(self, post: Post) -> bool:
@@ -437,9 +434,7 @@ class Book:
             found = self._where.get(work)
             if found is not None:
                 self._withdraw(*found)
-            elif work in self._queue:
-                del self._queue[work]
-            elif not self._untie(work):
+            elif not self._queue.discard(work) and not self._untie(work):
                 return False
             self._close_off([work])
             return found or True
@@ -462,7 +457,7 @@ class Book:
         with self._lock:
             works = [] if self.posts else list(self._queue)
             for work in works:
-                del self._queue[work]
+                self._queue.discard(work)
             return works
 
     def note_reported(self, works: Iterable[Work]) -> None:
@@ -487,7 +482,7 @@ class Book:
             dropped = [*self._queue, *self._tied] if drop else []
             for work in dropped:
                 if not self._untie(work):
-                    del self._queue[work]
+                    self._queue.discard(work)
             self._close_off(dropped)
             return dropped
 

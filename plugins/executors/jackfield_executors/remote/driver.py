@@ -339,6 +339,7 @@ class AgentsExecutor(Executor):
             shared_filesystem=shared is not False,
             resources={**cores, **self._resources},
             survives_worker_death=True,
+            priorities=True,
         )
 
     def _look_at_health(self) -> Health:
@@ -512,10 +513,10 @@ class AgentsExecutor(Executor):
                 post.known.add(number)
                 functions[number] = function
             about = (token, work.id, work.attempt, work.name, number)
-            asks = dict(work.resources)
+            asks = dict(work.resources), work.priority
             stays = keep and work not in self._again and may_stay(work)
             with_it = call, parcel, takes, stays
-            calls.append((*about, work.walltime, asks, work.measure, *with_it))
+            calls.append((*about, work.walltime, *asks, work.measure, *with_it))
             if parcel:
                 size += len(parcel)
                 self._book.weigh(post, token, len(parcel) / SLOW)

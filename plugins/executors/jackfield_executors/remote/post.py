@@ -44,6 +44,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.clock import monotonic
+from jackfield_executors.ranked import Ranked
 from jackfield_executors.remote.agent import ALIVE, END, LEASE_S, AgentEndedError
 from jackfield_executors.remote.awake import Awake
 from jackfield_executors.remote.stays import SOON_S, Stays
@@ -120,7 +121,7 @@ class Post:
     packed: dict[int, Packed] = field(default_factory=dict)
     silent: threading.Event = field(default_factory=threading.Event)
     stays: Stays = field(default_factory=Stays)
-    own: dict[Work, None] = field(default_factory=dict)
+    own: Ranked = field(default_factory=Ranked)
     receiver: threading.Thread | None = None
     load: float = 0.0
     awake: Awake = field(default_factory=Awake)

@@ -218,7 +218,7 @@ class Origin(Kept):
         args, kwargs = with_each(work.args, work.kwargs, _without_data)
         self._work = Work(
             work.id, work.attempt, work.name, work.function, args, kwargs,
-            work.walltime, work.resources, work.measure,
+            work.walltime, work.resources, work.measure, priority=work.priority,
         )  # fmt: skip
         self.times: int = 0
         self._twin = stayed.twin
@@ -246,6 +246,7 @@ class Origin(Kept):
         return Work(
             old.id, old.attempt + self.times, old.name, old.function, args, kwargs,
             old.walltime, old.resources, old.measure, kept=tuple(kept),
+            priority=old.priority,
         )  # fmt: skip
 
 

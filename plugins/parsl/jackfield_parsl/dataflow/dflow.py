@@ -76,7 +76,11 @@ class DataFlowKernel:
             raise ConfigurationError("wrap files in jackfield.quote() to stage none")
         resources = kwargs.pop("parsl_resource_specification", None)
         if resources:
+            resources = dict(resources)
+            rank = resources.pop("priority", None)  # where the lowest comes first
             app = app.options(resources=resources)
+            if rank is not None:
+                kwargs["priority"] = -rank
         future = app.submit_to(self.kernel, args, kwargs)
         record = TaskRecord(
             id=future.tid, func_name=future.app, func=app.__wrapped__, dfk=self

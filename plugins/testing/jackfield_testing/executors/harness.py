@@ -166,12 +166,14 @@ class Harness:
         *args: Any,
         walltime: float | None = None,
         resources: Mapping[str, float] = NOTHING,
+        priority: int = 0,
         **kwargs: Any,
     ) -> Work:
         """Make a work, and do not submit it."""
         name = getattr(function, "__name__", type(function).__name__)
         number = next(self._ids)
         work = Work(number, 1, name, function, args, kwargs, walltime, resources)
+        work.priority = priority
         with self._changed:
             self._known.add(work)
         return work

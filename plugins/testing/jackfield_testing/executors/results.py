@@ -18,6 +18,7 @@ from jackfield_testing.executors import tasks
 from jackfield_testing.executors.case import (
     ExecutorCase,
     capabilities,
+    hold_all,
     needs,
     open_gate,
 )
@@ -186,6 +187,25 @@ class Results(ExecutorCase):
             times = harness.values([*first, *second])
 
         assert times == sorted(times)
+
+    def test_works_of_a_higher_priority_begin_first(self, tmp_path: Path) -> None:
+        needs(self.keeps_order, "promises no order")
+        with self.running(tmp_path, workers=1) as harness:
+            needs(capabilities(harness).priorities, "ignores priorities")
+            gate = open_gate(harness, tmp_path)
+            hold_all(harness, gate)
+            ranks = [0, 3, -2, 3, 0, 1, -2, 0, 2, 10**30]
+            works = [harness.work(tasks.now, priority=rank) for rank in ranks]
+            works += [harness.work(tasks.now, priority=rank) for rank in ranks]
+            wanted = sorted(works, key=lambda work: -work.priority)
+            harness.submit_batch(works[:7])
+            for work in works[7:]:
+                harness.submit_batch([work])
+
+            gate.open()
+            times = dict(zip(works, harness.values(works), strict=True))
+
+        assert sorted(works, key=lambda work: times[work]) == wanted
 
     def test_a_long_task_holds_back_no_other(
         self, shared: Harness, tmp_path: Path
