@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 import jackfield as jf
@@ -327,6 +331,46 @@ def test_a_retry_handler_sees_what_parsls_does() -> None:
     assert records[2]["fail_history"] == ["ValueError: no"] * 2
     with pytest.raises(KeyError, match="no live records"):
         records[0]["args"]
+
+
+def test_the_lowest_priority_begins_first_and_what_has_none_last() -> None:
+    gate, held = threading.Event(), threading.Event()
+
+    @parsl.python_app
+    def hold() -> None:
+        held.set()
+        assert gate.wait(LIMIT_S)
+
+    @parsl.python_app
+    def begun(parsl_resource_specification: Any = None) -> float:
+        return time.monotonic()
+
+    @parsl.python_app
+    def early(priority: str, parsl_resource_specification: Any = {"priority": -1}):  # type: ignore[no-untyped-def]
+        return time.monotonic(), priority
+
+    ranks = [9, None, 1, 10, 1, 1.5, -3, None, 10**6, np.int64(7)]
+    with parsl.load(parsl.Config(executors=[parsl.ThreadPoolExecutor(max_threads=1)])):
+        hold()
+        assert held.wait(LIMIT_S)
+        asks = [{} if rank is None else {"priority": rank} for rank in ranks]
+        futures = [begun(parsl_resource_specification=one) for one in asks]
+        by_default = early(priority="its own")
+        gate.set()
+        times = [future.result(LIMIT_S) for future in futures]
+        at, own = by_default.result(LIMIT_S)
+
+    order = sorted(range(len(ranks)), key=lambda n: times[n])
+    assert [ranks[n] for n in order] == [-3, 1, 1, 1.5, 7, 9, 10, 10**6, None, None]
+    assert order == sorted(order, key=lambda n: (ranks[n] is None, ranks[n] or 0))
+    assert times[6] < at < times[2]
+    assert own == "its own"
+
+
+@pytest.mark.parametrize("wrong", ["high", math.inf, math.nan, [1]])
+def test_a_priority_that_is_no_number_is_refused(wrong: Any) -> None:
+    with parsl.load(), pytest.raises(jf.ConfigurationError, match="lowest begins"):
+        same(1, parsl_resource_specification={"priority": wrong})
 
 
 def test_results_of_an_earlier_run_are_found() -> None:

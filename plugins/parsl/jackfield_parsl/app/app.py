@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, ClassVar
 
 import jackfield as jf
-from jackfield_parsl.dataflow.dflow import DataFlowKernel, DataFlowKernelLoader
+from jackfield_parsl.dataflow.dflow import (
+    SPECIFICATION,
+    DataFlowKernel,
+    DataFlowKernelLoader,
+)
 
 
 class AppBase:
@@ -36,17 +42,27 @@ class AppBase:
         if executors != "all":
             options["executors"] = executors
         self.jackfield_app: jf.App[..., Any] = type(self).decorate(**options)(func)
+        self._asks = _default_specification(func)
 
     def __call__(self, *args: Any, **kwargs: Any) -> jf.AppFuture[Any]:
         """Submit a call."""
         kernel = self.data_flow_kernel or DataFlowKernelLoader.dfk()
-        return kernel.call(self.jackfield_app, args, kwargs)
+        return kernel.call(self.jackfield_app, args, {**self._asks, **kwargs})
 
     def __jackfield_hash__(self) -> object:
         return self.jackfield_app
 
     def __jackfield_function__(self) -> tuple[str, Callable[..., Any]]:
         return self.jackfield_app.__jackfield_function__()
+
+
+def _default_specification(func: Callable[..., Any]) -> Mapping[str, Any]:
+    """Return what calls ask for that say nothing, as the function's signature says."""
+    with suppress(TypeError, ValueError):  # some builtins have none
+        found = inspect.signature(func).parameters.get(SPECIFICATION)
+        if found is not None and found.default is not inspect.Parameter.empty:
+            return {SPECIFICATION: found.default}
+    return {}
 
 
 class PythonApp(AppBase):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping
+from numbers import Real
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 import jackfield as jf
 from jackfield_parsl._plugins import LOGGER, log_submission
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
     from jackfield_parsl.config import Config
     from jackfield_parsl.dataflow.memoization import BasicMemoizer
     from jackfield_parsl.executors.base import ParslExecutor
+
+
+SPECIFICATION: Final = "parsl_resource_specification"
+"""The argument of a call, and parameter of a function, by which a task asks."""
 
 
 class DataFlowKernel:
@@ -70,17 +76,15 @@ class DataFlowKernel:
         """Submit a call of an app, with the arguments that are Parsl's own translated.
 
         Raises:
-            ConfigurationError: Staging is to be left out, which cannot be here.
+            ConfigurationError: Staging is to be left out, which cannot be here; or a
+                priority is no number.
         """
         if kwargs.pop("_parsl_staging_inhibit", False):
             raise ConfigurationError("wrap files in jackfield.quote() to stage none")
-        resources = kwargs.pop("parsl_resource_specification", None)
-        if resources:
-            resources = dict(resources)
-            rank = resources.pop("priority", None)  # where the lowest comes first
-            app = app.options(resources=resources)
-            if rank is not None:
-                kwargs["priority"] = -rank
+        asks = dict(kwargs.pop(SPECIFICATION, None) or {})
+        if asks:
+            priority = _priority(asks.pop("priority", None))
+            app = app.options(resources=asks, priority=priority)
         future = app.submit_to(self.kernel, args, kwargs)
         record = TaskRecord(
             id=future.tid, func_name=future.app, func=app.__wrapped__, dfk=self
@@ -143,6 +147,24 @@ class DataFlowKernel:
             self.kernel.__exit__(kind, error, traceback)
         finally:
             self._ended()
+
+
+def _priority(rank: Any) -> int | None:
+    """Return Jackfield's priority for a task.
+
+    With Parsl the lowest number begins first, and what has none comes last. So all of
+    them are above 0 here, and a millionth still makes a difference.
+    """
+    if rank is None:
+        return None
+    number = isinstance(rank, Real)
+    if not number or not abs(rank) < 2**50:
+        raise ConfigurationError(
+            f"priority={rank!r} in {SPECIFICATION}= is no number below 2**50; the "
+            "lowest begins first"
+        )
+    millionths: int = math.floor(rank * 2**20)
+    return 2**80 - millionths
 
 
 class DataFlowKernelLoader:
