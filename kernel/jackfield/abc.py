@@ -142,14 +142,18 @@ def current_work() -> Work | None:
     return work
 
 
+_TRACEBACK: Final = vars(BaseException)["__traceback__"]
+
+
 def _without_first_frame(error: Exception) -> Exception:
     # The traceback begins with the frame of ``run_work``, and a frame keeps its
     # variables alive: as long as somebody held the error, the task's arguments could
     # not be freed. This is a function of its own so that ``run_work`` has no variable
     # with the traceback in it: a frame and a traceback that refer to each other are a
     # cycle, which only the garbage collector can free.
-    traceback = error.__traceback__
-    return error.with_traceback(traceback.tb_next if traceback else None)
+    # The class is not asked: its attributes may be whatever a user has written.
+    traceback = _TRACEBACK.__get__(error)
+    return BaseException.with_traceback(error, traceback and traceback.tb_next)
 
 
 def run_work(work: Work) -> Outcome:

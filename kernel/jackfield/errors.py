@@ -112,6 +112,8 @@ def suggest(name: str, valid: Iterable[str]) -> str:
     return f"; did you mean {guess[0]!r}?" if guess else "."
 
 
+_CLASS_NAME: Final = vars(type)["__name__"]
+
 LINE_MOST: Final = 2_000
 """Characters of a message that are told in one line."""
 
@@ -130,8 +132,14 @@ def one_line(error: BaseException) -> str:
         whole, _, last = head.rpartition(" ")
         # Half a URL might show half a password.
         text = f"{whole if '://' in last else head}..."
-    name = type(error).__name__
+    name = class_name(type(error))
     return printable(f"{name}: {text}" if text else name)
+
+
+def class_name(kind: type) -> str:
+    """Return the name of a class as it was written, whatever its metaclass says."""
+    name: str = _CLASS_NAME.__get__(kind)
+    return name
 
 
 # -- Of a kernel as a whole: configuration, start and end, plugins

@@ -6,6 +6,8 @@ import contextlib
 import gc
 import logging
 import threading
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +27,7 @@ class Nasty:
     __repr__ = __str__ = __eq__ = __hash__ = __bool__ = __len__ = _raise
     __iter__ = __getstate__ = __reduce__ = __reduce_ex__ = __format__ = _raise
     __lt__ = __call__ = __copy__ = __deepcopy__ = __getattr__ = _raise
+    __class__ = property(_raise)  # as a proxy has one
 
 
 class NastyError(Exception):
@@ -34,6 +37,13 @@ class NastyError(Exception):
         raise SystemExit("touched")
 
     __repr__ = __str__ = __eq__ = __hash__ = __reduce__ = _raise
+
+
+class EmptyError(Exception):
+    """An error that is a container too, and empty: as a condition, it is false."""
+
+    def __len__(self) -> int:
+        return 0
 
 
 @jf.python_app
@@ -87,6 +97,78 @@ def test_an_error_that_cannot_be_shown_is_still_the_tasks_own(
     assert isinstance(after.exception(LIMIT_S), jf.DependencyError)
     assert "NastyError" in str(after.exception(LIMIT_S))
     assert identity(1).result(LIMIT_S) == 1
+
+
+def touched(*_: object) -> Any:
+    raise SystemExit("touched")
+
+
+def raise_untouchable() -> None:
+    kind: Any = type("Untouchable", (Exception,), {"__getattribute__": touched})
+    raise kind
+
+
+def raise_oddly_named(*bases: type[BaseException]) -> None:
+    name = property(touched)
+    names = {"__name__": name, "__qualname__": name, "__module__": name}
+    raise type("Odd", (type,), names)("Named", bases or (Exception,), {})
+
+
+def raise_oddly_named_exit() -> None:
+    raise_oddly_named(BaseException)
+
+
+def raise_with_properties() -> None:
+    names = "args", "__cause__", "__context__", "__traceback__", "__notes__"
+    kind: Any = type("Own", (Exception,), dict.fromkeys(names, property(touched)))
+    raise kind from ValueError("cause")
+
+
+@pytest.mark.parametrize("plugin", ["threads", "processes"])
+@pytest.mark.parametrize(
+    "raising",
+    [
+        raise_untouchable,
+        raise_oddly_named,
+        raise_oddly_named_exit,
+        raise_with_properties,
+    ],
+)
+def test_an_error_that_cannot_be_asked_ends_its_task_and_no_worker(
+    tmp_path: Path, plugin: str, raising: Callable[[], None]
+) -> None:
+    executors = {"x": {"plugin": plugin, "workers": 1}}
+    with jf.load(executors=executors, run_dir=str(tmp_path)) as kernel:
+        future = kernel.submit(raising)
+        after = identity(future)
+
+        assert future.exception(LIMIT_S) is not None
+        assert not isinstance(future.exception(), jf.ExecutorError)
+        assert isinstance(after.exception(LIMIT_S), jf.DependencyError)
+        assert identity(1).result(LIMIT_S) == 1
+
+
+def test_the_first_cause_of_a_failure_may_be_false_as_a_condition(
+    kernel: jf.DataFlowKernel,
+) -> None:
+    error = EmptyError("nothing in it")
+    last = identity(identity(identity(fail(error))))
+
+    assert isinstance(last.exception(LIMIT_S), jf.DependencyError)
+    assert last.exception(LIMIT_S).__cause__ is error  # type: ignore[union-attr]  # just seen
+
+
+def test_notes_of_an_error_are_told_as_far_as_there_is_room(
+    kernel: jf.DataFlowKernel,
+) -> None:
+    error = ValueError("wrong")
+    for number in range(10_000):
+        error.add_note(f"note {number} of many")
+
+    message = str(identity(fail(error)).exception(LIMIT_S))
+
+    assert "ValueError: wrong; note 0 of many; note 1 of many" in message
+    assert len(message) < 5_000
 
 
 def test_an_error_that_cannot_be_shown_is_retried(kernel: jf.DataFlowKernel) -> None:

@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from collections import deque
 from pathlib import Path
@@ -432,6 +433,40 @@ def test_a_result_that_does_not_unpickle_is_an_error(kind: type) -> None:
 
     assert isinstance(error, SerializationError)
     assert "its result" in str(error)
+
+
+def test_an_exception_that_holds_itself_comes_as_far_as_it_can() -> None:
+    def raises() -> None:
+        error = ValueError("first")
+        error.args = ("first", error)
+        error.own = error  # type: ignore[attr-defined]  # it may have any
+        raise error
+
+    began = time.process_time()
+    error, _ = outcome(raises)
+
+    assert isinstance(error, ValueError)
+    assert error.args[0] == "first"
+    assert isinstance(error.args[1], RemoteError)
+    assert time.process_time() - began < 3  # it was pickled at each depth for each
+
+
+def test_an_exception_with_a_cause_behind_each_cause_comes_with_the_nearest() -> None:
+    def raises() -> None:
+        error = ValueError(0)
+        for number in range(1, 3000):
+            error, cause = ValueError(number), error
+            error.__cause__ = cause
+        raise error
+
+    began = time.process_time()
+    error, _ = outcome(raises)
+
+    assert isinstance(error, ValueError)
+    assert error.args == (2999,)
+    assert isinstance(error.__cause__, ValueError)
+    assert error.__cause__.args == (2998,)
+    assert time.process_time() - began < 10
 
 
 def test_an_exception_that_only_the_worker_can_load_has_a_stand_in() -> None:

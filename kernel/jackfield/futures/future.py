@@ -48,7 +48,7 @@ from typing import (
     cast,
 )
 
-from jackfield.errors import FutureInTextWarning
+from jackfield.errors import FutureInTextWarning, class_name
 from jackfield.futures.locks import Condition, Latch, is_interrupt
 from jackfield.futures.misuse import REFUSED
 from jackfield.kept import Kept
@@ -429,11 +429,11 @@ class KernelFuture(Future[T]):
         elif self.cancelled():
             word = "cancelled"
         elif self._exception is not None:
-            word = f"raised {type(self._exception).__name__}"
-        elif isinstance(self._result, Kept):
+            word = f"raised {class_name(type(self._exception))}"
+        elif issubclass(type(self._result), Kept):  # a proxy is not asked
             word = f"returned {self._result!r}"
         else:
-            word = f"returned {type(self._result).__name__}"
+            word = f"returned {class_name(type(self._result))}"
         call = self._task.call_text()
         return f"{word} [in {call}]" if call else word
 

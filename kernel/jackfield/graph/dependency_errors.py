@@ -6,6 +6,7 @@ from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.errors import (
+    LINE_MOST,
     DependencyError,
     JackfieldError,
     JoinError,
@@ -40,6 +41,8 @@ def line_of(error: BaseException) -> str:
     """Return class, message and notes of an error in one line."""
     line = one_line(error)
     for note in _notes_of(error):
+        if len(line) + len(note) > LINE_MOST:
+            return f"{line}; ..."
         line += f" {note}" if line.endswith((".", "!", "?")) else f"; {note}"
     return line
 
@@ -89,7 +92,8 @@ def dependency_error(task: Task, blamed: Task) -> tuple[BaseException, TaskState
     task.blame(blamed)
     if isinstance(cause, PropagatedError):
         path, reason = _longer(cause.path, blamed.title), cause.reason
-        cause = cause.__cause__ or cause
+        # Not by `or`: as a condition, an error that is a container too may be false.
+        cause = cause if cause.__cause__ is None else cause.__cause__
     else:
         path, reason = (blamed.title,), blamed.reason or one_line(cause)
     return _error(task, path, reason, cause, ())

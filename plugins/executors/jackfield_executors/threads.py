@@ -75,7 +75,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
 from jackfield.abc import Capabilities, Executor, Work, run_work
 from jackfield.clock import monotonic
-from jackfield.errors import ExecutorError
+from jackfield.errors import ExecutorError, one_line
 from jackfield.events import Running, WorkerEvent
 from jackfield.hookspecs import hookimpl
 from jackfield.measuring import this_host
@@ -556,16 +556,18 @@ class ThreadsExecutor(Executor):
         its report can lose the outcome. The kernel's own, at a walltime, cannot: it
         arrives within ``run_work`` or not at all.
         """
-        log.error("Thread %s was interrupted between two tasks", name, exc_info=error)
         self._withdraw()  # it may have been woken to attend the kernel
         work = self._running.pop(name, None)
         if work is not None:
             self._queued.pop(work, None)
             self._end_turn(work)
-            reason = f"its thread was interrupted by {error!r}"
+            reason = f"its thread was interrupted by {one_line(error)}"
             failure = ExecutorError(self._label, reason)
             failure.__cause__ = error
             self._report(((work, failure, None),))
+        # At last, because a traceback is made by code of the error's class, too.
+        with suppress(BaseException):
+            log.error("Thread %s was interrupted", name, exc_info=error)
 
     def shutdown(self, *, grace: float | None = None) -> None:
         """End. Threads whose tasks go on after ``grace`` are left running and logged.

@@ -22,12 +22,18 @@ import re
 import sys
 import traceback
 from collections import OrderedDict
+from functools import partial
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from jackfield.errors import RemoteError, SerializationError, TaskExitError
+from jackfield.errors import (
+    RemoteError,
+    SerializationError,
+    TaskExitError,
+    class_name,
+)
 from jackfield_serialize._by_value import remade
-from jackfield_serialize._errors import lightened, set_cause
+from jackfield_serialize._errors import cause_of, lightened, set_cause, trace_of
 from jackfield_serialize._missing import note_missing_name, why_unloadable
 from jackfield_serialize._pickling import (
     PROTOCOL,
@@ -326,19 +332,31 @@ def pack_error(error: BaseException, *, skip_frames: int = 1) -> Packed:
     It is unpickled here for a test, because some exceptions can be pickled but not
     unpickled. One that cannot is packed without those parts of it that are to blame, or
     as text alone; if only its cause cannot, a ``RemoteError`` is its cause. The first
-    ``skip_frames`` of the traceback are ours and are left out.
+    ``skip_frames`` of the traceback are ours and are left out. It never raises: of an
+    error whose class answers nothing without raising, its name and traceback are told.
     """
     text = _format(error, skip_frames)
+    try:
+        return _packed(error, text)
+    except BaseException as fault:
+        name = _class_name(error)
+        return "error", None, name, f"<its class raises {one_line(fault)}>", text
+
+
+def _packed(error: BaseException, text: str) -> Packed:
     if not isinstance(error, Exception):
         return "exit", safe_repr(error), text
     if isinstance(error, LookupError | NameError | AttributeError):
         note_missing_name(error)
     data = _dump_error(error)
-    if data is None and error.__cause__ is not None:
-        cause = RemoteError(_class_name(error.__cause__), safe_str(error.__cause__), "")
-        set_cause(error, cause)
+    if data is None and (cause := cause_of(error)) is not None:
+        set_cause(error, RemoteError(_class_name(cause), safe_str(cause), ""))
         data = _dump_error(error)
     return "error", data, _class_name(error), safe_str(error), text
+
+
+_DEEPEST: Final = 20
+"""So many errors around it an error is still packed as what it is; see above."""
 
 
 def _dump_error(error: Exception) -> bytes | None:
@@ -349,7 +367,7 @@ def _dump_error(error: Exception) -> bytes | None:
     except BaseException:  # noqa: S110  (some part of it: the others may do)
         pass
     try:
-        light = lightened(error, _travels, _in_its_place)
+        light = lightened(error, _travels, partial(_in_its_place, around=(error,)))
         data = dumps(light)
         return data if type(loads(data)) is type(error) else None
     except BaseException:
@@ -363,13 +381,20 @@ def _travels(value: object) -> bool:
         return False
 
 
-def _in_its_place(value: object) -> Any:
-    """Return what stands for an argument or member of an error that cannot travel."""
+def _in_its_place(value: object, around: tuple[BaseException, ...]) -> Any:
+    """Return what stands for a part of an error that cannot travel.
+
+    That may be an argument, a cause or a member of a group. It is in the errors
+    ``around`` it, of which the first is a task's. One that is in itself, or far down,
+    becomes a text: each level is pickled once more for each that is around it.
+    """
     if not isinstance(value, Exception):
         return safe_repr(value)
-    light = lightened(value, _travels, _in_its_place)
-    if light is not None and _is_made(light):
-        return light
+    if len(around) < _DEEPEST and all(value is not one for one in around):
+        place = partial(_in_its_place, around=(*around, value))
+        light = lightened(value, _travels, place)
+        if light is not None and _is_made(light):
+            return light
     return RemoteError(_class_name(value), safe_str(value), "")
 
 
@@ -381,17 +406,21 @@ def _is_made(light: object) -> bool:
 
 
 def _class_name(error: BaseException) -> str:
-    return f"{type(error).__module__}.{type(error).__qualname__}"
+    kind = type(error)
+    try:
+        return f"{kind.__module__}.{kind.__qualname__}"
+    except BaseException:  # of a metaclass that has properties of these names
+        return class_name(kind)
 
 
 def _format(error: BaseException, skip_frames: int) -> str:
-    trace = error.__traceback__
+    trace = trace_of(error)
     for _ in range(skip_frames):
         trace = trace.tb_next if trace is not None else None
     try:
         return shortened("".join(traceback.format_exception(type(error), error, trace)))
     except BaseException:
-        return f"{type(error).__qualname__}: its traceback cannot be shown\n"
+        return f"{class_name(type(error))}: its traceback cannot be shown\n"
 
 
 # -- Back in the driver
@@ -444,8 +473,8 @@ def _load_error(
 def _caused(error: BaseException, text: str) -> BaseException:
     """Put the remote traceback at the end of an error's chain of causes."""
     last, seen = error, {id(error)}
-    while last.__cause__ is not None and id(last.__cause__) not in seen:
-        last = last.__cause__
+    while (cause := cause_of(last)) is not None and id(cause) not in seen:
+        last = cause
         seen.add(id(last))
     set_cause(last, RemoteTraceback(_LINELESS.sub(_with_line, text)))
     return error

@@ -12,13 +12,17 @@ from __future__ import annotations
 import copyreg
 from collections.abc import Callable
 from contextlib import suppress
-from types import FunctionType, MemberDescriptorType
+from types import FunctionType, MemberDescriptorType, TracebackType
 from typing import Any, Final
 
 _PROTOCOL: Final = 5
 
 _NOT_BUILT_IN: Final = 1 << 9
 """The flag of classes that a program has made (``Py_TPFLAGS_HEAPTYPE``)."""
+
+_CAUSE: Final = vars(BaseException)["__cause__"]
+_TRACEBACK: Final = vars(BaseException)["__traceback__"]
+_ARGS: Final = vars(BaseException)["args"]
 
 _LEFT: Final = frozenset({"obj", "__suppress_context__"})
 """Fields that stay behind; ``obj`` is whatever lacked an attribute."""
@@ -28,12 +32,12 @@ def reduce_error(error: BaseException) -> Any:
     """Return how to pickle an exception, as a ``reducer_override`` does."""
     if _says_how(type(error)):
         return _reduce_itself(error)
-    made_of = error.args
+    made_of = args = _ARGS.__get__(error)
     if isinstance(error, BaseExceptionGroup):
         made_of = error.message, error.exceptions
     fields = [field.__get__(error) for field in _fields(type(error))]
     attributes = object.__getstate__(error)
-    parts = error.args, attributes, fields, error.__cause__
+    parts = args, attributes, fields, cause_of(error)
     return _reduced(type(error), made_of, parts)
 
 
@@ -64,7 +68,8 @@ def lightened(
         left.append(name)
         return instead(value)
 
-    args = tuple([light(one, f"argument {n}") for n, one in enumerate(error.args, 1)])
+    given = enumerate(_ARGS.__get__(error), 1)
+    args = tuple([light(one, f"argument {n}") for n, one in given])
     made_of: tuple[Any, ...] = args
     if isinstance(error, BaseExceptionGroup):
         left.clear()
@@ -81,7 +86,7 @@ def lightened(
         notes = own.get("__notes__", ())
         note = f"Left behind, as it cannot be pickled: {', '.join(left)}"
         own["__notes__"] = [*(notes if isinstance(notes, list) else ()), note]
-    cause = error.__cause__
+    cause = cause_of(error)
     if cause is not None and not travels(cause):
         cause = instead(cause)
     parts = args, (own, slots), fields, cause
@@ -133,19 +138,22 @@ def _reduce_itself(error: BaseException) -> Any:
     notes = getattr(error, "__notes__", None)
     reduce = _registered(type(error))
     reduced: Any = reduce(error) if reduce else error.__reduce_ex__(_PROTOCOL)
-    if isinstance(reduced, str) or len(reduced) > 3 or not (notes or error.__cause__):
+    cause = cause_of(error)
+    plain = not notes and cause is None
+    if isinstance(reduced, str) or len(reduced) > 3 or plain:
         return reduced
     make, args, *state = reduced
-    return make, args, (state, notes, error.__cause__), None, None, _restore_more
+    return make, args, (state, notes, cause), None, None, _restore_more
 
 
 def _restore_more(error: BaseException, more: tuple[Any, ...]) -> None:
     (*state,), notes, cause = more
     for one in state:
         error.__setstate__(one)
-    for name, value in (("__notes__", notes), ("__cause__", cause)):
-        if value is not None:
-            object.__setattr__(error, name, value)
+    if notes is not None:
+        object.__setattr__(error, "__notes__", notes)
+    if cause is not None:
+        set_cause(error, cause)
 
 
 def _in_python(cls: type, *methods: str) -> bool:
@@ -187,12 +195,26 @@ def _restore(error: BaseException, state: tuple[Any, ...]) -> None:
     own, slots = attributes if isinstance(attributes, tuple) else (attributes, None)
     vars(error).update(own or {})
     # Not by plain assignment: a class may allow none, as a frozen dataclass does.
-    for name, value in {**(slots or {}), "args": args}.items():
+    for name, value in (slots or {}).items():
         object.__setattr__(error, name, value)
+    _ARGS.__set__(error, args)
     if cause is not None:
         set_cause(error, cause)
 
 
+# A class may have written attributes of its own over these, or allow no assignment.
+
+
+def cause_of(error: BaseException) -> BaseException | None:
+    """Return ``__cause__``, without asking the class."""
+    return _CAUSE.__get__(error)  # type: ignore[no-any-return]
+
+
+def trace_of(error: BaseException) -> TracebackType | None:
+    """Return ``__traceback__``, without asking the class."""
+    return _TRACEBACK.__get__(error)  # type: ignore[no-any-return]
+
+
 def set_cause(error: BaseException, cause: BaseException) -> None:
-    """Set ``__cause__``, also where the class allows no assignment."""
-    object.__setattr__(error, "__cause__", cause)
+    """Set ``__cause__``, without asking the class."""
+    _CAUSE.__set__(error, cause)

@@ -10,6 +10,8 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, Final
 
+from jackfield_serialize._errors import trace_of
+
 if TYPE_CHECKING:
     from types import FrameType
 
@@ -19,7 +21,7 @@ _REMAKERS: Final = frozenset({"_make_skeleton_class", "_make_skeleton_enum"})
 
 def why_unloadable(error: BaseException) -> str:
     """Return what to add to an error of unpickling, or ``""``."""
-    frames = traceback.walk_tb(error.__traceback__)
+    frames = traceback.walk_tb(trace_of(error))
     if any(frame.f_code.co_name in _REMAKERS for frame, _ in frames):
         return (
             "; a class of the script is made anew in another process, without the "
@@ -31,7 +33,7 @@ def why_unloadable(error: BaseException) -> str:
 def note_missing_name(error: Exception) -> None:
     """Add a note to an error of a task, if it has looked up a name of the script."""
     frame: FrameType | None = None
-    for one, _ in traceback.walk_tb(error.__traceback__):
+    for one, _ in traceback.walk_tb(trace_of(error)):
         frame = one
     if frame is None:
         return

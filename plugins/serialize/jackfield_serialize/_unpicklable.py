@@ -11,7 +11,7 @@ from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield import clock
-from jackfield.errors import SerializationError
+from jackfield.errors import SerializationError, class_name
 from jackfield_serialize._pickling import dump_parts
 
 if TYPE_CHECKING:
@@ -204,9 +204,9 @@ def _state(value: Any) -> Any:
 
 
 def one_line(error: BaseException) -> str:
-    text = " ".join(safe_str(error).split()) or type(error).__name__
+    text = " ".join(safe_str(error).split()) or class_name(type(error))
     if not isinstance(error, TypeError | pickle.PickleError):
-        text = f"{type(error).__name__}: {text}"
+        text = f"{class_name(type(error))}: {text}"
     return text[:500]
 
 
@@ -214,14 +214,14 @@ def safe_str(value: object) -> str:
     try:
         return shortened(str(value))
     except BaseException:  # also what would end a worker that only tells of an error
-        return f"<{type(value).__name__} whose str() raises>"
+        return f"<{class_name(type(value))} whose str() raises>"
 
 
 def safe_repr(value: object) -> str:
     try:
         return shortened(repr(value))
     except BaseException:  # also what would end a worker that only tells of an error
-        return f"<{type(value).__name__} whose repr() raises>"
+        return f"<{class_name(type(value))} whose repr() raises>"
 
 
 def shortened(text: str) -> str:

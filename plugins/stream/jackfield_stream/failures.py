@@ -74,9 +74,9 @@ class Failures:
 
     def _traceback(self, error: BaseException) -> str:
         trace = error.__traceback__
-        linked = error.__cause__ or (
-            error.__context__ if not error.__suppress_context__ else None
-        )
+        linked = error.__cause__
+        if linked is None and not error.__suppress_context__:
+            linked = error.__context__
         lines: Iterable[str]
         if isinstance(linked, RemoteTraceback):  # all there is to see: it ran there
             lines = (linked.text,)
