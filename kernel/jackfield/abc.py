@@ -153,7 +153,8 @@ def _without_first_frame(error: Exception) -> Exception:
     # cycle, which only the garbage collector can free.
     # The class is not asked: its attributes may be whatever a user has written.
     traceback = _TRACEBACK.__get__(error)
-    return BaseException.with_traceback(error, traceback and traceback.tb_next)
+    BaseException.with_traceback(error, traceback and traceback.tb_next)
+    return error
 
 
 def run_work(work: Work) -> Outcome:

@@ -157,8 +157,7 @@ def _priority(rank: Any) -> int | None:
     """
     if rank is None:
         return None
-    number = isinstance(rank, Real)
-    if not number or not abs(rank) < 2**50:
+    if not issubclass(type(rank), Real) or not abs(rank) < 2**50:
         raise ConfigurationError(
             f"priority={rank!r} in {SPECIFICATION}= is no number below 2**50; the "
             "lowest begins first"
