@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.installed import skip_without
 
 from jackfield_executors.dask import jackfield_create_executor
 from jackfield_testing import ExecutorConformance
 from jackfield_testing.engines import DaskClusters, set_patience
 from jackfield_testing.footprint import WAIT_S
+from jackfield_testing.installed import skip_without
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.installed import skip_without
 
 import jackfield as jf
 from jackfield.errors import ExecutorError
@@ -27,6 +26,7 @@ from jackfield_testing.engines import (
 from jackfield_testing.executors import tasks
 from jackfield_testing.executors.end import within_limit
 from jackfield_testing.footprint import WAIT_S, descendants, settled
+from jackfield_testing.installed import skip_without
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.installed import skip_without
 
 from jackfield_executors.parsl import jackfield_create_executor
 from jackfield_testing import ExecutorConformance
 from jackfield_testing.footprint import WAIT_S
+from jackfield_testing.installed import skip_without
 
 if TYPE_CHECKING:
     from jackfield.abc import Executor

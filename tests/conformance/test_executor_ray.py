@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.installed import skip_without
 
 from jackfield_executors.ray import jackfield_create_executor
 from jackfield_testing import ExecutorConformance
 from jackfield_testing.engines import RayCluster, set_patience
 from jackfield_testing.footprint import WAIT_S
+from jackfield_testing.installed import skip_without
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

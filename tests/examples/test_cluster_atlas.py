@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.installed import skip_without
 
 from jackfield_testing.footprint import WAIT_S, settled
+from jackfield_testing.installed import skip_without
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "squeue", "scancel", "sinfo", "munged")

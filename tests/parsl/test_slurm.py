@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 from tests.executors.slurm import needs_slurm, output, started
-from tests.installed import skip_without
 
 import jackfield_parsl as parsl
 from jackfield_parsl.launchers import SrunLauncher
 from jackfield_parsl.providers import SlurmProvider
 from jackfield_testing.footprint import WAIT_S, alive, settled
+from jackfield_testing.installed import skip_without
 
 skip_without("dask_jobqueue", extra="jobqueue")
 

@@ -8,12 +8,12 @@ from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.installed import skip_without
 
 from jackfield_system import dask_clusters
 from jackfield_system.dask_clusters import close_cluster
 from jackfield_testing.engines import have_lose_track
 from jackfield_testing.footprint import WAIT_S, descendants, settled
+from jackfield_testing.installed import skip_without
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

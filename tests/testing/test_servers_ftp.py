@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.installed import skip_without
 
 from jackfield_testing.footprint import footprint, settled
+from jackfield_testing.installed import skip_without
 from jackfield_testing.servers import (
     BogusAddress,
     DropData,

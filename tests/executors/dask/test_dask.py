@@ -19,7 +19,6 @@ import pytest
 from click.testing import CliRunner
 from tests.executors import engines
 from tests.executors.engines import holding
-from tests.installed import skip_without
 
 import jackfield as jf
 from jackfield.clock import monotonic
@@ -48,6 +47,7 @@ from jackfield_testing.engines import address_in_log, command_of, have_lose_trac
 from jackfield_testing.executors import tasks
 from jackfield_testing.executors.end import within_limit
 from jackfield_testing.footprint import WAIT_S, alive, descendants, settled
+from jackfield_testing.installed import skip_without
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.installed import skip_without
 
 from jackfield.errors import ConfigurationError
 from jackfield_executors.dask import jackfield_check_options
 from jackfield_executors.jobqueue import JobQueue, seconds_of
+from jackfield_testing.installed import skip_without
 
 skip_without("dask", extra="dask")
 

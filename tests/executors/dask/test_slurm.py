@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.executors.slurm import needs_slurm, output, started
-from tests.installed import skip_without
 
 import jackfield as jf
 from jackfield.errors import WorkerLostError
 from jackfield_testing.footprint import WAIT_S, alive, settled
+from jackfield_testing.installed import skip_without
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.executors import engines
 from tests.executors.slurm import needs_slurm, output, started
-from tests.installed import skip_without
 
 import jackfield as jf
 from jackfield_executors.parsl import jackfield_create_executor
 from jackfield_testing.footprint import WAIT_S, settled
+from jackfield_testing.installed import skip_without
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.executors import engines
 from tests.executors.engines import holding
-from tests.installed import skip_without
 
 import jackfield as jf
 from jackfield.abc import READY
@@ -42,6 +41,7 @@ from jackfield_testing.executors import tasks
 from jackfield_testing.executors.case import until_entered
 from jackfield_testing.executors.end import within_limit
 from jackfield_testing.footprint import WAIT_S, alive, descendants, settled
+from jackfield_testing.installed import skip_without
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.installed import skip_without
 
 from jackfield_testing.engines import address_in_log
 from jackfield_testing.footprint import WAIT_S
+from jackfield_testing.installed import skip_without
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What the tests need and a machine may not have."""
+"""What tests need and a machine may not have: packages that are optional."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ import pytest
 def skip_without(module: str, *, extra: str) -> None:
     """Skip the file of tests that calls this if a package is not installed.
 
-    The package is not imported, as ``pytest.importorskip`` would: each of the processes
-    that share the tests reads all files, and one runs the tests of an engine.
+    The package is not imported, as ``pytest.importorskip`` would do it: each of the
+    processes that share the tests reads all files, and one runs those of an engine.
+
+    Args:
+        module: The package's top-level module.
+        extra: The extra of Jackfield's that brings it along.
     """
     if find_spec(module) is None:
         reason = f"pip install 'jackfield[{extra}]'"
