@@ -208,10 +208,10 @@ class HTTPFiles(wire.HTTPWire):
                     at,
                     {**trail.headers, **(headers or {})},
                     trail.timeouts,
-                    body=body,
-                    trust=trail.trust,
-                    proxy=proxy,
+                    trail.trust,
                     guarded=guarded,
+                    data=body,
+                    proxy=proxy,
                     cookies=trail.cookies,
                 )
             except aiohttp.ClientConnectorError as error:

@@ -72,16 +72,15 @@ class HTTPWire(Files, HTTPFileSystem):  # type: ignore[misc]  # fsspec has no ty
         url: URL,
         headers: Mapping[str, str],
         timeouts: Timeouts,
-        *,
-        body: Body | bytes | None = None,
         trust: Callable[[], ssl.SSLContext],
-        proxy: str | None = None,
+        *,
         guarded: bool = False,
-        cookies: Mapping[str, Any] | None = None,
+        **given: Any,
     ) -> aiohttp.ClientResponse:
         """Send one request as it is, and return the head of its answer.
 
         ``trust`` says whom, by TLS; a ``guarded`` one connects to public addresses.
+        What else is given (``data``, ``proxy``, ``cookies``) is aiohttp's.
         The time-out for bytes is kept by aiohttp, which starts it anew with any, were
         it those of one "100 Continue" after another. So there is one for the head, too.
         """
@@ -90,27 +89,25 @@ class HTTPWire(Files, HTTPFileSystem):  # type: ignore[misc]  # fsspec has no ty
         session: Any = self._guarded if guarded else await self.set_session()
         try:
             async with asyncio.timeout(timeouts.connect + timeouts.idle) as limit:
-                if isinstance(body, Body):
-                    body.limit = limit
+                if isinstance(given.get("data"), Body):
+                    given["data"].limit = limit
                 answer: aiohttp.ClientResponse = await session.request(
                     method,
                     url,
                     headers={"Accept-Encoding": "identity", **headers},
-                    data=body,
-                    cookies=cookies,
                     allow_redirects=False,
-                    proxy=proxy,
                     ssl=trust() if url.scheme == "https" else True,
                     timeout=aiohttp.ClientTimeout(
                         connect=timeouts.connect,
                         sock_connect=timeouts.connect,
                         sock_read=timeouts.idle,
                     ),
+                    **given,
                 )
                 return answer
         except (aiohttp.ClientError, TimeoutError) as error:
-            if proxy is not None:
-                error.add_note(via(proxy))  # for ``explain``
+            if given.get("proxy"):
+                error.add_note(via(given["proxy"]))  # for ``explain``
             raise
 
 

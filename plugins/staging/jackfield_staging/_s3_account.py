@@ -86,9 +86,7 @@ class Account:
 
     options: S3Options
     timeouts: Timeouts
-    key: str | None
-    secret: str | None
-    token: str | None
+    login: ReadOnlyCredentials | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,8 +197,8 @@ class S3Account(Files, S3FileSystem):  # type: ignore[misc]  # s3fs has no types
                 URL(url, encoded=True),
                 signed,
                 self.account.timeouts,
-                body=body,
-                trust=self._trust,
+                self._trust,
+                data=body,
                 proxy=region.proxy,
             )
             if answer.status < 300:
@@ -266,9 +264,8 @@ class S3Account(Files, S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         return dict(request.headers.items())
 
     async def _find_credentials(self) -> Any:
-        account = self.account
-        if account.key is not None:
-            return ReadOnlyCredentials(account.key, account.secret, account.token)
+        if self.account.login is not None:
+            return self.account.login
         await self.set_session()
         session: Any = self.session  # set by then
         found = await session.get_credentials()
@@ -303,9 +300,9 @@ def account_of(remote: Remote) -> Account:
             f"staging.s3.part_size is {options.part_size}; stores take parts of "
             f"{LEAST_PART} bytes and more."
         )
-    key, secret = login_of(remote, "key", "secret") or (None, None)
-    token = remote.credentials.get("token")
-    return Account(options, remote.timeouts, key, secret, token)
+    given, token = login_of(remote, "key", "secret"), remote.credentials.get("token")
+    login = ReadOnlyCredentials(*given, token) if given else None
+    return Account(options, remote.timeouts, login)
 
 
 def _refusal(
@@ -348,9 +345,7 @@ def _arguments(account: Account) -> dict[str, Any]:
     return {
         "anon": options.anonymous,
         "endpoint_url": options.endpoint_url or None,
-        "key": account.key,
-        "secret": account.secret,
-        "token": account.token,
+        **dict(zip(("key", "secret", "token"), account.login or (), strict=False)),
         "client_kwargs": client,
         "config_kwargs": config,
         "asynchronous": True,  # or a finalizer would close it, also in a forked child
