@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, TypeAlias
 
-from jackfield.errors import TaskExitError, one_line
+from jackfield.errors import TaskExitError, one_line, traceback_of
 from jackfield.kept import Kept as Kept  # noqa: PLC0414, TC001  (a contract of ours)
 from jackfield.measuring import Begin, begin, place, this_thread
 
@@ -142,17 +142,13 @@ def current_work() -> Work | None:
     return work
 
 
-_TRACEBACK: Final = vars(BaseException)["__traceback__"]
-
-
 def _without_first_frame(error: Exception) -> Exception:
     # The traceback begins with the frame of ``run_work``, and a frame keeps its
     # variables alive: as long as somebody held the error, the task's arguments could
     # not be freed. This is a function of its own so that ``run_work`` has no variable
     # with the traceback in it: a frame and a traceback that refer to each other are a
     # cycle, which only the garbage collector can free.
-    # The class is not asked: its attributes may be whatever a user has written.
-    traceback = _TRACEBACK.__get__(error)
+    traceback = traceback_of(error)
     BaseException.with_traceback(error, traceback and traceback.tb_next)
     return error
 

@@ -13,9 +13,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any, ClassVar, Final, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, Final, dataclass_transform
 
-# -- Bases, and two helpers for messages
+if TYPE_CHECKING:
+    from types import TracebackType
+
+# -- Bases, and helpers for messages and for errors of whatever class
 
 
 def printable(text: str, keep: str = "") -> str:
@@ -112,6 +115,7 @@ def suggest(name: str, valid: Iterable[str]) -> str:
     return f"; did you mean {guess[0]!r}?" if guess else "."
 
 
+_TRACEBACK: Final = vars(BaseException)["__traceback__"]
 _CLASS_NAME: Final = vars(type)["__name__"]
 
 LINE_MOST: Final = 2_000
@@ -140,6 +144,11 @@ def class_name(kind: type) -> str:
     """Return the name of a class as it was written, whatever its metaclass says."""
     name: str = _CLASS_NAME.__get__(kind)
     return name
+
+
+def traceback_of(error: BaseException) -> TracebackType | None:
+    """Return an error's traceback, whatever its class takes that name for."""
+    return _TRACEBACK.__get__(error)  # type: ignore[no-any-return]
 
 
 # -- Of a kernel as a whole: configuration, start and end, plugins

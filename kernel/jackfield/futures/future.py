@@ -48,12 +48,14 @@ from typing import (
     cast,
 )
 
-from jackfield.errors import FutureInTextWarning, class_name
+from jackfield.errors import FutureInTextWarning, class_name, traceback_of
 from jackfield.futures.locks import Condition, Latch, is_interrupt
 from jackfield.futures.misuse import REFUSED
 from jackfield.kept import Kept
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from jackfield.files import File
 
 T = TypeVar("T")
@@ -163,6 +165,7 @@ class KernelFuture(Future[T]):
     _state: str = PENDING
     _result: T | None = None
     _exception: BaseException | None = None
+    _traceback: TracebackType | None = None  # of the exception, as the task raised it
     _callbacks: list[Callable[[Any], object]] | None = None
     _cond: Condition | None = None
     _waiting: list[Any] | None = None
@@ -233,15 +236,17 @@ class KernelFuture(Future[T]):
             CancelledError: It was cancelled.
             DependencyError: A task that it depends on failed.
             CircularWaitError: Called without a timeout in a task of the same kernel.
-            BaseException: Whatever its function raised, as it was raised. Instead of
-                StopIteration, which ends loops and is lost in ``await``, it is a
-                RuntimeError with that as its cause.
+            BaseException: Whatever its function raised, as it was raised: one object
+                for all who ask, so that its traceback leads to who asked last, and a
+                note that one adds is seen by all. Instead of StopIteration, which ends
+                loops and is lost in ``await``, it is a RuntimeError with that as its
+                cause.
         """
         self._await_end(timeout)
         if self._exception is not None:
             self._task.see()
             try:
-                raise self._exception
+                raise _as_raised(self)
             finally:
                 self = None  # type: ignore[assignment]  # breaks the cycle with the traceback  # noqa: PLW0642
         value = self._result
@@ -338,6 +343,7 @@ class KernelFuture(Future[T]):
 
         if self._state is PENDING:
             self._task.refuse_wait()
+        _as_raised(self)  # asyncio takes the traceback that it finds, and adds to it
         if fn.__module__ != "asyncio.tasks":
             return fn
         on_loop: Any = asyncio.get_running_loop().call_soon_threadsafe
@@ -393,6 +399,7 @@ class KernelFuture(Future[T]):
                 stop, name = error, type(error).__name__
                 error = RuntimeError(f"Task {self._task.title} raised {name}")
                 error.__cause__ = stop
+            self._traceback = traceback_of(error)  # first, for ``_as_raised``
             self._exception = error
             self._state = FINISHED
         sleepers = self._sleepers
@@ -550,6 +557,18 @@ error_of: Final[Callable[[KernelFuture[Any]], BaseException | None]] = attrgette
     "_exception"
 )
 """Give the error of a future that has failed; to look at it is not to ask for it."""
+
+
+def _as_raised(future: KernelFuture[Any]) -> Any:
+    """Return the error of a future with its first traceback; ``None`` if it has none.
+
+    Each ``raise`` adds frames to the traceback of its object. Without this, that of an
+    error which is asked for again and again would grow, and keep all these frames.
+    """
+    error = future._exception
+    if error is not None:
+        BaseException.with_traceback(error, future._traceback)
+    return error
 
 
 def succeeded(future: KernelFuture[Any]) -> bool:

@@ -25,6 +25,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from jackfield import clock
+from jackfield.errors import traceback_of
 
 NAP_S: Final = 1.0
 """Seconds that a thread sleeps at a time; after each, Python looks for signals."""
@@ -105,5 +106,5 @@ def is_interrupt(error: BaseException) -> bool:
         return False
     handlers = map(signal.getsignal, signal.valid_signals())
     codes = {getattr(handler, "__code__", None) for handler in handlers}
-    called = {frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)}
+    called = {frame.f_code for frame, _ in traceback.walk_tb(traceback_of(error))}
     return isinstance(error, KeyboardInterrupt) or not codes.isdisjoint(called)

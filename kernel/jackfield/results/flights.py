@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from jackfield.errors import traceback_of
 from jackfield.files import CALLED_IN, File
 from jackfield.graph.dependency_errors import name_call
 from jackfield.kept import Kept as KeptResult
@@ -389,7 +390,8 @@ class Flights:
             return
         spec, failed = task.spec, task.state is TaskState.FAILED and extras.keep
         if failed and spec.cache_failures and self._leaders.get(extras.key) is task:
-            self._land(extras.key, (task.error, None))
+            assert task.error is not None
+            self._land(extras.key, (task.error, traceback_of(task.error)))
         else:
             # A bash app enforces its walltime itself, and each call may have another.
             late = spec.kind == "bash" and isinstance(task.error, TimeoutError)
@@ -430,8 +432,13 @@ class Flights:
     def _end_as_hit(self, task: Task, kept: Kept) -> None:
         """Give a task what is kept, or its own copy of it."""
         error, result = kept
-        if not isinstance(result, Frozen):
-            self._end_with(task, error, result)
+        if error is not None:
+            # It is one object for all these tasks; without this, each of them would
+            # begin with the frames of those who have asked the earlier ones for it.
+            BaseException.with_traceback(error, result)
+            self._end_with(task, error, None)
+        elif not isinstance(result, Frozen):
+            self._end_with(task, None, result)
         elif len(result.data) > LARGE:
             self._actions.elsewhere(partial(self._end_with_copy, task, kept))
         else:

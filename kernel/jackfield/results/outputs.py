@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from jackfield.files import File
 
 Kept: TypeAlias = "tuple[BaseException | None, Any]"
-"""What is kept of a call: ``(None, result)``, or ``(error, None)`` if it failed. The
-result is what the function returned, if nobody can change that, or a ``Frozen``."""
+"""What is kept of a call: ``(None, result)``, or of one that failed ``(error, its
+traceback)``. The result is what the function returned, if nobody can change that, or a
+``Frozen``."""
 
 IdentifyFile: TypeAlias = Callable[[str], bytes]
 """Gives the identity of a local file: see ``KeyMaker.file``."""

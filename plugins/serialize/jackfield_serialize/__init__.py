@@ -31,9 +31,10 @@ from jackfield.errors import (
     SerializationError,
     TaskExitError,
     class_name,
+    traceback_of,
 )
 from jackfield_serialize._by_value import remade
-from jackfield_serialize._errors import cause_of, lightened, set_cause, trace_of
+from jackfield_serialize._errors import cause_of, lightened, set_cause
 from jackfield_serialize._missing import note_missing_name, why_unloadable
 from jackfield_serialize._pickling import (
     PROTOCOL,
@@ -414,7 +415,7 @@ def _class_name(error: BaseException) -> str:
 
 
 def _format(error: BaseException, skip_frames: int) -> str:
-    trace = trace_of(error)
+    trace = traceback_of(error)
     for _ in range(skip_frames):
         trace = trace.tb_next if trace is not None else None
     try:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import copyreg
 from collections.abc import Callable
 from contextlib import suppress
-from types import FunctionType, MemberDescriptorType, TracebackType
+from types import FunctionType, MemberDescriptorType
 from typing import Any, Final
 
 _PROTOCOL: Final = 5
@@ -21,7 +21,6 @@ _NOT_BUILT_IN: Final = 1 << 9
 """The flag of classes that a program has made (``Py_TPFLAGS_HEAPTYPE``)."""
 
 _CAUSE: Final = vars(BaseException)["__cause__"]
-_TRACEBACK: Final = vars(BaseException)["__traceback__"]
 _ARGS: Final = vars(BaseException)["args"]
 
 _LEFT: Final = frozenset({"obj", "__suppress_context__"})
@@ -208,11 +207,6 @@ def _restore(error: BaseException, state: tuple[Any, ...]) -> None:
 def cause_of(error: BaseException) -> BaseException | None:
     """Return ``__cause__``, without asking the class."""
     return _CAUSE.__get__(error)  # type: ignore[no-any-return]
-
-
-def trace_of(error: BaseException) -> TracebackType | None:
-    """Return ``__traceback__``, without asking the class."""
-    return _TRACEBACK.__get__(error)  # type: ignore[no-any-return]
 
 
 def set_cause(error: BaseException, cause: BaseException) -> None:

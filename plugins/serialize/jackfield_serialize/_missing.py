@@ -10,7 +10,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, Final
 
-from jackfield_serialize._errors import trace_of
+from jackfield.errors import traceback_of
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -21,7 +21,7 @@ _REMAKERS: Final = frozenset({"_make_skeleton_class", "_make_skeleton_enum"})
 
 def why_unloadable(error: BaseException) -> str:
     """Return what to add to an error of unpickling, or ``""``."""
-    frames = traceback.walk_tb(trace_of(error))
+    frames = traceback.walk_tb(traceback_of(error))
     if any(frame.f_code.co_name in _REMAKERS for frame, _ in frames):
         return (
             "; a class of the script is made anew in another process, without the "
@@ -33,7 +33,7 @@ def why_unloadable(error: BaseException) -> str:
 def note_missing_name(error: Exception) -> None:
     """Add a note to an error of a task, if it has looked up a name of the script."""
     frame: FrameType | None = None
-    for one, _ in traceback.walk_tb(trace_of(error)):
+    for one, _ in traceback.walk_tb(traceback_of(error)):
         frame = one
     if frame is None:
         return

@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
@@ -85,6 +86,109 @@ def test_an_error_is_the_one_that_was_raised(kernel: jf.DataFlowKernel) -> None:
 
     assert caught.value is error
     assert future.exception(LIMIT_S) is error
+
+
+def frames(error: BaseException) -> int:
+    return sum(1 for _ in traceback.walk_tb(error.__traceback__))
+
+
+def asked(future: AppFuture[Any]) -> BaseException:
+    try:
+        future.result(LIMIT_S)
+    except BaseException as error:
+        return error
+    raise AssertionError(f"{future} has not failed")
+
+
+def awaited(future: AppFuture[Any]) -> BaseException:
+    async def ask() -> None:
+        await future
+
+    try:
+        asyncio.run(ask())
+    except BaseException as error:
+        return error
+    raise AssertionError(f"{future} has not failed")
+
+
+@pytest.mark.parametrize(("ask", "often"), [(asked, 10_000), (awaited, 10)])
+@pytest.mark.parametrize("depends", [False, True])
+def test_a_traceback_does_not_grow_with_those_who_ask(
+    kernel: jf.DataFlowKernel,
+    ask: Callable[[AppFuture[Any]], BaseException],
+    often: int,
+    depends: bool,
+) -> None:
+    future = kernel.submit(fails, ValueError("no"))
+    if depends:
+        future = kernel.submit(abs, future)
+    first = ask(future)
+    before = frames(first)
+    shown = "".join(traceback.format_exception(first))
+
+    errors = [ask(future) for _ in range(often)]
+
+    assert all(error is first for error in errors)
+    assert frames(first) == before
+    assert "in fails" in shown
+    assert "in fails" in "".join(traceback.format_exception(first))
+
+
+def test_one_that_is_kept_for_equal_calls_does_not_grow_either(
+    kernel: jf.DataFlowKernel,
+) -> None:
+    @jf.python_app(cache=True, cache_failures=True)
+    def no() -> None:
+        raise ValueError("no")
+
+    first = asked(no())
+    before = frames(asked(no()))
+
+    errors = [asked(no()) for _ in range(20)]
+
+    assert all(error is first for error in errors)
+    assert frames(first) <= before
+    assert "in no" in "".join(traceback.format_exception(first))
+
+
+def test_threads_that_ask_at_once_get_one_error_with_its_origin(
+    kernel: jf.DataFlowKernel,
+) -> None:
+    future = kernel.submit(fails, ValueError("no"))
+    both = threading.Barrier(4)
+
+    def ask(_: int) -> tuple[BaseException, int]:
+        both.wait(LIMIT_S)
+        return [(one := asked(future), frames(one)) for _ in range(1_000)][-1]
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(ask, range(4)))
+
+    assert {id(error) for error, _ in answers} == {id(future.exception())}
+    assert "in fails" in "".join(traceback.format_exception(asked(future)))
+    answers[0][0].add_note("seen by all")
+    assert "seen by all" in asked(future).__notes__
+
+
+class NoTraceback(Exception):
+    """Takes the name for something else."""
+
+    __traceback__ = "mine"  # type: ignore[assignment]
+
+    def with_traceback(self, tb: Any) -> Any:
+        raise AssertionError("a user's code is called")
+
+    def __bool__(self) -> bool:
+        return False
+
+
+def test_an_error_of_an_odd_class_is_raised_like_any(kernel: jf.DataFlowKernel) -> None:
+    error = NoTraceback("no")
+    future = kernel.submit(fails, error)
+
+    assert asked(future) is error
+    assert asked(future) is error
+    assert future.exception() is error
 
 
 def test_a_task_may_return_an_exception(kernel: jf.DataFlowKernel) -> None:
