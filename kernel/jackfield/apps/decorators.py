@@ -101,7 +101,7 @@ class AppOptions(JoinOptions, total=False):
 
 _ALL: Final = frozenset(AppOptions.__annotations__)
 
-_MOST_ASKING: Final = 100
+_MOST_VARIANTS: Final = 100
 """Variants of one app that are kept, one for each value of ``resources=`` in calls."""
 
 
@@ -141,17 +141,18 @@ class App(Generic[P, R_co]):
         self._options: dict[str, Any] = dict(options)
         self._kernel: DataFlowKernel | None = options.get("data_flow_kernel")
         self._spec: AppSpec = _spec(function, kind, options)
-        self._waits: Callable[..., Any] | None = None
+        # The function, if defaults of it are, or hold, what a task has to wait for.
+        self._waiting: Callable[..., Any] | None = None
         target = function
         parameters = parameters_of(function) or {}
-        # Whether a default is, or holds, a future or a file that a task looks for.
         if find(tuple(one.default for one in parameters.values()), {}) is not None:
-            self._waits, target = function, without_defaults(function)
+            self._waiting, target = function, without_defaults(function)
         self._target: Callable[..., Any] = runnable(self.__name__, target)
-        self._ready: bool = kind != "bash" and self._waits is None
-        # Of a parameter of the function's own that has the name the kernel reads none.
-        self._asks: bool = kind != "join" and "resources" not in parameters
-        self._asking: dict[Any, App[P, R_co]] = {}
+        self._ready: bool = kind != "bash" and self._waiting is None
+        # Whether the kernel reads a call's ``resources=``: not where the function has a
+        # parameter of that name.
+        self._takes_resources: bool = kind != "join" and "resources" not in parameters
+        self._variants: dict[Any, App[P, R_co]] = {}
         # An app that is a method, got from an object: the app of the class, and the
         # object, which is the first argument of every call.
         self._unbound: App[Any, R_co] | None = None
@@ -173,14 +174,14 @@ class App(Generic[P, R_co]):
         self, kernel: DataFlowKernel, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> AppFuture[R_co]:
         """Submit a call to a certain kernel."""
-        if kwargs and self._asks and kwargs.get("resources") is not None:
+        if kwargs and self._takes_resources and kwargs.get("resources") is not None:
             kwargs = dict(kwargs)
             return self._with(kwargs.pop("resources")).submit_to(kernel, args, kwargs)
         args = self._bound + args
         if self._ready:
             return kernel.submit_app(self._spec, self._target, args, kwargs)
-        if self._waits is not None:
-            args, kwargs = with_defaults(self._waits, args, kwargs)
+        if self._waiting is not None:
+            args, kwargs = with_defaults(self._waiting, args, kwargs)
         target = self._target
         if self._kind == "bash":
             app = self._unbound or self
@@ -217,11 +218,11 @@ class App(Generic[P, R_co]):
         """Return the app with what a call asks for, kept for the next such call."""
         checked = checked_resources(self._spec.name, resources)
         key = frozenset(checked.items())
-        app = self._asking.get(key)
+        app = self._variants.get(key)
         if app is None:
-            if len(self._asking) >= _MOST_ASKING:
-                self._asking.clear()
-            app = self._asking[key] = self.options(resources=checked)
+            if len(self._variants) >= _MOST_VARIANTS:
+                self._variants.clear()
+            app = self._variants[key] = self.options(resources=checked)
         return app
 
     def _is_importable(self) -> bool:
@@ -257,8 +258,8 @@ class App(Generic[P, R_co]):
             return self.__wrapped__.__qualname__
         options = {k: v for k, v in self._options.items() if k != "data_flow_kernel"}
         function = self.__wrapped__
-        if self._waits is not None:  # a future cannot be pickled
-            function = without_defaults(self._waits)
+        if self._waiting is not None:  # a future cannot be pickled
+            function = without_defaults(self._waiting)
         return App, (function, self._kind, options)
 
 
@@ -267,7 +268,7 @@ def _bind(app: App[Any, R_co], instance: object) -> App[..., R_co]:
     bound: App[..., R_co] = object.__new__(App)
     bound.__dict__.update(app.__dict__)
     bound.__wrapped__ = MethodType(app.__wrapped__, instance)
-    bound._unbound, bound._bound, bound._asking = app, (instance,), {}
+    bound._unbound, bound._bound, bound._variants = app, (instance,), {}
     return bound
 
 
@@ -305,14 +306,14 @@ def bash_app(
 ) -> Any:
     """Make a function that returns a command line an app that runs it in bash.
 
-    The call's ``stdout=`` and ``stderr=`` take a path, ``(path, mode)``, a ``File`` or
-    ``AUTO_LOGNAME``; without a mode the stream is appended to what the file has. Both
-    may name one file. The command runs in the directory of the call. Given
-    a ``File``, ``future.stdout`` is a future of it. The result is 0: any other exit
-    code is a ``BashExitFailure``, a missing file of ``outputs=`` is ``MissingOutputs``,
-    and at the walltime the command is killed with all that it started. As ever in bash,
-    a pipeline succeeds when its last part does, unless it begins ``set -o pipefail``.
-    For the options see ``AppOptions``.
+    The command runs in the directory of the call. The call's ``stdout=`` and
+    ``stderr=`` take a path, ``(path, mode)``, a ``File`` or ``AUTO_LOGNAME``; without a
+    mode the stream is appended to what the file has. Both may name one file. Given a
+    ``File``, ``future.stdout`` is a future of it. The result is 0: any other exit code
+    is a ``BashExitFailure``, a missing file of ``outputs=`` is ``MissingOutputs``, and
+    at the walltime the command is killed with all that it started. As ever in bash, a
+    pipeline succeeds when its last part does, unless it begins ``set -o pipefail``. For
+    the options see ``AppOptions``.
     """
     return _decorate("bash", function, options)
 

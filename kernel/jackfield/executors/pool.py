@@ -41,8 +41,8 @@ END_S: Final = 10.0
 Twice what ``adapter`` gives what it wraps, so that it can still report its hanging.
 """
 
-SOME_FAULTS: Final = 3
-"""Deaths of workers, with no task that ends well in between, until the run warns."""
+MANY_DEATHS: Final = 3
+"""So many deaths of workers, with no task that ends well in between, are warned of."""
 
 ADAPTER: Final = "adapter"
 """Name of the plugin that wraps a ``concurrent.futures.Executor``."""
@@ -261,7 +261,7 @@ class ExecutorPool:
                 raise
             self._log.exception("Executor %r raised in shutdown; going on", entry.label)
         finally:
-            self._scheduler.attend(None)  # nobody is there who could be woken
+            self._scheduler.attend(None)  # the thread that it offered may be gone
 
     # -- choosing
 
@@ -276,7 +276,7 @@ class ExecutorPool:
         if for_good and not entry.broken:
             entry.broken = True
             self.version = object()  # after the mark; see ``route``
-        elif isinstance(error, WorkerDiedError) and entry.faults < SOME_FAULTS:
+        elif isinstance(error, WorkerDiedError) and entry.faults < MANY_DEATHS:
             return  # it may well be the task that kills its worker
         if entry.told or entry.label in self._own:
             return

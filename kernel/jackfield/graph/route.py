@@ -24,9 +24,9 @@ TRANSFERS: Final = "_transfers"
 """Label of the kernel's own executor for moving files."""
 
 
-FIRST_REST_S: Final = 0.25
-"""Half of the seconds for which an executor rests after its first fault; the time
-doubles with each further one."""
+FIRST_REST_S: Final = 0.5
+"""Seconds for which an executor rests after a fault; they double with each further one,
+until it has run a task."""
 
 LONGEST_REST_S: Final = 60.0
 
@@ -46,7 +46,8 @@ class ExecutorEntry:
         elastic: Whether it can be asked for workers; see ``Executor.load``.
         broken: Whether it has said that it is broken for good.
         health: Whether it has the workers that it wants, as it said last.
-        faults: How often it has failed, a moment apart, since it last ran a task.
+        faults: How often it has failed since it last ran a task. All that fails while
+            it rests belongs to one fault.
         rests_until: When it may get tasks again that others can run, by the monotonic
             clock.
         told: Whether log and terminal have said that it fails, which they do once.
@@ -93,8 +94,8 @@ class ExecutorEntry:
         """
         now = monotonic()
         if now >= self.rests_until:  # else it is one fault, that many tasks tell of
-            self.faults += 1
             self.rests_until = now + min(FIRST_REST_S * 2**self.faults, LONGEST_REST_S)
+            self.faults += 1
 
     def read_capabilities(self) -> None:
         """Ask the executor, which has been started, what it can do.
@@ -112,10 +113,10 @@ class ExecutorEntry:
         self.read_workers()
 
     def read_workers(self) -> bool:
-        """Ask the executor how many workers it has; tell if its state is another now.
+        """Ask the executor for its workers and health; tell if its state has changed.
 
-        A slow thread may write what was true before another one has asked. So whoever
-        is not the last to ask does it again.
+        Of two threads that do this, the slower one may write the older answer over the
+        newer. So whoever is not the last to have asked asks again.
         """
         self._asked, before = (mine := object()), self.health.state
         self.workers = max(0, int(self.executor.workers))

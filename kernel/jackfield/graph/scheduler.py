@@ -62,11 +62,11 @@ Step = Callable[["deque[Any]", int], Any]
 
 
 def _rouse(sleeper: list[Wake] | None) -> bool:
-    """Wake a thread that sleeps or is about to; tell whether it was to be woken."""
-    # An idle thread has a new list of one ``Wake`` for every sleep, which is cleared so
-    # that further callers need not wake it too. A Ctrl-C just before that leaves it
-    # full, and the next caller wakes for nothing. If we clear late, when the thread
-    # sleeps again already, that has another list, and can still be woken.
+    """Wake a thread that sleeps or is about to; tell whether there was one to wake."""
+    # An idle thread makes a new list, with one ``Wake``, for each of its sleeps. Who
+    # has woken it clears the list, so that further callers need not. A Ctrl-C between
+    # the two leaves the list full, and the next caller wakes for nothing. If we clear
+    # late, when the thread sleeps again, that sleep has another list: it can be ended.
     if not sleeper:
         return False
     for wake in sleeper:

@@ -433,7 +433,7 @@ class DataFlowKernel:
         self._shutdown.cleanup(wait=wait)
 
     def tell_no_failures(self) -> None:
-        """Say nothing at the end of failures nobody asked for: the caller does it."""
+        """Leave it to the caller to tell, at the end, of failures nobody asked for."""
         self._shutdown.tells = False
 
     def __enter__(self) -> Self:

@@ -5,11 +5,11 @@ docs/hooks.md has the grammar of the variable, and what its words mean. Blocks f
 places count together; the variable's list of allowed plugins takes the place of the
 configuration's.
 
-Three groups load without being asked for: ``jackfield.configuration``, when one is to
-be found, ``jackfield.plugins``, when a kernel starts, and ``jackfield.memo``, when the
-first memo key is made or a value of such a type turns up. All others are asked for, and
-only a block keeps them out. An optional plugin is then simply not used; the others are
-an error, because nothing can stand in for them.
+Three groups load without being asked for: ``jackfield.configuration``, when a
+configuration has to be found, ``jackfield.plugins``, when a kernel starts, and
+``jackfield.memo``, when the first memo key is made or a value of such a type turns up.
+All others are asked for, and only a block keeps them out. To ask for one that is
+blocked is an error, but for an optional one, without which a run can do.
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ def _words(value: str | None) -> set[str] | None:
 
 
 def blocking(value: str | None, names: Collection[str]) -> str:
-    """Return ``VARIABLE``, now ``value``, as it must be to block ``names`` as well."""
+    """Return what ``VARIABLE``, now ``value``, has to be to block ``names`` as well."""
     words = _words(value)
+    # Empty, it allows nothing; with words that only block, it would allow the others.
     start = ["-*"] if words is not None and not words else sorted(words or ())
     return ",".join([*start, *(f"-{name}" for name in names)])

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
 
 from jackfield.errors import KernelClosedError
 from jackfield.staging.progress import OnProgress, ignore_progress
-from jackfield.staging.remote import log as alone
+from jackfield.staging.remote import log as log_of_no_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -67,14 +67,14 @@ def _tell_nobody(number: int, url: str, direction: str, progress: Progress) -> N
 
 @dataclass(frozen=True, slots=True)
 class MoverContext:
-    """What a mover gets of its kernel; by default there is none, and it only looks.
+    """What a mover gets of its kernel. By its defaults, a mover without one only looks.
 
     Attributes:
         transfers: The table ``[transfers]``, checked.
         staging: The tables ``[staging.SCHEME]``, checked.
         credentials: The functions to ask what a name stands for
             (``jackfield_credentials``).
-        provider: Gives the plugins' functions for a scheme, which others may be later.
+        provider: Gives the functions that plugins have for a scheme at this moment.
         directory: Where local copies lie; made by the mover when it is needed.
         start: Submits a task of the kernel's own, which gives a file; on any thread. It
             may call back into the mover, as where the kernel ends.
@@ -92,7 +92,7 @@ class MoverContext:
     start: Callable[[Errand, Callable[[], File]], Future[File]] = _start_nothing
     cut_short: Event = field(default_factory=Event)
     note: Callable[[int, str, str, Progress], object] = _tell_nobody
-    log: Logger = alone
+    log: Logger = log_of_no_run
 
 
 class Site(ABC):

@@ -6,7 +6,7 @@ import os
 import threading
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from jackfield.files import File, redact
@@ -48,10 +48,9 @@ class Writers:
                 continue  # several may fill a directory, and a device is no file
             self._told.add(apps)
             self._log.warning(
-                "%s is written by task %s and by task %s, and neither waits for the "
-                "other: what it holds in the end is chance. Have one depend on the "
-                "other, or give each a file of its own.",
-                *(redact(place), other.title, task.title),
+                f"{redact(place)} is written by task {other.title} and by task "
+                f"{task.title}, and neither waits for the other: what it holds in the "
+                f"end is chance. Have one depend on the other, or give each its own.",
                 extra={"told": True},
             )
 
@@ -61,20 +60,19 @@ def _written(extras: Extras) -> Iterator[str]:
 
     Left out are streams that the call says are appended to: others may mean to do so.
     """
-    yield from map(_place, extras.outputs)
-    for value in extras.streams.values():
-        stream, mode = value if isinstance(value, tuple) else (value, "")
-        if "a" not in mode:
-            yield _place(stream)
-
-
-def _place(written: Any) -> str:
-    if isinstance(written, File):
-        if written.remote:
-            return written.url
-        written = written.path if written.url.startswith("file:") else written.filepath
-    directory, name = os.path.split(os.fsdecode(written))
-    return os.path.join(_real(directory), name)  # noqa: PTH118  (strs are at hand)
+    streams = [
+        one if isinstance(one, tuple) else (one, "") for one in extras.streams.values()
+    ]
+    for one in (
+        *extras.outputs,
+        *(stream for stream, mode in streams if "a" not in mode),
+    ):
+        if isinstance(one, File) and one.remote:
+            yield one.url
+            continue
+        copied = isinstance(one, File) and one.url.startswith("file:")
+        directory, name = os.path.split(os.fsdecode(one.path if copied else one))
+        yield os.path.join(_real(directory), name)  # noqa: PTH118  (strs are at hand)
 
 
 _real = lru_cache(1_000)(os.path.realpath)
