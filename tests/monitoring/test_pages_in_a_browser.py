@@ -453,6 +453,27 @@ def test_a_report_prints_all_that_matters(
     assert "tasks" not in shown
 
 
+def test_paper_is_white_for_those_too_who_want_it_dark(
+    browser: Browser, made_up: Callable[..., Path]
+) -> None:
+    path = report(made_up(tasks=100, failed=0.1))
+    colours = """
+    return Array.from(document.querySelectorAll("body, .card, .card.bad b, .sub, th"),
+      (one) => [one.className, getComputedStyle(one).color,
+        getComputedStyle(one).backgroundColor]);
+    """
+    found = []
+    for scheme in ("light", "dark"):
+        browser.open(path, prefers_color_scheme=scheme)
+        wanted = [{"name": "prefers-color-scheme", "value": scheme}]
+        browser.cdp("Emulation.setEmulatedMedia", media="print", features=wanted)
+        found.append(browser.run(colours))
+        browser.cdp("Emulation.setEmulatedMedia", media="")
+
+    assert found[0] == found[1]
+    assert len(found[0]) > 5
+
+
 def test_a_page_of_paper_is_wide_enough(
     browser: Browser, made_up: Callable[..., Path]
 ) -> None:
@@ -536,6 +557,49 @@ def test_two_runs_are_compared(
         assert "in both" in browser.text()
         browser.run("history.back()")
         browser.wait(lambda: browser.text("h1") == "Runs")
+        fine(browser, allowed=(server.url, "data:"))
+
+
+def test_what_failed_in_one_run_may_have_been_tried_again_in_the_other(
+    browser: Browser, runs: Path
+) -> None:
+    failure = Failure("OSError", "the disk went away", "")
+
+    def attempt(n: int, failure: Failure | None, retry: float | None) -> AttemptRecord:
+        place = Place("cpu-0", "h", 1, n, n + 0.5)
+        return AttemptRecord(0, n, "cpu", n, n + 0.5, place, failure, retry)
+
+    bad = [task(0, TaskState.FAILED, failure=failure)]
+    good = [task(0, TaskState.SUCCEEDED, attempts=3)]
+    ends = [attempt(1, failure, 0.0), attempt(2, failure, 0.0), attempt(3, None, None)]
+    failed = [attempt(1, failure, None)]
+    history(runs / "000", [Batch(0.0, 5.0, tasks=bad, attempts=failed)], "failed")
+    history(runs / "001", [Batch(0.0, 5.0, tasks=good, attempts=ends)], "done")
+    with serving(runs) as server:
+        browser.open(f"{server.url}#compare=000,001")
+        browser.wait(lambda: browser.count(".lines li"))
+        assert browser.text(".lines li").startswith("in both: ✕ 1 and ↻ 2 OSError: ")
+        fine(browser, allowed=(server.url, "data:"))
+
+
+def test_a_list_of_runs_shows_all_of_each_on_a_telephone(
+    browser: Browser, made_up: Callable[..., Path], runs: Path
+) -> None:
+    made_up(0, tasks=20)
+    counts = {"succeeded": 1_000_000, "failed": 123_456}
+    record(made_up(1, tasks=20), state="failed", elapsed=97 * 60.0, counts=counts)
+    cut = """
+    return Array.from(document.querySelectorAll(".runs th, .runs td"))
+      .filter((one) => one.scrollWidth > one.clientWidth + 1)
+      .map((one) => one.textContent);
+    """
+    with serving(runs) as server:
+        browser.open(server.url, 360)
+        browser.wait(lambda: browser.count(".runs tbody tr") == 2)
+        assert browser.run(cut) == []
+        width, window = browser.run(WIDTHS)
+        assert width <= window
+        assert browser.run("return document.querySelector('.wide').scrollWidth") <= 360
         fine(browser, allowed=(server.url, "data:"))
 
 

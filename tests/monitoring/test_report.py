@@ -105,6 +105,14 @@ def test_a_script_leaves_out_comments_alone() -> None:
     assert Counter(bundle.script("report.js").splitlines()) == code
 
 
+def test_colours_are_as_scripts_read_them() -> None:
+    """What is drawn pixel by pixel mixes them by six digits."""
+    colours = re.findall(r"--[\w-]+: *(#\w+)", bundle.file("page.css").decode())
+
+    assert len(colours) > 40
+    assert [one for one in colours if not re.fullmatch(r"#[0-9a-f]{6}", one)] == []
+
+
 def test_no_module_makes_markup_of_texts() -> None:
     wrong = re.compile(
         r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function"

@@ -85,7 +85,8 @@ function wholes({ overview }, sign, scale) {
   return el("div", { class: "side" },
     el("p", {}, el("b", {}, `${sign} · `), el("bdi", {}, overview.name), " ",
       el("span", { class: `badge run-${overview.state}` }, overview.state), " ",
-      el("small", {}, `${moment(overview.began)} · ${counted(total, "task")}${failed ? ` · ✕ ${count(failed)} failed` : ""} · ${duration(overview.now)}`)),
+      ...[moment(overview.began), counted(total, "task"), failed ? `✕ ${count(failed)} failed` : "", duration(overview.now)]
+        .filter(Boolean).flatMap((fact, i) => [el("small", {}, `${i ? "· " : ""}${fact}`), " "])),
     el("span", { class: "track full" }, bar));
 }
 
@@ -156,14 +157,23 @@ function failures(a, b) {
 }
 
 /**
+ * Say how many tasks failed so in a run; or, if they all succeeded later, attempts.
+ *
+ * @param {import("./model.js").Failure} failure
+ */
+function marked({ noNews, tasks, n }) {
+  if (noNews) return `${SIGNS[noNews]} ${count(tasks)}`;
+  return tasks ? `✕ ${count(tasks)}` : `↻ ${count(n)}`;
+}
+
+/**
  * @param {string} where
  * @param {import("./model.js").Failure} one
  * @param {import("./model.js").Failure | null} other
  */
 function told(where, one, other) {
-  const [here, there] = [one, other].map((side) => count(side ? side.tasks || side.n : 0));
-  const numbers = other ? `${here} and ${there}` : here;
-  const sign = one.noNews ? SIGNS[one.noNews] : one.tasks || other?.tasks ? "✕" : "↻";
-  return el("li", {}, el("small", {}, `${where}: `), el("span", { class: one.noNews ? "dim" : "state s7" }, `${sign} ${numbers} `),
+  const sides = other ? [one, other] : [one];
+  const failed = !one.noNews && sides.some((side) => side.tasks);
+  return el("li", {}, el("small", {}, `${where}: `), el("span", { class: failed ? "state s7" : "dim" }, `${sides.map(marked).join(" and ")} `),
     el("b", {}, el("bdi", {}, one.kind)), ": ", el("bdi", {}, short(one.message, 200)));
 }

@@ -206,7 +206,7 @@ function listed(run, chosen, choose) {
     el("td", { class: "text" }, el("span", { class: `badge run-${run.state}` }, run.state)),
     el("td", { class: "tasks" }, run.tasks === null ? "–" : count(run.tasks)),
     run.failed ? el("td", { class: "state s7" }, `✕ ${count(run.failed)}`) : el("td", { class: "none" }, "·"),
-    el("td", {}, duration(run.took)), el("td", {}, moment(run.began)));
+    el("td", { class: "took" }, duration(run.took)), el("td", { class: "began" }, moment(run.began)));
 }
 
 // -- Two runs

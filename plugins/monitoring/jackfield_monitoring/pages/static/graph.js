@@ -387,7 +387,7 @@ export function taskGraph(overview, model, task, open) {
   });
   const size = { wide: 150, high: 22, across: 34, down: 6, margin: 8, label: `What is near task ${task}` };
   const told = tasks.length === 1 ? "It depends on no task, and none on it."
-    : more ? `The nearest ${tasks.length} tasks; there are more.` : `${counted(tasks.length - 1, "task")} are connected with it.`;
+    : more ? `The nearest ${tasks.length} tasks; there are more.` : `${counted(tasks.length - 1, "task")} ${tasks.length === 2 ? "is" : "are"} connected with it.`;
   const hint = el("p", { class: "hint" }, told);
   if (tasks.length === 1) return el("div", {}, hint);
   const picture = drawn(nodes, edges, size);

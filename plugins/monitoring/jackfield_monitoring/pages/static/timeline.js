@@ -639,7 +639,7 @@ export class Timeline {
     canvas.addEventListener("dblclick", (event) => this.zoom(0.25, this.at(event.offsetX)));
     this.chart.addEventListener("pointerdown", (event) => this.onChart(event));
     this.chart.addEventListener("pointermove", (event) => event.buttons && this.onChart(event));
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.later());
+    for (const media of ["(prefers-color-scheme: dark)", "print"]) matchMedia(media).addEventListener("change", () => this.later());
   }
 
   /** @param {KeyboardEvent} event */
