@@ -606,6 +606,32 @@ def test_a_driver_that_stands_still_is_waited_for(
         assert driven.values(held) == ["a", "b"]
 
 
+def keep_interpreter(seconds: int) -> int:
+    """Call a function in C that keeps the lock: no other thread runs meanwhile."""
+    ctypes.PyDLL(None).sleep(seconds)
+    return os.getpid()
+
+
+def test_a_task_that_keeps_the_interpreter_is_not_taken_for_dead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is that of a process of the pool: agent and engine have others."""
+    limit = 1.0
+    monkeypatch.setattr(post, "POLL_S", 0.1)
+    monkeypatch.setattr(post, "SILENCE_S", limit)
+    with (
+        scheduler() as (_, address),
+        worker(address, lease=limit),
+        harness(address, tmp_path) as driven,
+    ):
+        long = driven.submit(keep_interpreter, int(5 * limit))
+
+        short = driven.value(driven.submit(tasks.process_id, 0))
+
+        assert not driven.reported(long)
+        assert driven.value(long) not in (short, os.getpid())
+
+
 def test_tasks_of_a_driver_that_is_killed_end_with_it(tmp_path: Path) -> None:
     with scheduler() as (_, address), worker(address, lease=2.0):
         script, started = tmp_path / "script.py", tmp_path / "started"
