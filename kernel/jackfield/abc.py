@@ -337,7 +337,8 @@ class Executor(ABC):
         for it on the way of a task: what a worker has anyway, it can tell.
 
         Returns:
-            A work for each worker that runs one; ``None`` if that is not known.
+            A work for each worker that runs one, which may be told some seconds late if
+            workers are far away; ``None`` if that is not known.
         """
         return None
 

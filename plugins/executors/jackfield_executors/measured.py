@@ -6,7 +6,7 @@ from time import time
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from jackfield.clock import monotonic
-from jackfield.events import Place
+from jackfield.events import Place, Running
 from jackfield.measuring import begin, place, this_host
 
 if TYPE_CHECKING:
@@ -28,16 +28,37 @@ def run_measured(measure: str, call: Callable[[], T]) -> tuple[T, Ran]:
 
 def to_send(place: tuple[Any, ...]) -> Ran:
     """Return a place of this machine's as another one can read it."""
-    return tuple(place), time() - monotonic()
+    return tuple(place), ahead()
+
+
+def ahead() -> float:
+    """Return by how much the time of day is ahead of the monotonic clock here."""
+    return time() - monotonic()
 
 
 def received(ran: Ran) -> Place:
     """Return a place by this machine's clock."""
-    place, ahead = Place(*ran[0]), ran[1]
-    if place.host == this_host():
-        return place
-    behind = ahead - (time() - monotonic())
-    return place._replace(began=place.began + behind, ended=place.ended + behind)
+    place = Place(*ran[0])
+    later = _later(place.host, ran[1])
+    return place._replace(began=place.began + later, ended=place.ended + later)
+
+
+def received_running(told: tuple[Any, ...], there: float) -> Running:
+    """Return what runs on another machine by this machine's clock.
+
+    Args:
+        told: A ``Running`` of that machine's.
+        there: What ``ahead`` was there.
+    """
+    one = Running(*told)
+    if one.began is None:
+        return one
+    return one._replace(began=one.began + _later(one.host, there))
+
+
+def _later(host: str, there: float) -> float:
+    """Return what to add to a time of a machine's monotonic clock to have one here."""
+    return 0.0 if host == this_host() else there - ahead()
 
 
 def place_in_pool(label: str, ran: Ran) -> Place:

@@ -190,6 +190,28 @@ def test_large_results_stay_and_come_home_over_a_bad_link(
         link.bad.clear()
 
 
+def test_what_runs_is_told_over_a_bad_link(site: BadSite, tmp_path: Path) -> None:
+    with driven_by(site, tmp_path) as driven:
+        (link,) = site.links
+        link.bad.set()
+        gate = tasks.Gate(tmp_path / "gate")
+        driven.cleanups.append(gate.open)
+        held = [driven.submit(gate.hold, name) for name in ("runs", "waits")]
+        until_entered(gate, "runs")
+
+        def told() -> list[tuple[int, str, int]]:
+            runs = driven.executor.running() or ()
+            return [(one.task, one.worker, one.pid) for one in runs]
+
+        assert settled(lambda: bool(told()), WAIT_S)
+        pid = gate.process_of("runs")
+        assert told() == [(held[0].id, "far-1@place 0", pid)]
+        link.bad.clear()
+        gate.open()
+        driven.values(held)
+        assert not told()
+
+
 def test_a_cancel_over_a_bad_link_kills(site: BadSite, tmp_path: Path) -> None:
     with driven_by(site, tmp_path) as driven:
         (link,) = site.links

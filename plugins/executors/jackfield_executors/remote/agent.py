@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from jackfield.abc import Outcome
+    from jackfield.events import Running
     from jackfield_executors.remote.shipping import Code
 
 log: logging.Logger = logging.getLogger("jackfield.executors.remote")
@@ -75,6 +76,12 @@ LEASE_S: Final = 30.0
 ALIVE: Final = -1
 """In the place of a message's number: there is no message. The driver lives, but has
 asked for nothing for a while, because it has to do with results."""
+
+WATCHED: Final = -2
+"""In the same place: somebody looks at what runs, and will for ``WATCHED_S``."""
+
+WATCHED_S: Final = 12.0
+"""Seconds for which an agent tells what runs, each second if that has changed."""
 
 GATHER_S: Final = 0.002
 """Seconds that an answer waits for more results, if there are more calls to run."""
@@ -94,6 +101,10 @@ HOME: Final = -2
 """In the same place: the result is one that was kept here, which the driver wants, as
 an outcome ``("home", number, [pickle, *buffers])``; ``None`` in the place of the list
 if it is not here."""
+
+RUNS: Final = -3
+"""In the same place: what runs here, as an outcome ``("runs", [Running], ahead)``, with
+``measured.ahead()``. It is only told while somebody looks; see ``WATCHED``."""
 
 END: Final = -1
 """In the place of a call to be cancelled: the pool is to end, and what tasks have
@@ -195,6 +206,8 @@ class Agent:
         self._no_code: TransferError | None = None  # why they were not
         self._awake = Awake()
         self._asked = 0.0  # when the driver was last heard, on that clock
+        self._watched = 0.0  # until when somebody looks at what runs, on that clock
+        self._told: list[Running] = []  # of what runs, by the thread that does
         # What waits until results have been written, and what comes then, under
         # ``_ready``; see ``_when_written``.
         self._unwritten: list[tuple[PackedResult, Callable[[], None]]] = []
@@ -224,9 +237,12 @@ class Agent:
     def put(self, number: int, data: bytes) -> None:
         """Take a message, which may have come before, or before its turn.
 
-        One with the number ``ALIVE`` only shows that the driver lives.
+        One with the number ``ALIVE`` only shows that the driver lives, and one with
+        ``WATCHED`` that somebody looks.
         """
         self._asked = self._awake.seconds
+        if number == WATCHED:
+            self._watched = self._asked + WATCHED_S
         with self._order:
             if number >= self._next:
                 self._early[number] = data
@@ -551,6 +567,10 @@ class Agent:
         """End when nothing has been heard of the driver for too long."""
         while not self._stopped.wait(period := min(1.0, LEASE_S / 10)):
             self._awake.tick(period)
+            if self._awake.seconds < self._watched:
+                self._tell_what_runs()
+            else:
+                self._told = []
             if self._awake.seconds - self._asked <= LEASE_S:
                 continue
             if self.held():
@@ -558,6 +578,17 @@ class Agent:
             else:
                 log.warning("The driver is gone; its tasks are ended")
                 self.stop()
+
+    def _tell_what_runs(self) -> None:
+        """Tell the driver what runs here, if that is not what it was told last."""
+        assert self._pool is not None
+        runs = self._pool.running()
+        if runs != self._told:
+            self._told = runs
+            told = "runs", [tuple(one) for one in runs], measured.ahead()
+            with self._ready:
+                self._add_result(RUNS, 0.0, told)
+                self._ready.notify_all()
 
     def held(self) -> bool:
         """Whether the engine knows that the driver lives, though it is not heard.

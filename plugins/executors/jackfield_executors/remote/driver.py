@@ -27,10 +27,10 @@ from jackfield.errors import (
 )
 from jackfield.events import Load
 from jackfield_executors.elastic import Bounds, Idle
-from jackfield_executors.measured import received
+from jackfield_executors.measured import received, received_running
 from jackfield_executors.patience import Patience
 from jackfield_executors.remote.again import Again, Raw, may_stay
-from jackfield_executors.remote.agent import HOME, PRINTED
+from jackfield_executors.remote.agent import HOME, PRINTED, RUNS, WATCHED_S
 from jackfield_executors.remote.awake import Awake
 from jackfield_executors.remote.book import Book
 from jackfield_executors.remote.carrying import land
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from jackfield.abc import ExecutorContext, Outcome, Work
+    from jackfield.events import Running
     from jackfield_executors.remote.agent import Result
     from jackfield_executors.remote.link import Jobs, Link, Site
 
@@ -108,6 +109,7 @@ class AgentsExecutor(Executor):
         self._keep = keep
         self._again = Again()
         self._awake = Awake()
+        self._watched = -math.inf  # when somebody has last asked what runs
         self._large_since: float | None = None
         self._label = label
         self._site = site
@@ -160,6 +162,11 @@ class AgentsExecutor(Executor):
             self._look_at_jobs.set()
             if not workers and self._book.to_do()[1]:
                 self._changed()  # a work has come meanwhile; see ``submit``
+
+    def running(self) -> list[Running]:
+        """Return what agents have last told, each second while this is called."""
+        self._watched = monotonic()
+        return [one for post in self._book.posts for one in post.running()]
 
     def start(self, context: ExecutorContext) -> None:
         """Connect, and start agents on the workers that are there.
@@ -301,8 +308,11 @@ class AgentsExecutor(Executor):
         """
         while not self._book.ended.wait(WATCH_S):
             self._awake.tick(WATCH_S)
+            watched = monotonic() - self._watched < WATCHED_S
             for post in self._book.posts:
                 post.show_alive()
+                if watched:
+                    post.watch()
 
     def _fail_too_large(self) -> None:
         """Fail what asks for more than any agent has, when it has waited long enough.
@@ -574,6 +584,9 @@ class AgentsExecutor(Executor):
             if token == HOME:
                 come += post.stays.arrive(*packed[1:])
                 continue
+            if token == RUNS:
+                post.runs = self._told(post, *packed[1:])
+                continue
             kept = post.packed.pop(token, None)
             work = self._book.settle(post, token, seconds)
             value: Any = packed
@@ -598,6 +611,17 @@ class AgentsExecutor(Executor):
         for other in self._book.idle_posts():
             self._feed(other)
         self._deliver([self._loaded(work, value) for work, value in landed])
+
+    def _told(
+        self, post: Post, runs: Sequence[tuple[Any, ...]], ahead: float
+    ) -> dict[tuple[int, int], Running]:
+        """Return what an agent tells of what runs there, as observers get it."""
+        found = {}
+        for told in runs:
+            one = received_running(told, ahead)
+            worker = f"{one.worker}@{post.link.name}"
+            found[one.task, one.attempt] = one._replace(worker=worker)
+        return found
 
     def _loaded(self, work: Work, value: Any) -> Outcome:
         """Return what is reported: a result that has stayed, or what has come."""

@@ -45,7 +45,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.clock import monotonic
 from jackfield_executors.ranked import Ranked
-from jackfield_executors.remote.agent import ALIVE, END, LEASE_S, AgentEndedError
+from jackfield_executors.remote.agent import (
+    ALIVE,
+    END,
+    LEASE_S,
+    WATCHED,
+    WATCHED_S,
+    AgentEndedError,
+)
 from jackfield_executors.remote.awake import Awake
 from jackfield_executors.remote.stays import SOON_S, Stays
 from jackfield_executors.shares import Shares
@@ -54,6 +61,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from jackfield.abc import Work
+    from jackfield.events import Running
     from jackfield_executors.remote.agent import Result
     from jackfield_executors.remote.carrying import Packed
     from jackfield_executors.remote.link import Link
@@ -104,6 +112,7 @@ class Post:
             changed under the executor's lock.
         receiver: The thread that receives.
         load: Seconds that its works are expected to take together.
+        runs: What the agent has last told of what runs there, by task and attempt.
         awake: The clock of the driver's process, by which silence is measured.
         sending: Held while works are taken and sent, so that functions arrive before
             the calls that need them.
@@ -124,6 +133,7 @@ class Post:
     own: Ranked = field(default_factory=Ranked)
     receiver: threading.Thread | None = None
     load: float = 0.0
+    runs: dict[tuple[int, int], Running] = field(default_factory=dict)
     awake: Awake = field(default_factory=Awake)
     sending: threading.Lock = field(default_factory=threading.Lock)
     # Guards the two below. No code of users runs under it, nor anything that waits.
@@ -135,6 +145,7 @@ class Post:
     # When the agent was asked the first question that it has not answered yet, by the
     # clock ``awake``; ``None`` if it has answered all.
     _silent: float | None = None
+    _watched: float = -math.inf  # when the agent was last told that somebody looks
     # When the agent was last asked, or shown that the driver lives. Two threads write
     # it, and each may overwrite the other's: both are right.
     _asked: float = field(default_factory=monotonic)
@@ -247,6 +258,22 @@ class Post:
                 self.link.put(ALIVE, b"")
             except Exception as error:  # it is gone, which ``receive`` finds
                 log.debug("No sign of life to %s: %r", self.link.name, error)
+
+    def watch(self) -> None:
+        """Have the agent tell what runs there, for a while. On the same thread."""
+        now = monotonic()
+        if self.flying and now - self._watched > WATCHED_S / 3:
+            self._watched = now
+            try:
+                self.link.put(WATCHED, b"")
+            except Exception as error:  # as above
+                log.debug("No word to %s that is watched: %r", self.link.name, error)
+
+    def running(self) -> list[Running]:
+        """Return what the agent has told, as far as it has not ended since."""
+        flying = [work for work, _ in self.flying.copy().values()]
+        told = (self.runs.get((work.id, work.attempt)) for work in flying)
+        return [one for one in told if one is not None]
 
     def _note(self, arrived: int) -> None:
         """Drop the messages below a number; send again what the agent lacks."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from jackfield.abc import Measure, Work
+    from jackfield.events import Running
     from jackfield_testing.executors.harness import Harness
 
 SOME = 300
@@ -96,12 +97,19 @@ class Places(ExecutorCase):
             works = _measured(harness, gate.hold, [*names, "waits"], "times")
             until_entered(gate, *names)
 
-            told = {one.task: one for one in harness.executor.running() or ()}
+            run = {work.id for work in works[:-1]}
+            told: dict[int, Running] = {}
+
+            def all_told() -> bool:
+                told.update((one.task, one) for one in harness.executor.running() or ())
+                assert set(told) <= run
+                return set(told) == run
+
+            assert settled(all_told, WAIT_S)
             after = monotonic()
             gate.open()
             harness.wait(works)
 
-            assert set(told) == {work.id for work in works[:-1]}
             for work in works[:-1]:
                 one, ran = told[work.id], work.ran
                 assert (one.attempt, one.app) == (work.attempt, work.name)
