@@ -26,7 +26,7 @@ endif
 PYTEST := env -u PYTHONDONTWRITEBYTECODE $(PY) -m pytest -n auto --dist loadgroup
 
 .PHONY: help demo test quick lint types mypy pyright verifytypes pages docs check bench \
-	bench-remote dist tools clean environment moved
+	figures bench-remote dist tools clean environment moved
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -70,6 +70,10 @@ check: lint types test  ## all of the three above
 
 bench: $(VENV)/.bench  ## compare with other libraries
 	$(PY) benchmarks/run.py $(ARGS)
+
+# On what is installed: a quiet moment is not to be spent on installing.
+figures: $(VENV)/.dev  ## measure all rows anew for the page: benchmarks/README.md
+	$(PY) benchmarks/run.py --repeats 3 --page $(ARGS)
 
 bench-remote: $(VENV)/.dev  ## measure tasks on a Dask cluster of this machine
 	$(PY) benchmarks/remote.py $(ARGS)

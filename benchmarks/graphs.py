@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import random
-import time
+import threading
 from array import array
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rows import US, Bar, Case, Metric, Row, Watch, cases
 from tasks import add1, noop, total
 
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
 OURS = "jackfield-threads"
 PEERS = ("parsl-threads", "dask-threads")
 N = 100_000
+BY_HAND = "cf-threads, by callbacks"
 INDEPENDENT = (Case(OURS, "threads.independent", N, "independent"),)
 BARS = (Bar("ratio", 1 / 2.5, "independent", 1 / 1.5),)
+CHAINED = (*BARS, Bar("ratio", 1 / 2.5, BY_HAND, 1 / 1.5))
 
 WIDTH = 1_000
 """Tasks in a layer."""
@@ -24,8 +29,13 @@ PARENTS = 5
 ROWS = [
     Row(
         "chain",
-        cases("graphs.chain", N, OURS) + INDEPENDENT + cases("graphs.chain", N, *PEERS),
-        (Metric(US, "threads, chain, µs a task", bars=BARS),),
+        (
+            *cases("graphs.chain", N, OURS),
+            *INDEPENDENT,
+            Case("cf-threads", "graphs.chain_by_callbacks", N, BY_HAND),
+            *cases("graphs.chain", N, *PEERS),
+        ),
+        (Metric(US, "threads, chain, µs a task", bars=CHAINED),),
     ),
     Row(
         "fan-out",
@@ -58,19 +68,44 @@ def chain(system: Any, n: int) -> dict[str, float]:
     return watch.per_task(n + 1)
 
 
+def chain_by_callbacks(system: Any, n: int) -> dict[str, float]:
+    """Submit each task when the one before has ended, as who has no dependencies does.
+
+    So nobody knows the chain in advance, no failure is handed on, and nothing can be
+    cancelled but the task that is there.
+    """
+    ended = threading.Event()
+    left = n
+
+    def go_on(future: Future[int]) -> None:
+        nonlocal left
+        result = future.result()
+        if not left:
+            assert result == n
+            ended.set()
+            return
+        left -= 1
+        system.submit(add1, result).add_done_callback(go_on)
+
+    watch = Watch()
+    system.submit(noop, 0).add_done_callback(go_on)
+    ended.wait()
+    return watch.per_task(n + 1)
+
+
 def fan_out(system: Any, n: int) -> dict[str, float]:
-    start = time.perf_counter()
+    watch = Watch()
     first = system.submit(noop, 1)
     futures = [system.submit(add1, first) for _ in range(n)]
     assert sum(future.result() for future in futures) == 2 * n
-    return {US: (time.perf_counter() - start) / (n + 1) * 1e6}
+    return watch.per_task(n + 1)
 
 
 def fan_in(system: Any, n: int) -> dict[str, float]:
-    start = time.perf_counter()
+    watch = Watch()
     futures = [system.submit(noop, i) for i in range(n)]
     assert system.submit(total, *futures).result() == n
-    return {US: (time.perf_counter() - start) / (n + 1) * 1e6}
+    return watch.per_task(n + 1)
 
 
 def layered(system: Any, n: int) -> dict[str, float]:
@@ -83,7 +118,7 @@ def layered(system: Any, n: int) -> dict[str, float]:
         )
         for _ in range(n // width - 1)
     ]
-    start = time.perf_counter()
+    watch = Watch()
     layer = [system.submit(total) for _ in range(width)]
     for edges in chosen:
         parents = [layer[i] for i in edges]
@@ -93,4 +128,4 @@ def layered(system: Any, n: int) -> dict[str, float]:
         ]
     expected = PARENTS if chosen else 0
     assert all(future.result() == expected for future in layer)
-    return {US: (time.perf_counter() - start) / (width * (len(chosen) + 1)) * 1e6}
+    return watch.per_task(width * (len(chosen) + 1))

@@ -1,6 +1,6 @@
 """Run all rows on every system that is installed, in turns, and print ratios.
 
-usage: python run.py [--rows ROW,...] [--repeats N] [--quick] [--full] [--append]
+usage: python run.py [--rows ROW,...] [--repeats N] [--quick] [--full] [--page]
 
 Each measurement is a process of its own. The systems of a row take turns, so that
 what else the machine does meets all of them; a row shows medians with their spread,
@@ -65,10 +65,10 @@ def main() -> None:
                 print(line, flush=True)
                 shown.append(line)
     write(results, options.output)
-    if options.append:
+    if options.page:
         command = " ".join(["python run.py", *sys.argv[1:]])
         how = f"Command: `{command}`. Load before it: {facts['load']:.1f}. {missing()}"
-        table.append(HERE / "README.md", facts, how, [*table.HEAD, *shown])
+        table.replace(HERE / "README.md", facts, how, [*table.HEAD, *shown])
 
 
 def read_options() -> argparse.Namespace:
@@ -86,7 +86,7 @@ def read_options() -> argparse.Namespace:
         "--output", type=Path, default=RESULTS, help="directory for JSON and picture"
     )
     parser.add_argument(
-        "--append", action="store_true", help="add to README.md's tables"
+        "--page", action="store_true", help="put the table into README.md"
     )
     options = parser.parse_args()
     options.rows = chosen(options.rows, full=options.full)

@@ -19,6 +19,9 @@ PACKAGES = ("jackfield", "parsl", "loky", "distributed", "executorlib", "ray")
 Samples = Mapping[str, Sequence[Mapping[str, float]]]
 """Case to the figures of each of its repeats."""
 
+BEGIN = "<!-- what run.py --page has measured -->"
+END = "<!-- the end of that -->"
+
 HEAD = [
     "| work | jackfield | beside it | ratio | bar |",
     "| --- | --- | --- | --- | --- |",
@@ -138,7 +141,9 @@ def spread(values: list[float]) -> str:
     return f"{middle} ({min(values):.3g} to {max(values):.3g})"
 
 
-def append(path: Path, facts: Mapping[str, Any], how: str, table: list[str]) -> None:
-    """Add a dated section to a Markdown file."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write("\n".join(["", f"## {title(facts)}", "", how, "", *table, ""]))
+def replace(path: Path, facts: Mapping[str, Any], how: str, table: list[str]) -> None:
+    """Put a table of one run in the place of the one that a page has."""
+    before, _, rest = path.read_text("utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    section = [BEGIN, "", f"{title(facts)}. {how}", "", *table, "", END]
+    path.write_text(before + "\n".join(section) + after, "utf-8")

@@ -42,6 +42,7 @@ LOADS = {
     "process-miss": Load("jackfield-processes", "memo.misses", 40_000),
     "send": Load("jackfield-processes", "processes.functions", 2_000),
     "chain": Load("jackfield-threads", "graphs.chain", 40_000),
+    "layered": Load("jackfield-threads", "graphs.layered", 40_000),
 }
 
 
