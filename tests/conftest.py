@@ -7,6 +7,7 @@ import gc
 import importlib
 import itertools
 import os
+import re
 import signal
 import sys
 import threading
@@ -348,6 +349,29 @@ def _leaves_open(item: pytest.Item) -> bool:
     return any("ignore::ResourceWarning" in mark.args for mark in marks)
 
 
+_numbers = itertools.count()
+
+
+def _new_directory(factory: pytest.TempPathFactory, name: str) -> Path:
+    """Make a directory that no other test of this process has.
+
+    ``mktemp`` lists all that are there to find a number that is free. After 1,500 tests
+    that takes 3 ms, for each of two directories a test.
+    """
+    new = factory.getbasetemp() / f"{name}-{next(_numbers)}"
+    new.mkdir(mode=0o700)
+    return new
+
+
+@pytest.fixture
+def tmp_path(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Take the place of pytest's own: an empty directory with the test's name."""
+    name = re.sub(r"\W", "_", request.node.name)
+    return _new_directory(tmp_path_factory, name[:30])
+
+
 @pytest.fixture(autouse=True)
 def _nothing_is_left(
     request: pytest.FixtureRequest,
@@ -355,7 +379,7 @@ def _nothing_is_left(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[None]:
     """Run each test in a directory of its own; see that it ends what it starts."""
-    monkeypatch.chdir(tmp_path_factory.mktemp("cwd"))
+    monkeypatch.chdir(_new_directory(tmp_path_factory, "cwd"))
     for name in list(os.environ):
         if name.startswith("JACKFIELD_"):
             monkeypatch.delenv(name)
