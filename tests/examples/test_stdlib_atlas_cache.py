@@ -12,7 +12,7 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -43,6 +43,8 @@ class Place:
         self.scripts = directory / "scripts"
         self.atlas = directory / "atlas"
         self.store = directory / "results.db"
+        self.first = Cached("")
+        """What its first run has made, where a fixture has run it."""
         if not self.scripts.exists():
             ignored = shutil.ignore_patterns("__pycache__")
             shutil.copytree(EXAMPLES, self.scripts, ignore=ignored)
@@ -152,8 +154,20 @@ def mapped(tmp_path_factory: pytest.TempPathFactory) -> Place:
         key = tmp_path_factory.getbasetemp() / "config"
         patch.setenv("XDG_CONFIG_HOME", str(key))
         place = Place(directory)
-        place.map()
+        place.first = place.map()
     return place
+
+
+@pytest.fixture
+def known(mapped: Place, tmp_path: Path) -> Iterator[Place]:
+    """The same place, in which everything may be changed: it is put back afterwards."""
+    kept = mapped.directory.rename(tmp_path / "kept")
+    try:
+        shutil.copytree(kept, mapped.directory)
+        yield mapped
+    finally:
+        shutil.rmtree(mapped.directory)
+        kept.rename(mapped.directory)
 
 
 @pytest.fixture
@@ -247,14 +261,13 @@ def test_a_run_on_unchanged_sources_does_nothing(place: Place) -> None:
     assert place.written() == written == place.afresh()
 
 
-def test_a_file_that_somebody_has_changed_is_written_again(small: Place) -> None:
-    small.map()
-    written = small.written()
-    (small.atlas / "names.txt").write_text("something else\n")
-    (small.atlas / "report.md").unlink()
+def test_a_file_that_somebody_has_changed_is_written_again(known: Place) -> None:
+    written = known.written()
+    (known.atlas / "names.txt").write_text("something else\n")
+    (known.atlas / "report.md").unlink()
 
-    assert small.map().runs == {}
-    assert small.written() == written
+    assert known.map().runs == {}
+    assert known.written() == written
 
 
 def test_results_are_kept_beside_the_runs_unless_a_store_is_named(small: Place) -> None:
@@ -326,12 +339,11 @@ def test_an_edited_function_has_those_run_again_that_reach_it(
     assert set(edited.map().runs) == set(apps.split())
 
 
-def test_what_follows_from_an_edit_is_done_again(small: Place) -> None:
-    small.map()
-    small.edit("stdlib_atlas.py", "CORE_SIZE = 40", "CORE_SIZE = 5")
+def test_what_follows_from_an_edit_is_done_again(known: Place) -> None:
+    known.edit("stdlib_atlas.py", "CORE_SIZE = 40", "CORE_SIZE = 5")
 
-    assert small.map().runs == {"draw": 1}
-    assert small.written() == small.afresh()
+    assert known.map().runs == {"draw": 1}
+    assert known.written() == known.afresh()
 
 
 # -- Other sources ------------------------------------------------------------------
@@ -340,55 +352,50 @@ FOLLOWING = dict.fromkeys(("draw", "link", "list_names", "report_on", "sum_up"),
 """What has to be done again, once each, when a package has other imports."""
 
 
-def test_a_new_file_is_parsed_and_what_follows_is_done_again(small: Place) -> None:
-    first = small.map()
-    (small.library / "json" / "more.py").write_text("import json.decoder\n")
+def test_a_new_file_is_parsed_and_what_follows_is_done_again(known: Place) -> None:
+    (known.library / "json" / "more.py").write_text("import json.decoder\n")
 
-    added = small.map()
+    added = known.map()
 
     assert added.runs == {"parse": 1, **FOLLOWING}
-    assert added.hits["parse"] == first.runs["parse"]
-    assert small.written() == small.afresh()
+    assert added.hits["parse"] == known.first.runs["parse"]
+    assert known.written() == known.afresh()
 
 
 def test_without_a_file_nothing_is_parsed_but_what_follows_is_done_again(
-    small: Place,
+    known: Place,
 ) -> None:
-    small.map()
-    (small.library / "json" / "tool.py").unlink()
+    (known.library / "json" / "tool.py").unlink()
 
-    assert small.map().runs == FOLLOWING
-    assert small.written() == small.afresh()
+    assert known.map().runs == FOLLOWING
+    assert known.written() == known.afresh()
 
 
-def test_an_edited_file_is_parsed_and_what_follows_is_done_again(small: Place) -> None:
-    small.map()
-    with (small.library / "json" / "tool.py").open("a") as file:
+def test_an_edited_file_is_parsed_and_what_follows_is_done_again(known: Place) -> None:
+    with (known.library / "json" / "tool.py").open("a") as file:
         file.write("import json.encoder\n")
 
-    assert small.map().runs == {"parse": 1, **FOLLOWING}
-    assert small.written() == small.afresh()
+    assert known.map().runs == {"parse": 1, **FOLLOWING}
+    assert known.written() == known.afresh()
 
 
-def test_nothing_follows_from_an_edit_that_leaves_a_file_the_same(small: Place) -> None:
-    small.map()
-    tool = small.library / "json" / "tool.py"
+def test_nothing_follows_from_an_edit_that_leaves_a_file_the_same(known: Place) -> None:
+    tool = known.library / "json" / "tool.py"
     tool.write_text(
         tool.read_text("utf-8").replace("import argparse", "import  argparse")
     )
 
-    assert small.map().runs == {"parse": 1}
-    assert small.written() == small.afresh()
+    assert known.map().runs == {"parse": 1}
+    assert known.written() == known.afresh()
 
 
-def test_sources_that_are_as_they_were_give_what_they_gave(small: Place) -> None:
-    small.map()
-    before = small.written()
-    (small.library / "json" / "more.py").write_text("import json.decoder\n")
-    small.map()
-    (small.library / "json" / "more.py").unlink()
+def test_sources_that_are_as_they_were_give_what_they_gave(known: Place) -> None:
+    before = known.written()
+    (known.library / "json" / "more.py").write_text("import json.decoder\n")
+    known.map()
+    (known.library / "json" / "more.py").unlink()
 
-    again = small.map()
+    again = known.map()
 
-    assert small.written() == before
+    assert known.written() == before
     assert again.runs == {}
