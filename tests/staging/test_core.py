@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from jackfield import TransferError
+from jackfield import ConfigurationError, Remote, TransferError
 from jackfield.staging.remote import Timeouts
-from jackfield_staging import _core_hooks, any_scheme, ftp, http
+from jackfield_staging import _core_hooks, any_scheme, archive, ftp, http, local, s3
 from jackfield_testing.servers import HostileFTPServer, HostileHTTPServer
 from jackfield_transfers.transfer import Transfer
 
@@ -133,3 +133,55 @@ def test_a_local_error_while_a_file_is_sent_is_told_as_it_is(
 
     assert not isinstance(caught.value, TransferError)
     assert "/new" not in server.files
+
+
+PROVIDERS: dict[str, Any] = {
+    **dict.fromkeys(("ftp", "ftps"), ftp),
+    **dict.fromkeys(("http", "https"), http),
+    **dict.fromkeys(("memory", "sftp", "webdav"), any_scheme),
+    "file": local,
+    "s3": s3,
+    "zip": archive,
+}
+
+
+@pytest.mark.parametrize("tail", ["//[::1/x", "//[]/x", "//me:pass/word:80@h:80:80/x"])
+@pytest.mark.parametrize("scheme", sorted({*PROVIDERS} - {"memory"}))
+def test_a_url_that_cannot_be_read_is_an_error_without_its_password(
+    scheme: str, tail: str
+) -> None:
+    pytest.importorskip("paramiko")
+    pytest.importorskip("webdav4")
+    remote = Remote(url=f"{scheme}:{tail}", timeouts=LIMITS)
+
+    with pytest.raises(TransferError) as caught:
+        PROVIDERS[scheme].provider.jackfield_stat_file(remote)
+
+    assert "word" not in str(caught.value)
+    assert "pass" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "options"),
+    [
+        ("https", {"ca_file": "~nobody-of-this-name/ca.pem"}),
+        ("https", {"ca_file": "\0"}),
+        ("https", {"ca_file": "/"}),
+        ("http", {"headers": {1: "x"}}),
+        ("http", {"headers": {"x": "\0"}}),
+        ("http", {"headers": {"x\n": "y"}}),
+        ("file", {"roots": ["\0"]}),
+        ("file", {"roots": "/"}),
+        ("sftp", {"key_file": 3}),
+        ("sftp", {"known_hosts": "~nobody-of-this-name/known_hosts"}),
+    ],
+    ids=repr,
+)
+def test_an_option_that_no_file_or_text_can_be_is_named(
+    scheme: str, options: dict[str, Any]
+) -> None:
+    pytest.importorskip("paramiko")
+    remote = Remote(url=f"{scheme}://localhost/x", options=options, timeouts=LIMITS)
+
+    with pytest.raises(ConfigurationError, match=next(iter(options))):
+        PROVIDERS[scheme].provider.jackfield_stat_file(remote)

@@ -16,7 +16,15 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
-from jackfield import Remote, RemoteInfo, Transfer, TransferError, clock, hookimpl
+from jackfield import (
+    JackfieldError,
+    Remote,
+    RemoteInfo,
+    Transfer,
+    TransferError,
+    clock,
+    hookimpl,
+)
 from jackfield_staging._core_calls import Loan
 from jackfield_staging._core_files import Files, Place, Runs, get_loop
 
@@ -42,8 +50,18 @@ class Provider:
     def _answer(self, remote: Remote, ask: Callable[[Loan], T]) -> T | None:
         if not self._serves(remote.scheme):
             return None
-        with lent(remote, self._reach(remote)) as loan:
+        with lent(remote, self._place(remote)) as loan:
             return ask(loan)
+
+    def _place(self, remote: Remote) -> Place:
+        """Say where a URL points, or raise that it cannot be read as one."""
+        try:
+            return self._reach(remote)
+        except JackfieldError:
+            raise
+        except ValueError:  # its text may hold a password
+            reason = "its URL, or the login for it, cannot be read"
+            raise TransferError(str(remote), reason) from None
 
     @hookimpl
     def jackfield_serves_scheme(self, scheme: str) -> bool:
@@ -58,7 +76,7 @@ class Provider:
         if kind != "staging" or not self._serves(name):
             return None
         with suppress(TransferError):  # of the URL, which is made up
-            self._reach(Remote(url=f"{name}://example.org/file", options=options))
+            self._place(Remote(url=f"{name}://example.org/file", options=options))
         return True
 
     @hookimpl

@@ -7,8 +7,9 @@ import functools
 import socket
 import ssl
 import warnings
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from jackfield import ConfigurationError
@@ -63,15 +64,20 @@ def tls_context(
     )
 
 
+def file_of(option: str, name: Any) -> Path:
+    """Return the file that an option names, or raise that there is none."""
+    with suppress(OSError, RuntimeError, TypeError):  # no such user, or no text
+        path = Path(name).expanduser()
+        if path.is_file():
+            return path
+    raise ConfigurationError(f"{option} names {name!r}; there is no such file.")
+
+
 def _stamped(option: str, name: str) -> Stamped:
     if not name:
         return None
-    path = Path(name).expanduser()
-    try:
-        return str(path), path.stat().st_mtime_ns
-    except OSError as error:
-        reason = f"The option {option} names {name!r}, which cannot be read: {error}"
-        raise ConfigurationError(reason) from error
+    path = file_of(f"The option {option}", name)
+    return str(path), path.stat().st_mtime_ns
 
 
 @functools.lru_cache(maxsize=16)

@@ -61,8 +61,8 @@ def read_options(remote: Remote) -> HttpOptions:
     options = remote.read_options(HttpOptions)
     table = f"staging.{remote.scheme}"
     headers = options.headers or {}
-    texts = headers.values() if isinstance(headers, Mapping) else [None]
-    if not all(isinstance(one, str) and not {*"\r\n"} & {*one} for one in texts):
+    texts = [*headers, *headers.values()] if isinstance(headers, Mapping) else [None]
+    if not all(isinstance(one, str) and not {*"\r\n\0"} & {*one} for one in texts):
         raise ConfigurationError(f"{table}.headers must be a table of text.")
     for name in headers:
         if name.lower() in _RESERVED:

@@ -14,7 +14,6 @@ machine's own files is refused: a URL may come from anybody.
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -24,7 +23,7 @@ from jackfield import ConfigurationError, Remote, TransferError
 from jackfield_staging._any_files import Async, Blocking, Memory, WebDAVFiles, Wrapped
 from jackfield_staging._core_files import Place
 from jackfield_staging._core_hooks import Provider
-from jackfield_staging._core_trust import login_of, warn_insecure
+from jackfield_staging._core_trust import file_of, login_of, warn_insecure
 
 # Schemes that have a plugin of their own.
 ELSEWHERE: Final = {"file", "ftp", "ftps", "http", "https", "s3"}
@@ -133,7 +132,7 @@ def _webdav(remote: Remote, parts: SplitResult) -> dict[str, Any]:
     """Return what webdav4's client is made with: a base URL and httpx's options."""
     import httpx
 
-    options = dict(remote.options)
+    options, _ = dict(remote.options), parts.port  # a ValueError if that is no number
     if options.get("verify") is False:
         warn_insecure(remote, f"{remote.scheme}: verify = false")
     scheme = "https" if options.pop("tls", True) else "http"
@@ -159,11 +158,8 @@ def _sftp(remote: Remote) -> dict[str, Any]:
         arguments["username"] = arguments.pop("user")
     for name, called in (("key_file", "key_filename"), ("known_hosts", "known_hosts")):
         if name in arguments:
-            path = arguments.pop(name)
-            arguments[called] = str(Path(path).expanduser())
-            if not Path(arguments[called]).is_file():
-                reason = f"staging.{remote.scheme}.{name} is {path!r}; there is no such"
-                raise ConfigurationError(f"{reason} file.")
+            option = f"staging.{remote.scheme}.{name}"
+            arguments[called] = str(file_of(option, arguments.pop(name)))
     return {**arguments, "waits": remote.timeouts}
 
 

@@ -116,7 +116,7 @@ def reach(remote: Remote) -> Place:
     remote.read_options(_NoOptions)
     parts = urlsplit(remote.url)
     if parts.netloc:
-        reason = f"it is on another machine, {parts.netloc!r}; write zip:/path"
+        reason = "it is on another machine; write zip:/path"
         raise TransferError(str(remote), reason)
     names = unquote(parts.path).split("/")
     for number, name in enumerate(names, 1):

@@ -54,23 +54,20 @@ def reach(remote: Remote) -> core.Place:
     """Say how to reach a URL, and by which account."""
     if _CONTROL.search(remote.url):
         raise TransferError(str(remote), "there is a control character in it")
-    options, waits = remote.read_options(FtpOptions), remote.timeouts
-    try:
-        parts = urlsplit(remote.url)
-        account = _account(remote, parts, options)
-    except ValueError as error:
-        raise TransferError(str(remote), f"it is no URL: {error}") from error
+    parts, waits = urlsplit(remote.url), remote.timeouts
+    account = _account(remote, parts, remote.read_options(FtpOptions))
     # An FTP URL has no query and no fragment: what looks like one is part of the name.
     path = _path(remote, remote.url.partition("://")[2][len(parts.netloc) :])
     if re.search("[\r\n\0]", path + account.user + account.password):
         reason = "a line break or NUL, which FTP cannot say, is in its path or login"
         raise TransferError(str(remote), reason)
+    path.encode("utf-8", "surrogateescape")  # a ValueError where no bytes stand for it
     return core.Place(account, path, lambda: _FTPFiles(account, waits))
 
 
 def _account(remote: Remote, parts: SplitResult, options: FtpOptions) -> Account:
     if not parts.hostname:
-        raise ValueError("it names no host")
+        raise TransferError(str(remote), "it names no host")
     tls = remote.scheme == "ftps"
     port = parts.port or (990 if tls and options.implicit else 21)
     login = login_of(remote)
