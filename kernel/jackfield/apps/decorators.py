@@ -149,8 +149,7 @@ class App(Generic[P, R_co]):
             self._waiting, target = function, without_defaults(function)
         self._target: Callable[..., Any] = runnable(self.__name__, target)
         self._ready: bool = kind != "bash" and self._waiting is None
-        # Whether the kernel reads a call's ``resources=``: not where the function has a
-        # parameter of that name.
+        # Whether a call's ``resources=`` is the kernel's, and no parameter of its own.
         self._takes_resources: bool = kind != "join" and "resources" not in parameters
         self._variants: dict[Any, App[P, R_co]] = {}
         # An app that is a method, got from an object: the app of the class, and the

@@ -562,8 +562,7 @@ error_of: Final[Callable[[KernelFuture[Any]], BaseException | None]] = attrgette
 def _as_raised(future: KernelFuture[Any]) -> Any:
     """Return the error of a future with its first traceback; ``None`` if it has none.
 
-    Each ``raise`` adds frames to the traceback of its object. Without this, that of an
-    error which is asked for again and again would grow, and keep all these frames.
+    Each ``raise`` adds frames to it: it would grow with each question, and keep them.
     """
     error = future._exception
     if error is not None:

@@ -19,12 +19,12 @@ from typing import Any, Final
 
 from jackfield.abc import Command
 from jackfield.errors import printable
-from jackfield.files import CALLED_IN, KEPT_STDERR, File, hide_url_secrets, holds_secret
+from jackfield.files import CALLED_IN, KEPT_STDERR, File
 from jackfield.futures import KernelFuture
 from jackfield.futures.future import task_of
 from jackfield.graph.arguments import Quote
 from jackfield.kept import Kept
-from jackfield.messages import LONGEST, SECRET, cut
+from jackfield.messages import LONGEST, SECRET, cut, hide_url_secrets, holds_secret
 
 _NOT_SHOWN: Final = frozenset({CALLED_IN, KEPT_STDERR})
 """Arguments that the kernel has added to a call."""

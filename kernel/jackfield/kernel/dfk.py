@@ -438,10 +438,7 @@ class DataFlowKernel:
 
     def __enter__(self) -> Self:
         if self.closed:
-            raise KernelClosedError(
-                f"a kernel that has ended cannot be entered again ({self._run_dir}): "
-                f"start another one, with jackfield.load()."
-            )
+            raise KernelClosedError(f"{self!r} has ended: use another jackfield.load()")
         return self
 
     def __exit__(

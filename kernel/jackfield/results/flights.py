@@ -433,8 +433,7 @@ class Flights:
         """Give a task what is kept, or its own copy of it."""
         error, result = kept
         if error is not None:
-            # It is one object for all these tasks; without this, each of them would
-            # begin with the frames of those who have asked the earlier ones for it.
+            # One object for all: without the frames of those who have asked before.
             BaseException.with_traceback(error, result)
             self._end_with(task, error, None)
         elif not isinstance(result, Frozen):

@@ -6,7 +6,7 @@ import os
 import threading
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from jackfield.files import File, redact
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 class Writers:
     """Knows which task was the last to be launched that writes a file.
 
-    It is told of launches, on any thread, and not of calls: a call that follows an
-    equal one, or finds its result, writes nothing.
+    It is told of launches, on any thread: a call that finds a result writes nothing.
     """
 
     def __init__(self, log: Logger) -> None:
@@ -60,13 +59,11 @@ def _written(extras: Extras) -> Iterator[str]:
 
     Left out are streams that the call says are appended to: others may mean to do so.
     """
-    streams = [
-        one if isinstance(one, tuple) else (one, "") for one in extras.streams.values()
-    ]
-    for one in (
-        *extras.outputs,
-        *(stream for stream, mode in streams if "a" not in mode),
-    ):
+    written: list[Any] = list(extras.outputs)
+    for stream in extras.streams.values():
+        place, mode = stream if isinstance(stream, tuple) else (stream, "")
+        written += [] if "a" in mode else [place]
+    for one in written:
         if isinstance(one, File) and one.remote:
             yield one.url
             continue

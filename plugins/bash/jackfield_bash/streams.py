@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from jackfield.errors import BadStdStreamFile, printable
-from jackfield.files import hide_secrets
-from jackfield.messages import LONGEST, cut
+from jackfield.messages import LONGEST, cut, hide_secrets
 from jackfield_system.own_files import open_no_link
 
 _TAIL: Final = 2000

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
-from jackfield.files import hide_secrets
+from jackfield.messages import hide_secrets
 from jackfield.plugins.scan import find_entry_points
 from jackfield_monitoring.fields import Code, Program
 

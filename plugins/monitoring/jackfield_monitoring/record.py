@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from jackfield import hookimpl
-from jackfield.files import hide_secrets
+from jackfield.messages import hide_secrets
 from jackfield_monitoring import facts
 from jackfield_monitoring.fields import BEAT_S, FILE_NAME, FORMAT, Record
 

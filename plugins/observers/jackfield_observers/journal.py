@@ -15,7 +15,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from jackfield import ConfigurationError, TaskState, hookimpl
-from jackfield.files import hide_secrets
+from jackfield.messages import hide_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

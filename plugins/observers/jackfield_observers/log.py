@@ -10,9 +10,8 @@ from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from jackfield.errors import CheckpointWarning, PluginWarning, printable
-from jackfield.files import hide_secrets
 from jackfield.hookspecs import hookimpl
-from jackfield.messages import say
+from jackfield.messages import hide_secrets, say
 from jackfield_system.own_files import open_no_link
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.errors import one_line, printable
 from jackfield.events import Failure
-from jackfield.files import hide_secrets
+from jackfield.messages import hide_secrets
 from jackfield.states import TaskState
 from jackfield_serialize import RemoteTraceback
 

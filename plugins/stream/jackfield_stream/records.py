@@ -22,7 +22,8 @@ from jackfield.events import (
     TaskRecord,
     WorkerEvent,
 )
-from jackfield.files import KEPT_STDERR, hide_url_secrets
+from jackfield.files import KEPT_STDERR
+from jackfield.messages import hide_url_secrets
 from jackfield.states import FINAL, TaskState
 from jackfield_stream.failures import Failures, reason_of
 

@@ -37,7 +37,7 @@ from jackfield.errors import (
     one_line,
 )
 from jackfield.events import AttemptRecord, Failure, Place, Rerun
-from jackfield.files import hide_secrets
+from jackfield.messages import hide_secrets
 from jackfield_executors.remote.shelf import LARGE, pack_apart
 from jackfield_executors.remote.stays import Origin, depth_of
 from jackfield_serialize import load_outcome

@@ -11,7 +11,7 @@ import re
 from typing import Final
 
 from jackfield.errors import printable
-from jackfield.files import hide_secrets
+from jackfield.messages import hide_secrets
 
 NAME_MOST: Final = 300
 """Characters of names, labels, calls and reasons."""
