@@ -314,7 +314,6 @@ def test_a_kernel_that_ends_before_its_start_is_told_has_a_whole_journal(
         def jackfield_kernel_started(self, kernel: jf.DataFlowKernel) -> None:
             kernel.cleanup()
 
-    with jf.load(table(tmp_path), plugins=[Ender()]) as kernel:
-        pass
+    kernel = jf.load(table(tmp_path), plugins=[Ender()])
 
     assert [line["what"] for line in lines(kernel)] == ["started", "ended"]
