@@ -514,6 +514,42 @@ def test_a_run_that_goes_on_is_followed(browser: Browser, runs: Path) -> None:
         fine(browser, allowed=(server.url, "data:"))
 
 
+def test_the_focus_stays_while_a_run_goes_on(browser: Browser, runs: Path) -> None:
+    began = int(time.time())
+    first = batch(task(0), task(1))
+    writer = history(runs / "000", [first], state=None, began=began)
+    (runs / "000/run.json").unlink()
+    link = "#tasks tbody tr:nth-child(2) .link"  # of task 0: the newest come first
+    focused = "return document.activeElement.textContent"
+
+    def submitted(number: int) -> None:
+        writer.write([batch(task(number))])
+        browser.wait(lambda: browser.count("#tasks tbody tr") == number + 1)
+
+    with serving(runs) as server:
+        browser.open(f"{server.url}#run=000")
+        browser.focus(link)
+        submitted(2)
+        assert browser.run(focused) == "0"
+        browser.press(ENTER)
+        browser.see("dialog[open]")
+        submitted(3)
+        assert browser.run("return document.activeElement.closest('dialog') !== null")
+        browser.press(ESCAPE)
+        browser.wait(lambda: not browser.count("dialog[open]"))
+        browser.wait(lambda: browser.run(focused) == "0")
+
+        browser.focus("nav a")
+        browser.press(ENTER)
+        browser.focus(".runs a")
+        made = history(runs / "001", [first], state=None, began=began)
+        browser.wait(lambda: browser.count(".runs tbody tr") == 2)
+        assert browser.run(focused) == "000"
+        fine(browser, allowed=(server.url, "data:"))
+    for one in (writer, made):
+        one.end("done", 5_000_000, [])
+
+
 def test_what_runs_now_is_shown_until_it_ends(browser: Browser, runs: Path) -> None:
     now = [Running(n, 1, "fit", f"w-{n}", "lovelace", 1, 3.0 - n) for n in range(2)]
     live = [task(n, TaskState.SUBMITTED, attempts=1) for n in range(3)]

@@ -8,7 +8,7 @@
 
 import { joined, readColumns } from "./columns.js";
 import { comparison } from "./compare.js";
-import { count, duration, el, moment } from "./dom.js";
+import { count, duration, el, keepFocus, moment } from "./dom.js";
 import { makeModel } from "./model.js";
 import { RunPage } from "./page.js";
 
@@ -86,7 +86,9 @@ class LiveRun {
   async read() {
     const overview = await (await ask(`${this.base}/overview`)).json();
     if (this.closed) return;
+    const back = keepFocus(this.page.element);
     this.page.showOverview(overview);
+    back();
     document.title = `${overview.counts[7] ? `✕ ${overview.counts[7]} · ` : ""}${overview.name}`;
     const live = overview.state === "running";
     this.tell(live ? `live · ${moment(Date.now() / 1000).slice(11)}` : "");
@@ -108,7 +110,9 @@ class LiveRun {
     const read = readColumns(new Uint8Array(await answer.arrayBuffer()));
     if (this.closed) return;
     this.columns = this.columns ? joined(this.columns, read) : read;
+    const back = keepFocus(this.page.element);
     this.page.show(overview, this.columns);
+    back();
     this.rested = performance.now() + Math.max(COLUMNS_MS, REST * (performance.now() - began));
     openAddressed(this.page);
   }
@@ -273,7 +277,9 @@ class Shown {
     events.addEventListener("change", async () => {
       const shown = await listOfRuns(this.chosen).catch((error) => el("p", { class: "note" }, error.message));
       if (events !== this.events) return;
+      const back = keepFocus(this.main);
       this.main.replaceChildren(shown);
+      back();
       document.documentElement.dataset.ready ??= performance.now().toFixed(0);
     });
   }

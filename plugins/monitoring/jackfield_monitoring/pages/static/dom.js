@@ -70,6 +70,33 @@ export function pressable(element) {
   });
 }
 
+/**
+ * Remember what has the focus, for when it is drawn anew. Who moves by keyboard would have
+ * to begin at the top of the page again.
+ *
+ * @param {Element} within What is drawn anew.
+ * @returns {() => void} Gives the focus, if nothing has it by now, to what says the same;
+ *     else to what stands in the same place, for what it says may have changed.
+ */
+export function keepFocus(within) {
+  const focused = document.activeElement;
+  if (!focused || !within.contains(focused)) return () => {};
+  const section = focused.closest("section")?.id ?? "";
+  const words = (/** @type {Element} */ one) => one.getAttribute("aria-label") ?? one.textContent;
+  const told = words(focused);
+  const alike = () => Array.from(within.querySelectorAll(focused.tagName))
+    .filter((one) => (one.closest("section")?.id ?? "") === section);
+  const place = alike().indexOf(focused);
+  return () => {
+    const now = document.activeElement;
+    // What is in a dialog that has just been closed has the focus for a moment yet.
+    if (now && now !== document.body && now.checkVisibility()) return;
+    const there = alike();
+    const found = there[place] && words(there[place]) === told ? there[place] : there.find((one) => words(one) === told);
+    /** @type {HTMLElement | undefined} */ (found ?? there[place])?.focus({ preventScroll: true });
+  };
+}
+
 const COUNT = new Intl.NumberFormat("en");
 
 /**

@@ -4,7 +4,7 @@
 import { Apps } from "./apps.js";
 import { coloursOf } from "./colours.js";
 import { NONE } from "./columns.js";
-import { bytes, count, counted, duration, el, moment, noun, share } from "./dom.js";
+import { bytes, count, counted, duration, el, keepFocus, moment, noun, share } from "./dom.js";
 import { failureList } from "./failures.js";
 import { appGraph, taskGraph } from "./graph.js";
 import { CANCELLED, DEPENDENCY_FAILED, FAILED, MEMOIZED, STATES, SUBMITTED, SUCCEEDED, WAITING, isOwn, makeModel, timesOf } from "./model.js";
@@ -55,7 +55,11 @@ export class RunPage {
     const open = (/** @type {number} */ task) => this.openTask(task);
     this.tasks = new Tasks(open);
     this.apps = new Apps(new Uint8Array(), (app, state) => this.tasks.choose(app, state));
-    this.panel = new TaskPanel(fetchDetails, open, () => went(null));
+    this.panel = new TaskPanel(fetchDetails, open, () => {
+      went(null);
+      this.back(); // the browser does that itself, but not to what has been drawn anew
+    });
+    this.back = () => {};
     this.element = el("div", { class: "run" }, this.head, this.cards, this.notes);
     /** @type {Record<string, HTMLElement>} */
     this.bodies = {};
@@ -281,6 +285,7 @@ export class RunPage {
   openTask(task) {
     if (!this.model || !this.overview) return;
     this.went(task);
+    if (!this.panel.element.open) this.back = keepFocus(this.element);
     void this.panel.show(this.overview, this.model, task);
   }
 
