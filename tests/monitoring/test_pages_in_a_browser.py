@@ -639,6 +639,20 @@ def test_a_list_of_runs_shows_all_of_each_on_a_telephone(
         fine(browser, allowed=(server.url, "data:"))
 
 
+def test_another_task_in_the_address_is_shown(
+    browser: Browser, made_up: Callable[..., Path], runs: Path
+) -> None:
+    made_up(0, tasks=20)
+    with serving(runs) as server:
+        browser.open(f"{server.url}#run=000&task=3")
+        for number in (3, 5, 12):
+            browser.run(f"location.hash = 'run=000&task={number}'")
+            browser.wait(lambda n=number: f"Task {n} · " in browser.text("dialog h2"))  # type: ignore[misc]  # a default binds it
+        browser.press(ESCAPE)
+        browser.wait(lambda: browser.run("return location.hash") == "#run=000")
+        fine(browser, allowed=(server.url, "data:"))
+
+
 def test_what_was_cut_short_is_not_said_to_be_faster(
     browser: Browser, made_up: Callable[..., Path], runs: Path
 ) -> None:

@@ -149,7 +149,8 @@ function remember(run, task) {
 /** @param {RunPage} page */
 function openAddressed(page) {
   const task = address().get("task");
-  if (task !== null && /^\d+$/.test(task) && !page.panel.element.open) page.openTask(Number(task));
+  const shown = page.panel.element.open ? String(page.panel.task) : null;
+  if (task !== null && /^\d+$/.test(task) && task !== shown) page.openTask(Number(task));
 }
 
 // -- The list of runs
