@@ -37,6 +37,7 @@ from jackfield_executors.checking import (
     text,
 )
 from jackfield_executors.elastic import Bounds, bounds_of, known_elsewhere
+from jackfield_executors.job_guard import JobGuard
 from jackfield_executors.jobqueue import JobQueue
 from jackfield_executors.remote.agent import Agent
 from jackfield_executors.remote.driver import AgentsExecutor
@@ -347,6 +348,8 @@ class DaskSite:
         # Those that are not ended, with their ids. Dask's own objects are not kept:
         # a cluster cannot be closed while there is one of a job that runs.
         self._jobs: dict[str, str | None] = {}
+        self._guard = JobGuard()
+        self._cancels: dict[str, str] = {}  # how the guard would end them
         self._client: Any = None
         self._cluster: Any = None
         # Threads that lose agents change it too; each change is one call of a set's.
@@ -439,6 +442,11 @@ class DaskSite:
             raise ConnectionError(" ".join(str(error).split())[:MESSAGE]) from error
         jobs = {name: cluster.workers.get(name) for name in names}
         ids = {name: getattr(job, "job_id", None) for name, job in jobs.items()}
+        for name, job in ids.items():
+            command = getattr(jobs[name], "cancel_command", None)
+            if job is not None and command:
+                self._cancels[name] = f"{command} {job}"
+                self._guard.add(self._cancels[name])
         self._jobs.update(ids)
         return names
 
@@ -451,6 +459,9 @@ class DaskSite:
         self._jobs.pop(name, None)
         self._cluster.worker_spec.pop(name, None)
         self._cluster.scale(len(self._cluster.worker_spec))  # to what is left
+        command = self._cancels.pop(name, None)
+        if command is not None:
+            self._guard.remove(command)
 
     def _job_of(self, name: str) -> str:
         """Return the job of a worker: one of several has a number behind its name."""
@@ -504,6 +515,7 @@ class DaskSite:
             for name, file in vars(self._cluster).items():
                 if name.startswith("_job_") and hasattr(file, "close"):
                     file.close()  # one of the keys, which is then gone from the disk
+        self._guard.close()
 
 
 def _without_workers(label: str, error: RuntimeError) -> ExecutorError:

@@ -218,15 +218,17 @@ def _guard_main(mark: str, driver: str) -> None:
     """Wait for the driver's end, then kill.
 
     Standard input is a pipe that closes when the driver ends. A child that the driver
-    has forked holds it open, though, so this watches the process itself as well.
+    has forked holds it open, though, so this watches the process itself as well. That
+    may have ended before this could watch it: then it is not the parent any more.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     poll = select.poll()
     poll.register(0)
-    with contextlib.suppress(OSError):  # it is gone already, and the pipe is closed
+    with contextlib.suppress(OSError):  # it is gone already
         poll.register(os.pidfd_open(int(driver)), select.POLLIN)
-    poll.poll()
+    if os.getppid() == int(driver):
+        poll.poll()
     kill_marked(mark)
 
 

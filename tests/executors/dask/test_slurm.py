@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from tests.executors.slurm import needs_slurm, output, started
 
 import jackfield as jf
 from jackfield.errors import WorkerLostError
-from jackfield_testing.footprint import WAIT_S, alive, settled
+from jackfield_testing.footprint import WAIT_S, alive, descendants, settled
 from jackfield_testing.installed import skip_without
 
 if TYPE_CHECKING:
@@ -89,6 +90,38 @@ def test_a_job_that_is_cancelled_fails_what_it_had(slurm: Path, tmp_path: Path) 
         assert isinstance(held.exception(WAIT_S), WorkerLostError)
     pid = int(started.read_text())
     assert settled(lambda: not alive(pid), WAIT_S)
+
+
+DRIVER = """\
+import jackfield as jf
+
+if __name__ == "__main__":
+    with jf.load(run_dir={run_dir!r}, executors={{"nodes": {table!r}}}) as kernel:
+        kernel.submit(len, "").result()
+"""
+
+
+def test_a_driver_that_is_killed_leaves_no_job_in_the_queue(
+    slurm: Path, tmp_path: Path
+) -> None:
+    far_too_large = {**nodes(slurm)["cluster_options"], "cores": 1000}
+    table = nodes(slurm, cluster_options=far_too_large, jobs=2, patience=2)
+    script = tmp_path / "script.py"
+    script.write_text(DRIVER.format(run_dir=str(tmp_path / "runs"), table=table))
+    before, says = descendants(), tmp_path / "says"
+    with (
+        says.open("wb") as file,
+        subprocess.Popen([sys.executable, str(script)], stderr=file) as driver,
+    ):
+        try:
+            told = "2 jobs are on the way"
+            assert settled(lambda: told in says.read_text(), WAIT_S), says.read_text()
+            assert len(output("squeue", "-h").splitlines()) == 2
+        finally:
+            driver.kill()
+
+    assert settled(lambda: not output("squeue", "-h"), WAIT_S)
+    assert settled(lambda: descendants() <= before, WAIT_S)
 
 
 @jf.python_app(retries=2)
