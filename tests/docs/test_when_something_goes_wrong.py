@@ -63,6 +63,7 @@ def test_an_aborted_worker_shows_in_which_line_its_task_was(tmp_path: Path) -> N
     )
     try:
         assert settled((tmp_path / "begun").exists, LIMIT_S)
+        assert settled((tmp_path / "runs" / "000" / "run.json").exists, LIMIT_S)
         shown = run_command(tmp_path, "runs", "show", "last")
         os.kill(int((tmp_path / "begun").read_text()), signal.SIGABRT)
         out, told = script.communicate(timeout=LIMIT_S)
