@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
@@ -14,6 +15,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from jackfield import ConfigurationError, Remote, TransferError
 from jackfield.staging.remote import Timeouts
 from jackfield_staging import _core_hooks, any_scheme, archive, ftp, http, local, s3
+from jackfield_staging._core_files import part_name
 from jackfield_testing.servers import HostileFTPServer, HostileHTTPServer
 from jackfield_transfers.transfer import Transfer
 
@@ -185,3 +187,13 @@ def test_an_option_that_no_file_or_text_can_be_is_named(
 
     with pytest.raises(ConfigurationError, match=next(iter(options))):
         PROVIDERS[scheme].provider.jackfield_stat_file(remote)
+
+
+@pytest.mark.parametrize("before", range(45))
+def test_a_name_to_write_to_is_cut_between_two_characters(before: int) -> None:
+    name = quote("x" * before + "日本語-😀.dat")
+
+    decoded = unquote(part_name(name), errors="strict")
+
+    assert "%" not in decoded
+    assert decoded.startswith(f".{'x' * min(before, 40)}")

@@ -195,7 +195,9 @@ class WebDAVFiles(Renaming):
         self.fs.upload_fileobj(file, part, size=size)
 
     def rename(self, part: str, path: str) -> None:
-        self.fs.client.move(part, path, overwrite=True)  # ``mv`` copies and deletes
+        # ``mv`` would copy and delete. WsgiDAV drops what follows a ";" in the header
+        # that says where to, but not what follows one in quotes.
+        self.fs.client.move(part, path.replace(";", "%3B"), overwrite=True)
 
 
 class Async(Wrapped):

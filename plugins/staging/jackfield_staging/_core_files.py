@@ -178,8 +178,10 @@ def check_moved(transfer: Transfer, there: int | None) -> None:
 
 def part_name(name: str) -> str:
     """Return a name beside another, for a file to have until it is whole."""
-    # Shortened, so that the longest name still has room for the marks.
-    return f".{name[:40]}.{secrets.token_hex(6)}.part"
+    # Shortened, so that the longest name still has room for the marks; but not within a
+    # character of several bytes that are written with percent signs.
+    short = re.sub(r"(%[0-9A-Fa-f]{0,2})+$", "", name[:40])
+    return f".{short}.{secrets.token_hex(6)}.part"
 
 
 def escape(name: str) -> str:
