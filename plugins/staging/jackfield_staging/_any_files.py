@@ -195,9 +195,10 @@ class WebDAVFiles(Renaming):
         self.fs.upload_fileobj(file, part, size=size)
 
     def rename(self, part: str, path: str) -> None:
-        # ``mv`` would copy and delete. WsgiDAV drops what follows a ";" in the header
-        # that says where to, but not what follows one in quotes.
-        self.fs.client.move(part, path.replace(";", "%3B"), overwrite=True)
+        self.fs.client.move(part, path, overwrite=True)  # ``mv`` copies and deletes
+        if ";" in path and not self.fs.client.exists(path):
+            # WsgiDAV drops what follows it, however the header with it is written.
+            raise ValueError("the server has given it a name that ends before the ;")
 
 
 class Async(Wrapped):
