@@ -149,7 +149,11 @@ class KeyMaker(ABC):
         """
 
     def sent(
-        self, app: str, function: Callable[..., Any], code: bytes = b""
+        self,
+        app: str,
+        function: Callable[..., Any],
+        code: bytes = b"",
+        values: Sequence[Any] = (),
     ) -> Callable[..., Any]:
         """Return what to give to an executor whose workers are other processes.
 
@@ -157,13 +161,14 @@ class KeyMaker(ABC):
         pickled as what the function is now: another object whenever something that the
         function uses has changed, since executors send an object once. In the worker it
         raises ``StaleCodeError`` before the function is called, where the code there is
-        other code than here. Of a cached call ``code`` is the function's digest.
+        other code than here. Of a cached call ``code`` is the function's digest. What
+        the call's arguments, ``values``, bring along of classes and functions counts.
 
         Of such a callable, the attribute ``jackfield_sends`` is the function, and
         ``jackfield_keeps`` tells whether its results may be kept: they may not where a
         worker cannot be made equal and calls the function all the same.
         """
-        del app, code
+        del app, code, values
         return function
 
     def stale(

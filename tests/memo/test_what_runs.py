@@ -297,6 +297,57 @@ def test_a_module_edited_meanwhile_goes_on_as_it_was_imported(
     assert results(library.calc, 10) == {21}
 
 
+def area_of(box: Any, x: int) -> Any:
+    """Name nothing of the library: what has code comes with the argument."""
+    return box.area(x)
+
+
+def areas_of(holder: Any, x: int) -> Any:
+    return holder["boxes"][0].area(x)
+
+
+def called(function: Callable[..., Any], x: int) -> Any:
+    return function(x)
+
+
+@pytest.mark.usefixtures("kernel")
+@pytest.mark.parametrize(
+    ("change", "size"),
+    [
+        ("m.Box.size = 4", 4),
+        ("def area(self, x): return x * 5\nm.Box.area = area", 5),
+        ("m.Box.area.__code__ = (lambda self, x: x * 6).__code__", 6),
+        ("edit(m, 'size = 3', 'size = 7'); importlib.reload(m)", 7),
+    ],
+)
+def test_what_only_an_argument_brings_runs_as_the_script_has_it(
+    library: ModuleType, change: str, size: int
+) -> None:
+    for expected in (3, size):
+        box = library.Box()
+        assert results(area_of, box, 10) == {10 * expected}
+        assert results(areas_of, {"boxes": [box]}, 10) == {10 * expected}
+        assert results(called, box.area, 10) == {10 * expected}
+        assert results(called, library.boxed, 10) == {10 * expected}
+        if expected == 3:
+            exec(change, {"m": library, "edit": edit, "importlib": importlib})
+
+
+@pytest.mark.usefixtures("kernel")
+def test_calls_of_one_function_with_arguments_of_several_classes(
+    library: ModuleType,
+) -> None:
+    library.Box.size = 4
+    library.Settings.area = lambda self, x: x + 1
+    app = jf.python_app(area_of)
+
+    futures = [
+        app(one, 10) for _ in range(10) for one in (library.Box(), library.Settings())
+    ]
+
+    assert [one.result(LIMIT_S) for one in futures] == [40, 11] * 10
+
+
 @pytest.mark.usefixtures("kernel")
 def test_arguments_are_of_the_class_that_the_function_knows(
     library: ModuleType,

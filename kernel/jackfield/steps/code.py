@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from jackfield.errors import JackfieldError
 
@@ -89,6 +89,10 @@ class CheckedCall:
         )
 
 
+_ATOMS: Final = frozenset({int, float, str, bytes, bool, type(None), complex})
+"""Types of arguments that bring no code along."""
+
+
 class Looked(NamedTuple):
     """What was found out of a work's function when it was to be sent.
 
@@ -98,6 +102,7 @@ class Looked(NamedTuple):
         code: What its key says that the function is; ``b""`` if it has none.
         sent: What is sent for it.
         keep: Whether the result may be kept.
+        brought: Whether it was looked at for one call's arguments, too.
     """
 
     function: Callable[..., Any]
@@ -105,6 +110,7 @@ class Looked(NamedTuple):
     code: bytes
     sent: Callable[..., Any]
     keep: bool
+    brought: bool
 
 
 class PresentCode:
@@ -123,29 +129,38 @@ class PresentCode:
         """
         extras = task.extras
         code = b"" if extras is None else extras.code
+        values = (*work.args, *work.kwargs.values())
+        if not _ATOMS.issuperset(map(type, values)):
+            before = None  # classes and functions that they bring count, too
         if (
             before is None
             or before.function is not work.function
             or before.spec is not task.spec
             or before.code != code
+            or before.brought
         ):
-            before = self._look(task, work, code)
+            before = self._look(task, work, code, values)
         work.function = before.sent
         if extras is not None:
             extras.keep &= before.keep
         return before
 
-    def _look(self, task: Task, work: Work, code: bytes) -> Looked:
+    def _look(
+        self, task: Task, work: Work, code: bytes, values: tuple[Any, ...]
+    ) -> Looked:
         function = work.function
-        sent = self._sent(work, code)
+        brought = not _ATOMS.issuperset(map(type, values))
+        sent = self._sent(work, code, values if brought else ())
         keep = True
         if code:
             keep = self._flights().is_still(task.spec, code, innermost(sent))
             if sent is not function:
                 keep &= sent.jackfield_keeps  # type: ignore[attr-defined]  # as ``KeyMaker.sent`` says
-        return Looked(function, task.spec, code, sent, keep)
+        return Looked(function, task.spec, code, sent, keep, brought)
 
-    def _sent(self, work: Work, code: bytes) -> Callable[..., Any]:
+    def _sent(
+        self, work: Work, code: bytes, values: tuple[Any, ...]
+    ) -> Callable[..., Any]:
         """Return what to send for a work; without a plugin for it, the function."""
         if self._blocked:
             return work.function
@@ -154,7 +169,7 @@ class PresentCode:
         except JackfieldError:
             self._blocked = True
             return work.function
-        return keys.sent(work.name, work.function, code)
+        return keys.sent(work.name, work.function, code, values)
 
     def check(self, task: Task, work: Work, before: CheckedCall | None) -> CheckedCall:
         """See to it that a result made on a thread is kept only of the key's code.

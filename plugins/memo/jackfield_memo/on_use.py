@@ -81,10 +81,14 @@ class KeyMakerOnUse(KeyMaker):
         return self._maker().file(path)
 
     def sent(
-        self, app: str, function: Callable[..., Any], code: bytes = b""
+        self,
+        app: str,
+        function: Callable[..., Any],
+        code: bytes = b"",
+        values: Sequence[Any] = (),
     ) -> Callable[..., Any]:
         """Return what to give to an executor whose workers are other processes."""
-        return (self._sender or self._make_sender()).sent(app, function, code)
+        return (self._sender or self._make_sender()).sent(app, function, code, values)
 
     def stale(
         self, app: str, function: Callable[..., Any], error: StaleCodeError

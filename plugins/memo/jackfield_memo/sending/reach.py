@@ -75,6 +75,13 @@ class Reach:
         self._waiting.append((root, None))
         self._walk()
 
+    def bring(self, thing: type | FunctionType) -> None:
+        """Walk from a class or function that an argument brings."""
+        module = sys.modules.get(home_of(thing))  # type: ignore[arg-type]  # has one, too
+        if module is not None and is_live_in(vars(module)):
+            self._at_home(thing.__qualname__, vars(module))
+        self.walk(thing)
+
     def walk_code(self, function: FunctionType) -> None:
         """Walk from a function's code, as if the function held nothing."""
         self._seen.add(id(function))

@@ -9,16 +9,17 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from time import monotonic
 from types import FunctionType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from jackfield.errors import SerializationError, StaleCodeError
 from jackfield_memo.asking import is_pythons
 from jackfield_memo.introspection import MISSING
 from jackfield_memo.sending import patches
+from jackfield_memo.sending.brought import brought
 from jackfield_memo.sending.finding import found, text_digest
 from jackfield_memo.sending.imports import roots_of
 from jackfield_memo.sending.likeness import likeness
@@ -37,6 +38,10 @@ _ATTEMPTS: Final = 3
 _MOST_TIMES: Final = 20
 _TROUBLE_S: Final = 10.0
 """A function that was sent again so often within so many seconds is not compared."""
+
+
+_Key: TypeAlias = tuple[Any, ...]
+"""Of what was sent: function, the memo key's digest of it, and what was brought."""
 
 
 class _Looked(NamedTuple):
@@ -92,7 +97,8 @@ class Sender:
         self._lock = threading.Lock()
         # By the function's ``id``, which is nobody else's while the record holds it,
         # and by what the memo key says of it.
-        self._records: OrderedDict[tuple[int, bytes], _Record] = OrderedDict()
+        # The rest are the ``id``s of what arguments bring, which the record holds too.
+        self._records: OrderedDict[_Key, _Record] = OrderedDict()
         # What code reaches of which many functions are made. By the ``id`` of the code
         # and of its module's names, which the functions that are held here hold.
         self._codes: dict[tuple[Any, ...], tuple[FunctionType, _Looked]] = {}
@@ -104,13 +110,18 @@ class Sender:
         self._told: set[tuple[str, str]] = set()
 
     def sent(
-        self, app: str, function: Callable[..., Any], code: bytes = b""
+        self,
+        app: str,
+        function: Callable[..., Any],
+        code: bytes = b"",
+        values: Sequence[Any] = (),
     ) -> Callable[..., Any]:
         """Return what to send for a function; see ``KeyMaker.sent``."""
-        key = id(function), code
+        things = brought(values) if values else ()
+        key = id(function), code, *map(id, things)
         record = self._records.get(key)
         if record is None or record.watch.changed() or self._misses(record):
-            made = self._made(app, function, record, thorough=bool(code))
+            made = self._made(app, function, things, record, thorough=bool(code))
             if record is not None:
                 made = _with_patch(made, record)
             if self._trouble and self._in_trouble(key):
@@ -160,7 +171,7 @@ class Sender:
                 "its results are not kept", app, error,
             )  # fmt: skip
 
-    def _in_trouble(self, key: tuple[int, bytes]) -> bool:
+    def _in_trouble(self, key: _Key) -> bool:
         """Tell whether a function is sent again and again, and still differs."""
         times = self._trouble.get(key[0])
         return (
@@ -170,20 +181,21 @@ class Sender:
             and monotonic() - times[-1] < _TROUBLE_S
         )
 
-    def _keep(self, key: tuple[int, bytes], record: _Record) -> _Record:
+    def _keep(self, key: _Key, record: _Record) -> _Record:
         with self._lock:
             if record.patched:  # read without the lock
                 self._carried = self._carried | record.patched
             self._records[key] = record
             if len(self._records) > _KEPT:
-                (oldest, _), _ = self._records.popitem(last=False)
-                self._trouble.pop(oldest, None)
+                oldest, _ = self._records.popitem(last=False)
+                self._trouble.pop(oldest[0], None)
         return record
 
     def _made(
         self,
         app: str,
         function: Callable[..., Any],
+        things: Sequence[type | FunctionType],
         before: _Record | None,
         *,
         thorough: bool,
@@ -192,7 +204,7 @@ class Sender:
         gone = before.looked.reach.names.keys() if before is not None else frozenset()
         attempts = 0
         while True:
-            watch, looked = self._looked(function, gone, thorough=thorough)
+            watch, looked = self._looked(function, things, gone, thorough=thorough)
             made = _pickled(app, function, watch, looked, thorough=thorough)
             attempts += 1
             if attempts == _ATTEMPTS or not watch.changed():
@@ -201,6 +213,7 @@ class Sender:
     def _looked(
         self,
         function: Callable[..., Any],
+        things: Sequence[type | FunctionType],
         gone: AbstractSet[Name],
         *,
         thorough: bool,
@@ -211,9 +224,13 @@ class Sender:
         else than numbers and texts.
         """
         carried = self._carried
-        if type(function) is not FunctionType or not holds_atoms(function):
-            looked = _look(function, carried, gone, thorough=thorough, alone=False)
+        plain = type(function) is FunctionType and holds_atoms(function)
+        if things or not plain:
+            looked = _look(
+                function, carried, gone, things, thorough=thorough, alone=False
+            )
             return looked.reach.watch, looked
+        assert isinstance(function, FunctionType)
         place = id(function.__code__), id(function.__globals__), function.__qualname__
         known = self._codes.get((*place, thorough))
         if known is not None:
@@ -234,6 +251,7 @@ def _look(
     function: Callable[..., Any],
     carried: AbstractSet[Name],
     gone: AbstractSet[Name],
+    things: Sequence[type | FunctionType] = (),
     *,
     thorough: bool,
     alone: bool,
@@ -245,6 +263,7 @@ def _look(
         carried: Names that were sent, which workers may have.
         gone: Names that it has reached before. Where they are not here any more, as of
             those that were sent, they are to go.
+        things: What a call's arguments bring.
         thorough: See ``likeness``.
         alone: Whether to look at its code only, and not at what it holds.
     """
@@ -255,6 +274,8 @@ def _look(
         reach.walk_code(function)  # type: ignore[arg-type]  # a function, as the caller says
     else:
         reach.walk(function)
+    for thing in things:
+        reach.bring(thing)
     for name in (carried | gone) - reach.names.keys():
         value = found(*name) if name[0] in {*reach.live, "builtins"} else None
         if value is MISSING or (name[0] == "builtins" and is_pythons(name[1], value)):
