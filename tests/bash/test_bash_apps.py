@@ -104,7 +104,7 @@ def test_a_stream_that_is_a_file_has_a_future(
     assert Path(second.outputs[0].result(LIMIT_S)).read_text() == "hello\n"
 
 
-@pytest.mark.parametrize("bad", [3, ("a", "b", "c"), ("a", 1)], ids=str)
+@pytest.mark.parametrize("bad", [3, ("a", "b", "c"), ("a", 1), "a\0b"], ids=repr)
 def test_a_bad_stream_is_an_error_at_once(kernel: jf.DataFlowKernel, bad: Any) -> None:
     with pytest.raises(BadStdStreamFile, match="stdout= of 'run'"):
         run("true", stdout=bad)

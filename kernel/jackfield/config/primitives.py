@@ -105,7 +105,7 @@ def one_of(choices: tuple[str, ...], fold: Callable[[str], str] = str) -> Check:
 
 def directory(key: Key, value: Any) -> object:
     """Check a path; ``~`` is expanded."""
-    if not isinstance(value, str | Path) or not str(value):
+    if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
         refuse(key, "a path", value)
     if not str(value).startswith("~"):
         return value

@@ -194,7 +194,8 @@ class CallReader:
         path, mode = value, "a"
         if isinstance(value, tuple) and len(value) == 2:
             path, mode = value
-        if not isinstance(path, _PATHS) or not isinstance(mode, str):
+        named = isinstance(path, _PATHS) and "\0" not in str(path)
+        if not named or not isinstance(mode, str):
             raise BadStdStreamFile(
                 f"{name}= of {spec.name!r} is {value!r}; expected a path, "
                 f"(path, mode), a File or AUTO_LOGNAME. The kernel reads it: a "

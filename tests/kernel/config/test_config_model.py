@@ -48,6 +48,7 @@ def test_the_defaults_pass_their_own_checks() -> None:
         ("executors", {7: {"plugin": "threads"}}),
         ("run_dir", 7),
         ("run_dir", ""),
+        ("run_dir", "a\0b"),
         ("run_dir", "~no-such-user/runs"),
         ("retries", -1),
         ("retries", True),
@@ -185,6 +186,11 @@ def test_the_defaults_of_a_checkpoint_are_filled_in() -> None:
 
     assert config.checkpoint == {"store": "sqlite:///x.db", "mode": "task_exit"}
     assert periodic.checkpoint["period"] == "00:30:00"
+
+
+def test_an_empty_store_is_shown_as_it_is() -> None:
+    with pytest.raises(ConfigurationError, match=r"checkpoint\.store .* not ''\."):
+        Config(checkpoint={"store": ""})
 
 
 def test_options_of_the_store_are_left_to_its_plugin() -> None:
