@@ -129,7 +129,9 @@ class PresentCode:
         """
         extras = task.extras
         code = b"" if extras is None else extras.code
-        values = (*work.args, *work.kwargs.values())
+        values = work.args
+        if work.kwargs:
+            values = (*values, *work.kwargs.values())
         if not _ATOMS.issuperset(map(type, values)):
             before = None  # classes and functions that they bring count, too
         if (
