@@ -1,11 +1,13 @@
-"""Texts of users in messages: short, printable, and without what may be a secret."""
+"""Texts and values of users in messages: short, printable, without secrets."""
 
 from __future__ import annotations
 
 import contextlib
 import re
 import sys
+from collections.abc import Callable, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Final
 
 from jackfield.errors import printable
@@ -20,6 +22,11 @@ SECRET: Final = re.compile(
     re.IGNORECASE,
 )
 """Found in a name whose value is a secret."""
+
+HIDDEN: Final = "***"
+
+_CONNECTS: Final = re.compile(r"[=;@]")
+"""What connection strings have; no path or name that we know needs it."""
 
 _SIGN: Final = re.compile("pass|pwd|key|token|secret|credential|auth|cookie|-[up]")
 
@@ -71,6 +78,31 @@ def holds_secret(text: str) -> bool:
     if not _SIGN.search(text.lower()):
         return False
     return bool(_secrets().search(text) or _nameless_secrets().search(text))
+
+
+def redacted(
+    key: tuple[str, ...], value: object, is_shown: Callable[[tuple[str, ...]], bool]
+) -> object:
+    """Return a value to be shown: asterisks, unless it is known to be no secret.
+
+    Yes and no are never secrets; of other values ``is_shown`` says of which keys they
+    are not. In URLs, who asks and the query are secrets even so.
+    """
+    if isinstance(value, Mapping):
+        return {k: redacted((*key, str(k)), one, is_shown) for k, one in value.items()}
+    if isinstance(value, list | tuple):
+        shown = is_shown(key)
+        return [redacted(key, one, is_shown) for one in value] if shown else HIDDEN
+    if value is None or isinstance(value, bool):
+        return value
+    if not isinstance(value, str | int | float | Path):
+        return f"<{type(value).__name__}>"  # its ``repr`` may show anything
+    if not is_shown(key):
+        return HIDDEN
+    text = str(value)
+    if "://" in text:
+        return re.sub(r"://[^/@]*@", f"://{HIDDEN}@", redact(text))
+    return HIDDEN if _CONNECTS.search(text) and len(key) > 1 else value
 
 
 @cache  # compiled when it is first wanted: importing jackfield is to stay light

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from jackfield.abc import Work
     from jackfield.events import Batch, Load, News, Ran
-    from jackfield.staging.progress import Progress
+    from jackfield.staging.mover import Progress
     from jackfield.states import TaskEvent, TaskState, TransferEvent
 
 

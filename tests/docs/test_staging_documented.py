@@ -19,7 +19,7 @@ from jackfield.config.finding import make_request
 from jackfield.config.transfers import transfers_table
 from jackfield.kernel.compose import TRANSFER_THREADS
 from jackfield.plugins import PluginManager
-from jackfield.staging.progress import Stage
+from jackfield.staging.mover import Stage
 from jackfield_testing.servers import HostileFTPServer, HostileHTTPServer
 from jackfield_transfers.credentials import Credentials
 from jackfield_transfers.mover import DEFAULT_QUOTA

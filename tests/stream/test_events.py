@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import jackfield as jf
-from jackfield.staging.progress import Progress
+from jackfield.staging.mover import Progress
 from jackfield.stream import StreamContext
 from jackfield_stream.stream import CAPACITY, SLICE, Stream
 

@@ -13,8 +13,13 @@ import pytest
 import jackfield as jf
 from jackfield.errors import PluginError, PluginLoadError
 from jackfield.plugins import PluginManager
-from jackfield.staging.mover import Mover, MoverContext, Provider
-from jackfield.staging.progress import OnProgress, ignore_progress
+from jackfield.staging.mover import (
+    Mover,
+    MoverContext,
+    OnProgress,
+    Provider,
+    ignore_progress,
+)
 from jackfield_transfers.shared import HostSite, SharedMover
 
 if TYPE_CHECKING:

@@ -196,10 +196,9 @@ def _checkpoint(key: Key, value: Any) -> object:
     if "store" not in options:
         raise Wrong(key, f"has no store{_typo('store', options)}")
     store, mode = options["store"], options.setdefault("mode", "task_exit")
-    if store == "":
-        refuse((*key, "store"), "a URL such as 'sqlite:///results.db'", store)
-    if not isinstance(store, str):
-        refuse_type((*key, "store"), "a URL such as 'sqlite:///results.db'", store)
+    if not isinstance(store, str) or not store:
+        say = refuse if store == "" else refuse_type
+        say((*key, "store"), "a URL such as 'sqlite:///results.db'", store)
     one_of(get_args(CheckpointMode))((*key, "mode"), mode)
     if "on_failure" in options:
         one_of(get_args(OnFailure))((*key, "on_failure"), options["on_failure"])

@@ -15,7 +15,7 @@ from jackfield.config.check import (
     checked,
     is_kernels_own,
 )
-from jackfield.config.redact import redacted
+from jackfield.messages import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeAlias
 
-from jackfield.config.redact import HIDDEN, redacted
 from jackfield.errors import suggest
+from jackfield.messages import HIDDEN, redacted
 
 Key: TypeAlias = tuple[str, ...]
 """A key as its parts, beginning with the name of a ``Config`` field."""

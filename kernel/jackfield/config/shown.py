@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from jackfield.config.check import is_kernels_own, spelled
 from jackfield.config.model import field_values
-from jackfield.config.redact import redacted
+from jackfield.messages import redacted
 
 if TYPE_CHECKING:
     from jackfield.config.model import Config

@@ -54,11 +54,6 @@ def staging_tables(key: Key, value: Any) -> object:
     return kept
 
 
-def provider_options(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the plugin's options in a table ``[staging.SCHEME]``, or in a host's."""
-    return {k: v for k, v in table.items() if k not in RULES and k != HOSTS}
-
-
 def _rules(key: Key, options: Mapping[str, Any]) -> dict[str, Any]:
     kept = dict(options)
     for name in RULES.keys() & kept.keys():

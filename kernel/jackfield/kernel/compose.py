@@ -75,8 +75,7 @@ if TYPE_CHECKING:
     from jackfield.memo_keys import KeyMaker
     from jackfield.plugins.manager import PluginManager
     from jackfield.results.flights import Flights
-    from jackfield.staging.mover import Errand, Mover
-    from jackfield.staging.progress import Progress
+    from jackfield.staging.mover import Errand, Mover, Progress
     from jackfield.states import TaskView
 
 T = TypeVar("T")

@@ -13,10 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, TypeAlias
 
 from jackfield.errors import KernelClosedError
-from jackfield.staging.progress import OnProgress, ignore_progress
 from jackfield.staging.remote import log as log_of_no_run
 
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from logging import Logger
 
     from jackfield.files import File
-    from jackfield.staging.progress import Progress
     from jackfield.staging.remote import RemoteInfo, Stop
 
 Hook: TypeAlias = Callable[[Any], Any]
@@ -34,6 +32,37 @@ Hook: TypeAlias = Callable[[Any], Any]
 Errand: TypeAlias = Literal["stage_in", "stage_out", "verify"]
 """What a task of a mover's does: it moves a file, on an executor that a plugin
 ``transfers`` makes; or it only looks at a local one, on a thread of the kernel."""
+
+
+Stage: TypeAlias = Literal[
+    "started", "progress", "retrying", "done", "failed", "cancelled"
+]
+
+
+class Progress(NamedTuple):
+    """How far a transfer is; see ``jackfield.TransferEvent`` for the fields.
+
+    Attributes:
+        delay: With the stage ``"retrying"``: seconds until the next attempt.
+    """
+
+    stage: Stage
+    attempt: int
+    moved: int = 0
+    size: int | None = None
+    rate: float = 0.0
+    verified: str | None = None
+    error: BaseException | None = None
+    delay: float = 0.0
+
+
+OnProgress: TypeAlias = Callable[[Progress], object]
+"""Called on the thread that moves the file; for ``"progress"``, on the monitor's."""
+
+
+def ignore_progress(progress: Progress) -> None:
+    """Do nothing; an ``OnProgress`` for callers that need none."""
+    del progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +88,6 @@ class Provider:
 def _start_nothing(errand: Errand, action: Callable[[], File]) -> NoReturn:
     del action
     raise KernelClosedError(f"there is no kernel that could start {errand!r}")
-
-
-def _tell_nobody(number: int, url: str, direction: str, progress: Progress) -> None:
-    del number, url, direction, progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +116,7 @@ class MoverContext:
     directory: Path = Path("files")
     start: Callable[[Errand, Callable[[], File]], Future[File]] = _start_nothing
     cut_short: Event = field(default_factory=Event)
-    note: Callable[[int, str, str, Progress], object] = _tell_nobody
+    note: Callable[[int, str, str, Progress], object] = lambda *_: None
     log: Logger = log_of_no_run
 
 

@@ -194,8 +194,8 @@ class CallReader:
         path, mode = value, "a"
         if isinstance(value, tuple) and len(value) == 2:
             path, mode = value
-        named = isinstance(path, _PATHS) and "\0" not in str(path)
-        if not named or not isinstance(mode, str):
+        nul = not isinstance(path, File) and "\0" in str(path)
+        if nul or not isinstance(path, _PATHS) or not isinstance(mode, str):
             raise BadStdStreamFile(
                 f"{name}= of {spec.name!r} is {value!r}; expected a path, "
                 f"(path, mode), a File or AUTO_LOGNAME. The kernel reads it: a "

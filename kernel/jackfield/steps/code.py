@@ -132,10 +132,11 @@ class PresentCode:
         values = work.args
         if work.kwargs:
             values = (*values, *work.kwargs.values())
-        if not _ATOMS.issuperset(map(type, values)):
-            before = None  # classes and functions that they bring count, too
+        if _ATOMS.issuperset(map(type, values)):
+            values = ()
         if (
             before is None
+            or values  # the classes and functions that they bring count, too
             or before.function is not work.function
             or before.spec is not task.spec
             or before.code != code
@@ -151,14 +152,13 @@ class PresentCode:
         self, task: Task, work: Work, code: bytes, values: tuple[Any, ...]
     ) -> Looked:
         function = work.function
-        brought = not _ATOMS.issuperset(map(type, values))
-        sent = self._sent(work, code, values if brought else ())
+        sent = self._sent(work, code, values)
         keep = True
         if code:
             keep = self._flights().is_still(task.spec, code, innermost(sent))
             if sent is not function:
                 keep &= sent.jackfield_keeps  # type: ignore[attr-defined]  # as ``KeyMaker.sent`` says
-        return Looked(function, task.spec, code, sent, keep, brought)
+        return Looked(function, task.spec, code, sent, keep, bool(values))
 
     def _sent(
         self, work: Work, code: bytes, values: tuple[Any, ...]

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from jackfield.config.check import KEEPERS_OWN
-from jackfield.config.transfers import HOSTS, provider_options
+from jackfield.config.transfers import HOSTS, RULES
 from jackfield.errors import ConfigurationError, JackfieldError, suggest
 from jackfield.plugins import PluginManager
 from jackfield.plugins.manager import USUAL, monitor_options
@@ -84,7 +84,8 @@ class _Check:
             for host in ("", *table.get(HOSTS, ())):
                 at = f"{key}.{HOSTS}.{host}" if host else key
                 own = table[HOSTS][host] if host else table
-                self._ask("staging", scheme, scheme, at, provider_options(own), own)
+                options = {k: v for k, v in own.items() if k not in {*RULES, HOSTS}}
+                self._ask("staging", scheme, scheme, at, options, own)
 
     def _monitors(self) -> None:
         for label, table in self._config.monitors.items():

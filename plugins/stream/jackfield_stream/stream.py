@@ -45,7 +45,7 @@ from jackfield_stream.records import CALLS, History
 
 if TYPE_CHECKING:
     from jackfield.events import Batch, News
-    from jackfield.staging.progress import Progress
+    from jackfield.staging.mover import Progress
     from jackfield.stream import NotedTask, Notes, StreamContext
 
 CAPACITY: Final = 100_000

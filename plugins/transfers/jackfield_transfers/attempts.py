@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from jackfield import clock
 from jackfield.errors import TransferCancelledError, TransferError
 from jackfield.files import redact
-from jackfield.staging.progress import OnProgress, Progress
+from jackfield.staging.mover import OnProgress, Progress
 from jackfield.staging.remote import RemoteInfo, Stop
 from jackfield_transfers import monitor
 from jackfield_transfers.retrying import call_with_retries, is_transient

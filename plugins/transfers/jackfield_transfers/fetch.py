@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from jackfield.errors import RemoteChangedError, TransferError
 from jackfield.files import redact
-from jackfield.staging.progress import OnProgress, ignore_progress
+from jackfield.staging.mover import OnProgress, ignore_progress
 from jackfield.staging.remote import UNKNOWN, RemoteInfo, Stop
 from jackfield_system.local_names import safe_name
 from jackfield_transfers.attempts import ask_to_move, move

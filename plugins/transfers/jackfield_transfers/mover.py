@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.hookspecs import hookimpl
-from jackfield.staging.progress import OnProgress, ignore_progress
+from jackfield.staging.mover import OnProgress, ignore_progress
 from jackfield.staging.remote import RemoteInfo, warn_alone
 from jackfield_transfers import stage
 from jackfield_transfers.cache import Cache

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from jackfield import clock
 from jackfield.errors import TransferCancelledError, TransferError
-from jackfield.staging.progress import Progress
+from jackfield.staging.mover import Progress
 
 if TYPE_CHECKING:
-    from jackfield.staging.progress import OnProgress
+    from jackfield.staging.mover import OnProgress
     from jackfield.staging.remote import Stop
     from jackfield_transfers.rules import Rules
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from jackfield.errors import TransferError
 from jackfield.files import redact
-from jackfield.staging.progress import OnProgress, ignore_progress
+from jackfield.staging.mover import OnProgress, ignore_progress
 from jackfield.staging.remote import RemoteInfo, Stop
 from jackfield_transfers.attempts import ask_to_move, move
 from jackfield_transfers.local import expect, mismatch

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from logging import Logger
 
     from jackfield.files import File
-    from jackfield.staging.progress import OnProgress, Progress
+    from jackfield.staging.mover import OnProgress, Progress
 
 
 class WarnOnce:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from jackfield.errors import TransferError
-from jackfield.staging.progress import OnProgress, Progress, ignore_progress
+from jackfield.staging.mover import OnProgress, Progress, ignore_progress
 from jackfield.staging.remote import UNKNOWN
 from jackfield_system.local_names import safe_name
 from jackfield_transfers.fetch import fetch

@@ -24,7 +24,7 @@ from jackfield_transfers.send import send
 from jackfield_transfers.site import Site, ask
 
 if TYPE_CHECKING:
-    from jackfield.staging.progress import OnProgress
+    from jackfield.staging.mover import OnProgress
     from jackfield.staging.remote import RemoteInfo, Stop
 
 T = TypeVar("T")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jackfield.events import News
-    from jackfield.staging.progress import Progress
+    from jackfield.staging.mover import Progress
     from jackfield.stream import NotedTask, Notes, StreamContext
 
 

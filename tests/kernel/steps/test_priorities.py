@@ -63,7 +63,7 @@ def config(request: pytest.FixtureRequest) -> jf.Config:
 
 
 def is_launched(future: Any) -> bool:
-    return future.task_status not in ("waiting", "ready")
+    return future.task_status() not in ("waiting", "ready")
 
 
 def settle_down() -> None:

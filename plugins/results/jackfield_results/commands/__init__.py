@@ -15,13 +15,13 @@ import click
 
 from jackfield import hookimpl
 from jackfield.errors import printable
+from jackfield.keeping import shown_time
 from jackfield_results.commands._explain import explain
 from jackfield_results.commands._filters import (
     Filter,
     filters,
     shown_count,
     shown_size,
-    shown_time,
 )
 from jackfield_results.commands._migrate import migrate
 from jackfield_results.commands._stores import (

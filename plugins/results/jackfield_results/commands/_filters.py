@@ -6,7 +6,6 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -144,14 +143,6 @@ def shown_size(size: int) -> str:
             return f"{number:.3g} {unit}" if unit != "B" else f"{size} B"
         number /= 1000
     return f"{number:.4g} TB"
-
-
-def shown_time(seconds: float) -> str:
-    """Return a time in the local zone, to the second."""
-    try:
-        return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%F %T")
-    except (OverflowError, OSError, ValueError):
-        return f"{seconds:g}"
 
 
 def shown_count(count: int) -> str:
