@@ -10,6 +10,8 @@ import pytest
 
 from jackfield_staging._core_files import escape
 from jackfield_testing import StagingConformance, StagingSite
+from jackfield_testing.footprint import WAIT_S
+from jackfield_testing.staging.case import AWKWARD_NAMES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,6 +112,8 @@ class TestWebDAVByFsspec(StagingConformance):
     notices_changes = False  # WsgiDAV's ETag is made of the size and the second
     replaces_whole = False  # it removes the older file before it renames the new one
     large = 8 << 20
+    # Of the name that an output is to have it drops what follows one of these.
+    names = tuple(name for name in AWKWARD_NAMES if not {*";?"} & {*name})
 
     @pytest.fixture
     def site(self, webdav_server: Endpoint) -> EndpointSite:
@@ -121,11 +125,14 @@ class TestWebDAVByFsspec(StagingConformance):
             credentials=login(webdav_server),
         )
 
-    @pytest.mark.xfail(reason="webdav4 asks for what%3F.dat, doubly quoted")
-    def test_a_directory_is_sent_with_all_that_is_in_it(
-        self, site: StagingSite, tmp_path: Path
+    @pytest.mark.parametrize("name", ["cut;here.dat", "cut?here.dat"])
+    def test_an_output_that_gets_another_name_is_an_error(
+        self, site: StagingSite, tmp_path: Path, name: str
     ) -> None:
-        super().test_a_directory_is_sent_with_all_that_is_in_it(site, tmp_path)
+        with self.running(site, tmp_path) as run:
+            error = run.write(name, 100).outputs[0].exception(WAIT_S)
+
+        assert "has cut its name off" in str(error)
 
 
 class TestOpenSSH(StagingConformance):

@@ -176,6 +176,10 @@ class Renaming(Blocking):
         """Give a file another name, and so replace what has it, in one step."""
 
 
+_CUTS: Final = frozenset(";?")
+"""Characters at which WsgiDAV ends the name that a file is to be moved to."""
+
+
 class WebDAVFiles(Renaming):
     """webdav4's filesystem, whose client sends paths as it is given them."""
 
@@ -196,9 +200,8 @@ class WebDAVFiles(Renaming):
 
     def rename(self, part: str, path: str) -> None:
         self.fs.client.move(part, path, overwrite=True)  # ``mv`` copies and deletes
-        if ";" in path and not self.fs.client.exists(path):
-            # WsgiDAV drops what follows it, however the header with it is written.
-            raise ValueError("the server has given it a name that ends before the ;")
+        if not _CUTS.isdisjoint(unquote(path)) and not self.fs.client.exists(path):
+            raise ValueError("the server has cut its name off before a ; or a ?")
 
 
 class Async(Wrapped):
