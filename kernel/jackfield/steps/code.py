@@ -102,7 +102,6 @@ class Looked(NamedTuple):
         code: What its key says that the function is; ``b""`` if it has none.
         sent: What is sent for it.
         keep: Whether the result may be kept.
-        brought: Whether it was looked at for one call's arguments, too.
     """
 
     function: Callable[..., Any]
@@ -110,7 +109,6 @@ class Looked(NamedTuple):
     code: bytes
     sent: Callable[..., Any]
     keep: bool
-    brought: bool
 
 
 class PresentCode:
@@ -121,11 +119,11 @@ class PresentCode:
         self._flights = flights
         self._blocked = False
 
-    def send(self, task: Task, work: Work, before: Looked | None) -> Looked:
+    def send(self, task: Task, work: Work, before: Looked | None) -> Looked | None:
         """Put what is to be sent in the place of a work's function.
 
         Calls of one function that are submitted together are looked at once: ``before``
-        is what was returned for the work before this one.
+        is what was returned for the work before this one, ``None`` if arguments count.
         """
         extras = task.extras
         code = b"" if extras is None else extras.code
@@ -140,13 +138,12 @@ class PresentCode:
             or before.function is not work.function
             or before.spec is not task.spec
             or before.code != code
-            or before.brought
         ):
             before = self._look(task, work, code, values)
         work.function = before.sent
         if extras is not None:
             extras.keep &= before.keep
-        return before
+        return None if values else before
 
     def _look(
         self, task: Task, work: Work, code: bytes, values: tuple[Any, ...]
@@ -158,7 +155,7 @@ class PresentCode:
             keep = self._flights().is_still(task.spec, code, innermost(sent))
             if sent is not function:
                 keep &= sent.jackfield_keeps  # type: ignore[attr-defined]  # as ``KeyMaker.sent`` says
-        return Looked(function, task.spec, code, sent, keep, bool(values))
+        return Looked(function, task.spec, code, sent, keep)
 
     def _sent(
         self, work: Work, code: bytes, values: tuple[Any, ...]

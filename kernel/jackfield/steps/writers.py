@@ -1,9 +1,10 @@
-"""Warns of files that two tasks write, of which neither waits for the other."""
+"""Readies the places of files that tasks write; warns where two write one at once."""
 
 from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,7 @@ class Writers:
         self._told: set[frozenset[str]] = set()
 
     def note(self, task: Task, extras: Extras) -> None:
-        """Note that a task is launched; warn, once for each pair of apps."""
+        """Ready the places of a launched task; warn, once for each pair of apps."""
         if task.spec.kind == "join":
             return  # its inner tasks make its outputs
         for place in _written(extras):
@@ -57,7 +58,8 @@ class Writers:
 def _written(extras: Extras) -> Iterator[str]:
     """Give the URLs of what a task sends, and the real paths of what it makes here.
 
-    Left out are streams that the call says are appended to: others may mean to do so.
+    The directories of these are made. Left out are streams that the call says are
+    appended to: others may mean to do so.
     """
     written: list[Any] = list(extras.outputs)
     for stream in extras.streams.values():
@@ -69,6 +71,9 @@ def _written(extras: Extras) -> Iterator[str]:
             continue
         copied = isinstance(one, File) and one.url.startswith("file:")
         directory, name = os.path.split(os.fsdecode(one.path if copied else one))
+        if not os.path.isdir(directory):  # noqa: PTH112  (strs are at hand)
+            with suppress(OSError):  # the app itself tells it better
+                os.makedirs(directory, exist_ok=True)  # noqa: PTH103  (as above)
         yield os.path.join(_real(directory), name)  # noqa: PTH118  (strs are at hand)
 
 

@@ -1,4 +1,4 @@
-"""Two tasks that write one file, and neither waits for the other, are warned of."""
+"""The places of files that tasks write; two that write one at once are warned of."""
 
 from __future__ import annotations
 
@@ -83,6 +83,32 @@ def at_once(first: jf.AppFuture[Any], second: jf.AppFuture[Any]) -> None:
     second.result(WAIT_S)
     Path("gate").write_text("")
     first.result(WAIT_S)
+
+
+@jf.bash_app
+def shout(word: str, outputs: Sequence[Any] = ()) -> str:
+    return f"echo {word} > {outputs[0]}"
+
+
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_directories_of_outputs_are_made(place: Path, executor: str) -> None:
+    with run(executor):
+        one = write(outputs=["new/a/b.txt", jf.File("new/c/d.txt")])
+        two = shout("loud", outputs=[place / "new" / "e" / "f.txt"])
+
+        one.result(WAIT_S)
+        two.result(WAIT_S)
+
+    assert (place / "new" / "c" / "d.txt").read_text() == "written"
+    assert (place / "new" / "e" / "f.txt").read_text() == "loud\n"
+
+
+def test_an_output_whose_directory_cannot_be_made_fails_in_the_app(place: Path) -> None:
+    Path("file").write_text("")
+    with run():
+        failed = write(outputs=["file/below.txt"])
+
+        assert isinstance(failed.exception(WAIT_S), NotADirectoryError)
 
 
 def absolute(path: Path) -> Any:
