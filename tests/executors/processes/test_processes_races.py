@@ -8,6 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from jackfield_executors.processes.progress import FINISHED
 from jackfield_testing.footprint import WAIT_S, settled
 
 if TYPE_CHECKING:
@@ -97,6 +98,37 @@ def test_a_shutdown_drops_a_task_that_is_pickled_for_a_dead_worker(
 
     assert not closing.is_alive()
     assert work not in pool.outcomes
+
+
+def test_a_shutdown_reports_what_has_ended_before_it(
+    open_executor: Callable[..., Any],
+) -> None:
+    """What ended while the loop was kept by a report is not dropped with the rest."""
+    pool = open_executor(workers=1)
+    held, go_on = threading.Event(), threading.Event()
+
+    def hold_the_loop(_: object) -> None:
+        pool.on_report = None
+        held.set()
+        go_on.wait(WAIT_S)
+
+    pool.on_report = hold_the_loop
+    assert pool.call(abs, -1) == 1
+    assert held.wait(WAIT_S)
+    ended = pool.submit(abs, -2)
+    (worker,) = pool.executor._pool.workers.values()
+    assert settled(lambda: worker.page.words[FINISHED] == 2, WAIT_S)
+
+    ending = threading.Thread(
+        target=pool.executor.shutdown, kwargs={"grace": WAIT_S}, daemon=True
+    )
+    ending.start()
+    assert settled(lambda: pool.executor._dropping, WAIT_S)
+    go_on.set()
+    ending.join(WAIT_S)
+
+    assert not ending.is_alive()
+    assert pool.outcomes[ended] == (None, 2)
 
 
 def test_a_task_may_be_cancelled_while_it_is_pickled(pool: Any) -> None:

@@ -169,7 +169,6 @@ def drop_queue(pool: Pool) -> None:
             pool.cancelled.update(worker.being_sent)
         for worker in pool.workers.values():
             if worker.held:
-                running = worker.running()
-                pool.cancelled.update(w for w in worker.held if w is not running)
+                pool.cancelled.update(worker.not_begun())
                 worker.recall()
                 _look_again(pool, worker, now)

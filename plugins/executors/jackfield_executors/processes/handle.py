@@ -13,7 +13,7 @@ import os
 import sys
 from collections import deque
 from contextlib import suppress
-from itertools import count
+from itertools import count, islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from jackfield.clock import monotonic
@@ -221,6 +221,15 @@ class WorkerHandle:
             return None
         index = begun - 1 - self.received
         return self.held[index] if index < len(self.held) else None
+
+    def not_begun(self) -> list[Work]:
+        """Return the works that it had not begun a moment ago.
+
+        Of the others one may run; those before it have ended, though what became of
+        them has not been received.
+        """
+        begun: int = self.page.words[BEGUN]
+        return list(islice(self.held, max(0, begun - self.received), None))
 
     def running_now(self) -> Running | None:
         """Return what observers are told of the work that it runs.
