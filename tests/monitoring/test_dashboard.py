@@ -27,6 +27,8 @@ from jackfield_cli import main
 from jackfield_monitoring.pages import live
 from jackfield_monitoring.pages import server as server_module
 from jackfield_monitoring.pages.server import Dashboard, is_loopback
+from jackfield_monitoring.runs import RunError
+from jackfield_monitoring.store.reader import StoreError
 from jackfield_testing.footprint import settled
 
 LIMIT_S = 60.0
@@ -335,6 +337,23 @@ def test_a_change_is_told_as_soon_as_it_is_there(
     lags.sort()
 
     print(f"from commit to news: median {lags[5] * 1e3:.0f} ms, most {lags[-1]:.2f} s")
+
+
+def test_a_request_that_is_late_opens_nothing_after_the_end(
+    runs: Path, made_up: Callable[..., Path]
+) -> None:
+    made_up(0, tasks=2)
+    kept = live.Runs(runs)
+    kept.start()
+    late = kept.history("000")
+    assert late.details(0) is not None
+
+    kept.stop()
+
+    with pytest.raises(StoreError, match="has ended"):
+        late.details(0)
+    with pytest.raises(RunError, match="has ended"):
+        kept.history("000")
 
 
 def test_a_new_run_is_told(dashboard: Dashboard, made_up: Callable[..., Path]) -> None:

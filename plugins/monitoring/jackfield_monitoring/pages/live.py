@@ -53,6 +53,7 @@ class History:
         self.used: float = time.monotonic()
         self._lock = threading.RLock()
         self._store: Store | None = None
+        self._ended = False
         self._file: tuple[int, int] | None = None
         self._last: object = None
         self._made: dict[str, tuple[object, bytes]] = {}
@@ -63,6 +64,16 @@ class History:
             if self._store is not None:
                 self._store.close()
             self._store = self._file = None
+
+    def end(self) -> None:
+        """Close the history for good.
+
+        A request may still be on its way when the dashboard ends, and would open the
+        history again after it was closed; then nobody would close it any more.
+        """
+        with self._lock:
+            self._ended = True
+            self.close()
 
     def version(self) -> object:
         """Return what changes when there is something new to see."""
@@ -167,6 +178,8 @@ class History:
         Raises:
             StoreError: It cannot be read.
         """
+        if self._ended:
+            raise StoreError("The dashboard has ended.")
         file = _identity(self.path / STORE)
         if self._store is None or file != self._file:
             self.close()
@@ -220,8 +233,10 @@ class Runs:
             self._changed.notify_all()
         if self._thread.ident is not None:  # nothing could listen where it should
             self._thread.join()
-        for history in self._histories.values():
-            history.close()
+        with self._lock:
+            histories = list(self._histories.values())
+        for history in histories:
+            history.end()
 
     def history(self, name: str) -> History:
         """Return a run by its number, as its directory is called.
@@ -235,6 +250,8 @@ class Runs:
         if not path.is_dir():
             raise RunError(f"Run {name} is not there, or not any more.")
         with self._lock:
+            if self.stopped:  # `stop` would not find it
+                raise RunError("The dashboard has ended.")
             history = self._histories.setdefault(name, History(path))
             history.used = time.monotonic()
             spare = sorted(
