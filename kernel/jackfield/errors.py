@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, dataclass_transform
 if TYPE_CHECKING:
     from types import TracebackType
 
-# -- Bases, and helpers for messages and for errors of whatever class
+# -- Base classes, and helpers for messages and for errors of any class
 
 
 def printable(text: str, keep: str = "") -> str:
@@ -148,7 +148,7 @@ def class_name(kind: type) -> str:
 
 def traceback_of(error: BaseException) -> TracebackType | None:
     """Return an error's traceback, whatever its class takes that name for."""
-    return _TRACEBACK.__get__(error)  # type: ignore[no-any-return]
+    return _TRACEBACK.__get__(error)  # type: ignore[no-any-return]  # it is C's
 
 
 # -- Of a kernel as a whole: configuration, start and end, plugins

@@ -346,7 +346,7 @@ def test_the_lowest_priority_begins_first_and_what_has_none_last() -> None:
         return time.monotonic()
 
     @parsl.python_app
-    def early(priority: str, parsl_resource_specification: Any = {"priority": -1}):  # type: ignore[no-untyped-def]
+    def early(priority: str, parsl_resource_specification: Any = {"priority": -1}):  # type: ignore[no-untyped-def]  # a user's
         return time.monotonic(), priority
 
     ranks = [9, None, 1, 10, 1, 1.5, -3, None, 10**6, np.int64(7)]

@@ -110,7 +110,8 @@ class AdaptedExecutor(Executor):
         self._engine: concurrent.futures.Executor = options.executor
         self._label: str = options.label
         declared = engine.capabilities(options.executor, options.label)
-        # In our queue, in which works wait until the engine has room for them.
+        # Works are ordered by priority while they wait in our own queue, until the
+        # engine has room for them. Its own queue takes no part in that.
         self.capabilities: Capabilities = replace(declared, priorities=True)
         self._true_cancel = engine.cancels_truly(options.executor)
         self._costs = Costs(options.bundle)

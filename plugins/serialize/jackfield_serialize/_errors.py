@@ -201,12 +201,13 @@ def _restore(error: BaseException, state: tuple[Any, ...]) -> None:
         set_cause(error, cause)
 
 
-# A class may have written attributes of its own over these, or allow no assignment.
+# An error's class may define ``__cause__`` anew, or forbid that it is assigned to. So
+# the two functions below use the descriptor of ``BaseException``.
 
 
 def cause_of(error: BaseException) -> BaseException | None:
     """Return ``__cause__``, without asking the class."""
-    return _CAUSE.__get__(error)  # type: ignore[no-any-return]
+    return _CAUSE.__get__(error)  # type: ignore[no-any-return]  # it is C's
 
 
 def set_cause(error: BaseException, cause: BaseException) -> None:

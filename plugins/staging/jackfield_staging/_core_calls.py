@@ -155,8 +155,9 @@ class Loan:
                     yield last
         finally:
             if on_loop and not ended:
-                # A step that is under way ends by being cancelled, and the generator
-                # with it. If it had ended when that arrived, this closes the generator.
+                # If a step of the generator is under way, ``call`` has cancelled it,
+                # and the generator ends with it. But the step may have ended before
+                # that arrived: then the generator is still open, and is closed here.
                 asyncio.run_coroutine_threadsafe(stream.aclose(), get_loop())
             elif self.usable and not ended:  # else it hangs
                 self.call(stream.close)

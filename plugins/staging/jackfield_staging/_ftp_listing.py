@@ -123,8 +123,8 @@ def list_below(ftp: Client, top: str, tally: Tally) -> dict[str, RemoteInfo]:
     identity = ""
     with suppress(ftplib.error_perm):  # listing tells more of the reason
         identity = facts(ftp, top).get("unique", "")
-    # Directories that are to be listed: what is below the top, the identity, and those
-    # of the directories above.
+    # The directories that are still to be listed. Of each: its path below the top, its
+    # identity on the server, and the identities of the directories that it lies in.
     pending: list[tuple[str, str, tuple[str, ...]]] = [("", identity, ())]
     while pending:
         here, identity, above = pending.pop()

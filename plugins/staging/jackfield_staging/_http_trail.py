@@ -77,7 +77,8 @@ def own_headers(remote: Remote, options: HttpOptions) -> dict[str, str]:
     headers = dict(options.headers or {})
     given = _authorization(remote, options)
     if given is not None:
-        # Names are the same in any case; sent twice, a server might take either.
+        # The names of headers count in any case. If the user's own were sent beside
+        # ours, the server might take either of the two.
         kept = {k: v for k, v in headers.items() if k.lower() != "authorization"}
         headers = {**kept, "Authorization": given}
     return headers

@@ -314,7 +314,8 @@ def _refusal(
     reason = f"the store answers {status} {told}"
     if status in (412, 416):
         return RemoteChangedError(str(remote), reason)
-    # What a store says in words outweighs the status, such as 400 for all of it.
+    # Some stores answer 400 whatever is wrong. So the code in the text decides, and the
+    # status only where that code means nothing to us.
     wait = retry_after(answer.headers.get("Retry-After"))
     return failure(str(remote), MEANT.get(code, status), reason, wait)
 

@@ -173,7 +173,7 @@ def test_threads_that_ask_at_once_get_one_error_with_its_origin(
 class NoTraceback(Exception):
     """Takes the name for something else."""
 
-    __traceback__ = "mine"  # type: ignore[assignment]
+    __traceback__ = "mine"  # type: ignore[assignment]  # as users may
 
     def with_traceback(self, tb: Any) -> Any:
         raise AssertionError("a user's code is called")

@@ -95,9 +95,9 @@ class Sender:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        # By the function's ``id``, which is nobody else's while the record holds it,
-        # and by what the memo key says of it.
-        # The rest are the ``id``s of what arguments bring, which the record holds too.
+        # The key of a record is the function's ``id``, what the memo key says of the
+        # function, and the ``id``s of the classes and functions that the arguments
+        # bring. While the record holds all of these, their ``id``s are nobody else's.
         self._records: OrderedDict[_Key, _Record] = OrderedDict()
         # What code reaches of which many functions are made. By the ``id`` of the code
         # and of its module's names, which the functions that are held here hold.
