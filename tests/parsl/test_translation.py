@@ -23,6 +23,7 @@ from jackfield_parsl.data_provider.http import HTTPInTaskStaging
 from jackfield_parsl.data_provider.staging import Staging
 from jackfield_parsl.dataflow.dependency_resolvers import DependencyResolver
 from jackfield_parsl.dataflow.memoization import BasicMemoizer, Memoizer
+from jackfield_testing.kernels import handed_over
 
 if TYPE_CHECKING:
     from jackfield_parsl.dataflow.taskrecord import TaskRecord
@@ -356,6 +357,7 @@ def test_the_lowest_priority_begins_first_and_what_has_none_last() -> None:
         asks = [{} if rank is None else {"priority": rank} for rank in ranks]
         futures = [begun(parsl_resource_specification=one) for one in asks]
         by_default = early(priority="its own")
+        handed_over([*futures, by_default])
         gate.set()
         times = [future.result(LIMIT_S) for future in futures]
         at, own = by_default.result(LIMIT_S)

@@ -13,6 +13,7 @@ import pytest
 
 import jackfield as jf
 from jackfield.errors import PluginWarning
+from jackfield_testing.footprint import WAIT_S, settled
 
 LIMIT_S = 40.0
 
@@ -92,6 +93,7 @@ def test_work_flows_over_when_an_executor_is_full(load: Load) -> None:
     with load(fill={"c": 2, "a": 1}) as kernel:
         kernel.register(chosen)
         futures = [wait() for _ in range(5)]
+        assert settled(lambda: len(chosen.in_order()) == 5, WAIT_S)
         gate.set()
         assert all(future.result(LIMIT_S) for future in futures)
 
@@ -108,6 +110,7 @@ def test_if_all_are_full_the_last_one_takes_the_rest(load: Load) -> None:
     with load(apps={"wait": ["a", "b"]}, fill={"a": 1, "b": 1}) as kernel:
         kernel.register(chosen)
         futures = [wait() for _ in range(4)]
+        assert settled(lambda: len(chosen.in_order()) == 4, WAIT_S)
         gate.set()
         assert all(future.result(LIMIT_S) for future in futures)
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 import jackfield as jf
+from jackfield_testing.footprint import WAIT_S, settled
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from jackfield import Config, DataFlowKernel, TaskEvent
+    from jackfield import AppFuture, Config, DataFlowKernel, TaskEvent
 
 DEFAULTS: Final[Mapping[str, Any]] = {
     "executors": {"threads": {"plugin": "threads", "workers": 4}},
@@ -64,6 +65,34 @@ def kernel_that_ends(
             _end_another()
     if alarm.rang:
         pytest.fail(_message(alarm, limit), pytrace=False)
+
+
+def handed_over(futures: Iterable[AppFuture[Any]]) -> None:
+    """Wait until the executors have the tasks of the futures.
+
+    A call returns before the kernel's dispatcher has chosen an executor for the task
+    and given it to that one. A test which opens a gate right after its calls, and then
+    looks at an order or at a division between executors, could so open it while half
+    of the tasks are on their way.
+
+    Raises:
+        AssertionError: One of them still waits for others, or is not yet given away.
+    """
+    left = [one for one in futures if one.task_status() in ("waiting", "ready")]
+
+    def all_are_submitted() -> bool:
+        left[:] = [one for one in left if one.task_status() in ("waiting", "ready")]
+        return not left
+
+    assert settled(all_are_submitted, WAIT_S), f"not given to an executor: {left}"
+
+    # A task is called submitted just before its executor's `submit`. The dispatcher
+    # has left that call when it has done something that it was told later.
+    @jf.join_app
+    def later() -> tuple[()]:
+        return ()
+
+    later().result(WAIT_S)
 
 
 class _SubmittedTasks:

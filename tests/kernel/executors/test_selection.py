@@ -13,6 +13,7 @@ import pytest
 import jackfield as jf
 from jackfield.abc import Executor, ExecutorContext, Work, run_work
 from jackfield.errors import UnsupportedByExecutorError
+from jackfield_testing.kernels import handed_over
 
 LIMIT_S = 60.0
 
@@ -64,6 +65,7 @@ def test_the_least_loaded_is_chosen(tmp_path: Path) -> None:
     gate = threading.Event()
     with two_pools(tmp_path) as kernel:
         blocked = [kernel.submit(gate.wait, LIMIT_S, executors=["a"]) for _ in range(3)]
+        handed_over(blocked)
         name = kernel.submit(where).result(LIMIT_S)
         gate.set()
         assert all(future.result(LIMIT_S) for future in blocked)
@@ -80,6 +82,7 @@ def test_a_burst_is_spread(tmp_path: Path) -> None:
 
     with two_pools(tmp_path) as kernel:
         futures = [kernel.submit(wait) for _ in range(100)]
+        handed_over(futures)
         gate.set()
         names = [future.result(LIMIT_S)[0] for future in futures]
 

@@ -14,6 +14,7 @@ import jackfield as jf
 from jackfield.errors import ConfigurationError
 from jackfield_testing.executors.tasks import Gate
 from jackfield_testing.footprint import WAIT_S, settled
+from jackfield_testing.kernels import handed_over
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,20 +63,6 @@ def config(request: pytest.FixtureRequest) -> jf.Config:
     return one_worker(request.param)
 
 
-def is_launched(future: Any) -> bool:
-    return future.task_status() not in ("waiting", "ready")
-
-
-def settle_down() -> None:
-    """Wait until the kernel has done what it was about to do, by having it do more."""
-
-    @jf.join_app
-    def more() -> tuple[()]:
-        return ()
-
-    assert more().result() == ()
-
-
 def held_up(gate: Gate) -> None:
     """Occupy the only worker until the gate is open."""
     hold(gate)
@@ -89,6 +76,7 @@ def test_the_highest_begins_first_and_equal_ones_in_order(
     with jf.load(config):
         held_up(gate)
         futures = [begun(n, priority=rank) for n, rank in enumerate(RANKS)]
+        handed_over(futures)
         gate.open()
 
         assert order_of(futures) == by_rank(RANKS)
@@ -106,10 +94,10 @@ def test_tasks_that_wait_for_others_take_their_place_when_these_have_ended(
         after = [begun(before, priority=rank) for rank in RANKS]
         held = hold(late, "late")  # meanwhile the others get ready
         plain = [begun(n) for n in range(5)]
+        handed_over([held, *plain])
         gate.open()
         before.result()
-        assert settled(lambda: all(map(is_launched, after)), WAIT_S)
-        settle_down()
+        handed_over(after)
         late.open()
 
         order = order_of([*after, *plain])
@@ -131,11 +119,11 @@ def test_a_retry_keeps_its_priority(config: jf.Config, tmp_path: Path) -> None:
         tried = [second_try(str(marks), n, priority=n) for n in ranks]
         held = hold(late, "late")  # meanwhile these fail, and are tried again
         plain = [begun(n) for n in range(5)]
+        handed_over([held, *plain])
         gate.open()
         again = {(2, rank) for rank in ranks}
         assert settled(lambda: again <= set(views.attempts), WAIT_S)
-        assert settled(lambda: all(map(is_launched, tried)), WAIT_S)
-        settle_down()
+        handed_over(tried)
         late.open()
 
         assert order_of([*tried, *plain]) == by_rank([*ranks, *[0] * 5])
