@@ -168,21 +168,34 @@ class Bench:
         options = json.dumps(dict(case.options))
         bin_directory = Path(sys.executable).parent
         paths = [str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
-        done = subprocess.run(
-            [sys.executable, HERE / "one.py", case.system, case.work, str(n), options],
-            capture_output=True,
-            text=True,
-            timeout=LIMIT_S,
-            check=False,
-            env={
-                **os.environ,
-                "PATH": f"{bin_directory}:{os.environ['PATH']}",
-                "PYTHONPATH": os.pathsep.join(paths),
-                "BENCH_DIR": str(place),
-                "PYTHONDONTWRITEBYTECODE": "",  # an installed package is compiled
-                "XDG_CONFIG_HOME": str(place),  # the signing key: not the user's own
-            },
-        )
+        try:
+            done = subprocess.run(
+                [
+                    sys.executable,
+                    HERE / "one.py",
+                    case.system,
+                    case.work,
+                    str(n),
+                    options,
+                ],
+                capture_output=True,
+                text=True,
+                timeout=LIMIT_S,
+                check=False,
+                env={
+                    **os.environ,
+                    "PATH": f"{bin_directory}:{os.environ['PATH']}",
+                    "PYTHONPATH": os.pathsep.join(paths),
+                    "BENCH_DIR": str(place),
+                    "PYTHONDONTWRITEBYTECODE": "",  # an installed package is compiled
+                    "XDG_CONFIG_HOME": str(
+                        place
+                    ),  # the signing key: not the user's own
+                },
+            )
+        except subprocess.TimeoutExpired:  # one stuck peer takes no other row along
+            print(f"{case.name} {case.work}: no end in {LIMIT_S} s", file=sys.stderr)
+            return None
         if done.returncode:
             why = done.stderr.strip().splitlines()[-1:]
             print(f"{case.name} {case.work} failed: {why}", file=sys.stderr)
