@@ -10,8 +10,8 @@ PIP := $(PY) -m pip --disable-pip-version-check --quiet
 CANDIDATES := $(or $(PYTHON),python3.13 python3.12 python3.11 python3)
 ARGS :=
 TYPESCRIPT := 7.0.2
-PACKAGES := jackfield jackfield_bash jackfield_checkpoint jackfield_cli \
-	jackfield_configuration jackfield_executors jackfield_memo jackfield_monitoring \
+PACKAGES := jackfield jackfield_archives jackfield_bash jackfield_checkpoint \
+	jackfield_cli jackfield_configuration jackfield_executors jackfield_memo jackfield_monitoring \
 	jackfield_observers jackfield_parsl jackfield_policies jackfield_results \
 	jackfield_serialize jackfield_staging jackfield_stream jackfield_system \
 	jackfield_testing jackfield_transfers

@@ -1,17 +1,13 @@
-"""The provider of files in archives passes the kit, and is gentle to archives."""
+"""The provider of files in archives passes the kit."""
 
 from __future__ import annotations
 
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-import jackfield as jf
 from jackfield_testing import StagingConformance, StagingSite
-
-LIMIT_S = 60.0
 
 
 class ZipSite(StagingSite):
@@ -56,45 +52,3 @@ class TestZip(StagingConformance):
         root = tmp_path / "served"
         root.mkdir()
         return ZipSite(root / "all.zip")
-
-
-@jf.bash_app
-def write(text: str, outputs: Any) -> str:
-    return f"printf '%s' {text} > {outputs[0]}"
-
-
-def test_outputs_of_many_tasks_go_into_one_archive(tmp_path: Path) -> None:
-    config = jf.Config(executors={"t": {"plugin": "threads"}}, run_dir=tmp_path / "r")
-    archive = tmp_path / "out.zip"
-
-    with jf.DataFlowKernel(config) as kernel:
-        futures = [
-            write.submit_to(
-                kernel,
-                (f"text-{number}",),
-                {"outputs": [jf.File(f"zip:{archive}/in/{number}.txt")]},
-            )
-            for number in range(8)
-        ]
-        assert [future.result(LIMIT_S) for future in futures] == [0] * 8
-
-    with zipfile.ZipFile(archive) as made:
-        assert {name: made.read(name).decode() for name in made.namelist()} == {
-            f"in/{number}.txt": f"text-{number}" for number in range(8)
-        }
-    assert list(tmp_path.glob(".*")) == []
-
-
-@pytest.mark.parametrize(
-    ("url", "reason"),
-    [
-        ("zip://host/a.zip/b", "another machine"),
-        ("zip:/tmp/no/b", "no part of its path"),
-        ("zip:/nowhere/a.zip/b", "no such archive"),
-    ],
-)
-def test_what_is_wrong_with_a_url_is_said(
-    kernel: jf.DataFlowKernel, url: str, reason: str
-) -> None:
-    with pytest.raises(jf.TransferError, match=reason):
-        kernel.submit(str, jf.File(url)).result(LIMIT_S)

@@ -14,7 +14,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from jackfield import ConfigurationError, Remote, TransferError
 from jackfield.staging.remote import Timeouts
-from jackfield_staging import _core_hooks, any_scheme, archive, ftp, http, local, s3
+from jackfield_staging import _core_hooks, any_scheme, ftp, http, local, s3
 from jackfield_staging._core_files import part_name
 from jackfield_testing.servers import HostileFTPServer, HostileHTTPServer
 from jackfield_transfers.transfer import Transfer
@@ -143,7 +143,6 @@ PROVIDERS: dict[str, Any] = {
     **dict.fromkeys(("memory", "sftp", "webdav"), any_scheme),
     "file": local,
     "s3": s3,
-    "zip": archive,
 }
 
 

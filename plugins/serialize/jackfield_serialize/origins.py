@@ -26,12 +26,12 @@ _SITE: Final = frozenset({"site-packages", "dist-packages"})
 _STDLIB: Final = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120  (compared as text)
 
 OURS: Final = frozenset(
-    {"jackfield", "jackfield_bash", "jackfield_checkpoint", "jackfield_cli"}
-    | {"jackfield_configuration", "jackfield_executors", "jackfield_memo"}
-    | {"jackfield_monitoring", "jackfield_observers", "jackfield_parsl"}
-    | {"jackfield_policies", "jackfield_results", "jackfield_serialize"}
-    | {"jackfield_staging", "jackfield_stream", "jackfield_system"}
-    | {"jackfield_testing", "jackfield_transfers"}
+    {"jackfield", "jackfield_archives", "jackfield_bash", "jackfield_checkpoint"}
+    | {"jackfield_cli", "jackfield_configuration", "jackfield_executors"}
+    | {"jackfield_memo", "jackfield_monitoring", "jackfield_observers"}
+    | {"jackfield_parsl", "jackfield_policies", "jackfield_results"}
+    | {"jackfield_serialize", "jackfield_staging", "jackfield_stream"}
+    | {"jackfield_system", "jackfield_testing", "jackfield_transfers"}
 )
 """Top-level modules of Jackfield."""
 
