@@ -35,7 +35,6 @@ KEEPALIVE_S: Final = 60
 class FtpOptions:
     """The tables ``[staging.ftp]`` and ``[staging.ftps]``: see docs/staging.md."""
 
-    passive: bool = True
     atomic: bool = True
     create_directories: bool = True
     delete_before_rename: bool = False
@@ -272,14 +271,11 @@ class Client(ftplib.FTP):
 
     def _open_data(self, command: str, rest: int) -> socket.socket:
         control = self.control()
-        if self.account.options.passive:
-            connection = self.dial(*self._data_address())
-            with _closed_on_error(connection):
-                self.watch(None)  # the server's answer to the command blocks next
-                self._begin(command, rest)
-                self.watch(connection)
-        else:
-            connection = self._accept_data(command, rest)
+        connection = self.dial(*self._data_address())
+        with _closed_on_error(connection):
+            self.watch(None)  # the server's answer to the command blocks next
+            self._begin(command, rest)
+            self.watch(connection)
         if isinstance(control, ssl.SSLSocket):
             # Many servers want to see by the session that it is the same client.
             return self.wrapped(connection, like=control)
@@ -297,22 +293,6 @@ class Client(ftplib.FTP):
             self.lacks.add("PASV")
         reply = self.sendcmd("EPSV")
         return peer[0], ftplib.parse229(reply, peer)[1]  # noqa: S321  (FTP is the purpose)
-
-    def _accept_data(self, command: str, rest: int) -> socket.socket:
-        control = self.control()
-        host = control.getsockname()[0]
-        with socket.create_server((host, 0), family=self.af, backlog=1) as listening:
-            say = self.sendport if self.af == socket.AF_INET else self.sendeprt
-            say(host, listening.getsockname()[1])
-            listening.settimeout(self.waits.connect)
-            self._begin(command, rest)
-            self.watch(listening)
-            connection, caller = listening.accept()
-        with _closed_on_error(connection):
-            if caller[0] != control.getpeername()[0]:
-                raise ConnectionError("somebody else than the server has connected")
-            self.watch(connection)
-        return connection
 
     def _begin(self, command: str, rest: int) -> None:
         if rest:
