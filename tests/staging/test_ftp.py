@@ -594,23 +594,21 @@ def test_a_refused_rename_says_what_to_do_and_leaves_the_old_file(
     (server.root / "x").write_bytes(b"old")
     server.fault("RNTO", Refuse("553 It exists."), times=1)
 
-    with pytest.raises(RemoteForbiddenError, match="delete_before_rename"):
+    with pytest.raises(RemoteForbiddenError, match="atomic = false"):
         send(server.url("x", login=True), tmp_path / "out")
 
     assert files(server.root) == ["x"]
     assert (server.root / "x").read_bytes() == b"old"
 
 
-def test_an_old_file_is_deleted_first_only_where_that_is_asked_for(
+def test_a_server_that_renames_nothing_over_an_old_file_takes_files_directly(
     server: HostileFTPServer, tmp_path: Path
 ) -> None:
     (server.root / "x").write_bytes(b"old")
-    server.fault("RNTO", Refuse("553 It exists."), times=1)
-    options = {"delete_before_rename": True}
+    server.fault("RNTO", Refuse("553 It exists."))
 
-    send(server.url("x", login=True), tmp_path / "out", options=options)
+    send(server.url("x", login=True), tmp_path / "out", options={"atomic": False})
 
-    assert ("DELE", "/x") in server.commands
     assert files(server.root) == ["x"]
     assert (server.root / "x").read_bytes() == BODY
 

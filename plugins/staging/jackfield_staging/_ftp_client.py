@@ -37,7 +37,6 @@ class FtpOptions:
 
     atomic: bool = True
     create_directories: bool = True
-    delete_before_rename: bool = False
     implicit: bool = False
     ca_file: str = ""
 

@@ -248,18 +248,11 @@ class _FTPFiles(core.Files, FTPFileSystem):  # type: ignore[misc]  # fsspec has 
 
     def _rename(self, remote: Remote, aside: str, final: str) -> None:
         try:
-            try:
-                self.ftp.rename(aside, final)
-            except ftplib.error_perm:
-                if not self.options.delete_before_rename:
-                    raise
-                _delete(self.ftp, final)
-                self.ftp.rename(aside, final)
+            self.ftp.rename(aside, final)
         except ftplib.error_perm as error:
             reason = (
                 f"all has arrived, but the server does not rename it: {error}. If it "
-                "renames nothing over an old file, set delete_before_rename = true; if "
-                "it renames nothing at all, atomic = false"
+                "renames nothing, or nothing over an old file, set atomic = false"
             )
             raise RemoteForbiddenError(str(remote), reason) from error
 
