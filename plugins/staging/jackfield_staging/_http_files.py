@@ -23,7 +23,7 @@ from jackfield_staging import _http_rules as rules
 from jackfield_staging import _http_wire as wire
 from jackfield_staging._core_files import Head, Place, Tally, check_same
 from jackfield_staging._core_trust import warn_insecure
-from jackfield_staging._http_index import entries, text_of
+from jackfield_staging._http_index import entries
 from jackfield_staging._http_trail import Trail
 
 if TYPE_CHECKING:
@@ -157,10 +157,9 @@ class HTTPFiles(wire.HTTPWire):
             directory = pending.pop()
             if directory.count("/") > _DEEPEST:
                 raise path.refusal(f"its index is over {_DEEPEST} directories deep")
-            data, charset = call(self._page, remote, path, directory)
-            tally.add("bytes", len(data))
-            text = text_of(data, charset)
-            for entry in entries(text, str(path.at), remote.check):
+            page = call(self._page, remote, path, directory)
+            tally.add("bytes", len(page))
+            for entry in entries(page, str(path.at), remote.check):
                 below = directory + entry
                 if below in seen:
                     continue
@@ -174,17 +173,14 @@ class HTTPFiles(wire.HTTPWire):
                     found[below] = RemoteInfo()
         return found
 
-    async def _page(
-        self, remote: Remote, trail: Trail, directory: str
-    ) -> tuple[bytes, str]:
+    async def _page(self, remote: Remote, trail: Trail, directory: str) -> bytes:
         trail.restart(trail.parsed(remote.url + directory))
         async with await self._ask("GET", trail) as answer:
             if answer.status != 200:
                 raise trail.failure(answer)
             if rules.media_type(answer.headers) not in rules.PAGE_TYPES:
                 raise trail.refusal("the server shows no index of this directory")
-            text = await wire.page(remote, answer, _PAGE, trail.timeouts.idle)
-            return text, rules.charset(answer.headers)
+            return await wire.page(remote, answer, _PAGE, trail.timeouts.idle)
 
     async def _ask(
         self,

@@ -31,7 +31,6 @@ _TRANSIENT: Final = frozenset({408, 423, 425, 429})
 _UNABLE: Final = frozenset({501, 505})  # what a server will answer the next time, too
 
 _RANGE: Final = re.compile(r"bytes\s+(?:(\d+)-(\d+)|\*)/(\d+|\*)", re.IGNORECASE)
-_CHARSET: Final = re.compile(r";\s?charset=[\"']?([\w-]+)", re.IGNORECASE)
 _MOST_DIGITS: Final = 18
 PAGE_TYPES: Final = frozenset({"text/html", "application/xhtml+xml"})
 _PAGE_SUFFIXES: Final = frozenset(
@@ -99,15 +98,6 @@ def failure(
 def media_type(headers: Mapping[str, str]) -> str:
     """Return the type of a body without its parameters, or ``""``."""
     return headers.get("Content-Type", "").partition(";")[0].strip().lower()
-
-
-def charset(headers: Mapping[str, str]) -> str:
-    """Return the character set of a page, or ``""``.
-
-    aiohttp's own way to it takes minutes for a header that is made to be slow.
-    """
-    found = _CHARSET.search(headers.get("Content-Type", ""))
-    return found[1] if found else ""
 
 
 def is_unlikely(url: str, kind: str) -> bool:
