@@ -18,7 +18,6 @@ import sys
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,7 +37,7 @@ from jackfield_executors.checking import (
 )
 from jackfield_executors.elastic import Bounds, bounds_of, known_elsewhere
 from jackfield_executors.job_guard import JobGuard
-from jackfield_executors.jobqueue import JobQueue
+from jackfield_executors.jobqueue import JobQueue, dask_jobqueue
 from jackfield_executors.remote.agent import Agent
 from jackfield_executors.remote.driver import AgentsExecutor
 from jackfield_system.dask_clusters import client_of, close_cluster
@@ -397,7 +396,7 @@ class DaskSite:
                 except RuntimeError as error:
                     raise _without_workers(self._arguments[0], error) from None
         try:
-            jobqueue = import_module("dask_jobqueue")
+            jobqueue = dask_jobqueue()
         except ImportError:
             raise _without_jobqueue(self._arguments[0], kind) from None
         options.setdefault("log_directory", str(logs))

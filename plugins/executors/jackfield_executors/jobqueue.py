@@ -4,18 +4,56 @@ from __future__ import annotations
 
 import getpass
 import math
+import signal
 import subprocess
+import sys
+import threading
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield_executors.foreign.engine import ANSWER_S
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import ModuleType
 
 _OVER: Final = frozenset(
     {"CANCELLED", "COMPLETED", "COMPLETING", "FAILED", "NODE_FAIL", "TIMEOUT"}
 )
 """States in which a job of Slurm's will run nothing more."""
+
+_importing: Final = threading.Lock()
+
+
+def dask_jobqueue() -> ModuleType:
+    """Import dask-jobqueue, and leave the program's handlers of signals as they are.
+
+    A module of its, for clusters below ``mpirun``, has Ctrl-C call ``sys.exit`` as soon
+    as it is imported. A script that uses the package for jobs alone would then end on
+    Ctrl-C with the exit code of a success; and on a thread other than the main one,
+    such as ``jackfield doctor`` starts executors on, the import would fail. So the
+    calls of ``signal.signal`` that this thread makes during the import do nothing.
+    Those of other threads go through, and a second import waits, lest it take the
+    first one's replacement for the function itself.
+
+    Raises:
+        ImportError: It is not installed.
+    """
+    with _importing:
+        if "dask_jobqueue" in sys.modules:  # whoever has imported it wants its handler
+            return sys.modules["dask_jobqueue"]
+        real, here = signal.signal, threading.get_ident()
+
+        def kept(number: Any, handler: Any) -> Any:
+            if threading.get_ident() == here:
+                return signal.getsignal(number)
+            return real(number, handler)
+
+        signal.signal = kept  # type: ignore[assignment]  # of these arguments, too
+        try:
+            return import_module("dask_jobqueue")
+        finally:
+            signal.signal = real
 
 
 class JobQueue:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from jackfield.errors import ConfigurationError
 from jackfield_executors.dask import jackfield_check_options
 from jackfield_executors.jobqueue import JobQueue, seconds_of
+from jackfield_testing.footprint import WAIT_S
 from jackfield_testing.installed import skip_without
 
 skip_without("dask", extra="dask")
@@ -71,3 +74,36 @@ def test_what_slurm_says_of_jobs_is_read(
 def test_wrong_bounds_and_names_of_parsls_are_told(options: Any, told: str) -> None:
     with pytest.raises(ConfigurationError, match=told):
         jackfield_check_options("far", options)
+
+
+HANDLERS = """\
+import signal, sys, threading
+from jackfield_executors.jobqueue import dask_jobqueue
+
+def load():
+    modules.append(dask_jobqueue())
+
+modules, before, real = [], signal.getsignal(signal.SIGINT), signal.signal
+if sys.argv[1] == "main":
+    load()
+else:
+    thread = threading.Thread(target=load)
+    thread.start()
+    thread.join()
+load()
+assert modules[0] is modules[1]
+assert hasattr(modules[0], "SLURMCluster")
+assert signal.getsignal(signal.SIGINT) is before is signal.default_int_handler
+assert signal.signal is real
+"""
+
+
+@pytest.mark.parametrize("thread", ["main", "another"])
+def test_ctrl_c_stays_what_it_is_for_a_script_with_jobs(thread: str) -> None:
+    skip_without("dask_jobqueue", extra="jobqueue")
+    command = [sys.executable, "-c", HANDLERS, thread]
+    done = subprocess.run(
+        command, check=False, capture_output=True, text=True, timeout=2 * WAIT_S
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")

@@ -79,6 +79,28 @@ def test_tasks_run_in_a_job_and_the_job_ends(slurm: Path, tmp_path: Path) -> Non
     assert settled(lambda: not any(alive(one.result()[1]) for one in ran), WAIT_S)
 
 
+def test_the_doctor_asks_for_a_job_and_runs_a_task_in_it(
+    slurm: Path, tmp_path: Path
+) -> None:
+    """On a thread of its own, where dask-jobqueue alone cannot even be imported."""
+    table = nodes(slurm)
+    asked = table.pop("cluster_options")
+    lines = ["[executors.nodes]"]
+    lines += [f"{name} = {value!r}" for name, value in table.items()]
+    lines += ["[executors.nodes.cluster_options]"]
+    lines += [f"{name} = {value!r}" for name, value in asked.items()]
+    (tmp_path / "jackfield.toml").write_text("\n".join(lines))
+    done = subprocess.run(
+        [sys.executable, "-m", "jackfield", "doctor", "--limit", str(2 * WAIT_S)],
+        cwd=tmp_path, check=False, capture_output=True, text=True,
+        timeout=4 * WAIT_S,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stdout
+    assert "ok       nodes (dask)" in done.stdout
+    assert settled(lambda: not output("squeue", "-h"), WAIT_S)
+
+
 def test_a_job_that_is_cancelled_fails_what_it_had(slurm: Path, tmp_path: Path) -> None:
     started = tmp_path / "started"
     with jf.load(run_dir=tmp_path / "runs", executors={"nodes": nodes(slurm)}):
