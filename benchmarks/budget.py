@@ -23,9 +23,10 @@ from typing import Any
 from tasks import noop
 
 import jackfield
-from jackfield.abc import Executor, ExecutorContext, Outcome, Work, run_work
+from jackfield.abc import Executor, ExecutorContext, Outcome, Work
 from jackfield.graph.scheduler import BATCH
 from jackfield.steps.engine import receive_outcomes
+from jackfield_system.works import run_work
 
 
 class Collector(Executor):

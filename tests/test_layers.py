@@ -26,7 +26,6 @@ FLOORS = [  # from the ground up; the rooms of one floor do not know each other
     {"clock", "errors", "files", "last_end", "version"},
     {"states"},
     {"events", "kept"},
-    {"measuring"},
     {"messages", "places", "staging"},
     {"futures"},
     {"abc", "memo_keys"},  # the contracts of objects, then those of hooks

@@ -11,16 +11,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from threading import local
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, TypeAlias
 
-from jackfield.errors import TaskExitError, one_line, traceback_of
 from jackfield.kept import Kept as Kept  # noqa: PLC0414, TC001  (a contract of ours)
-from jackfield.measuring import Begin, begin, place, this_thread
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from jackfield.events import Load, News, Ran, Running
+    from jackfield.events import Begin, Load, News, Ran, Running
     from jackfield.states import Summary
 
 Measure: TypeAlias = Literal["times", "resources"]
@@ -80,10 +79,10 @@ class Work:
         resources: Resource name to amount, as the app declares.
         measure: What ``ran`` is to tell; ``None`` where nobody wants it.
         ran: Where and when it ran, as a ``Place`` or a plain tuple of its fields. An
-            executor that knows fills it in before it reports
-            the work, and one that does not leaves it as it is; ``run_work`` does it.
-        begun: Where and when it was begun, if that is measured; ``run_work`` notes it,
-            for ``Executor.running``.
+            executor that knows fills it in before it reports the work, and one that
+            does not leaves it as it is.
+        begun: Where and when it was begun, if that is measured; noted by the executor
+            for its own ``running``.
         kept: The ``Kept`` results among the arguments: as arguments, or as items of
             lists, tuples and dicts that are. An executor only gets those that it has
             reported itself; of all others it gets the values.
@@ -136,47 +135,26 @@ Wake: TypeAlias = Callable[[], object]
 neither wait nor raise, and a Ctrl-C may break it off."""
 
 
-def current_work() -> Work | None:
-    """Return the work that this thread runs, if it is inside ``run_work``."""
-    work: Work | None = this_thread.work
-    return work
+class Thread(local):
+    """What the kernel knows of a thread; a missing attribute would be slow to ask for.
 
+    An executor whose workers are threads of the script's process sets ``work`` around
+    the call of a work's function: ``jackfield_system.works.run_work`` does it. By this
+    the kernel knows which task submits another, and refuses a wait that may never end.
 
-def _without_first_frame(error: Exception) -> Exception:
-    # The traceback begins with the frame of ``run_work``, and a frame keeps its
-    # variables alive: as long as somebody held the error, the task's arguments could
-    # not be freed. This is a function of its own so that ``run_work`` has no variable
-    # with the traceback in it: a frame and a traceback that refer to each other are a
-    # cycle, which only the garbage collector can free.
-    traceback = traceback_of(error)
-    BaseException.with_traceback(error, traceback and traceback.tb_next)
-    return error
-
-
-def run_work(work: Work) -> Outcome:
-    """Call a work's function here and return what to report; never raises.
-
-    For executors whose workers are threads of the script's process, to be called on
-    such a thread. ``SystemExit`` and other exceptions that would end a thread or a
-    program are reported as ``TaskExitError``. Fills ``work.ran``, if that is wanted.
+    Attributes:
+        work: The work that the thread runs, or ``None``.
     """
-    outer = this_thread.work
-    this_thread.work = work
-    measure = work.measure
-    began = work.begun = None if measure is None else begin(measure)
-    try:
-        value = work.function(*work.args, **work.kwargs)
-    except Exception as error:
-        return work, _without_first_frame(error), None
-    except BaseException as error:
-        wrapped = TaskExitError(work.name, one_line(error))
-        wrapped.__cause__ = error
-        return work, wrapped, None
-    finally:
-        this_thread.work = outer
-        if began is not None:
-            work.ran = place(began)
-    return work, None, value
+
+    work: Work | None = None
+
+
+this_thread: Final = Thread()
+
+
+def current_work() -> Work | None:
+    """Return the work that this thread runs, if it runs one."""
+    return this_thread.work
 
 
 def _do_nothing(*_: object) -> None:

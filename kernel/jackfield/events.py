@@ -22,6 +22,12 @@ Ran: TypeAlias = tuple[str, str, int, float, float, float | None, int | None]
 """A ``Place`` as a plain tuple: the garbage collector soon forgets about those."""
 
 
+Begin: TypeAlias = tuple[str, str, int, float, float | None]
+"""Where an attempt was begun, as the first fields of ``Place`` have it, and when; where
+resources are measured too, with the seconds of processor time that the thread had taken
+until then."""
+
+
 class Failure(NamedTuple):
     """An error as text, so that nothing of the program is kept alive by it.
 

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 import jackfield as jf
-from jackfield.abc import Executor, ExecutorContext, Outcome, Work, run_work
+from jackfield.abc import Executor, ExecutorContext, Outcome, Work
 from jackfield.errors import ExecutorError, TaskExitError, UnsupportedByExecutorError
+from jackfield_system.works import run_work
 
 LIMIT_S = 60.0
 

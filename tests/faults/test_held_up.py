@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import jackfield as jf
-from jackfield.abc import Executor, run_work
+from jackfield.abc import Executor
+from jackfield_system.works import run_work
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 import jackfield as jf
-from jackfield.abc import Executor, ExecutorContext, Work, run_work
+from jackfield.abc import Executor, ExecutorContext, Work
 from jackfield.errors import ExecutorBrokenError, ExecutorError
+from jackfield_system.works import run_work
 
 LIMIT_S = 60.0
 HEALTHY = {"plugin": "threads", "workers": 2}

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jackfield.abc import Work, run_work
+from jackfield.abc import Work
 from jackfield_memo.key_maker import PythonKeyMaker
+from jackfield_system.works import run_work
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -22,9 +23,11 @@ if TYPE_CHECKING:
 
 PRINT = """
 import sys
-from jackfield.abc import Work, run_work
+from jackfield.abc import Work
+from jackfield_system.works import run_work
 from jackfield_memo.key_maker import PythonKeyMaker
-from jackfield.abc import Work, run_work
+from jackfield.abc import Work
+from jackfield_system.works import run_work
 identity = PythonKeyMaker(value_hooks=lambda kind: (), function_hooks=lambda: ())
 before = identity.function(f).digest.hex()
 def call():  # as the kernel does on a thread: the key is looked at after the call

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import jackfield as jf
-from jackfield.abc import Executor, ExecutorContext, Work, run_work
+from jackfield.abc import Executor, ExecutorContext, Work
 from jackfield_memo.key_maker import PythonKeyMaker
+from jackfield_system.works import run_work
 
 LIMIT_S = 60.0
 

@@ -11,7 +11,8 @@ from threading import Condition, Thread, current_thread
 from typing import TYPE_CHECKING, Any
 
 from jackfield import ConfigurationError, KernelClosedError, hookimpl
-from jackfield.abc import Capabilities, Executor, run_work
+from jackfield.abc import Capabilities, Executor
+from jackfield_system.works import run_work
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
-from jackfield.abc import current_work
+from jackfield.abc import this_thread
 from jackfield.errors import CircularWaitError, ConfigurationError
 from jackfield.files import CALLED_IN, File
 from jackfield.futures import AppFuture, KernelFuture, MemoInfo
@@ -409,7 +409,7 @@ class Task:
         Raises:
             CircularWaitError: It does.
         """
-        work = current_work()
+        work = this_thread.work
         task = self.home.task_of_work(work) if work is not None else None
         if task is not None:
             raise CircularWaitError(

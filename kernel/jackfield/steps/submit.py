@@ -12,14 +12,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from jackfield.abc import Work
+from jackfield.abc import Work, this_thread
 from jackfield.clock import monotonic
 from jackfield.errors import KernelClosedError
 from jackfield.futures import AppFuture, DataFuture
 from jackfield.graph.arguments import ATOMIC, candidates, find, may_hold
 from jackfield.graph.route import INTERNAL
 from jackfield.graph.task import AppSpec, Extras, Task, is_own, parents_of
-from jackfield.measuring import this_thread
 from jackfield.steps.call import READ_BY_KERNEL
 
 if TYPE_CHECKING:

@@ -27,9 +27,9 @@ from threading import Lock
 from typing import IO, Any, Final
 
 from jackfield.clock import monotonic
-from jackfield.measuring import note_program
 from jackfield_system import programs
 from jackfield_system.credentials import without_credentials
+from jackfield_system.measuring import note_program
 
 SHELL: Final = "/bin/bash"
 

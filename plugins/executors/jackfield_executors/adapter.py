@@ -32,7 +32,7 @@ from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
-from jackfield.abc import READY, Capabilities, Executor, Health, run_work
+from jackfield.abc import READY, Capabilities, Executor, Health
 from jackfield.errors import EnvironmentMismatchError, ExecutorError, ExecutorLostError
 from jackfield.events import Running
 from jackfield.hookspecs import hookimpl
@@ -45,6 +45,7 @@ from jackfield_executors.patience import Patience
 from jackfield_executors.ranked import Ranked
 from jackfield_executors.surroundings import present_directory
 from jackfield_executors.threads import join_within
+from jackfield_system.works import run_work
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

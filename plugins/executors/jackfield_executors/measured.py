@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from jackfield.clock import monotonic
 from jackfield.events import Place, Running
-from jackfield.measuring import begin, place, this_host
+from jackfield_system.measuring import begin, place, this_host
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -73,12 +73,11 @@ from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread, current_thread
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
-from jackfield.abc import Capabilities, Executor, Work, run_work
+from jackfield.abc import Capabilities, Executor, Work
 from jackfield.clock import monotonic
 from jackfield.errors import ExecutorError, one_line
 from jackfield.events import Running, WorkerEvent
 from jackfield.hookspecs import hookimpl
-from jackfield.measuring import this_host
 from jackfield_executors.checking import FROM_1, checked_values
 from jackfield_executors.processes import resources
 from jackfield_executors.shares import (
@@ -89,6 +88,8 @@ from jackfield_executors.shares import (
     give_back,
     take,
 )
+from jackfield_system.measuring import this_host
+from jackfield_system.works import run_work
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

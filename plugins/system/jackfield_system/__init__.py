@@ -1,5 +1,7 @@
 """What plugins of several kinds ask of the operating system: a library, and no plugin.
 
+- ``works`` runs works on threads of this process, for executors.
+- ``measuring`` tells when and where a thread runs a task, and what the task takes.
 - ``programs`` ends the programs that tasks start, with all that these have started.
 - ``credentials`` keeps what variables of the environment hold from tasks' programs.
 - ``mounts`` tells which file systems other machines may use too.

@@ -30,11 +30,12 @@ from collections.abc import Iterator, Sequence
 from threading import Thread, current_thread
 from typing import TYPE_CHECKING, Any, Final
 
-from jackfield.abc import Capabilities, Executor, run_work
+from jackfield.abc import Capabilities, Executor
 from jackfield.clock import monotonic
 from jackfield.errors import ConfigurationError, ExecutorError
 from jackfield.futures.locks import Condition, join
 from jackfield.hookspecs import hookimpl
+from jackfield_system.works import run_work
 from jackfield_transfers import monitor
 from jackfield_transfers.movement import Movement
 

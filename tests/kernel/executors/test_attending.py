@@ -8,7 +8,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import jackfield as jf
-from jackfield.abc import Executor, ExecutorContext, Work, run_work
+from jackfield.abc import Executor, ExecutorContext, Work
+from jackfield_system.works import run_work
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

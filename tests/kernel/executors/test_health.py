@@ -6,8 +6,9 @@ import threading
 from typing import TYPE_CHECKING
 
 import jackfield as jf
-from jackfield.abc import READY, Executor, ExecutorContext, Health, Work, run_work
+from jackfield.abc import READY, Executor, ExecutorContext, Health, Work
 from jackfield.errors import ExecutorLostError
+from jackfield_system.works import run_work
 from jackfield_testing.footprint import WAIT_S
 
 if TYPE_CHECKING:

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 import jackfield as jf
-from jackfield.abc import Executor, ExecutorContext, Health, Work, run_work
+from jackfield.abc import Executor, ExecutorContext, Health, Work
 from jackfield.errors import ExecutorLostError, WorkerLostError
 from jackfield.events import Load
+from jackfield_system.works import run_work
 from jackfield_testing.footprint import WAIT_S, settled
 
 

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 import jackfield as jf
-from jackfield.abc import Executor, ExecutorContext, Work, run_work
+from jackfield.abc import Executor, ExecutorContext, Work
 from jackfield.errors import UnsupportedByExecutorError
+from jackfield_system.works import run_work
 from jackfield_testing.kernels import handed_over
 
 LIMIT_S = 60.0

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import jackfield as jf
-from jackfield.abc import Capabilities, Executor, ExecutorContext, Kept, Work, run_work
+from jackfield.abc import Capabilities, Executor, ExecutorContext, Kept, Work
 from jackfield.errors import WorkerLostError
+from jackfield_system.works import run_work
 from jackfield_testing.footprint import WAIT_S, settled
 
 if TYPE_CHECKING:

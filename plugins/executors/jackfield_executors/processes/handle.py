@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from jackfield.clock import monotonic
 from jackfield.events import Place, Running
-from jackfield.measuring import this_host
 from jackfield_executors.processes.kept import PackedResult
 from jackfield_executors.processes.progress import (
     BEGUN,
@@ -29,6 +28,7 @@ from jackfield_executors.processes.progress import (
 )
 from jackfield_executors.processes.shared import Handed, rights
 from jackfield_executors.processes.wire import MOST_PARTS, FrameReader, unsent
+from jackfield_system.measuring import this_host
 
 if TYPE_CHECKING:
     import socket

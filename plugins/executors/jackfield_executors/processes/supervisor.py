@@ -40,7 +40,6 @@ import jackfield_serialize as serialize
 from jackfield.clock import monotonic
 from jackfield.errors import ExecutorLostError, SerializationError
 from jackfield.events import WorkerEvent
-from jackfield.measuring import this_host
 from jackfield_executors.processes import cancellation, family, resources, shared
 from jackfield_executors.processes.exits import ExitHandler
 from jackfield_executors.processes.forkserver import ENDED, NOT_STARTED, STARTED
@@ -56,6 +55,7 @@ from jackfield_executors.processes.preload import RAISES
 from jackfield_executors.processes.progress import ROOM
 from jackfield_executors.processes.spawn import start_worker, what_to_preload
 from jackfield_executors.processes.wire import Kind, small_frame
+from jackfield_system.measuring import this_host
 
 if TYPE_CHECKING:
     import socket

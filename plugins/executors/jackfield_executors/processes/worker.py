@@ -51,7 +51,6 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import jackfield_serialize as serialize
-from jackfield import measuring
 from jackfield.clock import monotonic_ns
 from jackfield.files import File
 from jackfield_executors.processes import progress, setup, shared
@@ -86,6 +85,7 @@ from jackfield_executors.processes.wire import (
 )
 from jackfield_executors.shares import VISIBLE
 from jackfield_executors.surroundings import Surroundings
+from jackfield_system import measuring
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

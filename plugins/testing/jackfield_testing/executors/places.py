@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from jackfield.clock import monotonic
 from jackfield.events import Place
-from jackfield.measuring import this_host
+from jackfield_system.measuring import this_host
 from jackfield_testing.executors import tasks
 from jackfield_testing.executors.case import (
     ExecutorCase,

@@ -11,19 +11,14 @@ import sys
 import time
 from functools import partial
 from threading import current_thread, local, main_thread
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 from jackfield.clock import monotonic
 
 if TYPE_CHECKING:
     from resource import struct_rusage
 
-    from jackfield.events import Ran
-
-Begin: TypeAlias = tuple[str, str, int, float, float | None]
-"""Where a task was begun, as the first fields of ``Place`` have it, and when; where
-resources are measured too, with the seconds of processor time that the thread had taken
-until then."""
+    from jackfield.events import Begin, Ran
 
 _UNIT: Final = 1 if sys.platform == "darwin" else 1024
 """Bytes in which the system counts the memory of a process."""
@@ -41,25 +36,23 @@ _MOMENT_S: Final = 0.0001
 call, which is longer than a task that does nothing."""
 
 
-class Thread(local):
+class _Thread(local):
     """What is known of a thread; to lack an attribute would take half a microsecond.
 
     Attributes:
-        work: The ``Work`` that it runs, or ``None``.
         here: Its name, host and process; ``None`` until somebody has asked.
         programs: What those have taken that its present task has started.
         cpu: The processor time that it, or its process, had taken when asked last.
         until: Until when that is known well enough.
     """
 
-    work: Any = None
     here: tuple[str, str, int] | None = None
     programs: tuple[float, int] = _NO_PROGRAMS
     cpu: float = 0.0
     until: float = 0.0
 
 
-this_thread: Final = Thread()
+_known: Final = _Thread()
 
 _last_peak: Final = [0.0, 0.0]
 """Until when the memory at the most counts that follows."""
@@ -73,7 +66,7 @@ def begin(measure: str) -> Begin:
 
     ``measure`` is ``Work.measure``.
     """
-    worker, host, pid = this_thread.here or _find_here()
+    worker, host, pid = _known.here or _find_here()
     began = monotonic()
     if measure != "resources":
         return worker, host, pid, began, None
@@ -86,7 +79,7 @@ def cpu_time(now: float, *, process: bool = True) -> float:
     They are those of this thread, or of the whole ``process``: that is for workers that
     run one task at a time.
     """
-    thread = this_thread
+    thread = _known
     thread.programs = _NO_PROGRAMS
     return thread.cpu if now < thread.until else _ask(now, process=process)
 
@@ -104,7 +97,7 @@ def spent(
     cpu = ended - began
     if cpu < _MOMENT_S:
         return max(cpu, 0.0), _peak(ended, exact=False)
-    programs, memory = this_thread.programs
+    programs, memory = _known.programs
     cpu = _ask(ended, process=process) - before + programs
     if memory == _UNKNOWN:
         return cpu, None
@@ -124,7 +117,7 @@ def place(began: Begin) -> Ran:
 def _ask(now: float, *, process: bool) -> float:
     """Ask the system for processor time, and remember what it says for a moment."""
     cpu = _process_time() if process else _thread_time()
-    this_thread.cpu, this_thread.until = cpu, now + _MOMENT_S
+    _known.cpu, _known.until = cpu, now + _MOMENT_S
     return cpu
 
 
@@ -134,11 +127,11 @@ def note_program(usage: struct_rusage) -> None:
     A program begins as a copy of this process, and Linux counts what that had in memory
     at the most as the program's. So only a larger figure is known to be its own.
     """
-    cpu, memory = this_thread.programs
+    cpu, memory = _known.programs
     cpu += usage.ru_utime + usage.ru_stime
     larger = usage.ru_maxrss > _own_usage().ru_maxrss
     taken = usage.ru_maxrss * _UNIT if larger else _UNKNOWN
-    this_thread.programs = (cpu, max(memory, taken) or _UNKNOWN)
+    _known.programs = (cpu, max(memory, taken) or _UNKNOWN)
 
 
 def this_host() -> str:
@@ -170,12 +163,12 @@ def _find_here() -> tuple[str, str, int]:
     if thread is main_thread():  # in a fork it may have been another one's
         name = "MainThread"
     here: tuple[str, str, int] = (name, this_host(), os.getpid())
-    this_thread.here = here
+    _known.here = here
     return here
 
 
 def _forget() -> None:
-    this_thread.here, this_thread.until = None, 0.0
+    _known.here, _known.until = None, 0.0
     _last_peak[0] = 0.0
 
 
