@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from logging import Logger
 
     from jackfield.files import File
-    from jackfield.staging.remote import RemoteInfo, Stop
+    from jackfield.staging.remote import RemoteInfo
 
 Hook: TypeAlias = Callable[[Any], Any]
 
@@ -54,15 +54,6 @@ class Progress(NamedTuple):
     verified: str | None = None
     error: BaseException | None = None
     delay: float = 0.0
-
-
-OnProgress: TypeAlias = Callable[[Progress], object]
-"""Called on the thread that moves the file; for ``"progress"``, on the monitor's."""
-
-
-def ignore_progress(progress: Progress) -> None:
-    """Do nothing; an ``OnProgress`` for callers that need none."""
-    del progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,63 +111,6 @@ class MoverContext:
     log: Logger = log_of_no_run
 
 
-class Site(ABC):
-    """Where the files of one scheme and host are, who moves them, and how.
-
-    It can be pickled, because workers that do not see the driver's files get it and
-    move files themselves. Its methods may be called on any thread, on many at once.
-    """
-
-    @abstractmethod
-    def stage_in(
-        self,
-        file: File,
-        directory: Path,
-        stop: Stop,
-        on_progress: OnProgress = ignore_progress,
-    ) -> File:
-        """Bring a file, or the directory or pattern that its URL means.
-
-        When it returns, the file is complete and verified, under a safe name that is
-        made of its own. If it raises, nothing is left under that name.
-
-        Args:
-            file: Its ``size`` and ``sha256``, if declared, must be those that arrive.
-            directory: Where to put it: one that is there, is closed to other users,
-                and is this transfer's alone.
-            stop: Ends the transfer from another thread.
-            on_progress: Is told how far it is.
-
-        Returns:
-            The file with its local path, and with how it was verified.
-
-        Raises:
-            TransferCancelledError: It was stopped.
-            TransferError: It could not be moved; a provider's exception may come
-                through too. Nothing shows a secret of the URL or of credentials.
-        """
-
-    @abstractmethod
-    def stage_out(
-        self, file: File, stop: Stop, on_progress: OnProgress = ignore_progress
-    ) -> File:
-        """Take the file or directory at ``file``'s local path to its URL.
-
-        See ``stage_in`` for the arguments and errors. At no moment do others see half
-        a file there, as far as the provider keeps its own promise of that.
-        """
-
-    @abstractmethod
-    def look(self, file: File, stop: Stop) -> RemoteInfo | None:
-        """Ask what the other side says of a file, and move nothing.
-
-        See ``stage_in`` for the arguments and errors.
-
-        Returns:
-            What it says; ``None`` if the provider cannot look without moving.
-        """
-
-
 class Courier(ABC):
     """Moves the files of one task, in the worker that runs it. It can be pickled."""
 
@@ -205,8 +139,16 @@ class Mover(ABC):
     """
 
     @abstractmethod
-    def site(self, file: File) -> Site:
-        """Return the site of a file, the same for files of one scheme and host."""
+    def look(self, file: File) -> RemoteInfo | None:
+        """Ask what the other side says of a file, and move nothing; waits for it.
+
+        Returns:
+            What it says; ``None`` if the provider cannot look without moving.
+
+        Raises:
+            TransferError: It does not tell; a provider's exception may come through
+                too. Nothing shows a secret of the URL or of credentials.
+        """
 
     @abstractmethod
     def in_task(self, files: Iterable[File]) -> bool:

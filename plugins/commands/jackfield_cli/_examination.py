@@ -29,7 +29,6 @@ from jackfield.files import redact
 from jackfield.keeping import ResultKeeper, Surroundings
 from jackfield.plugins import PluginManager
 from jackfield.staging.mover import Mover, MoverContext
-from jackfield.staging.remote import Stop
 from jackfield_cli._bounded import Bounded, TookTooLongError
 from jackfield_cli._check import problems
 from jackfield_cli._listing import load_all
@@ -398,7 +397,7 @@ def _file(resolved: Resolved, url: str) -> Iterator[Finding]:
     )
     began = time.monotonic()
     mover = manager.usual("mover", (Mover,), around)
-    info = mover.site(file).look(file, Stop())
+    info = mover.look(file)
     took = time.monotonic() - began
     if info is None:
         yield found("warning", "its server tells nothing of it.")

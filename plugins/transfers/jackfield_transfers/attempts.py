@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from jackfield import clock
 from jackfield.errors import TransferCancelledError, TransferError
 from jackfield.files import redact
-from jackfield.staging.mover import OnProgress, Progress
+from jackfield.staging.mover import Progress
 from jackfield.staging.remote import RemoteInfo, Stop
 from jackfield_transfers import monitor
 from jackfield_transfers.retrying import call_with_retries, is_transient
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from jackfield.files import File
     from jackfield.staging.mover import Hook
+    from jackfield_transfers.host_site import OnProgress
     from jackfield_transfers.transfer import Transfer
 
 

@@ -17,6 +17,7 @@ from jackfield_system.local_names import safe_name
 
 if TYPE_CHECKING:
     from jackfield.files import File
+    from jackfield_transfers.host_site import HostSite
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Courier(mover.Courier):
     """
 
     app: str
-    sites: Mapping[str, mover.Site]
+    sites: Mapping[str, HostSite]
     inputs: Sequence[File]
     outputs: Sequence[File]
 

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 from jackfield.errors import RemoteChangedError, TransferError
 from jackfield.files import redact
-from jackfield.staging.mover import OnProgress, ignore_progress
 from jackfield.staging.remote import UNKNOWN, RemoteInfo, Stop
 from jackfield_system.local_names import safe_name
 from jackfield_transfers.attempts import ask_to_move, move
+from jackfield_transfers.host_site import OnProgress, ignore_progress
 from jackfield_transfers.local import (
     digest_of,
     discard,

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.hookspecs import hookimpl
-from jackfield.staging.mover import OnProgress, ignore_progress
 from jackfield.staging.remote import RemoteInfo, warn_alone
 from jackfield_transfers import stage
 from jackfield_transfers.cache import Cache
 from jackfield_transfers.credentials import Credentials
+from jackfield_transfers.host_site import HostSite, OnProgress, ignore_progress
 from jackfield_transfers.rules import rules_and_options
-from jackfield_transfers.shared import HostSite, SharedMover
+from jackfield_transfers.shared import SharedMover
 from jackfield_transfers.site import Site, ask
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from jackfield.errors import TransferCancelledError, TransferError
 from jackfield.staging.mover import Progress
 
 if TYPE_CHECKING:
-    from jackfield.staging.mover import OnProgress
     from jackfield.staging.remote import Stop
+    from jackfield_transfers.host_site import OnProgress
     from jackfield_transfers.rules import Rules
 
 T = TypeVar("T")

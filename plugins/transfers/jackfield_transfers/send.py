@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from jackfield.errors import TransferError
 from jackfield.files import redact
-from jackfield.staging.mover import OnProgress, ignore_progress
 from jackfield.staging.remote import RemoteInfo, Stop
 from jackfield_transfers.attempts import ask_to_move, move
+from jackfield_transfers.host_site import OnProgress, ignore_progress
 from jackfield_transfers.local import expect, mismatch
 from jackfield_transfers.site import Site, look
 from jackfield_transfers.transfer import Transfer

@@ -46,7 +46,9 @@ if TYPE_CHECKING:
     from logging import Logger
 
     from jackfield.files import File
-    from jackfield.staging.mover import OnProgress, Progress
+    from jackfield.staging.mover import Progress
+    from jackfield.staging.remote import RemoteInfo
+    from jackfield_transfers.host_site import HostSite, OnProgress
 
 
 class WarnOnce:
@@ -61,25 +63,6 @@ class WarnOnce:
         if text not in self._told:
             self._told.add(text)
             self._log.warning("%s", text)
-
-
-class HostSite(mover.Site):
-    """The site of one scheme and host, as those who share its transfers know it."""
-
-    @property
-    @abstractmethod
-    def provider(self) -> mover.Provider:
-        """Who moves its bytes."""
-
-    @property
-    @abstractmethod
-    def connections(self) -> int:
-        """How many of its files may be moved at the same time: at least 1."""
-
-    @property
-    @abstractmethod
-    def in_task(self) -> bool:
-        """Whether tasks are to move their files themselves, as configured."""
 
 
 class _SharedFetch:
@@ -153,6 +136,10 @@ class SharedMover(mover.Mover):
             site = self.make_site(file.scheme, host, provider)
             self._sites[key] = site
         return site
+
+    def look(self, file: File) -> RemoteInfo | None:
+        """Ask what the other side says of a file, and move nothing."""
+        return self.site(file).look(file, Stop())
 
     def _check_allowed(self, file: File) -> None:
         if self._schemes is not None and file.scheme not in self._schemes:

@@ -9,10 +9,11 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from jackfield.errors import TransferError
-from jackfield.staging.mover import OnProgress, Progress, ignore_progress
+from jackfield.staging.mover import Progress
 from jackfield.staging.remote import UNKNOWN
 from jackfield_system.local_names import safe_name
 from jackfield_transfers.fetch import fetch
+from jackfield_transfers.host_site import OnProgress, ignore_progress
 from jackfield_transfers.local import expect, mismatch, part_name, publish
 from jackfield_transfers.send import send
 from jackfield_transfers.site import Site, look

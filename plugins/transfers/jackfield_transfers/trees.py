@@ -24,8 +24,8 @@ from jackfield_transfers.send import send
 from jackfield_transfers.site import Site, ask
 
 if TYPE_CHECKING:
-    from jackfield.staging.mover import OnProgress
     from jackfield.staging.remote import RemoteInfo, Stop
+    from jackfield_transfers.host_site import OnProgress
 
 T = TypeVar("T")
 
