@@ -36,14 +36,6 @@ REFUSED: Final = {
 }
 CHAINED: Final = r"(?i)::[a-z][a-z0-9+.-]*://|^[a-z][a-z0-9+.-]*::"
 
-# What to install for a scheme or a module of another name.
-PACKAGES: Final = {
-    **dict.fromkeys(("dav", "webdav"), "webdav4[fsspec]"),
-    "fsspec_xrootd": "fsspec-xrootd",
-    "lakefs_spec": "lakefs-spec",
-    "smbclient": "smbprotocol",
-}
-
 WEBDAV: Final = {"dav", "webdav"}
 SFTP: Final = {"sftp", "ssh"}
 
@@ -107,15 +99,10 @@ def _access(remote: Remote) -> tuple[Any, dict[str, Any], str]:
 
 def _class(scheme: str) -> Any:
     try:
-        return get_filesystem_class(scheme)
+        return get_filesystem_class("webdav" if scheme in WEBDAV else scheme)
     except (ImportError, ValueError) as error:
-        home = str(known_implementations.get(scheme, {}).get("class", scheme))
-        module = home.partition(".")[0]
-        if module == "fsspec":
-            module = getattr(error.__cause__, "name", None) or scheme
         raise ConfigurationError(
-            f"{scheme}: URLs need a package that is not installed; run: "
-            f"pip install {PACKAGES.get(module, module)!r}. fsspec says: {error}"
+            f"{scheme}: URLs need a package that is not installed: {error}"
         ) from error
 
 
