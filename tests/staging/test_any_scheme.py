@@ -135,7 +135,7 @@ def test_a_file_makes_the_way_there_and_back(
     body: bytes, place: Place, tmp_path: Path
 ) -> None:
     (tmp_path / "out").write_bytes(body)
-    name = f"any/way/{len(body)}"
+    name = f"any/way%20there/{len(body)}"
 
     sent = stage_out(place, name, tmp_path / "out")
     given = place.transfer(name, tmp_path / "in")

@@ -124,25 +124,10 @@ class HTTPFiles(wire.HTTPWire):
 
     async def send(self, file: Outgoing, path: Trail) -> RemoteInfo:
         """PUT a file; a server shows it when it is complete."""
-        wanting = path.options.create_directories
-        while True:
-            async with await self._ask("PUT", path, body=wire.Body(file)) as answer:
-                if answer.status in (200, 201, 204):
-                    return RemoteInfo()
-                if not wanting or answer.status not in (404, 409):
-                    raise path.failure(answer)
-            wanting = False
-            await self._make_directories(path)
-
-    async def _make_directories(self, trail: Trail) -> None:
-        for directory in trail.directories:
-            trail.restart(directory)
-            async with await self._ask("MKCOL", trail) as answer:
-                # 405: it is there. What is refused otherwise may be there as well, such
-                # as the directories above the user's own; the PUT tells.
-                if answer.status >= 500:
-                    raise trail.failure(answer)
-        trail.restart()
+        async with await self._ask("PUT", path, body=wire.Body(file)) as answer:
+            if answer.status not in (200, 201, 204):
+                raise path.failure(answer)
+        return RemoteInfo()
 
     def listed(
         self, call: Callable[..., Any], remote: Remote, path: Trail

@@ -11,7 +11,6 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from itertools import accumulate
 from netrc import NetrcParseError, netrc
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -44,7 +43,6 @@ class HttpOptions:
     """The tables ``[staging.http]`` and ``[staging.https]``: see docs/staging.md."""
 
     headers: Mapping[str, str] | None = None
-    create_directories: bool = False
     max_redirects: int = 10
     private_redirects: bool = False
     accept_encoded: bool = False
@@ -170,13 +168,6 @@ class Trail:
         if "Set-Cookie" in answer.headers:
             self._jar = self._jar or aiohttp.CookieJar(unsafe=True)  # hosts by number
             self._jar.update_cookies(answer.cookies, answer.url)
-
-    @property
-    def directories(self) -> list[URL]:
-        """The directories above the URL, from the top, without the top itself."""
-        parents = accumulate(self._first.raw_parts[1:-1], "{}/{}".format)
-        origin = self._first.origin()
-        return [URL(f"{origin}/{parent}/", encoded=True) for parent in parents]
 
     async def follow(self, location: str) -> None:
         """Go to where an answer redirects, or raise that it is not to be followed."""
