@@ -367,6 +367,22 @@ def test_an_error_names_the_proxy_that_refuses(
     assert isinstance(caught.value, RemoteForbiddenError) or status in (403, 502)
 
 
+@pytest.mark.parametrize("target", ["169.254.169.254", "[::1]", "localhost"])
+def test_row_61_no_redirect_by_a_proxy_leads_to_a_private_address(
+    server: HostileHTTPServer,
+    part: Path,
+    environment: pytest.MonkeyPatch,
+    target: str,
+) -> None:
+    server.fault("*", Redirect(f"http://{target}/inside"))
+    environment.setenv("http_proxy", server.url(""))
+
+    with pytest.raises(RemoteForbiddenError, match="private_redirects = true"):
+        fetch("http://nowhere.invalid/x", part, options=TRUSTING)
+
+    assert [one.target for one in server.requests] == ["http://nowhere.invalid/x"]
+
+
 # -- netrc
 
 

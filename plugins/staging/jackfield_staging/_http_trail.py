@@ -185,7 +185,8 @@ class Trail:
         self.away = self.away or not (upgraded and target.host == before.host)
         if not self.options.private_redirects:
             self.guarded = self.guarded or await _is_public(before)
-            if self.guarded and _is_private_literal(target):
+            # What is connected to is looked at again. But a proxy may connect instead.
+            if self.guarded and not await _is_public(target):
                 raise self.private()
 
     def private(self) -> TransferError:
@@ -239,11 +240,3 @@ async def _is_public(url: URL) -> bool:
     except OSError:
         return True
     return any(rules.is_public(str(address[0])) for *_, address in found)
-
-
-def _is_private_literal(url: URL) -> bool:
-    try:
-        socket.getaddrinfo(url.host, None, flags=socket.AI_NUMERICHOST)
-    except OSError:
-        return url.host == "localhost"
-    return not rules.is_public(url.host or "")
