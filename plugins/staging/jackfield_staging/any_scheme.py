@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from typing import Any, Final
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from fsspec.registry import get_filesystem_class, known_implementations, registry
 
@@ -41,23 +41,33 @@ SFTP: Final = {"sftp", "ssh"}
 
 
 def reach(remote: Remote) -> Place:
-    """Say how to reach a URL, and by which filesystem."""
-    kind, arguments, path = _access(remote)
-    files = _files(remote.scheme, kind)
-    key = (remote.scheme, kind, repr(sorted(arguments.items())))
-    return Place(key, path, lambda: files(remote.scheme, kind, arguments))
+    """Say how to reach a URL, and by which filesystem.
 
-
-def _files(scheme: str, kind: Any) -> type[Wrapped]:
-    if kind.async_impl:
-        return Async
-    if scheme in SFTP:
-        from jackfield_staging._any_sftp import SFTPFiles
-
-        return SFTPFiles
+    Raises that the URL is a chain of filesystems, or reaches local files.
+    """
+    if re.search(CHAINED, remote.url):
+        raise TransferError(str(remote), "chains of filesystems are not staged")
+    scheme = remote.scheme
+    kind = _class(scheme)
+    if getattr(kind, "local_file", False):
+        raise TransferError(str(remote), "it would reach local files")
+    files: type[Wrapped] = Async if kind.async_impl else Blocking
     if scheme in WEBDAV:
-        return WebDAVFiles
-    return Memory if scheme == "memory" else Blocking
+        files, arguments = WebDAVFiles, _webdav(remote)
+        path = urlsplit(remote.url).path.strip("/")  # it sends what it is given
+    else:
+        named = kind._get_kwargs_from_urls(remote.url)
+        path = _path(remote, kind)
+        options = remote.options
+        if scheme in SFTP:
+            from jackfield_staging._any_sftp import SFTPFiles, VerifyingSFTP
+
+            files, kind, options = SFTPFiles, VerifyingSFTP, _sftp(remote)
+        elif scheme == "memory":
+            files = Memory
+        arguments = {**named, **options, **_login(remote)}
+    key = (scheme, kind, repr(sorted(arguments.items())))
+    return Place(key, path, lambda: files(scheme, kind, arguments))
 
 
 def serves(scheme: str) -> bool:
@@ -67,34 +77,12 @@ def serves(scheme: str) -> bool:
     return scheme in known_implementations or scheme in registry or scheme in WEBDAV
 
 
-def _access(remote: Remote) -> tuple[Any, dict[str, Any], str]:
-    """Return a filesystem's class, what it is made with, and what it is asked for.
-
-    Raises that the URL is a chain of filesystems, or reaches local files.
-    """
-    if re.search(CHAINED, remote.url):
-        raise TransferError(str(remote), "chains of filesystems are not staged")
-    kind = _class(remote.scheme)
-    if getattr(kind, "local_file", False):
-        raise TransferError(str(remote), "it would reach local files")
-    parts = urlsplit(remote.url)
-    if remote.scheme in WEBDAV:
-        path = parts.path.strip("/")  # its client sends what it is given
-        return kind, _webdav(remote, parts), path
-    arguments = {**kind._get_kwargs_from_urls(remote.url), **_login(remote)}
-    if remote.scheme in SFTP:
-        from jackfield_staging._any_sftp import VerifyingSFTP
-
-        arguments |= _sftp(remote)
-        kind = VerifyingSFTP
-    else:
-        arguments |= remote.options
+def _path(remote: Remote, kind: Any) -> str:
     try:
-        path = unquote(str(kind._strip_protocol(remote.url)), errors="strict")
+        return unquote(str(kind._strip_protocol(remote.url)), errors="strict")
     except UnicodeDecodeError as error:
         reason = "its name is no UTF-8, as those of fsspec's filesystems have to be"
         raise TransferError(str(remote), reason) from error
-    return kind, arguments, path
 
 
 def _class(scheme: str) -> Any:
@@ -115,11 +103,12 @@ def _login(remote: Remote) -> dict[str, Any]:
     return {name: value for name, value in login if value}
 
 
-def _webdav(remote: Remote, parts: SplitResult) -> dict[str, Any]:
+def _webdav(remote: Remote) -> dict[str, Any]:
     """Return what webdav4's client is made with: a base URL and httpx's options."""
     import httpx
 
-    options, _ = dict(remote.options), parts.port  # a ValueError if that is no number
+    options, parts = dict(remote.options), urlsplit(remote.url)
+    _ = parts.port  # a ValueError if that is no number
     if options.get("verify") is False:
         warn_insecure(remote, f"{remote.scheme}: verify = false")
     scheme = "https" if options.pop("tls", True) else "http"
@@ -138,16 +127,16 @@ def _webdav(remote: Remote, parts: SplitResult) -> dict[str, Any]:
 
 def _sftp(remote: Remote) -> dict[str, Any]:
     """Return what paramiko connects with; ``key_file`` is its ``key_filename``."""
-    arguments = {**remote.options, **_login(remote)}
-    if arguments.get("insecure_host_keys"):
+    options = dict(remote.options)
+    if options.get("insecure_host_keys"):
         warn_insecure(remote, f"{remote.scheme}: insecure_host_keys = true")
-    if "user" in arguments:
-        arguments["username"] = arguments.pop("user")
+    if "user" in options:
+        options["username"] = options.pop("user")
     for name, called in (("key_file", "key_filename"), ("known_hosts", "known_hosts")):
-        if name in arguments:
+        if name in options:
             option = f"staging.{remote.scheme}.{name}"
-            arguments[called] = str(file_of(option, arguments.pop(name)))
-    return {**arguments, "waits": remote.timeouts}
+            options[called] = str(file_of(option, options.pop(name)))
+    return {**options, "waits": remote.timeouts}
 
 
 provider: Final = Provider(serves, reach)
