@@ -12,7 +12,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import local
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, TypeAlias
+from types import MappingProxyType
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Final,
+    Literal,
+    NamedTuple,
+    Protocol,
+    TypeAlias,
+)
 
 from jackfield.kept import Kept as Kept  # noqa: PLC0414, TC001  (a contract of ours)
 
@@ -27,8 +37,7 @@ Measure: TypeAlias = Literal["times", "resources"]
 took of processor time and memory."""
 
 
-@dataclass(frozen=True, slots=True)
-class Capabilities:
+class Capabilities(NamedTuple):
     """What an executor can do. The kernel believes it, and tests hold it true.
 
     Attributes:
@@ -54,7 +63,7 @@ class Capabilities:
     cancels_running: bool = False
     walltime: Literal["none", "soft", "kill"] = "soft"
     shared_filesystem: bool = True
-    resources: Mapping[str, float] = field(default_factory=dict)
+    resources: Mapping[str, float] = MappingProxyType({})
     survives_worker_death: bool = False
     priorities: bool = False
 
@@ -161,8 +170,7 @@ def _do_nothing(*_: object) -> None:
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class ExecutorContext:
+class ExecutorContext(NamedTuple):
     """What the kernel tells an executor when it starts it.
 
     Attributes:
@@ -194,8 +202,7 @@ class ExecutorContext:
     serve: Callable[[], None] = _do_nothing
 
 
-@dataclass(frozen=True, slots=True)
-class Health:
+class Health(NamedTuple):
     """Whether an executor has the workers that it wants.
 
     Attributes:
@@ -364,8 +371,7 @@ class LimitedCall(ABC):
         """Call the function on this thread, within its time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(NamedTuple):
     """What to do about a failure: the answer of ``jackfield_retry``.
 
     Attributes:
@@ -380,8 +386,7 @@ class Retry:
     executor: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CheckpointRecord:
+class CheckpointRecord(NamedTuple):
     """One stored result.
 
     Attributes:
@@ -398,11 +403,10 @@ class CheckpointRecord:
     value: bytes
     app: str = ""
     created: float = 0.0
-    manifest: Mapping[str, str] = field(default_factory=dict)
+    manifest: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class CheckpointEntry:
+class CheckpointEntry(NamedTuple):
     """What a store tells of a record without its value.
 
     ``key``, ``app``, ``created`` and ``manifest`` are those of ``CheckpointRecord``.

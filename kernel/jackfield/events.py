@@ -15,6 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+from jackfield.states import WorkerEvent as WorkerEvent  # noqa: PLC0414  (a record too)
+
 if TYPE_CHECKING:
     from jackfield.states import TaskState, TransferEvent
 
@@ -162,28 +164,6 @@ class AttemptRecord(NamedTuple):
     place: Place | None
     failure: Failure | None
     retry_in: float | None
-
-
-class WorkerEvent(NamedTuple):
-    """A worker of an executor has come or gone.
-
-    Attributes:
-        executor: Label of the executor.
-        worker: What the executor calls it; see ``Place.worker``.
-        host: The name of its machine.
-        pid: Its process.
-        alive: Whether it has come, or has gone.
-        reason: Why it has gone, in a sentence; ``""`` if it was to.
-        monotonic: When.
-    """
-
-    executor: str
-    worker: str
-    host: str
-    pid: int
-    alive: bool
-    reason: str
-    monotonic: float
 
 
 class Rerun(NamedTuple):

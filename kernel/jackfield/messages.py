@@ -16,13 +16,6 @@ from jackfield.files import redact
 LONGEST: Final = 240
 """Characters of a whole call."""
 
-SECRET: Final = re.compile(
-    r"passw|passphrase|secret|token|credential|api_?key|access_?key|cookie"
-    r"|(?<![a-z])(?:auth|pwd)(?![a-z])|authorization",
-    re.IGNORECASE,
-)
-"""Found in a name whose value is a secret."""
-
 HIDDEN: Final = "***"
 
 _CONNECTS: Final = re.compile(r"[=;@]")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -77,8 +76,7 @@ FINAL: Final[frozenset[TaskState]] = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class TaskView:
+class TaskView(NamedTuple):
     """What a hook sees of a task: a snapshot that does not change.
 
     Attributes:
@@ -177,8 +175,29 @@ class TransferEvent(NamedTuple):
     task: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class WorkerEvent(NamedTuple):
+    """A worker of an executor has come or gone.
+
+    Attributes:
+        executor: Label of the executor.
+        worker: What the executor calls it; see ``Place.worker``.
+        host: The name of its machine.
+        pid: Its process.
+        alive: Whether it has come, or has gone.
+        reason: Why it has gone, in a sentence; ``""`` if it was to.
+        monotonic: When.
+    """
+
+    executor: str
+    worker: str
+    host: str
+    pid: int
+    alive: bool
+    reason: str
+    monotonic: float
+
+
+class Summary(NamedTuple):
     """What became of a kernel's tasks so far.
 
     Attributes:

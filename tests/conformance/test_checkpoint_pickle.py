@@ -12,7 +12,6 @@ import sys
 import threading
 import warnings
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from threading import Thread
@@ -461,7 +460,7 @@ def test_the_last_to_put_a_key_wins_whoever_opened_first(tmp_path: Path) -> None
     with ExitStack() as stack:
         stores = [stack.enter_context(opened(tmp_path / "x")) for _ in range(3)]
         for n, value in enumerate(values):
-            stores[n * n % 3].put_many([replace(record(0), value=value)])
+            stores[n * n % 3].put_many([record(0)._replace(value=value)])
             for store in stores:
                 found = store.get(record(0).key)
                 assert found is not None
@@ -668,7 +667,7 @@ def test_an_order_is_not_given_once_more_after_what_had_it_is_gone(
 
 def test_what_is_damaged_does_not_come_back_as_it_was_before(tmp_path: Path) -> None:
     """A store that gathers leaves the damaged record out, but not that it was there."""
-    older = replace(record(0), value=b"older")
+    older = record(0)._replace(value=b"older")
     with opened(tmp_path / "x") as one, opened(tmp_path / "x") as other:
         one.put_many([older])
         (first,) = logs(tmp_path / "x")
@@ -849,7 +848,7 @@ def test_a_process_that_died_while_it_gathered_costs_nothing(
         open_store(tmp_path / "x").close()
     assert all_found(tmp_path / "x")
     with opened(tmp_path / "x") as store:
-        store.put_many([replace(record(n), value=b"v" * 100_000) for n in range(20)])
+        store.put_many([record(n)._replace(value=b"v" * 100_000) for n in range(20)])
         store.delete([record(n).key for n in range(19)])
         assert list(store.keys()) == [record(19).key]
     fill(tmp_path / "x", 1)

@@ -8,7 +8,6 @@ import sqlite3
 import stat
 import warnings
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -154,7 +153,7 @@ def test_an_empty_file_is_not_taken_for_a_new_store(tmp_path: Path) -> None:
 
 def test_people_can_read_it_with_sql(tmp_path: Path) -> None:
     store = open_store(tmp_path / "x.db")
-    store.put_many([replace(record(1), app="fit", manifest={"function": "ab"})])
+    store.put_many([record(1)._replace(app="fit", manifest={"function": "ab"})])
     store.close()
 
     connection = sqlite3.connect(tmp_path / "x.db")
@@ -198,7 +197,7 @@ def test_a_value_too_large_for_a_row_goes_in_parts(tmp_path: Path) -> None:
     store.put_many([record(1), large])
     found = store.get(large.key)
     assert found == large
-    store.put_many([replace(large, value=b"small")])
+    store.put_many([large._replace(value=b"small")])
     found = store.get(large.key)
     assert found is not None
     assert found.value == b"small"

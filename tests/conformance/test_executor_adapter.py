@@ -14,7 +14,6 @@ from concurrent.futures import (
     ProcessPoolExecutor,
     ThreadPoolExecutor,
 )
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -526,7 +525,7 @@ def test_anything_else_is_taken_to_pickle(kind: type[Executor]) -> None:
 def test_what_it_declares_is_believed() -> None:
     declared = Capabilities(isolated=True, resources={"gpu": 1.0})
 
-    believed = replace(declared, priorities=True)  # which are those of our own queue
+    believed = declared._replace(priorities=True)  # which are those of our own queue
     assert adapt(Held(declared), "far").capabilities == believed
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import re
@@ -386,7 +385,7 @@ def calls(request: pytest.FixtureRequest) -> str:
     edited = {"function m.f (m.py:4)": "2", "global m.RATE (m.py:9)": "1"}
     manifests = [OLD, OLD | {"argument x": "2"}, edited | {"argument x": "2"}, OLD]
     records = [
-        dataclasses.replace(record(n, n, app="fit", age=100 - n), manifest=manifest)
+        record(n, n, app="fit", age=100 - n)._replace(manifest=manifest)
         for n, manifest in enumerate(manifests)
     ]
     put(request.param, [*records, record(7, 7, app="other", age=200)])
@@ -451,7 +450,7 @@ def test_what_is_to_be_explained_must_be_named() -> None:
 def test_an_explanation_cannot_command_the_terminal() -> None:
     evil = {"argument x": "1", "argument \x1b[2J": "2"}
     records = [
-        dataclasses.replace(record(n, n, age=9 - n), manifest=manifest)
+        record(n, n, age=9 - n)._replace(manifest=manifest)
         for n, manifest in enumerate([OLD, evil])
     ]
     put(STORES[0], records)

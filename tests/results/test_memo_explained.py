@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import subprocess
 import sys
 import threading
@@ -406,7 +405,7 @@ def test_calls_of_an_earlier_run_come_before_neighbours() -> None:
 
 def test_what_was_stored_later_does_not_count() -> None:
     late = entry(1, 100.0, argument_x="1", argument_y="1", function_f="2")
-    other = dataclasses.replace(late, app="other", created=1.0, key=b"k" * 32)
+    other = late._replace(app="other", created=1.0, key=b"k" * 32)
 
     assert nearest_of([late, other]) is None
 

@@ -8,7 +8,6 @@ import random
 import threading
 import time
 from collections import Counter
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -582,7 +581,7 @@ class Liar(ThreadsExecutor):
                     work.ran = ("here", "and there")  # type: ignore[assignment]  # nonsense
             context.report(outcomes)
 
-        super().start(replace(context, report=report))
+        super().start(context._replace(report=report))
 
 
 class LiarPlugin:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from jackfield.config.check import COMMAND_LINE, PYTHON, check_names
 from jackfield.config.model import KEYS, Config, field_names
@@ -21,11 +22,10 @@ Source: TypeAlias = "Config | str | os.PathLike[str] | Mapping[str, Any] | None"
 """What a program may name as its configuration: see ``jackfield.load``."""
 
 
-_ASSIGNMENT: Final = re.compile(r"\s*([\w-]+)\s*(?:\.[^=\n]+)?=")
+_ASSIGNMENT: Final = r"\s*([\w-]+)\s*(?:\.[^=\n]+)?="
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(NamedTuple):
     """What is known of a configuration before it is found.
 
     Attributes:
@@ -44,16 +44,15 @@ class Request:
 
     source: Source = None
     profile: str | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = MappingProxyType({})
     assigned: Sequence[str] = ()
     defaults: Sequence[str] = ()
     plugins: Sequence[object] = ()
     directory: Path | None = None
-    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    environ: Mapping[str, str] = os.environ
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
+class Resolved(NamedTuple):
     """A configuration, and where each of its values came from.
 
     Attributes:
@@ -65,7 +64,7 @@ class Resolved:
     """
 
     config: Config
-    origins: Mapping[str, str] = field(default_factory=dict)
+    origins: Mapping[str, str] = MappingProxyType({})
     files: Sequence[str] = ()
     looked: Sequence[str] = ()
 
@@ -101,19 +100,14 @@ def set_default_source(
     """
     global _chosen  # noqa: PLW0603  (a process has one command line)
     for text in (*assign, *defaults):
-        match = _ASSIGNMENT.match(text)
+        match = re.match(_ASSIGNMENT, text)
         if match is None:
             name = text.partition("=")[0]
             raise ConfigurationError(f"{name!r}... is not of the form KEY=VALUE.")
         check_names([match[1]], KEYS, COMMAND_LINE)
     source, profile = _without_profile(source, profile)
-    _chosen = Request(
-        source=source,
-        profile=profile,
-        assigned=tuple(assign),
-        defaults=tuple(defaults),
-        plugins=tuple(plugins),
-    )
+    texts = tuple(assign), tuple(defaults)
+    _chosen = Request(source, profile, {}, *texts, plugins=tuple(plugins))
 
 
 def make_request(
@@ -134,8 +128,7 @@ def make_request(
     """
     check_names(options, field_names(), PYTHON)
     source, profile = _without_profile(source, profile)
-    return replace(
-        _chosen,
+    return _chosen._replace(
         source=_chosen.source if source is None else source,
         profile=_chosen.profile or profile,
         options=options,

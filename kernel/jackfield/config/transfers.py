@@ -24,8 +24,8 @@ HOSTS: Final = "hosts"
 """Key of the table of hosts in the table of a scheme: ``[staging.http.hosts."h"]``."""
 
 _UNITS: Final = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)b?", re.IGNORECASE)
-_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*")
+_SIZE: Final = r"(?i)(\d+(?:\.\d+)?)\s*([kmgt]?)b?"
+_SCHEME: Final = r"[a-z][a-z0-9+.-]*"
 
 
 def transfers_table(key: Key, value: Any) -> object:
@@ -43,7 +43,7 @@ def staging_tables(key: Key, value: Any) -> object:
     kept = {}
     for scheme, options in tables(key, value).items():
         here = (*key, scheme)
-        if not _SCHEME.fullmatch(scheme):
+        if not re.fullmatch(_SCHEME, scheme):
             refuse(here, "a URL scheme in lower case", scheme)
         hosts = tables((*here, HOSTS), options.get(HOSTS, {}))
         kept[scheme] = _rules(here, options)
@@ -71,7 +71,7 @@ def _size(key: Key, value: Any) -> object:
     """Return a number of bytes, which may be written as ``"20 GB"``."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
-    match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+    match = re.fullmatch(_SIZE, value.strip()) if isinstance(value, str) else None
     if match is None:
         refuse(key, "a number of bytes, such as 1000000 or '20 GB'", value)
     return int(float(match[1]) * _UNITS[match[2].lower()])

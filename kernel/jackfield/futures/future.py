@@ -32,7 +32,6 @@ import warnings
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import CancelledError, Future
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING
-from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
 from typing import (
@@ -40,6 +39,7 @@ from typing import (
     Any,
     Final,
     Literal,
+    NamedTuple,
     NoReturn,
     Protocol,
     Self,
@@ -74,8 +74,7 @@ cancel another future.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class MemoInfo:
+class MemoInfo(NamedTuple):
     """Whether an earlier result is used for a task: ``future.memo``.
 
     Attributes:

@@ -9,6 +9,7 @@ passwords are shown, be they in URLs or values of names that say so.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from enum import Enum
@@ -24,7 +25,14 @@ from jackfield.futures import KernelFuture
 from jackfield.futures.future import task_of
 from jackfield.graph.arguments import Quote
 from jackfield.kept import Kept
-from jackfield.messages import LONGEST, SECRET, cut, hide_url_secrets, holds_secret
+from jackfield.messages import LONGEST, cut, hide_url_secrets, holds_secret
+
+_SECRET: Final = re.compile(
+    r"passw|passphrase|secret|token|credential|api_?key|access_?key|cookie"
+    r"|(?<![a-z])(?:auth|pwd)(?![a-z])|authorization",
+    re.IGNORECASE,
+)
+"""Found in a name whose value is a secret."""
 
 _NOT_SHOWN: Final = frozenset({CALLED_IN, KEPT_STDERR})
 """Arguments that the kernel has added to a call."""
@@ -94,7 +102,7 @@ def _is_wrapper(kind: type) -> bool:
 
 
 def _argument(name: str, value: Any, written: str, depth: int = 0) -> str:
-    return written + ("***" if SECRET.search(name) else shown(value, depth))
+    return written + ("***" if _SECRET.search(name) else shown(value, depth))
 
 
 def shown(value: Any, depth: int = 0) -> str:

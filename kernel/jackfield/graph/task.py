@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, cast
 
 from jackfield.abc import this_thread
 from jackfield.errors import CircularWaitError, ConfigurationError
@@ -56,7 +56,7 @@ def checked_labels(value: object) -> Executors:
     )
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class AppSpec:
     """The options of an app: one object for all of its tasks.
 
@@ -126,7 +126,7 @@ def stream_file(value: Any) -> File | None:
     return value if isinstance(value, File) else None
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, repr=False, slots=True)
 class Extras:
     """What only some tasks need: outputs, streams, a memo key, a walltime.
 
@@ -197,8 +197,7 @@ class Extras:
         return [file for file in placed if not file.relative]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Home:
+class Home(NamedTuple):
     """What a task knows of the kernel that it belongs to.
 
     There is one for each kernel, so two tasks are of one kernel if they have the same.

@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from jackfield import clock
 from jackfield.abc import current_work
 from jackfield.errors import CheckpointWarning
-from jackfield.events import Load
 from jackfield.executors.pool import ExecutorPool
 from jackfield.futures.callbacks import CallbackRunner
 from jackfield.futures.locks import Latch, is_interrupt
@@ -65,6 +64,7 @@ if TYPE_CHECKING:
 
     from jackfield.abc import Kept
     from jackfield.config import Config
+    from jackfield.events import Load
     from jackfield.executors.scaling import Scaling
     from jackfield.files import File
     from jackfield.futures import AppFuture
@@ -590,6 +590,8 @@ class Parts:
 
     def _loads(self) -> list[Load]:
         """Return what each executor has to do."""
+        from jackfield.events import Load  # only observers need it
+
         run = self.pool.running
         return [
             Load(e.label, e.workers, e.load, running=run(e), lacking=e.health.reason)

@@ -94,7 +94,7 @@ class Hooks:
         return tuple(sorted({_hook(*one) for one in self.options.items()}))
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, repr=False, slots=True)
 class Plugin:
     """A registered plugin.
 

@@ -122,12 +122,15 @@ class EntryPoint(NamedTuple):
 def _own_packages() -> frozenset[str]:
     """Return the packages that were installed together with this one."""
     package = Path(__file__).parents[1]
-    for record in package.parent.glob("jackfield-*.dist-info/RECORD"):
-        found = {line.partition("/")[0] for line in _read(record).splitlines()}
-        if package.name in found:
-            return frozenset(found)
-    own = package.parents[1].glob("plugins/*/jackfield_*")  # a source tree
-    return frozenset({package.name, *(one.name for one in own)})
+    for name in _children(str(package.parent)):  # which takes a fraction of ``glob``
+        if name.startswith("jackfield-") and name.endswith(".dist-info"):
+            record = _read(package.parent / name / "RECORD")
+            found = {line.partition("/")[0] for line in record.splitlines()}
+            if package.name in found:
+                return frozenset(found)
+    rooms = f"{package.parents[1]}/plugins"  # a source tree
+    own = (one for room in _children(rooms) for one in _children(f"{rooms}/{room}"))
+    return frozenset({package.name, *(one for one in own if one[:10] == "jackfield_")})
 
 
 def find_entry_points() -> tuple[EntryPoint, ...]:

@@ -8,7 +8,6 @@ known, and its function is wrapped when it is handed over: after its memo key wa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from jackfield.abc import LimitedCall
@@ -21,14 +20,16 @@ if TYPE_CHECKING:
     from jackfield.staging.mover import Courier, Mover
 
 
-@dataclass(frozen=True, slots=True)
 class StagedCall:
     """What the worker calls: a task's function, with the moves of its files around."""
 
+    __slots__ = ("courier", "function")
+
     wraps_tasks: ClassVar[bool] = True
 
-    function: Callable[..., Any]
-    courier: Courier
+    def __init__(self, function: Callable[..., Any], courier: Courier) -> None:
+        self.function: Callable[..., Any] = function
+        self.courier: Courier = courier
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call the function with local copies of files; raises what ``moving`` does."""

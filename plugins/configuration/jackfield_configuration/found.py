@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 VARIABLE: Final = "JACKFIELD_CONFIG"
 OFF: Final = "off"
 
-_NEEDS_WORD: Final = re.compile(
+_NEEDS_WORD: Final = (
     r"initializer|trust|key_file|shared|shared_run_dir|insecure\w*|ca_file|known_hosts"
     r"|private_redirects|PATH|LD_\w+|DYLD_\w+|PYTHON\w+|BASH_ENV|ENV"
 )
@@ -39,10 +39,10 @@ _NEEDS_WORD: Final = re.compile(
 _HARMLESS: Final = (None, False, "", "signed")
 """Values with which such a key does neither."""
 
-_TABLE: Final = re.compile(r"^\s*\[\s*tool\s*\.\s*[\"']?jackfield", re.MULTILINE)
+_TABLE: Final = r"(?m)^\s*\[\s*tool\s*\.\s*[\"']?jackfield"
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, repr=False, slots=True)
 class Found:
     """What files set, the strongest last; their paths; where was looked, in words."""
 
@@ -131,7 +131,7 @@ def _add(found: Found, path: Path, home: Path, *, asks: bool) -> None:
     why = doubt(path, status) or doubt(path.parent)
     trusted = _has_word(path, home)
     if why and not trusted:
-        if foreign and not _TABLE.search(text):
+        if foreign and not re.search(_TABLE, text):
             return
         _refuse(path, f"{why}.")
     layer = parsed(path, text)
@@ -141,7 +141,7 @@ def _add(found: Found, path: Path, home: Path, *, asks: bool) -> None:
         for key, value in flat((), layer.values):
             if not key:  # an empty file
                 continue
-            if _NEEDS_WORD.fullmatch(key[-1]) and value not in _HARMLESS:
+            if re.fullmatch(_NEEDS_WORD, key[-1]) and value not in _HARMLESS:
                 _refuse(path, f"its {spelled(key)} needs your word.")
     found.layers.append(layer)
     found.files.append(str(path))

@@ -33,7 +33,7 @@ RESERVED: Final = frozenset(
 """Variables that set no configuration key. Nor do those that hold credentials, which
 begin with ``CREDENTIALS_PREFIX``."""
 
-_SERVICE: Final = re.compile(
+_SERVICE: Final = (
     r"_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_[A-Z]+(_[A-Z]+)?)?|NAME|ENV_\w+)$"
 )
 """Variables that Kubernetes and Docker set for a service of the name ``jackfield``."""
@@ -199,7 +199,7 @@ def _is_ours(name: str, source: str) -> bool:
     head = name.removeprefix(PREFIX).lower()
     if not head or "__" in head or head in KEYS:
         return True
-    text, service = unknown(head, KEYS, source), _SERVICE.search(name)
+    text, service = unknown(head, KEYS, source), re.search(_SERVICE, name)
     if not service and text.endswith("no configuration key."):
         warnings.warn(text, UserWarning, stacklevel=2)
         return False

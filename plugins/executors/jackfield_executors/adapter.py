@@ -26,7 +26,6 @@ import math
 import pickle
 import secrets
 import threading
-from dataclasses import replace
 from functools import partial
 from itertools import islice
 from queue import Empty, SimpleQueue
@@ -113,7 +112,7 @@ class AdaptedExecutor(Executor):
         declared = engine.capabilities(options.executor, options.label)
         # Works are ordered by priority while they wait in our own queue, until the
         # engine has room for them. Its own queue takes no part in that.
-        self.capabilities: Capabilities = replace(declared, priorities=True)
+        self.capabilities: Capabilities = declared._replace(priorities=True)
         self._true_cancel = engine.cancels_truly(options.executor)
         self._costs = Costs(options.bundle)
         self._packer = Packer()

@@ -68,7 +68,6 @@ import logging
 import math
 import os
 from contextlib import suppress
-from dataclasses import replace
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread, current_thread
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
@@ -76,8 +75,8 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 from jackfield.abc import Capabilities, Executor, Work
 from jackfield.clock import monotonic
 from jackfield.errors import ExecutorError, one_line
-from jackfield.events import Running, WorkerEvent
 from jackfield.hookspecs import hookimpl
+from jackfield.states import WorkerEvent
 from jackfield_executors.checking import FROM_1, checked_values
 from jackfield_executors.processes import resources
 from jackfield_executors.shares import (
@@ -95,6 +94,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from jackfield.abc import ExecutorContext, Outcome
+    from jackfield.events import Running
     from jackfield_executors.shares import Demand
 
 log: logging.Logger = logging.getLogger("jackfield.executors.threads")
@@ -197,7 +197,7 @@ class ThreadsExecutor(Executor):
     ) -> None:
         self._workers = workers
         amounts = resources.available() if amounts is None else amounts
-        self.capabilities: Capabilities = replace(self.capabilities, resources=amounts)
+        self.capabilities: Capabilities = self.capabilities._replace(resources=amounts)
         self._shares = Shares(amounts, workers)
         self._queue: SimpleQueue[Work | None] = SimpleQueue()
         self._queued: dict[Work, bool] = {}
@@ -449,6 +449,8 @@ class ThreadsExecutor(Executor):
         the work was cancelled just before that, it is told once, although it never
         runs.
         """
+        from jackfield.events import Running  # only observers need it
+
         host, pid, found = this_host(), os.getpid(), []
         for name, work in self._running.copy().items():
             worker, begun = name.removeprefix("jackfield-"), work.begun

@@ -22,7 +22,7 @@ from jackfield_executors.processes import (
     jackfield_create_executor,
     supervisor,
 )
-from jackfield_executors.processes.forkserver import STARTED
+from jackfield_executors.processes.requests import STARTED
 from jackfield_testing import Harness
 from jackfield_testing.executors import tasks
 from jackfield_testing.executors.case import until_entered

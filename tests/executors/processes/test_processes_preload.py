@@ -120,7 +120,8 @@ def test_a_child_tries_imports_out_unless_the_modules_are_jackfields(
 
 EVERY_MODULE = """
 import importlib.util, pkgutil
-from jackfield_executors.processes.preload import RAISES, import_all
+from jackfield_executors.processes.preload import import_all
+from jackfield_executors.processes.requests import RAISES
 from jackfield_serialize.origins import OURS
 
 for package in sorted(OURS):

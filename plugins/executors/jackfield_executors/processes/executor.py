@@ -22,13 +22,11 @@ import os
 import selectors
 import threading
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from jackfield.abc import Capabilities, Executor, Health
 from jackfield.clock import monotonic
 from jackfield.errors import ExecutorBrokenError, ExecutorError
-from jackfield.events import Load
 from jackfield_executors.elastic import Idle
 from jackfield_executors.processes import cancellation, output
 from jackfield_executors.processes.fitness import Fitness
@@ -42,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from jackfield.abc import ExecutorContext, Work
-    from jackfield.events import Running
+    from jackfield.events import Load, Running
     from jackfield_executors.processes.options import Options
 
 log: Final = logging.getLogger("jackfield.executors.processes")
@@ -79,8 +77,8 @@ class ProcessExecutor(Executor):
         self._handle = handle
         self._pid = os.getpid()
         self._limit = options.init if options.elastic else options.workers
-        self.capabilities: Capabilities = replace(
-            self.capabilities, resources=options.resources
+        self.capabilities: Capabilities = self.capabilities._replace(
+            resources=options.resources
         )
         per_worker = options.max_tasks_per_worker
         self._pool = Pool(options.label, per_worker, options.shares())
@@ -107,6 +105,8 @@ class ProcessExecutor(Executor):
         options = self._options
         if not options.elastic:
             return None
+        from jackfield.events import Load  # only elastic executors need it
+
         queued, unfinished, unknown, seconds = self._pool.to_do()
         return Load(
             options.label, self._limit, unfinished, queued, self._limit,
@@ -137,7 +137,7 @@ class ProcessExecutor(Executor):
         self._report = context.report
         self._tell = context.tell
         self._changed = self._fitness.changed = context.changed
-        self._options = replace(self._options, spill=str(context.run_dir))
+        self._options = self._options._replace(spill=str(context.run_dir))
         try:
             self._open()
         except OSError as error:

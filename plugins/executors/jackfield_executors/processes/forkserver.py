@@ -34,34 +34,22 @@ import select
 import signal
 import socket
 import sys
-from struct import Struct
 from time import sleep
 from typing import Any, Final, NoReturn
 
 from jackfield.clock import monotonic
 from jackfield_executors.processes import family, preload
+from jackfield_executors.processes.requests import (
+    ENDED,
+    KILL,
+    NOT_STARTED,
+    NOTICE,
+    PRELOAD,
+    REQUEST,
+    STARTED,
+)
 from jackfield_executors.processes.wire import Kind, small_frame
 from jackfield_system import programs
-
-REQUEST: Final = Struct("<cxxxxxxxQ")
-"""A request: what to do (``START``, ``KILL`` or ``PRELOAD``), and the worker's number.
-
-A start carries four descriptors: the worker's socket, its progress page, its standard
-output and its standard error. A preloading carries a socket and the two for output. The
-driver writes to that socket what it wants, a ``preload.Wanted``, and closes it when it
-wants that no more. It reads ``LOG`` frames there, an ``UNFIT`` frame with a reason for
-each module that was at fault, and then ``READY``."""
-
-NOTICE: Final = Struct("<cxxxiQQ")
-"""A notice: what has happened, a code, the worker's number, an amount; what code and
-amount mean is told by ``forkserver_client.Notice``."""
-
-START: Final = b"S"
-KILL: Final = b"K"
-PRELOAD: Final = b"P"
-STARTED: Final = b"s"
-NOT_STARTED: Final = b"n"
-ENDED: Final = b"e"
 
 DESCRIPTORS: Final = 4
 

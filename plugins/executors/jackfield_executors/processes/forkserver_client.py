@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from jackfield_executors.processes import family
-from jackfield_executors.processes.forkserver import (
+from jackfield_executors.processes.requests import (
     KILL,
     NOTICE,
     PRELOAD,

@@ -17,7 +17,6 @@ from itertools import count, islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from jackfield.clock import monotonic
-from jackfield.events import Place, Running
 from jackfield_executors.processes.kept import PackedResult
 from jackfield_executors.processes.progress import (
     BEGUN,
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jackfield.abc import Kept, Measure, Work
+    from jackfield.events import Place, Running
     from jackfield_executors.processes.progress import Page
     from jackfield_executors.processes.wire import Data, Ran
     from jackfield_executors.shares import Demand
@@ -238,6 +238,8 @@ class WorkerHandle:
         the answer is that none runs: tasks which follow each other so fast are not
         worth a second look.
         """
+        from jackfield.events import Running  # only observers need it
+
         begun: int = self.page.words[BEGUN]
         work, called = self.running(), self.called()
         if work is None or self.page.words[BEGUN] != begun:
@@ -264,6 +266,8 @@ class WorkerHandle:
         """
         if measure is None:
             return None
+        from jackfield.events import Place
+
         began, ended, cpu, memory = ran
         if measure != "resources":
             cpu = memory = None

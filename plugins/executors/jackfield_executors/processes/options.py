@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from jackfield.errors import ConfigurationError
 from jackfield_executors.checking import Check, checked_values
@@ -31,8 +31,7 @@ THREAD_VARIABLES: Final = (
 They say how many threads the library may start."""
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """Options of one executor; see ``docs/executors-processes.md``.
 
     Attributes:
@@ -70,9 +69,9 @@ class Options:
     initializer: Initializer | str | None = None
     initargs: tuple[Any, ...] = ()
     preload: tuple[str, ...] | None = None
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = MappingProxyType({})
     threads_per_worker: int = 1
-    resources: Mapping[str, float] = field(default_factory=resources.available)
+    resources: Mapping[str, float] = MappingProxyType({})
     nice: int = 0
     max_shared: int = 0
     spill: str = ""

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict
 import jackfield_serialize as serialize
 from jackfield.errors import one_line
 from jackfield_executors.processes import family, leftovers, setup
+from jackfield_executors.processes.requests import RAISES
 from jackfield_executors.processes.wire import FrameReader, Kind, small_frame
 from jackfield_serialize.origins import OURS
 
@@ -44,9 +45,6 @@ before its import, and ``TROUBLE`` with a reason if it may not fork."""
 TROUBLE: Final = "!"
 GO_ON: Final = b"g"
 """The answer: it is the fork server now."""
-
-RAISES: Final = "its import raises"
-"""How the reason begins that is no surprise: the task will raise it, too."""
 
 
 class Wanted(TypedDict):

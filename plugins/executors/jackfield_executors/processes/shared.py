@@ -29,7 +29,6 @@ import math
 import mmap
 import os
 import socket
-import tempfile
 from array import array
 from collections import OrderedDict, deque
 from pickle import PickleBuffer
@@ -101,11 +100,13 @@ def new_memory() -> int:
     return os.memfd_create("jackfield-data", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
 
 
-spill_directory: str = tempfile.gettempdir()
+spill_directory: str | None = None
 """Where a worker makes files for what is too much for the memory; set at its start."""
 
 
 def _file() -> int:
+    import tempfile  # takes time, and only large data need it
+
     with tempfile.TemporaryFile(dir=spill_directory) as file:
         return os.dup(file.fileno())
 

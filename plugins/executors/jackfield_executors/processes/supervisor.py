@@ -39,10 +39,9 @@ from typing import TYPE_CHECKING, Final
 import jackfield_serialize as serialize
 from jackfield.clock import monotonic
 from jackfield.errors import ExecutorLostError, SerializationError
-from jackfield.events import WorkerEvent
+from jackfield.states import WorkerEvent
 from jackfield_executors.processes import cancellation, family, resources, shared
 from jackfield_executors.processes.exits import ExitHandler
-from jackfield_executors.processes.forkserver import ENDED, NOT_STARTED, STARTED
 from jackfield_executors.processes.forkserver_client import (
     ForkServerClient,
     Preloading,
@@ -51,8 +50,13 @@ from jackfield_executors.processes.forkserver_client import (
 from jackfield_executors.processes.handle import KillReason
 from jackfield_executors.processes.needs import needed
 from jackfield_executors.processes.pool import SAMPLE, STOP_S
-from jackfield_executors.processes.preload import RAISES
 from jackfield_executors.processes.progress import ROOM
+from jackfield_executors.processes.requests import (
+    ENDED,
+    NOT_STARTED,
+    RAISES,
+    STARTED,
+)
 from jackfield_executors.processes.spawn import start_worker, what_to_preload
 from jackfield_executors.processes.wire import Kind, small_frame
 from jackfield_system.measuring import this_host

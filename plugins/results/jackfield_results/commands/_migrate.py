@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -89,7 +88,7 @@ def _signed_anew(
         if isinstance(data, Miss):
             left_out.append(f"{record.key.hex()}: {data}")
         else:
-            yield replace(record, value=data)
+            yield record._replace(value=data)
 
 
 def _put_all(store: CheckpointStore, records: Iterable[CheckpointRecord]) -> int:

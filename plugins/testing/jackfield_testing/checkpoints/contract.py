@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 import threading
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -57,8 +56,8 @@ class Contract(CheckpointStoreCase):
         "size", [0, 1, 4000, 4096, 65_536, 2**20 - 1, 8 * 2**20 + 1]
     )
     def test_values_of_all_sizes_come_back(self, tmp_path: Path, size: int) -> None:
-        record = replace(
-            record_of(1), value=b"\x00\xffv" * (size // 3) + b"v" * (size % 3)
+        record = record_of(1)._replace(
+            value=b"\x00\xffv" * (size // 3) + b"v" * (size % 3)
         )
 
         with self.opened(tmp_path) as store:
@@ -73,7 +72,7 @@ class Contract(CheckpointStoreCase):
 
         with self.opened(tmp_path) as store:
             store.put_many(
-                [replace(record_of(n), app=name) for n, name in enumerate(names)]
+                [record_of(n)._replace(app=name) for n, name in enumerate(names)]
             )
             found = [store.get(key_of(n)) for n in range(len(names))]
 
@@ -105,7 +104,7 @@ class Contract(CheckpointStoreCase):
             for number in range(0, 600, 60):
                 store.put_many(
                     [
-                        replace(record_of(n), app=names[n % len(names)])
+                        record_of(n)._replace(app=names[n % len(names)])
                         for n in range(number, number + 60)
                     ]
                 )
@@ -125,8 +124,8 @@ class Contract(CheckpointStoreCase):
     # -- replacing and deleting
 
     def test_a_key_put_again_has_the_new_record(self, tmp_path: Path) -> None:
-        old, new = record_of(0), replace(record_of(0), value=b"new" * 1000, created=2.0)
-        newest = replace(new, value=b"")
+        old, new = record_of(0), record_of(0)._replace(value=b"new" * 1000, created=2.0)
+        newest = new._replace(value=b"")
 
         with self.opened(tmp_path) as store:
             store.put_many([old, record_of(1)])
@@ -195,7 +194,7 @@ class Contract(CheckpointStoreCase):
     ) -> None:
         with self.opened(tmp_path) as store:
             with pytest.raises((TypeError, CheckpointError)):
-                store.put_many([record_of(0), replace(record_of(1), value=value)])
+                store.put_many([record_of(0), record_of(1)._replace(value=value)])
             assert store.get(key_of(1)) is None
             store.put_many([record_of(2)])
         assert 2 in self.survivors(tmp_path, range(3))[0]

@@ -6,7 +6,6 @@ import gc
 import os
 import shutil
 import stat
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -167,7 +166,7 @@ class Limits(CheckpointStoreCase):
         value = bytes(size - 3) + b"end"
 
         with self.opened(tmp_path) as store:
-            store.put_many([record_of(0), replace(record_of(1), value=value)])
+            store.put_many([record_of(0), record_of(1)._replace(value=value)])
         with self.opened(tmp_path) as store:
             record = store.get(key_of(1))
             assert record is not None
