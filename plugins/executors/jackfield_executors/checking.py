@@ -92,6 +92,9 @@ AGENTS: Final[Mapping[str, Option]] = {
 }
 """The options of all executors with agents of ours."""
 
+AGENTS_SHOWN: Final = ("least", "most", "init", "patience", "carry", "ship")
+"""Options of every engine whose values may be shown; see ``JACKFIELD_SHOWN``."""
+
 
 def _nothing(name: str) -> str:
     del name

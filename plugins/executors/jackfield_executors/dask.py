@@ -26,6 +26,7 @@ from jackfield.errors import ConfigurationError, ExecutorError
 from jackfield.hookspecs import hookimpl
 from jackfield_executors.checking import (
     AGENTS,
+    AGENTS_SHOWN,
     DISKS,
     FROM_1,
     TABLE,
@@ -97,12 +98,7 @@ JACKFIELD_SHOWN = (
     "address",
     "cluster",
     "jobs",
-    "least",
-    "most",
-    "init",
-    "patience",
-    "carry",
-    "ship",
+    *AGENTS_SHOWN,
     "cluster_options.cores",
     "cluster_options.memory",
     "cluster_options.processes",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from jackfield.errors import ConfigurationError
 from jackfield.hookspecs import hookimpl
 from jackfield_executors.checking import (
+    AGENTS_SHOWN,
     DISKS,
     FROM_0,
     FROM_1,
@@ -47,12 +48,7 @@ JACKFIELD_SHOWN = (
     "executor",
     "blocks",
     "bundle",
-    "least",
-    "most",
-    "init",
-    "patience",
-    "carry",
-    "ship",
+    *AGENTS_SHOWN,
 )
 
 

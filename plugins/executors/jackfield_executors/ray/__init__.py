@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from jackfield.hookspecs import hookimpl
 from jackfield_executors.checking import (
     AGENTS,
+    AGENTS_SHOWN,
     DISKS,
     FROM_1,
     TABLE,
@@ -37,12 +38,7 @@ _OPTIONS: Final[Mapping[str, Option]] = {
 JACKFIELD_SHOWN = (
     "address",
     "agents",
-    "least",
-    "most",
-    "init",
-    "patience",
-    "carry",
-    "ship",
+    *AGENTS_SHOWN,
 )
 
 
