@@ -35,6 +35,7 @@ from jackfield.abc import READY, Capabilities, Executor, Health
 from jackfield.errors import EnvironmentMismatchError, ExecutorError, ExecutorLostError
 from jackfield.events import Running
 from jackfield.hookspecs import hookimpl
+from jackfield_executors.each_its_own import all_failed
 from jackfield_executors.foreign import engine
 from jackfield_executors.foreign.bundling import MOST, Bundle, Costs, Packer
 from jackfield_executors.foreign.failures import Failures
@@ -423,7 +424,7 @@ class AdaptedExecutor(Executor):
     def _fail(self, bundle: Bundle, error: BaseException) -> None:
         """Have all works of a bundle fail with an error."""
         if self._settle(bundle):
-            self._outcomes += [(work, error, None) for work in bundle.works]
+            self._outcomes += all_failed(bundle.works, error)
 
     def _deliver(self) -> None:
         """Report what has ended."""
@@ -499,7 +500,7 @@ class AdaptedExecutor(Executor):
             self._flying.clear()
             self._holder.clear()
             self._queue.clear()
-        self._outcomes += [(work, error, None) for work in works]
+        self._outcomes += all_failed(works, error)
         self._cancel_all(bundles)
 
     def _cancel_all(self, bundles: Iterable[Bundle]) -> None:

@@ -101,6 +101,21 @@ def test_the_doctor_asks_for_a_job_and_runs_a_task_in_it(
     assert settled(lambda: not output("squeue", "-h"), WAIT_S)
 
 
+def test_what_slurm_refuses_is_said_of_each_task_by_its_own_name(
+    slurm: Path, tmp_path: Path
+) -> None:
+    refused = {**nodes(slurm)["cluster_options"], "queue": "no-such-partition"}
+    table = nodes(slurm, cluster_options=refused, patience=1)
+    with jf.load(run_dir=tmp_path / "runs", executors={"nodes": table}):
+        tasks = [job(n) for n in range(3)]
+        errors = [str(one.exception(2 * WAIT_S)) for one in tasks]
+
+    for number, error in enumerate(errors):
+        assert "invalid partition specified: no-such-partition" in error
+        assert error.count(" [in ") == 1
+        assert error.endswith(f"[in job({number})]")
+
+
 def test_a_job_that_is_cancelled_fails_what_it_had(slurm: Path, tmp_path: Path) -> None:
     started = tmp_path / "started"
     with jf.load(run_dir=tmp_path / "runs", executors={"nodes": nodes(slurm)}):

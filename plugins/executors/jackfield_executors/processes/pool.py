@@ -57,6 +57,7 @@ from typing import TYPE_CHECKING, Any, Final
 import jackfield_serialize as serialize
 from jackfield.clock import monotonic
 from jackfield.errors import ExecutorError
+from jackfield_executors.each_its_own import all_failed
 from jackfield_executors.processes.kept import PackedResult
 from jackfield_executors.processes.messages import (
     FunctionTable,
@@ -294,8 +295,9 @@ class Pool:
             # A defect of ours: users' errors are in `Message.failed`. Nothing has been
             # sent, so all works can fail.
             failure = ExecutorError(self.label, f"sending failed: {error!r}")
+            failure.__cause__ = error
             message = Message(worker, watchdog=watchdog)
-            message.failed = [(work, _copy(failure, error), None) for work in works]
+            message.failed = all_failed(works, failure)
             return message
 
     def _take(self, worker: WorkerHandle) -> list[Work]:
@@ -652,14 +654,7 @@ class Pool:
         self.waiting.clear()
 
     def _fail(self, works: Iterable[Work], error: ExecutorError) -> None:
-        self.report([(work, _copy(error, error.__cause__), None) for work in works])
-
-
-def _copy(error: ExecutorError, cause: BaseException | None) -> ExecutorError:
-    """Return an error of its own for each task: each ``raise`` adds to a traceback."""
-    copy = type(error)(*error.args)
-    copy.__cause__ = cause
-    return copy
+        self.report(all_failed(works, error))
 
 
 def _outcome(work: Work, value: Any) -> Outcome:

@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from jackfield.abc import ExecutorContext, Work
 from jackfield.errors import TransferError, WorkerLostError
 from jackfield_executors import measured
+from jackfield_executors.each_its_own import all_failed
 from jackfield_executors.measured import Ran
 from jackfield_executors.processes.executor import ProcessExecutor
 from jackfield_executors.processes.holding import Later
@@ -282,9 +283,9 @@ class Agent:
             if batch and self._no_code is None:
                 self._pool.submit(batch)
         except Exception as error:
-            self._report([(work, error, None) for work in batch])
+            self._report(all_failed(batch, error))
         if self._no_code is not None:
-            self._report([(work, self._no_code, None) for work in batch])
+            self._report(all_failed(batch, self._no_code))
         if cancelled == END:
             name = f"jackfield-{self._label}-end"
             threading.Thread(target=self._end_pool, name=name, daemon=True).start()

@@ -26,6 +26,7 @@ from jackfield.errors import (
     one_line,
 )
 from jackfield.events import Load
+from jackfield_executors.each_its_own import all_failed
 from jackfield_executors.elastic import Bounds, Idle
 from jackfield_executors.measured import received, received_running
 from jackfield_executors.patience import Patience
@@ -391,7 +392,7 @@ class AgentsExecutor(Executor):
     def _give_up(self, error: ExecutorError) -> None:
         """Fail what waits, unless some agent is there to run it."""
         works = self._book.give_up()
-        self._deliver([(work, error, None) for work in works])
+        self._deliver(all_failed(works, error))
 
     def _lose(self, post: Post, cause: BaseException) -> None:
         """Fail what an agent had that is gone."""
