@@ -137,14 +137,13 @@ def test_a_file_makes_the_way_there_and_back(
     (tmp_path / "out").write_bytes(body)
     name = f"any/way%20there/{len(body)}"
 
-    sent = stage_out(place, name, tmp_path / "out")
+    stage_out(place, name, tmp_path / "out")
     given = place.transfer(name, tmp_path / "in")
     fetched = any_scheme.provider.jackfield_stage_in(given)
 
     assert (tmp_path / "in").read_bytes() == body
-    assert sent.size == len(body) == given.moved
     assert fetched is not None
-    assert fetched.differs(sent) is None
+    assert fetched.size == len(body) == given.moved
 
 
 def test_a_look_tells_what_the_transfer_tells(place: Place, tmp_path: Path) -> None:
@@ -280,7 +279,8 @@ def test_what_is_there_already_is_not_asked_for_again(
 ) -> None:
     for place in (webdav(webdav_server), s3a(seaweedfs)):
         (tmp_path / "out").write_bytes(LARGE)
-        known = stage_out(place, "resumed", tmp_path / "out")
+        stage_out(place, "resumed", tmp_path / "out")
+        known = any_scheme.provider.jackfield_stat_file(place.remote("resumed"))
         (tmp_path / "in").write_bytes(LARGE[:1000])
 
         stage_in(place, "resumed", tmp_path / "in", offset=1000, known=known)

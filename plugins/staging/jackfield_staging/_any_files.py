@@ -128,8 +128,6 @@ class Blocking(Wrapped):
 
     def send(self, file: Transfer, path: str) -> RemoteInfo:
         self.write(file, path)
-        with suppress(Exception):  # one may leave it there, and not look
-            return self.look(file, path)
         return RemoteInfo()
 
     def write(self, transfer: Transfer, path: str) -> None:
@@ -249,8 +247,6 @@ class Async(Wrapped):
         transfer.moved = 0  # fsspec reads it anew
         progress = _Progress(transfer)
         await self.fs._put_file(str(transfer.path), path, callback=progress)
-        with suppress(Exception):
-            return await self.look(transfer, path)
         return RemoteInfo()
 
 
