@@ -202,17 +202,10 @@ def test_a_relative_path_is_below_the_working_directory(tmp_path: Path) -> None:
     assert Path("x").read_bytes() == BODY
 
 
-def test_missing_directories_are_made_only_if_that_is_allowed(
-    there: Path, tmp_path: Path
-) -> None:
-    with pytest.raises(RemoteNotFoundError):
-        send(
-            str(there / "a/x"),
-            tmp_path / "out",
-            options={"create_directories": False},
-        )
+def test_missing_directories_are_made(there: Path, tmp_path: Path) -> None:
+    send(str(there / "a/b/x"), tmp_path / "out")
 
-    assert entries(there) == []
+    assert (there / "a/b/x").read_bytes() == BODY
 
 
 @pytest.mark.parametrize("name", ["directory", "directory/", "directory/.."])
@@ -242,7 +235,7 @@ def test_row_76_a_copy_that_ends_early_leaves_the_old_file_and_nothing_else(
 ) -> None:
     (there / "x").write_bytes(b"old")
     (tmp_path / "out").write_bytes(BODY)
-    options = {"create_directories": True} if fails else {}
+    options = {"copy": True} if fails else {}
     transfer = Failing(url=str(there / "x"), path=tmp_path / "out", options=options)
 
     with pytest.raises(
@@ -439,7 +432,7 @@ def test_row_74_a_url_of_another_place_is_refused(tmp_path: Path, url: str) -> N
         ({"root": []}, "root"),
         ({"roots": "/"}, "roots"),
         ({"roots": [1]}, "roots"),
-        ({"create_directories": "yes"}, "create_directories"),
+        ({"copy": "yes"}, "copy"),
     ],
 )
 def test_a_bad_option_is_named(

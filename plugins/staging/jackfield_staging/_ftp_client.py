@@ -36,7 +36,6 @@ class FtpOptions:
     """The tables ``[staging.ftp]`` and ``[staging.ftps]``: see docs/staging.md."""
 
     atomic: bool = True
-    create_directories: bool = True
     implicit: bool = False
     ca_file: str = ""
 

@@ -2,8 +2,8 @@
 
 What is after the host is a path from the server's root, as users see it after login:
 ``ftp://host/data/x`` is ``/data/x``; ``ftp://host/~/x`` begins at the login directory.
-Percent signs are decoded, ``?`` and ``#`` belong to the name, and ``;type=i`` at the
-end is understood. Credentials: ``user`` and ``password``. Options: ``FtpOptions``.
+Percent signs are decoded; ``?``, ``#`` and ``;`` belong to the name.
+Credentials: ``user`` and ``password``. Options: ``FtpOptions``.
 
 A file that arrives is looked at before and after. FTP has no etag; one is made of size
 and time, so that a transfer that was interrupted can go on. A file that was replaced by
@@ -35,7 +35,6 @@ SCHEMES: Final = ("ftp", "ftps")
 ANONYMOUS: Final = ("anonymous", "anonymous@")
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
-_TYPE: Final = re.compile(r";type=(.)$", re.IGNORECASE)
 
 BLOCK: Final = 1 << 18  # bytes that are read or sent at a time
 NO_NAME: Final = ("550", "553")  # no file can be made, perhaps for want of a directory
@@ -57,7 +56,7 @@ def reach(remote: Remote) -> core.Place:
     parts, waits = urlsplit(remote.url), remote.timeouts
     account = _account(remote, parts, remote.read_options(FtpOptions))
     # An FTP URL has no query and no fragment: what looks like one is part of the name.
-    path = _path(remote, remote.url.partition("://")[2][len(parts.netloc) :])
+    path = _path(remote.url.partition("://")[2][len(parts.netloc) :])
     if re.search("[\r\n\0]", path + account.user + account.password):
         reason = "a line break or NUL, which FTP cannot say, is in its path or login"
         raise TransferError(str(remote), reason)
@@ -75,14 +74,8 @@ def _account(remote: Remote, parts: SplitResult, options: FtpOptions) -> Account
     return Account(parts.hostname, port, user, password, tls, options)
 
 
-def _path(remote: Remote, tail: str) -> str:
+def _path(tail: str) -> str:
     """Read a path: from the root, or after ``~/``. Bytes that are no UTF-8 escape."""
-    kind = _TYPE.search(tail)
-    if kind is not None:
-        if kind[1].lower() != "i":
-            reason = f"{kind[0]} would change the bytes; only ;type=i can be had"
-            raise TransferError(str(remote), reason)
-        tail = tail[: kind.start()]
     tail = tail.removeprefix("/")
     if tail.startswith(HOME):
         return HOME + decoded(tail[len(HOME) :])
@@ -215,7 +208,7 @@ class _FTPFiles(core.Files, FTPFileSystem):  # type: ignore[misc]  # fsspec has 
         try:
             return self._store(transfer, path)
         except ftplib.error_perm as error:
-            if not self.options.create_directories or str(error)[:3] not in NO_NAME:
+            if str(error)[:3] not in NO_NAME:
                 raise
         parts = path.split("/")
         for number in range(2, len(parts)):
