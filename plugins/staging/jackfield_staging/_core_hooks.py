@@ -31,7 +31,6 @@ from jackfield_staging._core_files import Files, Place, Runs, get_loop
 T = TypeVar("T")
 
 MOST_IDLE: Final = 16
-IDLE_S: Final = 60.0  # after which an idle one is closed, when another is given back
 CLOSING_S: Final = 2.0  # that closing connections on the loop may take
 
 
@@ -211,10 +210,7 @@ def _give_back(kept: _Kept, *, good: bool) -> None:
         if kept in _pool.kept:  # not in a child that was forked meanwhile
             _pool.kept.remove(kept)
             _pool.kept += [kept] if good else []
-        idle = [one for one in _pool.kept if not one.users]
-        late = kept.since - IDLE_S
-        old = [one for one in idle[-MOST_IDLE:] if one.since < late and not one.shared]
-        closing += [*idle[:-MOST_IDLE], *old]
+        closing += [one for one in _pool.kept if not one.users][:-MOST_IDLE]
         _pool.kept = [one for one in _pool.kept if one not in closing]
     for one in closing:
         one.close()
