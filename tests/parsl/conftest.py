@@ -108,7 +108,6 @@ def run_parsls(site: Path, tmp_path: Path) -> Callable[..., Results]:
         env = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
         env |= {
             "PYTHONPATH": str(site),
-            "PYTHONDONTWRITEBYTECODE": "1",
             "XDG_CONFIG_HOME": str(tmp_path / "config"),  # the key that signs results
             "REPORT": str(tmp_path / f"results-{next(numbers)}"),
             "LEFT_OUT": json.dumps(left_out),
