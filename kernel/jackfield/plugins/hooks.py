@@ -135,6 +135,12 @@ class HookRegistry(pluggy.PluginManager):
         super().__init__("jackfield")
         self.add_hookspecs(hookspecs)
 
+    def parse_hookspec_opts(
+        self, module_or_class: object, name: str
+    ) -> pluggy.HookspecOpts | None:
+        """Return the options of a hook; pluggy's way is for modules of others."""
+        return getattr(vars(module_or_class)[name], "jackfield_spec", None)
+
     def parse_hookimpl_opts(
         self, plugin: object, name: str
     ) -> pluggy.HookimplOpts | None:

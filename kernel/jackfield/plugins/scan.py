@@ -180,11 +180,10 @@ def _metadata_directories() -> Iterator[str]:
     seen: set[str] = set()
     for parent in _search_path():
         for name in _children(parent):
-            stem, dot, suffix = name.rpartition(".")
             # A distribution's name begins with a letter or a digit. pip renames what
             # it could not remove so that it begins with a tilde.
-            if dot and suffix in {"dist-info", "egg-info"} and name[0].isalnum():
-                project = _normalized(stem.partition("-")[0])
+            if name.endswith((".dist-info", ".egg-info")) and name[0].isalnum():
+                project = _normalized(name.rpartition(".")[0].partition("-")[0])
                 if project not in seen:
                     seen.add(project)
                     yield f"{parent or '.'}/{name}"
@@ -192,8 +191,7 @@ def _metadata_directories() -> Iterator[str]:
 
 def _children(parent: str) -> list[str]:
     try:
-        with os.scandir(parent or ".") as entries:
-            return sorted(entry.name for entry in entries)
+        return sorted(os.listdir(parent or "."))  # noqa: PTH208  (names are all)
     except (OSError, ValueError):
         return []  # the path may name what is not there, or not ours to read
 

@@ -62,7 +62,7 @@ def _own_cgroups() -> list[Path]:
         for root in (CGROUPS, CGROUPS / controllers, CGROUPS / "cpu"):
             own = root / path.lstrip("/")
             found += [own, *(p for p in own.parents if p.is_relative_to(root))]
-    return list(dict.fromkeys(found))
+    return [one for one in dict.fromkeys(found) if one.is_dir()]
 
 
 def _quota_v2(directory: Path) -> float | None:
