@@ -492,10 +492,7 @@ class CheckpointStore(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Write what is not written yet and close the files.
-
-        A second call does nothing.
-        """
+        """Write what is left and close the files; a second call does nothing."""
 
 
 class Command(ABC):

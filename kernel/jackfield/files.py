@@ -24,6 +24,9 @@ _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _LOCAL: Final = frozenset({"file", "zip"})
 """Schemes of this machine, in whose URLs the path may follow the colon."""
 
+NO_NAME: Final = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")
+"""Found in texts that cannot name a file: a NUL; a surrogate that is no single byte."""
+
 _ALL_IS_PATH: Final = frozenset({"ftp", "ftps"})
 """Schemes in whose URLs ``?`` and ``#`` belong to the path."""
 
@@ -74,8 +77,8 @@ class File:
         text = os.fspath(url)
         if not isinstance(text, str) or not text:
             raise ValueError(f"A File needs a path or a URL, not {url!r}.")
-        if "\0" in text:
-            raise ValueError(f"A File's name cannot hold a NUL: {redact(text)!r}.")
+        if NO_NAME.search(text):
+            raise ValueError(f"NUL or surrogate in a File's name: {redact(text)!r}.")
         if sha256 is not None and not _DIGEST.fullmatch(str(sha256)):
             raise ValueError(f"sha256= has 64 hexadecimal digits, not {sha256!r}.")
         if size is not None and (type(size) is not int or size < 0):
@@ -316,7 +319,8 @@ def lack_of(path: str) -> str:
     """Return what to say of an output that is not there, or is no file; else ``""``."""
     try:
         mode = os.stat(path).st_mode  # noqa: PTH116  (a str is at hand)
-    except (OSError, ValueError):
-        return path
+    except OSError as error:
+        absent = isinstance(error, FileNotFoundError | NotADirectoryError)
+        return path if absent else f"{path} ({error.strerror})"
     made = stat.S_ISREG(mode) or stat.S_ISDIR(mode)
     return "" if made else f"{path} (a named pipe, socket or device, and no file)"

@@ -13,7 +13,12 @@ from typing import Any
 import pytest
 
 import jackfield as jf
-from jackfield.errors import BadStdStreamFile, BashAppNoReturn
+from jackfield.errors import (
+    BadStdStreamFile,
+    BashAppError,
+    BashAppNoReturn,
+    MissingOutputs,
+)
 from jackfield.steps.call import stream_path
 from jackfield_bash.process import end, ends_within, start
 from jackfield_system import programs
@@ -392,3 +397,45 @@ def test_an_exit_code_that_something_else_took_is_no_success(tmp_path: Path) -> 
     lost = [one for one, right in zip(found, wanted, strict=True) if one != right]
     assert set(lost) <= {"BashAppError"}
     assert len(lost) <= 1  # later ones are asked for their code
+
+
+@pytest.mark.parametrize(
+    ("command", "what"),
+    [("echo a\0b", "NUL at character 6"), ("echo \ud800", "surrogate at character 5")],
+    ids=ascii,
+)
+@pytest.mark.parametrize("more", ["", "x" * 200_000], ids=["short", "in a file"])
+def test_a_command_that_no_program_can_be_given_is_told(
+    kernel: jf.DataFlowKernel, command: str, what: str, more: str
+) -> None:
+    with pytest.raises(BashAppError, match=f"'run' .* holds a {what}"):
+        run(command + more).result(LIMIT_S)
+
+
+def test_a_command_may_have_bytes_that_are_no_utf_8(
+    kernel: jf.DataFlowKernel, tmp_path: Path
+) -> None:
+    run(os.fsdecode(b"printf '\xff'"), stdout=str(tmp_path / "out")).result(LIMIT_S)
+
+    assert (tmp_path / "out").read_bytes() == b"\xff"
+
+
+def test_no_outputs_may_be_given_as_none(kernel: jf.DataFlowKernel) -> None:
+    assert run("true", outputs=None).result(LIMIT_S) == 0
+
+
+def test_an_output_with_a_name_that_is_too_long_is_told(
+    kernel: jf.DataFlowKernel,
+) -> None:
+    with pytest.raises(MissingOutputs, match=r"x \(File name too long\)"):
+        run("true", outputs=["x" * 300]).result(LIMIT_S)
+
+
+def test_a_label_of_letters_that_take_many_bytes_is_cut(
+    kernel: jf.DataFlowKernel,
+) -> None:
+    future = run("echo written", stdout=jf.AUTO_LOGNAME, label="\u6f22" * 300)
+
+    assert future.result(LIMIT_S) == 0
+    assert Path(future.stdout).read_text() == "written\n"
+    assert "\u6f22" * 30 in future.stdout

@@ -80,7 +80,17 @@ def test_three_slashes_are_relative_and_four_absolute(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["sqlite:", "sqlite:x.db", "sqlite://x.db", "sqlite:///", "sqlite:///x.db?a=b"],
+    [
+        *(
+            "sqlite:",
+            "sqlite:x.db",
+            "sqlite://x.db",
+            "sqlite:///",
+            "sqlite:///x.db?a=b",
+        ),
+        *("sqlite:///a\0b", "sqlite:///a\ud800b"),
+    ],
+    ids=ascii,
 )
 def test_other_urls_are_refused(url: str) -> None:
     with pytest.raises(ConfigurationError, match=r"sqlite:.*'|path"):

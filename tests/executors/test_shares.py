@@ -83,7 +83,11 @@ def test_a_cancelled_task_gives_back_what_it_had_or_waited_for(
 
 @pytest.mark.parametrize("plugin", ["processes", "threads"])
 @pytest.mark.parametrize(
-    "value", [4, {"gpus": -1}, {"gpus": 1.5}, {"cores": 0}, {"memory": "much"}]
+    "value",
+    [
+        *(4, {"gpus": -1}, {"gpus": 1.5}, {"cores": 0}, {"memory": "much"}),
+        *({"memory": 10**400}, {"memory": "9" * 400}, {"gpus": float("nan")}),
+    ],
 )
 def test_amounts_that_cannot_be_are_errors(
     plugin: str, value: object, tmp_path: Path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 import jackfield as jf
-from jackfield.files import File, redact
+from jackfield.files import File, lack_of, redact
 
 
 @pytest.mark.parametrize(
@@ -166,6 +167,21 @@ def test_a_digest_or_size_that_no_file_can_have_is_refused_at_once(
 ) -> None:
     with pytest.raises(ValueError, match=word):
         File("reads.fq", **declared)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\ud800b", "http://h/\udfff"], ids=ascii)
+def test_a_name_that_no_system_takes_is_refused_at_once(name: str) -> None:
+    with pytest.raises(ValueError, match="NUL or surrogate in a File's name"):
+        File(name)
+
+
+def test_a_name_may_have_bytes_that_are_no_utf_8() -> None:
+    assert File(os.fsdecode(b"a\xffb")).filepath == "a\udcffb"
+
+
+def test_of_a_name_that_is_too_long_an_output_says_so() -> None:
+    assert lack_of("x" * 300).endswith("x (File name too long)")
+    assert lack_of("nowhere/out") == "nowhere/out"
 
 
 @pytest.mark.parametrize("url", ["http://h/a\tb", "s3://b/k\n", "file:///a\rb"])

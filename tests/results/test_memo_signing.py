@@ -235,6 +235,7 @@ def test_a_table_names_key_and_trust(tmp_path: Path) -> None:
         ({"trust": True}, "'owner'"),
         ({"key_file": 3}, "must be a path"),
         ({"key_file": ""}, "must be a path"),
+        ({"key_file": "a\0b"}, "must be a path"),
     ],
 )
 def test_a_wrong_table_is_told(table: dict[str, Any], told: str) -> None:

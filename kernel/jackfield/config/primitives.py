@@ -7,12 +7,13 @@ is it known where the value came from.
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeAlias
 
 from jackfield.errors import suggest
+from jackfield.files import NO_NAME
 from jackfield.messages import HIDDEN, redacted
 
 Key: TypeAlias = tuple[str, ...]
@@ -60,7 +61,7 @@ def number(least: float) -> Check:
 
     def check(key: Key, value: Any) -> object:
         fits = isinstance(value, int | float) and not isinstance(value, bool)
-        if not fits or not least <= value < math.inf:  # NaN is neither
+        if not fits or not least <= value <= sys.float_info.max:  # NaN is neither
             refuse(key, f"a number of at least {least:g}", value)
         return value
 
@@ -105,9 +106,10 @@ def one_of(choices: tuple[str, ...], fold: Callable[[str], str] = str) -> Check:
 
 def directory(key: Key, value: Any) -> object:
     """Check a path; ``~`` is expanded."""
-    if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
+    text = str(value) if isinstance(value, str | Path) else ""
+    if not text or NO_NAME.search(text):
         refuse(key, "a path", value)
-    if not str(value).startswith("~"):
+    if not text.startswith("~"):
         return value
     try:
         return Path(value).expanduser()

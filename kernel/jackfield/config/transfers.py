@@ -19,12 +19,13 @@ from jackfield.config.primitives import (
     tables,
 )
 from jackfield.errors import suggest
+from jackfield.files import NO_NAME
 
 HOSTS: Final = "hosts"
 """Key of the table of hosts in the table of a scheme: ``[staging.http.hosts."h"]``."""
 
 _UNITS: Final = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-_SIZE: Final = r"(?i)(\d+(?:\.\d+)?)\s*([kmgt]?)b?"
+_SIZE: Final = r"(?i)(\d{1,18}(?:\.\d+)?)\s*([kmgt]?)b?"
 _SCHEME: Final = r"[a-z][a-z0-9+.-]*"
 
 
@@ -62,8 +63,8 @@ def _rules(key: Key, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _text(key: Key, value: Any) -> object:
-    if not isinstance(value, str):
-        refuse(key, "text", value)
+    if not isinstance(value, str) or NO_NAME.search(value):
+        refuse(key, "text without a NUL", value)
     return value
 
 
@@ -78,8 +79,8 @@ def _size(key: Key, value: Any) -> object:
 
 
 def _float(least: float) -> Check:
-    check = number(least)
-    return lambda key, value: float(check(key, value))  # type: ignore[arg-type]  # checked
+    check = number(least)  # as good as no limit is less than what sockets can take
+    return lambda key, value: min(float(check(key, value)), 1e9)  # type: ignore[arg-type]  # checked
 
 
 RULES: Final[Mapping[str, Check]] = {

@@ -213,10 +213,11 @@ class Parts:
         config, post = self.config, self.scheduler.post
         self._in_task: InTask = InTask(self.pool, self._transfers)
         self._code: PresentCode = PresentCode(self._keys, self._flights)
+        copies = config.staging.get("file", {}).get("copy") is True
         dependencies = Dependencies(
             home=self.home,
             deep=config.dependencies == "deep",
-            copies=_copies(config),
+            copies=copies,
             post=post,
             foreign=self._foreign,
             transfers=self._transfers,
@@ -229,7 +230,7 @@ class Parts:
             closing=self.closing,
             pool=self.pool,
             reader=CallReader(
-                self.run_dir, self._transfers, self._name_stream, copies=_copies(config)
+                self.run_dir, self._transfers, self._name_stream, copies=copies
             ),
             limit=config.max_pending,
             throttle=self._throttle,
@@ -364,8 +365,7 @@ class Parts:
     def _make_keys(self) -> KeyMaker:
         from jackfield.plugins.key_makers import create_key_maker
 
-        files = self.config.checkpoint.get("files", "content")
-        return create_key_maker(self.manager, files)
+        return create_key_maker(self.manager, self._checkpoint.get("files", "content"))
 
     def _make_keeper(self) -> ResultKeeper:
         from jackfield.keeping import ResultKeeper, Surroundings
@@ -614,8 +614,3 @@ def _in_run_dir(table: Mapping[str, Any], run_dir: Path) -> Mapping[str, Any]:
     if RUN_DIR not in table.get("store", ""):
         return table
     return {**table, "store": table["store"].replace(RUN_DIR, str(run_dir.absolute()))}
-
-
-def _copies(config: Config) -> bool:
-    """Tell whether ``file:`` URLs are staged like those of other schemes."""
-    return config.staging.get("file", {}).get("copy") is True

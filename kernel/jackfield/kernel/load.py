@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from jackfield.abc import current_work
 from jackfield.errors import ConfigurationError, NoDataFlowKernelError
 from jackfield.kernel import current
+from jackfield.steps.call import checked_walltime, name_of
 
 if TYPE_CHECKING:
     from jackfield.abc import LimitedCall
@@ -125,9 +126,10 @@ def timeout(function: Callable[..., Any], seconds: float) -> Callable[..., Any]:
 
     It is what the walltime of a Python app on threads is, for a part of a task. The
     exception arrives between two instructions of Python, so that a long call into C
-    goes on until it returns.
+    goes on until it returns. Seconds that are no number above 0 are refused at once.
     """
     from jackfield.plugins.manager import PluginManager
 
     limited: type[LimitedCall] = PluginManager().usual("walltime", (type,))
-    return limited(function, getattr(function, "__name__", "call"), seconds)
+    name = name_of(function)
+    return limited(function, name, checked_walltime(name, seconds, "seconds"))

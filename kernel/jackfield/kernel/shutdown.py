@@ -252,7 +252,7 @@ class Shutdown:
             *([lambda: stream.stop(left())] if stream is not None else ()),
             self._tell_plugins,
             lambda: None if _open else call_all(),  # by the process's last kernel
-            lambda: _close_keeper(parts),
+            lambda: keeper.close() if (keeper := parts.keeper.end()) else None,
             lambda: _stop_callbacks(parts, left()),
             lambda: _log_summary(parts),
             *([partial(tell_failures, parts)] if self.tells else ()),
@@ -329,12 +329,6 @@ class Shutdown:
         # in the moment of the fork.
         self.ended = threading.Event()
         self.ended.set()
-
-
-def _close_keeper(parts: Parts) -> None:
-    keeper = parts.keeper.end()
-    if keeper is not None:
-        keeper.close()
 
 
 def _stop_callbacks(parts: Parts, timeout: float) -> None:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.errors import BadStdStreamFile, ConfigurationError, printable
 from jackfield.executors.coroutines import runnable
-from jackfield.files import CALLED_IN, KEPT_STDERR, File, as_file, here
+from jackfield.files import CALLED_IN, KEPT_STDERR, NO_NAME, File, as_file, here
 from jackfield.graph.arguments import ATOMIC, find
 from jackfield.graph.task import AppSpec, Extras, stream_file
+from jackfield.messages import LONGEST, cut
 from jackfield.states import TaskView
 
 if TYPE_CHECKING:
@@ -194,8 +195,8 @@ class CallReader:
         path, mode = value, "a"
         if isinstance(value, tuple) and len(value) == 2:
             path, mode = value
-        nul = not isinstance(path, File) and "\0" in str(path)
-        if nul or not isinstance(path, _PATHS) or not isinstance(mode, str):
+        bad = not isinstance(path, File) and NO_NAME.search(str(path))
+        if bad or not isinstance(path, _PATHS) or not isinstance(mode, str):
             raise BadStdStreamFile(
                 f"{name}= of {spec.name!r} is {value!r}; expected a path, "
                 f"(path, mode), a File or AUTO_LOGNAME. The kernel reads it: a "
@@ -220,9 +221,10 @@ def stream_path(run_dir: Path, task: int, app: str, label: str, stream: str) -> 
     directory = run_dir / "task_logs" / f"{task // TASKS_PER_DIRECTORY:04}"
     for one in (directory.parent, directory):  # the umask may let others write
         one.mkdir(mode=0o755, exist_ok=True)
-    safe = re.sub(r"[^\w.+-]", "_", f"_{label}" if label else "")[:100]
-    name = re.sub(r"[^\w.+-]", "_", app)[:100]
-    return str(directory / f"task_{task:04}_{name}{safe}.{stream}")
+    # File systems count bytes: 255 at most, of which a letter may have four.
+    texts = [re.sub(r"[^\w.+-]", "_", one).encode()[:100] for one in (app, label)]
+    name = b"_".join(filter(None, texts)).decode(errors="ignore")
+    return str(directory / f"task_{task:04}_{name}.{stream}")
 
 
 def expect(what: str, app: str, option: str, value: Any, *, fits: bool) -> None:
@@ -232,19 +234,19 @@ def expect(what: str, app: str, option: str, value: Any, *, fits: bool) -> None:
         ConfigurationError: It does not.
     """
     if not fits:
-        given = f"{option}= of {app!r} is {value!r}"
+        given = f"{option}= of {app!r} is {cut(repr(value), LONGEST)}"
         raise ConfigurationError(f"{given}; expected {what}.")
 
 
 def is_number(value: Any) -> bool:
-    """Tell whether a value is a number, which yes and no are not."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Tell whether a value is a number that a float holds, which no bool is."""
+    return isinstance(value, float) or (type(value) is int and abs(value) < 2**1023)
 
 
-def checked_walltime(app: str, value: Any) -> float:
+def checked_walltime(app: str, value: Any, option: str = "walltime") -> float:
     """Return a walltime in seconds, a number above 0; see ``expect``."""
     fits = is_number(value) and value > 0
-    expect("seconds, a number above 0", app, "walltime", value, fits=fits)
+    expect("seconds, a number above 0", app, option, value, fits=fits)
     return float(value)
 
 
@@ -258,7 +260,7 @@ def checked_priority(app: str, value: Any) -> int | None:
 def checked_resources(app: str, value: Any) -> dict[str, float]:
     """Return amounts by the names of resources; see ``expect``."""
     amounts = value.values() if isinstance(value, Mapping) else [value]
-    fits = all(isinstance(one, int | float) and one >= 0 for one in amounts)
+    fits = all(is_number(one) and one >= 0 for one in amounts)
     fits = value is None or (fits and isinstance(value, Mapping))
     expect("a dict of name to amount", app, "resources", value, fits=fits)
     return dict(value or {})

@@ -19,7 +19,7 @@ from jackfield.errors import (
     KernelClosedError,
     MissingOutputs,
 )
-from jackfield.files import CALLED_IN, KEPT_STDERR
+from jackfield.files import CALLED_IN, KEPT_STDERR, NO_NAME, lack_of
 from jackfield_bash.process import (
     arguments_of,
     end,
@@ -68,6 +68,7 @@ class BashCommand(Command):
 
         Raises:
             BashAppNoReturn: The function has not returned a command line.
+            BashAppError: The command line has a NUL, or what is no character.
             BadStdStreamFile: A file for a stream cannot be opened.
             BashExitFailure: The exit code is not 0.
             AppTimeout: The walltime is over.
@@ -98,9 +99,10 @@ class BashCommand(Command):
         return 0
 
     def _look_for(self, outputs: Any) -> None:
-        missing = [os.fspath(file) for file in outputs if not Path(file).exists()]
+        lacks = [lack_of(os.fspath(file)) for file in outputs or ()]
+        missing = tuple(filter(None, lacks))
         if missing:
-            raise MissingOutputs(self.name, tuple(missing))
+            raise MissingOutputs(self.name, missing)
 
     def _command(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], read: dict[str, Any]
@@ -118,6 +120,12 @@ class BashCommand(Command):
             raise BashAppNoReturn(
                 f"bash app {self.name!r} returned {type(command).__name__}; expected "
                 f"the command line, a str{more}"
+            )
+        if found := NO_NAME.search(command):
+            what = "NUL" if found[0] == "\0" else "surrogate"
+            raise BashAppError(
+                f"bash app {self.name!r} returned a command line that holds a {what} "
+                f"at character {found.start()}, which no program can be given"
             )
         return command
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, NoReturn, TypeAlias, get_args
 
 from jackfield.errors import ConfigurationError, suggest
-from jackfield.files import redact
+from jackfield.files import NO_NAME, redact
 
 Sync: TypeAlias = Literal["process", "power"]
 Trust: TypeAlias = Literal["owner", "signed", "any"]
@@ -80,8 +80,10 @@ def _path(url: str) -> Path:
     if not rest.startswith("///") or not rest[3:].strip("/"):
         example = f"{scheme}:///results (relative) or {scheme}:////data/results"
         _refuse(url, f"the URL must have the form {example}.")
-    if "?" in rest or "\0" in rest:
+    if "?" in rest:
         _refuse(url, "the path may not hold '?'; options go into the table.")
+    if NO_NAME.search(rest):
+        _refuse(url, "the path may hold no NUL and no surrogate.")
     try:
         return Path(rest[3:]).expanduser().absolute()
     except RuntimeError as error:

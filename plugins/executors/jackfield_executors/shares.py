@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
@@ -148,10 +149,12 @@ def parse_size(value: Any) -> int | None:
     if value is None:
         return None
     if isinstance(value, str):
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?", value.strip().lower())
+        match = re.fullmatch(
+            r"(\d{1,18}(?:\.\d+)?)\s*([kmgt]i?)?b?", value.strip().lower()
+        )
         if match and float(match[1]) > 0:
             return int(float(match[1]) * _UNITS[match[2] or ""])
-    elif type(value) is int and value > 0:
+    elif type(value) is int and 0 < value < 2**63:
         return value
     raise ValueError("a number of bytes, or a size such as '2 GB'")
 
@@ -168,7 +171,9 @@ def checked_amounts(value: Any) -> dict[str, float]:
     for name, given in value.items():
         amount: Any = parse_size(given) if isinstance(given, str) else given
         number = isinstance(amount, int | float) and not isinstance(amount, bool)
-        if not isinstance(name, str) or not number or not amount >= 0:
+        # No float holds an integer beyond its range; NaN is neither below nor above.
+        fits = number and 0 <= amount <= sys.float_info.max
+        if not isinstance(name, str) or not fits:
             raise ValueError(AMOUNTS)
         found[name] = float(amount)
     if not found.get(GPUS, 0.0).is_integer() or found.get(CORES) == 0:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 from jackfield.errors import CheckpointError, ConfigurationError, suggest
+from jackfield.files import NO_NAME
 from jackfield_system.own_files import user_directory
 
 if TYPE_CHECKING:
@@ -102,7 +103,8 @@ def signing_key(options: Mapping[str, Any]) -> SigningKey | None:
     """
     trust = trust_of(options)
     file = options.get("key_file")
-    if file is not None and (not isinstance(file, str | Path) or not str(file)):
+    path = str(file) if isinstance(file, str | Path) else ""
+    if file is not None and (not path or NO_NAME.search(path)):
         raise ConfigurationError(f"checkpoint.key_file must be a path, not {file!r}.")
     try:
         return load_key(file)

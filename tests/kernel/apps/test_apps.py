@@ -342,6 +342,8 @@ def test_a_join_app_is_not_offered_what_it_cannot_have() -> None:
         ({"walltime": "10"}, "walltime= of 'f' is '10'"),
         ({"walltime": True}, "walltime= of 'f' is True"),
         ({"walltime": float("nan")}, "walltime= of 'f' is nan"),
+        ({"walltime": 10**400}, r"walltime= of 'f' is 1000.*\.\.\.0.*; expected"),
+        ({"retries": 10**400}, "retries= of 'f' is 1000"),
         ({"retries": -1}, "retries= of 'f' is -1"),
         ({"retries": "3"}, "retries= of 'f' is '3'"),
         ({"retry_delay": -1}, "retry_delay= of 'f' is -1"),
@@ -349,6 +351,8 @@ def test_a_join_app_is_not_offered_what_it_cannot_have() -> None:
         ({"resources": "gpu"}, "resources= of 'f' is 'gpu'"),
         ({"resources": {"gpu": "one"}}, "resources= of 'f' is {'gpu': 'one'}"),
         ({"resources": {"gpu": -1}}, "resources= of 'f' is {'gpu': -1}"),
+        ({"resources": {"gpu": True}}, "resources= of 'f' is {'gpu': True}"),
+        ({"resources": {"gpu": 10**400}}, "resources= of 'f' is {'gpu': 1000"),
         ({"executors": 3}, "executors= is 3"),
         ({"executors": []}, r"executors= is \[\]"),
         ({"executors": ["a", 1]}, r"executors= is \['a', 1\]"),
@@ -515,7 +519,11 @@ def test_a_stream_may_be_a_default_of_the_function(kernel: jf.DataFlowKernel) ->
     assert future.stdout == future.result(LIMIT_S)
 
 
-@pytest.mark.parametrize("stream", [3, ("a", "w", "x"), ("a", 1), (None, "w")], ids=str)
+@pytest.mark.parametrize(
+    "stream",
+    [3, ("a", "w", "x"), ("a", 1), (None, "w"), "a\0b", ("a\ud800b", "w")],
+    ids=ascii,
+)
 def test_a_bad_stream_is_told_at_the_call(
     kernel: jf.DataFlowKernel, stream: object
 ) -> None:

@@ -179,6 +179,12 @@ def test_a_part_of_a_task_may_have_a_limit() -> None:
         jf.timeout(forever, 0.05)()
 
 
+@pytest.mark.parametrize("seconds", ["1", -1, 0, float("nan"), None, True, 10**400])
+def test_a_limit_that_is_none_is_refused_at_once(seconds: Any) -> None:
+    with pytest.raises(jf.ConfigurationError, match="seconds= of 'len' is"):
+        jf.timeout(len, seconds)
+
+
 @pytest.mark.parametrize(
     ("name", "hint"),
     [("ThreadPoolExecutor", "jackfield_parsl"), ("task", "python_app")],
