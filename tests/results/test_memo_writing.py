@@ -203,6 +203,19 @@ def test_with_a_default_store_that_does_not_open_too(tmp_path: Path) -> None:
             kernel.checkpoint()
 
 
+@pytest.mark.parametrize("mode", ["dfk_exit", "manual"])
+def test_a_mode_alone_is_for_the_default_store(tmp_path: Path, mode: str) -> None:
+    config = {"checkpoint": {"mode": mode}, "run_dir": str(tmp_path)}
+    with jf.load(config) as kernel:
+        kernel.submit(pow, 2, 3, cache=True).result(LIMIT_S)
+    with jf.load(config) as kernel:
+        again = kernel.submit(pow, 2, 3, cache=True)
+        assert again.result(LIMIT_S) == 8
+
+        assert (again.memo.status == "hit") == (mode == "dfk_exit")
+        assert (tmp_path / "checkpoints.db").is_file()
+
+
 def test_after_the_end_it_is_refused() -> None:
     with load(Store(), mode="manual") as kernel:
         pass

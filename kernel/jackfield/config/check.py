@@ -193,10 +193,11 @@ def _checkpoint(key: Key, value: Any) -> object:
         return options
     if options.get("read"):
         options.setdefault("store", "memory")
-    if "store" not in options:
-        raise Wrong(key, f"has no store{_typo('store', options)}")
-    store, mode = options["store"], options.setdefault("mode", "task_exit")
-    if not isinstance(store, str) or not store:
+    store, mode = options.get("store"), options.setdefault("mode", "task_exit")
+    if "store" not in options:  # the usual one is meant, unless the name is a slip
+        if (typo := _typo("store", options)).startswith(";"):
+            raise Wrong(key, f"has no store{typo}")
+    elif not isinstance(store, str) or not store:
         say = refuse if store == "" else refuse_type
         say((*key, "store"), "a URL such as 'sqlite:///results.db'", store)
     one_of(get_args(CheckpointMode))((*key, "mode"), mode)
@@ -212,7 +213,7 @@ def _period(key: Key, value: Any) -> str:
     from datetime import time
 
     text = value.isoformat("seconds") if isinstance(value, time) else value
-    fits = isinstance(text, str) and re.fullmatch(r"\d+:[0-5]\d:[0-5]\d", text)
+    fits = isinstance(text, str) and re.fullmatch(r"\d{1,6}:[0-5]\d:[0-5]\d", text)
     if not fits or not text.strip("0:"):
         refuse(key, "hours, minutes and seconds such as '00:30:00'", value)
     return str(text)

@@ -14,6 +14,7 @@ from jackfield.errors import (
     PluginNotFoundError,
     one_line,
 )
+from jackfield.messages import hide_secrets
 from jackfield.plugins.collection import PluginCollection
 from jackfield.plugins.compiled import first_answer, functions
 from jackfield.plugins.hooks import SCOPED
@@ -162,8 +163,8 @@ class PluginManager(PluginCollection):
             if colon:
                 raise
             raise ConfigurationError(
-                "The URL in checkpoint.store names no plugin; write one such as "
-                "'sqlite:///results.db'."
+                f"The checkpoint store {hide_secrets(url)!r} names no plugin; write "
+                f"a URL such as 'sqlite:///results.db'."
             ) from error
 
     def usual(self, kind: Kind, types: tuple[type[T], ...], *arguments: Any) -> T:

@@ -66,7 +66,7 @@ class _Check:
             self._ask(
                 "keeper", USUAL["keeper"], "checkpoint", "checkpoint", table, table
             )
-        urls = [table["store"]] if table else []
+        urls = [table["store"]] if "store" in table else []
         for url in (*urls, *table.get("read", ())):
             if url != "memory":
                 scheme = str(url).partition(":")[0].lower()

@@ -149,7 +149,7 @@ def _configured(
     config = resolved.config
     yield "runs", str(config.run_dir), partial(_runs, Path(config.run_dir))
     table = config.checkpoint
-    stores = [table["store"], *table.get("read", ())] if table else []
+    stores = [table["store"], *table.get("read", ())] if "store" in table else []
     for url in stores:
         if url != "memory":
             yield "stores", redact(str(url)), partial(_store, resolved, str(url))

@@ -78,7 +78,7 @@ class Checkpoints(ResultKeeper):
     """The checkpoint stores of one kernel.
 
     Attributes:
-        table: The ``[checkpoint]`` table; that of the default store if there is none.
+        table: The ``[checkpoint]`` table, with the default store if it names none.
         store: The store, if there is one.
 
     Raises:
@@ -95,10 +95,13 @@ class Checkpoints(ResultKeeper):
         self._writer: CheckpointWriter | None = None
         self.store: CheckpointStore | None = None
         self.table: Mapping[str, Any] = table
+        if "store" not in table:
+            store = f"sqlite:///{around.directory / DEFAULT_FILE}"
+            self.table = {"mode": "task_exit", **table, "store": store}
         if table:
             self._open()
         else:
-            self._open_default()
+            self._open_if_possible()
 
     # -- for cached calls
 
@@ -219,9 +222,7 @@ class Checkpoints(ResultKeeper):
 
     # -- opening
 
-    def _open_default(self) -> None:
-        path = self._around.directory / DEFAULT_FILE
-        self.table = {"store": f"sqlite:///{path}", "mode": "task_exit"}
+    def _open_if_possible(self) -> None:
         try:
             self._open()
         except Exception as error:

@@ -49,11 +49,17 @@ def test_the_defaults_pass_their_own_checks() -> None:
         ("run_dir", 7),
         ("run_dir", ""),
         ("run_dir", "a\0b"),
+        ("run_dir", "a\ud800b"),
         ("run_dir", "~no-such-user/runs"),
         ("retries", -1),
         ("retries", True),
         ("retries", "3"),
         ("retries", float("nan")),
+        ("retries", 10**400),
+        ("exit_grace", 10**400),
+        ("transfers", {"idle_timeout": 10**400}),
+        ("transfers", {"max_bytes": "9" * 400}),
+        ("transfers", {"cache": "a\0b"}),
         ("retry_delay", -0.5),
         ("retry_backoff", 0.5),
         ("retry_max_delay", float("inf")),
@@ -175,9 +181,13 @@ def test_a_scheme_in_capitals_is_refused_as_it_would_never_match() -> None:
         Config(staging={"S3": {}})
 
 
-def test_a_checkpoint_needs_a_store() -> None:
-    with pytest.raises(ConfigurationError, match=r"checkpoint .*has no store"):
-        Config(checkpoint={"mode": "manual"})
+def test_a_checkpoint_without_a_store_says_how_the_usual_one_is_written() -> None:
+    assert Config(checkpoint={"mode": "manual"}).checkpoint == {"mode": "manual"}
+
+
+def test_a_slip_of_the_stores_name_is_told() -> None:
+    with pytest.raises(ConfigurationError, match=r"has no store; did you mean"):
+        Config(checkpoint={"stor": "sqlite:///x.db"})
 
 
 def test_the_defaults_of_a_checkpoint_are_filled_in() -> None:
@@ -199,7 +209,9 @@ def test_options_of_the_store_are_left_to_its_plugin() -> None:
     assert config.checkpoint["timeout"] == 3
 
 
-@pytest.mark.parametrize("period", ["30", "00:99:00", "00:00:00", 1800, None])
+@pytest.mark.parametrize(
+    "period", ["30", "00:99:00", "00:00:00", "9999999:00:00", 1800, None]
+)
 def test_a_period_that_is_no_time_span_is_refused(period: object) -> None:
     with pytest.raises(ConfigurationError, match=r"checkpoint\.period"):
         Config(checkpoint={"store": "x", "mode": "periodic", "period": period})

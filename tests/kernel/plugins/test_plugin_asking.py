@@ -221,7 +221,7 @@ def test_an_unknown_scheme_is_a_plugin_that_is_not_found() -> None:
 
 
 def test_a_store_without_a_scheme_is_told_how_to_write_it() -> None:
-    with pytest.raises(ConfigurationError, match=r"checkpoint\.store names no plugin"):
+    with pytest.raises(ConfigurationError, match=r"'results\.db' names no plugin"):
         PluginManager().open_checkpoint("results.db", {})
 
 

@@ -70,14 +70,14 @@ def checkpoint_table(store: str | None, options: dict[str, Any]) -> dict[str, An
     config = (
         PluginManager().find_configuration(make_request(directory=Path.cwd())).config
     )
-    if config.checkpoint:
+    if "store" in config.checkpoint:
         return {**config.checkpoint, **options}
     place = Path(config.run_dir).expanduser().absolute() / DEFAULT_FILE
     if not place.exists():
         raise click.UsageError(
             f"No store is configured, and no run has made {place}; name one."
         )
-    return {**options, "store": f"sqlite:///{place}"}
+    return {**config.checkpoint, **options, "store": f"sqlite:///{place}"}
 
 
 @contextmanager
