@@ -369,6 +369,27 @@ def test_the_lowest_priority_begins_first_and_what_has_none_last() -> None:
     assert own == "its own"
 
 
+def test_what_jackfield_alone_reads_in_a_call_is_the_functions() -> None:
+    @parsl.python_app(cache=True)
+    def given(x: int, **others: Any) -> tuple[int, Any]:
+        return x, others
+
+    @parsl.bash_app
+    def told(stdout: str = "", **others: Any) -> str:
+        return f"echo {others['priority']} {others['resources']}"
+
+    own = {"priority": "first", "resources": "none"}
+    with parsl.load():
+        assert given(1, **own).result(LIMIT_S) == (1, own)
+        assert given(1, priority=2).result(LIMIT_S) == (1, {"priority": 2})
+        assert given(1, priority=3).result(LIMIT_S) == (1, {"priority": 3})
+        told(stdout="told.txt", **own).result(LIMIT_S)
+        with pytest.raises(TypeError, match="unexpected keyword argument 'priority'"):
+            same(1, priority=2).result(LIMIT_S)
+
+    assert Path("told.txt").read_text() == "first none\n"
+
+
 @pytest.mark.parametrize("wrong", ["high", math.inf, math.nan, [1]])
 def test_a_priority_that_is_no_number_is_refused(wrong: Any) -> None:
     with parsl.load(), pytest.raises(jf.ConfigurationError, match="lowest begins"):

@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import jackfield as jf
 from jackfield_parsl.dataflow.dflow import (
@@ -14,6 +14,10 @@ from jackfield_parsl.dataflow.dflow import (
     DataFlowKernel,
     DataFlowKernelLoader,
 )
+
+JACKFIELDS_OWN: Final = frozenset({"priority", "resources"})
+"""Arguments that Jackfield reads in a call and Parsl gives to the function, whatever its
+parameters: so they are bound to it before Jackfield sees the call."""
 
 
 class AppBase:
@@ -41,13 +45,18 @@ class AppBase:
         }
         if executors != "all":
             options["executors"] = executors
-        self.jackfield_app: jf.App[..., Any] = type(self).decorate(**options)(func)
+        self._made = type(self).decorate(**options)
+        self.jackfield_app: jf.App[..., Any] = self._made(func)
         self._asks = _default_specification(func)
 
     def __call__(self, *args: Any, **kwargs: Any) -> jf.AppFuture[Any]:
         """Submit a call."""
         kernel = self.data_flow_kernel or DataFlowKernelLoader.dfk()
-        return kernel.call(self.jackfield_app, args, {**self._asks, **kwargs})
+        app, kwargs = self.jackfield_app, {**self._asks, **kwargs}
+        own = {name: kwargs.pop(name) for name in JACKFIELDS_OWN & kwargs.keys()}
+        if own:
+            app = self._made(functools.partial(self.func, **own))
+        return kernel.call(app, args, kwargs)
 
     def __jackfield_hash__(self) -> object:
         return self.jackfield_app
