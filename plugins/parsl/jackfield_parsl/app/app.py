@@ -16,8 +16,8 @@ from jackfield_parsl.dataflow.dflow import (
 )
 
 JACKFIELDS_OWN: Final = frozenset({"priority", "resources"})
-"""Arguments that Jackfield reads in a call and Parsl gives to the function, whatever its
-parameters: so they are bound to it before Jackfield sees the call."""
+"""Arguments that Jackfield reads in a call, and Parsl gives to a function: so they are
+bound to it before Jackfield sees the call."""
 
 
 class AppBase:
