@@ -15,7 +15,7 @@ from enum import Enum
 from functools import cache
 from pathlib import Path
 from types import CellType, CodeType, FunctionType, MemberDescriptorType, ModuleType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, TypeAlias
 from weakref import WeakSet
 
 from jackfield_serialize._by_value import ALWAYS, KINDS, remade, sentinel
@@ -209,6 +209,7 @@ def cloud_pickler() -> type[pickle.Pickler]:
                 if obj not in _received:
                     _own.add(obj)
                 function, args, state, _, _, setter = reduced
+                args = _with_slots(obj, args)
                 state = setter, state, obj.__bases__, _set_on_members(obj)
                 reduced = function, args, state, None, None, _set_class_state
             return reduced
@@ -224,6 +225,27 @@ def sending_pickler() -> type[pickle.Pickler]:
         sends: ClassVar[bool] = True
 
     return SendingPickler
+
+
+def _with_slots(owner: type, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return what makes a class anew, so that its instances have the same layout.
+
+    ``cloudpickle`` makes a class without its slots, whose instances keep all in a
+    ``__dict__``. With that state no instance of the script's class, which has none,
+    could be made of what comes back.
+    """
+    if "__slots__" not in vars(owner) or not isinstance(args[3], dict):
+        return args
+    if NamedTuple in vars(owner).get("__orig_bases__", ()):  # it sees to that itself
+        return args
+    # What the class has said itself may be an iterator, or names still to be mangled.
+    slots = tuple(
+        name
+        for name, member in vars(owner).items()
+        if (isinstance(member, MemberDescriptorType) and member.__objclass__ is owner)
+        or name in ("__dict__", "__weakref__")
+    )
+    return (*args[:3], {**args[3], "__slots__": slots}, *args[4:])
 
 
 _REMAKING: Final = frozenset(
