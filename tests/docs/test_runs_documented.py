@@ -75,7 +75,7 @@ def test_lists_look_as_they_are_shown(tmp_path: Path) -> None:
         )
 
     def now(*arguments: str) -> list[str]:
-        command = ["runs", "--dir", str(tmp_path / "runs"), *arguments]
+        command = ["runs", *arguments, "--dir", str(tmp_path / "runs")]
         result = CliRunner().invoke(main, command)
         assert result.exit_code == 0, result.output
         return result.output.splitlines()
@@ -91,6 +91,10 @@ def test_lists_look_as_they_are_shown(tmp_path: Path) -> None:
 
 
 def _shape(line: str) -> str:
-    """Return a line without what differs from run to run, and from Python to Python."""
+    """Return a line without what differs from run to run, and from Python to Python.
+
+    How wide a column is depends on the other lines.
+    """
     line = re.sub(r"python[\d.]*", "python", line)
-    return re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d +\d+\.\d s", "WHEN", line)
+    line = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d +\d+\.\d s", "WHEN", line)
+    return re.sub(" {2,}", "  ", line)

@@ -86,8 +86,8 @@ def commands(parent: Path) -> list[tuple[Any, list[str]]]:
     place = ["--dir", str(parent)]
     export_0 = ["0", *place, "--format"]
     return [
-        (runs, [*place, "ls"]),
-        (runs, [*place, "show", "0", "--json"]),
+        (runs, ["ls", *place]),
+        (runs, ["show", "0", "--json", *place]),
         (export, [*export_0, "csv", "-o", str(parent / "tables")]),
         (export, [*export_0, "trace", "-o", str(parent / "trace.json")]),
     ]
@@ -128,7 +128,7 @@ def test_one_damaged_history_hides_no_other_run(sound: Path, tmp_path: Path) -> 
     with closing(sqlite3.connect(tmp_path / "000/monitor.db")) as database, database:
         database.execute("UPDATE run SET wall = 'x', beat = NULL")
 
-    listed = CliRunner().invoke(main, ["runs", "--dir", str(tmp_path), "ls"]).output
+    listed = CliRunner().invoke(main, ["runs", "ls", "--dir", str(tmp_path)]).output
 
     assert "fit-0.py" in listed
     assert "fit-1.py" in listed

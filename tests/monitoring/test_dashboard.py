@@ -481,7 +481,7 @@ def test_a_locked_history_is_read_all_the_same(
 def test_ctrl_c_ends_it_cleanly(runs: Path, made_up: Callable[..., Path]) -> None:
     made_up(tasks=3)
     with subprocess.Popen(
-        [sys.executable, "-m", "jackfield", "dashboard", str(runs)],
+        [sys.executable, "-m", "jackfield", "dashboard", "--dir", str(runs)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -501,8 +501,9 @@ def test_ctrl_c_ends_it_cleanly(runs: Path, made_up: Callable[..., Path]) -> Non
 
 
 def test_a_directory_without_runs_is_named(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "jackfield", "dashboard"]
     done = subprocess.run(
-        [sys.executable, "-m", "jackfield", "dashboard", str(tmp_path / "nothing")],
+        [*command, "--dir", str(tmp_path / "nothing")],
         capture_output=True,
         text=True,
         timeout=LIMIT_S,
@@ -531,8 +532,24 @@ def test_where_nothing_can_listen_is_a_sentence(runs: Path, host: str) -> None:
         port = str(taken.getsockname()[1])
 
         done = CliRunner().invoke(
-            main, ["dashboard", str(runs), "--host", host, "--port", port]
+            main, ["dashboard", "--dir", str(runs), "--host", host, "--port", port]
         )
 
     assert done.exit_code == 1, done.output
     assert f"Nothing can listen at {host}, port {port}" in done.output
+
+
+def test_a_run_that_is_named_is_the_page_that_is_told(
+    runs: Path, made_up: Callable[..., Path]
+) -> None:
+    run = made_up(tasks=5)
+    command = [sys.executable, "-m", "jackfield", "dashboard", "last"]
+    with subprocess.Popen(
+        [*command, "--dir", str(runs)], stdout=subprocess.PIPE, text=True
+    ) as program:
+        assert program.stdout is not None
+        told = program.stdout.readline().strip()
+        program.send_signal(signal.SIGINT)
+
+        assert told.endswith(f"/#run={run.name}")
+        assert program.wait(60) == 0

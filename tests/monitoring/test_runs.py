@@ -31,7 +31,7 @@ LIMIT_S = 40.0
 
 
 def cli(parent: Path, *arguments: str, **options: Any) -> Result:
-    command = ["runs", "--dir", str(parent), *arguments]
+    command = ["runs", arguments[0], "--dir", str(parent), *arguments[1:]]
     return CliRunner().invoke(main, command, **options)
 
 
@@ -294,6 +294,47 @@ def test_without_runs_it_says_where_it_looked(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert str(tmp_path / "none") in result.output
     assert "--dir" in result.output
+
+
+def test_a_directory_given_in_the_place_of_another_is_told(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "runs")
+
+    as_run = cli(tmp_path, "show", str(run.parent))
+    as_directory = cli(run, "ls")
+
+    assert (as_run.exit_code, as_directory.exit_code) == (1, 1)
+    assert f"say --dir {run.parent}." in as_run.output
+    assert f"{run} is one run: name it as RUN, without --dir." in as_directory.output
+
+
+def test_without_a_command_runs_are_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    a_run(tmp_path / "runs")
+
+    bare = CliRunner().invoke(main, ["runs"])
+
+    assert bare.exit_code == 0
+    assert bare.output == cli(tmp_path / "runs", "ls").output
+    assert bare.output.startswith("000  done ")
+
+
+def test_a_line_tells_how_many_results_were_there(tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path}/results.db"
+    config = {"run_dir": str(tmp_path / "runs"), "checkpoint": {"store": store}}
+    for _ in range(2):
+        with jf.load(config) as kernel:
+            for number in range(3):
+                kernel.submit(abs, number, cache=True)
+    a_run(tmp_path / "runs", failures=1)
+
+    made, found, failed = cli(tmp_path / "runs", "ls").output.splitlines()
+
+    assert "3 tasks   " in made
+    assert "3 tasks, 3 memoized  " in found
+    assert "2 tasks, 1 failed    " in failed
+    assert len({line.rindex("  ") for line in (made, found, failed)}) == 1
 
 
 def test_runs_are_found_where_the_configuration_says(

@@ -56,10 +56,10 @@ def doctor(
     limit: float,
     as_json: bool,
 ) -> None:
-    """Look whether everything works that runs would use here; run one task on each.
+    """Look whether all works that runs would use.
 
-    Executors are started and end again; stores are only read. The exit code is 1 if
-    there is an error.
+    Executors are started, run a task and end again; stores are only read. The exit
+    code is 1 if there is an error.
     """
     from jackfield_cli._examination import Examination
 

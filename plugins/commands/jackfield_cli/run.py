@@ -105,14 +105,15 @@ def run(
     module: str | None,
     args: Sequence[str],
 ) -> None:
-    """Run SCRIPT with ARGS, as Python itself would, and sum up its tasks.
+    """Run SCRIPT with ARGS, and sum up its tasks.
 
-    SCRIPT is a file, a directory or zip file with a __main__.py, or - for standard
-    input. The kernels that it loads are configured by the options given here: its
-    load() uses FILE and the profile, and every kernel gets the values that are set.
-    With --load, one kernel is loaded first, for a script that loads none of its
-    own. On a terminal it is shown how the tasks get on. A run's history is kept in
-    monitor.db in its directory, unless the configuration says what is to follow it.
+    It is run as Python itself would. SCRIPT is a file, a directory or zip file with a
+    __main__.py, or - for standard input. The kernels that it loads are configured by
+    the options given here: its load() uses FILE and the profile, and every kernel gets
+    the values that are set. With --load, one kernel is loaded first, for a script that
+    loads none of its own. On a terminal it is shown how the tasks get on. A run's
+    history is kept in monitor.db in its directory, unless the configuration says what
+    is to follow it.
 
     Exit code: the script's own; 1 if it raised or a task failed; 130 on Ctrl-C, 143 on
     SIGTERM.

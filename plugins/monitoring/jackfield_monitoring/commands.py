@@ -31,22 +31,36 @@ COLOURS: Final = {"running": "cyan", "done": "green", "failed": "red", "lost": "
 """Of a state on a terminal that shows colours; ``click`` leaves them out elsewhere."""
 
 
-@click.group()
-@click.option(
-    "--dir",
-    "parent",
-    metavar="DIR",
-    type=click.Path(file_okay=False, path_type=Path),
+dir_option: Final = click.option(
+    "--dir", "parent", metavar="DIR", type=click.Path(file_okay=False, path_type=Path),
     help="The directory of runs. [default: run_dir of the configuration]",
-)
-@click.pass_context
-def runs(context: click.Context, parent: Path | None) -> None:
-    """Look at runs: those that go on, that have ended, that were killed.
+)  # fmt: skip
+"""Of each command that looks at runs, behind its name."""
 
+run_argument: Final = click.argument("name", metavar="[RUN]", default="last")
+"""Of each command that looks at one run; ``finding.find`` takes what it gets."""
+
+
+_TOLD: Final = (
+    TaskState.MEMOIZED,
+    TaskState.FAILED,
+    TaskState.DEPENDENCY_FAILED,
+    TaskState.CANCELLED,
+)
+"""States of which a line on a run tells the numbers."""
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def runs(context: click.Context) -> None:
+    """List runs, and look at them.
+
+    They may go on, have ended, or have been killed; without a command they are listed.
     RUN is a number, a path, the beginning of a run's id, or `last`. All is read from
     the directories of the runs; nothing is asked of their programs.
     """
-    context.obj = parent
+    if context.invoked_subcommand is None:
+        context.invoke(ls, parent=None, limit=None, as_json=False)
 
 
 @hookimpl
@@ -56,13 +70,12 @@ def jackfield_register_commands(cli: click.Group) -> None:
 
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_run_argument = click.argument("name", metavar="[RUN]", default="last")
 
 
 @runs.command()
 @click.option("--limit", type=click.IntRange(1), help="Print so many of the newest.")
 @_json_option
-@click.pass_obj
+@dir_option
 def ls(parent: Path | None, limit: int | None, as_json: bool) -> None:
     """List runs, the newest last."""
     with telling():
@@ -76,10 +89,10 @@ def ls(parent: Path | None, limit: int | None, as_json: bool) -> None:
 
 
 @runs.command()
-@_run_argument
+@run_argument
 @click.option("--task", type=click.IntRange(0), help="Show this task instead.")
 @_json_option
-@click.pass_obj
+@dir_option
 def show(parent: Path | None, name: str, task: int | None, as_json: bool) -> None:
     """Show what RUN is: how it goes, what failed, what ran and where.
 
@@ -103,13 +116,13 @@ def show(parent: Path | None, name: str, task: int | None, as_json: bool) -> Non
 
 
 @runs.command()
-@_run_argument
+@run_argument
 @click.option(
     "-n", "--lines", type=click.IntRange(0), default=20, show_default=True,
     help="So many of the last lines.",
 )  # fmt: skip
 @click.option("-f", "--follow", is_flag=True, help="Go on until the run has ended.")
-@click.pass_obj
+@dir_option
 def tail(parent: Path | None, name: str, lines: int, follow: bool) -> None:
     """Print the end of RUN's log."""
     with telling():
@@ -122,7 +135,7 @@ def tail(parent: Path | None, name: str, lines: int, follow: bool) -> None:
 @click.argument("names", metavar="RUN...", nargs=-1)
 @click.option("--older-than", type=float, metavar="DAYS", help="All that began before.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.pass_obj
+@dir_option
 def rm(
     parent: Path | None, names: Sequence[str], older_than: float | None, yes: bool
 ) -> None:
@@ -144,7 +157,7 @@ def rm(
                 if run.began < limit and run.state != "running"
             ]
         for run in chosen:
-            click.echo(_row(run, 0))
+            click.echo(_row(run))
         if not chosen:
             click.echo("There is nothing to remove.")
         elif yes or click.confirm(f"Remove {_these(len(chosen))} for ever?"):
@@ -198,16 +211,17 @@ def _described(run: Run) -> dict[str, Any]:
 def _print_table(found: Iterable[Run]) -> None:
     rows = list(found)
     width = max(len(run.path.name) for run in rows)
+    tasks = max(len(_tasks(run)) for run in rows)
     for run in rows:
-        click.echo(_row(run, width))
+        click.echo(_row(run, width, tasks))
 
 
-def _row(run: Run, width: int) -> str:
+def _row(run: Run, width: int = 0, tasks: int = 0) -> str:
     began = time.strftime("%F %T", time.localtime(run.began))
     state = click.style(f"{run.state:7}", fg=COLOURS.get(run.state))
     return (
         f"{run.path.name:{width}}  {state}  {began}  {_elapsed(run):>8}  "
-        f"{_tasks(run):28}  {plain(_script(run))}"
+        f"{_tasks(run):{tasks}}  {plain(_script(run))}"
     ).rstrip()
 
 
@@ -223,12 +237,12 @@ def _elapsed(run: Run) -> str:
 
 
 def _tasks(run: Run) -> str:
-    """Tell the number of tasks, and of those that have not succeeded."""
+    """Tell the number of tasks, and of those whose function has not succeeded."""
     if not run.record:
         return ""
     total = sum(run.counts.values())
     told = [f"{total:,} task{'' if total == 1 else 's'}"]
-    for state in (TaskState.FAILED, TaskState.DEPENDENCY_FAILED, TaskState.CANCELLED):
+    for state in _TOLD:
         number = run.counts.get(state.value, 0)
         told += [f"{number:,} {state.value}"] if number else []
     return ", ".join(told)

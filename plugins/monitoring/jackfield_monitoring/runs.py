@@ -263,14 +263,14 @@ def reruns_of(run: Run) -> list[RerunRow]:
         return []
 
 
-def runs_in(parent: Path, how: str = "with --dir") -> list[Run]:
+def runs_in(parent: Path) -> list[Run]:
     """Return the runs of a directory, the newest last.
 
-    ``how`` says how another directory is named on the command line.
-
     Raises:
-        RunError: There is no such directory.
+        RunError: There is no such directory, or it is that of a run.
     """
+    if (parent / FILE_NAME).exists():
+        raise RunError(f"{parent} is one run: name it as RUN, without --dir.")
     try:
         inner = [one for one in parent.iterdir() if one.name.isdecimal()]
     except NotADirectoryError:
@@ -278,7 +278,7 @@ def runs_in(parent: Path, how: str = "with --dir") -> list[Run]:
     except OSError as error:
         raise RunError(
             f"There are no runs in {parent.absolute()}: {error.strerror}. "
-            f"Name the directory {how}, or see run_dir in `jackfield config show`."
+            f"Name the directory with --dir, or see run_dir in `jackfield config show`."
         ) from error
     found = [read(one) for one in inner if one.is_dir() and not one.is_symlink()]
     return sorted(found, key=lambda run: (run.began, run.number or 0))
@@ -335,8 +335,17 @@ def _at(path: Path) -> Run:
         raise RunError(f"There is no run at {path.absolute()}.")
     run = read(path)
     if run.problem and not (path / LOG_NAME).exists():
-        raise RunError(f"{path.absolute()} is no run's directory: {run.problem}")
+        inner = any(one.name.isdecimal() for one in _in(path))
+        hint = f" If it is a directory of runs, say --dir {path}." if inner else ""
+        raise RunError(f"{path.absolute()} is no run's directory: {run.problem}{hint}")
     return run
+
+
+def _in(path: Path) -> list[Path]:
+    try:
+        return list(path.iterdir())
+    except OSError:  # it is closed to us
+        return []
 
 
 def _last_of(runs: Sequence[Run]) -> str:

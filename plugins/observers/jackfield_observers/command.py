@@ -27,10 +27,10 @@ JACKFIELD_API = ">=1,<2"
     help="The directory of runs. [default: run_dir of the configuration]",
 )  # fmt: skip
 def usage(parent: Path | None) -> None:
-    """Show what is sent about the use of Jackfield; nothing is, by default.
+    """Show what would be sent about its use.
 
-    It is exactly what the newest run with [plugins.usage] has sent, or else what a run
-    with this configuration would send that has no tasks.
+    By default nothing is. It is exactly what the newest run with [plugins.usage] has
+    sent, or else what a run with this configuration would send that has no tasks.
     """
     try:
         manager = PluginManager()

@@ -473,7 +473,7 @@ def test_what_a_killed_worker_takes_with_it_is_made_again(
             assert told is not None
             facts = dict(told["facts"])
             assert "is gone" in facts["run again (2)"]
-    command = ["--dir", str(tmp_path / "runs"), "show"]
+    command = ["show", "--dir", str(tmp_path / "runs")]
     shown = CliRunner().invoke(runs, command).output
     assert shown.count("run again") == 3
     assert "is gone" in shown

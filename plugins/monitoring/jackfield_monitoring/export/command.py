@@ -13,7 +13,7 @@ import click
 from jackfield import hookimpl
 from jackfield.errors import printable
 from jackfield_monitoring import runs as finding
-from jackfield_monitoring.commands import parent_of, telling
+from jackfield_monitoring.commands import dir_option, parent_of, run_argument, telling
 from jackfield_monitoring.export import as_csv, as_parquet, as_trace
 from jackfield_monitoring.store.reader import Store, StoreError
 
@@ -26,7 +26,7 @@ Format: TypeAlias = Literal["trace", "csv", "parquet"]
 
 
 @click.command()
-@click.argument("name", metavar="[RUN]", default="last")
+@run_argument
 @click.option(
     "--format", "form", type=click.Choice(["trace", "csv", "parquet"]), required=True,
     help="A trace for Perfetto, or tables.",
@@ -35,10 +35,7 @@ Format: TypeAlias = Literal["trace", "csv", "parquet"]
     "-o", "--output", type=click.Path(path_type=Path), metavar="PATH",
     help="Where to write. [default: run-NNN... in this directory]",
 )  # fmt: skip
-@click.option(
-    "--dir", "parent", metavar="DIR", type=click.Path(file_okay=False, path_type=Path),
-    help="The directory of runs. [default: run_dir of the configuration]",
-)  # fmt: skip
+@dir_option
 def export(name: str, form: Format, output: Path | None, parent: Path | None) -> None:
     """Write RUN's history for other programs.
 

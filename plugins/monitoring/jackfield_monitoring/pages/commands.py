@@ -11,7 +11,7 @@ import click
 from jackfield import hookimpl
 from jackfield.errors import printable
 from jackfield_monitoring import runs as finding
-from jackfield_monitoring.commands import parent_of, telling
+from jackfield_monitoring.commands import dir_option, parent_of, run_argument, telling
 from jackfield_monitoring.fields import FILE_NAME as RECORD
 from jackfield_monitoring.runs import RunError
 from jackfield_monitoring.store.reader import Store, StoreError
@@ -25,18 +25,15 @@ _OPEN: Final = click.option(
 
 
 @click.command()
-@click.argument("name", metavar="[RUN]", default="last")
+@run_argument
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path),
     help="The file. [default: run-NUMBER.html]",
 )  # fmt: skip
-@click.option(
-    "--dir", "parent", metavar="DIR", type=click.Path(file_okay=False, path_type=Path),
-    help="The directory of runs. [default: run_dir of the configuration]",
-)  # fmt: skip
+@dir_option
 @_OPEN
 def report(name: str, output: Path | None, parent: Path | None, opens: bool) -> None:
-    """Write what there is to see of RUN into one HTML file.
+    """Write RUN's page into one HTML file.
 
     The file needs nothing else: no Jackfield, no network. RUN is a number, a path, the
     beginning of a run's id, or `last`.
@@ -63,40 +60,43 @@ def report(name: str, output: Path | None, parent: Path | None, opens: bool) -> 
 
 
 @click.command()
-@click.argument(
-    "directory", metavar="[DIR]", required=False,
-    type=click.Path(file_okay=False, path_type=Path),
-)  # fmt: skip
+@click.argument("name", metavar="[RUN]", required=False)
+@dir_option
 @click.option("--port", type=click.IntRange(0, 65_535), default=0,
               help="Listen there. [default: any that is free]")  # fmt: skip
 @click.option("--host", default="127.0.0.1", show_default=True,
               help="Listen at this address. Others than this machine's own need a "
                    "token, which is part of the printed address.")  # fmt: skip
 @_OPEN
-def dashboard(directory: Path | None, port: int, host: str, opens: bool) -> None:
-    """Show the runs of DIR in a browser, while they run and afterwards.
+def dashboard(
+    name: str | None, parent: Path | None, port: int, host: str, opens: bool
+) -> None:
+    """Show runs in a browser, live and afterwards.
 
     It prints its address and goes on until Ctrl-C. It reads what runs write, and asks
-    nothing of their programs. DIR may also be the directory of one run.
+    nothing of their programs. RUN is a number, a path, the beginning of a run's id, or
+    `last`: then the address is that of its page, and not of the list of all.
     """
     from jackfield_monitoring.pages.server import Dashboard
 
     with telling(StoreError):
-        parent, one = parent_of(directory), ""
-        if (parent / RECORD).exists():
-            parent, one = parent.absolute().parent, f"#run={parent.absolute().name}"
-        finding.runs_in(parent, "as `jackfield dashboard DIR`")
+        place, one = parent_of(parent), ""
+        if name is None:
+            finding.runs_in(place)
+        else:
+            path = finding.find(name, place).path.absolute()
+            place, one = path.parent, f"#run={path.name}"
         try:
-            server = Dashboard(parent.absolute(), host, port)
+            server = Dashboard(place.absolute(), host, port)
         except OSError as error:
             text = f"Nothing can listen at {host}, port {port}: {error.strerror}."
             raise RunError(text) from error
     with server:
-        click.echo(f"{server.url}{one}")
-        sys.stdout.flush()
-        if opens:
-            click.launch(f"{server.url}{one}")
-        try:
+        try:  # whoever has read the address may press Ctrl-C
+            click.echo(f"{server.url}{one}")
+            sys.stdout.flush()
+            if opens:
+                click.launch(f"{server.url}{one}")
             server.serve_forever()
         except KeyboardInterrupt:
             click.echo()
