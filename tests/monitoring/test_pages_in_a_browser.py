@@ -749,7 +749,7 @@ def test_own_workers_that_did_nothing_have_no_lane(
         browser.open(f"{server.url}#run=000")
         browser.see(LANES)
         height = browser.run(tall)
-        assert "_internal-3" in browser.text("#tasks tbody")
+        assert "kernel-3" in browser.text("#tasks tbody")
         told = Batch(0.0, 9.0, tasks=[task(0)], attempts=ran[:1], workers=born)
         history(runs / "001", [told])
         browser.open(f"{server.url}#run=001")

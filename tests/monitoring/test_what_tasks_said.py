@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import random
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -290,3 +291,41 @@ def test_exports_have_what_each_task_and_attempt_said(
     assert len(set(tasks.values())) > 2
     kinds = {row["exception"] for row in table["attempts"]}
     assert {"ValueError", "DependencyError"} & kinds
+
+
+@jf.join_app
+def both(numbers: list[int]) -> list[jf.AppFuture]:
+    return [add(number) for number in numbers]
+
+
+@jf.python_app
+def add(number: int) -> int:
+    if number < 0:
+        raise ValueError("below zero")
+    return number + 1
+
+
+def test_what_a_task_took_and_where_is_told_for_a_terminal(tmp_path: Path) -> None:
+    config = {
+        "run_dir": str(tmp_path / "runs"),
+        "monitors": {"db": {"plugin": "sqlite", "resources": True}},
+    }
+    with jf.load(config) as kernel:
+        both([1, 2]).result()
+        add(add(-1)).exception()
+    run = str(kernel.run_dir)
+
+    def shown(number: int) -> str:
+        command = ["runs", "show", run, "--task", str(number)]
+        return CliRunner().invoke(main, command).output
+
+    join, failed, not_run = shown(0), shown(3), shown(4)
+    assert "  executor        kernel\n" in join
+    assert " on kernel-0\n" in join
+    assert "_internal" not in join
+    for told in (join, failed):
+        assert re.search(r"\n {18}waited for a worker \d+\.\d{3} s, processor ", told)
+        assert re.search(
+            r"processor \d+\.\d{3} s, memory [\d.]+ MB at the most\n", told
+        )
+    assert "  failed because  task 3 failed\n" in not_run

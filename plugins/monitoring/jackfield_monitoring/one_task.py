@@ -9,6 +9,7 @@ import click
 from jackfield import TaskState
 from jackfield.errors import printable
 from jackfield_monitoring.pages.details import details_of
+from jackfield_monitoring.pages.overview import readable
 from jackfield_monitoring.store.reader import Store, StoreError
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from jackfield_monitoring.runs import Run
     from jackfield_monitoring.store.records import AttemptRow, FailureGroup
 
-MARGIN = 14
+MARGIN = 16
+"""Characters of the first column: more than the longest name that is in it."""
 
 
 def shown(run: Run, number: int) -> Iterator[str]:
@@ -48,6 +50,8 @@ def shown(run: Run, number: int) -> Iterator[str]:
         yield from _line(name, text)
     for attempt, facts in zip(page.attempts, told["attempts"], strict=True):
         yield from _line(f"attempt {attempt.n}", _ran(attempt))
+        told = ", ".join(f"{name} {text}" for name, text in facts["told"])
+        yield from _line("", told)
         yield from _line("", facts["error"])
         yield from _line("", facts["retry"])
     for group in page.failures:
@@ -65,7 +69,7 @@ def _ran(attempt: AttemptRow) -> str:
         return "cancelled; no worker is known to have begun it"
     if began is None or ended is None:
         began, ended = attempt.launched, attempt.reported
-    where = f" on {attempt.worker}" if attempt.worker else ""
+    where = f" on {readable(attempt.worker)}" if attempt.worker else ""
     word = "failed" if attempt.state is TaskState.FAILED else attempt.state.value
     return f"{word} after {max(0, ended - began) / 1e6:.3f} s{where}"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from jackfield_monitoring.pages.overview import streams, transfer_told
+from jackfield_monitoring.pages.overview import readable, streams, transfer_told
 from jackfield_monitoring.pages.tails import read_tail
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def details_of(run: Run, store: Store, task: int) -> dict[str, Any] | None:
 def _facts(page: TaskPage) -> Iterator[tuple[str, str]]:
     row = page.task
     yield "label", row.label
-    yield "executor", row.executor or ""
+    yield "executor", readable(row.executor or "")
     if row.parent is not None:
         yield "submitted by", f"the join app of task {row.parent}"
     if page.children:

@@ -46,6 +46,10 @@ NO_STORE: Final = (
 )  # fmt: skip
 
 
+_OWN: Final = {"_internal": "kernel", "_transfers": "transfers"}
+"""What the kernel's own executors are called on pages."""
+
+
 def overview_of(run: Run, store: Store | None, problem: str = "") -> dict[str, Any]:
     """Return what a page shows of a run at once.
 
@@ -194,6 +198,18 @@ def _time(run: Run, facts: RunFacts) -> dict[str, Any]:
     return {"began": facts.wall / 1e6, "now": taken}
 
 
+def readable(name: str) -> str:
+    """Return what people are shown for an executor's label, or a worker's name.
+
+    Bodies of join apps and ``future[key]`` run on threads of the kernel's own, whose
+    label, ``_internal``, means nothing to those who look.
+    """
+    label, hyphen, number = name.rpartition("-")
+    if not label:
+        label, number = number, ""
+    return f"{_OWN.get(label, label)}{hyphen}{number}"
+
+
 def _workers(
     store: Store, facts: RunFacts, executors: Mapping[int, int]
 ) -> list[dict[str, Any]]:
@@ -202,7 +218,7 @@ def _workers(
 
     return [
         {
-            "name": one.name,
+            "name": readable(one.name),
             "executor": executors.get(one.executor, -1),
             "host": one.host or "",
             "pid": one.pid,
