@@ -294,7 +294,7 @@ def test_exports_have_what_each_task_and_attempt_said(
 
 
 @jf.join_app
-def both(numbers: list[int]) -> list[jf.AppFuture]:
+def both(numbers: list[int]) -> list[jf.AppFuture[int]]:
     return [add(number) for number in numbers]
 
 

@@ -50,8 +50,8 @@ def shown(run: Run, number: int) -> Iterator[str]:
         yield from _line(name, text)
     for attempt, facts in zip(page.attempts, told["attempts"], strict=True):
         yield from _line(f"attempt {attempt.n}", _ran(attempt))
-        told = ", ".join(f"{name} {text}" for name, text in facts["told"])
-        yield from _line("", told)
+        took = ", ".join(f"{name} {text}" for name, text in facts["told"])
+        yield from _line("", took)
         yield from _line("", facts["error"])
         yield from _line("", facts["retry"])
     for group in page.failures:
