@@ -73,7 +73,7 @@ def test_three_apps_with_failures(start: Start) -> None:
         "count 20/20 15 memoized",
         "merge 1/1",
     ]
-    assert re.fullmatch(r"\d:\d\d  57 of 61 done, 4 failed", text[6])
+    assert re.fullmatch(r"\d:\d\d  57 of 61 done, 15 memoized, 4 failed", text[6])
     assert (
         text[7] == "newest failure: task 33 (align): ValueError: sample 33 has no reads"
     )
@@ -182,8 +182,8 @@ def test_where_nothing_can_be_drawn_a_line_is_written(
     assert b"\x1b" not in tty.raw
     assert tty.text[:2] == ["begun", "ended"]
     told = re.fullmatch(
-        r"jackfield: \d:\d\d  57 of 61 done, 4 failed; newest failure: task 33 "
-        r"\(align\): ValueError: sample 33 has no reads",
+        r"jackfield: \d:\d\d  57 of 61 done, 15 memoized, 4 failed; newest failure: "
+        r"task 33 \(align\): ValueError: sample 33 has no reads",
         "".join(tty.text[2:]),
     )
     assert told
@@ -483,7 +483,8 @@ def test_elsewhere_than_on_a_terminal_it_is_lines(tmp_path: Path) -> None:
     done = run_piped(THREE, tmp_path)
 
     assert done.stdout == "begun\nended\n"
-    assert re.fullmatch(r"jackfield: \d:\d\d  57 of 61 done, 4 failed.*\n", done.stderr)
+    told = r"jackfield: \d:\d\d  57 of 61 done, 15 memoized, 4 failed.*\n"
+    assert re.fullmatch(told, done.stderr)
 
 
 def test_lines_come_again_and_again(tmp_path: Path) -> None:

@@ -198,6 +198,8 @@ def _whole(
         return
     yield f"{whole.done:,} of {whole.total:,} done"
     waiting = whole.left - running
+    if whole.memoized:
+        yield f", {whole.memoized:,} {TaskState.MEMOIZED.value}"
     if whole.failed:
         yield f", {whole.failed:,} failed"
     if whole.dependency_failed:
