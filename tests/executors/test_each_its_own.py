@@ -15,6 +15,7 @@ from jackfield.errors import (
     ExecutorBrokenError,
     ExecutorError,
     ExecutorLostError,
+    WorkerLostError,
 )
 from jackfield_executors.each_its_own import own
 from jackfield_testing.footprint import WAIT_S
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     [
         ExecutorError("cpu", "it is gone"),
         ExecutorLostError("cpu", "its jobs fail to start"),
+        WorkerLostError("cpu", "its job is over", True),
         EnvironmentMismatchError("cpu", "upgrade", "Python 3.11", "Python 3.13"),
     ],
 )
@@ -39,10 +41,25 @@ def test_a_copy_is_alike_and_has_the_cause(error: ExecutorError) -> None:
     assert copy is not error
     assert (type(copy), str(copy), copy.args) == (type(error), str(error), error.args)
     assert copy.__cause__ is error.__cause__
+    assert vars(copy) == vars(error)
+    assert vars(copy) is not vars(error)
 
 
 def test_an_error_that_is_no_executors_is_left_as_it_is() -> None:
     error = KeyError("colour")
+
+    assert own(error) is error
+
+
+class TwiceNamed(ExecutorError):
+    """An error of a plugin that is not made from its ``args``."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__("far", f"{host} does not answer")
+
+
+def test_an_error_that_cannot_be_made_again_is_left_as_it_is() -> None:
+    error = TwiceNamed("node7")
 
     assert own(error) is error
 

@@ -14,6 +14,8 @@ import math
 import multiprocessing
 import os
 import pickle
+import secrets
+import shlex
 import sys
 import time
 from collections.abc import Mapping
@@ -22,7 +24,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.clock import monotonic
-from jackfield.errors import ConfigurationError, ExecutorError
+from jackfield.errors import ConfigurationError, ExecutorError, one_line
 from jackfield.hookspecs import hookimpl
 from jackfield_executors.checking import (
     AGENTS,
@@ -38,7 +40,7 @@ from jackfield_executors.checking import (
 )
 from jackfield_executors.elastic import Bounds, bounds_of, known_elsewhere
 from jackfield_executors.job_guard import JobGuard
-from jackfield_executors.jobqueue import JobQueue, dask_jobqueue
+from jackfield_executors.jobqueue import JobQueue, dask_jobqueue, said
 from jackfield_executors.remote.agent import Agent
 from jackfield_executors.remote.driver import AgentsExecutor
 from jackfield_system.dask_clusters import client_of, close_cluster
@@ -62,9 +64,6 @@ LATE_S: Final = 10.0
 START_S: Final = 120.0
 """Seconds that a worker of this machine may take to start, or to start again when it
 has died: on a busy machine, or from a slow disk, it takes many."""
-
-MESSAGE: Final = 500
-"""Characters of an error of the batch system that are kept."""
 
 LOOK_S: Final = 1.0
 """Seconds between two looks whether Dask still has an agent that is waited for."""
@@ -345,6 +344,7 @@ class DaskSite:
         self._jobs: dict[str, str | None] = {}
         self._guard = JobGuard()
         self._cancels: dict[str, str] = {}  # how the guard would end them
+        self._by_name = ""  # how it would end all, also those that it was not told of
         self._client: Any = None
         self._cluster: Any = None
         # Threads that lose agents change it too; each change is one call of a set's.
@@ -406,6 +406,10 @@ class DaskSite:
             # directory of the script, with a warning.
             logs.mkdir(parents=True, exist_ok=True)
             options.setdefault("shared_temp_directory", str(logs))
+        if kind == "slurm":  # others cancel by numbers, or their names may be cut
+            name = options.get("job_name") or self._queue.default("name")
+            options["job_name"] = f"{name}-{secrets.token_hex(4)}"
+            self._by_name = shlex.join(["scancel", f"--name={options['job_name']}"])
         return getattr(jobqueue, _JOBQUEUE[kind])(**options)
 
     # -- jobs, which ``remote.crew`` asks for
@@ -422,6 +426,8 @@ class DaskSite:
         their old names, and tell nobody what is wrong with them.
         """
         cluster, label = self._cluster, self._arguments[0]
+        if self._by_name:  # before there is a job of that name
+            self._guard.add(self._by_name, again=True)
         names = [f"{label}-{next(self._numbers)}" for _ in range(count)]
         cluster.worker_spec.update(dict.fromkeys(names, cluster.new_spec))
         try:
@@ -434,7 +440,7 @@ class DaskSite:
                 if job is not None and job.status is Status.created:
                     job.status = Status.failed  # or the cluster could not be closed
                 self.end(name)
-            raise ConnectionError(" ".join(str(error).split())[:MESSAGE]) from error
+            raise ConnectionError(said(str(error)) or one_line(error)) from error
         jobs = {name: cluster.workers.get(name) for name in names}
         ids = {name: getattr(job, "job_id", None) for name, job in jobs.items()}
         for name, job in ids.items():

@@ -19,12 +19,15 @@ def own(error: E) -> E:
 
     The kernel writes into an error which call has failed with it, and each ``raise``
     adds to its traceback. So tasks that shared one would all be told by the name of
-    the first. An error that is not an executor's is returned as it is: nobody knows how
-    such a one is made.
+    the first. An error that is not an executor's is returned as it is, and so is one of
+    a plugin's class that is not made from its ``args``: nobody knows how.
     """
     if not isinstance(error, ExecutorError):
         return error
-    copy = type(error)(*error.args)
+    try:
+        copy = type(error)(*error.args)
+    except Exception:  # whatever that class may raise
+        return error
     copy.__cause__ = error.__cause__
     return copy
 

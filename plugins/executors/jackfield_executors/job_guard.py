@@ -4,8 +4,11 @@ A driver that is killed can cancel nothing. Its jobs that run notice within a mi
 that it is gone; but one that is queued stays there, and takes its turn when nobody
 needs it. So a *guard*, a small process that starts with the first job, hears of each
 job by which command it is cancelled, waits for the driver's end, and runs those that
-are left. A job is not known while it is submitted: if the driver is killed just then,
-that one stays, and ends a minute after it has begun.
+are left. A job has no number while it is submitted. So where jobs can be cancelled by a
+name, which is known before, the guard hears of that first. It runs such a command again
+and again: the program that submits a job may outlive the driver for some seconds, and
+the job comes when there was none of that name yet. Elsewhere, that job stays, and ends
+a minute after it has begun.
 
 It runs this file as a program, so this imports small modules of Python's own only.
 """
@@ -43,8 +46,11 @@ class JobGuard:
         self._lock = Lock()
         self._process: subprocess.Popen[bytes] | None = None
 
-    def add(self, command: str) -> None:
-        """Have a command run when this process has been killed."""
+    def add(self, command: str, *, again: bool = False) -> None:
+        """Have a command run when this process has been killed.
+
+        With ``again``, it is run at each try, whether it has worked before or not.
+        """
         with self._lock:
             if self._process is None:
                 with contextlib.suppress(OSError):  # then jobs have no guard
@@ -55,7 +61,7 @@ class JobGuard:
                         stderr=subprocess.DEVNULL,
                         start_new_session=True,
                     )
-            self._tell("+", command)
+            self._tell("*" if again else "+", command)
 
     def remove(self, command: str) -> None:
         """Have a command not run: its job has been cancelled, or is over."""
@@ -85,14 +91,16 @@ class JobGuard:
 # -- The guard itself
 
 
-def _left_by(driver: int) -> list[str]:
+def _left_by(driver: int) -> dict[str, bool]:
     """Wait for the driver's end; return the commands that are left then.
+
+    With each comes whether it is to be run at each try.
 
     Standard input closes when the driver ends. A child that the driver has forked holds
     it open, though, so this watches the process itself as well. That may have ended
     before this could watch it: then it is not the parent any more.
     """
-    commands: dict[str, None] = {}
+    commands: dict[str, bool] = {}
     poll = select.poll()
     poll.register(0, select.POLLIN)
     with contextlib.suppress(AttributeError, OSError):  # macOS, or it is gone
@@ -106,12 +114,12 @@ def _left_by(driver: int) -> list[str]:
             while data := os.read(0, READ):
                 *lines, unread = (unread + data).split(b"\n")
                 for line in lines:
-                    if line[:1] == b"+":
-                        commands[line[1:].decode()] = None
+                    if line[:1] in {b"+", b"*"}:
+                        commands[line[1:].decode()] = line[:1] == b"*"
                     else:
                         commands.pop(line[1:].decode(), None)
             ended = True
-    return list(commands)
+    return commands
 
 
 def _run(command: str) -> bool:
@@ -127,11 +135,12 @@ def _main(driver: str) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     left = _left_by(int(driver))
-    for _ in range(TRIES):
-        left = [command for command in left if not _run(command)]
+    for tries in range(TRIES):
+        if tries:
+            time.sleep(PAUSE_S)
+        left = {one: again for one, again in left.items() if not _run(one) or again}
         if not left:
             return
-        time.sleep(PAUSE_S)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import ModuleType
 
+MESSAGE: Final = 500
+"""Characters of what a batch system says that are shown."""
+
 _OVER: Final = frozenset(
     {"CANCELLED", "COMPLETED", "COMPLETING", "FAILED", "NODE_FAIL", "TIMEOUT"}
 )
@@ -121,10 +124,23 @@ def squeue() -> Mapping[str, tuple[str, str]]:
         "--format=%i|%T|%r",
     ]
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=ANSWER_S, check=True
+        command, capture_output=True, text=True, timeout=ANSWER_S, check=False
     )
+    if done.returncode:
+        raise OSError(said(done.stderr) or f"squeue ended with {done.returncode}")
     rows = (line.strip().split("|", 2) for line in done.stdout.splitlines())
     return {row[0]: (row[1], row[2]) for row in rows if len(row) == 3}
+
+
+def said(text: str) -> str:
+    """Return what a program of a batch system has said, in a line.
+
+    Of dask-jobqueue's report on it, which has its own words and the name of a temporary
+    file in front, the part of the program's standard error.
+    """
+    _, found, errors = text.partition("\nstderr:\n")
+    lines = (errors if found else text).splitlines()
+    return "; ".join(filter(None, map(str.strip, lines)))[:MESSAGE]
 
 
 def seconds_of(walltime: Any, kind: str) -> float:

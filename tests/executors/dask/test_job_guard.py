@@ -46,6 +46,27 @@ def test_what_is_left_is_run_when_the_driver_has_been_killed(tmp_path: Path) -> 
             subprocess.run(["pkill", "-s", str(driver.pid)], check=False)
 
 
+AGAIN = """
+import os, signal, sys
+from jackfield_executors.job_guard import JobGuard
+
+JobGuard().add(sys.argv[1], again=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_command_that_may_come_too_early_is_run_again(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    command = shlex.join(["sh", "-c", f"echo >> {shlex.quote(str(runs))}"])
+
+    with subprocess.Popen([sys.executable, "-c", AGAIN, command]) as driver:
+        driver.wait(WAIT_S)
+
+    assert settled(
+        lambda: runs.exists() and runs.read_text() == "\n" * job_guard.TRIES, WAIT_S
+    )
+
+
 def test_nothing_is_run_at_the_end_of_a_driver_that_lives(tmp_path: Path) -> None:
     before, guard = descendants(), JobGuard()
     guard.add(touch(tmp_path / "job"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -159,6 +160,56 @@ def test_a_driver_that_is_killed_leaves_no_job_in_the_queue(
 
     assert settled(lambda: not output("squeue", "-h"), WAIT_S)
     assert settled(lambda: descendants() <= before, WAIT_S)
+
+
+SBATCH = """\
+#!/bin/sh
+touch {here}/begun
+while [ ! -e {here}/gate ]; do sleep 0.01; done
+{sbatch} "$@" > {here}/says && mv {here}/says {here}/submitted
+"""
+
+
+def test_a_job_that_is_submitted_when_the_driver_is_killed_is_cancelled(
+    slurm: Path, tmp_path: Path
+) -> None:
+    far_too_large = {**nodes(slurm)["cluster_options"], "cores": 1000}
+    table = nodes(slurm, cluster_options=far_too_large)
+    script, slow = tmp_path / "script.py", tmp_path / "sbatch"
+    script.write_text(DRIVER.format(run_dir=str(tmp_path / "runs"), table=table))
+    slow.write_text(SBATCH.format(here=tmp_path, sbatch=shutil.which("sbatch")))
+    slow.chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    with subprocess.Popen(
+        [sys.executable, str(script)],
+        env={**os.environ, "PATH": path},
+        stderr=subprocess.DEVNULL,
+    ) as driver:
+        try:
+            assert settled((tmp_path / "begun").exists, WAIT_S)
+        finally:
+            driver.kill()
+    (tmp_path / "gate").touch()
+
+    assert settled((tmp_path / "submitted").exists, WAIT_S)
+    assert settled(lambda: not output("squeue", "-h"), WAIT_S)
+
+
+def test_a_refused_job_is_told_in_a_line_and_each_task_by_its_own_call(
+    slurm: Path, tmp_path: Path
+) -> None:
+    table = nodes(slurm)
+    table["cluster_options"]["queue"] = "nowhere"
+    with jf.load(run_dir=tmp_path / "runs", executors={"nodes": table}):
+        errors = [one.exception(WAIT_S) for one in [job(0), job(1)]]
+
+    for number, error in enumerate(errors):
+        text = str(error)
+        assert "invalid partition specified: nowhere" in text
+        assert text.endswith(f"[in job({number})]")
+        assert text.count("[in ") == 1
+        assert "sbatch /" not in text
+        assert "\n" not in text
 
 
 @jf.python_app(retries=2)
