@@ -6,7 +6,7 @@ asked that finds a configuration, and ``shown`` what people may see of one.
 
 from __future__ import annotations
 
-from jackfield.config.check import checked_executors
+from jackfield.config.check import checked
 from jackfield.config.finding import Request, Resolved, make_request, set_default_source
 from jackfield.config.model import Config
 
@@ -14,7 +14,7 @@ __all__ = [
     "Config",
     "Request",
     "Resolved",
-    "checked_executors",
+    "checked",
     "make_request",
     "set_default_source",
 ]

@@ -82,16 +82,6 @@ def checked(
         ) from wrong.__cause__
 
 
-def checked_executors(executors: Mapping[str, Any]) -> dict[str, Any]:
-    """Check executors that a program adds, as those of a configuration are.
-
-    Raises:
-        ConfigurationError: A label or a table is not allowed.
-    """
-    kept: dict[str, Any] = checked({"executors": executors})["executors"]
-    return kept
-
-
 def check_names(names: Iterable[str], valid: Sequence[str], source: str) -> None:
     """Refuse a name that is no key.
 

@@ -63,26 +63,16 @@ def shown_call(
 ) -> str:
     """Return a call as one would write it, cut to ``LONGEST``; never raises."""
     try:
-        return _shown_call(name, function, args, kwargs, label)
+        names = iter(_parameters(function))
+        parts = [_argument(next(names, ""), value, "") for value in args[:_ITEMS]]
+        parts += ["..."] * (len(args) > _ITEMS)
+        named = {key: kwargs[key] for key in kwargs if key not in _NOT_SHOWN}
+        named |= {"label": label} if label else {}
+        parts += [_argument(key, named[key], f"{key}=") for key in islice(named, 12)]
+        text = cut(", ".join(parts), LONGEST)
     except Exception:
-        return printable(f"{name}(...)")
-
-
-def _shown_call(
-    name: str,
-    function: object,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    label: str,
-) -> str:
-    names = iter(_parameters(function))
-    kwargs = {name: kwargs[name] for name in kwargs if name not in _NOT_SHOWN}
-    parts = [_argument(next(names, ""), value, "") for value in args[:_ITEMS]]
-    parts += ["..."] * (len(args) > _ITEMS)
-    more = {**kwargs, "label": label} if label else kwargs
-    parts += [_argument(name, more[name], f"{name}=") for name in islice(more, 12)]
-    text = ", ".join(parts)
-    return printable(f"{name}({cut(text, LONGEST)})")
+        text = "..."
+    return printable(f"{name}({text})")
 
 
 def _parameters(function: object) -> tuple[str, ...]:
@@ -101,8 +91,9 @@ def _is_wrapper(kind: type) -> bool:
     return of_kernel or issubclass(kind, Command)
 
 
-def _argument(name: str, value: Any, written: str, depth: int = 0) -> str:
-    return written + ("***" if _SECRET.search(name) else shown(value, depth))
+def _argument(name: str, value: Any, prefix: str, depth: int = 0) -> str:
+    """Show a value after ``prefix``; its ``name`` may say that it is a secret."""
+    return prefix + ("***" if _SECRET.search(name) else shown(value, depth))
 
 
 def shown(value: Any, depth: int = 0) -> str:
@@ -147,10 +138,10 @@ def _compound(value: Any, kind: type, depth: int) -> str:
         listed = list(islice(texts, _ITEMS + 1))
         if len(listed) > _ITEMS:
             listed[_ITEMS] = "..."
-        own = "" if kind in (list, tuple, dict, set) else kind.__name__
-        if own and begin != "(":
+        name = "" if kind in (list, tuple, dict, set) else kind.__name__
+        if name and begin != "(":  # as Python shows it: frozenset({1}), deque([1])
             begin, end = f"({begin}", f"{end})"
-        return own + begin + ", ".join(listed) + end
+        return name + begin + ", ".join(listed) + end
     if issubclass(kind, Enum):
         return f"{kind.__name__}.{vars(value).get('_name_')}"
     if kind.__module__.partition(".")[0] in _OTHERS:

@@ -32,8 +32,6 @@ class Observation:
         measure: What executors are to measure of attempts.
     """
 
-    __slots__ = ("complete", "measure", "runs", "tasks", "transfers")
-
     def __init__(self, *, complete: bool = False, measure: Measure = "times") -> None:
         self.tasks: EventStream | None = None
         self.transfers: EventStream | None = None

@@ -54,23 +54,6 @@ class ExecutorEntry:
         lock: Protects ``given``.
     """
 
-    __slots__ = (
-        "_asked",
-        "broken",
-        "capabilities",
-        "elastic",
-        "executor",
-        "faults",
-        "given",
-        "health",
-        "label",
-        "lock",
-        "rests_until",
-        "returned",
-        "told",
-        "workers",
-    )
-
     def __init__(self, label: str, executor: Executor) -> None:
         self.label: str = label
         self.executor: Executor = executor
@@ -158,8 +141,6 @@ class Route:
         labels: Their labels.
         version: The ``ExecutorPool.version`` that this was computed for.
     """
-
-    __slots__ = ("entries", "labels", "version")
 
     def __init__(self, entries: tuple[ExecutorEntry, ...], version: object) -> None:
         self.entries: tuple[ExecutorEntry, ...] = entries

@@ -34,8 +34,6 @@ class Tally:
             came too late, or are of no known work.
     """
 
-    __slots__ = ("counts", "failed", "failures", "own", "seen", "strays")
-
     def __init__(self) -> None:
         self.counts: Counter[TaskState] = Counter()
         self.own: Counter[TaskState] = Counter()
@@ -56,8 +54,6 @@ class Closing:
             and what fails is not tried again.
     """
 
-    __slots__ = ("cut_short", "reason")
-
     def __init__(self) -> None:
         self.reason: str | None = None
         self.cut_short: threading.Event = threading.Event()
@@ -75,8 +71,6 @@ class Barrier:
         down: The latch that is opened when all have.
     """
 
-    __slots__ = ("down", "left")
-
     def __init__(self) -> None:
         self.left: set[int] = set()
         self.down: Latch = Latch()
@@ -84,8 +78,6 @@ class Barrier:
 
 class Barriers:
     """The barriers at which threads wait. Changed with the scheduler's role held."""
-
-    __slots__ = ("standing",)
 
     def __init__(self) -> None:
         self.standing: list[Barrier] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import FunctionType, TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, overload
@@ -101,34 +102,25 @@ class DataFlowKernel:
         self._run_dir: Path = make_run_dir(
             Path(config.run_dir), shared=config.shared_run_dir
         )
-        try:
+        with ExitStack() as undo:  # the last first, should the kernel not start
+            undo.callback(unmake_run_dir, self._run_dir)
             where = self._run_dir, config.log_level
             opened = self._manager.usual("log", (logging.Handler,), *where)
-        except BaseException:
-            unmake_run_dir(self._run_dir)
-            raise
-        self._log: RunLog = RunLog(opened)
-        self._manager.log = self._log
-        try:
+            self._log: RunLog = RunLog(opened)
+            undo.callback(self._log.close)
+            self._manager.log = self._log
             self._manager.load_general()
             self._manager.add_monitors(config.monitors)
             self._parts: Parts = Parts(config, self._manager, self._run_dir, self._log)
-        except BaseException:
-            self._log.close()
-            unmake_run_dir(self._run_dir)
-            raise
-        self.submit_app: Callable[
-            [AppSpec, Callable[..., Any], tuple[Any, ...], dict[str, Any]],
-            AppFuture[Any],
-        ] = self._parts.submitter.submit
-        self._shutdown: Shutdown = Shutdown(self, self._parts)
-        try:
+            self.submit_app: Callable[
+                [AppSpec, Callable[..., Any], tuple[Any, ...], dict[str, Any]],
+                AppFuture[Any],
+            ] = self._parts.submitter.submit
+            self._shutdown: Shutdown = Shutdown(self, self._parts)
+            undo.callback(self._shutdown.abort)
             self._start()
             self._log.info("Configuration files: %s", ", ".join(files) or "none")
-        except BaseException:
-            self._shutdown.abort()
-            unmake_run_dir(self._run_dir)
-            raise
+            undo.pop_all()  # it has started: nothing is undone
 
     def _start(self) -> None:
         parts, schemes = self._parts, self._manager.installed("staging")
@@ -379,13 +371,13 @@ class DataFlowKernel:
             ConfigurationError: A label is taken, or a table is wrong.
             ExecutorError: An executor does not start; then none of them is added.
         """
-        from jackfield.config import checked_executors
+        from jackfield.config import checked
 
         if self.closed:
             raise KernelClosedError(
                 f"cannot add executors: {self._parts.closing.reason}"
             )
-        self._parts.pool.add(checked_executors(executors))
+        self._parts.pool.add(checked({"executors": executors})["executors"])
         end_first_at_exit()
 
     def register(self, plugin: object, name: str | None = None) -> str:

@@ -35,8 +35,6 @@ class Observer:
         in_a_row: Calls that raised since the last one that did not.
     """
 
-    __slots__ = ("_function", "_slow", "failures", "in_a_row", "who")
-
     def __init__(self, function: Callable[..., Any], who: str) -> None:
         self._function: Callable[..., Any] = function
         self.who: str = who

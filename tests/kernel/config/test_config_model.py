@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from jackfield import DataFlowKernel
-from jackfield.config import Config, checked_executors
+from jackfield.config import Config, checked
 from jackfield.config.check import _CHECKS
 from jackfield.errors import ConfigurationError
 
@@ -171,9 +171,9 @@ def test_a_live_executor_is_kept_as_it_is(pool: ThreadPoolExecutor) -> None:
 def test_executors_that_are_added_later_are_checked_alike() -> None:
     table = {"plugin": "threads"}
 
-    assert checked_executors({"io": table}) == {"io": table}
+    assert checked({"executors": {"io": table}}) == {"executors": {"io": table}}
     with pytest.raises(ConfigurationError, match=r"executors\._x .*label"):
-        checked_executors({"_x": table})
+        checked({"executors": {"_x": table}})
 
 
 def test_a_scheme_in_capitals_is_refused_as_it_would_never_match() -> None:
