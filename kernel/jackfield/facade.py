@@ -13,7 +13,8 @@ from jackfield.errors import ConfigurationError, KernelClosedError, suggest
 from jackfield.graph.task import checked_labels
 from jackfield.kernel.dfk import DataFlowKernel
 from jackfield.kernel.load import make
-from jackfield.steps.call import READ_BY_KERNEL, Specs, name_of, plain_call
+from jackfield.steps.call import READ_BY_KERNEL
+from jackfield.steps.functions import Specs, name_of, plain_call
 
 if TYPE_CHECKING:
     from jackfield.futures import AppFuture

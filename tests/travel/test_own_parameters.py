@@ -153,7 +153,7 @@ def test_a_partial_is_named_by_its_function(load: Any) -> None:
 def test_nothing_is_kept_for_each_name_of_a_function(
     kernel: jf.DataFlowKernel,
 ) -> None:
-    from jackfield.steps.call import Specs
+    from jackfield.steps.functions import Specs
 
     specs = Specs("all")
     for number in range(5_000):

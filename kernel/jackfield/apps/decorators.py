@@ -36,6 +36,8 @@ from jackfield.steps.call import (
     checked_walltime,
     expect,
     is_number,
+)
+from jackfield.steps.functions import (
     name_of,
     parameters_of,
     read_signature,

@@ -22,14 +22,8 @@ from jackfield.kernel.shutdown import Shutdown, end_first_at_exit
 from jackfield.kernel.telling import INTERRUPTED
 from jackfield.plugins.manager import PluginManager
 from jackfield.states import Summary, TaskState  # noqa: TC001  (so that ``get_type_hints`` finds them)
-from jackfield.steps.call import (
-    READ_BY_KERNEL,
-    Specs,
-    checked_resources,
-    name_of,
-    plain_call,
-    read_signature,
-)
+from jackfield.steps.call import READ_BY_KERNEL, checked_resources
+from jackfield.steps.functions import Specs, name_of, plain_call, read_signature
 
 if TYPE_CHECKING:
     import concurrent.futures
