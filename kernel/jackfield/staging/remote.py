@@ -104,20 +104,6 @@ class Stop:
             except Exception:  # noqa: S112  (what it would break has ended just now)
                 continue
 
-    @contextmanager
-    def child(self) -> Iterator[Stop]:
-        """Give a Stop for one file of many.
-
-        It is stopped when this one is; to stop or interrupt it leaves this one alone.
-        """
-        child = Stop()
-        if not self.add(child.stop):
-            child.stop()
-        try:
-            yield child
-        finally:
-            self.remove(child.stop)
-
     def add(self, breaker: Callable[[], object]) -> bool:
         """Add a breaker; return False if the transfer was stopped before.
 

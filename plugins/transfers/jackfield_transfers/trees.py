@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path, PurePosixPath
 from threading import Thread
@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from jackfield.errors import RemoteNotFoundError, TransferError
 from jackfield.files import File, raw_path, redact
+from jackfield.staging.remote import Stop
 from jackfield_system.local_names import safe_name
 from jackfield_transfers.fetch import fetch
 from jackfield_transfers.local import discard, files_below, part_name
@@ -24,7 +25,7 @@ from jackfield_transfers.send import send
 from jackfield_transfers.site import Site, ask
 
 if TYPE_CHECKING:
-    from jackfield.staging.remote import RemoteInfo, Stop
+    from jackfield.staging.remote import RemoteInfo
     from jackfield_transfers.host_site import OnProgress
 
 T = TypeVar("T")
@@ -130,7 +131,7 @@ def _side_by_side(
     # program is at its end, and a kernel may still have transfers then.
     futures: list[Future[File]] = [Future() for _ in actions]
     left = deque(zip(futures, actions, strict=True))
-    with stop.child() as together:
+    with _one_of(stop) as together:
         threads = _start(min(width, len(actions)), partial(_run_all, left, together))
         try:
             ended, running = wait(futures, return_when=FIRST_EXCEPTION)
@@ -145,6 +146,21 @@ def _side_by_side(
         for future in ended:
             future.result()
         return [future.result() for future in futures]
+
+
+@contextmanager
+def _one_of(whole: Stop) -> Iterator[Stop]:
+    """Give a Stop for a part of what ``whole`` stops.
+
+    It is stopped when that is; to stop or interrupt it leaves ``whole`` alone.
+    """
+    part = Stop()
+    if not whole.add(part.stop):
+        part.stop()
+    try:
+        yield part
+    finally:
+        whole.remove(part.stop)
 
 
 def _start(number: int, run: Callable[[], None]) -> list[Thread]:
@@ -170,7 +186,7 @@ def _run_all(
         while True:
             future, action = left.popleft()
             try:
-                with together.child() as stop:
+                with _one_of(together) as stop:
                     file = action(stop)
             except BaseException as error:
                 future.set_exception(error)
