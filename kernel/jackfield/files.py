@@ -273,8 +273,8 @@ def _user(rest: str) -> str | None:
     beginning of the password.
     """
     user, colon, port = re.split("[/?#]", rest, maxsplit=1)[0].partition(":")
-    host = port.isdigit() or user.startswith("[") or "@" in user
-    return user if colon and "@" in rest and not host else None
+    is_host = port.isdigit() or user.startswith("[") or "@" in user
+    return user if colon and "@" in rest and not is_host else None
 
 
 def _with_escaped_user(url: str) -> str:

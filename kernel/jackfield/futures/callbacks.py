@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable
+from functools import partial
 from queue import Empty, SimpleQueue
 from time import sleep
 from typing import Any
@@ -71,15 +72,17 @@ class CallbackRunner:
         """Wait until certain callbacks have returned, unless this is their thread.
 
         ``begun`` tells whether the last ones have been begun. They may not be in the
-        queue yet when their futures have ended, so this looks again until they were.
+        queue yet when their futures have ended, so it is asked again until they are.
         """
-        over = threading.current_thread() is self.thread
-        while not over:
-            over = begun()
+        all_begun = threading.current_thread() is self.thread
+        while not all_begun:
+            # First the question, then an entry of our own, which comes behind all that
+            # had been begun when we asked: when it is called, they have returned.
+            all_begun = begun()
             latch = Latch()
-            self.put(None, [lambda _, opened=latch: opened.open()])  # type: ignore[misc]  # a default binds it
+            self.put(None, [partial(_open, latch)])
             latch.wait(None)
-            if not over:
+            if not all_begun:
                 sleep(0.001)
 
     def stop(self, timeout: float | None) -> bool:
@@ -116,6 +119,10 @@ class CallbackRunner:
                 batch = self._queue.get_nowait()
                 if batch is not None:
                     _call(*batch)
+
+
+def _open(latch: Latch, _: None) -> None:
+    latch.open()
 
 
 def _call(

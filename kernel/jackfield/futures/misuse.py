@@ -21,13 +21,14 @@ def _refuse_to_end(future: object, *_: object) -> NoReturn:
     raise RuntimeError(f"The kernel alone sets how {future!r} ends.")
 
 
-_TWO: Final = "add sub mul truediv floordiv mod pow matmul and or xor"
+# These have a second form, such as ``radd``, for an operand on the right.
+_REFLECTED: Final = "add sub mul truediv floordiv mod pow matmul and or xor"
 # Without ``iter``, Python would try indices 0, 1, 2, ... and launch tasks for ever.
-_ONE: Final = "lt gt le ge neg abs int float index len iter contains"
+_OTHERS: Final = "lt gt le ge neg abs int float index len iter contains"
 _ENDS: Final = "result exception running_or_notify_cancel"
 REFUSED: Final[dict[str, Any]] = {
-    **{f"__{r}{name}__": _refuse for name in _TWO.split() for r in ("", "r")},
-    **{f"__{name}__": _refuse for name in _ONE.split()},
+    **{f"__{r}{name}__": _refuse for name in _REFLECTED.split() for r in ("", "r")},
+    **{f"__{name}__": _refuse for name in _OTHERS.split()},
     **{f"set_{name}": _refuse_to_end for name in _ENDS.split()},  # executors' business
     "__bool__": lambda _: True,  # or Python would ask for the length
 }

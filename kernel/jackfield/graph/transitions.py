@@ -84,7 +84,8 @@ def add(live: dict[int, Task], task: Task, dependencies: Iterable[Task]) -> Task
     """Register a task with its dependencies, each given once.
 
     Afterwards the task is ready if ``task.waiting`` is 0. If a dependency has failed
-    already, so that the task cannot run, the first such dependency is returned.
+    already, so that the task cannot run, the first such dependency is returned. A task
+    that joins waits for the others all the same.
     """
     live[task.id] = task
     joins = task.extras is not None and task.extras.joining
@@ -186,6 +187,8 @@ def waits_for(
     if not wanted:
         return None
     if dependencies is not None and task not in wanted:
+        # One task from each side at a time. If ``zip`` ends, one side has been searched
+        # to its end and has not met the other: ``task`` is not above a target.
         below, above = downstream(task, followers), _spread(wanted, dependencies)
         if all(a not in wanted and b is not task for a, b in zip(below, above)):  # noqa: B905  (the shorter one decides)
             return None

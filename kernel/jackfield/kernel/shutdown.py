@@ -79,7 +79,8 @@ class Shutdown:
         self.scheduler: Scheduler = parts.scheduler
         self._parts: Parts = parts
         self._pid: int = os.getpid()
-        # Under ``"thread"``: which thread ends the kernel. For its ``setdefault``.
+        # Under ``"thread"``: which thread ends the kernel. A dict, because its
+        # ``setdefault`` is one step; see ``cleanup``.
         self._closer: dict[str, int] = {}
         self._began: bool = False
 
@@ -349,9 +350,10 @@ def _log_summary(parts: Parts) -> None:
 class _Failing:
     """Stands for standard error at the program's end, to make its exit code 120.
 
-    Python has that code for programs whose end went wrong, and gives it when, after all
-    functions at exit, it cannot flush standard error. To it alone this says so: then,
-    and only then, nothing has called ``flush``.
+    Python has that code for programs whose end went wrong, and gives it if it cannot
+    flush standard error, which it does after all functions at exit. So ``flush`` fails
+    for that call alone. It is known by its frame, which has no other one above it: the
+    interpreter has made the call, and no Python code.
     """
 
     closed = False
@@ -366,8 +368,8 @@ class _Failing:
     def flush(self) -> None:
         if self._stream is not None:
             self._stream.flush()
-        here = inspect.currentframe()
-        if here is not None and here.f_back is None:
+        frame = inspect.currentframe()
+        if frame is not None and frame.f_back is None:
             if self._interrupted:
                 signal.signal(signal.SIGINT, signal.SIG_DFL)
                 signal.raise_signal(signal.SIGINT)

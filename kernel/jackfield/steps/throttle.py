@@ -18,8 +18,8 @@ _CHECK_S: Final = 1.0
 """Seconds between two looks: what a notification that was missed costs at most."""
 
 _PATIENT_LOOKS: Final = 5
-"""So many looks without a task that has ended, and the run's log says what is waited
-for: it may be a task that itself waits for this thread."""
+"""Looks in a row with no task ended between them, after which the run's log says what
+is waited for. It may be a task that itself waits for this thread."""
 
 
 class Throttle:

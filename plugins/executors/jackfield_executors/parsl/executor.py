@@ -40,10 +40,9 @@ class HostedEngine(concurrent.futures.Executor):
         told: The last answer to ``count``.
     """
 
-    def __init__(self, shared_filesystem: bool | None) -> None:
+    def __init__(self, *, shared_filesystem: bool) -> None:
         self.jackfield_capabilities: Capabilities = Capabilities(
-            isolated=True,
-            shared_filesystem=shared_filesystem is not False,
+            isolated=True, shared_filesystem=shared_filesystem
         )
         self._host: Host | None = None
         self.told: Told = Told(0, 1, 0, "", START_S)
@@ -93,7 +92,8 @@ class ParslExecutor(AdaptedExecutor):
         self._bounds = bounds
         self._resting = Idle()
         self._wanted = bounds.init  # blocks
-        self._hosted = HostedEngine(options["shared_filesystem"] is not False)
+        shared = options["shared_filesystem"] is not False  # ``None``: it is found out
+        self._hosted = HostedEngine(shared_filesystem=shared)
         super().__init__(
             Options(
                 label,

@@ -202,7 +202,7 @@ class Book:
             if post not in self._there or post.draining or self._has_enough(post):
                 return taken
             workers = post.link.workers
-            # Leave others theirs.
+            # Not more than its part of the queue, so that some is left for the others.
             share = len(self._queue) * workers // self._workers + 1 + len(post.own)
             free = self._free(post) if self._asking else None
             while len(taken) < share:
@@ -231,7 +231,10 @@ class Book:
         return taken
 
     def _ask_for_tied(self, post: Post) -> None:
-        """Have results sent home for works that an idle agent could run. As above."""
+        """Have results sent home for works that an idle agent could run.
+
+        Those of works whose own agent has an idle worker stay. The lock is held.
+        """
         for work, other in islice(self._tied.items(), post.link.workers):
             full = other is not None and len(other.flying) >= other.link.workers
             if full and other is not post:
@@ -396,7 +399,10 @@ class Book:
                     self._place(work)
 
     def _has_enough(self, post: Post) -> bool:
-        """Whether an agent's store is half full; else each answer brings a message."""
+        """Whether an agent's store is half full, so that it gets no more for now.
+
+        If it were filled up after each answer, each answer would bring a message.
+        """
         workers, held = post.link.workers, len(post.flying)
         much = post.load > AHEAD_S * workers / 2 or held > MOST * workers / 2
         return held > workers and much
