@@ -82,22 +82,20 @@ class Barriers:
     def __init__(self) -> None:
         self.standing: list[Barrier] = []
 
-    def set(self, barrier: Barrier, live: Iterable[int], effects: Effects) -> None:
+    def set(self, barrier: Barrier, live: Iterable[int], _: Effects) -> None:
         """Have a barrier wait for the tasks that are live now.
 
         This is a control, an item of the inbox. So it comes after all tasks that were
-        submitted before it. Like every control it gets ``effects``, not used here.
+        submitted before it. Like every control it gets ``Effects``, not used here.
         """
-        del effects
         barrier.left = set(live)
         if barrier.left:
             self.standing.append(barrier)
         else:
             barrier.down.open()
 
-    def drop(self, barrier: Barrier, effects: Effects) -> None:
+    def drop(self, barrier: Barrier, _: Effects) -> None:
         """Forget a barrier that nobody waits at any more. This is a control, too."""
-        del effects
         if barrier in self.standing:
             self.standing.remove(barrier)
 

@@ -1,9 +1,9 @@
 """Makes the parts of one kernel and gives each the other parts that it uses.
 
-No part knows the whole: a class of ``steps``, say, gets the three to eight things that
-it uses as arguments. They are all made here, in an order in which each finds what it
-needs. Where two parts need each other, one of them gets a method of ``Parts`` that
-calls the other when it is there.
+No part knows the whole: a class of ``steps``, say, gets the few things that it uses as
+arguments, nine at the most. They are all made here, in an order in which each finds
+what it needs. Where two parts need each other, one of them gets a method of ``Parts``
+that calls the other when it is there.
 
 ``Parts`` also keeps what the public face of the kernel (``dfk``) and its end
 (``shutdown``) call themselves. No other room sees it.
@@ -257,8 +257,7 @@ class Parts:
             self.closing,
             scheduler,
             self._code,
-            ends.fail,
-            ends.end_cancelled,
+            ends,
             self.observation,
             self.log,
         )
@@ -316,6 +315,7 @@ class Parts:
             self.pool,
             self.manager,
             handover,
+            self.scheduler.away,
             self.ends.fail,
             self._fetch,
             self._launch,
@@ -450,10 +450,7 @@ class Parts:
         hooks = self.manager.hooks.find_futures
         return partial(self.manager.ask, hooks, checked_parts) if hooks else None
 
-    def _release_files(
-        self, task: Task, files: Mapping[File, Future[Any] | None]
-    ) -> None:
-        del task
+    def _release_files(self, _: Task, files: Mapping[File, Future[Any] | None]) -> None:
         self._transfers().release(files)
 
     def _fault(self, error: BaseException) -> None:
@@ -480,8 +477,7 @@ class Parts:
             made: list[T] = []
             latch = Latch()
 
-            def make(effects: Effects) -> None:
-                del effects
+            def make(_: Effects) -> None:
                 made.append(look())
                 latch.open()
 

@@ -15,6 +15,7 @@ from jackfield.futures.future import Cancellation, claim_cancel, settle
 from jackfield.graph import transitions
 from jackfield.graph.dependency_errors import dependency_error, line_of, name_call
 from jackfield.states import FINAL, TaskState
+from jackfield.steps.part import Part
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -34,19 +35,16 @@ _KEPT_FAILURES: Final = 100
 """Failures of which the summary has a line."""
 
 
-class Failures:
+class Failures(Part):
     """Notes the tasks that failed, and stops the run at the first one if it is eager.
 
     A run that is ``lazy`` goes on after a failure. ``tally`` keeps a line on each one.
     """
 
-    def __init__(
-        self, tally: Tally, closing: Closing, log: Logger, *, lazy: bool
-    ) -> None:
-        self._tally = tally
-        self._closing = closing
-        self._log = log
-        self._lazy = lazy
+    tally: Tally
+    closing: Closing
+    log: Logger
+    lazy: bool
 
     def note(self, task: Task, error: BaseException, effects: Effects) -> None:
         """Keep a line on a task that failed.
@@ -60,22 +58,21 @@ class Failures:
         # A transfer is a task of the kernel's own, which users do not know. They are
         # told of the tasks that fail because their file did not arrive.
         users = task.spec.kind != "transfer"
-        keep = users and len(self._tally.failures) < _KEPT_FAILURES
+        keep = users and len(self.tally.failures) < _KEPT_FAILURES
         if keep:
-            self._tally.failures.append(line)
+            self.tally.failures.append(line)
         if users:
-            self._tally.failed[task.id] = line if keep else ""
-        if not self._lazy and self._closing.reason is None:
-            self._closing.close(f"the run has stopped at its first failure. {line}")
+            self.tally.failed[task.id] = line if keep else ""
+        if not self.lazy and self.closing.reason is None:
+            self.closing.close(f"the run has stopped at its first failure. {line}")
             effects.stop_run = True
 
-    def warn(self, task: Task, line: str) -> None:
+    def warn(self, _: Task, line: str) -> None:
         """Log a warning that a task is the cause of."""
-        del task
-        self._log.warning("%s", line)
+        self.log.warning("%s", line)
 
 
-class Ends:
+class Ends(Part):
     """Ends tasks. All methods but ``fail`` are called with the scheduler's role.
 
     ``fail`` changes the graph by a function that it gives to ``control``. For a task
@@ -83,26 +80,14 @@ class Ends:
     in its place, and ``release_files`` notes that it wants no files.
     """
 
-    def __init__(
-        self,
-        live: dict[int, Task],
-        tally: Tally,
-        barriers: Barriers,
-        failures: Failures,
-        observation: Observation,
-        *,
-        control: Callable[[Callable[[Effects], None]], None],
-        free_followers: Callable[[Task], None],
-        release_files: Callable[[Task, Mapping[File, Future[Any] | None]], None],
-    ) -> None:
-        self._live = live
-        self._tally = tally
-        self._barriers = barriers
-        self._failures = failures
-        self._observation = observation
-        self._control = control
-        self._free_followers = free_followers
-        self._release_files = release_files
+    live: dict[int, Task]
+    tally: Tally
+    barriers: Barriers
+    failures: Failures
+    observation: Observation
+    control: Callable[[Callable[[Effects], None]], None]
+    free_followers: Callable[[Task], None]
+    release_files: Callable[[Task, Mapping[File, Future[Any] | None]], None]
 
     # -- one task, or a batch
 
@@ -117,7 +102,7 @@ class Ends:
             wrapped.__cause__ = error
             error = wrapped
         name_call(task, error)
-        self._control(partial(self.end, task, TaskState.FAILED, error, None))
+        self.control(partial(self.end, task, TaskState.FAILED, error, None))
 
     def end(
         self,
@@ -137,7 +122,7 @@ class Ends:
         for (_, error, _, task, state), won in zip(endings, wins, strict=True):
             if not won:  # a cancel came first
                 state, error = TaskState.CANCELLED, Cancellation()  # noqa: PLW2901
-            dependents = transitions.end(self._live, task, state)
+            dependents = transitions.end(self.live, task, state)
             self._record(task, error, effects)
             if not dependents:
                 continue
@@ -151,30 +136,30 @@ class Ends:
     ) -> None:
         """Do what every end calls for, once the task is out of the graph."""
         own = task.spec.kind == "transfer"
-        (self._tally.own if own else self._tally.counts)[task.state] += 1
+        (self.tally.own if own else self.tally.counts)[task.state] += 1
         if task.future is not None:
             effects.ended.append(task.future)
         if task.data_futures:
             effects.ended.extend(_settle_files(task, error))
         if error is not None:
             self._not_succeeded(task, error, effects)
-        if self._observation.tasks is not None:
-            self._observation.tasks.note((task,), error)
+        if self.observation.tasks is not None:
+            self.observation.tasks.note((task,), error)
         if effects.noted is not None:
             effects.noted.end(task, task.work)
-        if self._barriers.standing:  # after the failure is noted: they may look at it
-            self._barriers.lower(task.id)
+        if self.barriers.standing:  # after the failure is noted: they may look at it
+            self.barriers.lower(task.id)
         task.forget()
 
     def _not_succeeded(
         self, task: Task, error: BaseException, effects: Effects
     ) -> None:
         if task.extras is not None and task.extras.key is not None:
-            effects.rest.append((self._free_followers, task))
+            effects.rest.append((self.free_followers, task))
         if task.found is not None and task.found.files:
-            effects.rest.append((self._release_files, task, task.found.files))
+            effects.rest.append((self.release_files, task, task.found.files))
         task.error = error
-        self._failures.note(task, error, effects)
+        self.failures.note(task, error, effects)
 
     # -- what hangs on them
 
@@ -193,7 +178,7 @@ class Ends:
         self, task: Task, dependents: Sequence[Task], effects: Effects
     ) -> None:
         """End what depends on a task that failed or was cancelled."""
-        for doomed, blamed in transitions.doom(self._live, task, dependents):
+        for doomed, blamed in transitions.doom(self.live, task, dependents):
             error: BaseException
             error, doomed.state = dependency_error(doomed, blamed)
             ending = (doomed.future, error, None, doomed, doomed.state)
@@ -217,7 +202,7 @@ class Ends:
         The youngest first: what depends on a cancelled task is to be cancelled as well,
         and not to fail with it.
         """
-        for task in reversed(list(self._live.values())):
+        for task in reversed(list(self.live.values())):
             if task.future is not None and claim_cancel(
                 task.future, partial(has_not_begun, task)
             ):
@@ -225,11 +210,11 @@ class Ends:
 
     def end_all_unreported(self, effects: Effects) -> None:
         """End what the executors have not reported, and no longer will."""
-        rest = list(self._live.values())
+        rest = list(self.live.values())
         if rest:
             titles = ", ".join(task.title for task in rest[:10])
             line = f"Ended with {len(rest)} unfinished tasks: {titles}"
-            effects.rest.append((self._failures.warn, rest[0], line))
+            effects.rest.append((self.failures.warn, rest[0], line))
         for task in rest:
             self.end(task, TaskState.CANCELLED, Cancellation(), None, effects)
 

@@ -23,6 +23,7 @@ from jackfield.graph.transitions import Effects, Ended
 from jackfield.states import FINAL, TaskState
 from jackfield.steps.code import keeps
 from jackfield.steps.finish import MAY_HOLD, has_left_futures
+from jackfield.steps.part import Part
 from jackfield.stream import Notes
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def receive_outcomes(
         scheduler.pump()
 
 
-class Intake:
+class Intake(Part):
     """Registers tasks with what they depend on. Called with the role.
 
     Those that come too late, or whose dependency has failed, are ended by ``ends``.
@@ -71,34 +72,25 @@ class Intake:
     ``observation`` tells observers who waits.
     """
 
-    def __init__(
-        self,
-        live: dict[int, Task],
-        home: Home,
-        closing: Closing,
-        ends: Ends,
-        observation: Observation,
-        release_files: Callable[..., None],
-    ) -> None:
-        self._live = live
-        self._home = home
-        self._closing = closing
-        self._ends = ends
-        self._observation = observation
-        self._release_files = release_files
+    live: dict[int, Task]
+    home: Home
+    closing: Closing
+    ends: Ends
+    observation: Observation
+    release_files: Callable[..., None]
 
     def admit(self, task: Task, effects: Effects) -> None:
         """Register a new task."""
-        if self._closing.reason is not None and task.spec.kind != "transfer":
-            self._live[task.id] = task  # submitted before, but too late to begin
-            self._ends.end_cancelled(task, effects)
+        if self.closing.reason is not None and task.spec.kind != "transfer":
+            self.live[task.id] = task  # submitted before, but too late to begin
+            self.ends.end_cancelled(task, effects)
         elif task.parents is not None:
             parents, task.parents = task.parents, ()
             self._wait(task, parents, effects)
         elif task.found is not None:
-            self._wait(task, own_tasks(task.found.futures, self._home), effects)
+            self._wait(task, own_tasks(task.found.futures, self.home), effects)
         else:
-            self._live[task.id] = task
+            self.live[task.id] = task
             task.state = TaskState.READY
             effects.ready.append(task)
             if effects.noted is not None:
@@ -109,32 +101,32 @@ class Intake:
         found = task.found
         if task.state in FINAL:  # cancelled meanwhile, when nobody saw the files
             if found is not None:
-                effects.rest.append((self._release_files, task, found.files))
+                effects.rest.append((self.release_files, task, found.files))
             return
         task.state = TaskState.WAITING
         if found is not None:
-            self._wait(task, own_tasks(found.futures, self._home), effects)
+            self._wait(task, own_tasks(found.futures, self.home), effects)
 
     def _wait(self, task: Task, parents: Iterable[Task], effects: Effects) -> None:
         if effects.noted is not None:
             effects.noted.new.append(task)
             effects.noted.edges.append((task, parents))
-        failed = transitions.add(self._live, task, parents)
+        failed = transitions.add(self.live, task, parents)
         if failed is not None:
-            self._ends.fail_dependents(failed, [task], effects)
+            self.ends.fail_dependents(failed, [task], effects)
         elif task.waiting == 0:
             task.state = TaskState.READY
             effects.ready.append(task)
-        elif self._observation.tasks is not None:
-            self._observation.tasks.note((task,))
+        elif self.observation.tasks is not None:
+            self.observation.tasks.note((task,))
 
 
-class Reports:
+class Reports(Part):
     """Takes what executors report: outcomes that count, strays, and nonsense.
 
     Called with the role; ``failed`` and ``returned`` are called later, without it.
 
-    Args:
+    Attributes:
         live: The tasks that are registered and not ended.
         tally: Counts the strays.
         memo: The flights: they keep results of cached tasks.
@@ -143,27 +135,18 @@ class Reports:
         observation: Tells observers of tasks that are finishing.
     """
 
-    def __init__(
-        self,
-        live: dict[int, Task],
-        tally: Tally,
-        memo: Lazy[Flights],
-        failed: Callable[[Task, BaseException], None],
-        returned: Callable[[Task, Any], None],
-        observation: Observation,
-    ) -> None:
-        self._live = live
-        self._tally = tally
-        self._observation = observation
-        self._memo = memo
-        self._failed = failed
-        self._returned = returned
+    live: dict[int, Task]
+    tally: Tally
+    memo: Lazy[Flights]
+    failed: Callable[[Task, BaseException], None]
+    returned: Callable[[Task, Any], None]
+    observation: Observation
 
     def take(self, outcome: Outcome, endings: list[Ending], effects: Effects) -> None:
         """Take one outcome, unless its attempt does not count any more."""
         try:
             work, error, value = outcome
-            task = self._live.get(work.id)
+            task = self.live.get(work.id)
         except (AttributeError, TypeError, ValueError):
             self.take_nonsense(outcome, endings, effects)
             return
@@ -173,7 +156,7 @@ class Reports:
             or task.state is not TaskState.SUBMITTED
             or (entry := task.entry) is None
         ):
-            self._tally.strays += 1
+            self.tally.strays += 1
             return
         entry.returned += 1
         task.state = TaskState.FINISHING
@@ -187,7 +170,7 @@ class Reports:
                 kind = type(error).__name__
                 reason = f"it reported {kind} as the error of task {task.title}"
                 error = ExecutorError(entry.label, reason)
-            effects.rest.append((self._failed, task, error))
+            effects.rest.append((self.failed, task, error))
         elif type(value) in MAY_HOLD and has_left_futures(task, value):
             self._finish(task, value, effects)
         elif extras is None or self._ends_at_once(task, extras, value):
@@ -197,9 +180,9 @@ class Reports:
 
     def _finish(self, task: Task, value: Any, effects: Effects) -> None:
         """Have done what is left to do after the function."""
-        effects.rest.append((self._returned, task, value))
-        if self._observation.tasks is not None:
-            self._observation.tasks.note((task,))
+        effects.rest.append((self.returned, task, value))
+        if self.observation.tasks is not None:
+            self.observation.tasks.note((task,))
         launched = task.launched_at()
         if launched is not None:
             task.launched = launched[0], monotonic()
@@ -213,7 +196,7 @@ class Reports:
             return False
         if extras.memo != "miss":  # not looked up, or a hit: no result to keep
             return True
-        flights = self._memo.made  # by the look-up
+        flights = self.memo.made  # by the look-up
         return flights is not None and flights.keep_at_once(extras, value)
 
     def take_nonsense(
@@ -224,16 +207,16 @@ class Reports:
             self.take(tuple(report), endings, effects)
             return
         work = report[0] if isinstance(report, tuple | list) and report else None
-        task = self._live.get(work.id) if isinstance(work, Work) else None
+        task = self.live.get(work.id) if isinstance(work, Work) else None
         if task is None or task.entry is None or not isinstance(work, Work):
-            self._tally.strays += 1
+            self.tally.strays += 1
             return
         reason = f"it reported no (work, error, value) for task {task.title}"
         error = ExecutorError(task.entry.label, reason)
         self.take((work, error, None), endings, effects)
 
 
-class EffectRunner:
+class EffectRunner(Part):
     """Does what a step calls for, without the role, on the thread that took the step.
 
     Submitters that ``max_pending`` blocks wait at the throttle until tasks end.
@@ -241,41 +224,29 @@ class EffectRunner:
     an error; ``fault`` logs what is a bug of the kernel.
     """
 
-    def __init__(
-        self,
-        launcher: Launcher,
-        callbacks: CallbackRunner,
-        throttle: Throttle,
-        finisher: Finisher,
-        observation: Observation,
-        *,
-        fail: Callable[[Task, BaseException], None],
-        fault: Callable[[BaseException], None],
-    ) -> None:
-        self._away = launcher.away
-        self._launch = launcher.launch
-        self._callbacks = callbacks
-        self._throttle = throttle
-        self._complete_join = finisher.complete_join
-        self._observation = observation
-        self._fail = fail
-        self._fault = fault
+    launcher: Launcher
+    callbacks: CallbackRunner
+    throttle: Throttle
+    finisher: Finisher
+    observation: Observation
+    fail: Callable[[Task, BaseException], None]
+    fault: Callable[[BaseException], None]
 
     def run(self, effects: Effects) -> None:
         """Launch what is ready, wake who waits, then run others' code."""
         if effects.ready:
-            if self._observation.tasks is not None:
+            if self.observation.tasks is not None:
                 ready = filter(_is_told_ready, effects.ready)
-                self._observation.tasks.note(ready)
-            self._launch(effects.ready)
+                self.observation.tasks.note(ready)
+            self.launcher.launch(effects.ready)
         for future, callbacks in take_callbacks(effects.ended):
-            self._callbacks.put(future, callbacks)
-        if self._throttle.waiting:
-            self._throttle.let_all_look()
+            self.callbacks.put(future, callbacks)
+        if self.throttle.waiting:
+            self.throttle.let_all_look()
         if effects.joined or effects.rest:
-            self._away()
+            self.launcher.away()
         for task in effects.joined:
-            self._do(self._complete_join, task)
+            self._do(self.finisher.complete_join, task)
         for action, task, *arguments in effects.rest:
             self._do(action, task, *arguments)
 
@@ -284,8 +255,8 @@ class EffectRunner:
         try:
             action(task, *arguments)
         except BaseException as error:
-            self._fail(task, error)
-            self._fault(error)
+            self.fail(task, error)
+            self.fault(error)
 
 
 def _is_told_ready(task: Task) -> bool:
@@ -294,36 +265,27 @@ def _is_told_ready(task: Task) -> bool:
     return waited or task.spec.cache
 
 
-class Engine:
+class Engine(Part):
     """Works the inbox off. ``step`` is called with the role, by the scheduler.
 
     What a control raises is a bug of the kernel, and goes to ``fault``. Observers get
     what is noted of a step by ``observation``.
     """
 
-    def __init__(
-        self,
-        intake: Intake,
-        reports: Reports,
-        ends: Ends,
-        observation: Observation,
-        fault: Callable[[BaseException], None],
-    ) -> None:
-        self._observation = observation
-        self._admit = intake.admit
-        self._take = reports.take
-        self._reports = reports
-        self._ends = ends
-        self._fault = fault
+    intake: Intake
+    reports: Reports
+    ends: Ends
+    observation: Observation
+    fault: Callable[[BaseException], None]
 
     def step(self, inbox: deque[Any], limit: int) -> Effects:
         """Work off up to ``limit`` items; return what they call for."""
         effects = Effects()
-        runs = self._observation.runs
+        runs = self.observation.runs
         if runs is not None:
             effects.noted = Notes(calls=runs.calls > 0)
         endings: list[Ending] = []
-        admit, take = self._admit, self._take
+        admit, take = self.intake.admit, self.reports.take
         for _ in range(limit):
             if not inbox:
                 break
@@ -338,21 +300,21 @@ class Engine:
                 if task.state not in FINAL:
                     endings.append((task.future, error, value, task, state))
             elif not callable(item):
-                self._reports.take_nonsense(item, endings, effects)
+                self.reports.take_nonsense(item, endings, effects)
             else:
                 if endings:  # keep the order of what came in
-                    self._ends.end_all(endings, effects)
+                    self.ends.end_all(endings, effects)
                     endings = []
                 try:
                     item(effects)
                 except BaseException as error:
-                    self._fault(error)
+                    self.fault(error)
         if endings:
-            self._ends.end_all(endings, effects)
+            self.ends.end_all(endings, effects)
         if effects.stop_run:
             # At the first failure of an eager run. An item of its own, behind those
             # that are in the inbox already.
-            inbox.append(self._ends.cancel_all_not_begun)
+            inbox.append(self.ends.cancel_all_not_begun)
         if runs is not None and effects.noted is not None:
             runs.put(effects.noted)
         return effects

@@ -21,6 +21,7 @@ from jackfield.futures import AppFuture, DataFuture
 from jackfield.graph.arguments import futures_in, substitute
 from jackfield.graph.task import own_tasks
 from jackfield.states import FINAL
+from jackfield.steps.part import Part
 
 if TYPE_CHECKING:
     from jackfield.graph.task import Task
@@ -49,10 +50,10 @@ def has_left_futures(task: Task, value: Any) -> bool:
     return any(one.id > task.id for one in own_tasks(values, task.home))
 
 
-class Finisher:
+class Finisher(Part):
     """Finishes tasks.
 
-    Args:
+    Attributes:
         transfers: Gives who stages files out.
         joins: Has tasks wait for inner futures.
         retry: Handles an attempt that has failed after all.
@@ -62,22 +63,12 @@ class Finisher:
         control: Has a function change the graph.
     """
 
-    def __init__(
-        self,
-        *,
-        transfers: Callable[[], Mover],
-        joins: Joins,
-        retry: Callable[[Task, BaseException], None],
-        succeed: Callable[[Task, Any], None],
-        fail: Callable[[Task, BaseException], None],
-        control: Callable[[Callable[[Effects], None]], None],
-    ) -> None:
-        self._transfers = transfers
-        self._joins = joins
-        self._retry = retry
-        self._succeed = succeed
-        self._fail = fail
-        self._control = control
+    transfers: Callable[[], Mover]
+    joins: Joins
+    retry: Callable[[Task, BaseException], None]
+    succeed: Callable[[Task, Any], None]
+    fail: Callable[[Task, BaseException], None]
+    control: Callable[[Callable[[Effects], None]], None]
 
     def finish(self, task: Task, value: Any) -> None:
         """Do what follows a function's return, then end the task."""
@@ -123,14 +114,14 @@ class Finisher:
         try:
             value, inner = find()
         except MissingOutputs as error:
-            self._retry(task, error)
+            self.retry(task, error)
         except BaseException as error:
-            self._fail(task, error)
+            self.fail(task, error)
         else:
             if inner:
-                self._control(partial(self._joins.join, task, value, inner))
+                self.control(partial(self.joins.join, task, value, inner))
             else:
-                self._succeed(task, value)
+                self.succeed(task, value)
 
     def _outputs(self, task: Task) -> list[Future[Any]]:
         """Look for a task's outputs; return what ends when they are right and there.
@@ -154,7 +145,7 @@ class Finisher:
         missing = tuple(filter(None, [lack_of(file.filepath) for file in here]))
         if missing:
             raise MissingOutputs(task.spec.name, missing)
-        sent: list[Future[Any]] = [self._transfers().send(f) for f in moved + files]
+        sent: list[Future[Any]] = [self.transfers().send(f) for f in moved + files]
         for one in own_tasks(sent, task.home):
             one.note_parent(task)
         return sent

@@ -13,6 +13,7 @@ from jackfield.graph import transitions
 from jackfield.graph.dependency_errors import name_call
 from jackfield.graph.task import Task, is_own, own_tasks
 from jackfield.states import FINAL, TaskState
+from jackfield.steps.part import Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from jackfield.steps.lazy import Lazy
 
 
-class Joins:
+class Joins(Part):
     """Has tasks wait for inner futures, and finds joins that wait for themselves.
 
     Futures that are no tasks of this kernel are watched by ``foreign``. ``memo`` gives
@@ -35,21 +36,12 @@ class Joins:
     tells observers who joins.
     """
 
-    def __init__(
-        self,
-        live: dict[int, Task],
-        home: Home,
-        ends: Ends,
-        foreign: ForeignFutures,
-        memo: Lazy[Flights],
-        observation: Observation,
-    ) -> None:
-        self._live = live
-        self._observation = observation
-        self._home = home
-        self._ends = ends
-        self._foreign = foreign
-        self._memo = memo
+    live: dict[int, Task]
+    home: Home
+    ends: Ends
+    foreign: ForeignFutures
+    memo: Lazy[Flights]
+    observation: Observation
 
     def join(
         self, task: Task, value: Any, inner: list[Future[Any]], effects: Effects
@@ -57,7 +49,7 @@ class Joins:
         """Have a task, whose function returned ``value``, wait for inner futures."""
         if task.state in FINAL or task.extras is None:
             return
-        own = own_tasks(inner, self._home)
+        own = own_tasks(inner, self.home)
         blocked = transitions.waits_for(task, own, dependencies=Task.dependencies)
         if blocked is not None:
             error = CircularWaitError(
@@ -65,30 +57,30 @@ class Joins:
                 f"waits for the join itself: neither could ever end."
             )
             name_call(task, error)
-            self._ends.end(task, TaskState.FAILED, error, None, effects)
+            self.ends.end(task, TaskState.FAILED, error, None, effects)
             return
-        foreign = [future for future in inner if not is_own(future, self._home)]
+        foreign = [future for future in inner if not is_own(future, self.home)]
         task.state = TaskState.JOINING
         task.extras.value = value
         task.waiting = len(foreign)  # ``add`` counts our own tasks besides
         task.extras.inner = own
-        if self._observation.tasks is not None:
-            self._observation.tasks.note((task,))
-        followed = self._memo.made is not None and self._memo.made.joins_followed
+        if self.observation.tasks is not None:
+            self.observation.tasks.note((task,))
+        followed = self.memo.made is not None and self.memo.made.joins_followed
         risky = followed and self._waits_for(task, own) is not None
-        failed = task.extras.blamed = transitions.add(self._live, task, own)
+        failed = task.extras.blamed = transitions.add(self.live, task, own)
         if risky:
             self._refuse_circles_through(task, effects)
         if failed is not None and (task.waiting == 0 or not task.extras.joining):
-            self._ends.fail_dependents(failed, [task], effects)
+            self.ends.fail_dependents(failed, [task], effects)
         elif task.waiting == 0:
             effects.joined.append(task)
         elif foreign:
-            effects.rest.append((self._foreign.watch, task, foreign))
+            effects.rest.append((self.foreign.watch, task, foreign))
 
     def _waits_for(self, task: Task, targets: Iterable[Task]) -> Task | None:
         """Do as ``transitions.waits_for``; equal calls wait for each other too."""
-        flights = self._memo()
+        flights = self.memo()
 
         def dependencies(one: Task) -> Iterable[Task]:
             leader = flights.leader(one)
@@ -97,7 +89,7 @@ class Joins:
         return transitions.waits_for(task, targets, flights.followers, dependencies)
 
     def _refuse_circles_through(self, task: Task, effects: Effects) -> None:
-        followers = self._memo().followers
+        followers = self.memo().followers
         for leader in list(transitions.downstream(task, followers)):
             for follower in followers(leader):
                 self.refuse_circle(follower, leader, effects)
@@ -116,4 +108,4 @@ class Joins:
                 f"waits for it: neither could ever end."
             )
             name_call(task, error)
-            self._ends.end(task, TaskState.FAILED, error, None, effects)
+            self.ends.end(task, TaskState.FAILED, error, None, effects)

@@ -19,6 +19,7 @@ from jackfield.futures.future import holding_ends
 from jackfield.graph.route import Route
 from jackfield.kept import NotAtHandError
 from jackfield.states import TaskState
+from jackfield.steps.part import Part
 from jackfield.steps.prepare import read_kept
 
 if TYPE_CHECKING:
@@ -39,31 +40,22 @@ if TYPE_CHECKING:
     from jackfield.steps.writers import Writers
 
 
-class Launcher:
+class Launcher(Part):
     """Gives ready tasks to their executors, among which plugins may choose.
 
     ``fetch`` runs an action as soon as a kept result is at hand; ``later`` has tasks
-    launched, unless they are not ready any more.
+    launched, unless they are not ready any more. ``away`` is called before code of
+    others; see ``Scheduler.away``.
     """
 
-    def __init__(
-        self,
-        preparer: Preparer,
-        pool: ExecutorPool,
-        manager: PluginManager,
-        handover: Handover,
-        fail: Callable[[Task, BaseException], None],
-        fetch: Callable[[Kept, Callable[[], None]], object],
-        later: Callable[[Sequence[Task]], None],
-    ) -> None:
-        self.away: Callable[[], None] = handover.away  # before code of others
-        self._fetch = fetch
-        self._later = later
-        self._prepare = preparer.prepare
-        self._pool = pool
-        self._manager = manager
-        self._submit = handover.submit
-        self._fail = fail
+    preparer: Preparer
+    pool: ExecutorPool
+    manager: PluginManager
+    handover: Handover
+    away: Callable[[], None]
+    fail: Callable[[Task, BaseException], None]
+    fetch: Callable[[Kept, Callable[[], None]], object]
+    later: Callable[[Sequence[Task]], None]
 
     def launch(self, tasks: Sequence[Task]) -> None:
         """Launch tasks, with one ``submit`` for each executor."""
@@ -73,7 +65,8 @@ class Launcher:
                 plain = task.found is None and task.extras is None
                 if not plain:
                     self.away()
-                if not (plain and task.parents is None) and not self._prepare(task):
+                bare = plain and task.parents is None
+                if not bare and not self.preparer.prepare(task):
                     continue
                 entry = self._choose(task, groups)
                 work = task.work
@@ -81,18 +74,18 @@ class Launcher:
                     self.away()
                     read_kept(work)
             except NotAtHandError as late:
-                self._fetch(late.args[0], partial(self._later, [task]))
+                self.fetch(late.args[0], partial(self.later, [task]))
                 continue
             except BaseException as error:
-                self._fail(task, error)
+                self.fail(task, error)
                 continue
             groups[entry].append(task)
         for entry, group in groups.items():
             try:
-                self._submit(entry, group)
+                self.handover.submit(entry, group)
             except BaseException as error:
                 for task in group:
-                    self._fail(task, error)
+                    self.fail(task, error)
 
     def _choose(
         self, task: Task, groups: Mapping[ExecutorEntry, Sequence[Task]]
@@ -107,16 +100,16 @@ class Launcher:
             or extras.avoided
             or extras.walltime != task.spec.walltime
         )
-        if of_its_own or route is None or route.version is not self._pool.version:
-            route = self._pool.route(task.spec, task.time_limit)
+        if of_its_own or route is None or route.version is not self.pool.version:
+            route = self.pool.route(task.spec, task.time_limit)
             if extras is not None and extras.forced is not None:
                 return _forced(task, extras.forced, route)
             if extras is not None and extras.avoided:
                 route = _elsewhere(extras.avoided, route)
-        if len(route.entries) == 1 and not self._manager.hooks.select_executor:
+        if len(route.entries) == 1 and not self.manager.hooks.select_executor:
             return route.entries[0]
         self.away()
-        return select(task, route, self._manager, groups)
+        return select(task, route, self.manager, groups)
 
 
 def _forced(task: Task, label: str, route: Route) -> ExecutorEntry:
@@ -137,7 +130,7 @@ def _elsewhere(avoided: frozenset[str], route: Route) -> Route:
     return Route(tuple(entries), route.version) if entries else route
 
 
-class Handover:
+class Handover(Part):
     """Submits tasks to the executor that was chosen for them.
 
     Those that were cancelled on their way here are ended. For each of these, ``free``
@@ -146,28 +139,15 @@ class Handover:
     tasks write.
     """
 
-    def __init__(
-        self,
-        scheduler: Scheduler,
-        ends: Ends,
-        closing: Closing,
-        observation: Observation,
-        in_task: InTask,
-        code: PresentCode,
-        free: Callable[[Task], None],
-        limited: Lazy[type[LimitedCall]],
-        writers: Writers,
-    ) -> None:
-        self.away: Callable[[], None] = scheduler.away
-        self._scheduler = scheduler
-        self._ends = ends
-        self._closing = closing
-        self._observation = observation
-        self._in_task = in_task
-        self._code = code
-        self._free = free
-        self._limited = limited
-        self._writers = writers
+    scheduler: Scheduler
+    ends: Ends
+    closing: Closing
+    observation: Observation
+    in_task: InTask
+    code: PresentCode
+    free: Callable[[Task], None]
+    limited: Lazy[type[LimitedCall]]
+    writers: Writers
 
     def submit(self, entry: ExecutorEntry, tasks: Sequence[Task]) -> None:
         """Hand tasks over; those whose future was cancelled meanwhile are ended."""
@@ -177,7 +157,7 @@ class Handover:
         works: list[Work] = []
         isolated = entry.capabilities.isolated
         if isolated:  # functions are pickled
-            self.away()
+            self.scheduler.away()
         looked: Looked | None = None
         checked: CheckedCall | None = None
         for task in submitted:
@@ -188,25 +168,25 @@ class Handover:
             limit = task.spec.walltime if extras is None else extras.walltime
             try:
                 if extras is not None and (extras.outputs or extras.streams):
-                    self._writers.note(task, extras)
+                    self.writers.note(task, extras)
                 if extras is not None and extras.in_task:
-                    self._in_task.wrap(task)
+                    self.in_task.wrap(task)
                 if limit is not None:
-                    apply_walltime(work, limit, entry, self._limited)
+                    apply_walltime(work, limit, entry, self.limited)
                 if isolated:
                     work.once = task.spec.retries == 0
-                    looked = self._code.send(task, work, looked)
+                    looked = self.code.send(task, work, looked)
                 elif extras is not None and extras.memo == "miss":
-                    checked = self._code.check(task, work, checked)
+                    checked = self.code.check(task, work, checked)
             except BaseException as error:
-                self._ends.fail(task, error)
+                self.ends.fail(task, error)
                 continue
             works.append(work)
-        if self._observation.tasks is not None:
-            self._observation.tasks.note(submitted)
-        if self._observation.runs is not None:
-            self._observation.launch(submitted, works)
-        self.away()
+        if self.observation.tasks is not None:
+            self.observation.tasks.note(submitted)
+        if self.observation.runs is not None:
+            self.observation.launch(submitted, works)
+        self.scheduler.away()
         try:
             entry.submit(works)
         except BaseException as error:
@@ -219,21 +199,21 @@ class Handover:
         works: Sequence[Work],
         error: BaseException,
     ) -> None:
-        if self._closing.cut_short.is_set():  # shut down before these works came
+        if self.closing.cut_short.is_set():  # shut down before these works came
             for task in tasks:
-                self._scheduler.control(partial(self._ends.end_cancelled, task))
+                self.scheduler.control(partial(self.ends.end_cancelled, task))
             return
         reason = ExecutorError(entry.label, f"submit raised {one_line(error)}")
         reason.__cause__ = error
-        self._scheduler.inbox.extend([(work, reason, None) for work in works])
-        self._scheduler.pump()
+        self.scheduler.inbox.extend([(work, reason, None) for work in works])
+        self.scheduler.pump()
 
     def _drop_cancelled(self, tasks: Sequence[Task]) -> None:
         for task in tasks:
             if task.state is not TaskState.SUBMITTED:
                 if task.extras is not None and task.extras.key is not None:
-                    self._free(task)
-                self._scheduler.control(partial(self._ends.end_cancelled, task))
+                    self.free(task)
+                self.scheduler.control(partial(self.ends.end_cancelled, task))
 
 
 def _may_keep(work: Work, entry: ExecutorEntry, extras: Extras | None) -> bool:

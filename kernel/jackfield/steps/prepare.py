@@ -15,6 +15,7 @@ from jackfield.futures import KernelFuture
 from jackfield.futures.future import succeeded, value_of
 from jackfield.graph.arguments import Found, are_shallow, candidates, put_in, substitute
 from jackfield.kept import Kept, read, with_each
+from jackfield.steps.part import Part
 
 if TYPE_CHECKING:
     from jackfield.abc import Work
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 _LISTS: Final = (list, tuple)
 
 
-class Preparer:
+class Preparer(Part):
     """Makes tasks ready to be handed over.
 
     With ``deep``, futures are looked for in containers. Files are moved by the task
@@ -38,24 +39,13 @@ class Preparer:
     what asks plugins for the futures in values of other classes.
     """
 
-    def __init__(
-        self,
-        *,
-        deep: bool,
-        in_task: InTask,
-        transfers: Callable[[], Mover],
-        memo: Lazy[Flights] | None,
-        opener: Callable[[], Opener | None],
-        wait_for_late_files: Callable[[Task, Effects], None],
-        control: Callable[[Callable[[Effects], None]], None],
-    ) -> None:
-        self._deep = deep
-        self._in_task = in_task
-        self._transfers = transfers
-        self._memo = memo
-        self._opener = opener
-        self._wait_for_late_files = wait_for_late_files
-        self._control = control
+    deep: bool
+    in_task: InTask
+    transfers: Callable[[], Mover]
+    memo: Lazy[Flights] | None
+    opener: Callable[[], Opener | None]
+    wait_for_late_files: Callable[[Task, Effects], None]
+    control: Callable[[Callable[[Effects], None]], None]
 
     def prepare(self, task: Task) -> bool:
         """Put values in and look the memo up; tell whether the task is still to run.
@@ -67,14 +57,14 @@ class Preparer:
         if work is None:
             return False
         late = self._put_values_in(task, work)
-        late = late and self._in_task.left(task, late)
+        late = late and self.in_task.left(task, late)
         if late:
             self._await_files(task, late)
             return False
-        if task.spec.cache and self._memo is not None:
+        if task.spec.cache and self.memo is not None:
             if work.kept:  # the key is made of values
                 read_kept(work)
-            return (self._memo.made or self._memo()).begin(task)
+            return (self.memo.made or self.memo()).begin(task)
         return True
 
     def _put_values_in(self, task: Task, work: Work) -> list[File]:
@@ -90,11 +80,11 @@ class Preparer:
                 else:
                     _note_files(value, late)
         elif task.found is not None:
-            opener = self._opener()
+            opener = self.opener()
             stays = opener is None and are_shallow(work.args, work.kwargs)
             replace = partial(_value, task.found, late, kept if stays else None)
             work.args, work.kwargs = substitute(
-                work.args, dict(work.kwargs), replace, deep=self._deep, opener=opener
+                work.args, dict(work.kwargs), replace, deep=self.deep, opener=opener
             )
             task.found = None
         if kept:
@@ -105,11 +95,11 @@ class Preparer:
         """Have the remote files staged that results of other tasks have brought."""
         found = Found()
         for file in dict.fromkeys(late):
-            fetched = self._transfers().fetch(file)
+            fetched = self.transfers().fetch(file)
             found.files[file] = fetched
             found.futures[fetched] = None
         task.found = found
-        self._control(partial(self._wait_for_late_files, task))
+        self.control(partial(self.wait_for_late_files, task))
 
 
 def read_kept(work: Work) -> None:

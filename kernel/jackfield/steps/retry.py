@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +18,7 @@ from jackfield.errors import (
 )
 from jackfield.states import FINAL, TaskState
 from jackfield.steps.code import innermost, original
+from jackfield.steps.part import Part
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from jackfield.graph.transitions import Effects
     from jackfield.plugins.manager import PluginManager
     from jackfield.steps.code import PresentCode
+    from jackfield.steps.ends import Ends
 
 JITTER: Final = 0.1
 """Delays are stretched by up to this part, so that retries do not march in step."""
@@ -44,76 +45,62 @@ MOST_OUTLIVED: Final = 3
 """So often a task whose worker was lost as expected is tried again at no cost."""
 
 
-class Retrier:
+class Retrier(Part):
     """Retries tasks whose attempt failed, or ends them.
 
     A plugin may say what a failure costs and how long to wait. The configuration says
     how often and how long where the app does not. ``scheduler`` keeps the delays.
     """
 
-    def __init__(
-        self,
-        manager: PluginManager,
-        pool: ExecutorPool,
-        config: Config,
-        closing: Closing,
-        scheduler: Scheduler,
-        code: PresentCode,
-        fail: Callable[[Task, BaseException], None],
-        cancel: Callable[[Task, Effects], None],
-        observation: Observation,
-        log: Logger,
-    ) -> None:
-        self._manager = manager
-        self._pool = pool
-        self._config = config
-        self._closing = closing
-        self._scheduler = scheduler
-        self._code = code
-        self._fail = fail
-        self._cancel = cancel
-        self._observation = observation
-        self._log = log
+    manager: PluginManager
+    pool: ExecutorPool
+    config: Config
+    closing: Closing
+    scheduler: Scheduler
+    code: PresentCode
+    ends: Ends
+    observation: Observation
+    log: Logger
 
     def handle(self, task: Task, error: BaseException) -> None:
         """Retry a task whose attempt failed, or end it. Called without the role."""
         if task.state in FINAL:
             return
-        if isinstance(error, KernelClosedError) and self._closing.reason is not None:
+        if isinstance(error, KernelClosedError) and self.closing.reason is not None:
             # Its function has submitted a task when the run took none any more. It ends
             # as the run does: what has not begun is cancelled, and this has a part that
             # has not.
-            self._scheduler.control(partial(self._cancel, task))
+            self.scheduler.control(partial(self.ends.end_cancelled, task))
             return
         if isinstance(error, WorkerLostError) and self._try_at_no_cost(task, error):
             return
         entry = task.entry
         if entry is not None and isinstance(error, ExecutorError):
-            self._pool.blame(entry, error)
+            self.pool.blame(entry, error)
             extras = task.need_extras()
             extras.avoided = extras.avoided | {entry.label}
         try:
             if isinstance(error, StaleCodeError) and self._send_again(task, error):
                 return
             if _is_hopeless(task, error):
-                self._fail(task, error)
+                self.ends.fail(task, error)
                 return
             answer = self._ask(task, error)
             task.cost += answer.cost
             if self._stopped() or task.cost > self._allowed(task):
-                self._fail(task, error)
+                self.ends.fail(task, error)
                 return
             delay = self._delay(task, answer)
         except BaseException as fault:
             fault.__cause__ = error
-            self._fail(task, fault)
+            self.ends.fail(task, fault)
             return
         what = one_line(error)
         call = f" [in {call}]" if (call := task.call_text()) else ""
-        self._log.info(
+        self.log.info(
             "Task %s: attempt %d failed: %s%s", task.title, task.attempt, what, call
         )
-        self._scheduler.control(
+        self.scheduler.control(
             partial(self._again, task, task.attempt + 1, delay, answer.executor, error)
         )
 
@@ -123,7 +110,7 @@ class Retrier:
         extras.outlived += error.expected
         if not error.expected or extras.outlived > MOST_OUTLIVED or self._stopped():
             return False
-        self._scheduler.control(
+        self.scheduler.control(
             partial(self._again, task, task.attempt + 1, 0.0, extras.forced, error)
         )
         return True
@@ -137,22 +124,22 @@ class Retrier:
         extras.resent += 1
         if extras.resent > MOST_RESENT:  # what is sent is not what is asked for
             return False
-        self._code.stale(work, error)
+        self.code.stale(work, error)
         again = partial(self._again, task, task.attempt, 0.0, extras.forced, None)
-        self._scheduler.control(again)
+        self.scheduler.control(again)
         return True
 
     def _stopped(self) -> bool:
         """Tell whether the run is being cut short: nothing is tried again then."""
-        closing = self._closing
-        first_failure = closing.reason is not None and not self._config.lazy_errors
+        closing = self.closing
+        first_failure = closing.reason is not None and not self.config.lazy_errors
         return first_failure or closing.cut_short.is_set()
 
     def _ask(self, task: Task, error: BaseException) -> Retry:
-        manager = self._manager
+        manager = self.manager
         if not manager.hooks.retry or task.spec.kind == "transfer":
             return Retry()
-        labels = self._pool.route(task.spec, task.time_limit).labels
+        labels = self.pool.route(task.spec, task.time_limit).labels
         view = task.view(labels, with_call=True)
         answer = manager.ask(manager.hooks.retry, _checked, view, error, view.attempt)
         extras = task.need_extras()
@@ -163,13 +150,13 @@ class Retrier:
         if task.spec.kind == "transfer":
             return 0
         retries = task.spec.retries
-        return self._config.retries if retries is None else retries
+        return self.config.retries if retries is None else retries
 
     def _delay(self, task: Task, answer: Retry) -> float:
         """Return the seconds to wait: the answer's, or exponential backoff."""
         if answer.delay is not None:
             return answer.delay
-        spec, config = task.spec, self._config
+        spec, config = task.spec, self.config
         first = config.retry_delay if spec.retry_delay is None else spec.retry_delay
         backoff = spec.retry_backoff
         factor = config.retry_backoff if backoff is None else backoff
@@ -214,8 +201,8 @@ class Retrier:
         if executor is not None or task.extras is not None:
             task.need_extras().forced = executor
         if delay > 0:
-            ready = partial(self._scheduler.control, partial(_ready, task))
-            self._scheduler.call_later(delay, ready)
+            ready = partial(self.scheduler.control, partial(_ready, task))
+            self.scheduler.call_later(delay, ready)
         else:
             _ready(task, effects)
 
@@ -228,8 +215,8 @@ class Retrier:
         effects: Effects,
     ) -> None:
         """Have observers told of an attempt that will be followed by another."""
-        if self._observation.tasks is not None:
-            self._observation.tasks.note((task,), error)
+        if self.observation.tasks is not None:
+            self.observation.tasks.note((task,), error)
         launched = task.launched_at()
         if effects.noted is not None and launched is not None:
             row = task, work, task.entry, launched[0], error, delay

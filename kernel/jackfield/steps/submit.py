@@ -20,6 +20,7 @@ from jackfield.graph.arguments import ATOMIC, candidates, find, may_hold
 from jackfield.graph.route import INTERNAL
 from jackfield.graph.task import AppSpec, Extras, Task, is_own, parents_of
 from jackfield.steps.call import READ_BY_KERNEL
+from jackfield.steps.part import Part
 
 if TYPE_CHECKING:
     from jackfield.executors.pool import ExecutorPool
@@ -133,7 +134,7 @@ class Submitter:
         if found is None:
             self._post(task)
         else:
-            self._dependencies.post(task, future, found)
+            self._dependencies.post_waiting(task, future, found)
         return future
 
     # The functions below do what only few tasks need. They are called for those alone,
@@ -177,7 +178,7 @@ class Submitter:
         return self.submit(_GET_ITEM, operator.getitem, (future, key), {})
 
 
-class Dependencies:
+class Dependencies(Part):
     """Finds what a task waits for.
 
     With ``deep``, futures are looked for in containers; with ``copies``, ``file:`` URLs
@@ -186,26 +187,14 @@ class Dependencies:
     plugins for the futures in values of other classes; ``None`` if none can tell.
     """
 
-    def __init__(
-        self,
-        *,
-        home: Home,
-        deep: bool,
-        copies: bool,
-        post: Callable[[Any], None],
-        foreign: ForeignFutures,
-        transfers: Callable[[], Mover],
-        in_task: InTask,
-        opener: Callable[[], Opener | None],
-    ) -> None:
-        self._opener = opener
-        self._home = home
-        self._deep = deep
-        self._copies = copies
-        self._post = post
-        self._foreign = foreign
-        self._transfers = transfers
-        self._in_task = in_task
+    home: Home
+    deep: bool
+    copies: bool
+    post: Callable[[Any], None]
+    foreign: ForeignFutures
+    transfers: Callable[[], Mover]
+    in_task: InTask
+    opener: Callable[[], Opener | None]
 
     def find(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -214,17 +203,17 @@ class Dependencies:
         values = candidates(args, kwargs)
         if not values:
             return None, None
-        parents = parents_of(values, self._home)
+        parents = parents_of(values, self.home)
         if parents is not None:
             return parents, None
-        opener = self._opener()
+        opener = self.opener()
         if opener is None:  # else a plugin may know of more in them
             values = may_hold(values)
-            parents = parents_of(values, self._home)
+            parents = parents_of(values, self.home)
             if parents is not None:
                 return parents or None, None
         return None, find(
-            args, kwargs, deep=self._deep, copies=self._copies, opener=opener
+            args, kwargs, deep=self.deep, copies=self.copies, opener=opener
         )
 
     def data_futures(
@@ -233,24 +222,24 @@ class Dependencies:
         """Return a future for each file that a task makes."""
         made = extras.files()
         remote = extras.remote_outputs()
-        if remote and self._in_task.decide(task, remote):
+        if remote and self.in_task.decide(task, remote):
             # The copies of these are elsewhere.
             made = [one.cleancopy() if one in remote else one for one in made]
         return tuple([DataFuture(task, future, file) for file in made])
 
-    def post(self, task: Task, future: AppFuture[Any], found: Found) -> None:
+    def post_waiting(self, task: Task, future: AppFuture[Any], found: Found) -> None:
         """Post a task that waits for what was found."""
         if found.files:
-            for file in self._in_task.left(task, found.files):
-                fetched = self._transfers().fetch(file)
+            for file in self.in_task.left(task, found.files):
+                fetched = self.transfers().fetch(file)
                 found.files[file] = fetched
                 found.futures[fetched] = None
-        foreign = [one for one in found.futures if not is_own(one, self._home)]
+        foreign = [one for one in found.futures if not is_own(one, self.home)]
         task.found = found
         task.waiting = len(foreign)
         try:
-            self._post(task)
-            self._foreign.watch(task, foreign)
+            self.post(task)
+            self.foreign.watch(task, foreign)
         except BaseException:  # else it would wait for what nobody watches
-            self._home.cancel(task, future)
+            self.home.cancel(task, future)
             raise
