@@ -532,3 +532,35 @@ def test_too_few_descriptors_is_an_error_and_passes(
     assert isinstance(error, ExecutorError)
     assert "Too many open files" in str(error)
     assert pool.call(abs, -1) == 1
+
+
+def test_a_ctrl_c_in_a_shutdown_leaves_the_loop_to_its_thread() -> None:
+    ended = run_script(
+        """
+import signal
+
+def strike():
+    while True:
+        frame = sys._current_frames()[threading.main_thread().ident]
+        if frame.f_code.co_name in ("join", "_wait_for_tstate_lock"):
+            return os.kill(os.getpid(), signal.SIGINT)
+
+steppers, step = set(), executor._step
+def noted():
+    steppers.add(threading.current_thread().name)
+    step()
+executor._step = noted
+
+submit(time.sleep, 1000)
+threading.Thread(target=strike).start()
+try:
+    executor.shutdown()
+except KeyboardInterrupt:
+    print("interrupted")
+executor.shutdown(grace=0)
+print(steppers)
+"""
+    )
+
+    assert ended.stderr == ""
+    assert ended.stdout.partition("\n")[2] == "interrupted\n{'cpu-loop'}\n"

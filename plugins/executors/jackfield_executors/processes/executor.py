@@ -21,6 +21,7 @@ import math
 import os
 import selectors
 import threading
+import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
@@ -50,6 +51,12 @@ START_S: Final = 0.1
 
 MEMORY_PERIOD_S: Final = 0.1
 """Seconds between two looks at the memory of busy workers, if it is limited."""
+
+_NAP_S: Final = 1.0
+"""Seconds of a wait for the loop's thread; Python looks for a Ctrl-C after each."""
+
+_LOOK_S: Final = 0.01
+"""Seconds between two looks whether a loop is over whose thread cannot be joined."""
 
 
 class ProcessExecutor(Executor):
@@ -87,6 +94,7 @@ class ProcessExecutor(Executor):
         self._kill_at = math.inf
         self._dropping = False
         self._ended = False
+        self._over = False  # the loop has made its last step
         self._idle = Idle()
         self._fitness = Fitness(options.label)
 
@@ -235,8 +243,15 @@ class ProcessExecutor(Executor):
                 self._dropping = True
                 self._kill_at = min(self._kill_at, monotonic() + grace)
         self._wake()
-        if threading.current_thread() is not self._thread:
-            self._thread.join()
+        # Until Python 3.13, a Ctrl-C that strikes in ``Thread.join`` marks the thread
+        # as ended, though it runs: a second call would then step beside the loop.
+        # Hence the loop also says itself when it is over.
+        thread = self._thread
+        if threading.current_thread() is not thread and thread.ident is not None:
+            while thread.is_alive() or not self._over:
+                thread.join(_NAP_S)
+                if not thread.is_alive() and not self._over:
+                    time.sleep(_LOOK_S)
         while not self._ended:
             self._step()
 
@@ -270,6 +285,8 @@ class ProcessExecutor(Executor):
             self._pool.fail_all(ExecutorBrokenError(self._options.label, reason))
             self._deliver()
             self._close()
+        finally:
+            self._over = True
 
     def _step(self) -> None:
         """Wait for something to happen, and deal with all that has."""
