@@ -6,7 +6,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 
@@ -225,8 +225,31 @@ class Summary(NamedTuple):
         told = ": " + ", ".join(ends) if ends else ""
         noun = "task" if tasks == 1 else "tasks"
         head = f"{tasks} {noun} in {self.elapsed:.1f} s{told}. Run: {self.run_dir}"
-        lines = [head, *self.failures[:_SHOWN_FAILURES]]
-        more = self.failed - len(lines) + 1
-        if more > 0:
-            lines.append(f"... and {more} more failure{'' if more == 1 else 's'}")
-        return "\n  ".join(lines)
+        return "\n  ".join([head, *told_once(self.failures, self.failed)])
+
+
+def told_once(lines: Iterable[str], number: int) -> list[str]:
+    """Return the first few lines on failures; those that say the same are one.
+
+    A batch system that refuses a job says so of every task that waits. Only the
+    task and its call differ, so the first one stands for all.
+
+    Args:
+        lines: A line on each failure, ``Task 7 (align) failed: ...``, or on the first.
+        number: How many failures there are; those that are not shown are counted.
+    """
+    alike: dict[str, list[str]] = {}
+    for line in lines:
+        reason = line.partition(" failed: ")[2]
+        alike.setdefault(reason.rpartition(" [in ")[0] or reason or line, []).append(
+            line
+        )
+    shown = list(alike.values())[:_SHOWN_FAILURES]
+    told = [
+        first.replace(" failed: ", f" and {len(rest)} more failed: ", 1)
+        if rest
+        else first
+        for first, *rest in shown
+    ]
+    left = number - sum(map(len, shown))
+    return [*told, f"... and {left} more"] if left > 0 else told

@@ -292,7 +292,7 @@ with jf.load():
     assert "1 dependency-failed" in first
     assert len(failures) == 5
     assert all("ValueError: no " in line for line in failures)
-    assert last == "  ... and 2 more failures"
+    assert last == "  ... and 2 more"
     command = shlex.split(advice.partition(": ")[2])
     assert command == ["jackfield", "report", str(place.directory / "runs" / "000")]
     page = place.directory / "page.html"

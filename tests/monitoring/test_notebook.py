@@ -103,7 +103,7 @@ def test_a_printed_summary_is_a_few_lines(kernel: jf.DataFlowKernel) -> None:
     assert re.match(r"8 tasks in \d+\.\d s: 1 succeeded, 7 failed\. Run: /", head)
     assert len(failures) == 6
     assert re.match(r"  Task \d \(align\) failed: ValueError: no reads", failures[0])
-    assert failures[-1] == "  ... and 2 more failures"
+    assert failures[-1] == "  ... and 2 more"
 
 
 def test_a_future_shows_its_state_without_waiting(kernel: jf.DataFlowKernel) -> None:

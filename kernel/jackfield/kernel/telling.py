@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from jackfield.messages import say
-from jackfield.states import TaskState
+from jackfield.states import TaskState, told_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,7 +19,7 @@ INTERRUPTED: Final = "interrupted"
 """How what is said after a Ctrl-C begins."""
 
 _SHOWN: Final = 5
-"""Failures, or tasks, that are named."""
+"""Tasks that are named."""
 
 
 def tell_failures(parts: Parts) -> None:
@@ -29,9 +28,7 @@ def tell_failures(parts: Parts) -> None:
     unseen = [line for one, line in tally.failed.items() if one not in tally.seen]
     if not unseen:
         return
-    lines = [line for line in islice(unseen, _SHOWN) if line]
-    if len(lines) < len(unseen):
-        lines.append(f"... and {len(unseen) - len(lines)} more")
+    lines = told_once(filter(None, unseen), len(unseen))
     ended = ((state.value, tally.counts[state]) for state in TaskState)
     counts = ", ".join(f"{number} {name}" for name, number in ended if number)
     log = parts.run_dir / "jackfield.log"

@@ -13,6 +13,7 @@ import click
 
 from jackfield import TaskState, hookimpl
 from jackfield.errors import JackfieldError
+from jackfield.states import told_once
 from jackfield_monitoring import runs as finding
 from jackfield_monitoring.runs import Run, RunError
 from jackfield_monitoring.store.schema import FILE_NAME as STORE
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 JACKFIELD_API = ">=1,<2"
 
-FAILURES_SHOWN: Final = 5
+RERUNS_SHOWN: Final = 5
 
 FOLLOW_S: Final = 0.2
 """Seconds between two looks at a log that is followed."""
@@ -264,16 +265,13 @@ def _shown(run: Run) -> Iterator[str]:
     for heading, text in _facts(run):
         if text:
             yield f"  {heading:10}{plain(text)}"
-    failures = run.failures[:FAILURES_SHOWN]
-    for failure in failures:
+    failures = told_once(run.failures, run.counts.get("failed", 0))
+    for failure in failures if run.failures else ():
         yield f"  {click.style('failed', fg='red')}    {plain(failure)}"
-    more = run.counts.get("failed", 0) - len(failures)
-    if failures and more > 0:
-        yield f"            ... and {more:,} more"
     reruns = finding.reruns_of(run)
-    for one in reruns[:FAILURES_SHOWN]:
+    for one in reruns[:RERUNS_SHOWN]:
         yield f"  run again {plain(f'task {one.task} ({one.app}): {one.reason}')}"
-    more = len(reruns) - FAILURES_SHOWN
+    more = len(reruns) - RERUNS_SHOWN
     if more > 0:
         yield f"            ... and {more:,} more"
 

@@ -66,8 +66,10 @@ def test_the_lines_of_a_run() -> None:
         ),
         "call   ────────────────────   0/62            2 cancelled  7 running",
         "merge  ────────────────────    0/2",
-        "1:05  86 of 154 done, 6 memoized, 3 failed, 2 cancelled, "
-        "8 running, 55 waiting",
+        (
+            "1:05  86 of 154 done, 6 memoized, 3 failed, 2 cancelled, "
+            "8 running, 55 waiting"
+        ),
         "newest failure: task 88 (align): ValueError: in align",
     ]
 
