@@ -21,12 +21,21 @@ from tasks import noop
 
 NEEDS = {"parsl": "parsl", "loky": "loky", "dask": "distributed", "ray": "ray"}
 NEEDS |= {"executorlib": "executorlib"}
-"""Beginning of a system's name to the module that has to be installed."""
+# Parsl's own monitoring wants its extra `monitoring`, which brings this.
+NEEDS |= {
+    f"parsl-{kind}-{kept}": "sqlalchemy"
+    for kind in ("threads", "htex")
+    for kept in ("monitoring", "resources")
+}
+"""A system's name, or its beginning, to the module that has to be installed."""
 
 
 def installed(system: str) -> bool:
-    module = NEEDS.get(system.partition("-")[0])
-    return module is None or importlib.util.find_spec(module) is not None
+    for name in (system, system.partition("-")[0]):
+        module = NEEDS.get(name)
+        if module is not None and importlib.util.find_spec(module) is None:
+            return False
+    return True
 
 
 def place() -> Path:
