@@ -67,9 +67,8 @@ class Retrier(Part):
         if task.state in FINAL:
             return
         if isinstance(error, KernelClosedError) and self.closing.reason is not None:
-            # Its function has submitted a task when the run took none any more. It ends
-            # as the run does: what has not begun is cancelled, and this has a part that
-            # has not.
+            # Its function wanted to submit a task when the run took none any more. What
+            # has not begun then is cancelled, and a part of this task is such a thing.
             self.scheduler.control(partial(self.ends.end_cancelled, task))
             return
         if isinstance(error, WorkerLostError) and self._try_at_no_cost(task, error):
