@@ -370,7 +370,7 @@ def test_the_lowest_priority_begins_first_and_what_has_none_last() -> None:
 
 
 def test_what_jackfield_alone_reads_in_a_call_is_the_functions() -> None:
-    @parsl.python_app(cache=True)
+    @parsl.python_app(cache=True)  # type: ignore[untyped-decorator]  # as Parsl's
     def given(x: int, **others: Any) -> tuple[int, Any]:
         return x, others
 

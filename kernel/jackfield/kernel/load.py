@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 from jackfield.abc import current_work
 from jackfield.errors import ConfigurationError, NoDataFlowKernelError
 from jackfield.kernel import current
-from jackfield.steps.call import checked_walltime, name_of
+from jackfield.steps.call import checked_walltime
+from jackfield.steps.functions import name_of
 
 if TYPE_CHECKING:
     from jackfield.abc import LimitedCall
