@@ -527,3 +527,29 @@ def test_importing_serialize_is_light() -> None:
     )
 
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("value", [0, 2**80, -1.5, True, None], ids=repr)
+def test_plain_values_travel_as_they_are(value: object) -> None:
+    data = serialize.dump_function("task", identity)
+
+    packed = serialize.run_packed(data, (value,), pack=serialize.pack_plainly)
+
+    assert packed == ("plain", value)
+    assert serialize.load_outcome("task", packed) == (None, value)
+
+
+def test_a_value_of_a_class_below_a_plain_one_is_pickled() -> None:
+    class Number(int):
+        pass
+
+    packed = serialize.pack_plainly(Number(3))
+
+    assert packed[0] == "ok"
+    error, value = serialize.load_outcome("task", packed)
+    assert error is None
+    assert (type(value).__name__, value) == ("Number", 3)
+
+
+def identity(value: object) -> object:
+    return value

@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from concurrent.futures import Future
 
-    import jackfield_serialize as serialize
     from jackfield.abc import ExecutorContext, Outcome, Work
     from jackfield_executors.foreign.disks import Disks
     from jackfield_executors.remote import bundles
@@ -430,11 +429,17 @@ class AdaptedExecutor(Executor):
         """Report what has ended."""
         outcomes, self._outcomes = self._outcomes, []
         packed, self._packed = self._packed, []
+        if packed:
+            from jackfield_executors.remote.carrying import land
+            from jackfield_serialize import load_outcome
         for work, (one, ran, returned), kept in packed:
             try:
                 if ran is not None:
                     work.ran = place_in_pool(self._label, ran)
-                outcomes.append(_landed(work, one, kept, returned))
+                if kept is None:
+                    outcomes.append((work, *load_outcome(work.name, one)))
+                else:  # it has files, which are put in their places
+                    outcomes.append(land(work, one, kept, returned))
             except BaseException as error:
                 reason = f"its future cannot be read: {error!r}"
                 outcomes.append((work, self._errors.failure(reason, error), None))
@@ -608,15 +613,3 @@ class AdaptedExecutor(Executor):
             except Exception:
                 log.exception("Executor %r raised in its shutdown", self._label)
             self._ended = True
-
-
-def _landed(
-    work: Work, outcome: serialize.Packed, kept: Packed | None, returned: Any
-) -> Outcome:
-    """Return a work's outcome, and put its files in their places if it has any."""
-    from jackfield_executors.remote.carrying import land
-    from jackfield_serialize import load_outcome
-
-    if kept is None:
-        return (work, *load_outcome(work.name, outcome))
-    return land(work, outcome, kept, returned)

@@ -14,9 +14,12 @@ import os
 import posix
 import sys
 import time
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import jackfield_serialize as serialize
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _set_umask: Final = os.umask
 _CHANGES: Final = frozenset({"os.chdir", "os.putenv", "os.unsetenv"})
@@ -161,12 +164,17 @@ class Visit:
         self._environment = dict(os.environ)
         self._error = _try_to_enter(self._directory)
 
-    def run(self, function: bytes, call: bytes) -> serialize.Packed:
+    def run(
+        self,
+        function: bytes,
+        call: bytes | tuple[Any, ...],
+        pack: Callable[[object], serialize.Packed] | None = None,
+    ) -> serialize.Packed:
         """Run a call as ``serialize.run_packed`` does, and undo its changes."""
         if self._error is not None:
             return serialize.pack_error(self._error)
         before = _changes.number
-        packed = serialize.run_packed(function, call)
+        packed = serialize.run_packed(function, call, pack=pack)
         _set_umask(self._umask)
         if _changes.number != before:
             _restore_environment(self._environment)

@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
 __all__ = [
+    "PLAIN",
     "Buffers",
     "Packed",
     "RemoteTraceback",
@@ -84,6 +85,7 @@ __all__ = [
     "note_preloading",
     "note_shared",
     "pack_error",
+    "pack_plainly",
     "pack_unloadable",
     "pack_unpicklable",
     "pack_value",
@@ -98,12 +100,17 @@ Packed: TypeAlias = tuple[Any, ...]
 """The outcome of a call, made of built-in types alone. One of these:
 
 - ``("ok", data)``, or with buffers as a third item: the pickled result.
+- ``("plain", value)``: a result of one of the types in ``PLAIN``, as it is.
 - ``("error", data, class name, message, traceback)``: the pickled exception, or
   ``None`` if it cannot be pickled, and what is shown of it then.
 - ``("exit", repr, traceback)``: ``SystemExit``, ``KeyboardInterrupt`` or the like.
 - ``("unpicklable", what, reason)``: function, arguments or result cannot be pickled or
   unpickled.
 """
+
+PLAIN: Final = frozenset({int, float, bool, type(None)})
+"""Types of values that travel as they are, within what is pickled for many calls: to
+set up a pickler for one of them takes ten times as long as to pickle it."""
 
 _LINELESS: Final = re.compile(
     r'^(?P<lead>[ |]*)File "(?P<file>.+)", line (?P<number>\d+), in .*\n'
@@ -269,7 +276,7 @@ _functions: OrderedDict[bytes, Callable[..., Any]] = OrderedDict()
 
 def run_packed(
     function: bytes,
-    call: bytes,
+    call: bytes | tuple[Any, ...],
     buffers: Sequence[Any] = (),
     pack: Callable[[object], Packed] | None = None,
 ) -> Packed:
@@ -278,15 +285,19 @@ def run_packed(
     This is what runs in a worker, of any kind of pool. It never raises. The functions
     that were loaded last are remembered. ``function`` and ``call`` come from
     ``dump_function`` and ``dump_call``, ``buffers`` is what the latter has put into its
-    own. The outcome is for ``load_outcome``. ``pack`` takes the place of
-    ``pack_value``, and does not raise either.
+    own. A call without keywords may be its arguments as they are. The outcome is for
+    ``load_outcome``. ``pack`` takes the place of ``pack_value``, and does not raise
+    either.
     """
     try:
         loaded = _remembered(function)
     except BaseException as error:
         return pack_unloadable("its function", error)
     try:
-        args, kwargs = load_call(call, buffers)
+        if isinstance(call, tuple):
+            args, kwargs = call, dict[str, Any]()
+        else:
+            args, kwargs = load_call(call, buffers)
     except BaseException as error:
         return pack_unloadable("its arguments", error)
     try:
@@ -312,6 +323,11 @@ def pack_value(value: object) -> Packed:
         return "ok", dumps(value)
     except BaseException as error:
         return pack_unpicklable(value, error)
+
+
+def pack_plainly(value: object) -> Packed:
+    """Do what ``pack_value`` does, for who pickles the outcomes of many calls."""
+    return ("plain", value) if type(value) in PLAIN else pack_value(value)
 
 
 def pack_unloadable(what: str, error: BaseException) -> Packed:
@@ -438,6 +454,8 @@ def load_outcome(name: str, packed: Packed) -> tuple[BaseException | None, Any]:
         if function, arguments or result could not be pickled or unpickled.
     """
     kind = packed[0]
+    if kind == "plain":
+        return None, packed[1]
     if kind == "ok":
         try:
             return None, loads(*packed[1:])

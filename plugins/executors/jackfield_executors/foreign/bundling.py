@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 
 from jackfield_executors.remote.carrying import pack
 from jackfield_executors.remote.functions import is_fixed
-from jackfield_serialize import dump_call, dump_function
+from jackfield_serialize import PLAIN, dump_call, dump_function
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -128,7 +128,7 @@ class Packer:
             the works for which there was no room.
         """
         functions: dict[bytes, int] = {}
-        calls: list[tuple[int, str | None, bytes, bytes]] = []
+        calls: list[tuple[int, str | None, bytes | tuple[Any, ...], bytes]] = []
         packed: list[Work] = []
         failed: list[Failed] = []
         size = 0
@@ -161,9 +161,16 @@ class Packer:
         return data
 
 
-def _dump_call(bundle: Bundle, work: Work, limit: Limit | None) -> tuple[bytes, bytes]:
-    """Pickle a call, and what is sent of its files."""
+def _dump_call(
+    bundle: Bundle, work: Work, limit: Limit | None
+) -> tuple[bytes | tuple[Any, ...], bytes]:
+    """Pickle a call, and what is sent of its files.
+
+    One of plain values alone needs no pickler of its own: it goes into the bundle's.
+    """
     if limit is None:
+        if not work.kwargs and PLAIN.issuperset(map(type, work.args)):
+            return tuple(work.args), b""
         return dump_call(work.name, work.function, work.args, work.kwargs), b""
     packed = pack(work, limit)
     call, parcel = packed.call, packed.parcel

@@ -12,7 +12,7 @@ import pickle
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from jackfield_executors.measured import Ran, run_measured
 from jackfield_executors.remote.fingerprint import fingerprint
@@ -20,7 +20,7 @@ from jackfield_executors.remote.parcels import Returned, run_parcel
 from jackfield_executors.remote.places import finds
 from jackfield_executors.remote.shipping import unpack, use
 from jackfield_executors.surroundings import Visit
-from jackfield_serialize import Packed
+from jackfield_serialize import Packed, pack_plainly
 from jackfield_system.held_directories import HeldDirectory, sweep_once
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ def run_bundle(
         data: The pickled modules that are needed, if any; whether the calls have their
             files with them; functions; and calls. Each call is the index of its
             function, its ``Work.measure``, its arguments and its parcel; function and
-            arguments come from ``jackfield_serialize``.
+            arguments come from ``jackfield_serialize``, but for arguments that are
+            plain (``PLAIN``) and stand there as a tuple.
     """
     del token
     mine = fingerprint()
@@ -93,10 +94,10 @@ def run_bundle(
 
 
 def _run(
-    visit: Visit, function: bytes, call: bytes, parcel: bytes
+    visit: Visit, function: bytes, call: bytes | tuple[Any, ...], parcel: bytes
 ) -> tuple[Packed, Returned | None]:
-    if not parcel:
-        return visit.run(function, call), None
+    if isinstance(call, tuple) or not parcel:  # that is pickled which comes with files
+        return visit.run(function, call, pack_plainly), None
     sweep_once()
     with HeldDirectory("call") as directory:
         return run_parcel(function, call, parcel, str(directory), visit.run)

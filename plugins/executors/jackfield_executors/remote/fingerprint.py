@@ -12,13 +12,13 @@ import functools
 import platform
 from typing import Final
 
-WIRE: Final = 4
+WIRE: Final = 5
 """Version of what drivers and workers say to each other. Raised with each change."""
 
 
 @functools.cache
 def fingerprint() -> str:
-    """Return what this process is: ``"CPython 3.11, wire 4, cloudpickle 3.1.3"``."""
+    """Return what this process is: ``"CPython 3.11, wire 5, cloudpickle 3.1.3"``."""
     import cloudpickle
 
     major, minor, _ = platform.python_version_tuple()
