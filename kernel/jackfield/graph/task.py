@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from jackfield.graph.arguments import Found
     from jackfield.graph.route import ExecutorEntry, Route
     from jackfield.keeping import ResultKeeper
+    from jackfield.memo_keys import FunctionIdentity
 
 Kind: TypeAlias = Literal["python", "bash", "join", "transfer"]
 Executors: TypeAlias = Literal["all"] | tuple[str, ...]
@@ -152,8 +153,11 @@ class Extras:
         forced: Label of the executor that a retry has asked for, or ``None``.
         avoided: Labels of executors that have failed while they had the task.
         in_task: Whether the task moves its remote files itself.
-        code: What its function was when its memo key was made.
-        keep: Whether its result may be kept: it is one of the code in the key.
+        identity: What its function was when its memo key was made.
+        compared: Whether its arguments are those of its key, as far as anybody can tell
+            now. They are not where a worker was sent some that can be changed.
+        keep: Whether its result may be kept: it is one of the code and of the arguments
+            in the key.
         errors: Its earlier failures, each in one line.
         resent: How often it was sent again because a worker had other code.
         outlived: How often its worker was lost as expected.
@@ -178,11 +182,17 @@ class Extras:
     forced: str | None = None
     avoided: frozenset[str] = frozenset()
     in_task: bool = False
-    code: bytes = b""
+    identity: FunctionIdentity | None = None
+    compared: bool = True
     keep: bool = True
     errors: tuple[str, ...] = ()
     resent: int = 0
     outlived: int = 0
+
+    @property
+    def code(self) -> bytes:
+        """The digest of ``identity``, or ``b""``."""
+        return self.identity.digest if self.identity is not None else b""
 
     def files(self) -> list[File]:
         """Return the files that the task makes: outputs, then those of streams."""

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 
 _MOST_WARNINGS: Final = 1_000
+_CHANGED: Final = "an argument was changed between the call and its execution"
 
 
 class Actions(NamedTuple):
@@ -98,6 +99,8 @@ class Flights:
         self._results: dict[bytes, Kept] = {}
         self._refused: set[str] = set()
         """Apps that were warned of, as their calls are not cached."""
+        self._changed: set[str] = set()
+        """Apps that were warned of, as an argument of a call was changed."""
 
     # -- before a task is executed
 
@@ -169,7 +172,7 @@ class Flights:
         extras = task.extras
         assert extras is not None
         before = extras.key
-        key, extras.manifest = self._key(task, work, function)
+        key, extras.manifest = self._key(task, work.args, work.kwargs, function)
         extras.key, extras.looked_up = key, time.time()
         if before not in (None, key):  # an heir, whose function has changed meanwhile
             self._hand_on(task, before)
@@ -243,7 +246,7 @@ class Flights:
         if task.state in FINAL:
             self.free(task)
             return False
-        task.extras.code = function.digest
+        task.extras.identity = function
         return True
 
     def is_still(
@@ -258,20 +261,69 @@ class Flights:
             return False
         return now.digest == code
 
+    def compare(
+        self, task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> None:
+        """See to it that nothing is kept of arguments that its key does not stand for.
+
+        The key is made when a task's inputs are there. Then the task may wait long for
+        a worker, while the script, or another task on a thread, changes a list among
+        the arguments, or a file. The call gets the list as it is then. So on threads
+        this is called just before the function, which may change the list itself; and
+        elsewhere, where the function has a copy, when the call has ended. The call was
+        pickled somewhere in between, and whatever came after that is taken for a change
+        too: a result is not kept then although it could be.
+        """
+        extras = task.extras
+        if extras is None or extras.identity is None or not extras.keep:
+            return
+        try:
+            key, _ = self._key(task, args, kwargs, extras.identity)
+        except Exception:  # they have no identity any more
+            key = b""
+        if key == extras.key:
+            return
+        extras.keep = False
+        extras.refusal = extras.refusal or _CHANGED
+        app = task.spec.name
+        if app not in self._changed and len(self._changed) < _MOST_WARNINGS:
+            self._changed.add(app)
+            self._actions.warn(
+                f"A result of {app!r} is not kept: {_CHANGED}. Pass a copy of what the "
+                f"script goes on changing."
+            )
+
+    def compare_failed(self, task: Task) -> None:
+        """Do so for a call that has failed for good on a worker, before it ends.
+
+        Where it would take long, its failure is not shared instead.
+        """
+        extras, work = task.extras, task.work
+        if extras is None or extras.compared or work is None:
+            return
+        if self._keys.is_costly(work.args, work.kwargs):
+            extras.keep = False
+        else:
+            self.compare(task, work.args, work.kwargs)
+
     def _altered(self, extras: Extras, kept: Kept) -> str:
         """Say which output is not what the call made; ``""`` if all are."""
         outputs = _made_here(extras)
         return altered(kept[1], outputs, self._keys.file) if outputs else ""
 
-    def _key(self, task: Task, work: Work, function: FunctionIdentity) -> CallKey:
+    def _key(
+        self,
+        task: Task,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        function: FunctionIdentity,
+    ) -> CallKey:
         spec = task.spec
         assert task.extras is not None
         ignore = spec.not_in_key
         if task.extras.ignored:
             ignore = ignore.union(task.extras.ignored)
-        key, manifest = self._keys.key(
-            spec.name, function, work.args, work.kwargs, ignore
-        )
+        key, manifest = self._keys.key(spec.name, function, args, kwargs, ignore)
         if place := task.extras.place:
             part = hashlib.sha256(os.fsencode(place)).digest()
             key = hashlib.sha256(b"place" + part + key).digest()
@@ -289,6 +341,8 @@ class Flights:
         """
         if self._keeper().writes or not is_fixed(value) or not extras.keep:
             return False
+        if not extras.compared:
+            return False
         assert extras.key is not None
         self._land(extras.key, (None, value))
         return True
@@ -299,8 +353,20 @@ class Flights:
         The calls that waited for it get it too. In mode ``task_exit`` both happen when
         the result would survive the end of this process.
         """
-        extras = task.extras
+        extras, work = task.extras, task.work
         assert extras is not None
+        if not extras.compared and work is not None:
+
+            def compare() -> None:
+                self.compare(task, work.args, work.kwargs)
+                extras.compared = True
+                self.remember(task, value)
+
+            if self._keys.is_costly(work.args, work.kwargs):
+                self._actions.elsewhere(compare)
+            else:
+                compare()
+            return
         if issubclass(type(value), KeptResult):
             if not value.at_hand:
                 self._actions.fetch(value, partial(self.remember, task, value))

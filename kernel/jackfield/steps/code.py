@@ -12,11 +12,15 @@ sending, and on threads when it has returned. Of a function whose ``version=`` s
 for its code there is only what it holds to be compared. The call itself may change
 that, a list in its closure for instance, and is to have begun with it: so it is
 compared before the call on threads too.
+
+It is the same with arguments that can be changed: a list, an array, a file. They are
+compared as ``Flights.compare`` tells.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
@@ -42,6 +46,7 @@ class CheckedCall:
     __slots__ = (
         "_before",
         "_code",
+        "_compare",
         "_flights",
         "_spec",
         "jackfield_keeps",
@@ -49,13 +54,19 @@ class CheckedCall:
     )
 
     def __init__(
-        self, function: Callable[..., Any], spec: AppSpec, code: bytes, memo: Flights
+        self,
+        function: Callable[..., Any],
+        spec: AppSpec,
+        code: bytes,
+        memo: Flights,
+        compare: Callable[[Any, Any], None] | None,
     ) -> None:
         self.jackfield_sends: Callable[..., Any] = function
         self.jackfield_keeps: bool = True
         self._spec = spec
         self._code = code
         self._flights = memo
+        self._compare = compare
         # A version stands neither for the code of a lambda nor for `depends_on`.
         pinned = spec.version is not None and not spec.name.endswith("<lambda>")
         self._before: bool = pinned and not spec.depends_on
@@ -63,6 +74,8 @@ class CheckedCall:
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call the function."""
         function = self.jackfield_sends
+        if self._compare is not None:
+            self._compare(args, kwargs)
         if self._before:
             self._note(function)
             return function(*args, **kwargs)
@@ -79,13 +92,15 @@ class CheckedCall:
         """Tell whether it may stand for the function of a further task.
 
         It may not where each call may change the function for the next one: the results
-        of calls that share it are kept or not together.
+        of calls that share it are kept or not together. Nor where it compares the
+        arguments of one task.
         """
         return (
             self.jackfield_sends is function
             and self._spec is spec
             and self._code == code
             and not self._before
+            and self._compare is None
         )
 
 
@@ -127,11 +142,9 @@ class PresentCode:
         """
         extras = task.extras
         code = b"" if extras is None else extras.code
-        values = work.args
-        if work.kwargs:
-            values = (*values, *work.kwargs.values())
-        if _ATOMS.issuperset(map(type, values)):
-            values = ()
+        values = _changeable(work)
+        if values and code and extras is not None:
+            extras.compared = False
         if (
             before is None
             or values  # the classes and functions that they bring count, too
@@ -178,15 +191,31 @@ class PresentCode:
         """
         extras = task.extras
         assert extras is not None
-        function = original(work.function)
-        if before is None or not before.serves(function, task.spec, extras.code):
-            before = CheckedCall(function, task.spec, extras.code, self._flights())
+        function, memo = original(work.function), self._flights()
+        compare = partial(memo.compare, task) if _changeable(work) else None
+        shared = before is not None and before.serves(function, task.spec, extras.code)
+        if before is None or not shared or compare is not None:
+            before = CheckedCall(function, task.spec, extras.code, memo, compare)
         work.function = before
         return before
+
+    def compare_failed(self, task: Task) -> None:
+        """See ``Flights.compare_failed``."""
+        extras = task.extras
+        if extras is not None and not extras.compared:
+            self._flights().compare_failed(task)
 
     def stale(self, work: Work, error: StaleCodeError) -> None:
         """Tell that a worker has had other code: the next ``sent`` goes by that."""
         self._keys().stale(work.name, work.function, error)
+
+
+def _changeable(work: Work) -> tuple[Any, ...]:
+    """Return the arguments of a call, if there are any but numbers and texts."""
+    values = work.args
+    if work.kwargs:
+        values = (*values, *work.kwargs.values())
+    return () if _ATOMS.issuperset(map(type, values)) else values
 
 
 def keeps(function: Callable[..., Any]) -> bool:

@@ -82,12 +82,12 @@ class Retrier(Part):
             if isinstance(error, StaleCodeError) and self._send_again(task, error):
                 return
             if _is_hopeless(task, error):
-                self.ends.fail(task, error)
+                self._fail(task, error)
                 return
             answer = self._ask(task, error)
             task.cost += answer.cost
             if self._stopped() or task.cost > self._allowed(task):
-                self.ends.fail(task, error)
+                self._fail(task, error)
                 return
             delay = self._delay(task, answer)
         except BaseException as fault:
@@ -102,6 +102,11 @@ class Retrier(Part):
         self.scheduler.control(
             partial(self._again, task, task.attempt + 1, delay, answer.executor, error)
         )
+
+    def _fail(self, task: Task, error: BaseException) -> None:
+        """End a task with the error of its last attempt."""
+        self.code.compare_failed(task)
+        self.ends.fail(task, error)
 
     def _try_at_no_cost(self, task: Task, error: WorkerLostError) -> bool:
         """Try a task again whose worker was to go: nobody is to blame."""
