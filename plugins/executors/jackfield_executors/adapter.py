@@ -430,25 +430,34 @@ class AdaptedExecutor(Executor):
         outcomes, self._outcomes = self._outcomes, []
         packed, self._packed = self._packed, []
         if packed:
-            from jackfield_executors.remote.carrying import land
-            from jackfield_serialize import load_outcome
-        for work, (one, ran, returned), kept in packed:
-            try:
-                if ran is not None:
-                    work.ran = place_in_pool(self._label, ran)
-                if kept is None:
-                    outcomes.append((work, *load_outcome(work.name, one)))
-                else:  # it has files, which are put in their places
-                    outcomes.append(land(work, one, kept, returned))
-            except BaseException as error:
-                reason = f"its future cannot be read: {error!r}"
-                outcomes.append((work, self._errors.failure(reason, error), None))
+            outcomes += self._landed(packed)
         if not outcomes or self._muted:
             return
         try:
             self._report(outcomes)
         except BaseException:
             log.exception("Executor %r: its report raised", self._label)
+
+    def _landed(
+        self, packed: Sequence[tuple[Work, bundles.Outcome, Packed | None]]
+    ) -> list[Outcome]:
+        """Unpack outcomes; put the files of those that have any in their places."""
+        from jackfield_executors.remote.carrying import land
+        from jackfield_serialize import load_outcome
+
+        outcomes: list[Outcome] = []
+        for work, (one, ran, returned), kept in packed:
+            try:
+                if ran is not None:
+                    work.ran = place_in_pool(self._label, ran)
+                if kept is None:
+                    outcomes.append((work, *load_outcome(work.name, one)))
+                else:
+                    outcomes.append(land(work, one, kept, returned))
+            except BaseException as error:
+                reason = f"its future cannot be read: {error!r}"
+                outcomes.append((work, self._errors.failure(reason, error), None))
+        return outcomes
 
     # -- workers
 
