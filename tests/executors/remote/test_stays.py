@@ -14,7 +14,7 @@ import pytest
 
 from jackfield.abc import Kept
 from jackfield.clock import monotonic
-from jackfield.errors import ResultLostError, WorkerDiedError
+from jackfield.errors import ResultLostError
 from jackfield.files import File
 from jackfield_executors.remote import agent as agents
 from jackfield_executors.remote import post, shelf, stays
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from jackfield_executors.remote.places import Home
 
 SIZE = 2_000_000
-ENTRIES = 150_000
 NEVER_S = 10_000.0
 
 
@@ -197,46 +196,6 @@ def shelf_of(link: CountingLink) -> dict[int, Any]:
     return link.agent._shelf._kept
 
 
-class SharesKey:
-    """Makes a dict, and keeps one of its keys: who gets that one has no new one."""
-
-    def __call__(self, size: int) -> dict[str, int]:
-        made = {f"key {n}": n for n in range(size)}
-        threading.main_thread().key = next(iter(made))  # type: ignore[attr-defined]
-        return made
-
-
-def spoil(entries: dict[str, int]) -> bool:
-    """Tell whether the first key is the very one that was kept; spoil the dict."""
-    kept = getattr(threading.main_thread(), "key", None)
-    same = next(iter(entries)) is kept
-    entries.clear()
-    return same
-
-
-def spoil_and_fail(entries: dict[str, int]) -> None:
-    entries.clear()
-    raise ValueError("spoilt")
-
-
-def spoil_and_die(entries: dict[str, int]) -> None:
-    entries.clear()
-    os._exit(1)
-
-
-def keep_and_change(gate: tasks.Gate) -> dict[str, int]:
-    """Return a dict that a thread empties when the gate is open."""
-    made = {f"key {n}": n for n in range(ENTRIES)}
-
-    def change() -> None:
-        gate.hold("waits")
-        made.clear()
-        (gate.directory / "changed").touch()
-
-    threading.Thread(target=change, daemon=True).start()
-    return made
-
-
 # -- where a result is
 
 
@@ -258,37 +217,6 @@ def test_a_chain_on_one_agent_does_not_pass_through_the_driver(alone: Driven) ->
 
 def test_a_small_result_is_no_kept_one(alone: Driven) -> None:
     assert alone.outcome(alone.submit(tasks.payload, 200_000)) == tasks.payload(200_000)
-
-
-def test_a_dict_is_copied_for_each_task_and_none_spoils_it(alone: Driven) -> None:
-    kept = alone.kept(alone.submit(SharesKey(), ENTRIES))
-
-    assert alone.value(alone.take(spoil, kept)) is True
-    assert isinstance(alone.error(alone.take(spoil_and_fail, kept)), ValueError)
-    assert alone.value(alone.take(len, kept)) == ENTRIES
-    assert kept.fetch() == {f"key {n}": n for n in range(ENTRIES)}
-
-
-def test_a_dict_is_whole_after_the_death_of_who_spoilt_it(alone: Driven) -> None:
-    kept = alone.kept(alone.submit(SharesKey(), ENTRIES))
-
-    assert isinstance(alone.error(alone.take(spoil_and_die, kept)), WorkerDiedError)
-
-    assert kept.fetch() == {f"key {n}": n for n in range(ENTRIES)}
-
-
-def test_a_dict_that_a_thread_goes_on_to_change_is_as_it_was(
-    alone: Driven, tmp_path: Path
-) -> None:
-    gate = tasks.Gate(tmp_path / "gate")
-    alone.cleanups.append(gate.open)
-    kept = alone.kept(alone.submit(keep_and_change, gate))
-
-    gate.open()
-    tasks.wait_for(gate.directory / "changed")
-
-    assert alone.value(alone.take(len, kept)) == ENTRIES
-    assert len(kept.fetch()) == ENTRIES
 
 
 def test_an_array_is_shared_read_only_and_the_scripts_own_when_it_is_read(

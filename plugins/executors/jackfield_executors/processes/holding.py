@@ -40,7 +40,6 @@ from weakref import getweakrefcount
 
 from jackfield.clock import monotonic
 from jackfield_executors.processes import shared
-from jackfield_executors.processes.whole import Original
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,8 +52,6 @@ HOLD_S: Final = 0.5
 
 PERIOD_S: Final = 0.005
 """Seconds between two looks whether somebody needs what is held."""
-
-_BYTES: Final = frozenset({bytes, Original})
 
 AGAIN_S: Final = 1.0
 """Seconds until the next try, if there was no memory for it."""
@@ -234,8 +231,8 @@ def _is_open(one: _Held) -> bool:
 def _as_it_is(buffer: PickleBuffer) -> Data:
     """Return a buffer's object if that is ``bytes``, else a view that only reads."""
     with memoryview(buffer) as view:
-        owner: Any = view.obj
-    return owner if type(owner) in _BYTES else buffer.raw().toreadonly()
+        owner = view.obj
+    return owner if type(owner) is bytes else buffer.raw().toreadonly()
 
 
 def _references(buffer: PickleBuffer) -> int:
@@ -257,7 +254,7 @@ def belongs_to_nobody(buffer: PickleBuffer) -> bool:
     """
     with memoryview(buffer) as view:
         owner: Any = view.obj
-    if type(owner) in _BYTES:
+    if type(owner) is bytes:
         return True
     numpy = sys.modules.get("numpy")
     if numpy is None or type(owner) is not numpy.ndarray or owner.base is not None:

@@ -50,9 +50,8 @@ from jackfield_executors.remote.shelf import (
     STAYS,
     Shelf,
     at_hand,
-    may_stay,
+    pack_apart,
     pack_to_send,
-    pack_to_stay,
     parts_of,
     size_of,
     to_send,
@@ -628,10 +627,10 @@ def run_timed(
     if any(one is GONE for one in taken.values()):
         return 0.0, (LACKING,), None
     with at_hand(taken):
-        pack = pack_to_stay if keep else pack_to_send
+        pack = pack_apart if keep else pack_to_send
         packed, returned = _run(function, call, files, pack)
     ended = perf_counter() - start, packed, returned
-    return Later(ended) if may_stay(packed) and returned is None else ended
+    return Later(ended) if packed[0] == LARGE and returned is None else ended
 
 
 def _run(

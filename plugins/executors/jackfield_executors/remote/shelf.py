@@ -18,9 +18,8 @@ from threading import local
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield_executors.processes.resources import available_memory
-from jackfield_executors.processes.whole import Whole, beside, is_container, opened
 from jackfield_executors.remote.parcels import met_file, note_files
-from jackfield_serialize import Packed, dump_parts, pack_unpicklable, pack_value
+from jackfield_serialize import Packed, dump_parts, loads, pack_unpicklable, pack_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -120,39 +119,6 @@ def size_of(packed: Packed) -> int:
 _SMALL: Final = frozenset({int, float, bool, type(None)})
 
 
-class Unpacked:
-    """Stands for the outcome with a container, until its task's frames are gone.
-
-    They would look as if somebody kept it: see ``whole``. So it is packed when this is
-    pickled. From then on it is a tuple as ``pack_apart`` returns it.
-    """
-
-    __slots__ = ("_whole",)
-
-    def __init__(self, value: object) -> None:
-        self._whole = Whole(value)
-
-    def __reduce__(self) -> tuple[type[tuple[Any, ...]], tuple[Packed]]:
-        whole = self._whole
-        # Before it is pickled: whoever has it could change it meanwhile.
-        own = whole.alone() and whole.fixed()
-        packed = pack_apart(whole.value)
-        if own and packed[0] == LARGE:  # without buffers, as it is of plain values
-            original = beside(whole, packed[1])
-            packed = LARGE, PickleBuffer(original), []
-        return tuple, (packed,)
-
-
-def pack_to_stay(value: object) -> Any:
-    """Do what ``pack_apart`` does, but for a container only once it is pickled."""
-    return Unpacked(value) if is_container(value) else pack_apart(value)
-
-
-def may_stay(packed: Any) -> bool:
-    """Whether a result that ``pack_to_stay`` has packed is large, or may be."""
-    return type(packed) is Unpacked or packed[0] == LARGE
-
-
 def pack_apart(value: object) -> Packed:
     """Pack a result, with its buffers apart; ``LARGE`` if it may stay.
 
@@ -207,4 +173,4 @@ def kept_at(number: int) -> Any:
     """Return the value of a result for the call that is being loaded."""
     _, packed, _ = _thread.results[number]
     _, data, buffers = packed
-    return opened(data, buffers)
+    return loads(data, buffers)
