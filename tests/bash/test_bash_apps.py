@@ -235,7 +235,7 @@ def test_task_logs_come_in_directories_of_ten_thousand(tmp_path: Path) -> None:
     assert [str(path.relative_to(tmp_path / "task_logs")) for path in paths] == [
         "0000/task_9999_f.stderr",
         "0001/task_10000_f_a_b_c.stderr",
-        f"12345/task_123456789_f_{'x' * 99}.stderr",
+        f"12345/task_123456789_f_{'x' * 100}.stderr",
     ]
     assert all(path.parent.is_dir() for path in paths)
 

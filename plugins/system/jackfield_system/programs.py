@@ -19,6 +19,7 @@ import select
 import signal
 import sys
 import time
+import zlib
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Final
@@ -31,6 +32,9 @@ MARK: Final = "_JACKFIELD_MARKS"
 
 YOUNG_S: Final = 0.5
 """Seconds after the start of a process in which it may become a program."""
+
+FORKED_S: Final = 5.0
+"""The same for what a process has forked that was killed: it may wait for a core."""
 
 QUIET_LOOKS: Final = 3
 """So many looks in a row that find nothing are enough."""
@@ -99,15 +103,22 @@ def end_all() -> None:
         _guard = None
 
 
-def kill_marked(mark: str) -> None:
+def kill_marked(mark: str, forked: int | None = None) -> None:
     """Kill every program with a mark, until none is left that could start one.
 
     A program may start another when the list of processes is made already, and be gone
     before its turn comes. So a look that finds none is not the last one yet.
+
+    Args:
+        mark: It.
+        forked: The checksum of the environment of a process that was killed. It may
+            have been killed between the fork of a command and its ``exec``. Until that,
+            the child has the environment of its parent, which bears no mark; it is
+            waited for then, as long as it is young.
     """
     quiet = 0
     for _ in range(LOOKS):
-        found = sum(_kill(pid, mark) for pid in pids())
+        found = sum(_kill(pid, mark, forked) for pid in pids())
         quiet = 0 if found else quiet + 1
         if quiet == QUIET_LOOKS:
             return
@@ -148,11 +159,11 @@ def _environment_of(pid: int) -> bytes | None:
         os.close(file)
 
 
-def _begins(pid: int) -> bool:
+def _begins(pid: int, limit: float = YOUNG_S) -> bool:
     """Tell whether a process is so young that it may be about to become a program.
 
     Within ``exec`` its environment cannot be read: for a moment it seems to have none.
-    That is what has been found just before.
+    That, or its parent's environment, is what has been found just before.
     """
     try:
         text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
@@ -160,11 +171,11 @@ def _begins(pid: int) -> bool:
         return False
     fields = text.rpartition(")")[2].split()
     began = int(fields[19]) / os.sysconf("SC_CLK_TCK")
-    young = time.clock_gettime(time.CLOCK_BOOTTIME) - began < YOUNG_S
+    young = time.clock_gettime(time.CLOCK_BOOTTIME) - began < limit
     return young and fields[0] not in "ZX"
 
 
-def _kill(pid: int, mark: str) -> bool:
+def _kill(pid: int, mark: str, forked: int | None) -> bool:
     """Kill a process if it has a mark; tell whether it has, or may have one soon.
 
     A descriptor of the process goes on meaning this one process, where the id may be
@@ -176,7 +187,7 @@ def _kill(pid: int, mark: str) -> bool:
     if not environment:
         return environment is not None and _begins(pid)
     if f":{mark}:".encode() not in environment:
-        return False
+        return zlib.crc32(environment) == forked and _begins(pid, FORKED_S)
     try:
         process = os.pidfd_open(pid)
     except (AttributeError, OSError):
@@ -198,9 +209,10 @@ def _start_guard() -> None:
 
     if sys.platform != "linux" or not sys.executable or not Path(__file__).is_file():
         return
+    own = str(zlib.crc32(_environment_of(os.getpid()) or b""))
     with contextlib.suppress(OSError):
         _guard = subprocess.Popen(
-            [sys.executable, "-I", "-S", __file__, _mark, str(os.getpid())],
+            [sys.executable, "-I", "-S", __file__, _mark, str(os.getpid()), own],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -214,7 +226,7 @@ def _forget() -> None:
     _mark, _guard, _lock = "", None, Lock()
 
 
-def _guard_main(mark: str, driver: str) -> None:
+def _guard_main(mark: str, driver: str, environment: str) -> None:
     """Wait for the driver's end, then kill.
 
     Standard input is a pipe that closes when the driver ends. A child that the driver
@@ -229,7 +241,7 @@ def _guard_main(mark: str, driver: str) -> None:
         poll.register(os.pidfd_open(int(driver)), select.POLLIN)
     if os.getppid() == int(driver):
         poll.poll()
-    kill_marked(mark)
+    kill_marked(mark, int(environment))
 
 
 if __name__ == "__main__":
