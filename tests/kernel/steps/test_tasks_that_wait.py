@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,10 +62,20 @@ def test_all_of_them_end_with_a_result_or_are_told_what_to_do(
     tmp_path: Path, kind: Any, wait: Callable[[Any], Any]
 ) -> None:
     """There are more of them than workers, so that all workers could be held."""
+    told = threading.Event()
+
+    @jf.python_app
+    def late(value: int) -> int:
+        # Nothing that is waited for has ended before the first wait was refused.
+        assert told.wait(LIMIT_S)
+        return value + 1
 
     @kind  # type: ignore[untyped-decorator]  # it is one of two
     def outer(value: int) -> Any:
-        wait(leaf(value))
+        try:
+            wait(late(value))
+        finally:
+            told.set()
         return leaf(value)
 
     table = {"plugin": "threads", "workers": 2}
