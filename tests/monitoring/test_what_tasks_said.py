@@ -326,6 +326,6 @@ def test_what_a_task_took_and_where_is_told_for_a_terminal(tmp_path: Path) -> No
     for told in (join, failed):
         assert re.search(r"\n {18}waited for a worker \d+\.\d{3} s, processor ", told)
         assert re.search(
-            r"processor \d+\.\d{3} s, memory [\d.]+ MB at the most\n", told
+            r"processor \d+\.\d{3} s, memory [\d.,]+ MB at the most\n", told
         )
     assert "  failed because  task 3 failed\n" in not_run
