@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import jackfield as jf
+from jackfield.results.flights import Flights
 from jackfield_testing.executors.tasks import Gate
 from jackfield_testing.footprint import WAIT_S, settled
 from jackfield_testing.kernels import handed_over
@@ -194,7 +195,29 @@ def test_what_a_failed_attempt_has_changed_counts_as_changed(tmp_path: Path) -> 
         assert again.memo.status == "miss"
 
 
-def test_many_threads_that_change_what_they_share_keep_nothing_wrong(
+def test_a_task_that_is_ended_before_it_is_compared_leaves_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remember = Flights.remember
+
+    def late(self: Flights, task: Any, value: Any) -> None:
+        # As if the end of the run had come between the call's end and this step.
+        monkeypatch.undo()
+        task.work = None
+        remember(self, task, value)
+
+    config = jf.Config(
+        executors={"one": {"plugin": "processes", "workers": 1}}, run_dir=tmp_path
+    )
+    monkeypatch.setattr(Flights, "remember", late)
+    with jf.load(config):
+        assert total([1]).result(WAIT_S) == 1
+        again = total([1])
+        assert again.result(WAIT_S) == 1
+        assert again.memo.status == "miss"
+
+
+def test_a_thread_that_goes_on_changing_an_argument_leaves_nothing_wrong(
     tmp_path: Path,
 ) -> None:
     shared: list[int] = [0]
@@ -203,6 +226,7 @@ def test_many_threads_that_change_what_they_share_keep_nothing_wrong(
     def change() -> None:
         while not stop.is_set():
             shared[0] += 1
+            stop.wait(0.0003)
 
     config = jf.Config(
         executors={"few": {"plugin": "processes", "workers": 2}}, run_dir=tmp_path

@@ -76,8 +76,9 @@ class CallbackRunner:
         """
         all_begun = threading.current_thread() is self.thread
         while not all_begun:
-            # First the question, then an entry of our own, which comes behind all that
-            # had been begun when we asked: when it is called, they have returned.
+            # First ask, then queue an entry of our own. It stands behind every callback
+            # that had been queued when we asked, and the queue is worked off in order:
+            # so when our entry is called, all of them have returned.
             all_begun = begun()
             latch = Latch()
             self.put(None, [partial(_open, latch)])

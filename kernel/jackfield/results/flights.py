@@ -141,13 +141,13 @@ class Flights:
         extras.refusal = f"it is not cached, because {function.refusal}"
         extras.keep = False
         app = task.spec.name
-        if app not in self._refused and len(self._refused) < _MOST_WARNINGS:
-            self._refused.add(app)
-            self._actions.warn(
-                f"Calls of {app!r} are not cached, because {function.refusal}. Give "
-                f"the app a version=, which then stands for its code, or name in "
-                f"depends_on= what it reaches so."
-            )
+        self._warn_once(
+            self._refused,
+            app,
+            f"Calls of {app!r} are not cached, because {function.refusal}. Give "
+            f"the app a version=, which then stands for its code, or name in "
+            f"depends_on= what it reaches so.",
+        )
         return self._lead(task, function)
 
     def _begin_elsewhere(
@@ -261,6 +261,12 @@ class Flights:
             return False
         return now.digest == code
 
+    def _warn_once(self, told: set[str], app: str, text: str) -> None:
+        """Warn, unless that was ``told`` of the app before."""
+        if app not in told and len(told) < _MOST_WARNINGS:
+            told.add(app)
+            self._actions.warn(text)
+
     def compare(
         self, task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> None:
@@ -272,7 +278,8 @@ class Flights:
         this is called just before the function, which may change the list itself; and
         elsewhere, where the function has a copy, when the call has ended. The call was
         pickled somewhere in between, and whatever came after that is taken for a change
-        too: a result is not kept then although it could be.
+        too: a result is not kept then although it could be. What was changed and
+        changed back in between cannot be seen.
         """
         extras = task.extras
         if extras is None or extras.identity is None or not extras.keep:
@@ -286,17 +293,18 @@ class Flights:
         extras.keep = False
         extras.refusal = extras.refusal or _CHANGED
         app = task.spec.name
-        if app not in self._changed and len(self._changed) < _MOST_WARNINGS:
-            self._changed.add(app)
-            self._actions.warn(
-                f"A result of {app!r} is not kept: {_CHANGED}. Pass a copy of what the "
-                f"script goes on changing."
-            )
+        self._warn_once(
+            self._changed,
+            app,
+            f"A result of {app!r} is not kept: {_CHANGED}. Pass a copy of what the "
+            f"script goes on changing.",
+        )
 
     def compare_failed(self, task: Task) -> None:
-        """Do so for a call that has failed for good on a worker, before it ends.
+        """Do what ``compare`` does for a call that has failed for good on a worker.
 
-        Where it would take long, its failure is not shared instead.
+        Called before it ends. Where a look at its arguments would take long, there is
+        none, and equal calls do not share the failure.
         """
         extras, work = task.extras, task.work
         if extras is None or extras.compared or work is None:
@@ -355,7 +363,11 @@ class Flights:
         """
         extras, work = task.extras, task.work
         assert extras is not None
-        if not extras.compared and work is not None:
+        if not extras.compared and work is None:
+            # The task was ended meanwhile, with the run, and its arguments dropped:
+            # nobody can tell any more what the result is of.
+            extras.keep = False
+        elif not extras.compared and work is not None:
 
             def compare() -> None:
                 self.compare(task, work.args, work.kwargs)

@@ -67,8 +67,9 @@ class Retrier(Part):
         if task.state in FINAL:
             return
         if isinstance(error, KernelClosedError) and self.closing.reason is not None:
-            # Its function wanted to submit a task when the run took none any more. What
-            # has not begun then is cancelled, and a part of this task is such a thing.
+            # Its function has called an app after the run had stopped taking tasks.
+            # Such a run cancels all that has not begun. A part of this task never
+            # will begin, so the task is cancelled and not failed.
             self.scheduler.control(partial(self.ends.end_cancelled, task))
             return
         if isinstance(error, WorkerLostError) and self._try_at_no_cost(task, error):

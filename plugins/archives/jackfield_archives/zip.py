@@ -170,8 +170,9 @@ def _replace(transfer: Transfer, source: BinaryIO, member: _Member) -> None:
     aside = place.with_name(f".{place.name[:40]}.{secrets.token_hex(6)}.part")
     directory = os.open(place.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        # Keeps others, in other processes too, from writing archives there. If two
-        # made a copy at once, the file of the one that is put in place first were lost.
+        # One at a time adds to archives in this directory, in other processes too.
+        # If two copied the archive at once and each added its file, the copy that is
+        # put in place last would lack the other's file.
         fcntl.flock(directory, fcntl.LOCK_EX)
         with suppress(FileNotFoundError):
             shutil.copy(place, aside)

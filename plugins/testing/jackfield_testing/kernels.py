@@ -86,8 +86,9 @@ def handed_over(futures: Iterable[AppFuture[Any]]) -> None:
 
     assert settled(all_are_submitted, WAIT_S), f"not given to an executor: {left}"
 
-    # A task is called submitted just before its executor's `submit`. The dispatcher
-    # has left that call when it has done something that it was told later.
+    # A task's state becomes `submitted` just before the dispatcher calls the executor's
+    # `submit`. The dispatcher does one thing after the other: when it has run another
+    # task, that was called only now, it has returned from that `submit`.
     @jf.join_app
     def later() -> tuple[()]:
         return ()

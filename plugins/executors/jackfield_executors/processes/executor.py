@@ -244,8 +244,8 @@ class ProcessExecutor(Executor):
                 self._kill_at = min(self._kill_at, monotonic() + grace)
         self._wake()
         # Until Python 3.13, a Ctrl-C that strikes in ``Thread.join`` marks the thread
-        # as ended, though it runs: a second call would then step beside the loop.
-        # Hence the loop also says itself when it is over.
+        # as ended, though it runs: a second call of this would then end the pool
+        # while the loop still works on it. So the loop says itself when it is over.
         thread = self._thread
         if threading.current_thread() is not thread and thread.ident is not None:
             while thread.is_alive() or not self._over:
